@@ -1,0 +1,20 @@
+//! When something happened, as honestly as a computer without a clock can say it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::BootId;
+
+/// A moment on the camera. Two moments of one boot can be compared by `boottime_us`; wall time is a claim with an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    pub boot: BootId,
+    /// CLOCK_BOOTTIME, microseconds since that boot, sleep included.
+    pub boottime_us: u64,
+    /// CLOCK_REALTIME, microseconds since 1970-01-01 UTC; worthless unless `synchronised` or corrected later.
+    pub wall_us: i64,
+    /// Whether the kernel says that the clock follows a source of time (adjtimex without STA_UNSYNC).
+    pub synchronised: bool,
+    /// The kernel's estimate of the largest error of `wall_us`, microseconds; only means something when synchronised.
+    #[serde(default)]
+    pub error_us: u64,
+}

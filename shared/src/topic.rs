@@ -1,0 +1,170 @@
+//! The one place where a topic is built or taken apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::id::DeviceId;
+
+/// The root of every topic; the version of the protocol is part of it.
+pub const ROOT: &str = "keepsake/v1";
+
+/// What a message is about, and which way it goes. All are QoS 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Leaf {
+    Frame,
+    Have,
+    Status,
+    Event,
+    Reply,
+    Receipt,
+    Command,
+    Settings,
+    Cloud,
+}
+
+impl Leaf {
+    pub const ALL: [Self; 9] = [
+        Self::Frame,
+        Self::Have,
+        Self::Status,
+        Self::Event,
+        Self::Reply,
+        Self::Receipt,
+        Self::Command,
+        Self::Settings,
+        Self::Cloud,
+    ];
+
+    /// The last two levels of the topic: `up/…` from the camera, `down/…` to it.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Frame => "up/frame",
+            Self::Have => "up/have",
+            Self::Status => "up/status",
+            Self::Event => "up/event",
+            Self::Reply => "up/reply",
+            Self::Receipt => "down/receipt",
+            Self::Command => "down/command",
+            Self::Settings => "down/settings",
+            Self::Cloud => "down/cloud",
+        }
+    }
+
+    /// Whether the broker keeps the last message for those who subscribe later.
+    pub const fn retained(self) -> bool {
+        matches!(self, Self::Status | Self::Settings | Self::Cloud)
+    }
+
+    /// The filter with which the cloud subscribes to this leaf of every camera.
+    pub fn of_every_device(self) -> String {
+        format!("{ROOT}/+/{}", self.path())
+    }
+}
+
+/// The filter with which a camera subscribes to all that is meant for it.
+pub fn everything_down(device: &DeviceId) -> String {
+    format!("{ROOT}/{device}/down/#")
+}
+
+/// The pattern below which a camera may publish, and nowhere else.
+pub fn may_publish(device: &DeviceId, topic: &str) -> bool {
+    topic
+        .strip_prefix(ROOT)
+        .and_then(|rest| rest.strip_prefix('/'))
+        .and_then(|rest| rest.strip_prefix(device.as_str()))
+        .is_some_and(|rest| rest.starts_with("/up/"))
+}
+
+/// A topic of Keepsake: whose, and what about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub device: DeviceId,
+    pub leaf: Leaf,
+}
+
+impl Topic {
+    pub fn new(device: &DeviceId, leaf: Leaf) -> Self {
+        Self {
+            device: device.clone(),
+            leaf,
+        }
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{ROOT}/{}/{}", self.device, self.leaf.path())
+    }
+}
+
+/// A topic that is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a topic of {ROOT}: expected {ROOT}/{{device}}/up/… or …/down/…")]
+pub struct NotOurs;
+
+impl FromStr for Topic {
+    type Err = NotOurs;
+
+    fn from_str(text: &str) -> Result<Self, NotOurs> {
+        let rest = text
+            .strip_prefix(ROOT)
+            .and_then(|rest| rest.strip_prefix('/'))
+            .ok_or(NotOurs)?;
+        let (device, path) = rest.split_once('/').ok_or(NotOurs)?;
+        let leaf = Leaf::ALL
+            .into_iter()
+            .find(|leaf| leaf.path() == path)
+            .ok_or(NotOurs)?;
+        Ok(Self {
+            device: device.parse().map_err(|_| NotOurs)?,
+            leaf,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_topic_is_read_back_as_it_was_written() {
+        let device: DeviceId = "porch".parse().unwrap();
+        for leaf in Leaf::ALL {
+            let topic = Topic::new(&device, leaf);
+            assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));
+        }
+    }
+
+    #[test]
+    fn a_camera_may_only_publish_below_its_own_name() {
+        let device: DeviceId = "porch".parse().unwrap();
+        assert!(may_publish(&device, "keepsake/v1/porch/up/frame"));
+        for other in [
+            "keepsake/v1/porch2/up/frame",
+            "keepsake/v1/porch/down/receipt",
+            "keepsake/v1/porch/up",
+            "keepsake/v1/x/up/porch",
+            "camera/image",
+        ] {
+            assert!(!may_publish(&device, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        for bad in [
+            "",
+            "keepsake/v1",
+            "keepsake/v1/porch",
+            "keepsake/v1/porch/up/frame/x",
+            "keepsake/v2/porch/up/frame",
+            "keepsake/v1/cloud/up/frame",
+            "keepsake/v1//up/frame",
+            "keepsake/v1/a/b/up/frame",
+            "keepsake/v1/#/up/frame",
+            "keepsake/v1/../up/frame",
+        ] {
+            assert_eq!(bad.parse::<Topic>(), Err(NotOurs), "{bad}");
+        }
+    }
+}
