@@ -1,1 +1,286 @@
-fn main() {}
+//! `appliance`: the camera's program. Reads its arguments and settings, starts logging, chooses the exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use appliance::config::{self, Config, Level, Loaded};
+use appliance::hardware::{Hardware, Identity};
+use appliance::report::Reporter;
+use appliance::run::{self, Start};
+use appliance::spool::{Spool, export};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Failed, and worth a restart.
+const FAILED: u8 = 1;
+/// Wrong configuration: a restart would change nothing (sysexits.h, EX_CONFIG).
+const MISCONFIGURED: u8 = 78;
+
+/// A camera that keeps its word.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Take a picture on every press and bring it to the cloud.
+    Run {
+        #[command(flatten)]
+        settings: Settings,
+        /// Tell what happens, one JSON object a line, on standard output.
+        #[arg(long)]
+        events: bool,
+    },
+    /// Read a settings file and say what is wrong with it.
+    CheckConfig {
+        #[arg(default_value = "camera.toml")]
+        file: PathBuf,
+    },
+    /// Try every part of this camera once, and say what to do about those that fail.
+    SelfTest {
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Look at the pictures on the card; nothing is changed.
+    Spool {
+        #[command(subcommand)]
+        verb: SpoolVerb,
+    },
+    /// Accept another cloud from now on: pictures the old one has are offered to the new one as far as they are here.
+    ForgetCloud {
+        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        spool: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum SpoolVerb {
+    /// Name every file.
+    List {
+        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        spool: Option<PathBuf>,
+    },
+    /// Read every file and compare its hash.
+    Verify {
+        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        spool: Option<PathBuf>,
+    },
+    /// Copy every picture, without our record, to another folder.
+    Export {
+        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        spool: Option<PathBuf>,
+        #[arg(long)]
+        to: PathBuf,
+    },
+}
+
+/// Where settings come from; later ones win.
+#[derive(Args)]
+struct Settings {
+    /// The settings file; without it the defaults hold.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Button, light and camera on this computer: Enter or SIGUSR1 is a press.
+    #[arg(long)]
+    simulated: bool,
+    /// The folder in which pictures are kept.
+    #[arg(long)]
+    spool: Option<PathBuf>,
+    /// Where the cloud's broker is: mqtt://host:port.
+    #[arg(long)]
+    cloud: Option<String>,
+    /// The name of this camera.
+    #[arg(long)]
+    device: Option<String>,
+    /// A folder of photographs for the simulated camera.
+    #[arg(long)]
+    photos: Option<PathBuf>,
+    /// Any setting by its name in camera.toml, such as cloud.part_bytes_max=16384.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    set: Vec<(String, String)>,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected name=value")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| "info,sled=warn".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .init();
+    let outcome = match Arguments::parse().verb {
+        Verb::Run { settings, events } => run_camera(&settings, Reporter { on: events }),
+        Verb::CheckConfig { file } => {
+            let (text, good) = config::check_config(&file);
+            print!("{text}");
+            Ok(if good {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(MISCONFIGURED)
+            })
+        }
+        Verb::SelfTest { settings } => self_test(&settings),
+        Verb::Spool { verb } => spool(verb),
+        Verb::ForgetCloud { spool } => forget_cloud(spool),
+    };
+    outcome.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::from(FAILED)
+    })
+}
+
+fn load(settings: &Settings) -> Loaded {
+    let mut overrides = Vec::new();
+    let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
+    if settings.simulated {
+        set("simulated.on", "true".to_owned());
+    }
+    if let Some(folder) = &settings.spool {
+        set("spool.folder", folder.display().to_string());
+    }
+    if let Some(url) = &settings.cloud {
+        set("cloud.url", url.clone());
+    }
+    if let Some(device) = &settings.device {
+        set("device", device.clone());
+    }
+    if let Some(photos) = &settings.photos {
+        set("simulated.photos", photos.display().to_string());
+    }
+    overrides.extend(settings.set.iter().cloned());
+    config::load(settings.config.as_deref(), &overrides, true)
+}
+
+/// Tells every problem once; `None` = whoever started this has to correct it first.
+fn usable(loaded: &Loaded) -> Option<&Config> {
+    for problem in &loaded.problems {
+        match problem.level {
+            Level::Warning => tracing::warn!("{problem}"),
+            Level::Error => tracing::error!("{problem}"),
+        }
+    }
+    (!loaded.start_is_bad()).then_some(&loaded.config)
+}
+
+fn run_camera(settings: &Settings, reporter: Reporter) -> anyhow::Result<ExitCode> {
+    let loaded = load(settings);
+    let Some(config) = usable(&loaded).cloned() else {
+        return Ok(ExitCode::from(MISCONFIGURED));
+    };
+    let hardware = Hardware::open(&config)?;
+    let device = config.device_or_from(&Identity::of(&config).serial);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One for the engine, one for the connection; what blocks has threads of its own.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let start = Start {
+        config_is_bad: loaded.file_is_bad(),
+        config,
+        hardware,
+        device,
+        reporter,
+    };
+    let outcome = runtime.block_on(async {
+        let stop = stop_signal()?;
+        run::run(start, stop).await
+    });
+    if outcome.is_ok()
+        && let Err(error) = loaded.keep_as_last_good()
+    {
+        tracing::warn!(%error, "keep a copy of the settings");
+    }
+    // A thread may still wait for a camera that hangs, or for a line from the keyboard.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// The first SIGTERM or SIGINT stops cleanly, the second at once.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping; a second signal stops at once");
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            std::process::exit(i32::from(FAILED));
+        });
+    })
+}
+
+fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let loaded = load(settings);
+    let Some(config) = usable(&loaded) else {
+        return Ok(ExitCode::from(MISCONFIGURED));
+    };
+    let _ = config;
+    Ok(ExitCode::from(FAILED))
+}
+
+fn spool_folder(given: Option<PathBuf>) -> PathBuf {
+    given.unwrap_or_else(|| Config::default().spool.folder)
+}
+
+fn spool(verb: SpoolVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        SpoolVerb::List { spool } => {
+            for file in export::files(&spool_folder(spool))? {
+                println!("{} {}", file.install, file.name);
+            }
+        }
+        SpoolVerb::Verify { spool } => {
+            let files = export::files(&spool_folder(spool))?;
+            let damaged: Vec<_> = files
+                .iter()
+                .filter_map(|file| file.verify().err())
+                .collect();
+            for error in &damaged {
+                println!("{:#}", anyhow::anyhow!("{error}"));
+            }
+            println!("{} files, {} damaged", files.len(), damaged.len());
+            return Ok(if damaged.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(FAILED)
+            });
+        }
+        SpoolVerb::Export { spool, to } => {
+            let count = export::export(&spool_folder(spool), &to)?;
+            println!("{count} pictures in {}", to.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn forget_cloud(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let folder = spool_folder(folder);
+    let config = Config::default();
+    let mut spool = open_as_it_is(&folder, &config)?;
+    let count = spool.forget_cloud()?;
+    println!(
+        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it again."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens a spool under the name it has, so that looking at it does not begin a new install.
+fn open_as_it_is(folder: &Path, config: &Config) -> anyhow::Result<Spool> {
+    anyhow::ensure!(
+        folder.join("frames").is_dir(),
+        "{} is not a spool",
+        folder.display()
+    );
+    let fingerprint = appliance::spool::fingerprint(folder)?.unwrap_or_default();
+    Ok(Spool::open(folder, run::limits(config), &fingerprint, 0)?)
+}

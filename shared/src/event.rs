@@ -19,6 +19,8 @@ pub enum Reason {
     /// The frame was larger than the cloud takes and could not be made smaller.
     FrameTooLarge,
     PowerLostWhileSaving,
+    /// The bytes on the card no longer have the hash they were saved with.
+    CardDamaged,
     CardFull,
     /// Given up to make room for pictures of a button.
     MadeRoom,
@@ -33,6 +35,7 @@ impl Reason {
             Self::CameraFailed => "the camera failed",
             Self::FrameTooLarge => "the picture was too large for the cloud",
             Self::PowerLostWhileSaving => "power lost while saving",
+            Self::CardDamaged => "the card damaged the picture",
             Self::CardFull => "the card was full",
             Self::MadeRoom => "given up to make room on a full card",
         }

@@ -1,0 +1,124 @@
+//! Commands that were taken on: an id is durable on the card before anything is done, so that a command repeated by the
+//! broker after a restart is answered and not done again.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// So many ids are remembered; the file is rewritten at twice as many.
+const REMEMBERED: usize = 200;
+/// The longest id taken on, bytes.
+pub const ID_BYTES_MAX: usize = 64;
+
+pub struct TakenOn {
+    path: PathBuf,
+    file: File,
+    ids: VecDeque<String>,
+    lines: usize,
+}
+
+impl TakenOn {
+    /// Reads `commands` in the spool folder; a torn last line is a command that was not begun.
+    pub fn open(spool: &Path) -> io::Result<Self> {
+        let path = spool.join("commands");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+            Err(error) => return Err(error),
+        };
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let ids: VecDeque<String> = whole.lines().map(str::to_owned).collect();
+        let mut taken_on = Self {
+            file: append_to(&path)?,
+            path,
+            lines: ids.len(),
+            ids,
+        };
+        taken_on.rewrite()?;
+        Ok(taken_on)
+    }
+
+    /// Notes a command durably. `Ok(false)`: it was known.
+    pub fn note(&mut self, id: &str) -> io::Result<bool> {
+        if self.ids.iter().any(|known| known == id) {
+            return Ok(false);
+        }
+        self.file.write_all(format!("{id}\n").as_bytes())?;
+        self.file.sync_data()?;
+        self.ids.push_back(id.to_owned());
+        self.lines += 1;
+        if self.lines > REMEMBERED * 2 {
+            self.rewrite()?;
+        }
+        Ok(true)
+    }
+
+    fn rewrite(&mut self) -> io::Result<()> {
+        let excess = self.ids.len().saturating_sub(REMEMBERED);
+        self.ids.drain(..excess);
+        let text: String = self.ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
+        let beside = self.path.with_extension("new");
+        let mut file = File::create(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &self.path)?;
+        if let Some(folder) = self.path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        self.file = append_to(&self.path)?;
+        self.lines = self.ids.len();
+        Ok(())
+    }
+}
+
+/// An id from outside that can be a line of the file.
+pub fn is_sound_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|c| c.is_ascii_graphic())
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_begun_once_whatever_happens() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut taken_on = TakenOn::open(folder.path()).unwrap();
+        assert!(taken_on.note("a").unwrap());
+        assert!(!taken_on.note("a").unwrap());
+        drop(taken_on);
+        // A cut in the middle of noting the next one.
+        append_to(&folder.path().join("commands"))
+            .unwrap()
+            .write_all(b"hal")
+            .unwrap();
+        let mut taken_on = TakenOn::open(folder.path()).unwrap();
+        assert!(!taken_on.note("a").unwrap());
+        assert!(taken_on.note("half").unwrap());
+        for number in 0..1000 {
+            assert!(taken_on.note(&number.to_string()).unwrap());
+        }
+        assert!(
+            std::fs::read_to_string(folder.path().join("commands"))
+                .unwrap()
+                .lines()
+                .count()
+                <= REMEMBERED * 2
+        );
+        assert!(!TakenOn::open(folder.path()).unwrap().note("999").unwrap());
+    }
+
+    #[test]
+    fn an_id_that_could_break_the_file_is_not_taken() {
+        for bad in ["", "a\nb", "a b", &"a".repeat(65)] {
+            assert!(!is_sound_id(bad), "{bad:?}");
+        }
+        assert!(is_sound_id("9f2c-1"));
+    }
+}

@@ -1,0 +1,380 @@
+//! Lays the layers over each other and says what was wrong with each of them.
+
+use std::env;
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::Serialized;
+use toml::{Table, Value};
+
+use super::setting::{SETTINGS, Setting, is_section, nearest};
+use super::{Config, file};
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing is wrong with the settings that are known.
+    Warning,
+    /// A setting, or the whole file, cannot be used as it is written.
+    Error,
+}
+
+/// Where a setting was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    File(PathBuf),
+    Environment,
+    CommandLine,
+    /// Each setting is good, but they do not go together.
+    Combination,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment => f.write_str("the environment"),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Combination => f.write_str("all settings together"),
+        }
+    }
+}
+
+/// Something wrong with the settings: a sentence with the setting, its value and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub level: Level,
+    pub origin: Origin,
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.text)
+    }
+}
+
+/// What came of loading. `config` can be used whatever `problems` says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    pub problems: Vec<Problem>,
+    /// The file has an error, and the settings are those of the last file that had none.
+    pub used_last_good: bool,
+    /// The file as it was read, where it is good: what [`Self::keep_as_last_good`] keeps.
+    good_file: Option<Vec<u8>>,
+}
+
+impl Loaded {
+    /// The file has an error: fault 1, and the camera goes on taking pictures.
+    pub fn file_is_bad(&self) -> bool {
+        self.problems
+            .iter()
+            .any(|p| p.level == Level::Error && matches!(p.origin, Origin::File(_)))
+    }
+
+    /// The environment or the command line has an error: whoever started the program is there to correct it (exit 78).
+    pub fn start_is_bad(&self) -> bool {
+        self.problems.iter().any(|p| {
+            p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
+        })
+    }
+
+    /// Keeps a copy of the file in the spool folder, for the day when someone spoils it. The folder must exist.
+    ///
+    /// # Errors
+    /// The copy could not be written; the one before it is unharmed.
+    pub fn keep_as_last_good(&self) -> std::io::Result<()> {
+        let Some(bytes) = &self.good_file else {
+            return Ok(());
+        };
+        let path = self.config.last_good();
+        // An SD card is spared a write at every start.
+        if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
+            return Ok(());
+        }
+        file::replace(&path, bytes)
+    }
+}
+
+/// Loads the settings: defaults, then `file`, then the environment, then `overrides` (`--set name=value`).
+///
+/// `file`: must be there; `None` = no file. `use_last_good`: whether a file with an error is replaced by its copy in
+/// the spool folder ([`Loaded::keep_as_last_good`]). Reads at most two small files, never fails and never panics.
+pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: bool) -> Loaded {
+    // Only variables with our prefix are looked at, and those only if they are text.
+    let environment: Vec<(String, String)> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("KEEPSAKE_"))
+        .collect();
+    load_from(file, &environment, overrides, use_last_good)
+}
+
+fn load_from(
+    path: Option<&Path>,
+    environment: &[(String, String)],
+    overrides: &[(String, String)],
+    use_last_good: bool,
+) -> Loaded {
+    let (file, bytes) = path.map_or_else(Default::default, Layer::of_file);
+    let environment = Layer::of_environment(environment);
+    let command_line = Layer::of_command_line(overrides);
+    let mut problems = [&file, &environment, &command_line]
+        .map(|layer| layer.problems.clone())
+        .concat();
+
+    let mut merged = merge([&file, &environment, &command_line]);
+    let mut used_last_good = false;
+    if use_last_good && file.is_bad() {
+        // Where the spool is, the good half of the settings tells.
+        let (last_good, _) = Layer::of_file(&merged.0.last_good());
+        if !last_good.is_bad() {
+            merged = merge([&last_good, &environment, &command_line]);
+            used_last_good = true;
+        }
+    }
+    problems.extend(merged.1);
+    Loaded {
+        config: merged.0,
+        used_last_good,
+        good_file: bytes.filter(|_| !file.is_bad()),
+        problems,
+    }
+}
+
+/// The settings of one origin that are within their bounds, and what was wrong with the rest.
+#[derive(Default)]
+struct Layer {
+    values: Vec<(&'static str, Value)>,
+    problems: Vec<Problem>,
+}
+
+impl Layer {
+    fn is_bad(&self) -> bool {
+        self.problems.iter().any(|p| p.level == Level::Error)
+    }
+
+    /// The layer of `camera.toml`, and the bytes of the file if it could be read.
+    fn of_file(path: &Path) -> (Self, Option<Vec<u8>>) {
+        let origin = Origin::File(path.to_owned());
+        let mut layer = Self::default();
+        let (bytes, warning) = match file::read(path) {
+            Ok(read) => read,
+            Err(error) => {
+                layer.say(Level::Error, &origin, error);
+                return (layer, None);
+            }
+        };
+        layer.problems.extend(warning.map(|text| Problem {
+            level: Level::Warning,
+            origin: origin.clone(),
+            text,
+        }));
+        match file::parse(&bytes) {
+            Ok(parsed) => {
+                for warning in parsed.warnings {
+                    layer.say(Level::Warning, &origin, warning);
+                }
+                layer.take_table(&origin, "", parsed.table);
+            }
+            Err(error) => layer.say(Level::Error, &origin, error),
+        }
+        (layer, Some(bytes))
+    }
+
+    fn take_table(&mut self, origin: &Origin, section: &str, table: Table) {
+        for (name, value) in table {
+            let key = if section.is_empty() {
+                name
+            } else {
+                format!("{section}.{name}")
+            };
+            match (value, Setting::find(&key)) {
+                (Value::Table(inner), None) if section.is_empty() && is_section(&key) => {
+                    self.take_table(origin, &key, inner);
+                }
+                (value, Some(setting)) => self.take(origin, setting, value),
+                (_, None) if section.is_empty() && is_section(&key) => {
+                    let text = format!("{key} is a section: write [{key}] on a line of its own");
+                    self.say(Level::Error, origin, text);
+                }
+                (_, None) => self.say(Level::Warning, origin, unknown(&key)),
+            }
+        }
+    }
+
+    fn of_environment(variables: &[(String, String)]) -> Self {
+        let mut layer = Self::default();
+        for (name, text) in variables {
+            let known = SETTINGS.iter().find(|setting| &setting.variable() == name);
+            if let Some(setting) = known {
+                layer.take(&Origin::Environment, setting, setting.value_of(text));
+                continue;
+            }
+            // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
+            let near = SETTINGS
+                .iter()
+                .map(Setting::variable)
+                .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
+            if let Some(near) = near {
+                let text = format!("{name} is no setting, did you mean {near}?");
+                layer.say(Level::Warning, &Origin::Environment, text);
+            }
+        }
+        layer
+    }
+
+    fn of_command_line(overrides: &[(String, String)]) -> Self {
+        let mut layer = Self::default();
+        for (key, text) in overrides {
+            match Setting::find(key) {
+                Some(setting) => layer.take(&Origin::CommandLine, setting, setting.value_of(text)),
+                // Someone is looking, so a slip is better corrected than passed over.
+                None => layer.say(Level::Error, &Origin::CommandLine, unknown(key)),
+            }
+        }
+        layer
+    }
+
+    fn take(&mut self, origin: &Origin, setting: &'static Setting, value: Value) {
+        match setting.check(&value) {
+            Ok(()) => self.values.push((setting.key, value)),
+            Err(what) => {
+                let shown = if setting.secret {
+                    "(hidden)".to_owned()
+                } else {
+                    shortened(&value.to_string())
+                };
+                self.say(
+                    Level::Error,
+                    origin,
+                    format!("{} = {shown} {what}", setting.key),
+                );
+            }
+        }
+    }
+
+    fn say(&mut self, level: Level, origin: &Origin, text: String) {
+        self.problems.push(Problem {
+            level,
+            origin: origin.clone(),
+            text,
+        });
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let key = shortened(key);
+    match nearest(&key) {
+        Some(near) => format!("{key} is no setting, did you mean {near}?"),
+        None => format!("{key} is no setting"),
+    }
+}
+
+/// Someone may have pasted a whole book.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut short: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Later layers win. The problems are those of settings that are right alone and wrong together.
+fn merge(layers: [&Layer; 3]) -> (Config, Vec<Problem>) {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    for (key, value) in layers.into_iter().flat_map(|layer| &layer.values) {
+        figment = figment.merge(Serialized::global(key, value));
+    }
+    let mut problems = Vec::new();
+    let mut say = |level, text| {
+        problems.push(Problem {
+            level,
+            origin: Origin::Combination,
+            text,
+        });
+    };
+    let mut config: Config = figment.extract().unwrap_or_else(|error| {
+        // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
+        say(Level::Error, format!("the defaults are used: {error}"));
+        Config::default()
+    });
+    if config.cloud.part_bytes_max > config.cloud.window_bytes {
+        config.cloud.part_bytes_max = config.cloud.window_bytes;
+        let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    let backoff = &mut config.backoff;
+    if backoff.max_s < backoff.first_s {
+        backoff.max_s = backoff.first_s;
+        let text = "backoff.max_s is below backoff.first_s and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    if backoff.reconnect_max_s < backoff.reconnect_first_s {
+        backoff.reconnect_max_s = backoff.reconnect_first_s;
+        let text = "backoff.reconnect_max_s is below backoff.reconnect_first_s and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    (config, problems)
+}
+
+/// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.
+pub fn check_config(path: &Path) -> (String, bool) {
+    let loaded = load_from(Some(path), &[], &[], false);
+    let mut text = String::new();
+    for problem in &loaded.problems {
+        let level = match problem.level {
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        let _ = writeln!(text, "{level}: {problem}");
+    }
+    let good = loaded.problems.is_empty();
+    if good {
+        let _ = writeln!(text, "{}: every setting is good", path.display());
+    }
+    let _ = write!(text, "{}", changed(&loaded.config));
+    (text, good)
+}
+
+/// The settings that are not at their default, one a line, without secrets.
+fn changed(config: &Config) -> String {
+    let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
+    let (ours, defaults) = (flat(config), flat(&Config::default()));
+    let mut text = String::new();
+    for setting in SETTINGS {
+        let (value, default) = (
+            value_at(&ours, setting.key),
+            value_at(&defaults, setting.key),
+        );
+        let (Some(value), Some(default)) = (value, default) else {
+            continue;
+        };
+        if value != default {
+            let shown = if setting.secret {
+                "(hidden)".to_owned()
+            } else {
+                format!("{value} (default {default})")
+            };
+            let _ = writeln!(text, "  {} = {shown}", setting.key);
+        }
+    }
+    if text.is_empty() {
+        text.push_str("  all settings have their defaults\n");
+    }
+    text
+}
+
+fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((section, name)) => table.get(section)?.get(name),
+        None => table.get(key),
+    }
+}

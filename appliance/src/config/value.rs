@@ -1,0 +1,277 @@
+//! Values of settings that are more than a number or a word, parsed once and right from then on.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Where the cloud's broker is: `mqtt://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CloudUrl {
+    pub host: String,
+    pub port: u16,
+}
+
+/// MQTT without TLS, as registered with IANA.
+const MQTT_PORT: u16 = 1883;
+
+impl Default for CloudUrl {
+    fn default() -> Self {
+        Self {
+            host: "127.0.0.1".to_owned(),
+            port: MQTT_PORT,
+        }
+    }
+}
+
+impl FromStr for CloudUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Err("must begin with mqtt://, such as mqtt://192.168.1.10:1883".to_owned());
+        };
+        match scheme {
+            "mqtt" => {}
+            "mqtts" => return Err("is MQTT with TLS, which comes later; use mqtt://".to_owned()),
+            "http" | "https" => return Err("is HTTP, which comes later; use mqtt://".to_owned()),
+            _ => return Err(format!("begins with {scheme}://, use mqtt://")),
+        }
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if rest.contains('@') {
+            return Err("holds a user; set cloud.user and cloud.password instead".to_owned());
+        }
+        let (host, port) = match rest.rsplit_once(':') {
+            // A colon inside the brackets of an IPv6 address is no port.
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            Some(_) | None => (rest, None),
+        };
+        let port = match port {
+            None => MQTT_PORT,
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|&port: &u16| port > 0)
+                .ok_or_else(|| format!("has the port {port:?}, which must be 1 to 65535"))?,
+        };
+        let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(six) if six.parse::<std::net::Ipv6Addr>().is_ok() => six,
+            Some(_) => return Err("has brackets around what is no IPv6 address".to_owned()),
+            None => host,
+        };
+        let six = host.contains(':');
+        let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if host.is_empty() || host.len() > 253 || !(six || host.chars().all(sound)) {
+            return Err(format!(
+                "has the host {host:?}, which is no name or address"
+            ));
+        }
+        if six && host.parse::<std::net::Ipv6Addr>().is_err() {
+            return Err(
+                "needs brackets around an IPv6 address, such as mqtt://[::1]:1883".to_owned(),
+            );
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl TryFrom<String> for CloudUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<CloudUrl> for String {
+    fn from(url: CloudUrl) -> Self {
+        url.to_string()
+    }
+}
+
+impl fmt::Display for CloudUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "mqtt://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "mqtt://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Hours of the day, local time, which may go over midnight: `22:00-06:30`. The end is no longer night.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Night {
+    from_minute: u16,
+    until_minute: u16,
+}
+
+impl Night {
+    /// `minute`: of the day, 0 to 1439, local time.
+    pub fn contains(&self, minute: u16) -> bool {
+        if self.from_minute <= self.until_minute {
+            (self.from_minute..self.until_minute).contains(&minute)
+        } else {
+            minute >= self.from_minute || minute < self.until_minute
+        }
+    }
+}
+
+impl FromStr for Night {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let minute = |time: &str| {
+            let (hours, minutes) = time.trim().split_once(':')?;
+            let digits = |t: &str| t.len() <= 2 && t.bytes().all(|c| c.is_ascii_digit());
+            if !digits(hours) || minutes.len() != 2 || !digits(minutes) {
+                return None;
+            }
+            let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+            (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        text.split_once('-')
+            .and_then(|(from, until)| {
+                Some(Self {
+                    from_minute: minute(from)?,
+                    until_minute: minute(until)?,
+                })
+            })
+            .ok_or_else(|| "must look like 22:00-06:30".to_owned())
+    }
+}
+
+impl fmt::Display for Night {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (from, until) = (self.from_minute, self.until_minute);
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            until / 60,
+            until % 60
+        )
+    }
+}
+
+/// A text setting whose empty value means that there is none.
+pub(super) mod empty_is_none {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    #[expect(
+        clippy::ref_option,
+        reason = "serde calls it with a reference to the field"
+    )]
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => to.collect_str(value),
+            None => to.serialize_str(""),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(from: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = String::deserialize(from)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_cloud_url_says_host_and_port() {
+        for (text, host, port) in [
+            ("mqtt://127.0.0.1:1883", "127.0.0.1", 1883),
+            ("mqtt://broker.example", "broker.example", 1883),
+            ("mqtt://broker.example:8883/", "broker.example", 8883),
+            ("mqtt://[::1]:1884", "::1", 1884),
+            ("mqtt://[fe80::2]", "fe80::2", 1883),
+        ] {
+            let url: CloudUrl = text.parse().unwrap();
+            assert_eq!((url.host.as_str(), url.port), (host, port));
+            assert_eq!(url.to_string().parse(), Ok(url));
+        }
+    }
+
+    #[test]
+    fn a_wrong_cloud_url_says_what_to_write() {
+        for (text, says) in [
+            ("mqtts://host", "comes later"),
+            ("https://host", "comes later"),
+            ("http://host", "comes later"),
+            ("ftp://host", "use mqtt://"),
+            ("host:1883", "must begin with mqtt://"),
+            ("mqtt://", "no name or address"),
+            ("mqtt://host:", "1 to 65535"),
+            ("mqtt://host:0", "1 to 65535"),
+            ("mqtt://host:70000", "1 to 65535"),
+            ("mqtt://me:secret@host", "cloud.user"),
+            ("mqtt://ho st", "no name or address"),
+            ("mqtt://host/path", "no name or address"),
+            ("mqtt://::1", "brackets"),
+            ("mqtt://[nonsense]:1883", "brackets"),
+        ] {
+            let error = text.parse::<CloudUrl>().unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_night_may_go_over_midnight() {
+        let night: Night = "22:00-06:30".parse().unwrap();
+        for (minute, dark) in [
+            (22 * 60, true),
+            (1439, true),
+            (0, true),
+            (389, true),
+            (390, false),
+            (1319, false),
+        ] {
+            assert_eq!(night.contains(minute), dark, "minute {minute}");
+        }
+        let siesta: Night = "13:00-15:00".parse().unwrap();
+        assert!(siesta.contains(800) && !siesta.contains(900) && !siesta.contains(0));
+        assert_eq!(siesta.to_string(), "13:00-15:00");
+        for bad in [
+            "",
+            "22:00",
+            "24:00-06:00",
+            "22-6",
+            "a:b-c:d",
+            "22:0-6:30",
+            "-",
+        ] {
+            assert!(bad.parse::<Night>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_a_parser_panic(text in "\\PC*") {
+            let _ = text.parse::<Night>();
+            let _ = text.parse::<CloudUrl>();
+            let _ = format!("mqtt://{text}").parse::<CloudUrl>();
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! What to publish next. Pure: events and the time go in, the next thing to send comes out; no clock, no disk, no net.
+//!
+//! A capture leaves the queue on its receipt and on nothing else (P2). On a new connection everything that had no
+//! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
+//! lacks is sent, and after [`ASK_FOR`] without an answer, all of it. A capture younger than [`LIVE_FOR`] or asked for
+//! goes next, then the oldest first (P6). Each capture has its own back-off and never blocks those behind it. Bounded
+//! (P4): bytes without a receipt, bytes without an acknowledgement, the size of a part.
+//!
+//! Times are a `Duration` since any fixed moment that does not jump.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+use crate::spool::Key;
+
+/// How long the answer to `up/have` is waited for.
+pub const ASK_FOR: Duration = Duration::from_secs(10);
+/// How long a capture counts as live: somebody may still stand beside the camera.
+pub const LIVE_FOR: Duration = Duration::from_secs(10);
+/// A part is what this much time of the measured rate carries.
+const PART_FOR_S: u64 = 5;
+pub const PART_BYTES_MIN: u64 = 16 * 1024;
+
+/// So often a capture may be under way when the connection is lost before it has to wait at all.
+const LOSSES_FORGIVEN: u32 = 3;
+const LOSS_WAIT_MAX: Duration = Duration::from_secs(300);
+
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes published and without a receipt; one larger capture may go alone.
+    pub window_bytes: u64,
+    /// The largest part, bytes, at least [`PART_BYTES_MIN`].
+    pub part_bytes_max: u64,
+    /// Bytes handed over and not yet acknowledged by the broker: they sit in memory.
+    pub unacknowledged_bytes_max: u64,
+    pub backoff: Backoff,
+}
+
+/// One message to publish: a part of a picture, or a whole tombstone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Send {
+    pub key: Key,
+    pub tombstone: bool,
+    pub offset: u64,
+    pub len: u64,
+    pub attempt: u32,
+    /// Tells this message from any other when its acknowledgement comes.
+    pub token: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Asking { until: Duration },
+    Open,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Progress {
+    Idle {
+        not_before: Duration,
+    },
+    /// Parts still to publish, as `(start, end)` in order.
+    Sending {
+        todo: Vec<(u64, u64)>,
+        in_flight: u64,
+        unacknowledged: u32,
+    },
+    /// All is published; without a receipt by then it is tried again.
+    Sent {
+        in_flight: u64,
+        unacknowledged: u32,
+        resend_at: Duration,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct Item {
+    total: u64,
+    tombstone: bool,
+    attempt: u32,
+    live_until: Duration,
+    asked_for: bool,
+    /// What the cloud lacks; empty = all.
+    missing: Vec<(u64, u64)>,
+    progress: Progress,
+}
+
+impl Item {
+    fn in_flight(&self) -> u64 {
+        match &self.progress {
+            Progress::Idle { .. } => 0,
+            Progress::Sending { in_flight, .. } | Progress::Sent { in_flight, .. } => *in_flight,
+        }
+    }
+
+    fn is_live(&self, now: Duration) -> bool {
+        self.asked_for || now < self.live_until
+    }
+
+    fn todo(&self) -> Vec<(u64, u64)> {
+        if self.missing.is_empty() {
+            vec![(0, self.total)]
+        } else {
+            self.missing.clone()
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Unacknowledged {
+    key: Key,
+    bytes: u64,
+    since: Duration,
+}
+
+/// The queue of captures without a receipt, and how far each has got on this connection.
+#[derive(Debug)]
+pub struct Drain {
+    limits: Limits,
+    items: BTreeMap<Key, Item>,
+    link: Link,
+    held: bool,
+    /// The cloud has answered on this connection. Until then one capture at a time probes whether anybody is there.
+    heard: bool,
+    unacknowledged: BTreeMap<u64, Unacknowledged>,
+    next_token: u64,
+    /// Measured upload rate, bytes per second.
+    rate: Option<u64>,
+}
+
+impl Drain {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            items: BTreeMap::new(),
+            link: Link::Down,
+            held: false,
+            heard: false,
+            unacknowledged: BTreeMap::new(),
+            next_token: 1,
+            rate: None,
+        }
+    }
+
+    /// A capture waits. `live_until` is later than now only if somebody may still be waiting for its answer. What was
+    /// known under this key before is void.
+    pub fn add(
+        &mut self,
+        key: Key,
+        total: u64,
+        tombstone: bool,
+        attempt: u32,
+        live_until: Duration,
+    ) {
+        let item = Item {
+            total,
+            tombstone,
+            attempt,
+            live_until,
+            asked_for: false,
+            missing: Vec::new(),
+            progress: Progress::Idle {
+                not_before: Duration::ZERO,
+            },
+        };
+        self.items.insert(key, item);
+    }
+
+    /// The spool was opened anew: only what is added from now on waits.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.unacknowledged.clear();
+    }
+
+    /// It has its receipt, or is no longer on the card.
+    pub fn remove(&mut self, key: Key) {
+        self.items.remove(&key);
+    }
+
+    /// The cloud asks for a capture: all of it, or these byte ranges `[start, end)`. It goes next, back-off or not.
+    pub fn want(&mut self, key: Key, ranges: &[(u64, u64)], urgent: bool) {
+        let Some(item) = self.items.get_mut(&key) else {
+            return;
+        };
+        let total = item.total;
+        item.missing = ranges
+            .iter()
+            .map(|(start, end)| (*start, (*end).min(total)))
+            .filter(|(s, e)| s < e)
+            .collect();
+        item.asked_for |= urgent;
+        item.progress = Progress::Idle {
+            not_before: Duration::ZERO,
+        };
+    }
+
+    /// The cloud cannot take it now: it stays on the card and is left alone until then.
+    pub fn park(&mut self, key: Key, until: Duration) {
+        if let Some(item) = self.items.get_mut(&key) {
+            item.attempt = item.attempt.saturating_add(1);
+            item.asked_for = false;
+            item.progress = Progress::Idle { not_before: until };
+        }
+    }
+
+    /// A connection stands: everything starts again once the cloud has answered what it has.
+    pub fn connected(&mut self, now: Duration) {
+        self.start_over(now, false);
+        self.link = Link::Asking {
+            until: now + ASK_FOR,
+        };
+        self.heard = false;
+    }
+
+    /// The connection is gone: what was under way counts as a failed try. Returns the keys tried, with their attempts.
+    pub fn disconnected(&mut self, now: Duration) -> Vec<(Key, u32)> {
+        self.link = Link::Down;
+        self.start_over(now, true)
+    }
+
+    /// The cloud is being asked again on the same connection: it has been restarted.
+    pub fn ask_again(&mut self, now: Duration) {
+        if self.link != Link::Down {
+            self.start_over(now, false);
+            self.link = Link::Asking {
+                until: now + ASK_FOR,
+            };
+        }
+    }
+
+    /// All pages of `up/have` are answered.
+    pub fn answered(&mut self) {
+        if matches!(self.link, Link::Asking { .. }) {
+            self.link = Link::Open;
+        }
+        self.heard = true;
+    }
+
+    /// A receipt of any kind came: the cloud is there.
+    pub fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// The cloud asks to keep everything for now, or no longer.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// The broker has this message. Returns its key.
+    pub fn acknowledged(&mut self, token: u64, now: Duration) -> Option<Key> {
+        let done = self.unacknowledged.remove(&token)?;
+        self.measure(done.bytes, now.saturating_sub(done.since));
+        let backoff = self.limits.backoff;
+        if let Some(item) = self.items.get_mut(&done.key) {
+            match &mut item.progress {
+                Progress::Idle { .. } => {}
+                Progress::Sending { unacknowledged, .. } => {
+                    *unacknowledged = unacknowledged.saturating_sub(1)
+                }
+                Progress::Sent {
+                    unacknowledged,
+                    resend_at,
+                    ..
+                } => {
+                    *unacknowledged = unacknowledged.saturating_sub(1);
+                    // The wait for the receipt begins when the broker has the last part.
+                    *resend_at = now + backoff.wait(item.attempt.saturating_add(1));
+                }
+            }
+        }
+        Some(done.key)
+    }
+
+    /// The next message to publish now, if any. Call it until it says `None`.
+    pub fn next(&mut self, now: Duration) -> Option<Send> {
+        self.expire(now);
+        if self.held {
+            return None;
+        }
+        match self.link {
+            Link::Down => return None,
+            Link::Asking { until } if now < until => return None,
+            Link::Asking { .. } => self.link = Link::Open,
+            Link::Open => {}
+        }
+        let key = self.choose(now)?;
+        let rate = self.rate;
+        let part = self.part_bytes(rate, self.items.get(&key)?.attempt);
+        let backoff = self.limits.backoff;
+        let item = self.items.get_mut(&key)?;
+        if let Progress::Idle { .. } = item.progress {
+            item.progress = Progress::Sending {
+                todo: item.todo(),
+                in_flight: 0,
+                unacknowledged: 0,
+            };
+        }
+        let Progress::Sending {
+            todo,
+            in_flight,
+            unacknowledged,
+        } = &mut item.progress
+        else {
+            return None;
+        };
+        let (start, end) = *todo.first()?;
+        // A tombstone is one small message, whatever the part size.
+        let cut = if item.tombstone {
+            end
+        } else {
+            end.min(start.saturating_add(part))
+        };
+        if cut == end {
+            todo.remove(0);
+        } else {
+            todo[0].0 = cut;
+        }
+        let len = cut - start;
+        *in_flight += len;
+        *unacknowledged += 1;
+        if todo.is_empty() {
+            item.progress = Progress::Sent {
+                in_flight: *in_flight,
+                unacknowledged: *unacknowledged,
+                resend_at: now + backoff.wait(item.attempt.saturating_add(1)),
+            };
+        }
+        let token = self.next_token;
+        self.next_token += 1;
+        self.unacknowledged.insert(
+            token,
+            Unacknowledged {
+                key,
+                bytes: len,
+                since: now,
+            },
+        );
+        Some(Send {
+            key,
+            tombstone: item.tombstone,
+            offset: start,
+            len,
+            attempt: item.attempt,
+            token,
+        })
+    }
+
+    /// When [`Drain::next`] may have something new to say although nothing happened.
+    pub fn wake_at(&self, now: Duration) -> Option<Duration> {
+        let asking = match self.link {
+            Link::Down => return None,
+            Link::Asking { until } => return Some(until),
+            Link::Open => None,
+        };
+        let of_items = self.items.values().filter_map(|item| match &item.progress {
+            Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
+            Progress::Sending { .. } => None,
+            Progress::Sent { resend_at, .. } => Some(*resend_at),
+        });
+        of_items.chain(asking).min()
+    }
+
+    /// Whether something is on its way right now, and (captures, bytes) published without a receipt.
+    pub fn in_flight(&self) -> (usize, u64) {
+        let flying = self
+            .items
+            .values()
+            .map(Item::in_flight)
+            .filter(|bytes| *bytes > 0);
+        flying.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
+    }
+
+    /// The message that has waited longest for the broker's acknowledgement.
+    pub fn unacknowledged_since(&self) -> Option<Duration> {
+        self.unacknowledged
+            .values()
+            .map(|message| message.since)
+            .min()
+    }
+
+    /// Measured upload rate, bytes per second.
+    pub fn rate(&self) -> Option<u64> {
+        self.rate
+    }
+
+    pub fn contains(&self, key: Key) -> bool {
+        self.items.contains_key(&key)
+    }
+
+    /// How many captures have no receipt.
+    pub fn waiting(&self) -> usize {
+        self.items.len()
+    }
+
+    fn start_over(&mut self, now: Duration, failed: bool) -> Vec<(Key, u32)> {
+        self.unacknowledged.clear();
+        let backoff = self.limits.backoff;
+        let mut tried = Vec::new();
+        for (key, item) in &mut self.items {
+            // What the cloud lacked may have changed: it is asked again.
+            item.missing.clear();
+            match item.progress {
+                Progress::Idle { .. } => {}
+                Progress::Sending { .. } | Progress::Sent { .. } => {
+                    let mut wait = Duration::ZERO;
+                    if failed {
+                        item.attempt = item.attempt.saturating_add(1);
+                        tried.push((*key, item.attempt));
+                        // A reconnect is a reason of its own to try again. But whoever was under way at every loss of
+                        // late may be its cause, and lets those behind it go first for a while.
+                        if let Some(losses) = item.attempt.checked_sub(LOSSES_FORGIVEN) {
+                            wait = backoff.wait(losses + 1).min(LOSS_WAIT_MAX);
+                        }
+                    }
+                    item.progress = Progress::Idle {
+                        not_before: now + wait,
+                    };
+                }
+            }
+        }
+        tried
+    }
+
+    /// Captures whose receipt did not come in time give up their place in the window and wait for their next try.
+    fn expire(&mut self, now: Duration) {
+        for item in self.items.values_mut() {
+            if let Progress::Sent { resend_at, .. } = item.progress
+                && now >= resend_at
+            {
+                item.attempt = item.attempt.saturating_add(1);
+                item.asked_for = false;
+                item.missing.clear();
+                item.progress = Progress::Idle { not_before: now };
+            }
+        }
+    }
+
+    /// A part under way goes on before a new capture starts; live before backlog; oldest first.
+    fn choose(&self, now: Duration) -> Option<Key> {
+        let unacknowledged: u64 = self
+            .unacknowledged
+            .values()
+            .map(|message| message.bytes)
+            .sum();
+        if unacknowledged > 0 && unacknowledged >= self.limits.unacknowledged_bytes_max {
+            return None;
+        }
+        let (flying, in_flight) = self.in_flight();
+        let mut best: Option<(u8, Key)> = None;
+        for (key, item) in &self.items {
+            let live = item.is_live(now);
+            let class = match &item.progress {
+                Progress::Sending { .. } => u8::from(!live) * 2,
+                Progress::Idle { not_before } if *not_before <= now => {
+                    // The backlog leaves a quarter of the window to the living.
+                    let window = if live {
+                        self.limits.window_bytes
+                    } else {
+                        self.limits.window_bytes / 4 * 3
+                    };
+                    let fits = in_flight == 0 || in_flight.saturating_add(item.total) <= window;
+                    let may_probe = self.heard || flying == 0;
+                    if !fits || !may_probe {
+                        continue;
+                    }
+                    u8::from(!live) * 2 + 1
+                }
+                Progress::Idle { .. } | Progress::Sent { .. } => continue,
+            };
+            let candidate = (class, *key);
+            if best.is_none_or(|best| candidate < best) {
+                best = Some(candidate);
+            }
+        }
+        best.map(|(_, key)| key)
+    }
+
+    fn part_bytes(&self, rate: Option<u64>, attempt: u32) -> u64 {
+        let most = self.limits.part_bytes_max.max(PART_BYTES_MIN);
+        let by_rate = rate.map_or(most, |rate| rate.saturating_mul(PART_FOR_S));
+        let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
+        halved.clamp(PART_BYTES_MIN, most)
+    }
+
+    /// A moving mean; a message that took no measurable time says nothing.
+    fn measure(&mut self, bytes: u64, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        if took_us < 1000 {
+            return;
+        }
+        let now = bytes.saturating_mul(1_000_000) / took_us;
+        self.rate = Some(
+            self.rate
+                .map_or(now, |before| (before * 3 + now) / 4)
+                .max(1),
+        );
+    }
+}

@@ -1,0 +1,341 @@
+//! The three things a camera is made of, [`Button`], [`Light`] and [`Camera`], and the [`Frame`] they pass on.
+//!
+//! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`] and [`v4l`] are the
+//! real ones and the only files that name rppal and v4l, [`simulated`] needs neither. Hardware does what it is told
+//! and decides nothing; when it cannot, its error says what to do about it.
+
+pub mod gpio;
+pub mod simulated;
+pub mod v4l;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use shared::capture::ContentType;
+use shared::event::Reason;
+
+use crate::config::{CameraKind, Config};
+
+/// One press, on press-down and debounced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Press {
+    /// CLOCK_BOOTTIME of the press, microseconds.
+    pub at_boottime_us: u64,
+}
+
+/// The button. It has a thread of its own, which does nothing but wait.
+pub trait Button: Send {
+    /// Waits at most `timeout` for the next press; `None` = there was none.
+    ///
+    /// # Errors
+    /// The button cannot be read any more. Waiting again later is allowed: it tries to begin anew.
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Press>, HardwareError>;
+}
+
+/// What the lamp does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lamp {
+    Off,
+    On {
+        /// 1 to 100 % of full brightness; a lamp without dimming is simply on.
+        brightness: u8,
+        /// Red, green, blue, 0 to 255; a lamp of one colour ignores it.
+        colour: [u8; 3],
+    },
+}
+
+/// The lamp beside the button.
+pub trait Light: Send {
+    /// Switches the lamp. Quick, never fails: a lamp that is broken must not stop a camera.
+    fn show(&mut self, lamp: Lamp);
+
+    /// Tells in words what the lamp says from now on, for a lamp that can also write.
+    fn caption(&mut self, _looks: &str, _means: &str) {}
+}
+
+/// One image as the camera gave it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// A whole JPEG or PNG.
+    pub bytes: Vec<u8>,
+    pub content_type: ContentType,
+    /// Pixels.
+    pub width: u32,
+    pub height: u32,
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Image bytes never go into a log.
+        write!(
+            f,
+            "Frame({}, {}x{}, {} bytes)",
+            self.content_type.as_str(),
+            self.width,
+            self.height,
+            self.bytes.len()
+        )
+    }
+}
+
+/// The camera. It has a thread of its own, because a driver may block for as long as it likes.
+pub trait Camera: Send {
+    /// Takes a frame that began after this call, or gives up after about `deadline`.
+    ///
+    /// # Errors
+    /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
+}
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraError {
+    #[error("find the camera {camera} ({fix})")]
+    NotFound {
+        camera: String,
+        fix: &'static str,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    #[error("wait for a frame of the camera {camera} ({after_ms} ms)")]
+    TimedOut { camera: String, after_ms: u128 },
+    #[error("take a frame with the camera {camera}: {what}")]
+    Failed {
+        camera: String,
+        what: String,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+}
+
+impl CameraError {
+    /// What the tombstone says.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound { .. } => Reason::CameraNotFound,
+            Self::TimedOut { .. } => Reason::CameraTimedOut,
+            Self::Failed { .. } => Reason::CameraFailed,
+        }
+    }
+}
+
+/// A part of the camera that cannot be used. The text names the fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} ({fix})")]
+pub struct HardwareError {
+    pub doing: String,
+    pub fix: &'static str,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl HardwareError {
+    pub(crate) fn new(doing: impl Into<String>, fix: &'static str) -> Self {
+        Self {
+            doing: doing.into(),
+            fix,
+            source: None,
+        }
+    }
+
+    pub(crate) fn caused_by(
+        mut self,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(cause.into());
+        self
+    }
+}
+
+/// A camera put together.
+pub struct Hardware {
+    pub button: Box<dyn Button>,
+    pub light: Box<dyn Light>,
+    pub camera: Box<dyn Camera>,
+    /// Tells one board with one card from another (see [`Identity`]).
+    pub fingerprint: String,
+}
+
+impl Hardware {
+    /// Opens what the settings name: real parts, or simulated ones with `simulated.on`.
+    ///
+    /// A camera that is merely not plugged in is no error here: every press then becomes a tombstone that says so, and
+    /// works again once it is back.
+    ///
+    /// # Errors
+    /// A part that cannot work until someone changes something; the text says what.
+    pub fn open(config: &Config) -> Result<Self, HardwareError> {
+        let camera: Box<dyn Camera> = match config.camera.kind {
+            CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
+            CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
+            CameraKind::Auto | CameraKind::V4l => Box::new(v4l::Camera::open(&config.camera)?),
+            CameraKind::None => Box::new(NoCamera),
+        };
+        let (button, light): (Box<dyn Button>, Box<dyn Light>) = if config.simulated.on {
+            (
+                Box::new(simulated::Button::on_stdin()?),
+                Box::new(simulated::Light::on_stderr()),
+            )
+        } else {
+            let gpio = gpio::Gpio::open()?;
+            (
+                Box::new(gpio.button(&config.button)?),
+                Box::new(gpio.light(&config.light)?),
+            )
+        };
+        Ok(Self {
+            button,
+            light,
+            camera,
+            fingerprint: Identity::of(config).fingerprint,
+        })
+    }
+}
+
+/// `camera.kind = "none"`: for a box that has only a button, and for trying out what that looks like.
+struct NoCamera;
+
+impl Camera for NoCamera {
+    fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
+        Err(CameraError::NotFound {
+            camera: "none".to_owned(),
+            fix: "set camera.kind to auto",
+            source: None,
+        })
+    }
+}
+
+/// Who this computer is, as far as it can tell.
+///
+/// A spool that wakes up beside another identity is a moved card or a copy of one, and begins a new install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Of the board; the default device name ends in its last six characters. Lower-case letters and digits.
+    pub serial: String,
+    /// Serial and, where the card can be read, its CID.
+    pub fingerprint: String,
+}
+
+impl Identity {
+    /// Reads the board's serial and the card's CID, on a laptop the machine id; `simulated.fingerprint` overrides both.
+    pub fn of(config: &Config) -> Self {
+        if !config.simulated.fingerprint.is_empty() {
+            return Self::simulated(&config.simulated.fingerprint);
+        }
+        Self::read(Path::new("/"))
+    }
+
+    fn simulated(fingerprint: &str) -> Self {
+        Self {
+            serial: letters_and_digits(fingerprint),
+            fingerprint: fingerprint.to_owned(),
+        }
+    }
+
+    /// `root`: where `/proc`, `/sys` and `/etc` are found.
+    fn read(root: &Path) -> Self {
+        let text = |path: &str| {
+            let text = fs::read_to_string(root.join(path)).ok()?;
+            // Device tree strings end in a NUL.
+            let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+            (!text.is_empty()).then(|| text.to_owned())
+        };
+        let serial = text("proc/cpuinfo")
+            .and_then(|cpuinfo| cpu_serial(&cpuinfo))
+            .or_else(|| text("sys/firmware/devicetree/base/serial-number"));
+        let Some(serial) = serial else {
+            // Not a Pi. The card of a laptop is no part of it, so the machine id speaks for all.
+            let machine = text("etc/machine-id")
+                .or_else(|| text("proc/sys/kernel/hostname"))
+                .unwrap_or_else(|| "unknown".to_owned());
+            return Self {
+                serial: letters_and_digits(&machine),
+                fingerprint: format!("machine {machine}"),
+            };
+        };
+        let serial = letters_and_digits(&serial);
+        let fingerprint = match text("sys/block/mmcblk0/device/cid") {
+            Some(cid) => format!("cpu {serial} card {cid}"),
+            None => format!("cpu {serial}"),
+        };
+        Self {
+            serial,
+            fingerprint,
+        }
+    }
+}
+
+/// The `Serial` line of `/proc/cpuinfo` as a Raspberry Pi writes it; all zeros means that the firmware did not know.
+fn cpu_serial(cpuinfo: &str) -> Option<String> {
+    cpuinfo
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.trim() == "Serial")
+        .map(|(_, serial)| serial.trim().to_owned())
+        .filter(|serial| serial.bytes().any(|c| c != b'0'))
+}
+
+fn letters_and_digits(text: &str) -> String {
+    text.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> Identity {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Identity::read(root.path())
+    }
+
+    #[test]
+    fn another_card_or_another_board_is_another_fingerprint() {
+        let cpuinfo = "processor\t: 0\nSerial\t\t: 100000001A2B3C4D\nModel\t\t: Raspberry Pi 4\n";
+        let pi = machine(&[
+            ("proc/cpuinfo", cpuinfo),
+            ("sys/block/mmcblk0/device/cid", "035344\n"),
+        ]);
+        assert_eq!(pi.serial, "100000001a2b3c4d");
+        assert_eq!(pi.fingerprint, "cpu 100000001a2b3c4d card 035344");
+        let other_card = machine(&[
+            ("proc/cpuinfo", cpuinfo),
+            ("sys/block/mmcblk0/device/cid", "1b534d\n"),
+        ]);
+        assert_ne!(pi.fingerprint, other_card.fingerprint);
+        assert_eq!(pi.serial, other_card.serial);
+    }
+
+    #[test]
+    fn a_pi_whose_firmware_hides_the_serial_is_known_by_its_device_tree() {
+        let pi = machine(&[
+            ("proc/cpuinfo", "Serial : 0000000000000000\n"),
+            (
+                "sys/firmware/devicetree/base/serial-number",
+                "10000000abcdef\0",
+            ),
+        ]);
+        assert_eq!(pi.serial, "10000000abcdef");
+    }
+
+    #[test]
+    fn a_laptop_is_known_by_its_machine_id() {
+        let laptop = machine(&[
+            ("proc/cpuinfo", "model name : something\n"),
+            ("etc/machine-id", "0123456789abcdef\n"),
+            ("sys/block/mmcblk0/device/cid", "035344\n"),
+        ]);
+        assert_eq!(laptop.fingerprint, "machine 0123456789abcdef");
+        assert_eq!(laptop.serial, "0123456789abcdef");
+        // Nothing to read at all is still an identity, and the same one every time.
+        assert_eq!(machine(&[]), machine(&[]));
+    }
+}

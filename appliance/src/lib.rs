@@ -1,0 +1,25 @@
+//! The camera's program. One press goes through these modules in this order:
+//!
+//! [`hardware`] feels the button and takes the frame, [`press`] makes a capture of it, [`spool`] keeps it on the card
+//! so that no power cut loses it (P1), [`drain`] decides what to publish next, [`mqtt`] carries it, and [`indicator`]
+//! decides what the light says, which [`light`] plays. [`run`] builds the parts, joins them and stops them in order.
+//!
+//! `drain`, `indicator`, `backoff` and the deciding half of `clock` are pure: events and the time go in, actions come
+//! out. `hardware` and `spool` do what they are told and decide nothing. docs/architecture.md has the map.
+
+pub mod backoff;
+pub mod clock;
+pub mod command;
+pub mod config;
+pub mod drain;
+pub mod hardware;
+pub mod indicator;
+pub mod lamp;
+pub mod light;
+pub mod mqtt;
+pub mod press;
+pub mod report;
+pub mod run;
+pub mod self_test;
+pub mod shrink;
+pub mod spool;

@@ -1,0 +1,243 @@
+//! The connection to the broker: events come out, messages go in. The only file that names rumqttc.
+//!
+//! A new client for every connection: whatever the library kept of an earlier one is void (P5), and an acknowledgement
+//! can only be for a message of its own connection. The session is clean; the spool is the truth. `poll()` is not safe
+//! to cancel, so it has a task to itself and nothing else happens there.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rumqttc::{
+    AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
+    NetworkOptions, Packet, PublishOptions, QoS,
+};
+use shared::DeviceId;
+use shared::presence::Status;
+use shared::topic::{Leaf, Topic, everything_down};
+use tokio::sync::{mpsc, watch};
+
+use crate::backoff::Backoff;
+
+/// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
+const REQUESTS_MAX: usize = 1024;
+/// How long a flush may take: a part of 16 KiB then needs half a KiB a second.
+const FLUSH_FOR: Duration = Duration::from_secs(30);
+/// A connection that lived shorter than this was no success, and the wait before the next one grows.
+const STEADY_AFTER: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub struct Settings {
+    pub host: String,
+    pub port: u16,
+    pub user: String,
+    pub password: String,
+    pub device: DeviceId,
+    /// Read anew for every connection: a new install has another.
+    pub client_id: watch::Receiver<String>,
+    pub keep_alive: Duration,
+    /// The largest message sent, bytes.
+    pub packet_bytes_max: usize,
+    pub reconnect: Backoff,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownReason {
+    /// The broker is there and refuses this camera: name, password or permission.
+    Refused,
+    /// No network, no broker, or it went away.
+    Away,
+}
+
+/// What happens on the connection.
+pub enum LinkEvent {
+    /// Connected and subscribed: messages may be published.
+    Up(Publisher),
+    Down {
+        reason: DownReason,
+        text: String,
+    },
+    Message {
+        leaf: Leaf,
+        payload: Bytes,
+    },
+    /// The broker has the message of this token.
+    Acknowledged {
+        token: u64,
+    },
+}
+
+/// Publishes on one connection, and is worthless on the next.
+#[derive(Clone)]
+pub struct Publisher {
+    client: AsyncClient,
+    device: DeviceId,
+    events: mpsc::Sender<LinkEvent>,
+}
+
+/// The connection takes no more; it is gone or stuck.
+#[derive(Debug, thiserror::Error)]
+#[error("hand a message to the connection")]
+pub struct NotTaken;
+
+impl Publisher {
+    /// Hands a message over; that it is published is said by [`LinkEvent::Acknowledged`], if a token is given.
+    pub fn publish(
+        &self,
+        leaf: Leaf,
+        payload: Vec<u8>,
+        token: Option<u64>,
+    ) -> Result<(), NotTaken> {
+        let topic = Topic::new(&self.device, leaf).to_string();
+        let mut options = PublishOptions::new(QoS::AtLeastOnce);
+        if leaf.retained() {
+            options = options.retain(true);
+        }
+        let Some(token) = token else {
+            return self
+                .client
+                .try_publish(topic, payload, options)
+                .map_err(|_| NotTaken);
+        };
+        let notice = self
+            .client
+            .try_publish_tracked(topic, payload, options)
+            .map_err(|_| NotTaken)?;
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            if notice.wait_completion_async().await.is_ok() {
+                let _ = events.send(LinkEvent::Acknowledged { token }).await;
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends the connection once what was handed over is acknowledged, or after `patience`.
+    pub async fn finish(&self, patience: Duration) {
+        let _ = self.client.disconnect_with_timeout(patience).await;
+    }
+
+    /// Ends the connection at once: it is stuck.
+    pub fn abandon(&self) {
+        let _ = self.client.try_disconnect_now();
+    }
+}
+
+/// Connects, and connects again, until `stop` says so.
+pub async fn maintain(
+    settings: Settings,
+    events: mpsc::Sender<LinkEvent>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut attempt = 0;
+    while !*stop.borrow() {
+        let began = tokio::time::Instant::now();
+        let (reason, text) = connection(&settings, &events).await;
+        attempt = if began.elapsed() > STEADY_AFTER {
+            1
+        } else {
+            attempt + 1
+        };
+        if events.send(LinkEvent::Down { reason, text }).await.is_err() {
+            return;
+        }
+        let wait = settings.reconnect.wait_spread(attempt, rand::random());
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            changed = stop.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// One connection, from its first byte to its last.
+async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (DownReason, String) {
+    let (client, mut eventloop) = AsyncClient::builder(options(settings))
+        .capacity(REQUESTS_MAX)
+        .build();
+    let mut network = NetworkOptions::new();
+    network.set_connection_timeout(FLUSH_FOR.as_secs());
+    network.set_tcp_nodelay(true);
+    eventloop.set_network_options(network);
+
+    loop {
+        let event = match eventloop.poll().await {
+            Ok(event) => event,
+            Err(error) => return explain(&error),
+        };
+        let Event::Incoming(packet) = event else {
+            continue;
+        };
+        match packet {
+            Packet::ConnAck(_) => {
+                if client
+                    .try_subscribe(everything_down(&settings.device), QoS::AtLeastOnce)
+                    .is_err()
+                {
+                    return (
+                        DownReason::Away,
+                        "subscribe to what is meant for this camera".to_owned(),
+                    );
+                }
+            }
+            // Only now receipts can come in, so only now it makes sense to send.
+            Packet::SubAck(_) => {
+                let publisher = Publisher {
+                    client: client.clone(),
+                    device: settings.device.clone(),
+                    events: events.clone(),
+                };
+                if events.send(LinkEvent::Up(publisher)).await.is_err() {
+                    return (DownReason::Away, "stopping".to_owned());
+                }
+            }
+            Packet::Publish(publish) => {
+                let topic = std::str::from_utf8(&publish.topic)
+                    .ok()
+                    .and_then(|topic| topic.parse::<Topic>().ok());
+                let Some(topic) = topic.filter(|topic| topic.device == settings.device) else {
+                    continue;
+                };
+                let message = LinkEvent::Message {
+                    leaf: topic.leaf,
+                    payload: publish.payload,
+                };
+                if events.send(message).await.is_err() {
+                    return (DownReason::Away, "stopping".to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn options(settings: &Settings) -> MqttOptions {
+    let broker = Broker::tcp(settings.host.clone(), settings.port);
+    let mut options = MqttOptions::new(settings.client_id.borrow().clone(), broker);
+    let will = shared::codec::encode(&Status::last_will());
+    let will_topic = Topic::new(&settings.device, Leaf::Status).to_string();
+    options
+        .set_clean_session(true)
+        .set_keep_alive(u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX))
+        .set_inflight(u16::MAX)
+        .set_max_packet_size(
+            shared::codec::JSON_BYTES_MAX + 1024,
+            settings.packet_bytes_max,
+        )
+        .set_last_will(LastWill::new(will_topic, will, QoS::AtLeastOnce, true));
+    if !settings.user.is_empty() {
+        options.set_credentials(settings.user.clone(), settings.password.clone());
+    }
+    options
+}
+
+fn explain(error: &ConnectionError) -> (DownReason, String) {
+    match error {
+        ConnectionError::ConnectionRefused(
+            code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
+        ) => (
+            DownReason::Refused,
+            format!("the broker refused this camera: {code:?}"),
+        ),
+        other => (DownReason::Away, other.to_string()),
+    }
+}

@@ -1,0 +1,222 @@
+//! What one press does: a frame, a capture, the spool. Blocks, and so lives on a thread of its own.
+//!
+//! A press is never silently nothing: it ends as a capture on the card (P1), as a tombstone that says why there is no
+//! picture, or, when the card takes not even that, as a refusal that the light shows.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shared::capture::{Cause, Record};
+use shared::event::Reason;
+use shared::time::Moment;
+
+use crate::clock::{Clock, boottime_us};
+use crate::config::Picture;
+use crate::hardware::{Camera, CameraError, Frame};
+use crate::shrink;
+use crate::spool::{Change, NewCapture, NewTombstone, Spool, SpoolError, Waiting};
+
+/// What asks for a picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    Press { number: u64, at_boottime_us: u64 },
+    Command { id: String, at_boottime_us: u64 },
+    Interval,
+}
+
+impl Job {
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Press { .. } => Cause::Button,
+            Self::Command { .. } => Cause::Command,
+            Self::Interval => Cause::Interval,
+        }
+    }
+
+    fn command(&self) -> Option<String> {
+        match self {
+            Self::Command { id, .. } => Some(id.clone()),
+            Self::Press { .. } | Self::Interval => None,
+        }
+    }
+
+    fn at_boottime_us(&self) -> u64 {
+        match self {
+            Self::Press { at_boottime_us, .. } | Self::Command { at_boottime_us, .. } => {
+                *at_boottime_us
+            }
+            Self::Interval => boottime_us(),
+        }
+    }
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub enum Outcome {
+    Saved {
+        job: Job,
+        waiting: Waiting,
+        record: Record,
+        saved_after_us: u64,
+        changes: Vec<Change>,
+    },
+    /// There is no picture, and a record of why.
+    Tombstone {
+        job: Job,
+        waiting: Waiting,
+        reason: Reason,
+        text: String,
+        changes: Vec<Change>,
+    },
+    /// The card took nothing.
+    Refused {
+        job: Job,
+        text: String,
+        poisoned: bool,
+    },
+}
+
+/// A spool shared by the press thread and the drain. A panic while it was locked leaves files, and files are the truth.
+pub type SharedSpool = Arc<Mutex<Spool>>;
+
+pub fn lock(spool: &SharedSpool) -> std::sync::MutexGuard<'_, Spool> {
+    spool.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The largest picture the cloud takes, bytes, as last heard.
+#[derive(Debug, Clone)]
+pub struct CloudLimit(Arc<AtomicU64>);
+
+impl Default for CloudLimit {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(shared::codec::CAPTURE_BYTES_MAX)))
+    }
+}
+
+impl CloudLimit {
+    pub fn set(&self, bytes: u64) {
+        self.0.store(
+            bytes.min(shared::codec::CAPTURE_BYTES_MAX),
+            Ordering::Relaxed,
+        );
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Takes pictures, one after the other.
+pub struct Flow {
+    pub camera: Box<dyn Camera>,
+    pub spool: SharedSpool,
+    pub clock: Clock,
+    pub picture: Picture,
+    pub cloud_limit: CloudLimit,
+    pub deadline: Duration,
+}
+
+impl Flow {
+    /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
+    /// frame, before it is saved: the person may move again.
+    pub fn take(&mut self, job: Job, on_captured: impl FnOnce()) -> Outcome {
+        let pressed = self.clock.press_moment(job.at_boottime_us());
+        let framed = self.camera.frame(self.deadline);
+        on_captured();
+        let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
+        let frame = match framed
+            .map_err(|error| explain(&error))
+            .and_then(|frame| self.within_budget(frame))
+        {
+            Ok(frame) => frame,
+            Err((reason, text)) => return self.bury(job, pressed, reason, text),
+        };
+        let new = NewCapture {
+            bytes: &frame.bytes,
+            content_type: frame.content_type,
+            width: frame.width,
+            height: frame.height,
+            cause: job.cause(),
+            command: job.command(),
+            pressed,
+            captured_after_us,
+            settings_version: 0,
+        };
+        let appended = lock(&self.spool).append(&new);
+        match appended {
+            Ok((waiting, record, changes)) => {
+                let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
+                Outcome::Saved {
+                    job,
+                    waiting,
+                    record,
+                    saved_after_us,
+                    changes,
+                }
+            }
+            Err(error @ SpoolError::Full { .. }) => {
+                self.bury(job, pressed, Reason::CardFull, error.to_string())
+            }
+            Err(error) => self.refuse(job, &error),
+        }
+    }
+
+    fn bury(&self, job: Job, pressed: Moment, reason: Reason, text: String) -> Outcome {
+        let new = NewTombstone {
+            reason,
+            cause: job.cause(),
+            command: job.command(),
+            pressed: Some(pressed),
+        };
+        let buried = lock(&self.spool).append_tombstone(new);
+        match buried {
+            Ok((waiting, changes)) => Outcome::Tombstone {
+                job,
+                waiting,
+                reason,
+                text,
+                changes,
+            },
+            Err(error) => self.refuse(job, &error),
+        }
+    }
+
+    fn refuse(&self, job: Job, error: &SpoolError) -> Outcome {
+        let text = chain(error);
+        tracing::error!(error = text, "a press could not be kept");
+        Outcome::Refused {
+            job,
+            text,
+            poisoned: lock(&self.spool).is_poisoned(),
+        }
+    }
+
+    /// Shrinks here and not at the send: what is on the card is what the cloud takes.
+    fn within_budget(&self, frame: Frame) -> Result<Frame, (Reason, String)> {
+        let cloud = self.cloud_limit.get();
+        let budget = if self.picture.bytes_max == 0 {
+            cloud
+        } else {
+            cloud.min(self.picture.bytes_max)
+        };
+        shrink::to_budget(frame, budget, self.picture.max_width)
+            .map_err(|error| (Reason::FrameTooLarge, chain(&error)))
+    }
+}
+
+fn explain(error: &CameraError) -> (Reason, String) {
+    (error.reason(), chain(error))
+}
+
+/// An error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

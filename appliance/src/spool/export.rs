@@ -1,0 +1,102 @@
+//! The files of a spool, for a person with a pulled card. Reads only, and needs no lock, no index and no settings.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use shared::InstallId;
+
+use super::file::{Kind, Name, ReadError, Reader, read_tombstone};
+use super::scan::frames;
+
+/// One file of a spool.
+pub struct SpoolFile {
+    pub install: InstallId,
+    pub name: String,
+    folder: PathBuf,
+    parsed: Name,
+}
+
+impl SpoolFile {
+    /// Reads all of it and compares its hash.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what was saved.
+    pub fn verify(&self) -> Result<(), ReadError> {
+        match self.parsed.kind {
+            Kind::Picture(_) => Reader::open(&self.folder, &self.parsed)?.verify(),
+            Kind::Tombstone { .. } => read_tombstone(&self.folder, &self.parsed).map(drop),
+        }
+    }
+}
+
+/// Every file of the spool in `root`, by install and number; foreign files are left out.
+///
+/// # Errors
+/// The folder cannot be read, or is not a spool.
+pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(frames(root))? {
+        let folder = entry?.path();
+        let Some(install) = folder
+            .file_name()
+            .and_then(|name| name.to_str()?.parse::<InstallId>().ok())
+        else {
+            continue;
+        };
+        for entry in fs::read_dir(&folder)? {
+            let Some(name) = entry?.file_name().to_str().map(str::to_owned) else {
+                continue;
+            };
+            let Some(parsed) = Name::parse(&name) else {
+                continue;
+            };
+            found.push(SpoolFile {
+                install,
+                name,
+                folder: folder.clone(),
+                parsed,
+            });
+        }
+    }
+    found.sort_by_key(|file| (file.install, file.parsed.sequence));
+    Ok(found)
+}
+
+/// Copies every whole picture to `to` as `install_number.jpg`, without our record. Existing files are not replaced.
+///
+/// # Errors
+/// A picture cannot be read or written; those before it are copied.
+pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
+    fs::create_dir_all(to)?;
+    let mut count = 0;
+    for file in files(root)? {
+        let Kind::Picture(content_type) = file.parsed.kind else {
+            continue;
+        };
+        let read = Reader::open(&file.folder, &file.parsed)
+            .and_then(|mut reader| reader.read(0, file.parsed.total));
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(ReadError::Io { source, .. }) => return Err(source),
+            Err(error @ ReadError::Damaged { .. }) => {
+                tracing::warn!("{error}");
+                continue;
+            }
+        };
+        let name = format!(
+            "{}_{:010}.{}",
+            file.install,
+            file.parsed.sequence.get(),
+            content_type.extension()
+        );
+        let mut target = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(to.join(name))?;
+        io::Write::write_all(&mut target, &bytes)?;
+        target.sync_all()?;
+        count += 1;
+    }
+    Ok(count)
+}

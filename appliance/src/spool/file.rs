@@ -1,0 +1,340 @@
+//! One capture as one file: its name says what it is, its content is the picture and then our record, checked.
+//!
+//! The picture's bytes come first, so that any viewer opens the files of a pulled card; the record follows as a trailer
+//! of [`TRAILER_BYTES`]. Length and name are enough to tell a torn file without reading it, because the trailer has a
+//! fixed size. A tombstone is a file of its own: exactly the JSON that is sent, named by its hash.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use shared::capture::{ContentType, Record};
+use shared::{Hash, HashPrefix, Sequence};
+
+/// Magic, length of the record, the record as JSON, zeros, CRC-32 of all before. A record of ours is below 800 bytes.
+pub const TRAILER_BYTES: u64 = 1024;
+const TRAILER_LEN: usize = 1024;
+const MAGIC: [u8; 4] = *b"KSR1";
+
+/// What a file in the spool is, by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Picture(ContentType),
+    /// Speaks for all sequences from the first to this last one.
+    Tombstone {
+        last: Sequence,
+    },
+}
+
+/// A file name taken apart: `0000000012_9f2c5a0b11d2e3f4_23451.jpg` or `0000000013-0000000020_…_312.tombstone`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name {
+    pub sequence: Sequence,
+    pub hash: HashPrefix,
+    /// Length of the picture or of the tombstone's JSON, bytes.
+    pub total: u64,
+    pub kind: Kind,
+}
+
+impl Name {
+    pub fn parse(name: &str) -> Option<Self> {
+        let (stem, extension) = name.split_once('.')?;
+        let mut parts = stem.split('_');
+        let (numbers, hash, total) = (parts.next()?, parts.next()?, parts.next()?);
+        let number = |digits: &str| {
+            digits
+                .parse::<u64>()
+                .ok()
+                .and_then(|n| Sequence::try_from(n).ok())
+        };
+        let (sequence, kind) = match (numbers.split_once('-'), extension) {
+            (Some((first, last)), "tombstone") => (
+                number(first)?,
+                Kind::Tombstone {
+                    last: number(last)?,
+                },
+            ),
+            (None, "jpg") => (number(numbers)?, Kind::Picture(ContentType::Jpeg)),
+            (None, "png") => (number(numbers)?, Kind::Picture(ContentType::Png)),
+            (Some(_) | None, _) => return None,
+        };
+        let name = Self {
+            sequence,
+            hash: hash.parse().ok()?,
+            total: total.parse().ok()?,
+            kind,
+        };
+        (parts.next().is_none() && name.last() >= sequence).then_some(name)
+    }
+
+    /// The highest sequence this file speaks for.
+    pub fn last(&self) -> Sequence {
+        match self.kind {
+            Kind::Picture(_) => self.sequence,
+            Kind::Tombstone { last } => last,
+        }
+    }
+
+    /// How long the file is when it is whole, bytes.
+    pub fn file_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),
+            Kind::Tombstone { .. } => self.total,
+        }
+    }
+
+    pub fn is_tombstone(&self) -> bool {
+        matches!(self.kind, Kind::Tombstone { .. })
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            Kind::Picture(content_type) => {
+                let extension = content_type.extension();
+                write!(
+                    f,
+                    "{:010}_{}_{}.{extension}",
+                    self.sequence.get(),
+                    self.hash,
+                    self.total
+                )
+            }
+            Kind::Tombstone { last } => {
+                let (first, last) = (self.sequence.get(), last.get());
+                write!(
+                    f,
+                    "{first:010}-{last:010}_{}_{}.tombstone",
+                    self.hash, self.total
+                )
+            }
+        }
+    }
+}
+
+/// Why a file could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing is left behind; the disk may merely be full.
+    #[error("write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    /// What the disk holds now is unknown: a failed fsync is never tried again.
+    #[error("make {path} durable")]
+    Sync { path: PathBuf, source: io::Error },
+}
+
+/// Writes a new file and returns once it would survive a power cut: file first, then its directory (P1).
+///
+/// # Errors
+/// [`WriteError::Write`]: there is no such file. [`WriteError::Sync`]: unknown; reopen the spool.
+pub fn write_durably(folder: &Path, name: &Name, chunks: &[&[u8]]) -> Result<(), WriteError> {
+    let path = folder.join(name.to_string());
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| {
+            for chunk in chunks {
+                file.write_all(chunk)?;
+            }
+            Ok(file)
+        });
+    let file = match written {
+        Ok(file) => file,
+        Err(source) => {
+            // Its number has not left the process, so nobody can miss this file.
+            if source.kind() != io::ErrorKind::AlreadyExists {
+                let _ = std::fs::remove_file(&path);
+            }
+            return Err(WriteError::Write { path, source });
+        }
+    };
+    file.sync_data()
+        .and_then(|()| sync_folder(folder))
+        .map_err(|source| WriteError::Sync { path, source })
+}
+
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Replaces a small file so that a power cut leaves either the old or the new content.
+pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let beside = path.with_extension("new");
+    let mut file = File::create(&beside)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)?;
+    sync_folder(folder)
+}
+
+/// The trailer of one record, [`TRAILER_BYTES`] long.
+pub fn encode_trailer(record: &Record) -> io::Result<Vec<u8>> {
+    let json = serde_json::to_vec(record)?;
+    let room = TRAILER_LEN - MAGIC.len() - 4 - 4;
+    if json.len() > room {
+        return Err(io::Error::other(format!(
+            "a record of {} bytes does not fit into {room}",
+            json.len()
+        )));
+    }
+    let mut trailer = Vec::with_capacity(TRAILER_LEN);
+    trailer.extend_from_slice(&MAGIC);
+    let length = u32::try_from(json.len()).expect("below 1 KiB");
+    trailer.extend_from_slice(&length.to_be_bytes());
+    trailer.extend_from_slice(&json);
+    trailer.resize(TRAILER_LEN - 4, 0);
+    trailer.extend_from_slice(&crc32fast::hash(&trailer).to_be_bytes());
+    Ok(trailer)
+}
+
+fn decode_trailer(trailer: &[u8]) -> Option<Record> {
+    let (body, crc) = trailer.split_last_chunk::<4>()?;
+    if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
+        return None;
+    }
+    let (length, rest) = body.strip_prefix(&MAGIC)?.split_first_chunk::<4>()?;
+    let json = rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+    serde_json::from_slice(json).ok()
+}
+
+/// What reading a saved picture can come to.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("read {path}")]
+    Io { path: PathBuf, source: io::Error },
+    /// Its bytes are not the ones that were saved.
+    #[error("{path} is not what was saved")]
+    Damaged { path: PathBuf },
+}
+
+/// A saved picture, open for reading.
+pub struct Reader {
+    file: File,
+    path: PathBuf,
+    record: Record,
+}
+
+impl Reader {
+    pub fn open(folder: &Path, name: &Name) -> Result<Self, ReadError> {
+        let path = folder.join(name.to_string());
+        let opened = File::open(&path).and_then(|mut file| {
+            let mut trailer = [0; TRAILER_LEN];
+            file.seek(SeekFrom::Start(name.total))?;
+            match file.read_exact(&mut trailer) {
+                Ok(()) => Ok((file, decode_trailer(&trailer))),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok((file, None)),
+                Err(error) => Err(error),
+            }
+        });
+        let (file, record) = opened.map_err(|source| ReadError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        match record {
+            Some(record)
+                if record.sequence == name.sequence
+                    && record.hash.prefix() == name.hash
+                    && record.total == name.total =>
+            {
+                Ok(Self { file, path, record })
+            }
+            Some(_) | None => Err(ReadError::Damaged { path }),
+        }
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Reads the whole picture once, a little at a time, and compares its hash.
+    pub fn verify(&mut self) -> Result<(), ReadError> {
+        let io_error = |source| ReadError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        self.file.seek(SeekFrom::Start(0)).map_err(io_error)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut left = self.record.total;
+        while left > 0 {
+            let want = buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.file
+                .read_exact(&mut buffer[..want])
+                .map_err(io_error)?;
+            hasher.update(&buffer[..want]);
+            left -= want as u64;
+        }
+        if Hash(hasher.finalize().into()) == self.record.hash {
+            Ok(())
+        } else {
+            Err(ReadError::Damaged {
+                path: self.path.clone(),
+            })
+        }
+    }
+
+    /// The picture's bytes from `offset`, `len` of them.
+    pub fn read(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
+        let io_error = |source| ReadError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let len = usize::try_from(len).map_err(|_| ReadError::Damaged {
+            path: self.path.clone(),
+        })?;
+        let mut bytes = vec![0; len];
+        self.file.seek(SeekFrom::Start(offset)).map_err(io_error)?;
+        self.file.read_exact(&mut bytes).map_err(io_error)?;
+        Ok(bytes)
+    }
+}
+
+/// The bytes of a tombstone, exactly as they are sent.
+pub fn read_tombstone(folder: &Path, name: &Name) -> Result<Vec<u8>, ReadError> {
+    let path = folder.join(name.to_string());
+    let bytes = std::fs::read(&path).map_err(|source| ReadError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    if Hash::of(&bytes).prefix() == name.hash {
+        Ok(bytes)
+    } else {
+        Err(ReadError::Damaged { path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_read_back_as_it_was_written() {
+        for text in [
+            "0000000012_9f2c5a0b11d2e3f4_23451.jpg",
+            "0000000012_9f2c5a0b11d2e3f4_1.png",
+            "0000000013-0000000020_9f2c5a0b11d2e3f4_312.tombstone",
+            "9007199254740991_9f2c5a0b11d2e3f4_23451.jpg",
+        ] {
+            assert_eq!(Name::parse(text).expect(text).to_string(), text);
+        }
+        for foreign in [
+            "",
+            ".DS_Store",
+            "photo.jpg",
+            "0000000000_9f2c5a0b11d2e3f4_1.jpg",
+            "0000000012_9f2c_1.jpg",
+            "0000000012_9f2c5a0b11d2e3f4_1.gif",
+            "0000000012_9f2c5a0b11d2e3f4_1_2.jpg",
+            "0000000013-0000000012_9f2c5a0b11d2e3f4_312.tombstone",
+            "0000000013_9f2c5a0b11d2e3f4_312.tombstone",
+        ] {
+            assert_eq!(Name::parse(foreign), None, "{foreign}");
+        }
+    }
+}

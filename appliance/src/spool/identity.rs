@@ -1,0 +1,54 @@
+//! Whose spool this is: the installs whose files it holds, and the hardware it was made on.
+//!
+//! Never part of an image: it is made at the first start. A card that wakes up in other hardware, or whose numbers
+//! cannot be trusted, gets a new install; captures that wait keep the one they were taken under.
+
+use std::io;
+use std::path::Path;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use shared::{InstallId, StoreId};
+
+use super::file::replace_durably;
+
+const FILE: &str = "identity.json";
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Oldest first; the last one is current.
+    pub installs: Vec<InstallId>,
+    /// What the hardware calls itself, and the device name the captures were taken under.
+    pub fingerprint: String,
+    /// The cloud this camera belongs to: the first it met.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreId>,
+    /// Rows of the index whose file was gone, since this spool was made.
+    #[serde(default)]
+    pub lost: u64,
+}
+
+impl Identity {
+    /// `Ok(None)` where there is none yet.
+    pub fn read(root: &Path) -> io::Result<Option<Self>> {
+        match std::fs::read(root.join(FILE)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn write(&self, root: &Path) -> io::Result<()> {
+        replace_durably(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
+    }
+
+    pub fn current(&self) -> Option<InstallId> {
+        self.installs.last().copied()
+    }
+}
+
+pub fn new_install() -> InstallId {
+    let mut bytes = [0; 16];
+    rand::rng().fill_bytes(&mut bytes);
+    InstallId(bytes)
+}

@@ -1,0 +1,334 @@
+//! The index of the spool, in sled: what may vanish. The files are the truth.
+//!
+//! It remembers which captures have a receipt and how often each was tried, so that a restart asks the cloud less. It
+//! lives on a thread of its own behind a bounded channel, because sled can hang, panic or be corrupt after a power cut
+//! (docs/decisions/0001-spool.md). Whatever happens to it, it is set aside and made anew from the files; a capture whose
+//! row is gone is *unknown*, and the cloud is asked (`up/have`), never guessed.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::{CaptureId, HashPrefix, InstallId, Sequence};
+
+use super::file::replace_durably;
+
+/// How long sled may take to open or to close before it is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Writes that may wait for sled; more than that and it is taken for hanging.
+const WAITING_MAX: usize = 4096;
+/// sled's default would be 1 GiB, more than a small Pi has.
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const GENERATION: &[u8] = b"generation";
+
+/// What the index knows of one capture.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Wall clock when the receipt came, microseconds UTC; absent while waiting.
+    #[serde(default, rename = "r", skip_serializing_if = "Option::is_none")]
+    pub received_us: Option<i64>,
+    #[serde(default, rename = "a")]
+    pub attempts: u32,
+}
+
+/// The rows by capture and hash: a row never speaks for other bytes of the same number.
+pub type Rows = HashMap<(CaptureId, HashPrefix), Row>;
+
+enum Write {
+    Put(Vec<u8>, Vec<u8>),
+    Remove(Vec<u8>),
+    Close(SyncSender<()>),
+}
+
+/// The writing end of the index. A write never blocks and never fails: the index may lose it.
+pub struct Index {
+    writes: Option<SyncSender<Write>>,
+}
+
+/// What opening found: the rows, and what a person should know.
+pub struct Opened {
+    pub index: Index,
+    pub rows: Rows,
+    pub warnings: Vec<String>,
+}
+
+impl Index {
+    /// Opens the index beside the files, or sets it aside and makes a new one. Never fails: without an index the spool
+    /// works too, it only asks more.
+    pub fn open(root: &Path) -> Opened {
+        let folder = root.join("index");
+        let generation_file = root.join("index.generation");
+        let expected = std::fs::read_to_string(&generation_file)
+            .ok()
+            .and_then(|text| text.trim().parse::<u64>().ok());
+        let mut warnings = Vec::new();
+        if !folder.exists() && expected.is_some() {
+            warnings.push(
+                "the index was gone: it is made anew from the files, and the cloud is asked"
+                    .to_owned(),
+            );
+        }
+
+        let found = match start(folder.clone(), expected) {
+            Ok(found) => Some(found),
+            Err(why) => {
+                warnings.push(format!(
+                    "the index was set aside and is made anew from the files: {why}"
+                ));
+                set_aside(&folder, root);
+                start(folder, None)
+                    .inspect_err(|why| warnings.push(format!("working without an index: {why}")))
+                    .ok()
+            }
+        };
+        let Some((writes, rows, generation)) = found else {
+            return Opened {
+                index: Self { writes: None },
+                rows: Rows::new(),
+                warnings,
+            };
+        };
+        if let Err(error) = replace_durably(&generation_file, generation.to_string().as_bytes()) {
+            warnings.push(format!("note the index's generation: {error}"));
+        }
+        Opened {
+            index: Self {
+                writes: Some(writes),
+            },
+            rows,
+            warnings,
+        }
+    }
+
+    pub fn put(&mut self, id: CaptureId, hash: HashPrefix, row: &Row) {
+        let value = serde_json::to_vec(row).expect("a row is two numbers");
+        self.write(Write::Put(key(id, hash), value));
+    }
+
+    pub fn remove(&mut self, id: CaptureId, hash: HashPrefix) {
+        self.write(Write::Remove(key(id, hash)));
+    }
+
+    /// Flushes what it can within [`PATIENCE`].
+    pub fn close(&mut self) {
+        let Some(writes) = self.writes.take() else {
+            return;
+        };
+        let (done, closed) = sync_channel(1);
+        if writes.try_send(Write::Close(done)).is_ok() {
+            let _ = closed.recv_timeout(PATIENCE);
+        }
+    }
+
+    fn write(&mut self, write: Write) {
+        let Some(writes) = &self.writes else { return };
+        match writes.try_send(write) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("the index hangs: working without it until the next start");
+                self.writes = None;
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                tracing::warn!("the index failed: working without it until the next start");
+                self.writes = None;
+            }
+        }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+type Started = (SyncSender<Write>, Rows, u64);
+
+/// Opens sled on its own thread and waits for it, but not for ever.
+fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, String> {
+    let (tell, told) = channel();
+    let (writes, to_write) = sync_channel(WAITING_MAX);
+    std::thread::Builder::new()
+        .name("spool-index".to_owned())
+        .spawn(move || {
+            let opened = catch_unwind(AssertUnwindSafe(|| open(&folder, expected)));
+            let (db, rows, generation) = match opened {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(why)) => {
+                    let _ = tell.send(Err(why));
+                    return;
+                }
+                Err(_) => {
+                    let _ = tell.send(Err("sled panicked while opening".to_owned()));
+                    return;
+                }
+            };
+            if tell.send(Ok((rows, generation))).is_ok() {
+                // sled lets go of its lock when it is dropped; only then is it closed.
+                let closed = catch_unwind(AssertUnwindSafe(|| serve(db, &to_write)));
+                if let Ok(Some(done)) = closed {
+                    let _ = done.send(());
+                }
+            }
+        })
+        .map_err(|error| format!("start its thread: {error}"))?;
+    let (rows, generation) = told
+        .recv_timeout(PATIENCE)
+        .map_err(|_| format!("sled did not open within {PATIENCE:?}"))??;
+    Ok((writes, rows, generation))
+}
+
+fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), String> {
+    let existed = folder.exists();
+    let db = sled::Config::new()
+        .path(folder)
+        .cache_capacity(CACHE_BYTES)
+        .mode(sled::Mode::LowSpace)
+        // The only real fsync of sled is in this thread of its own (docs/decisions/0001-spool.md).
+        .flush_every_ms(Some(500))
+        .open()
+        .map_err(|error| format!("open sled: {error}"))?;
+    let stored = db
+        .get(GENERATION)
+        .map_err(|error| format!("read its generation: {error}"))?;
+    let stored = stored
+        .and_then(|bytes| bytes.as_ref().try_into().ok())
+        .map_or(0, u64::from_be_bytes);
+    if let Some(expected) = expected
+        && existed
+        // The number in sled is written first, so a cut between the two leaves it one ahead.
+        && stored != expected
+        && stored != expected + 1
+    {
+        return Err(format!(
+            "it is not the one of the last start (generation {stored}, expected {expected})"
+        ));
+    }
+    let mut rows = Rows::new();
+    for entry in db.iter() {
+        let (key, value) = entry.map_err(|error| format!("read a row: {error}"))?;
+        let (Some(key), Ok(row)) = (parse_key(&key), serde_json::from_slice(&value)) else {
+            continue;
+        };
+        rows.insert(key, row);
+    }
+    let generation = stored.max(expected.unwrap_or(0)) + 1;
+    db.insert(GENERATION, &generation.to_be_bytes())
+        .map_err(|error| format!("write its generation: {error}"))?;
+    db.flush().map_err(|error| format!("flush: {error}"))?;
+    Ok((db, rows, generation))
+}
+
+/// Returns whom to tell once sled is dropped.
+fn serve(db: sled::Db, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
+    while let Ok(write) = to_write.recv() {
+        let written = match write {
+            Write::Put(key, value) => db.insert(key, value).map(drop),
+            Write::Remove(key) => db.remove(key).map(drop),
+            Write::Close(done) => {
+                let _ = db.flush();
+                return Some(done);
+            }
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "write the index");
+            return None;
+        }
+    }
+    None
+}
+
+/// Keeps one broken index for whoever wants to look at it.
+fn set_aside(folder: &Path, root: &Path) {
+    let aside = root.join("index.bad");
+    let _ = std::fs::remove_dir_all(&aside);
+    if std::fs::rename(folder, &aside).is_err() {
+        let _ = std::fs::remove_dir_all(folder);
+        let _ = std::fs::remove_file(folder);
+    }
+}
+
+fn key(id: CaptureId, hash: HashPrefix) -> Vec<u8> {
+    let mut key = Vec::with_capacity(32);
+    key.extend_from_slice(&id.install.0);
+    key.extend_from_slice(&id.sequence.get().to_be_bytes());
+    key.extend_from_slice(&hash.0);
+    key
+}
+
+fn parse_key(key: &[u8]) -> Option<(CaptureId, HashPrefix)> {
+    let (install, rest) = key.split_first_chunk::<16>()?;
+    let (sequence, hash) = rest.split_first_chunk::<8>()?;
+    let sequence = Sequence::try_from(u64::from_be_bytes(*sequence)).ok()?;
+    Some((
+        CaptureId {
+            install: InstallId(*install),
+            sequence,
+        },
+        HashPrefix(hash.try_into().ok()?),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(sequence: u64) -> CaptureId {
+        CaptureId {
+            install: InstallId([7; 16]),
+            sequence: Sequence::try_from(sequence).unwrap(),
+        }
+    }
+
+    #[test]
+    fn rows_outlive_a_clean_stop() {
+        let root = tempfile::tempdir().unwrap();
+        let row = Row {
+            received_us: Some(5),
+            attempts: 2,
+        };
+        let mut opened = Index::open(root.path());
+        assert!(opened.warnings.is_empty(), "{:?}", opened.warnings);
+        opened.index.put(id(1), HashPrefix([1; 8]), &row);
+        opened.index.put(id(2), HashPrefix([2; 8]), &row);
+        opened.index.remove(id(2), HashPrefix([2; 8]));
+        opened.index.close();
+        let again = Index::open(root.path());
+        assert!(again.warnings.is_empty(), "{:?}", again.warnings);
+        assert_eq!(again.rows, Rows::from([((id(1), HashPrefix([1; 8])), row)]));
+    }
+
+    #[test]
+    fn an_index_of_yesterday_is_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        Index::open(root.path()).index.close();
+        let (now, yesterday) = (root.path().join("index"), root.path().join("copy"));
+        copy(&now, &yesterday);
+        for _ in 0..2 {
+            assert!(Index::open(root.path()).warnings.is_empty());
+        }
+        std::fs::remove_dir_all(&now).unwrap();
+        std::fs::rename(&yesterday, &now).unwrap();
+        let opened = Index::open(root.path());
+        assert!(
+            opened.warnings[0].contains("not the one of the last start"),
+            "{:?}",
+            opened.warnings
+        );
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                copy(&entry.path(), &to.join(entry.file_name()));
+            } else {
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+    }
+}

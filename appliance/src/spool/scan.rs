@@ -1,0 +1,311 @@
+//! Opening the folder: whose files these are, which are torn, and what the next number is.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use shared::{InstallId, Sequence};
+
+use super::SpoolError;
+use super::file::{Kind, Name, ReadError, Reader, read_tombstone, sync_folder};
+use super::identity::{Identity, new_install};
+
+/// Torn files are kept for whoever wants to look, but not without bound: the newest of them, bytes.
+const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A file that is not what its name says.
+pub struct Torn {
+    pub install: InstallId,
+    pub name: Name,
+}
+
+pub struct FoundInstall {
+    pub id: InstallId,
+    pub next: Sequence,
+    /// The whole files, one a sequence.
+    pub names: Vec<Name>,
+}
+
+pub struct Scan {
+    pub identity: Identity,
+    /// Oldest first, the current one last.
+    pub installs: Vec<FoundInstall>,
+    pub torn: Vec<Torn>,
+    pub warnings: Vec<String>,
+}
+
+pub fn frames(root: &Path) -> PathBuf {
+    root.join("frames")
+}
+
+/// Reads the folder, which is locked; makes what is missing.
+pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
+    fs::create_dir_all(frames(root)).map_err(SpoolError::Disk)?;
+    let mut warnings = Vec::new();
+    let (mut identity, known) = match Identity::read(root) {
+        Ok(Some(identity)) => (identity, true),
+        Ok(None) => (empty_identity(fingerprint), false),
+        Err(error) => {
+            warnings.push(format!(
+                "the spool's identity cannot be read ({error}): a new install begins"
+            ));
+            (empty_identity(fingerprint), false)
+        }
+    };
+
+    let folders = install_folders(root).map_err(SpoolError::Disk)?;
+    if !known && !folders.is_empty() {
+        warnings.push(
+            "pictures of an earlier install were found: they keep their numbers and will be sent"
+                .to_owned(),
+        );
+    }
+    // Folders the identity does not know stand before those it knows: they are older, or foreign.
+    let unknown = folders
+        .iter()
+        .filter(|id| !identity.installs.contains(id))
+        .copied();
+    let current_before = identity.current();
+    let mut order: Vec<InstallId> = unknown.collect();
+    order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
+
+    let mut installs = Vec::new();
+    let mut torn = Vec::new();
+    for id in order {
+        let (found, mut torn_here) =
+            read_install(root, id, &mut warnings).map_err(SpoolError::Disk)?;
+        let empty = found.names.is_empty() && torn_here.is_empty();
+        torn.append(&mut torn_here);
+        if empty {
+            // An empty folder has forgotten its numbers, so it must not go on counting.
+            fs::remove_dir(frames(root).join(id.to_string()))
+                .or_else(ignore_not_empty)
+                .map_err(SpoolError::Disk)?;
+            if Some(id) == current_before && identity.store.is_some() {
+                warnings.push(
+                    "the folder of the current install is empty: a new install begins".to_owned(),
+                );
+            }
+        } else {
+            installs.push(found);
+        }
+    }
+
+    let same_hardware = known && identity.fingerprint == fingerprint;
+    if known && !same_hardware {
+        warnings.push(
+            "this card was made in other hardware or under another name: a new install begins"
+                .to_owned(),
+        );
+    }
+    let goes_on = same_hardware
+        && installs
+            .last()
+            .is_some_and(|found| Some(found.id) == current_before);
+    if !goes_on {
+        let id = new_install();
+        fs::create_dir_all(frames(root).join(id.to_string())).map_err(SpoolError::Disk)?;
+        installs.push(FoundInstall {
+            id,
+            next: Sequence::FIRST,
+            names: Vec::new(),
+        });
+    }
+    sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
+    identity.fingerprint = fingerprint.to_owned();
+    identity.installs = installs.iter().map(|found| found.id).collect();
+    identity.write(root).map_err(SpoolError::Disk)?;
+    Ok(Scan {
+        identity,
+        installs,
+        torn,
+        warnings,
+    })
+}
+
+fn empty_identity(fingerprint: &str) -> Identity {
+    Identity {
+        installs: Vec::new(),
+        fingerprint: fingerprint.to_owned(),
+        store: None,
+        lost: 0,
+    }
+}
+
+fn ignore_not_empty(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::DirectoryNotEmpty {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// Makes sure that nobody else has this spool open, before anything else happens to it.
+pub fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
+    fs::create_dir_all(root).map_err(SpoolError::Disk)?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(root.join("lock"))
+        .map_err(SpoolError::Disk)?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        Errno::EWOULDBLOCK => SpoolError::InUse(root.to_owned()),
+        other => SpoolError::Disk(other.into()),
+    })
+}
+
+/// The installs that have a folder, oldest first by the time the folder was made.
+fn install_folders(root: &Path) -> io::Result<Vec<InstallId>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(frames(root))? {
+        let entry = entry?;
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<InstallId>().ok())
+        else {
+            continue;
+        };
+        let made = entry
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok();
+        found.push((made, id));
+    }
+    found.sort_unstable();
+    Ok(found.into_iter().map(|(_, id)| id).collect())
+}
+
+fn read_install(
+    root: &Path,
+    id: InstallId,
+    warnings: &mut Vec<String>,
+) -> io::Result<(FoundInstall, Vec<Torn>)> {
+    let folder = frames(root).join(id.to_string());
+    let mut whole: Vec<Name> = Vec::new();
+    let mut torn: Vec<Name> = Vec::new();
+    let mut foreign = 0;
+    for entry in fs::read_dir(&folder)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().and_then(Name::parse) else {
+            foreign += 1;
+            continue;
+        };
+        if entry.metadata()?.len() == name.file_bytes() {
+            whole.push(name)
+        } else {
+            torn.push(name)
+        }
+    }
+    if foreign > 0 {
+        warnings.push(format!(
+            "{foreign} files in {} are not ours and were left alone",
+            folder.display()
+        ));
+    }
+    let highest = whole.iter().chain(&torn).map(Name::last).max();
+    let next = highest.map_or(Sequence::FIRST, Sequence::next);
+
+    whole.sort_unstable_by_key(|name| name.sequence);
+    // The newest file may have its full length and still not its bytes: the only one that a cut can have caught.
+    if let Some(newest) = whole.last().copied()
+        && is_damaged(&folder, &newest)?
+    {
+        whole.pop();
+        torn.push(newest);
+    }
+    one_a_sequence(&folder, &mut whole)?;
+    // A torn file whose tombstone is already there only needs to be moved away.
+    let mut to_bury = Vec::new();
+    for name in torn {
+        let covered = |other: &Name| other.sequence <= name.sequence && name.last() <= other.last();
+        if whole
+            .iter()
+            .any(|other| other.is_tombstone() && covered(other))
+        {
+            set_torn_aside(root, &folder, &name)?;
+        } else {
+            to_bury.push(Torn { install: id, name });
+        }
+    }
+    Ok((
+        FoundInstall {
+            id,
+            next,
+            names: whole,
+        },
+        to_bury,
+    ))
+}
+
+fn is_damaged(folder: &Path, name: &Name) -> io::Result<bool> {
+    let read = match name.kind {
+        Kind::Picture(_) => Reader::open(folder, name).and_then(|mut reader| reader.verify()),
+        Kind::Tombstone { .. } => read_tombstone(folder, name).map(drop),
+    };
+    match read {
+        Ok(()) => Ok(false),
+        Err(ReadError::Damaged { .. }) => Ok(true),
+        Err(ReadError::Io { source, .. }) => Err(source),
+    }
+}
+
+/// A cut in the middle of replacing files leaves both: the tombstone that took a picture's place wins, and a range
+/// wins over the single tombstones inside it.
+fn one_a_sequence(folder: &Path, names: &mut Vec<Name>) -> io::Result<()> {
+    names.sort_unstable_by_key(|name| {
+        (
+            name.sequence,
+            !name.is_tombstone(),
+            std::cmp::Reverse(name.last()),
+        )
+    });
+    let mut kept: Vec<Name> = Vec::with_capacity(names.len());
+    for name in names.drain(..) {
+        match kept.last() {
+            Some(before) if before.is_tombstone() && name.last() <= before.last() => {
+                fs::remove_file(folder.join(name.to_string()))?;
+            }
+            Some(_) | None => kept.push(name),
+        }
+    }
+    *names = kept;
+    Ok(())
+}
+
+/// Moves a torn file to `torn/`, and keeps that folder bounded.
+pub fn set_torn_aside(root: &Path, folder: &Path, name: &Name) -> io::Result<()> {
+    let aside = root.join("torn");
+    fs::create_dir_all(&aside)?;
+    let install = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    fs::rename(
+        folder.join(name.to_string()),
+        aside.join(format!("{install}_{name}")),
+    )?;
+    sync_folder(folder)?;
+
+    let mut files: Vec<_> = fs::read_dir(&aside)?
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let metadata = entry.metadata().ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        })
+        .collect();
+    files.sort_unstable();
+    let mut bytes: u64 = files.iter().map(|(_, len, _)| len).sum();
+    for (_, len, path) in files {
+        if bytes <= TORN_BYTES_MAX {
+            break;
+        }
+        tracing::warn!(path = %path.display(), "torn files take too much room: the oldest goes");
+        fs::remove_file(path)?;
+        bytes -= len;
+    }
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! The drain against a small model of the world: press, connect, cut, lose, acknowledge, receipt, want, wait.
+//! Guards P2 (only a receipt removes), P4 (bounds), P5 (starts again after a reconnect) and P6 (oldest first).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use appliance::backoff::Backoff;
+use appliance::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
+use appliance::spool::Key;
+use proptest::prelude::*;
+use shared::Sequence;
+
+const WINDOW: u64 = 256 * 1024;
+const PART_MAX: u64 = 64 * 1024;
+const UNACKNOWLEDGED: u64 = 128 * 1024;
+
+fn limits() -> Limits {
+    Limits {
+        window_bytes: WINDOW,
+        part_bytes_max: PART_MAX,
+        unacknowledged_bytes_max: UNACKNOWLEDGED,
+        backoff: Backoff {
+            first: Duration::from_secs(10),
+            max: Duration::from_secs(6 * 3600),
+        },
+    }
+}
+
+fn key(number: u64) -> Key {
+    Key {
+        rank: 0,
+        sequence: Sequence::try_from(number).unwrap(),
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn connected(sizes: &[u64]) -> Drain {
+    let mut drain = Drain::new(limits());
+    for (number, size) in (1..).zip(sizes) {
+        drain.add(key(number), *size, false, 0, Duration::ZERO);
+    }
+    drain.connected(seconds(100));
+    drain.answered();
+    drain
+}
+
+fn all(drain: &mut Drain, now: Duration) -> Vec<Send> {
+    std::iter::from_fn(|| drain.next(now)).collect()
+}
+
+#[test]
+fn nothing_is_sent_before_the_cloud_has_answered_or_ten_seconds() {
+    let mut drain = Drain::new(limits());
+    drain.add(key(1), 100, false, 0, Duration::ZERO);
+    assert_eq!(drain.next(seconds(1)), None);
+    drain.connected(seconds(1));
+    assert_eq!(drain.next(seconds(10)), None);
+    assert_eq!(drain.wake_at(seconds(10)), Some(seconds(11)));
+    assert!(drain.next(seconds(11)).is_some());
+}
+
+#[test]
+fn without_a_word_from_the_cloud_one_capture_probes() {
+    let mut drain = Drain::new(limits());
+    for number in 1..=5 {
+        drain.add(key(number), 100, false, 0, Duration::ZERO);
+    }
+    drain.connected(seconds(0));
+    assert_eq!(all(&mut drain, seconds(10)).len(), 1);
+    // Its back-off lets the next one try; it never blocks those behind it.
+    let second = all(&mut drain, seconds(25));
+    assert_eq!(second.len(), 1);
+    drain.heard();
+    assert_eq!(
+        all(&mut drain, seconds(26)).len(),
+        4 - usize::from(second[0].key != key(1))
+    );
+}
+
+#[test]
+fn the_living_go_next_then_the_oldest() {
+    let mut drain = connected(&[1000, 1000, 1000]);
+    let now = seconds(100);
+    drain.add(key(9), 1000, false, 0, now + LIVE_FOR);
+    drain.add(key(8), 1000, false, 0, Duration::ZERO);
+    drain.want(key(3), &[], true);
+    let order: Vec<u64> = all(&mut drain, now)
+        .iter()
+        .map(|send| send.key.sequence.get())
+        .collect();
+    assert_eq!(order, [3, 9, 1, 2, 8]);
+}
+
+#[test]
+fn a_large_capture_goes_in_parts_and_alone_beyond_the_window() {
+    let mut drain = connected(&[WINDOW * 2, 10]);
+    let mut got = Vec::new();
+    let mut now = seconds(100);
+    loop {
+        let sends = all(&mut drain, now);
+        if sends.is_empty() {
+            break;
+        }
+        assert!(sends.iter().map(|send| send.len).sum::<u64>() <= UNACKNOWLEDGED + PART_MAX);
+        for send in sends {
+            now += Duration::from_millis(50);
+            drain.acknowledged(send.token, now);
+            got.push((send.offset, send.offset + send.len));
+        }
+    }
+    assert!(
+        got.iter().all(
+            |(start, end)| end - start <= PART_MAX && end - start >= PART_BYTES_MIN.min(WINDOW)
+        )
+    );
+    assert_eq!(got.first().unwrap().0, 0);
+    assert!(got.windows(2).all(|pair| pair[0].1 == pair[1].0));
+    assert_eq!(got.last().unwrap().1, WINDOW * 2);
+    drain.remove(key(1));
+    assert_eq!(drain.next(now).unwrap().key, key(2));
+}
+
+#[test]
+fn the_cloud_is_sent_only_what_it_lacks() {
+    let mut drain = connected(&[100_000]);
+    drain.want(key(1), &[(10, 20), (99_990, 200_000)], false);
+    let sends = all(&mut drain, seconds(100));
+    assert_eq!(
+        sends
+            .iter()
+            .map(|send| (send.offset, send.len))
+            .collect::<Vec<_>>(),
+        [(10, 10), (99_990, 10)]
+    );
+}
+
+#[test]
+fn after_a_cut_it_starts_again_from_the_oldest_with_smaller_parts() {
+    let mut drain = connected(&[PART_MAX, 10]);
+    assert_eq!(all(&mut drain, seconds(100)).len(), 2);
+    assert_eq!(drain.disconnected(seconds(101)), [(key(1), 1), (key(2), 1)]);
+    assert_eq!(drain.next(seconds(102)), None);
+    drain.connected(seconds(103));
+    drain.answered();
+    let again = all(&mut drain, seconds(103));
+    assert_eq!(
+        again[0],
+        Send {
+            key: key(1),
+            tombstone: false,
+            offset: 0,
+            len: PART_MAX / 2,
+            attempt: 1,
+            token: again[0].token
+        }
+    );
+}
+
+#[test]
+fn a_capture_without_a_receipt_is_sent_again_on_its_back_off() {
+    let mut drain = connected(&[10]);
+    let mut now = seconds(100);
+    for wait in [10, 20, 40] {
+        let send = drain.next(now).unwrap();
+        drain.acknowledged(send.token, now);
+        assert_eq!(drain.wake_at(now), Some(now + seconds(wait)));
+        assert_eq!(drain.next(now + seconds(wait - 1)), None);
+        now += seconds(wait);
+    }
+}
+
+#[test]
+fn while_the_cloud_holds_nothing_is_sent_and_afterwards_everything() {
+    let mut drain = connected(&[10, 10]);
+    drain.hold(true);
+    assert_eq!(drain.next(seconds(100)), None);
+    drain.hold(false);
+    assert_eq!(all(&mut drain, seconds(100)).len(), 2);
+}
+
+#[test]
+fn a_refused_capture_is_parked_and_the_others_go_on() {
+    let mut drain = connected(&[10, 10]);
+    assert_eq!(all(&mut drain, seconds(100)).len(), 2);
+    drain.park(key(1), seconds(5000));
+    drain.remove(key(2));
+    assert_eq!(all(&mut drain, seconds(4999)), []);
+    assert_eq!(drain.waiting(), 1);
+    assert_eq!(all(&mut drain, seconds(5000)).len(), 1);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Press {
+        bytes: u64,
+        live: bool,
+    },
+    Connect,
+    Answer,
+    Cut,
+    Publish,
+    Acknowledge,
+    /// The cloud commits a capture whose bytes have all arrived, and its receipt arrives, perhaps twice.
+    Receipt,
+    /// Everything published and not yet delivered is lost on the way.
+    Lose,
+    Want,
+    Hold(bool),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (1..200_000_u64, any::<bool>()).prop_map(|(bytes, live)| Step::Press { bytes, live }),
+        3 => Just(Step::Connect),
+        3 => Just(Step::Answer),
+        2 => Just(Step::Cut),
+        6 => Just(Step::Publish),
+        4 => Just(Step::Acknowledge),
+        4 => Just(Step::Receipt),
+        1 => Just(Step::Lose),
+        1 => Just(Step::Want),
+        1 => any::<bool>().prop_map(Step::Hold),
+        2 => (1..100_u64).prop_map(Step::Wait),
+    ];
+    proptest::collection::vec(step, 1..80)
+}
+
+/// The world as it is: what was pressed, what is in the cloud, what is under way.
+#[derive(Default)]
+struct World {
+    pressed: BTreeMap<Key, u64>,
+    receipted: BTreeSet<Key>,
+    on_the_way: Vec<Send>,
+    arrived: BTreeMap<Key, BTreeSet<(u64, u64)>>,
+    up: bool,
+}
+
+impl World {
+    fn deliver(&mut self) {
+        for send in self.on_the_way.drain(..) {
+            self.arrived
+                .entry(send.key)
+                .or_default()
+                .insert((send.offset, send.offset + send.len));
+        }
+    }
+
+    fn complete(&self) -> Vec<Key> {
+        let covers = |key: &Key, parts: &BTreeSet<(u64, u64)>| {
+            let reach = parts.iter().fold(0, |reach, (start, end)| {
+                if *start <= reach {
+                    reach.max(*end)
+                } else {
+                    reach
+                }
+            });
+            reach >= self.pressed[key]
+        };
+        self.arrived
+            .iter()
+            .filter(|(key, parts)| covers(key, parts))
+            .map(|(key, _)| *key)
+            .collect()
+    }
+}
+
+fn publish(drain: &mut Drain, world: &mut World, now: Duration) {
+    for send in all(drain, now) {
+        assert!(world.up, "nothing is sent without a connection");
+        assert!(world.pressed.contains_key(&send.key) && !world.receipted.contains(&send.key));
+        assert!(send.len >= 1 && send.offset + send.len <= world.pressed[&send.key]);
+        assert!(send.len <= PART_MAX);
+        world.on_the_way.push(send);
+    }
+    let (captures, bytes) = drain.in_flight();
+    assert!(
+        captures <= 1 || bytes <= WINDOW,
+        "{captures} captures, {bytes} bytes in flight"
+    );
+}
+
+fn receive(drain: &mut Drain, world: &mut World) {
+    for key in world.complete() {
+        drain.heard();
+        drain.remove(key);
+        drain.remove(key);
+        world.receipted.insert(key);
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_loses_a_capture_or_sends_one_that_has_its_receipt(history in steps()) {
+        let mut drain = Drain::new(limits());
+        let mut world = World::default();
+        let mut now = seconds(1);
+        let mut next = 1;
+        for step in history {
+            now += Duration::from_millis(10);
+            match step {
+                Step::Press { bytes, live } => {
+                    let live_until = if live { now + LIVE_FOR } else { Duration::ZERO };
+                    drain.add(key(next), bytes, false, 0, live_until);
+                    world.pressed.insert(key(next), bytes);
+                    next += 1;
+                }
+                Step::Connect => { if !world.up { drain.connected(now); world.up = true; } }
+                Step::Answer => { if world.up { drain.answered(); } }
+                Step::Cut => { drain.disconnected(now); world.up = false; world.deliver(); }
+                Step::Publish => publish(&mut drain, &mut world, now),
+                Step::Acknowledge => {
+                    if let Some(send) = world.on_the_way.first().copied() { drain.acknowledged(send.token, now); }
+                }
+                Step::Receipt => { world.deliver(); if world.up { receive(&mut drain, &mut world); } }
+                Step::Lose => world.on_the_way.clear(),
+                Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.want(*key, &[], true); } }
+                Step::Hold(held) => drain.hold(held),
+                Step::Wait(seconds) => now += Duration::from_secs(seconds),
+            }
+            prop_assert_eq!(drain.waiting(), world.pressed.len() - world.receipted.len());
+        }
+        // In the end the net comes back and stays: everything arrives, in bounded time.
+        drain.disconnected(now);
+        drain.connected(now);
+        drain.answered();
+        drain.hold(false);
+        world.up = true;
+        for _ in 0..2000 {
+            if drain.waiting() == 0 { break; }
+            publish(&mut drain, &mut world, now);
+            for send in world.on_the_way.clone() { drain.acknowledged(send.token, now); }
+            world.deliver();
+            receive(&mut drain, &mut world);
+            now = drain.wake_at(now).unwrap_or(now).max(now + Duration::from_millis(1));
+        }
+        prop_assert_eq!(drain.waiting(), 0);
+    }
+}

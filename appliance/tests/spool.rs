@@ -1,0 +1,466 @@
+//! The spool against a real folder, opened again and again. Guards P1, P2 and "no number twice".
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use appliance::config::WhenFull;
+use appliance::spool::{Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting};
+use shared::capture::{Cause, ContentType};
+use shared::event::{Event, Reason};
+use shared::time::Moment;
+use shared::{BootId, Sequence};
+use tempfile::TempDir;
+
+const PRESSED: Moment = Moment {
+    boot: BootId([3; 16]),
+    boottime_us: 5,
+    wall_us: 7,
+    synchronised: false,
+    error_us: 0,
+};
+
+fn limits() -> Limits {
+    Limits {
+        bytes_max: 1 << 30,
+        reserve_bytes: 1 << 20,
+        when_full: WhenFull::Refuse,
+        keep_for: Duration::from_secs(3600),
+        keep_bytes: 1 << 28,
+    }
+}
+
+fn open(root: &Path) -> Spool {
+    Spool::open(root, limits(), "this board", 0).unwrap()
+}
+
+fn take(
+    spool: &mut Spool,
+    bytes: &[u8],
+    cause: Cause,
+) -> Result<(Waiting, Vec<Change>), SpoolError> {
+    let new = NewCapture {
+        bytes,
+        content_type: ContentType::Jpeg,
+        width: 4,
+        height: 3,
+        cause,
+        command: None,
+        pressed: PRESSED,
+        captured_after_us: 1,
+        settings_version: 0,
+    };
+    spool
+        .append(&new)
+        .map(|(waiting, _, changes)| (waiting, changes))
+}
+
+fn press(spool: &mut Spool, bytes: &[u8]) -> Waiting {
+    take(spool, bytes, Cause::Button).unwrap().0
+}
+
+fn numbers(spool: &Spool) -> Vec<u64> {
+    spool
+        .waiting()
+        .iter()
+        .map(|waiting| waiting.key.sequence.get())
+        .collect()
+}
+
+fn frame_files(root: &Path, spool: &Spool) -> Vec<PathBuf> {
+    let folder = root.join("frames").join(spool.install().to_string());
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+fn damage_index(root: &Path, how: &str) {
+    let index = root.join("index");
+    match how {
+        "deleted" => fs::remove_dir_all(&index).unwrap(),
+        "truncated" => {
+            for entry in fs::read_dir(&index).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let length = fs::metadata(&path).unwrap().len();
+                    fs::OpenOptions::new()
+                        .write(true)
+                        .open(&path)
+                        .unwrap()
+                        .set_len(length / 3)
+                        .unwrap();
+                }
+            }
+        }
+        "noise" => {
+            for entry in fs::read_dir(&index).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_file() {
+                    let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
+                    let noise: Vec<u8> = (0..length)
+                        .map(|at| (at * 2_654_435_761 >> 7) as u8)
+                        .collect();
+                    fs::write(&path, noise).unwrap();
+                }
+            }
+        }
+        "a plain file" => {
+            fs::remove_dir_all(&index).unwrap();
+            fs::write(&index, "what is this").unwrap();
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    let waiting = press(&mut spool, b"picture one");
+    let install = spool.install();
+    drop(spool);
+    let mut spool = open(root.path());
+    assert_eq!(spool.install(), install);
+    assert_eq!(spool.waiting(), vec![waiting]);
+    let (record, bytes) = spool.read(waiting.key, 8, 3).unwrap();
+    assert_eq!(
+        (record.total, record.pressed, bytes.as_slice()),
+        (11, PRESSED, &b"one"[..])
+    );
+    assert_eq!(press(&mut spool, b"two").key.sequence.get(), 2);
+}
+
+#[test]
+fn only_a_receipt_with_the_right_hash_makes_removable() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    let waiting = press(&mut spool, b"picture");
+    let other = shared::Hash::of(b"other").prefix();
+    assert_eq!(spool.received(waiting.id, other, 1), None);
+    assert_eq!(
+        spool.received(waiting.id, waiting.hash, 1),
+        Some(waiting.key)
+    );
+    assert_eq!(
+        spool.received(waiting.id, waiting.hash, 1),
+        None,
+        "a repeat removes nothing more"
+    );
+    assert!(spool.waiting().is_empty());
+    assert_eq!(
+        frame_files(root.path(), &spool).len(),
+        1,
+        "it stays while there is room"
+    );
+    assert_eq!(
+        spool.wanted(waiting.id),
+        Some(waiting),
+        "a restored cloud may ask for it"
+    );
+    assert_eq!(numbers(&spool), [1]);
+}
+
+#[test]
+fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
+    for drained in [false, true] {
+        for how in ["deleted", "truncated", "noise", "a plain file"] {
+            let root = TempDir::new().unwrap();
+            let mut spool = open(root.path());
+            let install = spool.install();
+            for number in 0..20_u8 {
+                let waiting = press(&mut spool, &[number; 100]);
+                if drained {
+                    spool.received(waiting.id, waiting.hash, 1);
+                }
+            }
+            spool.close();
+            damage_index(root.path(), how);
+            let mut spool = open(root.path());
+            assert!(!spool.warnings().is_empty(), "{how}: someone must be told");
+            assert_eq!(spool.install(), install, "{how}");
+            // What is unknown is asked for, so all of it waits again; none is taken for received.
+            let waits = if drained && how == "truncated" {
+                numbers(&spool).len()
+            } else {
+                20
+            };
+            assert_eq!(numbers(&spool).len(), waits, "{how} {drained}");
+            for waiting in spool.waiting() {
+                assert_eq!(spool.read(waiting.key, 0, 1).unwrap().0.id(), waiting.id);
+            }
+            assert_eq!(press(&mut spool, b"next").key.sequence.get(), 21, "{how}");
+        }
+    }
+}
+
+#[test]
+fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    for number in 0..5_u8 {
+        let waiting = press(&mut spool, &[number; 10]);
+        spool.received(waiting.id, waiting.hash, 1);
+    }
+    spool.tidy(i64::MAX).unwrap();
+    assert_eq!(
+        frame_files(root.path(), &spool).len(),
+        1,
+        "the highest number stays"
+    );
+    let install = spool.install();
+    drop(spool);
+    let mut spool = open(root.path());
+    assert_eq!(spool.install(), install);
+    assert_eq!(press(&mut spool, b"next").key.sequence.get(), 6);
+}
+
+#[test]
+fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    let first = spool.install();
+    press(&mut spool, b"one");
+    drop(spool);
+
+    let mut moved = Spool::open(root.path(), limits(), "another board", 0).unwrap();
+    let second = moved.install();
+    assert_ne!(second, first);
+    assert_eq!(
+        moved.waiting()[0].id.install,
+        first,
+        "what waits keeps its install"
+    );
+    assert_eq!(press(&mut moved, b"two").key.sequence.get(), 1);
+    let files = frame_files(root.path(), &moved);
+    drop(moved);
+
+    fs::remove_file(&files[0]).unwrap();
+    let emptied = Spool::open(root.path(), limits(), "another board", 0).unwrap();
+    assert!(![first, second].contains(&emptied.install()));
+    assert_eq!(
+        numbers(&emptied),
+        [1],
+        "the first install's picture is still there"
+    );
+}
+
+#[test]
+fn a_lost_identity_loses_no_picture() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    let waiting = press(&mut spool, b"one");
+    drop(spool);
+    for broken in [Some("{"), None] {
+        let file = root.path().join("identity.json");
+        match broken {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let spool = open(root.path());
+        assert_ne!(spool.install(), waiting.id.install);
+        assert!(!spool.warnings().is_empty());
+        assert_eq!(spool.waiting()[0].id, waiting.id);
+    }
+}
+
+#[test]
+fn a_second_process_is_told_so() {
+    let root = TempDir::new().unwrap();
+    let _first = open(root.path());
+    let Err(SpoolError::InUse(path)) = Spool::open(root.path(), limits(), "this board", 0) else {
+        panic!()
+    };
+    assert_eq!(path, root.path());
+}
+
+#[test]
+fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
+    for torn_to in [0, 5, 40] {
+        let root = TempDir::new().unwrap();
+        let mut spool = open(root.path());
+        press(&mut spool, b"whole");
+        press(&mut spool, &[9; 50]);
+        let files = frame_files(root.path(), &spool);
+        drop(spool);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&files[1])
+            .unwrap()
+            .set_len(torn_to)
+            .unwrap();
+        for _ in 0..2 {
+            let mut spool = open(root.path());
+            let waiting = spool.waiting();
+            assert_eq!(
+                waiting.iter().map(|w| w.tombstone).collect::<Vec<_>>(),
+                [false, true]
+            );
+            let json = spool.read_tombstone(waiting[1].key).unwrap();
+            assert_eq!(shared::Hash::of(&json).prefix(), waiting[1].hash);
+            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+                panic!()
+            };
+            assert_eq!(
+                (tombstone.sequence.get(), tombstone.reason),
+                (2, Reason::PowerLostWhileSaving)
+            );
+            assert_eq!(spool.next().get(), 3, "its number is used");
+            assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    let first = press(&mut spool, &[1; 500]);
+    press(&mut spool, &[2; 500]);
+    let files = frame_files(root.path(), &spool);
+    drop(spool);
+    for file in &files {
+        let mut bytes = fs::read(file).unwrap();
+        bytes[100] ^= 1;
+        fs::write(file, bytes).unwrap();
+    }
+    let mut spool = open(root.path());
+    assert!(
+        spool.waiting()[1].tombstone,
+        "the newest one is read at the start"
+    );
+    let Err(SpoolError::Damaged(changes)) = spool.read(first.key, 0, 500) else {
+        panic!()
+    };
+    let [Change::Waiting(instead)] = changes[..] else {
+        panic!("{changes:?}")
+    };
+    let json = spool.read_tombstone(instead.key).unwrap();
+    let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+        panic!()
+    };
+    assert_eq!(
+        (tombstone.sequence.get(), tombstone.reason),
+        (1, Reason::CardDamaged)
+    );
+}
+
+#[test]
+fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
+    let root = TempDir::new().unwrap();
+    let small = Limits {
+        bytes_max: 10 * (1000 + 1024),
+        ..limits()
+    };
+    let mut spool = Spool::open(root.path(), small, "this board", 0).unwrap();
+    let received = press(&mut spool, &[0; 1000]);
+    spool.received(received.id, received.hash, 1);
+    take(&mut spool, &[1; 1000], Cause::Command).unwrap();
+    take(&mut spool, &[2; 1000], Cause::Interval).unwrap();
+    for number in 3..10 {
+        press(&mut spool, &[number; 1000]);
+    }
+    // First what has a receipt, without a word.
+    let (_, changes) = take(&mut spool, &[10; 1000], Cause::Button).unwrap();
+    assert_eq!(changes, []);
+    assert!(!numbers(&spool).contains(&1));
+    // Then the interval's picture, and two of the command's bytes would do: each leaves a tombstone.
+    let (_, changes) = take(&mut spool, &[11; 600], Cause::Button).unwrap();
+    let [Change::Waiting(given_up)] = changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (3, true));
+    let (_, changes) = take(&mut spool, &[12; 600], Cause::Button).unwrap();
+    let [Change::Waiting(given_up)] = changes[..] else {
+        panic!("{changes:?}")
+    };
+    assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (2, true));
+    // Then it is full, and says so; a tombstone still finds its place.
+    let next = spool.next();
+    let waiting = spool.waiting().len();
+    assert!(matches!(
+        take(&mut spool, &[13; 1000], Cause::Button),
+        Err(SpoolError::Full { .. })
+    ));
+    assert_eq!((spool.next(), spool.waiting().len()), (next, waiting));
+    let full = NewTombstone {
+        reason: Reason::CardFull,
+        cause: Cause::Button,
+        command: None,
+        pressed: Some(PRESSED),
+    };
+    assert_eq!(spool.append_tombstone(full).unwrap().0.key.sequence, next);
+    // Room again after receipts.
+    for waiting in spool.waiting() {
+        spool.received(waiting.id, waiting.hash, 1);
+    }
+    take(&mut spool, &[14; 1000], Cause::Button).unwrap();
+}
+
+#[test]
+fn many_tombstones_become_ranges_and_speak_for_every_number() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    press(&mut spool, b"one");
+    for _ in 0..1005 {
+        let new = NewTombstone {
+            reason: Reason::CameraNotFound,
+            cause: Cause::Button,
+            command: None,
+            pressed: Some(PRESSED),
+        };
+        spool.append_tombstone(new).unwrap();
+    }
+    let check = |spool: &mut Spool| {
+        let mut covered = Vec::new();
+        for waiting in spool.waiting() {
+            if !waiting.tombstone {
+                covered.push(waiting.key.sequence.get());
+                continue;
+            }
+            let json = spool.read_tombstone(waiting.key).unwrap();
+            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+                panic!()
+            };
+            covered.extend(tombstone.sequence.get()..=tombstone.last().get());
+        }
+        assert_eq!(covered, (1..=1006).collect::<Vec<_>>());
+        assert!(spool.waiting().len() < 100, "{}", spool.waiting().len());
+        assert_eq!(spool.next(), Sequence::try_from(1007).unwrap());
+    };
+    check(&mut spool);
+    drop(spool);
+    check(&mut open(root.path()));
+}
+
+#[test]
+fn a_file_that_is_gone_is_counted_as_lost_and_told() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    press(&mut spool, b"one");
+    press(&mut spool, b"two");
+    // The row that says it was waiting.
+    let waiting = spool.waiting()[0];
+    spool.tried(waiting.key, 1);
+    let files = frame_files(root.path(), &spool);
+    spool.close();
+    fs::remove_file(&files[0]).unwrap();
+    let spool = open(root.path());
+    assert_eq!(spool.depth().2, 1);
+    assert!(
+        spool
+            .warnings()
+            .iter()
+            .any(|warning| warning.contains("gone from the card")),
+        "{:?}",
+        spool.warnings()
+    );
+    let held = &spool.held()[0];
+    assert_eq!(
+        (held.next.get(), held.waiting.count()),
+        (3, 1),
+        "the page can tell that number 1 is missing"
+    );
+}
