@@ -349,17 +349,20 @@ impl Drain {
 
     /// When [`Drain::next`] may have something new to say although nothing happened.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
-        let asking = match self.link {
+        if self.held {
+            return None;
+        }
+        match self.link {
             Link::Down => return None,
             Link::Asking { until } => return Some(until),
-            Link::Open => None,
-        };
+            Link::Open => {}
+        }
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
             Progress::Sending { .. } => None,
             Progress::Sent { resend_at, .. } => Some(*resend_at),
         });
-        of_items.chain(asking).min()
+        of_items.min()
     }
 
     /// Whether something is on its way right now, and (captures, bytes) published without a receipt.

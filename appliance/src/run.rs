@@ -15,7 +15,7 @@ use shared::capture::FrameHeader;
 use shared::command::{Command, CommandKind, Reply, Stage};
 use shared::event::{Event, Fault};
 use shared::have::{HAVE_PAGE_MAX, Have};
-use shared::presence::{Health, Presence, Queue, Status};
+use shared::presence::{Health, LightStatus, Presence, Queue, Status};
 use shared::receipt::Receipt;
 use shared::settings::Cloud;
 use shared::topic::Leaf;
@@ -148,6 +148,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         taken: HashMap::new(),
         faults: BTreeSet::new(),
         status_due: true,
+        light_told: LightStatus::default(),
         status_sent: None,
         lamp_knows: None,
         beat,
@@ -344,6 +345,7 @@ struct Engine {
     taken: HashMap<Key, Taken>,
     faults: BTreeSet<Number>,
     status_due: bool,
+    light_told: LightStatus,
     status_sent: Option<tokio::time::Instant>,
     /// (connected, something waits, something is on its way) as last told.
     lamp_knows: Option<(bool, bool, bool)>,
@@ -369,7 +371,7 @@ impl Engine {
             let wake_at = self
                 .drain
                 .wake_at(self.now())
-                .map_or(TICK + self.now(), |at| at);
+                .unwrap_or(TICK + self.now());
             tokio::select! {
                 () = &mut stop => return,
                 Some(outcome) = outcomes.recv() => self.on_outcome(outcome),
@@ -873,6 +875,7 @@ impl Engine {
         let Some(publisher) = &self.publisher else {
             return;
         };
+        let light = self.lamp.status();
         let status = {
             let spool = lock(&self.spool);
             let (waiting, waiting_bytes, lost) = spool.depth();
@@ -893,7 +896,7 @@ impl Engine {
                     card_total,
                     temperature_mc: temperature_mc(),
                 },
-                light: self.lamp.status(),
+                light: light.clone(),
                 faults: self.faults.iter().map(|fault| fault.number()).collect(),
                 settings_version: 0,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -906,6 +909,7 @@ impl Engine {
         {
             self.status_sent = Some(tokio::time::Instant::now());
             self.status_due = false;
+            self.light_told = light;
         }
     }
 

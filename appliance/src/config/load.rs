@@ -378,3 +378,243 @@ fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
         None => table.get(key),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../camera.toml");
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    fn of_file(text: &str) -> Loaded {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(&path, text).unwrap();
+        load_from(Some(&path), &[], &[], false)
+    }
+
+    fn of_command_line(overrides: &[(&str, &str)]) -> Loaded {
+        load_from(None, &[], &pairs(overrides), false)
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_setting_with_its_default() {
+        let table: Table = TEMPLATE.parse().unwrap();
+        let defaults = Table::try_from(Config::default()).unwrap();
+        for setting in SETTINGS {
+            let shown = value_at(&table, setting.key);
+            assert_eq!(shown, value_at(&defaults, setting.key), "{}", setting.key);
+            assert!(shown.is_some(), "{} is not shown", setting.key);
+        }
+        let loaded = of_file(TEMPLATE);
+        assert_eq!(loaded.config, Config::default());
+        assert_eq!(loaded.problems, []);
+    }
+
+    #[test]
+    fn the_shipped_file_explains_every_bound() {
+        for setting in SETTINGS {
+            use crate::config::setting::Kind;
+            let says = |words: &[String]| {
+                for word in words {
+                    assert!(TEMPLATE.contains(word), "{}: {word} is not explained", setting.key);
+                }
+            };
+            match setting.kind {
+                Kind::Whole { max, .. } | Kind::ZeroOr { max, .. } => says(&[max.to_string()]),
+                Kind::Choice(of) => says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>()),
+                Kind::Switch | Kind::Text(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_has_every_setting_and_nothing_else() {
+        let defaults = Table::try_from(Config::default()).unwrap();
+        let mut fields = Vec::new();
+        for (name, value) in defaults {
+            match value {
+                Value::Table(section) => {
+                    fields.extend(section.keys().map(|key| format!("{name}.{key}")));
+                }
+                _ => fields.push(name),
+            }
+        }
+        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
+        fields.sort();
+        keys.sort();
+        assert_eq!(fields, keys);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(&path, "interval_s = 1\n[button]\npin = 1\n[light]\npin = 1\n").unwrap();
+        let loaded = load_from(
+            Some(&path),
+            &pairs(&[("KEEPSAKE_BUTTON_PIN", "2"), ("KEEPSAKE_LIGHT_PIN", "2")]),
+            &pairs(&[("light.pin", "3")]),
+            false,
+        );
+        assert_eq!(loaded.problems, []);
+        let config = loaded.config;
+        assert_eq!((config.interval_s, config.button.pin, config.light.pin), (1, 2, 3));
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_stays_text() {
+        let loaded = of_command_line(&[("device", "123456"), ("cloud.password", "007"), ("cloud.user", "true")]);
+        assert_eq!(loaded.problems, []);
+        assert_eq!(loaded.config.device.unwrap().as_str(), "123456");
+        assert_eq!(loaded.config.cloud.password, "007");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_bound_and_keeps_its_default() {
+        for (text, says) in [
+            (
+                "[cloud]\npart_bytes_max = 5",
+                "cloud.part_bytes_max = 5 must be a whole number, 16384 to 4194304 bytes",
+            ),
+            ("[cloud]\npart_bytes_max = -1", "part_bytes_max = -1 must be a whole number"),
+            ("[cloud]\npart_bytes_max = 1e5", "must be a whole number"),
+            ("[cloud]\npart_bytes_max = \"20000\"", "must be a whole number"),
+            ("interval_s = 604801", "must be 0 or a whole number, 1 to 604800 seconds"),
+            ("device = \"a/b\"", "device = \"a/b\" is no device name"),
+            ("device = 7", "device = 7 must be text (write it in quotes)"),
+            ("[cloud]\nurl = \"mqtts://a\"", "comes later"),
+            ("[spool]\nwhen_full = \"explode\"", "must be one of refuse, drop-oldest"),
+            ("[simulated]\non = \"yes\"", "must be true or false"),
+            ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
+            ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
+            ("[spool]\nfolder = \"\"", "must name a folder"),
+        ] {
+            let loaded = of_file(text);
+            assert_eq!(loaded.config, Config::default(), "{text}");
+            assert!(loaded.file_is_bad() && !loaded.start_is_bad());
+            let said = loaded.problems[0].to_string();
+            assert!(said.contains(says) && said.contains("camera.toml"), "{said}");
+        }
+    }
+
+    #[test]
+    fn every_wrong_value_is_told_and_the_right_ones_apply() {
+        let loaded = of_file("interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
+        assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
+        assert_eq!(loaded.config.button.debounce_ms, 20);
+    }
+
+    #[test]
+    fn an_unknown_name_is_a_warning_with_a_suggestion() {
+        for (text, says) in [
+            ("intervall_s = 5", "did you mean interval_s?"),
+            ("[cloud]\npart_byte_max = 20000", "did you mean cloud.part_bytes_max?"),
+            ("part_bytes_max = 20000", "did you mean cloud.part_bytes_max?"),
+            ("[clod]\nurl = \"mqtt://a\"", "is no setting"),
+            ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
+        ] {
+            let loaded = of_file(text);
+            assert!(!loaded.file_is_bad(), "{text}");
+            assert_eq!(loaded.problems.len(), 1);
+            assert!(loaded.problems[0].text.contains(says), "{}", loaded.problems[0]);
+        }
+        // Somebody is there to correct it.
+        let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
+        assert!(loaded.start_is_bad() && !loaded.file_is_bad());
+        assert!(loaded.problems[0].text.contains("did you mean cloud.part_bytes_max?"));
+        assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).start_is_bad());
+    }
+
+    #[test]
+    fn variables_of_other_programs_are_left_alone() {
+        let ours = pairs(&[("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"), ("KEEPSAKE_TEST_MYSQL", "x")]);
+        assert_eq!(load_from(None, &ours, &[], false).problems, []);
+        let slip = pairs(&[("KEEPSAKE_SPOOL_FOLDR", "x")]);
+        let loaded = load_from(None, &slip, &[], false);
+        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_FOLDER"));
+    }
+
+    #[test]
+    fn a_spoiled_file_is_replaced_by_the_last_good_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        let spool = folder.path().join("spool");
+        fs::create_dir(&spool).unwrap();
+        let overrides = pairs(&[("spool.folder", spool.to_str().unwrap())]);
+        let load = || load_from(Some(&path), &[], &overrides, true);
+
+        fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
+        let good = load();
+        good.keep_as_last_good().unwrap();
+
+        fs::write(&path, "device = \"porch\ninterval_s = 60\n").unwrap();
+        let spoiled = load();
+        assert!(spoiled.used_last_good && spoiled.file_is_bad());
+        assert_eq!(spoiled.config, good.config);
+        // A bad file never becomes the last good one.
+        spoiled.keep_as_last_good().unwrap();
+        assert_eq!(load().config, good.config);
+
+        // Gone altogether is the same.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(load().config, good.config);
+        // And without a copy the camera runs on what is good.
+        fs::remove_file(spool.join("camera.last-good.toml")).unwrap();
+        let alone = load();
+        assert!(!alone.used_last_good && alone.file_is_bad());
+        assert_eq!(alone.config.device, None);
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_are_brought_together() {
+        let loaded = of_command_line(&[
+            ("cloud.part_bytes_max", "4_194_304"),
+            ("cloud.window_bytes", "65536"),
+            ("backoff.first_s", "100"),
+            ("backoff.max_s", "5"),
+        ]);
+        assert_eq!(loaded.config.cloud.part_bytes_max, 65536);
+        assert_eq!(loaded.config.backoff.max_s, 100);
+        assert_eq!(loaded.problems.len(), 2);
+        assert!(!loaded.start_is_bad());
+    }
+
+    #[test]
+    fn a_secret_is_never_repeated() {
+        let secret = "x".repeat(300);
+        let loaded = of_command_line(&[("cloud.password", &secret)]);
+        assert!(loaded.start_is_bad() && !loaded.problems[0].text.contains("xxx"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(&path, "[cloud]\npassword = \"open sesame\"\nuser = \"ali\"").unwrap();
+        let (text, good) = check_config(&path);
+        assert!(good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"), "{text}");
+        fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
+        let (text, good) = check_config(&path);
+        assert!(!good && text.contains("warning") && !text.contains("sesame"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_loading_panic_or_break_a_bound(
+            which in 0..SETTINGS.len(), text in "\\PC{0,40}|-?[0-9]{1,22}|true|false",
+        ) {
+            let setting = &SETTINGS[which];
+            let loaded = load_from(None, &[], &[(setting.key.to_owned(), text)], false);
+            let table = Table::try_from(&loaded.config).unwrap();
+            for setting in SETTINGS {
+                prop_assert_eq!(setting.check(value_at(&table, setting.key).unwrap()), Ok(()));
+            }
+            prop_assert!(!loaded.problems.iter().any(|p| p.origin == Origin::Combination && p.level == Level::Error));
+        }
+    }
+}

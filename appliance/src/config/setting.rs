@@ -38,7 +38,6 @@ pub(super) enum Kind {
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const DAY_S: u64 = 86_400;
 /// GPIO lines on the header of a Raspberry Pi.

@@ -1,1 +1,49 @@
-fn main() {}
+//! The short commands of this repository: `cargo demo` shows Keepsake, `cargo verify` proves it, `cargo xtask` has the rest.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod child;
+mod demo;
+mod deny;
+mod verify;
+mod workspace;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole thing: a cloud with its page on port 5000, and a simulated camera with real photographs.
+    Demo(demo::Arguments),
+    /// Run everything CI runs.
+    Verify(verify::Arguments),
+    /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
+    Advisories,
+}
+
+fn main() -> ExitCode {
+    // The aliases cannot end in `--`, so people who are used to writing one after `cargo demo` may do so.
+    let arguments = std::env::args_os()
+        .enumerate()
+        .filter(|(at, argument)| !(*at == 2 && argument == "--"))
+        .map(|(_, argument)| argument);
+    let result = match Arguments::parse_from(arguments).command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Advisories => deny::check(&["advisories"]),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,82 @@
+// Says every <time> in the zone of the browser. The server wrote UTC, and says in `data-as` which form it chose.
+
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const formats = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: ZONE, hourCycle: 'h23', ...options });
+const CLOCK = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
+const TENTHS = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 1 });
+const SHORT = formats({ hour: '2-digit', minute: '2-digit' });
+const DATE = formats({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
+const DAY = formats({ weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
+const DAY_MONTH = formats({ day: 'numeric', month: 'short' });
+const DAY_MONTH_YEAR = formats({ day: 'numeric', month: 'short', year: 'numeric' });
+
+// A comma after the weekday is the locale's; the page writes none.
+const plain = (text) => text.replaceAll(',', '');
+
+export const clock = (at) => CLOCK.format(at);
+export const dayOf = (at) => plain(DAY.format(at));
+
+// The same words as `lasting` on the server, from one second up.
+export function lasting(ms) {
+  const s = Math.floor(Math.max(0, ms) / 1000);
+  const min = Math.floor(s / 60);
+  const h = Math.floor(min / 60);
+  if (s === 0) return '0 ms';
+  if (s < 10) return `${s}.0 s`;
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${min} min`;
+  if (s < 172800) return min % 60 === 0 ? `${h} h` : `${h} h ${min % 60} min`;
+  return `${Math.floor(h / 24)} days`;
+}
+
+function near(at, base) {
+  const years = [at, base].map((date) => DAY_MONTH_YEAR.format(date).split(' ').at(-1));
+  if (dayOf(at) === dayOf(base)) return CLOCK.format(at);
+  if (years[0] === years[1]) return `${DAY_MONTH.format(at)} ${SHORT.format(at)}`;
+  return DAY_MONTH_YEAR.format(at);
+}
+
+function words(form, at, base) {
+  switch (form) {
+    case 'clock': return CLOCK.format(at);
+    case 'tenths': return TENTHS.format(at);
+    case 'full': return `${plain(DATE.format(at))} ${CLOCK.format(at)}`;
+    case 'day': return dayOf(at);
+    case 'near': return near(at, base);
+    case 'age': return lasting(Date.now() - at);
+    default: return null;
+  }
+}
+
+// Rewrites the times below `root`. Within a tile "near" means near to the day under which the tile stands.
+export function localise(root) {
+  for (const element of root.querySelectorAll('time[data-as]')) {
+    const at = new Date(element.dateTime);
+    if (Number.isNaN(at.getTime())) continue;
+    const stored = element.closest('[data-stored]');
+    const text = words(element.dataset.as, at, stored ? new Date(Number(stored.dataset.stored)) : new Date());
+    if (text !== null && text !== element.textContent) element.textContent = text;
+  }
+}
+
+// The server parted the days by UTC; here they are parted anew, in the same order. A day that begins or ends
+// elsewhere only moves its heading: the pictures stay where they are.
+export function partDays(days) {
+  const tiles = [...days.querySelectorAll('.grid > li')];
+  if (tiles.length === 0) return;
+  const pattern = days.querySelector('.day').cloneNode(false);
+  pattern.append(days.querySelector('.day h2').cloneNode(true), days.querySelector('.grid').cloneNode(false));
+  const sections = [];
+  let day = null;
+  for (const tile of tiles) {
+    const stored = new Date(Number(tile.dataset.stored));
+    if (dayOf(stored) !== day) {
+      day = dayOf(stored);
+      const section = pattern.cloneNode(true);
+      section.querySelector('h2 time').dateTime = stored.toISOString();
+      sections.push(section);
+    }
+    sections.at(-1).querySelector('.grid').append(tile);
+  }
+  days.replaceChildren(...sections);
+}

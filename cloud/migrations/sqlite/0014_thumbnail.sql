@@ -1,0 +1,4 @@
+CREATE TABLE thumbnail (
+    arrival BIGINT NOT NULL PRIMARY KEY,
+    bytes BLOB NOT NULL
+);

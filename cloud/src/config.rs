@@ -1,0 +1,282 @@
+//! Every setting with its unit, default and bound, from `cloud.toml` in the data folder, the environment and arguments.
+//!
+//! Later ones win: defaults, `DIR/cloud.toml`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
+//! opened; what is wrong is one sentence that names the setting.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use shared::codec::CAPTURE_BYTES_MAX;
+
+/// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
+/// room, and the broker brings again what was not acknowledged.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// One transaction takes at most so many messages, and stops taking more beyond so many bytes.
+pub const BATCH_MESSAGES_MAX: usize = 32;
+pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// What the embedded broker keeps for a session that is away or slow.
+pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Open live streams; beyond, 503. Six fit into one browser.
+pub const STREAMS_MAX: usize = 100;
+/// Open HTTP connections; beyond, new ones wait.
+pub const CONNECTIONS_MAX: usize = 512;
+/// How long snap and identify may wait for the camera, microseconds.
+pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
+
+/// The cloud of Keepsake: takes pictures from cameras, keeps them, and shows them.
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "cloud", version)]
+pub struct Args {
+    /// Folder for the database and cloud.toml
+    #[arg(
+        long,
+        env = "KEEPSAKE_CLOUD_DATA",
+        default_value = "./keepsake-data",
+        value_name = "DIR"
+    )]
+    #[serde(skip)]
+    pub data: PathBuf,
+
+    /// Address of the pages and the API; port 0 takes any free port [default: 127.0.0.1:5000]
+    #[arg(long, env = "KEEPSAKE_CLOUD_LISTEN", value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address of the embedded MQTT broker; port 0 takes any free port [default: 127.0.0.1:1883]
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_LISTEN", value_name = "ADDRESS:PORT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mqtt_listen: Option<SocketAddr>,
+
+    /// Where the cloud's own sessions connect, mqtt://host:port [default: the embedded broker itself]
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_BROKER", value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_broker: Option<String>,
+
+    /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864]
+    #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture_bytes_max: Option<u64>,
+
+    /// Messages the embedded broker sends ahead of their acknowledgement, 1 to 1000 [default: 20]
+    #[arg(long, env = "KEEPSAKE_CLOUD_BROKER_INFLIGHT", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broker_inflight: Option<u16>,
+
+    /// Below this free space nothing is taken any more, bytes [default: 1073741824]
+    #[arg(long, env = "KEEPSAKE_CLOUD_HOLD_FREE_BYTES", value_name = "BYTES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_free_bytes: Option<u64>,
+
+    /// Below this free space nothing is taken any more, percent of the disk, 0 to 90 [default: 5]
+    #[arg(long, env = "KEEPSAKE_CLOUD_HOLD_FREE_PERCENT", value_name = "PERCENT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_free_percent: Option<u8>,
+}
+
+/// The settings as `cloud.toml` spells them.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    listen: SocketAddr,
+    mqtt_listen: SocketAddr,
+    ingest_broker: Option<String>,
+    capture_bytes_max: u64,
+    broker_inflight: u16,
+    hold_free_bytes: u64,
+    hold_free_percent: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
+            mqtt_listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            ingest_broker: None,
+            capture_bytes_max: CAPTURE_BYTES_MAX,
+            broker_inflight: 20,
+            hold_free_bytes: 1024 * 1024 * 1024,
+            hold_free_percent: 5,
+        }
+    }
+}
+
+/// The whole configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub data: PathBuf,
+    pub listen: SocketAddr,
+    pub mqtt_listen: SocketAddr,
+    /// Host and port; absent = the embedded broker.
+    pub ingest_broker: Option<(String, u16)>,
+    pub capture_bytes_max: u64,
+    pub broker_inflight: u16,
+    pub hold_free_bytes: u64,
+    pub hold_free_percent: u8,
+}
+
+/// What is wrong with the configuration, in one sentence.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{0}")]
+    Unreadable(String),
+    #[error(
+        "--{flag} {address}: only this computer may connect for now (127.0.0.1 or [::1]), because there is no login yet"
+    )]
+    NotLoopback {
+        flag: &'static str,
+        address: SocketAddr,
+    },
+    #[error("--{flag} {found}: expected {expected}")]
+    Bounds {
+        flag: &'static str,
+        found: String,
+        expected: &'static str,
+    },
+}
+
+impl Config {
+    /// Joins defaults, file, environment and arguments.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: nothing has been opened.
+    pub fn load(args: &Args) -> Result<Self, ConfigError> {
+        let file = args.data.join("cloud.toml");
+        let mut layers = Figment::from(Serialized::defaults(Settings::default()));
+        if file.exists() {
+            layers = layers.merge(Toml::file_exact(file));
+        }
+        let settings: Settings = layers
+            .merge(Serialized::defaults(args))
+            .extract()
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        check(settings, &args.data)
+    }
+}
+
+fn check(settings: Settings, data: &Path) -> Result<Config, ConfigError> {
+    for (flag, address) in [
+        ("listen", settings.listen),
+        ("mqtt-listen", settings.mqtt_listen),
+    ] {
+        if !address.ip().is_loopback() {
+            return Err(ConfigError::NotLoopback { flag, address });
+        }
+    }
+    let within = |flag, found: u64, bounds: std::ops::RangeInclusive<u64>, expected| {
+        if bounds.contains(&found) {
+            Ok(())
+        } else {
+            Err(ConfigError::Bounds {
+                flag,
+                found: found.to_string(),
+                expected,
+            })
+        }
+    };
+    within(
+        "capture-bytes-max",
+        settings.capture_bytes_max,
+        64 * 1024..=CAPTURE_BYTES_MAX,
+        "65536 to 67108864 bytes",
+    )?;
+    within(
+        "broker-inflight",
+        settings.broker_inflight.into(),
+        1..=1000,
+        "1 to 1000 messages",
+    )?;
+    within(
+        "hold-free-percent",
+        settings.hold_free_percent.into(),
+        0..=90,
+        "0 to 90 percent",
+    )?;
+    let ingest_broker = settings
+        .ingest_broker
+        .as_deref()
+        .map(|url| broker_url(url).ok_or(url))
+        .transpose()
+        .map_err(|url| ConfigError::Bounds {
+            flag: "ingest-broker",
+            found: url.to_owned(),
+            expected: "mqtt://host:port",
+        })?;
+    Ok(Config {
+        data: data.to_owned(),
+        listen: settings.listen,
+        mqtt_listen: settings.mqtt_listen,
+        ingest_broker,
+        capture_bytes_max: settings.capture_bytes_max,
+        broker_inflight: settings.broker_inflight,
+        hold_free_bytes: settings.hold_free_bytes,
+        hold_free_percent: settings.hold_free_percent,
+    })
+}
+
+/// `mqtt://host:port` or `mqtt://host`, which is port 1883.
+fn broker_url(url: &str) -> Option<(String, u16)> {
+    let rest = url.strip_prefix("mqtt://")?;
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
+            (host, port.parse().ok()?)
+        }
+        _ => (rest, 1883),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let good = !host.is_empty() && !host.contains(['/', '@', '?', '#']);
+    good.then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_url_is_a_host_and_perhaps_a_port() {
+        let check = |url: &str, expected: Option<(&str, u16)>| {
+            let expected = expected.map(|(host, port)| (host.to_owned(), port));
+            assert_eq!(broker_url(url), expected, "{url}");
+        };
+        check("mqtt://localhost:1884", Some(("localhost", 1884)));
+        check("mqtt://broker.lan/", Some(("broker.lan", 1883)));
+        check("mqtt://[::1]:1884", Some(("::1", 1884)));
+        check("mqtt://:1884", None);
+        check("mqtt://host:99999", None);
+        check("mqtts://host", None);
+        check("mqtt://user@host", None);
+        check("host:1883", None);
+    }
+
+    #[test]
+    fn only_this_computer_may_connect() {
+        let settings = Settings {
+            listen: SocketAddr::from(([0, 0, 0, 0], 5000)),
+            ..Settings::default()
+        };
+        let error = check(settings, Path::new(".")).unwrap_err();
+        assert!(error.to_string().contains("--listen 0.0.0.0:5000"));
+        assert!(error.to_string().contains("no login yet"));
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = |more: &[&str]| {
+            let data = folder.path().to_str().unwrap();
+            Args::parse_from(["cloud", "--data", data].iter().chain(more))
+        };
+        assert_eq!(Config::load(&args(&[])).unwrap().broker_inflight, 20);
+        std::fs::write(folder.path().join("cloud.toml"), "broker_inflight = 3").unwrap();
+        assert_eq!(Config::load(&args(&[])).unwrap().broker_inflight, 3);
+        let by_argument = args(&["--broker-inflight", "1"]);
+        assert_eq!(Config::load(&by_argument).unwrap().broker_inflight, 1);
+        std::fs::write(folder.path().join("cloud.toml"), "broker_inflite = 3").unwrap();
+        let error = Config::load(&args(&[])).unwrap_err();
+        assert!(error.to_string().contains("broker_inflite"), "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The words between deciding and storing: what a message asks to be committed, and what became of it.
+
+use bytes::Bytes;
+use shared::capture::FrameHeader;
+use shared::event::Tombstone;
+use shared::have::Have;
+use shared::presence::Status;
+use shared::receipt::{Answer, Want};
+use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+
+/// A message as it came, whoever sent it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    /// The broker kept it from earlier: it says nothing about the camera being there now.
+    pub retained: bool,
+}
+
+/// What one message asks to be committed.
+#[derive(Debug, Clone)]
+pub enum Deposit {
+    /// A whole capture, its hash checked, or a part of one.
+    Capture {
+        device: DeviceId,
+        header: FrameHeader,
+        bytes: Bytes,
+    },
+    Tombstone {
+        device: DeviceId,
+        tombstone: Tombstone,
+        hash: Hash,
+        payload: Bytes,
+    },
+    /// A fault or a boot line.
+    Note {
+        device: DeviceId,
+        kind: &'static str,
+        hash: Hash,
+        payload: Bytes,
+    },
+    Have {
+        device: DeviceId,
+        have: Have,
+    },
+    Status {
+        device: DeviceId,
+        status: Box<Status>,
+        retained: bool,
+    },
+    Reply {
+        device: DeviceId,
+        reply: shared::command::Reply,
+    },
+    Quarantine(Suspect),
+    /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
+    TooLarge {
+        device: DeviceId,
+        install: InstallId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        reason: String,
+    },
+}
+
+/// A message for the quarantine.
+#[derive(Debug, Clone)]
+pub struct Suspect {
+    /// Absent where the topic names none.
+    pub device: Option<DeviceId>,
+    pub topic: String,
+    /// A plain sentence.
+    pub reason: String,
+    /// Over the whole message.
+    pub hash: Hash,
+    /// The whole message; the store keeps its first bytes.
+    pub bytes: Bytes,
+}
+
+impl Deposit {
+    /// The camera that speaks, where the topic names one.
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Capture { device, .. }
+            | Self::Tombstone { device, .. }
+            | Self::Note { device, .. }
+            | Self::Have { device, .. }
+            | Self::Status { device, .. }
+            | Self::Reply { device, .. }
+            | Self::TooLarge { device, .. } => Some(device),
+            Self::Quarantine(suspect) => suspect.device.as_ref(),
+        }
+    }
+
+    /// The capture (or tombstone) that a receipt would name.
+    pub fn capture(&self) -> Option<(InstallId, Sequence, HashPrefix)> {
+        match self {
+            Self::Capture { header, .. } => Some((
+                header.record.install,
+                header.record.sequence,
+                header.record.hash.prefix(),
+            )),
+            Self::Tombstone {
+                tombstone, hash, ..
+            } => Some((tombstone.install, tombstone.sequence, hash.prefix())),
+            Self::TooLarge {
+                install,
+                sequence,
+                hash,
+                ..
+            } => Some((*install, *sequence, *hash)),
+            Self::Note { .. }
+            | Self::Have { .. }
+            | Self::Status { .. }
+            | Self::Reply { .. }
+            | Self::Quarantine(_) => None,
+        }
+    }
+}
+
+/// What became of a deposit, once its transaction is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The capture is in the store; `arrival` is absent for a repeat.
+    Stored {
+        install: InstallId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        arrival: Option<i64>,
+    },
+    /// A part is in the store, the capture is not whole yet.
+    PartKept,
+    /// All parts were there and their hash was wrong: they are gone, and quarantine says so.
+    WrongHash,
+    /// The tombstone is in the store, or was there already.
+    Told {
+        install: InstallId,
+        sequence: Sequence,
+        hash: HashPrefix,
+    },
+    Noted,
+    /// The answer to one page of `up/have`.
+    Answered {
+        install: InstallId,
+        stored: Vec<(Sequence, HashPrefix)>,
+        want: Vec<Want>,
+        answers: Answer,
+        next: Option<Sequence>,
+    },
+    /// A status is kept; the cloud wants these back, which the camera still has and the cloud knows nothing of.
+    Reported {
+        wants: Vec<(InstallId, Vec<Want>)>,
+    },
+    Replied,
+    Quarantined,
+    /// Not taken, for a reason of the cloud's own.
+    Refused {
+        install: InstallId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        reason: String,
+        retry_after: u64,
+    },
+    /// Could not be committed although everything else can, and no receipt is due for it.
+    Dropped,
+}

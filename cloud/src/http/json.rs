@@ -1,0 +1,260 @@
+//! How cameras and pictures look in the API: plain facts, times in microseconds UTC.
+
+use serde::Serialize;
+use shared::capture::{Cause, ContentType};
+use shared::command::CommandKind;
+use shared::id::{PictureId, Sequence};
+use shared::presence::{LightStatus, Presence};
+use shared::time::Moment;
+use shared::{CaptureId, DeviceId, Hash, InstallId};
+
+use crate::store::{self, Thumbnail};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Picture {
+    id: PictureId,
+    arrival: i64,
+    device: DeviceId,
+    install: InstallId,
+    sequence: Sequence,
+    hash: Hash,
+    bytes: u64,
+    content_type: ContentType,
+    width: u32,
+    height: u32,
+    cause: Cause,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    conflict: bool,
+    damaged: bool,
+    pressed: Moment,
+    /// Whether the camera's clock followed a source of time at the press.
+    clock: &'static str,
+    captured_after_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    saved_after_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_after_us: Option<u64>,
+    stored_us: i64,
+    attempt: u32,
+    thumbnail: &'static str,
+    color: Option<String>,
+}
+
+impl From<store::Picture> for Picture {
+    fn from(picture: store::Picture) -> Self {
+        Self {
+            id: picture.id(),
+            arrival: picture.arrival,
+            device: picture.device,
+            install: picture.capture.install,
+            sequence: picture.capture.sequence,
+            hash: picture.hash,
+            bytes: picture.bytes,
+            content_type: picture.content_type,
+            width: picture.width,
+            height: picture.height,
+            cause: picture.cause,
+            command: picture.command,
+            conflict: picture.conflict,
+            damaged: picture.damaged,
+            pressed: picture.pressed,
+            clock: if picture.pressed.synchronised {
+                "sure"
+            } else {
+                "guessed"
+            },
+            captured_after_us: picture.captured_after_us,
+            saved_after_us: picture.saved_after_us,
+            sent_after_us: picture.sent_after_us,
+            stored_us: picture.stored_us,
+            attempt: picture.attempt,
+            thumbnail: match picture.thumbnail {
+                Thumbnail::Pending => "pending",
+                Thumbnail::Ready => "ready",
+                Thumbnail::None => "none",
+            },
+            color: picture.color.map(|color| format!("#{color:06x}")),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Counted {
+    stored: u64,
+    deleted: u64,
+    told: u64,
+    held: u64,
+    missing: u64,
+}
+
+impl From<store::Counters> for Counted {
+    fn from(counters: store::Counters) -> Self {
+        Self {
+            stored: counters.stored,
+            deleted: counters.deleted,
+            told: counters.told,
+            held: counters.held,
+            missing: counters.missing,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Install {
+    install: InstallId,
+    next: Sequence,
+    #[serde(flatten)]
+    counted: Counted,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Device {
+    id: DeviceId,
+    presence: Presence,
+    last_seen_us: i64,
+    pressed: u64,
+    #[serde(flatten)]
+    counted: Counted,
+    conflicts: u64,
+    damaged: u64,
+    waiting: u64,
+    waiting_bytes: u64,
+    kept: u64,
+    coarse: bool,
+    light: LightStatus,
+    faults: Vec<u8>,
+    version: String,
+    health: shared::presence::Health,
+    latest: Option<Picture>,
+    installs: Vec<Install>,
+}
+
+impl From<store::Device> for Device {
+    fn from(device: store::Device) -> Self {
+        let status = device
+            .status
+            .map_or_else(shared::presence::Status::last_will, |status| *status);
+        Self {
+            id: device.id,
+            presence: device.presence,
+            last_seen_us: device.last_seen_us,
+            pressed: device.counters.pressed(),
+            counted: device.counters.into(),
+            conflicts: device.conflicts,
+            damaged: device.damaged,
+            waiting: status.queue.waiting,
+            waiting_bytes: status.queue.waiting_bytes,
+            kept: kept(&status),
+            coarse: device.installs.iter().any(|install| install.coarse),
+            light: status.light,
+            faults: status.faults,
+            version: status.version,
+            health: status.health,
+            latest: device.latest.map(Picture::from),
+            installs: device
+                .installs
+                .into_iter()
+                .map(|install| Install {
+                    install: install.install,
+                    next: install.next,
+                    counted: install.counters.into(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// How many captures a camera keeps although it has a receipt for them.
+pub(super) fn kept(status: &shared::presence::Status) -> u64 {
+    status
+        .installs
+        .iter()
+        .map(|held| held.kept.count())
+        .fold(0, u64::saturating_add)
+}
+
+#[derive(Debug, Serialize)]
+struct Stage {
+    stage: String,
+    at_us: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after_us: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Command {
+    id: String,
+    device: DeviceId,
+    command: CommandKind,
+    /// The last stage: `waiting` until it is sent, `sent`, then what the camera says; `expired` if it came too late.
+    stage: String,
+    created_us: i64,
+    expires_us: i64,
+    stages: Vec<Stage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<CaptureId>,
+}
+
+impl Command {
+    pub(super) fn at(command: store::Command, now_us: i64) -> Self {
+        let sent = command.sent_us.map(|at_us| Stage {
+            stage: "sent".to_owned(),
+            at_us,
+            after_us: None,
+            text: None,
+        });
+        let reached = command.stages.into_iter().map(|reached| Stage {
+            stage: reached.stage,
+            at_us: reached.at_us,
+            after_us: reached.after_us,
+            text: reached.text,
+        });
+        let stages: Vec<Stage> = sent.into_iter().chain(reached).collect();
+        let unheard = !stages.iter().any(|stage| stage.stage != "sent");
+        let stage = if unheard && command.expires_us <= now_us {
+            "expired"
+        } else {
+            stages.last().map_or("waiting", |stage| &stage.stage)
+        };
+        Self {
+            stage: stage.to_owned(),
+            id: command.id,
+            device: command.device,
+            command: command.command,
+            created_us: command.created_us,
+            expires_us: command.expires_us,
+            stages,
+            capture: command.capture,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Quarantined {
+    device: String,
+    topic: String,
+    reason: String,
+    hash: String,
+    bytes: u64,
+    times: u64,
+    first_us: i64,
+    last_us: i64,
+}
+
+impl From<store::Quarantined> for Quarantined {
+    fn from(row: store::Quarantined) -> Self {
+        Self {
+            device: row.device,
+            topic: row.topic,
+            reason: row.reason,
+            hash: row.hash,
+            bytes: row.size,
+            times: row.times,
+            first_us: row.first_us,
+            last_us: row.last_us,
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! What a page is drawn from: plain facts, read from the store beforehand. A view holds no time but those it shows;
+//! what "now" is comes with [`super::SiteView`], so that the same view always draws the same page.
+
+use shared::capture::{Cause, ContentType};
+use shared::command::{CommandKind, Stage};
+use shared::event::Reason;
+use shared::id::{DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
+use shared::presence::{Health, LightStatus, Presence, Queue};
+use shared::time::Moment;
+
+/// What every page shows around its own matter. All times are microseconds UTC since 1970.
+#[derive(Debug, Clone)]
+pub struct SiteView {
+    pub now_us: i64,
+    pub store: StoreId,
+    /// Version of the cloud's program.
+    pub version: String,
+    /// Where this page is served, such as `127.0.0.1:5000`.
+    pub http: String,
+    /// Where cameras say hello, such as `127.0.0.1:1883`.
+    pub mqtt: String,
+    /// Both of them are on loopback, so that only this machine gets in.
+    pub loopback_only: bool,
+    /// Why the cloud takes no pictures at the moment: a plain sentence.
+    pub hold: Option<String>,
+    /// Free space where the pictures are, bytes; absent where it cannot be measured.
+    pub free_bytes: Option<u64>,
+    /// Messages in quarantine.
+    pub quarantined: u64,
+}
+
+/// `/`: all cameras. The page puts them in order (those with a trouble first, then by name).
+#[derive(Debug, Clone)]
+pub struct CamerasView {
+    pub cameras: Vec<CameraView>,
+}
+
+/// Where the presses went. Each is counted once, so their sum is what was pressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub stored: u64,
+    /// Deleted by the owner after they were stored.
+    pub deleted: u64,
+    /// Without a picture, and the camera said why (tombstones).
+    pub told: u64,
+    /// On the camera's card, not in the cloud yet.
+    pub held: u64,
+    /// Given out by the camera, and neither here nor on its card nor explained.
+    pub missing: u64,
+}
+
+impl Counters {
+    pub fn pressed(&self) -> u64 {
+        [
+            self.stored,
+            self.deleted,
+            self.told,
+            self.held,
+            self.missing,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            stored: self.stored.saturating_add(other.stored),
+            deleted: self.deleted.saturating_add(other.deleted),
+            told: self.told.saturating_add(other.told),
+            held: self.held.saturating_add(other.held),
+            missing: self.missing.saturating_add(other.missing),
+        }
+    }
+}
+
+/// One camera as the overview, its own page and the live fragments show it.
+#[derive(Debug, Clone)]
+pub struct CameraView {
+    pub device: DeviceId,
+    /// Absent for one that never sent a status: its pictures come by upload, and it takes no commands.
+    pub presence: Option<Presence>,
+    /// When something last came from the camera itself.
+    pub last_seen_us: i64,
+    /// Over all installs.
+    pub counters: Counters,
+    /// Pictures whose number another picture has.
+    pub conflicts: u64,
+    /// Stored pictures that do not decode.
+    pub damaged: u64,
+    /// From its last status.
+    pub queue: Queue,
+    /// On the card although the cloud has them.
+    pub kept: u64,
+    /// The camera joined its ranges to fit, so `held` may be too high.
+    pub coarse: bool,
+    /// From its last status; absent if it never sent one.
+    pub light: Option<LightStatus>,
+    /// Faults that hold now, by their number on the light.
+    pub faults: Vec<u8>,
+    /// Version of the appliance's program; empty if unknown.
+    pub version: String,
+    pub health: Health,
+    pub latest: Option<PictureView>,
+    /// The current install first.
+    pub installs: Vec<InstallView>,
+}
+
+#[derive(Debug, Clone)]
+pub struct InstallView {
+    pub install: InstallId,
+    pub counters: Counters,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thumbnail {
+    Ready,
+    /// Not made yet: the tile shows the colour, then the thumbnail.
+    Pending,
+    /// There will be none: the bytes do not decode.
+    None,
+}
+
+/// One stored picture.
+#[derive(Debug, Clone)]
+pub struct PictureView {
+    pub id: PictureId,
+    pub device: DeviceId,
+    pub hash: Hash,
+    pub bytes: u64,
+    pub content_type: ContentType,
+    /// Pixels; 0 where unknown.
+    pub width: u32,
+    pub height: u32,
+    pub cause: Cause,
+    /// Its CaptureId has another picture too.
+    pub conflict: bool,
+    /// The bytes are as sent, and do not decode.
+    pub damaged: bool,
+    pub pressed: Moment,
+    /// From the press, microseconds.
+    pub captured_after_us: u64,
+    pub saved_after_us: Option<u64>,
+    pub sent_after_us: Option<u64>,
+    /// The commit, by the cloud's clock.
+    pub stored_us: i64,
+    /// 0 = the first try.
+    pub attempt: u32,
+    pub thumbnail: Thumbnail,
+    /// The average colour, 0xRRGGBB.
+    pub color: Option<u32>,
+}
+
+/// `/cameras/{device}`.
+#[derive(Debug, Clone)]
+pub struct DeviceView {
+    pub camera: CameraView,
+    /// The moment in its last status, by its own clock.
+    pub said: Option<Moment>,
+    /// Newest first, at most 50.
+    pub commands: Vec<CommandView>,
+    /// Newest first, at most 50.
+    pub tombstones: Vec<TombstoneView>,
+    /// Fault events, newest first, at most 50.
+    pub faults: Vec<FaultView>,
+    /// The newest pictures, newest first; about 12.
+    pub recent: Vec<PictureView>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CommandView {
+    pub id: String,
+    pub command: CommandKind,
+    pub created_us: i64,
+    pub expires_us: i64,
+    /// When the broker was handed it; absent while the camera is away.
+    pub sent_us: Option<i64>,
+    /// In the order they came.
+    pub stages: Vec<StageView>,
+    /// Bytes of its picture that are here, and its whole length, while it is on its way in parts.
+    pub uploading: Option<(u64, u64)>,
+    /// The picture that came of it and the time of its commit.
+    pub stored: Option<(PictureId, i64)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StageView {
+    pub stage: Stage,
+    /// When the cloud heard of it.
+    pub at_us: i64,
+    /// From the command's arrival at the camera, microseconds.
+    pub after_us: Option<u64>,
+    /// What the camera said with it.
+    pub text: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct TombstoneView {
+    pub install: InstallId,
+    pub first: Sequence,
+    /// The same as `first` for one press.
+    pub last: Sequence,
+    pub reason: Reason,
+    pub cause: Cause,
+    /// When the cloud stored it.
+    pub told_us: i64,
+    /// When the button was pressed, where even that was not lost.
+    pub pressed: Option<Moment>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FaultView {
+    pub number: u8,
+    /// The camera's own sentence.
+    pub text: String,
+    /// When the cloud heard of it.
+    pub told_us: i64,
+}
+
+/// `/pictures?device=&before=&after=`, newest arrival first.
+#[derive(Debug, Clone)]
+pub struct GalleryView {
+    /// All cameras, for the filter.
+    pub cameras: Vec<DeviceId>,
+    /// The one the gallery is limited to.
+    pub device: Option<DeviceId>,
+    /// At most 100.
+    pub pictures: Vec<PictureView>,
+    /// How many there are with this filter.
+    pub total: u64,
+    /// Value of `?after=` that leads to the 100 pictures next to these on the newer side; absent on the first page.
+    pub newer: Option<i64>,
+    /// Value of `?before=` that leads to older ones; absent on the last page.
+    pub older: Option<i64>,
+}
+
+/// `/pictures/{id}`.
+#[derive(Debug, Clone)]
+pub struct PictureDetailView {
+    pub picture: PictureView,
+    /// Neighbours of the same camera by arrival.
+    pub newer: Option<PictureId>,
+    pub older: Option<PictureId>,
+    /// Other pictures with the same CaptureId.
+    pub twins: Vec<PictureId>,
+}
+
+/// `/quarantine`: what came in and could not be attributed.
+#[derive(Debug, Clone)]
+pub struct QuarantineView {
+    /// Newest first, at most 200.
+    pub rows: Vec<QuarantineRow>,
+}
+
+#[derive(Debug, Clone)]
+pub struct QuarantineRow {
+    /// From the topic, as it was: anything may stand in these.
+    pub device: String,
+    pub topic: String,
+    pub reason: String,
+    /// SHA-256 of the message, hexadecimal.
+    pub hash: String,
+    /// Length of the message.
+    pub bytes: u64,
+    /// How often exactly this message came.
+    pub times: u64,
+    /// When it came last.
+    pub last_us: i64,
+}

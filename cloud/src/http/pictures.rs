@@ -1,0 +1,150 @@
+//! `GET /api/v1/pictures`, one picture, its bytes and its small version.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use shared::DeviceId;
+use shared::id::PictureId;
+
+use super::error::{Answer, Problem};
+use super::{Site, json};
+use crate::store::{Page, Picture, Thumbnail};
+
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 500;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    device: Option<String>,
+    after: Option<i64>,
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Pictures {
+    pictures: Vec<json::Picture>,
+    /// The arrival to go on from in the same direction; absent at the end.
+    next: Option<i64>,
+}
+
+pub(super) async fn list(
+    State(site): State<Site>,
+    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+) -> Answer<Json<Pictures>> {
+    let Query(asked) = asked.map_err(|error| Problem::wrong(error.body_text()))?;
+    let device = asked
+        .device
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(str::parse::<DeviceId>)
+        .transpose()
+        .map_err(|error| Problem::wrong(error.to_string()))?;
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::wrong(format!("limit is 1 to {LIMIT_MAX}.")));
+    }
+    let page = match asked.after {
+        Some(after) => Page::After(after),
+        None => Page::Before(asked.before),
+    };
+    // One more than asked for tells whether there is a next page.
+    let mut pictures = site
+        .store
+        .pictures(device.as_ref(), page, limit + 1)
+        .await?;
+    let more = pictures.len() > limit as usize;
+    pictures.truncate(limit as usize);
+    Ok(Json(Pictures {
+        next: pictures
+            .last()
+            .filter(|_| more)
+            .map(|picture| picture.arrival),
+        pictures: pictures.into_iter().map(json::Picture::from).collect(),
+    }))
+}
+
+pub(super) async fn one(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+) -> Answer<Json<json::Picture>> {
+    Ok(Json(find(&site, &id).await?.into()))
+}
+
+pub(super) async fn image(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let picture = find(&site, &id).await?;
+    let etag = format!("\"{}\"", picture.hash);
+    if let Some(unchanged) = unchanged(&headers, &etag) {
+        return Ok(unchanged);
+    }
+    let bytes = site.store.image(picture.arrival).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
+    let name = format!(
+        "inline; filename=\"{}.{}\"",
+        picture.id(),
+        picture.content_type.extension()
+    );
+    let mut response = sent(bytes, picture.content_type.as_str(), &etag);
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+pub(super) async fn thumbnail(
+    State(site): State<Site>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let picture = find(&site, &id).await?;
+    if picture.thumbnail != Thumbnail::Ready {
+        return Err(Problem::not_found("small version of this picture, or not yet"));
+    }
+    let etag = format!("\"{}-small\"", picture.hash);
+    if let Some(unchanged) = unchanged(&headers, &etag) {
+        return Ok(unchanged);
+    }
+    let bytes = site.store.thumbnail(picture.arrival).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("small version of this picture"))?;
+    Ok(sent(bytes, "image/jpeg", &etag))
+}
+
+async fn find(site: &Site, id: &str) -> Answer<Picture> {
+    let id: PictureId = id
+        .parse()
+        .map_err(|_| Problem::not_found("such picture"))?;
+    let picture = site.store.picture(&id).await?;
+    picture.ok_or_else(|| Problem::not_found("such picture"))
+}
+
+/// The bytes of a hash never change, so a browser that has them has them for good.
+fn unchanged(headers: &HeaderMap, etag: &str) -> Option<Response> {
+    let known = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    known
+        .split(',')
+        .any(|known| known.trim() == etag)
+        .then(|| (StatusCode::NOT_MODIFIED, kept_forever(etag)).into_response())
+}
+
+fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
+    let content_type = [(header::CONTENT_TYPE, content_type)];
+    (content_type, kept_forever(etag), bytes).into_response()
+}
+
+fn kept_forever(etag: &str) -> [(header::HeaderName, String); 2] {
+    [
+        (header::ETAG, etag.to_owned()),
+        (
+            header::CACHE_CONTROL,
+            "private, max-age=31536000, immutable".to_owned(),
+        ),
+    ]
+}

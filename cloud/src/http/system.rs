@@ -1,0 +1,93 @@
+//! How the cloud itself is: alive, ready, what it holds back and why.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use shared::StoreId;
+
+use super::error::Answer;
+use super::{Site, json};
+
+/// Messages in quarantine that are told.
+const QUARANTINE_LIMIT: u32 = 200;
+
+#[derive(Serialize)]
+pub(super) struct Alive {
+    alive: bool,
+}
+
+#[derive(Serialize)]
+pub(super) struct Readiness {
+    ready: bool,
+    /// Plain sentences; empty when ready.
+    reasons: Vec<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct System {
+    store: StoreId,
+    version: &'static str,
+    /// Version of the wire protocol.
+    protocol: &'static str,
+    /// Why nothing is taken at the moment.
+    hold: Option<String>,
+    free_bytes: Option<u64>,
+    quarantined: u64,
+    capture_bytes_max: u64,
+}
+
+#[derive(Serialize)]
+pub(super) struct Quarantine {
+    count: u64,
+    quarantine: Vec<json::Quarantined>,
+}
+
+/// The process answers; whether it can work is another question.
+pub(super) async fn alive() -> Json<Alive> {
+    Json(Alive { alive: true })
+}
+
+pub(super) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readiness>) {
+    let hold = site.gate.now();
+    let mut reasons: Vec<String> = [hold.store, hold.space].into_iter().flatten().collect();
+    for session in &site.sessions {
+        if !session.health().borrow().connected {
+            reasons.push(format!(
+                "the session {} has no connection to the broker",
+                session.name()
+            ));
+        }
+    }
+    if site.store.quarantine_count().await.is_err() {
+        reasons.push("the database cannot be read".to_owned());
+    }
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let ready = reasons.is_empty();
+    (status, Json(Readiness { ready, reasons }))
+}
+
+pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
+    let hold = site.gate.now();
+    Ok(Json(System {
+        store: site.store.id(),
+        version: env!("CARGO_PKG_VERSION"),
+        protocol: shared::topic::ROOT,
+        hold: hold.reason().map(str::to_owned),
+        free_bytes: hold.free_bytes,
+        quarantined: site.store.quarantine_count().await?,
+        capture_bytes_max: site.config.capture_bytes_max,
+    }))
+}
+
+pub(super) async fn quarantine(State(site): State<Site>) -> Answer<Json<Quarantine>> {
+    let rows = site.store.quarantine(QUARANTINE_LIMIT).await?;
+    Ok(Json(Quarantine {
+        count: site.store.quarantine_count().await?,
+        quarantine: rows.into_iter().map(json::Quarantined::from).collect(),
+    }))
+}

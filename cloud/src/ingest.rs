@@ -1,0 +1,274 @@
+//! Pure: what a message asks to be committed, and which receipts its outcome earns.
+//!
+//! Only bytes decide here (never the state of the store): what is not what it says goes to quarantine with a plain
+//! reason, and is acknowledged like everything else once that is committed, so that it cannot block those behind it.
+//! A receipt is made from outcomes, and outcomes exist only after a commit (P2).
+
+use std::collections::BTreeMap;
+
+use shared::codec::{self, DecodeError};
+use shared::event::{Event, TOMBSTONE_RANGE_MAX};
+use shared::have::{HAVE_PAGE_MAX, Have};
+use shared::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
+use shared::topic::{Leaf, ROOT, Topic};
+use shared::{DeviceId, Hash, InstallId, StoreId};
+
+use crate::deposit::{Deposit, Message, Outcome, Suspect};
+
+/// More installs than this in one status is not a camera: it has its own and those of cards it was given.
+pub const INSTALLS_MAX: usize = 64;
+/// How long a camera waits before it offers a picture again that is too large, seconds.
+pub const TOO_LARGE_RETRY_S: u64 = 6 * 3600;
+
+/// Decides what `message` asks to be committed. Hashes whole pictures, so call it off the async threads.
+///
+/// `capture_bytes_max`: the largest picture this cloud takes, bytes.
+pub fn read(message: &Message, capture_bytes_max: u64) -> Deposit {
+    match understand(message, capture_bytes_max) {
+        Ok(deposit) => deposit,
+        Err(reason) => Deposit::Quarantine(Suspect {
+            device: device_of(&message.topic),
+            topic: message.topic.clone(),
+            reason,
+            hash: Hash::of(&message.payload),
+            bytes: message.payload.clone(),
+        }),
+    }
+}
+
+fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
+    let Topic { device, leaf } = message.topic.parse().map_err(|error| sentence(&error))?;
+    match leaf {
+        Leaf::Frame => frame(device, message, capture_bytes_max),
+        Leaf::Have => have(device, message),
+        Leaf::Status => {
+            let status: shared::presence::Status = decode(message)?;
+            if status.installs.len() > INSTALLS_MAX {
+                return Err(format!(
+                    "a status with {} installs, at most {INSTALLS_MAX} are believed",
+                    status.installs.len()
+                ));
+            }
+            Ok(Deposit::Status {
+                device,
+                status: Box::new(status),
+                retained: message.retained,
+            })
+        }
+        Leaf::Event => event(device, message),
+        Leaf::Reply => {
+            let reply: shared::command::Reply = decode(message)?;
+            if reply.id.is_empty() || reply.id.len() > 64 {
+                return Err("a reply whose command id is not 1 to 64 characters".to_owned());
+            }
+            Ok(Deposit::Reply { device, reply })
+        }
+        Leaf::Receipt | Leaf::Command | Leaf::Settings | Leaf::Cloud => {
+            Err("a camera may not write what only the cloud says".to_owned())
+        }
+    }
+}
+
+fn frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
+    let frame = codec::decode_frame(&message.payload).map_err(|error| explain(&error))?;
+    let record = &frame.header.record;
+    if record.command.as_ref().is_some_and(|id| id.len() > 64) {
+        return Err("a command id of more than 64 characters".to_owned());
+    }
+    if record.total > capture_bytes_max {
+        return Ok(Deposit::TooLarge {
+            device,
+            install: record.install,
+            sequence: record.sequence,
+            hash: record.hash.prefix(),
+            reason: format!(
+                "a picture of {} bytes, this cloud takes at most {capture_bytes_max}",
+                record.total
+            ),
+        });
+    }
+    let whole = frame.header.offset == 0 && frame.header.len == record.total;
+    if whole && Hash::of(frame.bytes) != record.hash {
+        return Err("the bytes do not have the hash their header claims".to_owned());
+    }
+    let bytes = message.payload.slice_ref(frame.bytes);
+    Ok(Deposit::Capture {
+        device,
+        header: frame.header,
+        bytes,
+    })
+}
+
+fn have(device: DeviceId, message: &Message) -> Result<Deposit, String> {
+    let have: Have = decode(message)?;
+    if have.captures.len() > HAVE_PAGE_MAX {
+        return Err(format!(
+            "a page of {} captures, at most {HAVE_PAGE_MAX} are allowed",
+            have.captures.len()
+        ));
+    }
+    if have.page >= have.pages {
+        return Err(format!("page {} of {}", have.page, have.pages));
+    }
+    Ok(Deposit::Have { device, have })
+}
+
+fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
+    let hash = Hash::of(&message.payload);
+    let payload = message.payload.clone();
+    Ok(match decode(message)? {
+        Event::Tombstone(tombstone) => {
+            let (first, last) = (tombstone.sequence.get(), tombstone.last().get());
+            if last < first || last - first >= TOMBSTONE_RANGE_MAX {
+                return Err(format!(
+                    "a tombstone for {first} to {last}, at most {TOMBSTONE_RANGE_MAX} in order are allowed"
+                ));
+            }
+            Deposit::Tombstone {
+                device,
+                tombstone,
+                hash,
+                payload,
+            }
+        }
+        Event::Fault(_) => Deposit::Note {
+            device,
+            kind: "fault",
+            hash,
+            payload,
+        },
+        Event::Boot(_) => Deposit::Note {
+            device,
+            kind: "boot",
+            hash,
+            payload,
+        },
+    })
+}
+
+fn decode<T: serde::de::DeserializeOwned>(message: &Message) -> Result<T, String> {
+    codec::decode(&message.payload).map_err(|error| explain(&error))
+}
+
+/// The error and its cause in one line; serde_json names the place, which is what one looks for.
+fn explain(error: &DecodeError) -> String {
+    match error {
+        DecodeError::Json(cause) => format!("{error}: {cause}"),
+        DecodeError::Empty
+        | DecodeError::Magic
+        | DecodeError::Truncated
+        | DecodeError::HeaderTooLong(_)
+        | DecodeError::TooLong(_)
+        | DecodeError::Length { .. }
+        | DecodeError::Range { .. }
+        | DecodeError::Total(_) => error.to_string(),
+    }
+}
+
+fn sentence(error: &dyn std::error::Error) -> String {
+    error.to_string()
+}
+
+/// The camera a topic names, even where the rest of it is not ours.
+fn device_of(topic: &str) -> Option<DeviceId> {
+    let rest = topic.strip_prefix(ROOT)?.strip_prefix('/')?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// The receipts that these outcomes earn, each for one camera and one install.
+///
+/// `outcomes`: who spoke and what became of it, all of them committed. A page of `up/have` gets a receipt of its own.
+pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(DeviceId, Receipt)> {
+    let mut grouped = Grouped {
+        store,
+        receipts: BTreeMap::new(),
+    };
+    let mut answers = Vec::new();
+    for (device, outcome) in outcomes {
+        match outcome {
+            Outcome::Stored {
+                install,
+                sequence,
+                hash,
+                ..
+            }
+            | Outcome::Told {
+                install,
+                sequence,
+                hash,
+            } => {
+                let entry = (*sequence, *hash);
+                let stored = &mut grouped.of(device, *install).stored;
+                if !stored.contains(&entry) {
+                    stored.push(entry);
+                }
+            }
+            Outcome::Refused {
+                install,
+                sequence,
+                hash,
+                reason,
+                retry_after,
+            } => grouped.of(device, *install).refused.push(Refused {
+                sequence: *sequence,
+                hash: *hash,
+                reason: reason.clone(),
+                retry_after: *retry_after,
+            }),
+            Outcome::Reported { wants } => {
+                for (install, wants) in wants {
+                    grouped.of(device, *install).want.extend_from_slice(wants);
+                }
+            }
+            Outcome::Answered {
+                install,
+                stored,
+                want,
+                answers: answer,
+                next,
+            } => answers.push((
+                device.clone(),
+                Receipt {
+                    stored: stored.clone(),
+                    want: want.clone(),
+                    answers: Some(*answer),
+                    next: *next,
+                    ..Receipt::new(store, *install)
+                },
+            )),
+            Outcome::PartKept
+            | Outcome::WrongHash
+            | Outcome::Noted
+            | Outcome::Replied
+            | Outcome::Quarantined
+            | Outcome::Dropped => {}
+        }
+    }
+    let mut all: Vec<_> = grouped
+        .receipts
+        .into_iter()
+        .map(|((device, _), receipt)| (device.clone(), receipt))
+        .filter(|(_, receipt)| !receipt.is_empty())
+        .collect();
+    debug_assert!(
+        all.iter()
+            .all(|(_, receipt)| receipt.stored.len() <= RECEIPT_ENTRIES_MAX),
+        "a batch is smaller than a receipt"
+    );
+    all.append(&mut answers);
+    all
+}
+
+/// One receipt per camera and install.
+struct Grouped<'a> {
+    store: StoreId,
+    receipts: BTreeMap<(&'a DeviceId, InstallId), Receipt>,
+}
+
+impl<'a> Grouped<'a> {
+    fn of(&mut self, device: &'a DeviceId, install: InstallId) -> &mut Receipt {
+        self.receipts
+            .entry((device, install))
+            .or_insert_with(|| Receipt::new(self.store, install))
+    }
+}

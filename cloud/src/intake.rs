@@ -1,0 +1,320 @@
+//! From the queue into the store: takes what is there, has it committed in one transaction, acknowledges, then sends
+//! the receipts. In this order and no other: acknowledged is at most committed, and a receipt speaks of a commit (P2).
+//!
+//! A batch that fails is rolled back whole. If nothing can be committed at all, the store is away: everything waits and
+//! is tried again for as long as it takes, and cameras are told to hold. If a probe commits, the batch fails for its
+//! content, so its messages are tried one by one; one that fails alone three times is refused with a reason.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use shared::topic::{Leaf, Topic};
+use shared::codec;
+use shared::presence::Presence;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::announce::Announcer;
+use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
+use crate::deposit::{Deposit, Message, Outcome};
+use crate::hold::Gate;
+use crate::live::{Live, Notice};
+use crate::mqtt::{Ack, Session};
+
+use crate::store::{Store, StoreError};
+use crate::{ingest, now_us};
+
+/// A capture fails alone this often, while a probe commits, before it is refused.
+const ATTEMPTS_ALONE: u32 = 3;
+/// A refused capture may be tried again after this, seconds.
+const REFUSED_RETRY_S: u64 = 3600;
+const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
+const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A message, and how to say that it is committed.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// Absent in tests that have no broker.
+    pub ack: Option<Ack>,
+}
+
+/// What came and is not committed yet, bounded in bytes. Putting never waits.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    deliveries: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Puts one message at the end. Returns false if there is no room, and the message is not taken; a message larger
+    /// than the whole queue is taken by an empty one.
+    pub fn put(&self, delivery: Delivery) -> bool {
+        let mut waiting = self.lock();
+        let bytes = weight(&delivery);
+        if !waiting.deliveries.is_empty() && waiting.bytes + bytes > QUEUE_BYTES_MAX {
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.deliveries.push_back(delivery);
+        drop(waiting);
+        self.filled.notify_one();
+        true
+    }
+
+    /// Waits until there is something, then takes what is there, at most a batch.
+    pub async fn take(&self) -> Vec<Delivery> {
+        loop {
+            let batch = self.take_now();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Waits until less than half of the room is taken.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.drained.notified();
+            if self.lock().bytes < QUEUE_BYTES_MAX / 2 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn take_now(&self) -> Vec<Delivery> {
+        let mut waiting = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(delivery) = waiting.deliveries.pop_front() else {
+                break;
+            };
+            bytes += weight(&delivery);
+            batch.push(delivery);
+        }
+        waiting.bytes -= bytes;
+        drop(waiting);
+        self.drained.notify_waiters();
+        batch
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a message takes in memory, about: even an empty one is not free.
+fn weight(delivery: &Delivery) -> usize {
+    delivery.message.payload.len() + delivery.message.topic.len() + 256
+}
+
+/// Everything an intake works with.
+pub struct Intake {
+    pub queue: Arc<Queue>,
+    pub store: Store,
+    pub gate: Gate,
+    pub live: Live,
+    /// Sends receipts.
+    pub control: Session,
+    pub announcer: Announcer,
+    pub capture_bytes_max: u64,
+    /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
+    pub waits_for_space: bool,
+    pub thumbnails: Arc<Notify>,
+}
+
+impl Intake {
+    /// Runs until it is stopped; what is taken and not committed then is not acknowledged either.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let batch = self.queue.take().await;
+                if self.waits_for_space {
+                    let mut hold = self.gate.watch();
+                    // The gate lives as long as this intake, so waiting cannot fail.
+                    let _ = hold.wait_for(|hold| hold.space.is_none()).await;
+                }
+                self.take_in(batch).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn take_in(&self, batch: Vec<Delivery>) {
+        let mut acks = Vec::with_capacity(batch.len());
+        let mut messages = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            acks.push(delivery.ack);
+            messages.push(delivery.message);
+        }
+        let capture_bytes_max = self.capture_bytes_max;
+        let reading = tokio::task::spawn_blocking(move || {
+            messages
+                .iter()
+                .map(|message| ingest::read(message, capture_bytes_max))
+                .collect::<Vec<_>>()
+        });
+        let deposits = match reading.await {
+            Ok(deposits) => deposits,
+            Err(error) => {
+                // A bug, since reading never panics. Not acknowledged, so nothing is lost.
+                tracing::error!("reading a batch failed: {error}");
+                return;
+            }
+        };
+        let outcomes = self.commit(&deposits).await;
+        for ack in acks.into_iter().flatten() {
+            ack.acknowledge().await;
+        }
+        self.answer(&deposits, outcomes).await;
+    }
+
+    /// Commits the batch, however long it takes.
+    async fn commit(&self, deposits: &[Deposit]) -> Vec<Outcome> {
+        let mut wait = STORE_WAIT_MIN;
+        loop {
+            let error = match self.store.commit(deposits, now_us()).await {
+                Ok(outcomes) => {
+                    self.gate.store(None);
+                    return outcomes;
+                }
+                Err(error) => error,
+            };
+            tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
+            if let Err(error) = self.store.probe(now_us()).await {
+                self.gate
+                    .store(Some("the cloud's database does not answer".to_owned()));
+                tracing::error!("the store is away: {:#}", chain(error));
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(STORE_WAIT_MAX);
+                continue;
+            }
+            self.gate.store(None);
+            if let Some(outcomes) = self.commit_one_by_one(deposits).await {
+                return outcomes;
+            }
+        }
+    }
+
+    /// Commits each message alone. Returns nothing if the store went away meanwhile: begin anew, repeats are harmless.
+    async fn commit_one_by_one(&self, deposits: &[Deposit]) -> Option<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(deposits.len());
+        for deposit in deposits {
+            let mut attempts = 0;
+            let outcome = loop {
+                match self
+                    .store
+                    .commit(std::slice::from_ref(deposit), now_us())
+                    .await
+                {
+                    Ok(mut one) => break one.pop().unwrap_or(Outcome::Dropped),
+                    Err(error) => {
+                        attempts += 1;
+                        if self.store.probe(now_us()).await.is_err() {
+                            return None;
+                        }
+                        if attempts == ATTEMPTS_ALONE {
+                            tracing::error!(
+                                "one message cannot be committed although others can: {:#}",
+                                chain(error)
+                            );
+                            break refused(deposit);
+                        }
+                        tokio::time::sleep(STORE_WAIT_MIN).await;
+                    }
+                }
+            };
+            outcomes.push(outcome);
+        }
+        Some(outcomes)
+    }
+
+    async fn answer(&self, deposits: &[Deposit], outcomes: Vec<Outcome>) {
+        let mut devices = HashSet::new();
+        let mut arrived = HashSet::new();
+        let mut newest = None;
+        let mut spoken = Vec::with_capacity(outcomes.len());
+        for (deposit, outcome) in deposits.iter().zip(outcomes) {
+            match &outcome {
+                Outcome::Stored { arrival, .. } => newest = newest.max(*arrival),
+                Outcome::Quarantined => {
+                    if let Deposit::Quarantine(suspect) = deposit {
+                        tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
+                    }
+                }
+                Outcome::PartKept
+                | Outcome::WrongHash
+                | Outcome::Told { .. }
+                | Outcome::Noted
+                | Outcome::Answered { .. }
+                | Outcome::Reported { .. }
+                | Outcome::Replied
+                | Outcome::Refused { .. }
+                | Outcome::Dropped => {}
+            }
+            if let Deposit::Status {
+                device,
+                status,
+                retained: false,
+            } = deposit
+                && status.presence == Presence::Online
+            {
+                arrived.insert(device.clone());
+            }
+            if let Some(device) = deposit.device() {
+                if !matches!(outcome, Outcome::Quarantined) {
+                    devices.insert(device.clone());
+                }
+                spoken.push((device.clone(), outcome));
+            }
+        }
+        for (device, receipt) in ingest::receipts(self.store.id(), &spoken) {
+            let topic = Topic::new(&device, Leaf::Receipt);
+            self.control.publish(&topic, codec::encode(&receipt)).await;
+        }
+        if let Some(arrival) = newest {
+            self.live.tell(Notice::Pictures(arrival));
+            self.thumbnails.notify_one();
+        }
+        for device in devices {
+            self.announcer.greet(&device).await;
+            if arrived.contains(&device) {
+                self.announcer.send_waiting_commands(&device).await;
+            }
+            self.live.tell(Notice::Device(Arc::new(device)));
+        }
+    }
+}
+
+/// What a message becomes that cannot be committed although others can.
+fn refused(deposit: &Deposit) -> Outcome {
+    match deposit.capture() {
+        Some((install, sequence, hash)) => Outcome::Refused {
+            install,
+            sequence,
+            hash,
+            reason: "the cloud's database cannot take this one".to_owned(),
+            retry_after: REFUSED_RETRY_S,
+        },
+        None => Outcome::Dropped,
+    }
+}
+
+/// With its causes, as only `anyhow` prints them.
+fn chain(error: StoreError) -> anyhow::Error {
+    error.into()
+}

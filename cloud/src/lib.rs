@@ -1,0 +1,26 @@
+//! The cloud of Keepsake: takes what cameras bring, commits it, answers with receipts, and shows it.
+//!
+//! The way of a picture: [`mqtt`] reads it and never waits for anything else, [`ingest`] decides what it is, [`intake`]
+//! has a batch of them committed by [`store`], and only then acknowledges and sends receipts (P2). [`http`] shows what
+//! is in the store and nothing else. [`broker`] is the embedded broker, [`announce`] tells cameras about the cloud and hands them commands, [`presence`] decides who is there, [`hold`]
+//! watches whether anything may be taken at all, [`thumbnail`] works after the commit. [`run`] builds and joins them.
+
+pub mod announce;
+pub mod broker;
+pub mod config;
+pub mod deposit;
+pub mod hold;
+pub mod http;
+pub mod ingest;
+pub mod intake;
+pub mod live;
+pub mod mqtt;
+pub mod presence;
+pub mod run;
+pub mod store;
+pub mod thumbnail;
+
+/// The wall clock, microseconds since 1970-01-01 UTC.
+pub fn now_us() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
+}

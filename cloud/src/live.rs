@@ -1,0 +1,39 @@
+//! Tells open pages that something changed. What it is they read from the store, so nothing here can be out of date.
+
+use std::sync::Arc;
+
+use shared::DeviceId;
+use tokio::sync::broadcast;
+
+/// Something to look at again.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Pictures were committed; the latest arrival.
+    Pictures(i64),
+    /// Something about one stored picture changed, such as its thumbnail.
+    Picture(i64),
+    Device(Arc<DeviceId>),
+}
+
+/// A reader this far behind has missed something and reads everything anew.
+const BEHIND_MAX: usize = 1024;
+
+#[derive(Debug, Clone)]
+pub struct Live(broadcast::Sender<Notice>);
+
+impl Default for Live {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(BEHIND_MAX))
+    }
+}
+
+impl Live {
+    /// Tells all who listen; that there is nobody is no error.
+    pub fn tell(&self, notice: Notice) {
+        let _ = self.0.send(notice);
+    }
+
+    pub fn listen(&self) -> broadcast::Receiver<Notice> {
+        self.0.subscribe()
+    }
+}

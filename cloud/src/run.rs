@@ -1,0 +1,271 @@
+//! Builds all the parts, starts them in order, and stops them in the other one.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use shared::StoreId;
+use shared::presence::Presence;
+use shared::topic::Leaf;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::announce::Announcer;
+use crate::broker::{self, LocalBroker};
+use crate::config::Config;
+use crate::hold::{self, Gate};
+use crate::http;
+use crate::intake::{Intake, Queue};
+use crate::live::{Live, Notice};
+use crate::mqtt::{Broker, Session};
+use crate::now_us;
+use crate::store::{Limits, Store};
+use crate::thumbnail::{self, Decoder};
+
+/// How long the sessions may take to be subscribed for the first time.
+const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
+/// How often room on the disk and silence of cameras are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How often unfinished captures are looked through.
+const TIDY_EVERY: Duration = Duration::from_secs(600);
+/// Open requests may take this long to end.
+const STOP_WAIT: Duration = Duration::from_secs(10);
+
+/// A port that is taken, or a folder that cannot be used: the configuration is wrong, a restart does not help.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("--listen {address}: {source}; choose another with --listen, port 0 takes any free one")]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
+    Broker(#[from] broker::BrokerError),
+}
+
+/// Where everything is, once it is ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Ready {
+    pub http: SocketAddr,
+    pub mqtt: SocketAddr,
+    pub store: StoreId,
+}
+
+impl Ready {
+    /// The one line on standard output that says so.
+    pub fn line(&self) -> String {
+        let Self { http, mqtt, store } = self;
+        serde_json::json!({"ready": {
+            "http": http.to_string(),
+            "mqtt": mqtt.to_string(),
+            "store": store.to_string(),
+        }})
+        .to_string()
+    }
+}
+
+/// Runs the cloud until `shutdown`; `ready` is called once, when cameras and browsers may come.
+///
+/// # Errors
+/// [`StartError`] where the configuration is to blame; everything else is worth a restart.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(Ready),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let store = Store::open(&config.data, Limits::default())
+        .await
+        .with_context(|| format!("open the store in {}", config.data.display()))?;
+    let listener =
+        TcpListener::bind(config.listen)
+            .await
+            .map_err(|source| StartError::Listen {
+                address: config.listen,
+                source,
+            })?;
+    let broker = broker::start(&config).await.map_err(StartError::from)?;
+
+    let stop = CancellationToken::new();
+    let gate = Gate::default();
+    let live = Live::default();
+    let decoder = Decoder::default();
+    let thumbnails = Arc::new(Notify::new());
+    look_at_space(&config, &gate).await;
+
+    let target = session_target(&config, broker.as_ref());
+    let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
+    let frames = Session::start(
+        "cloud.frames",
+        &[Leaf::Frame],
+        target.clone(),
+        pictures.clone(),
+        stop.clone(),
+    );
+    let control = Session::start(
+        "cloud.control",
+        &[Leaf::Have, Leaf::Status, Leaf::Event, Leaf::Reply],
+        target,
+        words.clone(),
+        stop.clone(),
+    );
+    let announcer = Announcer::new(
+        store.clone(),
+        control.clone(),
+        gate.clone(),
+        config.capture_bytes_max,
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    for (queue, waits_for_space) in [(pictures, true), (words, false)] {
+        let intake = Intake {
+            queue,
+            store: store.clone(),
+            gate: gate.clone(),
+            live: live.clone(),
+            control: control.clone(),
+            announcer: announcer.clone(),
+            capture_bytes_max: config.capture_bytes_max,
+            waits_for_space,
+            thumbnails: thumbnails.clone(),
+        };
+        tasks.spawn(intake.run(stop.clone()));
+    }
+    for session in [&frames, &control] {
+        let mut health = session.health();
+        tokio::time::timeout(SUBSCRIBE_WAIT, health.wait_for(|health| health.subscribed > 0))
+            .await
+            .context("subscribe at the broker")?
+            .context("the session with the broker ended")?;
+    }
+    // Whoever publishes from now on is heard.
+    broker.open_doors();
+    tasks.spawn(announcer.clone().run(stop.clone()));
+    tasks.spawn(thumbnail::run(
+        store.clone(),
+        decoder.clone(),
+        live.clone(),
+        thumbnails.clone(),
+        stop.clone(),
+    ));
+    tasks.spawn(look_around(
+        config.clone(),
+        store.clone(),
+        gate.clone(),
+        live.clone(),
+        stop.clone(),
+    ));
+    let http_address = listener.local_addr().context("ask for the port")?;
+    let site = http::Site {
+        store: store.clone(),
+        live,
+        gate,
+        announcer,
+        decoder,
+        thumbnails,
+        sessions: [frames.clone(), control.clone()],
+        config: Arc::new(config),
+        addresses: (http_address, broker.address()),
+        stop: stop.clone(),
+        streams: http::Site::streams(),
+    };
+    let mut serving = tokio::spawn(http::serve(listener, site, stop.clone()));
+    ready(Ready {
+        http: http_address,
+        mqtt: broker.address(),
+        store: store.id(),
+    });
+    tokio::select! {
+        () = shutdown => tracing::info!("stopping"),
+        ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
+    }
+
+    stop.cancel();
+    let ended = async {
+        while tasks.join_next().await.is_some() {}
+        let _ = serving.await;
+    };
+    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+        tracing::warn!("some work did not end within {STOP_WAIT:?}");
+    }
+    frames.disconnect();
+    control.disconnect();
+    broker.stop();
+    store.close().await;
+    Ok(())
+}
+
+/// Prints the ready line; nobody reading it is no reason to stop.
+pub fn say_ready(ready: Ready) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", ready.line()).and_then(|()| out.flush());
+}
+
+fn session_target(config: &Config, broker: &dyn LocalBroker) -> Broker {
+    let credentials = Some(broker.credentials());
+    match &config.ingest_broker {
+        Some((host, port)) => Broker {
+            host: host.clone(),
+            port: *port,
+            credentials,
+        },
+        None => Broker {
+            host: broker.address().ip().to_string(),
+            port: broker.address().port(),
+            credentials,
+        },
+    }
+}
+
+/// Looks at the disk and at who has fallen silent, for as long as the cloud runs.
+async fn look_around(
+    config: Config,
+    store: Store,
+    gate: Gate,
+    live: Live,
+    stop: CancellationToken,
+) {
+    let work = async {
+        let mut look = interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tidy = interval(TIDY_EVERY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut there: Vec<(shared::DeviceId, Presence)> = Vec::new();
+        loop {
+            tokio::select! {
+                _ = look.tick() => {
+                    look_at_space(&config, &gate).await;
+                    if let Ok(now) = store.presences(now_us()).await {
+                        for known in now.iter().filter(|known| !there.contains(known)) {
+                            live.tell(Notice::Device(Arc::new(known.0.clone())));
+                        }
+                        there = now;
+                    }
+                }
+                _ = tidy.tick() => match store.drop_stale_parts(now_us()).await {
+                    Ok(0) => {}
+                    Ok(dropped) => tracing::info!("dropped {dropped} captures that were never finished"),
+                    Err(error) => tracing::warn!("drop old parts: {:#}", anyhow::Error::from(error)),
+                },
+            }
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = work => {}
+    }
+}
+
+async fn look_at_space(config: &Config, gate: &Gate) {
+    let folder = config.data.clone();
+    match tokio::task::spawn_blocking(move || hold::free(&folder)).await {
+        Ok(Ok((free, total))) => {
+            let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
+            gate.space(free, hold::too_little(free, total, bytes, percent));
+        }
+        Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
+        Err(error) => tracing::warn!("measure the disk: {error}"),
+    }
+}

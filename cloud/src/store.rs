@@ -1,0 +1,496 @@
+//! Everything that is durable, behind one type: the only place that names sqlx and the only place with SQL.
+//!
+//! One writer connection (transactions queue for it) and a pool of readers. [`Store::commit`] is the heart: a batch of
+//! deposits in one transaction, all or nothing; what it returns is committed, and any error, a broken COMMIT too, means
+//! not committed (P2). Doing a deposit twice equals doing it once (P3). The SQL is what SQLite, MySQL and MariaDB have
+//! in common; duplicates are found by looking first inside the one writing transaction.
+
+mod command;
+mod device;
+mod event;
+mod fate;
+mod install;
+mod meta;
+mod part;
+mod picture;
+mod quarantine;
+mod report;
+mod tombstone;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use shared::capture::FrameHeader;
+use shared::presence::Presence;
+use shared::{DeviceId, StoreId};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+
+use crate::deposit::{Deposit, Outcome};
+
+pub use command::{Command, StageReached};
+pub use device::Device;
+pub use install::{Counters, InstallState};
+pub use picture::{Page, Picture, Thumbnail};
+pub use quarantine::Quarantined;
+
+/// The file in the data folder.
+pub const FILE: &str = "keepsake.sqlite";
+
+/// What the store keeps of things that come from outside (P4).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of unfinished captures per camera; beyond, the ones without progress for longest go.
+    pub part_bytes_max: u64,
+    /// Parts of unfinished captures per camera.
+    pub parts_max: u64,
+    /// How long an unfinished capture is kept without progress.
+    pub part_age_max: Duration,
+    /// Messages in quarantine per camera; beyond, the oldest go.
+    pub quarantine_rows_max: u64,
+    /// First bytes kept of one message in quarantine.
+    pub quarantine_message_bytes_max: usize,
+    /// Bytes in quarantine per camera.
+    pub quarantine_bytes_max: u64,
+    /// Faults and boot lines per camera.
+    pub events_max: u64,
+    /// Commands remembered per camera.
+    pub commands_max: u64,
+    /// Captures asked back in answer to one status.
+    pub wants_max: usize,
+    /// The longest a unit of work may take.
+    pub unit_of_work: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            part_bytes_max: 256 * 1024 * 1024,
+            parts_max: 5_000,
+            part_age_max: Duration::from_secs(7 * 24 * 3600),
+            quarantine_rows_max: 500,
+            quarantine_message_bytes_max: 64 * 1024,
+            quarantine_bytes_max: 4 * 1024 * 1024,
+            events_max: 1_000,
+            commands_max: 1_000,
+            wants_max: 500,
+            unit_of_work: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why the store did not do something. Whatever was asked is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{what}")]
+    Database {
+        what: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the store holds {0}, which no version of this program writes")]
+    Corrupt(String),
+    #[error("prepare the data folder {folder}")]
+    Folder {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Says what was being done when the database failed.
+trait Doing<T> {
+    fn doing(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
+    fn doing(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| StoreError::Database {
+            what,
+            source: Box::new(source),
+        })
+    }
+}
+
+/// A handle that may be cloned; all clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    id: StoreId,
+    limits: Limits,
+}
+
+impl Store {
+    /// Opens the database of `folder`, making both if they are not there, and brings the schema up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::Database`] if the file is no database of
+    /// ours or of a newer version.
+    pub async fn open(folder: &Path, limits: Limits) -> Result<Self> {
+        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join(FILE))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // With WAL the default forgets the last commits in a power cut; a receipt must not be forgotten.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        // Work that was timed out may leave a half-done transaction on its connection: it is rolled back when the
+        // connection is next used, which sqlx does by itself.
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(limits.unit_of_work)
+            .connect_with(options.clone())
+            .await
+            .doing("open the database")?;
+        sqlx::migrate!("migrations/sqlite")
+            .run(&writer)
+            .await
+            .map_err(|source| StoreError::Database {
+                what: "bring the schema up to date",
+                source: Box::new(source),
+            })?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await
+            .doing("open the database for reading")?;
+        let mut connection = writer.acquire().await.doing("open the database")?;
+        let id = meta::store_id(&mut connection).await?;
+        drop(connection);
+        Ok(Self {
+            writer,
+            readers,
+            id,
+            limits,
+        })
+    }
+
+    /// The random id made with the database; cameras pin it.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Closes all connections; what is under way is rolled back.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Commits a batch: all of it or nothing. Outcomes are in the order of the deposits.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
+    pub async fn commit(&self, deposits: &[Deposit], now_us: i64) -> Result<Vec<Outcome>> {
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin a batch")?;
+            let mut outcomes = Vec::with_capacity(deposits.len());
+            for deposit in deposits {
+                outcomes.push(self.apply(&mut tx, deposit, now_us).await?);
+            }
+            tx.commit().await.doing("commit a batch")?;
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    /// Commits something that is always possible, to tell a store that is away from a batch that it cannot take.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store takes nothing at all.
+    pub async fn probe(&self, now_us: i64) -> Result<()> {
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin a probe")?;
+            meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
+            tx.commit().await.doing("commit a probe")
+        })
+        .await
+    }
+
+    /// Drops unfinished captures that nobody has brought a part of for too long. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was dropped.
+    pub async fn drop_stale_parts(&self, now_us: i64) -> Result<u64> {
+        let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin dropping old parts")?;
+            let dropped = part::drop_before(&mut tx, now_us.saturating_sub(age)).await?;
+            tx.commit().await.doing("commit dropping old parts")?;
+            Ok(dropped)
+        })
+        .await
+    }
+
+    /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not stored.
+    pub async fn upload(
+        &self,
+        device: &DeviceId,
+        upload: &Upload<'_>,
+        now_us: i64,
+    ) -> Result<Picture> {
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin an upload")?;
+            device::seen(&mut tx, device, now_us, false).await?;
+            let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
+            let header = upload.header(install, sequence, now_us);
+            let arrival =
+                picture::keep(&mut tx, device, &header, upload.bytes, now_us, upload.damaged)
+                    .await?;
+            tx.commit().await.doing("commit an upload")?;
+            match arrival {
+                Some(arrival) => self.picture_at(arrival).await?.ok_or_else(|| {
+                    StoreError::Corrupt("no picture where one was just stored".to_owned())
+                }),
+                None => Err(StoreError::Corrupt("an upload number twice".to_owned())),
+            }
+        })
+        .await
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut SqliteConnection,
+        deposit: &Deposit,
+        now_us: i64,
+    ) -> Result<Outcome> {
+        match deposit {
+            Deposit::Capture {
+                device,
+                header,
+                bytes,
+            } => {
+                device::seen(tx, device, now_us, true).await?;
+                let record = &header.record;
+                install::spoken_of(tx, device, record.install, record.sequence.next(), now_us)
+                    .await?;
+                let stored = |arrival| Outcome::Stored {
+                    install: record.install,
+                    sequence: record.sequence,
+                    hash: record.hash.prefix(),
+                    arrival,
+                };
+                if header.offset == 0 && header.len == record.total {
+                    let arrival = picture::keep(tx, device, header, bytes, now_us, false).await?;
+                    return Ok(stored(arrival));
+                }
+                if fate::is_settled(tx, record.install, record.sequence, record.hash).await? {
+                    return Ok(stored(None));
+                }
+                match part::keep(tx, device, header, bytes, now_us, &self.limits).await? {
+                    part::Kept::Unfinished => Ok(Outcome::PartKept),
+                    part::Kept::Whole(whole) => {
+                        let arrival =
+                            picture::keep(tx, device, header, &whole, now_us, false).await?;
+                        Ok(stored(arrival))
+                    }
+                    part::Kept::WrongHash(whole) => {
+                        let suspect = crate::deposit::Suspect {
+                            device: Some(device.clone()),
+                            topic: shared::topic::Topic::new(device, shared::topic::Leaf::Frame)
+                                .to_string(),
+                            reason: format!(
+                                "the parts of capture {} together do not have the hash their headers claim",
+                                record.id()
+                            ),
+                            hash: shared::Hash::of(&whole),
+                            bytes: whole.into(),
+                        };
+                        quarantine::keep(tx, &suspect, now_us, &self.limits).await?;
+                        Ok(Outcome::WrongHash)
+                    }
+                }
+            }
+            Deposit::Tombstone {
+                device,
+                tombstone,
+                hash,
+                payload,
+            } => {
+                device::seen(tx, device, now_us, true).await?;
+                install::spoken_of(tx, device, tombstone.install, tombstone.last().next(), now_us)
+                    .await?;
+                tombstone::keep(tx, device, tombstone, *hash, payload, now_us).await?;
+                Ok(Outcome::Told {
+                    install: tombstone.install,
+                    sequence: tombstone.sequence,
+                    hash: hash.prefix(),
+                })
+            }
+            Deposit::Note {
+                device,
+                kind,
+                hash,
+                payload,
+            } => {
+                device::seen(tx, device, now_us, true).await?;
+                event::keep(tx, device, kind, *hash, payload, now_us, self.limits.events_max)
+                    .await?;
+                Ok(Outcome::Noted)
+            }
+            Deposit::Have { device, have } => {
+                device::seen(tx, device, now_us, true).await?;
+                install::spoken_of(tx, device, have.install, have.next, now_us).await?;
+                let (stored, want) = fate::answer(tx, have).await?;
+                Ok(Outcome::Answered {
+                    install: have.install,
+                    stored,
+                    want,
+                    answers: shared::receipt::Answer {
+                        id: have.id,
+                        page: have.page,
+                    },
+                    next: fate::next(tx, have.install).await?,
+                })
+            }
+            Deposit::Status {
+                device,
+                status,
+                retained,
+            } => {
+                device::seen(tx, device, now_us, !retained).await?;
+                device::status(tx, device, status, now_us, *retained).await?;
+                let mut wants = Vec::new();
+                // A last will knows nothing of the card, so what was known before stays.
+                if status.said.is_some() {
+                    for held in &status.installs {
+                        install::spoken_of(tx, device, held.install, held.next, now_us).await?;
+                    }
+                    report::keep(tx, device, &status.installs, now_us).await?;
+                    if status.presence == Presence::Online {
+                        wants = report::wants(tx, &status.installs, self.limits.wants_max).await?;
+                    }
+                }
+                Ok(Outcome::Reported { wants })
+            }
+            Deposit::Reply { device, reply } => {
+                device::seen(tx, device, now_us, true).await?;
+                command::reached(tx, device, reply, now_us).await?;
+                Ok(Outcome::Replied)
+            }
+            Deposit::Quarantine(suspect) => {
+                quarantine::keep(tx, suspect, now_us, &self.limits).await?;
+                Ok(Outcome::Quarantined)
+            }
+            Deposit::TooLarge {
+                device,
+                install,
+                sequence,
+                hash,
+                reason,
+            } => {
+                device::seen(tx, device, now_us, true).await?;
+                Ok(Outcome::Refused {
+                    install: *install,
+                    sequence: *sequence,
+                    hash: *hash,
+                    reason: reason.clone(),
+                    retry_after: crate::ingest::TOO_LARGE_RETRY_S,
+                })
+            }
+        }
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let limit = self.limits.unit_of_work;
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+}
+
+/// A picture that came by HTTP.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    pub bytes: &'a [u8],
+    pub content_type: shared::capture::ContentType,
+    /// Pixels.
+    pub width: u32,
+    pub height: u32,
+    /// Right bytes that do not decode.
+    pub damaged: bool,
+}
+
+impl Upload<'_> {
+    fn header(
+        &self,
+        install: shared::InstallId,
+        sequence: shared::Sequence,
+        now_us: i64,
+    ) -> FrameHeader {
+        let total = self.bytes.len() as u64;
+        FrameHeader {
+            record: shared::capture::Record {
+                install,
+                sequence,
+                hash: shared::Hash::of(self.bytes),
+                total,
+                content_type: self.content_type,
+                width: self.width,
+                height: self.height,
+                cause: shared::capture::Cause::Upload,
+                command: None,
+                pressed: shared::time::Moment {
+                    boot: shared::BootId([0; 16]),
+                    boottime_us: 0,
+                    wall_us: now_us,
+                    synchronised: true,
+                    error_us: 0,
+                },
+                captured_after_us: 0,
+                settings_version: 0,
+            },
+            offset: 0,
+            len: total,
+            attempt: 0,
+            saved_after_us: None,
+            sent_after_us: None,
+        }
+    }
+}
+
+/// Numbers from outside that are larger than a BIGINT say no more than "very large".
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A number of the store's own that cannot be negative.
+fn count(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+/// An id read back from its column.
+fn id<T>(bytes: &[u8], what: &'static str) -> Result<T>
+where
+    T: for<'a> TryFrom<&'a [u8]>,
+{
+    T::try_from(bytes).map_err(|_| StoreError::Corrupt(format!("{what} of {} bytes", bytes.len())))
+}
+
+fn sequence(number: i64) -> Result<shared::Sequence> {
+    u64::try_from(number)
+        .ok()
+        .and_then(|number| shared::Sequence::try_from(number).ok())
+        .ok_or_else(|| StoreError::Corrupt(format!("sequence {number}")))
+}

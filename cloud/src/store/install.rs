@@ -1,0 +1,216 @@
+//! Table `install`: one life of a spool, whose it is, and its counters.
+
+use shared::{DeviceId, InstallId, Sequence};
+use sqlx::{Row, SqliteConnection};
+
+use super::{Doing, Result, bigint, count, id, report, sequence};
+
+/// pressed = stored + deleted + told + held + missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    pub stored: u64,
+    pub deleted: u64,
+    /// Sequences that have a reason instead of a picture.
+    pub told: u64,
+    /// On the camera's card and not in the cloud.
+    pub held: u64,
+    /// Given out, with no fate, and not on the card.
+    pub missing: u64,
+}
+
+impl Counters {
+    pub fn pressed(&self) -> u64 {
+        self.stored
+            .saturating_add(self.deleted)
+            .saturating_add(self.told)
+            .saturating_add(self.held)
+            .saturating_add(self.missing)
+    }
+}
+
+impl std::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            stored: sum.stored.saturating_add(one.stored),
+            deleted: sum.deleted.saturating_add(one.deleted),
+            told: sum.told.saturating_add(one.told),
+            held: sum.held.saturating_add(one.held),
+            missing: sum.missing.saturating_add(one.missing),
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallState {
+    pub install: InstallId,
+    /// The highest "next sequence" heard of.
+    pub next: Sequence,
+    pub counters: Counters,
+    /// The camera joined ranges to fit its message, so `held` may be too high and `missing` too low.
+    pub coarse: bool,
+}
+
+/// Notes that `device` speaks of `install`, whose next sequence is at least `next`. The latest to speak owns it.
+pub(super) async fn spoken_of(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    install: InstallId,
+    next: Sequence,
+    now_us: i64,
+) -> Result<()> {
+    let known = sqlx::query("SELECT device, next FROM install WHERE install = ?")
+        .bind(install.0.as_slice())
+        .fetch_optional(&mut *tx)
+        .await
+        .doing("read an install")?;
+    let Some(known) = known else {
+        return insert(tx, device, install, next, false, now_us).await;
+    };
+    let (owner, known_next): (String, i64) = (known.get(0), known.get(1));
+    if owner != device.as_str() {
+        sqlx::query("UPDATE install SET device = ? WHERE install = ?")
+            .bind(device.as_str())
+            .bind(install.0.as_slice())
+            .execute(&mut *tx)
+            .await
+            .doing("give an install to a camera")?;
+    }
+    if bigint(next.get()) > known_next {
+        sqlx::query("UPDATE install SET next = ?, next_us = ? WHERE install = ?")
+            .bind(bigint(next.get()))
+            .bind(now_us)
+            .bind(install.0.as_slice())
+            .execute(tx)
+            .await
+            .doing("raise the next sequence of an install")?;
+    }
+    Ok(())
+}
+
+/// The install the cloud made for uploads in the name of `device`, and its next sequence, which is now taken.
+pub(super) async fn next_upload(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    now_us: i64,
+) -> Result<(InstallId, Sequence)> {
+    let known = sqlx::query(
+        "SELECT install, next FROM install WHERE device = ? AND uploads = 1 ORDER BY install LIMIT 1",
+    )
+    .bind(device.as_str())
+    .fetch_optional(&mut *tx)
+    .await
+    .doing("find the install for uploads")?;
+    let (install, taken) = match known {
+        Some(row) => (
+            id(row.get::<&[u8], _>(0), "an install")?,
+            sequence(row.get(1))?,
+        ),
+        None => {
+            let install = InstallId(rand::random());
+            insert(tx, device, install, Sequence::FIRST, true, now_us).await?;
+            (install, Sequence::FIRST)
+        }
+    };
+    sqlx::query("UPDATE install SET next = ?, next_us = ? WHERE install = ?")
+        .bind(bigint(taken.next().get()))
+        .bind(now_us)
+        .bind(install.0.as_slice())
+        .execute(tx)
+        .await
+        .doing("take the number of an upload")?;
+    Ok((install, taken))
+}
+
+async fn insert(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    install: InstallId,
+    next: Sequence,
+    uploads: bool,
+    now_us: i64,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO install (install, device, uploads, next, next_us, sequences, told, stored, deleted) \
+         VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0)",
+    )
+    .bind(install.0.as_slice())
+    .bind(device.as_str())
+    .bind(i64::from(uploads))
+    .bind(bigint(next.get()))
+    .bind(now_us)
+    .execute(tx)
+    .await
+    .doing("note an install")?;
+    Ok(())
+}
+
+/// Changes the counters by so much.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Change {
+    pub(super) sequences: i64,
+    pub(super) told: i64,
+    pub(super) stored: i64,
+    pub(super) deleted: i64,
+}
+
+pub(super) async fn change(
+    tx: &mut SqliteConnection,
+    install: InstallId,
+    by: Change,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE install SET sequences = sequences + ?, told = told + ?, stored = stored + ?, deleted = deleted + ? \
+         WHERE install = ?",
+    )
+    .bind(by.sequences)
+    .bind(by.told)
+    .bind(by.stored)
+    .bind(by.deleted)
+    .bind(install.0.as_slice())
+    .execute(tx)
+    .await
+    .doing("count in an install")?;
+    Ok(())
+}
+
+/// All installs of a camera, the one that last gave out a number first.
+pub(super) async fn of_device(
+    connection: &mut SqliteConnection,
+    device: &DeviceId,
+) -> Result<Vec<InstallState>> {
+    let rows = sqlx::query(
+        "SELECT install, next, next_us, sequences, told, stored, deleted, uploads FROM install \
+         WHERE device = ? ORDER BY next_us DESC, install",
+    )
+    .bind(device.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .doing("read the installs of a camera")?;
+    let mut installs = Vec::with_capacity(rows.len());
+    for row in rows {
+        let install: InstallId = id(row.get::<&[u8], _>(0), "an install")?;
+        let next = sequence(row.get(1))?;
+        let sequences = count(row.get(3));
+        let uploads = row.get::<i64, _>(7) != 0;
+        let (held, coarse) = if uploads {
+            (0, false)
+        } else {
+            report::held(connection, install, next, row.get(2)).await?
+        };
+        installs.push(InstallState {
+            install,
+            next,
+            counters: Counters {
+                told: count(row.get(4)),
+                stored: count(row.get(5)),
+                deleted: count(row.get(6)),
+                held,
+                missing: (next.get() - 1)
+                    .saturating_sub(sequences)
+                    .saturating_sub(held),
+            },
+            coarse,
+        });
+    }
+    Ok(installs)
+}

@@ -1,0 +1,425 @@
+//! Tables `picture`, `picture_bytes` and `thumbnail`: what is known of a stored picture, and apart from it its bytes,
+//! so that no list ever reads them.
+
+use shared::capture::{Cause, ContentType, FrameHeader};
+use shared::id::PictureId;
+use shared::time::Moment;
+use shared::{BootId, CaptureId, DeviceId, Hash};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+use super::{Doing, Result, Store, StoreError, bigint, count, fate, id, meta, sequence};
+
+/// How far a small version of a picture is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thumbnail {
+    Pending,
+    Ready,
+    /// There can be none: the bytes do not decode.
+    None,
+}
+
+/// A stored picture without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// The order in which pictures were committed; cursors are made of it.
+    pub arrival: i64,
+    pub capture: CaptureId,
+    pub hash: Hash,
+    pub device: DeviceId,
+    /// Length of the picture, bytes.
+    pub bytes: u64,
+    pub content_type: ContentType,
+    /// Pixels, as the camera said.
+    pub width: u32,
+    pub height: u32,
+    pub cause: Cause,
+    pub command: Option<String>,
+    pub pressed: Moment,
+    /// Since the press, microseconds.
+    pub captured_after_us: u64,
+    pub saved_after_us: Option<u64>,
+    pub sent_after_us: Option<u64>,
+    pub attempt: u32,
+    pub settings_version: u64,
+    /// By the cloud's clock, microseconds UTC.
+    pub stored_us: i64,
+    /// Another picture has the same CaptureId.
+    pub conflict: bool,
+    /// The hash is right, and the bytes do not decode.
+    pub damaged: bool,
+    pub thumbnail: Thumbnail,
+    /// The average colour, 0xRRGGBB.
+    pub color: Option<u32>,
+}
+
+impl Picture {
+    pub fn id(&self) -> PictureId {
+        PictureId {
+            capture: self.capture,
+            hash: self.hash.prefix(),
+        }
+    }
+}
+
+/// Which pictures, in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// Upwards from the one after this arrival.
+    After(i64),
+    /// Downwards from the newest, or from the one before this arrival.
+    Before(Option<i64>),
+}
+
+macro_rules! columns {
+    () => {
+        "arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
+         pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
+         captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
+         thumbnail, color"
+    };
+}
+
+/// Keeps a picture whose hash is right: row, bytes and fate. Returns its arrival, or nothing for a repeat (P3).
+pub(super) async fn keep(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    header: &FrameHeader,
+    bytes: &[u8],
+    now_us: i64,
+    damaged: bool,
+) -> Result<Option<i64>> {
+    let record = &header.record;
+    let conflict = match fate::store(tx, record.install, record.sequence, record.hash).await? {
+        fate::Before::Settled => return Ok(None),
+        fate::Before::New { conflict } => conflict,
+    };
+    let arrival = meta::next(tx, "arrival").await?;
+    let optional = |number: Option<u64>| number.map(bigint);
+    sqlx::query(
+        "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
+         command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
+         captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
+         thumbnail, thumbnail_attempts, color) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)",
+    )
+    .bind(arrival)
+    .bind(record.install.0.as_slice())
+    .bind(bigint(record.sequence.get()))
+    .bind(record.hash.0.as_slice())
+    .bind(device.as_str())
+    .bind(bigint(record.total))
+    .bind(record.content_type.as_str())
+    .bind(i64::from(record.width))
+    .bind(i64::from(record.height))
+    .bind(record.cause.as_str())
+    .bind(record.command.as_deref())
+    .bind(record.pressed.boot.0.as_slice())
+    .bind(bigint(record.pressed.boottime_us))
+    .bind(record.pressed.wall_us)
+    .bind(i64::from(record.pressed.synchronised))
+    .bind(bigint(record.pressed.error_us))
+    .bind(bigint(record.captured_after_us))
+    .bind(optional(header.saved_after_us))
+    .bind(optional(header.sent_after_us))
+    .bind(i64::from(header.attempt))
+    .bind(bigint(record.settings_version))
+    .bind(now_us)
+    .bind(i64::from(conflict))
+    .bind(i64::from(damaged))
+    .bind(if damaged { NONE } else { PENDING })
+    .execute(&mut *tx)
+    .await
+    .doing("note a picture")?;
+    sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)")
+        .bind(arrival)
+        .bind(bytes)
+        .execute(tx)
+        .await
+        .doing("keep the bytes of a picture")?;
+    Ok(Some(arrival))
+}
+
+const PENDING: i64 = 0;
+const READY: i64 = 1;
+const NONE: i64 = 2;
+
+impl Store {
+    /// Pictures of one camera, or of all, without their bytes; at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pictures(
+        &self,
+        device: Option<&DeviceId>,
+        page: Page,
+        limit: u32,
+    ) -> Result<Vec<Picture>> {
+        let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
+            (false, Page::After(after)) => (
+                concat!("SELECT ", columns!(), " FROM picture WHERE arrival > ? ORDER BY arrival LIMIT ?"),
+                after,
+            ),
+            (false, Page::Before(before)) => (
+                concat!("SELECT ", columns!(), " FROM picture WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
+                before.unwrap_or(i64::MAX),
+            ),
+            (true, Page::After(after)) => (
+                concat!("SELECT ", columns!(), " FROM picture WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"),
+                after,
+            ),
+            (true, Page::Before(before)) => (
+                concat!("SELECT ", columns!(), " FROM picture WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"),
+                before.unwrap_or(i64::MAX),
+            ),
+        };
+        self.within(async {
+            let mut query = sqlx::query(statement);
+            if let Some(device) = device {
+                query = query.bind(device.as_str());
+            }
+            let rows = query
+                .bind(from)
+                .bind(i64::from(limit))
+                .fetch_all(&self.readers)
+                .await
+                .doing("list pictures")?;
+            rows.iter().map(read).collect()
+        })
+        .await
+    }
+
+    /// One picture by its name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn picture(&self, wanted: &PictureId) -> Result<Option<Picture>> {
+        self.within(async {
+            // The full hash is not in the name; a CaptureId has two pictures at the most, save for an attack.
+            let rows = sqlx::query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM picture WHERE install = ? AND sequence = ? ORDER BY arrival"
+            ))
+            .bind(wanted.capture.install.0.as_slice())
+            .bind(bigint(wanted.capture.sequence.get()))
+            .fetch_all(&self.readers)
+            .await
+            .doing("read a picture")?;
+            for row in &rows {
+                let picture = read(row)?;
+                if picture.hash.prefix() == wanted.hash {
+                    return Ok(Some(picture));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// One picture by its arrival.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
+        self.within(async {
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM picture WHERE arrival = ?"
+            ))
+            .bind(arrival)
+            .fetch_optional(&self.readers)
+            .await
+            .doing("read a picture")?;
+            row.as_ref().map(read).transpose()
+        })
+        .await
+    }
+
+    /// The bytes of a picture exactly as the camera made them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn image(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
+        self.blob("SELECT bytes FROM picture_bytes WHERE arrival = ?", arrival)
+            .await
+    }
+
+    /// The small version of a picture, JPEG.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn thumbnail(&self, arrival: i64) -> Result<Option<Vec<u8>>> {
+        self.blob("SELECT bytes FROM thumbnail WHERE arrival = ?", arrival)
+            .await
+    }
+
+    async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
+        self.within(async {
+            sqlx::query_scalar(statement)
+                .bind(arrival)
+                .fetch_optional(&self.readers)
+                .await
+                .doing("read the bytes of a picture")
+        })
+        .await
+    }
+
+    /// The newest picture still waiting for its small version, after noting the attempt: should decoding it kill the
+    /// program, it is not tried for ever. Those tried `attempts_max` times are given up on here.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begin_thumbnail(&self, attempts_max: u32) -> Result<Option<Picture>> {
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin a thumbnail")?;
+            sqlx::query(
+                "UPDATE picture SET thumbnail = ?, damaged = 1 WHERE thumbnail = ? AND thumbnail_attempts >= ?",
+            )
+            .bind(NONE)
+            .bind(PENDING)
+            .bind(i64::from(attempts_max))
+            .execute(&mut *tx)
+            .await
+            .doing("give up on thumbnails")?;
+            let row = sqlx::query(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM picture WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"
+            ))
+            .fetch_optional(&mut *tx)
+            .await
+            .doing("find a picture without a thumbnail")?;
+            let picture = row.as_ref().map(read).transpose()?;
+            if let Some(picture) = &picture {
+                sqlx::query(
+                    "UPDATE picture SET thumbnail_attempts = thumbnail_attempts + 1 WHERE arrival = ?",
+                )
+                .bind(picture.arrival)
+                .execute(&mut *tx)
+                .await
+                .doing("note an attempt at a thumbnail")?;
+            }
+            tx.commit().await.doing("commit the attempt at a thumbnail")?;
+            Ok(picture)
+        })
+        .await
+    }
+
+    /// Keeps the small version of a picture with its average colour, or that there can be none, and whether the bytes
+    /// turned out damaged.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn finish_thumbnail(
+        &self,
+        arrival: i64,
+        made: Option<(&[u8], u32)>,
+        damaged: bool,
+    ) -> Result<()> {
+        self.within(async {
+            let mut tx = self.writer.begin().await.doing("begin keeping a thumbnail")?;
+            sqlx::query("DELETE FROM thumbnail WHERE arrival = ?")
+                .bind(arrival)
+                .execute(&mut *tx)
+                .await
+                .doing("replace a thumbnail")?;
+            if let Some((bytes, _)) = made {
+                sqlx::query("INSERT INTO thumbnail (arrival, bytes) VALUES (?, ?)")
+                    .bind(arrival)
+                    .bind(bytes)
+                    .execute(&mut *tx)
+                    .await
+                    .doing("keep a thumbnail")?;
+            }
+            sqlx::query("UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?")
+                .bind(if made.is_some() { READY } else { NONE })
+                .bind(i64::from(damaged))
+                .bind(made.map(|(_, color)| i64::from(color)))
+                .bind(arrival)
+                .execute(&mut *tx)
+                .await
+                .doing("note a thumbnail")?;
+            tx.commit().await.doing("commit a thumbnail")
+        })
+        .await
+    }
+}
+
+/// How many pictures of a camera conflict, how many are damaged, and the newest.
+pub(super) async fn summary(
+    connection: &mut SqliteConnection,
+    device: &DeviceId,
+) -> Result<(u64, u64, Option<Picture>)> {
+    let counted = async |connection: &mut SqliteConnection, column: &str| {
+        let statement =
+            format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
+        sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement))
+            .bind(device.as_str())
+            .fetch_one(connection)
+            .await
+            .doing("count the pictures of a camera")
+    };
+    let conflicts = counted(&mut *connection, "conflict").await?;
+    let damaged = counted(&mut *connection, "damaged").await?;
+    let newest = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM picture WHERE device = ? ORDER BY arrival DESC LIMIT 1"
+    ))
+    .bind(device.as_str())
+    .fetch_optional(connection)
+    .await
+    .doing("read the newest picture of a camera")?;
+    let newest = newest.as_ref().map(read).transpose()?;
+    Ok((count(conflicts), count(damaged), newest))
+}
+
+fn read(row: &SqliteRow) -> Result<Picture> {
+    let corrupt = |what: &str| StoreError::Corrupt(format!("a picture with {what}"));
+    let named = |at: usize| -> serde_json::Value { row.get::<String, _>(at).into() };
+    let pixels = |at: usize| u32::try_from(row.get::<i64, _>(at)).unwrap_or(0);
+    let optional = |at: usize| row.get::<Option<i64>, _>(at).map(count);
+    Ok(Picture {
+        arrival: row.get(0),
+        capture: CaptureId {
+            install: id(row.get::<&[u8], _>(1), "an install")?,
+            sequence: sequence(row.get(2))?,
+        },
+        hash: id(row.get::<&[u8], _>(3), "a hash")?,
+        device: row
+            .get::<String, _>(4)
+            .parse()
+            .map_err(|_| corrupt("an odd camera name"))?,
+        bytes: count(row.get(5)),
+        content_type: serde_json::from_value(named(6)).map_err(|_| corrupt("an odd type"))?,
+        width: pixels(7),
+        height: pixels(8),
+        cause: serde_json::from_value(named(9)).map_err(|_| corrupt("an odd cause"))?,
+        command: row.get(10),
+        pressed: Moment {
+            boot: id::<BootId>(row.get::<&[u8], _>(11), "a boot id")?,
+            boottime_us: count(row.get(12)),
+            wall_us: row.get(13),
+            synchronised: row.get::<i64, _>(14) != 0,
+            error_us: count(row.get(15)),
+        },
+        captured_after_us: count(row.get(16)),
+        saved_after_us: optional(17),
+        sent_after_us: optional(18),
+        attempt: pixels(19),
+        settings_version: count(row.get(20)),
+        stored_us: row.get(21),
+        conflict: row.get::<i64, _>(22) != 0,
+        damaged: row.get::<i64, _>(23) != 0,
+        thumbnail: match row.get::<i64, _>(24) {
+            PENDING => Thumbnail::Pending,
+            READY => Thumbnail::Ready,
+            _ => Thumbnail::None,
+        },
+        color: row
+            .get::<Option<i64>, _>(25)
+            .and_then(|color| u32::try_from(color).ok()),
+    })
+}

@@ -1,0 +1,149 @@
+//! Table `report`: what cameras say they have on their cards, and what follows for `held` and `want`.
+
+use shared::presence::Held;
+use shared::ranges::Ranges;
+use shared::receipt::Want;
+use shared::{DeviceId, InstallId, Sequence};
+use sqlx::{Row, SqliteConnection};
+
+use super::{Doing, Result, StoreError, bigint, fate, id, sequence};
+
+/// A report this much younger than the highest number heard of knows of that number, microseconds. Below, a picture may
+/// have overtaken the status that speaks of it, as they travel in two sessions.
+const OVERTAKEN_US: i64 = 10_000_000;
+
+/// Replaces what `device` has said of its card. Installs it speaks of no more have nothing on it any more.
+pub(super) async fn keep(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    installs: &[Held],
+    now_us: i64,
+) -> Result<()> {
+    let known = sqlx::query("SELECT install FROM report WHERE device = ?")
+        .bind(device.as_str())
+        .fetch_all(&mut *tx)
+        .await
+        .doing("read what a camera has said of its card")?;
+    for row in &known {
+        let install: InstallId = id(row.get::<&[u8], _>(0), "an install")?;
+        if installs.iter().any(|held| held.install == install) {
+            continue;
+        }
+        sqlx::query(
+            "UPDATE report SET waiting = '[]', kept = '[]', coarse = 0, at_us = ?, \
+             next = (SELECT next FROM install WHERE install.install = report.install) \
+             WHERE device = ? AND install = ?",
+        )
+        .bind(now_us)
+        .bind(device.as_str())
+        .bind(install.0.as_slice())
+        .execute(&mut *tx)
+        .await
+        .doing("note that nothing of an install is on the card")?;
+    }
+    for held in installs {
+        sqlx::query("DELETE FROM report WHERE device = ? AND install = ?")
+            .bind(device.as_str())
+            .bind(held.install.0.as_slice())
+            .execute(&mut *tx)
+            .await
+            .doing("replace what is on a card")?;
+        sqlx::query(
+            "INSERT INTO report (device, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(device.as_str())
+        .bind(held.install.0.as_slice())
+        .bind(bigint(held.next.get()))
+        .bind(json(&held.waiting))
+        .bind(json(&held.kept))
+        .bind(i64::from(held.coarse))
+        .bind(now_us)
+        .execute(&mut *tx)
+        .await
+        .doing("note what is on a card")?;
+    }
+    Ok(())
+}
+
+/// How many captures below `next` are on some card and have no fate, and whether that may be too many.
+///
+/// `next_us`: when `next` was first heard of.
+pub(super) async fn held(
+    connection: &mut SqliteConnection,
+    install: InstallId,
+    next: Sequence,
+    next_us: i64,
+) -> Result<(u64, bool)> {
+    let rows =
+        sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
+            .bind(install.0.as_slice())
+            .fetch_all(&mut *connection)
+            .await
+            .doing("read what is on the cards")?;
+    let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
+    // Numbers nobody has reported on yet: a press is on the card before its number leaves the camera, so they are held
+    // until a report says otherwise.
+    let mut reported = Sequence::FIRST;
+    let mut coarse = false;
+    for row in &rows {
+        let said = sequence(row.get(0))?.min(next);
+        let knows_all = row.get::<i64, _>(4) > next_us.saturating_add(OVERTAKEN_US);
+        reported = reported.max(if knows_all { next } else { said });
+        on_cards.extend(ranges(row.get(1))?.iter());
+        on_cards.extend(ranges(row.get(2))?.iter());
+        coarse |= row.get::<i64, _>(3) != 0;
+    }
+    if reported < next {
+        on_cards.push((reported, Sequence::MAX));
+    }
+    let on_cards: Ranges = on_cards.into_iter().collect();
+    let mut held = 0;
+    for (first, last) in on_cards.iter() {
+        let last = last.get().min(next.get() - 1);
+        if first.get() <= last {
+            let span = (first.get(), last);
+            let known = fate::count_within(connection, install, span).await?;
+            held += last - first.get() + 1 - known;
+        }
+    }
+    Ok((held, coarse))
+}
+
+/// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
+pub(super) async fn wants(
+    tx: &mut SqliteConnection,
+    installs: &[Held],
+    most: usize,
+) -> Result<Vec<(InstallId, Vec<Want>)>> {
+    let mut all = Vec::new();
+    let mut left = most;
+    for held in installs {
+        let mut wants = Vec::new();
+        for (first, last) in held.kept.iter() {
+            if left == 0 {
+                break;
+            }
+            let span = (first.get(), last.get());
+            let missing = fate::without_fate(tx, held.install, span, left).await?;
+            left -= missing.len();
+            for number in missing {
+                wants.push(Want {
+                    sequence: sequence(bigint(number))?,
+                    ranges: Vec::new(),
+                });
+            }
+        }
+        if !wants.is_empty() {
+            all.push((held.install, wants));
+        }
+    }
+    Ok(all)
+}
+
+fn json(ranges: &Ranges) -> String {
+    serde_json::to_string(ranges).expect("ranges are a list of pairs of numbers")
+}
+
+fn ranges(json: &str) -> Result<Ranges> {
+    serde_json::from_str(json).map_err(|error| StoreError::Corrupt(format!("ranges: {error}")))
+}

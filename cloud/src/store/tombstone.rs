@@ -1,0 +1,78 @@
+//! Table `tombstone`: why sequences have no picture.
+
+use shared::event::{Reason, Tombstone};
+use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use sqlx::{Row, SqliteConnection};
+
+use super::{Doing, Result, bigint, fate, id, sequence};
+
+/// Keeps a tombstone once, and makes the fates that have none yet `told`.
+pub(super) async fn keep(
+    tx: &mut SqliteConnection,
+    device: &DeviceId,
+    tombstone: &Tombstone,
+    hash: Hash,
+    payload: &[u8],
+    now_us: i64,
+) -> Result<()> {
+    let known: Option<i64> = sqlx::query_scalar(
+        "SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?",
+    )
+    .bind(tombstone.install.0.as_slice())
+    .bind(bigint(tombstone.sequence.get()))
+    .bind(hash.0.as_slice())
+    .fetch_optional(&mut *tx)
+    .await
+    .doing("look for a tombstone")?;
+    if known.is_some() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO tombstone (install, sequence, hash, through, device, reason, payload, at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(tombstone.install.0.as_slice())
+    .bind(bigint(tombstone.sequence.get()))
+    .bind(hash.0.as_slice())
+    .bind(bigint(tombstone.last().get()))
+    .bind(device.as_str())
+    .bind(name(tombstone.reason))
+    .bind(payload)
+    .bind(now_us)
+    .execute(&mut *tx)
+    .await
+    .doing("note a tombstone")?;
+    let span = (tombstone.sequence, tombstone.last());
+    fate::tell(tx, tombstone.install, span, hash).await
+}
+
+/// The tombstones whose first sequence lies in a span.
+pub(super) async fn within(
+    tx: &mut SqliteConnection,
+    install: InstallId,
+    (first, last): (Sequence, Sequence),
+) -> Result<Vec<(Sequence, HashPrefix)>> {
+    let rows = sqlx::query(
+        "SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?",
+    )
+    .bind(install.0.as_slice())
+    .bind(bigint(first.get()))
+    .bind(bigint(last.get()))
+    .fetch_all(tx)
+    .await
+    .doing("read tombstones")?;
+    rows.iter()
+        .map(|row| {
+            let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
+            Ok((sequence(row.get(0))?, hash.prefix()))
+        })
+        .collect()
+}
+
+/// The reason as it stands on the wire.
+fn name(reason: Reason) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => unreachable!("a reason is a name on the wire"),
+    }
+}

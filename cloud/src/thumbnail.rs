@@ -1,0 +1,262 @@
+//! Small versions of pictures, made after the commit and one at a time: whatever the bytes are, they are stored, and
+//! decoding them may fail, bomb or crash without touching that. The attempt is noted first, so a picture that kills the
+//! program is not tried for ever.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{PixelType, Resizer};
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use shared::capture::ContentType;
+use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::live::{Live, Notice};
+use crate::store::{Picture, Store, StoreError};
+
+/// The longer side of a small version, pixels: twice the width of a tile, for dense screens.
+const SIDE: u32 = 480;
+/// JPEG quality of small versions.
+const QUALITY: u8 = 78;
+/// Larger pictures than this are not decoded, pixels a side.
+const SIDE_MAX: u32 = 8192;
+/// Memory that decoding may take, bytes.
+const DECODE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Noted attempts after which a picture is given up on.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Decodes one picture at a time, whoever asks, since each may take [`DECODE_BYTES_MAX`].
+#[derive(Debug, Clone)]
+pub struct Decoder(Arc<Semaphore>);
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+/// What became of decoding.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// JPEG, at most 480 pixels a side; absent when the bytes do not decode.
+    pub small: Option<Small>,
+    /// The bytes do not decode, or end too early.
+    pub damaged: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Small {
+    pub jpeg: Vec<u8>,
+    /// The average, 0xRRGGBB.
+    pub color: u32,
+    /// Pixels of the original.
+    pub width: u32,
+    pub height: u32,
+}
+
+impl Decoder {
+    /// Makes the small version, off the async threads.
+    pub async fn decode(&self, bytes: Vec<u8>, content_type: ContentType) -> Decoded {
+        let _turn = self.0.acquire().await;
+        let decoding = tokio::task::spawn_blocking(move || decode(&bytes, content_type));
+        decoding.await.unwrap_or_else(|error| {
+            tracing::warn!("decoding a picture failed badly: {error}");
+            Decoded {
+                small: None,
+                damaged: true,
+            }
+        })
+    }
+}
+
+/// Works through pictures without a small version until it is stopped.
+pub async fn run(
+    store: Store,
+    decoder: Decoder,
+    live: Live,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    loop {
+        let worked = tokio::select! {
+            () = stop.cancelled() => return,
+            worked = one(&store, &decoder, &live) => worked,
+        };
+        let idle = match worked {
+            Ok(true) => continue,
+            Ok(false) => Duration::from_secs(60),
+            Err(error) => {
+                tracing::warn!("thumbnail: {:#}", anyhow::Error::from(error));
+                Duration::from_secs(5)
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = wake.notified() => {}
+            () = tokio::time::sleep(idle) => {}
+        }
+    }
+}
+
+/// Makes one small version. Returns whether there was one to make.
+async fn one(store: &Store, decoder: &Decoder, live: &Live) -> Result<bool, StoreError> {
+    let Some(Picture {
+        arrival,
+        content_type,
+        ..
+    }) = store.begin_thumbnail(ATTEMPTS_MAX).await?
+    else {
+        return Ok(false);
+    };
+    let bytes = store.image(arrival).await?.unwrap_or_default();
+    let decoded = decoder.decode(bytes, content_type).await;
+    let small = decoded
+        .small
+        .as_ref()
+        .map(|small| (small.jpeg.as_slice(), small.color));
+    store
+        .finish_thumbnail(arrival, small, decoded.damaged)
+        .await?;
+    live.tell(Notice::Picture(arrival));
+    Ok(true)
+}
+
+fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
+    match small(bytes, content_type) {
+        Ok(small) => Decoded {
+            small: Some(small),
+            damaged: content_type == ContentType::Jpeg && !ends(bytes),
+        },
+        Err(error) => {
+            tracing::info!("a picture does not decode: {error:#}");
+            Decoded {
+                small: None,
+                damaged: true,
+            }
+        }
+    }
+}
+
+/// Whether a JPEG ends where it should: the decoder takes one cut in half for whole. Cameras may fill up with zeros.
+fn ends(jpeg: &[u8]) -> bool {
+    let end = jpeg.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    jpeg[..end].ends_with(&[0xff, 0xd9])
+}
+
+fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
+    let format = match content_type {
+        ContentType::Jpeg => ImageFormat::Jpeg,
+        ContentType::Png => ImageFormat::Png,
+    };
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(SIDE_MAX);
+    limits.max_image_height = Some(SIDE_MAX);
+    limits.max_alloc = Some(DECODE_BYTES_MAX);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let decoder = reader.into_decoder()?;
+    // The decoder counts its own buffers against the limit; the pixels it gives us are on top.
+    anyhow::ensure!(
+        decoder.total_bytes() <= DECODE_BYTES_MAX,
+        "{} bytes of pixels",
+        decoder.total_bytes()
+    );
+    let full = image::DynamicImage::from_decoder(decoder)?.into_rgb8();
+    let (width, height) = full.dimensions();
+    let longer = width.max(height).max(1);
+    let scaled = |side: u32| match longer {
+        0..=SIDE => side.max(1),
+        _ => (u64::from(side) * u64::from(SIDE) / u64::from(longer))
+            .max(1)
+            .try_into()
+            .unwrap_or(SIDE),
+    };
+    let (small_width, small_height) = (scaled(width), scaled(height));
+    let source = Image::from_vec_u8(width, height, full.into_raw(), PixelType::U8x3)?;
+    let mut target = Image::new(small_width, small_height, PixelType::U8x3);
+    Resizer::new().resize(&source, &mut target, None)?;
+    let pixels = target.into_vec();
+    let mut jpeg = Vec::new();
+    jpeg_encoder::Encoder::new(&mut jpeg, QUALITY).encode(
+        &pixels,
+        u16::try_from(small_width)?,
+        u16::try_from(small_height)?,
+        jpeg_encoder::ColorType::Rgb,
+    )?;
+    Ok(Small {
+        jpeg,
+        color: average(&pixels),
+        width,
+        height,
+    })
+}
+
+fn average(rgb: &[u8]) -> u32 {
+    let count = (rgb.len() as u64 / 3).max(1);
+    let mut sums = [0_u64; 3];
+    for pixel in rgb.chunks_exact(3) {
+        for (sum, channel) in sums.iter_mut().zip(pixel) {
+            *sum += u64::from(*channel);
+        }
+    }
+    sums.iter().fold(0, |color, sum| {
+        color << 8 | u32::try_from(sum / count).unwrap_or(0xff).min(0xff)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture() -> Vec<u8> {
+        let mut jpeg = Vec::new();
+        let pixels = [200_u8, 100, 50].repeat(1000 * 500);
+        jpeg_encoder::Encoder::new(&mut jpeg, 90)
+            .encode(&pixels, 1000, 500, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        jpeg
+    }
+
+    #[test]
+    fn a_picture_becomes_a_small_one_with_its_colour() {
+        let decoded = decode(&picture(), ContentType::Jpeg);
+        assert!(!decoded.damaged);
+        let small = decoded.small.unwrap();
+        assert_eq!((small.width, small.height), (1000, 500));
+        let again = image::load_from_memory(&small.jpeg).unwrap();
+        assert_eq!((again.width(), again.height()), (480, 240));
+        for (shift, expected) in [(16, 200), (8, 100), (0, 50)] {
+            let found = i64::from(small.color >> shift & 0xff);
+            assert!((found - expected).abs() < 6, "{:06x}", small.color);
+        }
+    }
+
+    #[test]
+    fn a_picture_cut_in_half_is_damaged() {
+        let whole = picture();
+        assert!(decode(&whole[..whole.len() / 2], ContentType::Jpeg).damaged);
+        assert!(decode(b"\xff\xd8\xff no picture at all", ContentType::Jpeg).damaged);
+        assert!(decode(&[], ContentType::Png).damaged);
+    }
+
+    #[test]
+    fn a_decompression_bomb_does_not_go_off() {
+        let mut bomb = Vec::new();
+        let side = 8192;
+        let black = image::GrayImage::new(side, side);
+        black
+            .write_to(&mut Cursor::new(&mut bomb), ImageFormat::Png)
+            .unwrap();
+        // 64 million grey pixels are within the limit; claim 16-bit RGBA instead, which is eight times that.
+        let header = bomb.windows(4).position(|name| name == b"IHDR").unwrap();
+        bomb[header + 12] = 16;
+        bomb[header + 13] = 6;
+        assert!(decode(&bomb, ContentType::Png).damaged);
+        let mut huge = picture();
+        let frame = huge.windows(2).position(|mark| mark == [0xff, 0xc0]).unwrap();
+        huge[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
+        assert!(decode(&huge, ContentType::Jpeg).small.is_none());
+    }
+}

@@ -1,0 +1,145 @@
+//! The cloud's HTTP API, as anybody on the network would use it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::program::eventually;
+
+/// One cloud's API.
+#[derive(Debug, Clone)]
+pub struct Api {
+    base: String,
+    agent: ureq::Agent,
+}
+
+impl Api {
+    /// `address`: host and port of the HTTP listener.
+    pub fn new(address: &str) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(20)))
+            .http_status_as_error(false)
+            .build()
+            .into();
+        Self {
+            base: format!("http://{address}"),
+            agent,
+        }
+    }
+
+    /// The status and the body of a GET.
+    ///
+    /// # Errors
+    /// A sentence, when there was no answer at all.
+    pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
+        let mut answer = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .call()
+            .map_err(|error| format!("GET {path}: {error}"))?;
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(128 * 1024 * 1024)
+            .read_to_vec()
+            .map_err(|error| format!("GET {path}: {error}"))?;
+        Ok((answer.status().as_u16(), body))
+    }
+
+    /// The JSON of a GET that must succeed.
+    pub fn json(&self, path: &str) -> Value {
+        self.try_json(path)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_json(&self, path: &str) -> Result<Value, String> {
+        let (status, body) = self.get(path)?;
+        if status != 200 {
+            let text = String::from_utf8_lossy(&body);
+            return Err(format!("GET {path}: {status} {text}"));
+        }
+        serde_json::from_slice(&body).map_err(|error| format!("GET {path}: {error}"))
+    }
+
+    pub fn device(&self, device: &str) -> Option<Value> {
+        let all = self.json("/api/v1/devices");
+        let all = all["devices"].as_array().expect("a list of devices");
+        all.iter().find(|one| one["id"] == device).cloned()
+    }
+
+    /// Every picture of a device, oldest arrival first, page by page.
+    pub fn pictures(&self, device: &str) -> Vec<Value> {
+        let mut all: Vec<Value> = Vec::new();
+        let mut after = 0;
+        loop {
+            let page = self.json(&format!(
+                "/api/v1/pictures?device={device}&after={after}&limit=500"
+            ));
+            let pictures = page["pictures"].as_array().expect("a list of pictures");
+            all.extend(pictures.iter().cloned());
+            match (pictures.last(), page["next"].as_u64()) {
+                (Some(last), Some(_)) => after = last["arrival"].as_u64().expect("an arrival"),
+                (Some(_) | None, _) => return all,
+            }
+        }
+    }
+
+    /// The bytes of a picture by its id.
+    pub fn image(&self, id: &str) -> Vec<u8> {
+        let (status, body) = self
+            .get(&format!("/api/v1/pictures/{id}/image"))
+            .unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(status, 200, "image of {id}");
+        body
+    }
+
+    pub fn snap(&self, device: &str) -> Value {
+        let path = format!("/api/v1/devices/{device}/commands");
+        let mut answer = self
+            .agent
+            .post(format!("{}{path}", self.base))
+            .send_json(json!({"command": "snap"}))
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert_eq!(answer.status().as_u16(), 202, "POST {path}");
+        answer.body_mut().read_json().expect("a command as JSON")
+    }
+
+    /// Waits until the counters of a device are what they should be, and returns the device.
+    pub fn device_becomes(
+        &self,
+        device: &str,
+        within: Duration,
+        as_it_should: impl Fn(&Value) -> bool,
+    ) -> Value {
+        let mut last = Value::Null;
+        eventually_or(within, || {
+            let found = self.device(device)?;
+            let good = as_it_should(&found);
+            last = found;
+            good.then(|| last.clone())
+        })
+        .unwrap_or_else(|| panic!("not within {within:?}; the device is {last:#}"))
+    }
+
+    /// Waits until the API answers at all.
+    pub fn answers(&self, within: Duration) {
+        eventually("an answer on /healthz", within, || {
+            self.get("/healthz")
+                .ok()
+                .filter(|(status, _)| *status == 200)
+        });
+    }
+}
+
+fn eventually_or<T>(within: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = std::time::Instant::now() + within;
+    loop {
+        if let Some(answer) = ask() {
+            return Some(answer);
+        }
+        if std::time::Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,368 @@
+//! A simulated camera: the real program, a button that is a line on its standard input, and the events it prints.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use shared::{HashPrefix, InstallId};
+
+use crate::cloud::log_level;
+use crate::photo;
+use crate::program::{Events, Missed, Program, binary, last_words};
+
+/// How long a camera may take to be ready, with thousands of captures waiting, in a debug build.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A capture as an event names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Named {
+    pub install: InstallId,
+    pub sequence: u64,
+    pub hash: HashPrefix,
+}
+
+impl Named {
+    fn of(event: &Value) -> Self {
+        let text = |field: &str| {
+            event[field]
+                .as_str()
+                .unwrap_or_else(|| panic!("{field} in {event}"))
+        };
+        Self {
+            install: text("install").parse().expect("an install id"),
+            sequence: event["sequence"].as_u64().expect("a sequence"),
+            // The whole hash when it is saved, the beginning of it when the receipt says so.
+            hash: text("hash")
+                .get(..16)
+                .and_then(|start| start.parse().ok())
+                .expect("a hash"),
+        }
+    }
+}
+
+/// A camera and its spool; it may be off at the moment.
+#[derive(Debug)]
+pub struct Appliance {
+    device: String,
+    spool: PathBuf,
+    photos: PathBuf,
+    log: PathBuf,
+    cloud: String,
+    settings: Vec<String>,
+    events: Arc<Events>,
+    program: Option<Program>,
+    /// MiB of the small file system its spool is on.
+    card_mib: Option<u32>,
+    /// From which event on the present run has spoken.
+    run: usize,
+}
+
+impl Appliance {
+    /// A camera called `device` with its spool in `folder/device`, not started yet. `cloud`: `mqtt://host:port`.
+    pub fn new(folder: &Path, device: &str, cloud: &str) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        Self {
+            device: device.to_owned(),
+            spool: folder.join(device),
+            photos: photo::folder(),
+            log: folder.join(format!("{device}.log")),
+            cloud: cloud.to_owned(),
+            settings: [
+                // Tests press faster than fingers, and wait less than people.
+                "button.min_gap_ms=0",
+                "backoff.reconnect_max_s=2",
+            ]
+            .map(str::to_owned)
+            .into(),
+            events: Arc::default(),
+            program: None,
+            card_mib: None,
+            run: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn set(mut self, setting: &str) -> Self {
+        self.change(setting);
+        self
+    }
+
+    /// As [`Appliance::set`], from the next start on.
+    pub fn change(&mut self, setting: &str) {
+        self.settings.push(setting.to_owned());
+    }
+
+    #[must_use]
+    pub fn photographing(mut self, photos: &Path) -> Self {
+        photos.clone_into(&mut self.photos);
+        self
+    }
+
+    /// With its spool elsewhere.
+    #[must_use]
+    pub fn spooling_to(mut self, spool: &Path) -> Self {
+        spool.clone_into(&mut self.spool);
+        self
+    }
+
+    /// With its spool on a card of so many MiB, which vanishes when the program ends. See [`small_cards_can_be_had`].
+    #[must_use]
+    pub fn on_a_card_of(mut self, mib: u32) -> Self {
+        self.card_mib = Some(mib);
+        self
+    }
+
+    /// Starts it and waits until it is ready for a press.
+    pub fn start(&mut self) {
+        if let Err(missed) = self.try_start() {
+            panic!(
+                "the camera was not ready ({missed:?})\n{}",
+                last_words(&self.log, &self.events)
+            );
+        }
+    }
+
+    /// Starts it and waits until it is ready for a press.
+    ///
+    /// # Errors
+    /// [`Missed`] when it ended instead, or was not ready in time.
+    pub fn try_start(&mut self) -> Result<(), Missed> {
+        self.launch();
+        self.wait(0, READY_WITHIN, |said| {
+            said.iter()
+                .any(|event| event["event"] == "ready")
+                .then_some(())
+        })
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&mut self) {
+        assert!(self.program.is_none(), "the camera runs already");
+        self.run = self.events.len();
+        let command = self.command();
+        self.program = Some(Program::start(command, &self.events, &self.log));
+    }
+
+    fn command(&self) -> Command {
+        fs::create_dir_all(&self.spool).unwrap();
+        let mut command = match self.card_mib {
+            None => Command::new(binary("appliance")),
+            Some(mib) => {
+                let mut command = on_a_small_card(mib, &self.spool);
+                command.arg(binary("appliance"));
+                command
+            }
+        };
+        command
+            .args(["run", "--simulated", "--events"])
+            .arg("--spool")
+            .arg(&self.spool)
+            .args(["--cloud", &self.cloud])
+            .args(["--device", &self.device])
+            .arg("--photos")
+            .arg(&self.photos);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        command
+            .current_dir(self.spool.parent().expect("a spool is in a folder"))
+            .env("RUST_LOG", log_level());
+        command
+    }
+
+    /// Runs `appliance` with other arguments and waits for its end: `spool list` and the like.
+    pub fn run_tool(arguments: &[&str]) -> Output {
+        Command::new(binary("appliance"))
+            .args(arguments)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("run appliance")
+    }
+
+    /// A second process with the same spool, as somebody may start it by mistake.
+    pub fn start_a_second(&self, within: Duration) -> (std::process::ExitStatus, String) {
+        let log = self.log.with_extension("second.log");
+        let mut second = Program::start(self.command(), &Arc::default(), &log);
+        let status = second.wait(within);
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        (status, said)
+    }
+
+    pub fn press(&mut self) {
+        if let Some(program) = &mut self.program {
+            program.say("");
+        }
+    }
+
+    /// Presses `n` times and waits until all of them are saved; returns their names.
+    pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<Named> {
+        let since = self.events.len();
+        for _ in 0..n {
+            self.press();
+        }
+        self.expect("every press saved", since, within, |said| {
+            let saved = named(said, "saved");
+            (saved.len() >= n).then_some(saved)
+        })
+    }
+
+    /// Waits until what `found` looks for is among the events from number `since` on.
+    pub fn expect<T>(
+        &self,
+        what: &str,
+        since: usize,
+        within: Duration,
+        found: impl FnMut(&[Value]) -> Option<T>,
+    ) -> T {
+        self.events
+            .wait(since, within, found)
+            .unwrap_or_else(|missed| {
+                panic!(
+                    "{}: {what}: {missed:?} after at most {within:?}\n{}",
+                    self.device,
+                    last_words(&self.log, &self.events)
+                )
+            })
+    }
+
+    /// Waits among the events of the present run, from its event `since` on.
+    ///
+    /// # Errors
+    /// [`Missed`] when the program ends first or `within` has passed.
+    pub fn wait<T>(
+        &self,
+        since: usize,
+        within: Duration,
+        found: impl FnMut(&[Value]) -> Option<T>,
+    ) -> Result<T, Missed> {
+        self.events.wait(self.run + since, within, found)
+    }
+
+    /// Waits until the cloud's receipts for all of these have come, in whichever run.
+    pub fn expect_stored(&self, all: &[Named], within: Duration) {
+        self.expect("a receipt for every capture", 0, within, |said| {
+            let stored: std::collections::HashSet<Named> =
+                named(said, "stored").into_iter().collect();
+            all.iter().all(|one| stored.contains(one)).then_some(())
+        });
+    }
+
+    /// How many events there are, over all runs.
+    pub fn moment(&self) -> usize {
+        self.events.len()
+    }
+
+    /// All events of all runs from number `since` on.
+    pub fn events(&self, since: usize) -> Vec<Value> {
+        self.events.since(since)
+    }
+
+    /// What was saved, in all runs.
+    pub fn saved(&self) -> Vec<Named> {
+        named(&self.events.since(0), "saved")
+    }
+
+    /// The install and the next number that the last start announced.
+    pub fn ready(&self) -> (InstallId, u64) {
+        let said = self.events.since(self.run);
+        let ready = said
+            .iter()
+            .find(|event| event["event"] == "ready")
+            .expect("a camera that was ready");
+        let install = ready["install"].as_str().expect("an install");
+        (
+            install.parse().expect("an install id"),
+            ready["next"].as_u64().expect("a next number"),
+        )
+    }
+
+    /// The warnings of the present run.
+    pub fn warnings(&self) -> Vec<String> {
+        self.events
+            .since(self.run)
+            .iter()
+            .filter(|event| event["event"] == "warning")
+            .map(|event| event["text"].as_str().unwrap_or_default().to_owned())
+            .collect()
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::runs)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.program.as_ref().expect("a camera that runs").pid()
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) {
+        if let Some(program) = self.program.take() {
+            let status = program.stop(Duration::from_secs(30));
+            assert!(
+                status.success(),
+                "{}: a clean stop ends with 0, not {status}\n{}",
+                self.device,
+                last_words(&self.log, &self.events)
+            );
+        }
+    }
+
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    pub fn spool(&self) -> &Path {
+        &self.spool
+    }
+
+    /// What it has logged so far, over all runs.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+/// The captures that events of this kind name, in their order.
+pub fn named(said: &[Value], kind: &str) -> Vec<Named> {
+    said.iter()
+        .filter(|event| event["event"] == kind)
+        .map(Named::of)
+        .collect()
+}
+
+/// Whether this machine lets us mount a file system that only our own process sees.
+///
+/// # Errors
+/// What `unshare` or `mount` said.
+pub fn small_cards_can_be_had(folder: &Path) -> Result<(), String> {
+    let tried = on_a_small_card(1, folder).arg("true").output();
+    match tried {
+        Ok(done) if done.status.success() => Ok(()),
+        Ok(done) => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
+        Err(error) => Err(format!("run unshare: {error}")),
+    }
+}
+
+/// A command whose arguments are run in a mount namespace of their own, where `folder` is a small file system. Root needs
+/// no user namespace for that; everybody else gets one.
+fn on_a_small_card(mib: u32, folder: &Path) -> Command {
+    // SAFETY: geteuid(2) takes nothing and cannot fail.
+    let root = unsafe { libc::geteuid() } == 0;
+    let mut command = Command::new("unshare");
+    command
+        .arg(if root { "-m" } else { "-Urm" })
+        .args(["--", "sh", "-c"])
+        .arg(r#"mount -t tmpfs -o size="$1"m keepsake "$2" && shift 2 && exec "$@""#)
+        .args(["sh", &mib.to_string()])
+        .arg(folder);
+    command
+}

@@ -1,0 +1,103 @@
+//! The count at the end: what was pressed, and what is in the database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use shared::{Hash, InstallId};
+
+use crate::appliance::Named;
+use crate::photo;
+use crate::store::Store;
+
+/// What an audit found, when all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Audit {
+    pub stored: u64,
+    pub told: u64,
+    pub conflicts: u64,
+    pub bytes: u64,
+}
+
+/// Checks every row against what the cameras said and against the photographs themselves, and fails the test if
+/// - a capture that was confirmed on the card is not stored, with exactly its hash (P1, P2),
+/// - a row's bytes do not have its hash, or are none of the photographs,
+/// - a capture is there twice (P3),
+/// - a number between the first and the highest of an install has no fate at all.
+///
+/// `confirmed`: every capture that was said to be saved. `photos`: every photograph the cameras could take.
+pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
+    let originals: BTreeSet<Hash> = photos
+        .iter()
+        .map(|photo| Hash::of(&photo::without_comments(photo)))
+        .collect();
+    let mut found = Audit {
+        stored: 0,
+        told: 0,
+        conflicts: 0,
+        bytes: 0,
+    };
+    let mut stored: BTreeSet<Named> = BTreeSet::new();
+    let mut unmarked: BTreeMap<(InstallId, u64), u32> = BTreeMap::new();
+    let mut numbers: BTreeMap<InstallId, BTreeSet<u64>> = BTreeMap::new();
+    store
+        .for_each_picture(|picture| {
+            let name = Named {
+                install: picture.install,
+                sequence: picture.sequence,
+                hash: picture.hash.prefix(),
+            };
+            assert_eq!(
+                Hash::of(&picture.bytes),
+                picture.hash,
+                "the bytes of {name:?}"
+            );
+            assert!(
+                originals.contains(&Hash::of(&photo::without_comments(&picture.bytes))),
+                "{name:?} is none of the photographs"
+            );
+            assert!(stored.insert(name), "{name:?} is stored twice (P3)");
+            if picture.conflict {
+                found.conflicts += 1;
+            } else {
+                *unmarked.entry((name.install, name.sequence)).or_default() += 1;
+            }
+            found.stored += 1;
+            found.bytes += picture.bytes.len() as u64;
+            numbers
+                .entry(name.install)
+                .or_default()
+                .insert(name.sequence);
+        })
+        .expect("read every picture");
+
+    let twice: Vec<_> = unmarked.iter().filter(|(_, times)| **times > 1).collect();
+    assert!(
+        twice.is_empty(),
+        "two pictures of one number, neither marked: {twice:?}"
+    );
+    let lost: Vec<_> = confirmed
+        .iter()
+        .filter(|name| !stored.contains(name))
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "{} of {} confirmed captures are not in the cloud (P1, P2): {lost:#?}",
+        lost.len(),
+        confirmed.len()
+    );
+    for told in store.told().expect("read every tombstone") {
+        found.told += 1;
+        let numbers = numbers.entry(told.install).or_default();
+        numbers.extend(told.first..=told.last);
+    }
+    for (install, numbers) in &numbers {
+        let last = *numbers.last().expect("an install with a number");
+        let gaps: Vec<u64> = (1..=last)
+            .filter(|number| !numbers.contains(number))
+            .collect();
+        assert!(
+            gaps.is_empty(),
+            "{install}: no fate of {gaps:?} below {last}"
+        );
+    }
+    found
+}

@@ -1,0 +1,169 @@
+//! A cloud with its embedded broker, on ports it keeps over restarts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::Api;
+use crate::program::{Events, Missed, Program, binary, free_port, last_words};
+use crate::store::Store;
+
+/// How long a cloud may take to be ready: on a busy machine, in a debug build.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A cloud and its data folder; it may be down at the moment.
+#[derive(Debug)]
+pub struct Cloud {
+    data: PathBuf,
+    log: PathBuf,
+    http_port: u16,
+    mqtt_port: u16,
+    ingest_port: Option<u16>,
+    flags: Vec<String>,
+    events: Arc<Events>,
+    program: Option<Program>,
+}
+
+impl Cloud {
+    /// A cloud with its data in `folder/cloud`, not started yet.
+    pub fn new(folder: &Path) -> Self {
+        let data = folder.join("cloud");
+        fs::create_dir_all(&data).unwrap();
+        Self {
+            data,
+            log: folder.join("cloud.log"),
+            http_port: free_port(),
+            mqtt_port: free_port(),
+            ingest_port: None,
+            // How full the disk of this machine is must not be part of a test that is not about it.
+            flags: vec!["--hold-free-bytes=1".into(), "--hold-free-percent=0".into()],
+            events: Arc::default(),
+            program: None,
+        }
+    }
+
+    /// Its own sessions go through the port given, where a proxy listens.
+    #[must_use]
+    pub fn ingesting_through(mut self, port: u16) -> Self {
+        self.ingest_port = Some(port);
+        self
+    }
+
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(&mut self) {
+        if let Err(missed) = self.try_start() {
+            panic!(
+                "the cloud was not ready ({missed:?})\n{}",
+                last_words(&self.log, &self.events)
+            );
+        }
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// [`Missed`] when it ended instead, or was not ready in time.
+    pub fn try_start(&mut self) -> Result<(), Missed> {
+        let since = self.launch();
+        self.events.wait(since, READY_WITHIN, |said| {
+            said.iter()
+                .any(|line| line["ready"].is_object())
+                .then_some(())
+        })
+    }
+
+    fn launch(&mut self) -> usize {
+        assert!(self.program.is_none(), "the cloud runs already");
+        let mut command = Command::new(binary("cloud"));
+        command
+            .arg("--data")
+            .arg(&self.data)
+            .args(["--listen", &format!("127.0.0.1:{}", self.http_port)])
+            .args(["--mqtt-listen", &format!("127.0.0.1:{}", self.mqtt_port)])
+            .args(&self.flags);
+        if let Some(port) = self.ingest_port {
+            command.args(["--ingest-broker", &format!("mqtt://127.0.0.1:{port}")]);
+        }
+        command.env("RUST_LOG", log_level());
+        let since = self.events.len();
+        self.program = Some(Program::start(command, &self.events, &self.log));
+        since
+    }
+
+    /// Starts it and lets it be.
+    pub fn launch_only(&mut self) {
+        self.launch();
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::runs)
+    }
+
+    /// kill -9, with its broker.
+    pub fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) {
+        if let Some(program) = self.program.take() {
+            let status = program.stop(Duration::from_secs(30));
+            assert!(status.success(), "a clean stop ends with 0, not {status}");
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.program.as_ref().expect("a cloud that runs").pid()
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn http_port(&self) -> u16 {
+        self.http_port
+    }
+
+    pub fn mqtt_port(&self) -> u16 {
+        self.mqtt_port
+    }
+
+    pub fn mqtt_url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.mqtt_port)
+    }
+
+    pub fn api(&self) -> Api {
+        Api::new(&format!("127.0.0.1:{}", self.http_port))
+    }
+
+    pub fn store(&self) -> Store {
+        Store::open(&self.data).expect("open the database of the cloud")
+    }
+
+    /// The store id of its last ready line.
+    pub fn store_id(&self) -> String {
+        let ready = |line: &Value| line["ready"]["store"].as_str().map(str::to_owned);
+        let said = self.events.since(0);
+        said.iter()
+            .rev()
+            .find_map(ready)
+            .expect("a ready line names the store")
+    }
+}
+
+/// What the programs log: `KEEPSAKE_TEST_LOG`, or what a failed test needs.
+pub(crate) fn log_level() -> String {
+    std::env::var("KEEPSAKE_TEST_LOG").unwrap_or_else(|_| "info".to_owned())
+}

@@ -1,0 +1,188 @@
+//! A witness of receipts: it hears what the cloud tells the cameras and looks, at that moment and over a connection of
+//! its own, whether it is true. A receipt before its commit would be the one lie that loses pictures (P2).
+
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use shared::codec;
+use shared::receipt::Receipt;
+use shared::topic::{Leaf, Topic};
+
+use crate::mqtt::Client;
+use crate::program::eventually;
+use crate::store::Store;
+
+#[derive(Debug, Default)]
+struct Seen {
+    receipts: Vec<(String, Receipt)>,
+    checked: u64,
+    lies: Vec<String>,
+    connected: bool,
+    socket: Option<TcpStream>,
+}
+
+/// Listens from its start to its end, also over restarts of the broker.
+#[derive(Debug)]
+pub struct Observer {
+    seen: Arc<Mutex<Seen>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Observer {
+    /// `mqtt_port`: of the broker; `data`: the cloud's data folder.
+    pub fn start(mqtt_port: u16, data: &Path) -> Self {
+        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let (seen, stop, data) = (Arc::clone(&seen), Arc::clone(&stop), data.to_owned());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // The broker goes down with the cloud; what it says meanwhile nobody hears.
+                    let _ = listen(mqtt_port, &data, &seen);
+                    seen.lock().unwrap().connected = false;
+                    thread::sleep(Duration::from_millis(20));
+                }
+            })
+        };
+        Self {
+            seen,
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until it hears the broker.
+    pub fn hears(&self, within: Duration) {
+        eventually("the observer's subscription", within, || {
+            self.seen.lock().unwrap().connected.then_some(())
+        });
+    }
+
+    /// Every receipt so far: the device's name, and what it was told.
+    pub fn receipts(&self) -> Vec<(String, Receipt)> {
+        self.seen.lock().unwrap().receipts.clone()
+    }
+
+    /// Ends, and fails the test if a single receipt spoke of what was not committed.
+    ///
+    /// Returns how many captures it was told of.
+    pub fn verdict(mut self) -> u64 {
+        self.end();
+        let seen = self.seen.lock().unwrap();
+        assert!(
+            seen.lies.is_empty(),
+            "receipts before their commit (P2): {:#?}",
+            seen.lies
+        );
+        assert!(
+            seen.checked > 0,
+            "an observer that saw no receipt proves nothing"
+        );
+        seen.checked
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(socket) = &self.seen.lock().unwrap().socket {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn listen(mqtt_port: u16, data: &Path, seen: &Mutex<Seen>) -> std::io::Result<()> {
+    let mut client = Client::connect(mqtt_port, "observer")?;
+    client.subscribe(&Leaf::Receipt.of_every_device())?;
+    client.wait_forever()?;
+    {
+        let mut seen = seen.lock().unwrap();
+        seen.socket = Some(client.socket()?);
+        seen.connected = true;
+    }
+    let store = Witness::new(data);
+    loop {
+        let heard = client.next_publication()?;
+        let receipt: Receipt = match codec::decode(&heard.payload) {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                let lie = format!("a receipt on {} that is none: {error}", heard.topic);
+                seen.lock().unwrap().lies.push(lie);
+                continue;
+            }
+        };
+        let lies = store.lies_of(&receipt);
+        let device = heard
+            .topic
+            .parse::<Topic>()
+            .map_or(heard.topic, |topic| topic.device.to_string());
+        let mut seen = seen.lock().unwrap();
+        seen.checked += receipt.stored.len() as u64;
+        seen.lies.extend(lies);
+        seen.receipts.push((device, receipt));
+    }
+}
+
+/// Looks into the database whether something is committed. It opens the file anew when a look fails: the file may not
+/// be there yet, or be another one after a restore.
+#[derive(Debug)]
+pub struct Witness {
+    data: PathBuf,
+    store: Mutex<Option<Store>>,
+}
+
+impl Witness {
+    pub fn new(data: &Path) -> Self {
+        Self {
+            data: data.to_owned(),
+            store: Mutex::new(None),
+        }
+    }
+
+    /// What of this receipt is not committed, in sentences.
+    pub fn lies_of(&self, receipt: &Receipt) -> Vec<String> {
+        let mut lies = Vec::new();
+        for (sequence, hash) in &receipt.stored {
+            let fate = self.look(|store| store.fate(receipt.install, *sequence, *hash));
+            if !matches!(fate, Ok(Some(_))) {
+                lies.push(format!(
+                    "{}-{sequence} with {hash} has the fate {fate:?}",
+                    receipt.install
+                ));
+            }
+        }
+        lies
+    }
+
+    /// Asks the database, again for at most 5 s while it cannot be read.
+    ///
+    /// # Errors
+    /// SQLite's last one, as a sentence.
+    pub fn look<T>(&self, ask: impl Fn(&Store) -> rusqlite::Result<T>) -> Result<T, String> {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let mut open = self.store.lock().unwrap();
+        loop {
+            let answer = match open.take().map_or_else(|| Store::open(&self.data), Ok) {
+                Ok(store) => ask(&store).inspect(|_| *open = Some(store)),
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => return Ok(answer),
+                Err(error) if Instant::now() > deadline => return Err(error.to_string()),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A witness of acknowledgements: it stands between the cloud's own sessions and the broker. Before it passes on that
+//! the cloud has taken a message, it looks whether what was in it is committed: acknowledged is at most committed.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use shared::event::Event;
+use shared::topic::{Leaf, Topic};
+use shared::{Hash, codec};
+
+use crate::mqtt::{Packet, Publication};
+use crate::observer::Witness;
+use crate::program::free_port;
+
+/// What the proxy has seen, over all connections.
+#[derive(Debug)]
+struct Seen {
+    witness: Witness,
+    /// Acknowledgements of pictures, parts and tombstones that were looked into.
+    checked: AtomicU64,
+    lies: Mutex<Vec<String>>,
+    sockets: Mutex<Vec<TcpStream>>,
+    stop: AtomicBool,
+}
+
+/// Runs from its start to its end.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    seen: Arc<Seen>,
+}
+
+impl Proxy {
+    /// `broker_port`: where the broker is, or will be; `data`: the cloud's data folder.
+    pub fn start(broker_port: u16, data: &Path) -> Self {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
+        let seen = Arc::new(Seen {
+            witness: Witness::new(data),
+            checked: AtomicU64::new(0),
+            lies: Mutex::default(),
+            sockets: Mutex::default(),
+            stop: AtomicBool::new(false),
+        });
+        {
+            let seen = Arc::clone(&seen);
+            thread::spawn(move || {
+                for cloud in listener.incoming().flatten() {
+                    if seen.stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // A broker that is not there looks like one that hangs up.
+                    if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
+                        let _ = join(cloud, broker, &seen);
+                    }
+                }
+            });
+        }
+        Self { port, seen }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Cuts every connection, as a network does.
+    pub fn cut(&self) {
+        for socket in self.seen.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Fails the test if a single message was acknowledged before it was committed.
+    ///
+    /// Returns how many acknowledgements were looked into.
+    pub fn verdict(self) -> u64 {
+        let lies = self.seen.lies.lock().unwrap();
+        assert!(lies.is_empty(), "acknowledged before the commit: {lies:#?}");
+        drop(lies);
+        let checked = self.seen.checked.load(Ordering::Relaxed);
+        assert!(
+            checked > 0,
+            "a proxy that saw no acknowledgement proves nothing"
+        );
+        checked
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        self.cut();
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// Two pumps, one for each direction, which end together.
+fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Seen>) -> io::Result<()> {
+    cloud.set_nodelay(true)?;
+    broker.set_nodelay(true)?;
+    {
+        let mut sockets = seen.sockets.lock().unwrap();
+        sockets.push(cloud.try_clone()?);
+        sockets.push(broker.try_clone()?);
+    }
+    let open: Arc<Mutex<HashMap<u16, Publication>>> = Arc::default();
+    let (mut from_broker, mut to_cloud) = (broker.try_clone()?, cloud.try_clone()?);
+    let (mut from_cloud, mut to_broker) = (cloud, broker);
+    {
+        let open = Arc::clone(&open);
+        thread::spawn(move || {
+            pump(&mut from_broker, &mut to_cloud, |packet| {
+                if let Some(publication) = packet.publication()
+                    && publication.packet_id != 0
+                {
+                    let mut open = open.lock().unwrap();
+                    open.insert(publication.packet_id, publication);
+                }
+            });
+        });
+    }
+    let seen = Arc::clone(seen);
+    thread::spawn(move || {
+        pump(&mut from_cloud, &mut to_broker, |packet| {
+            if let Some(id) = packet.acknowledges() {
+                let publication = open.lock().unwrap().remove(&id);
+                match publication {
+                    Some(publication) => seen.look_into(&publication),
+                    None => seen.lie(format!("an acknowledgement of {id}, which is not open")),
+                }
+            }
+        });
+    });
+    Ok(())
+}
+
+fn pump(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&Packet)) {
+    while let Ok(Some(packet)) = Packet::read(from) {
+        look(&packet);
+        if to.write_all(&packet.to_bytes()).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+impl Seen {
+    /// Whether the message may be acknowledged now.
+    fn look_into(&self, publication: &Publication) {
+        let Ok(topic) = publication.topic.parse::<Topic>() else {
+            return;
+        };
+        let payload = &publication.payload;
+        let hash = Hash::of(payload);
+        let committed = match topic.leaf {
+            Leaf::Frame => match codec::decode_frame(payload) {
+                Ok(frame) => self.witness.look(|store| {
+                    Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)
+                }),
+                Err(_) => self.witness.look(|store| store.has_quarantined(hash)),
+            },
+            Leaf::Event => match codec::decode::<Event>(payload) {
+                Ok(Event::Tombstone(_)) => self
+                    .witness
+                    .look(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
+                Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
+            },
+            // These leave no row of their own: a status replaces the one before it, a question is answered.
+            Leaf::Have
+            | Leaf::Status
+            | Leaf::Reply
+            | Leaf::Receipt
+            | Leaf::Command
+            | Leaf::Settings
+            | Leaf::Cloud => return,
+        };
+        self.checked.fetch_add(1, Ordering::Relaxed);
+        match committed {
+            Ok(true) => {}
+            Ok(false) => self.lie(format!("{} of {}", topic, describe(payload))),
+            Err(error) => self.lie(format!("{topic}: the database could not be read: {error}")),
+        }
+    }
+
+    fn lie(&self, lie: String) {
+        self.lies.lock().unwrap().push(lie);
+    }
+}
+
+fn describe(payload: &[u8]) -> String {
+    match codec::decode_frame(payload) {
+        Ok(frame) => format!(
+            "{} bytes {} to {} of {}",
+            frame.header.record.id(),
+            frame.header.offset,
+            frame.header.offset + frame.header.len,
+            frame.header.record.total
+        ),
+        Err(_) => String::from_utf8_lossy(&payload[..payload.len().min(200)]).into_owned(),
+    }
+}

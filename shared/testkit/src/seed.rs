@@ -1,0 +1,52 @@
+//! Chance that can be repeated: every run says its seed, and `KEEPSAKE_SEED` runs it again.
+
+use std::time::Duration;
+
+/// A small generator (SplitMix64): good enough for moments to kill at, and the same everywhere.
+#[derive(Debug, Clone)]
+pub struct Seed(u64);
+
+impl Seed {
+    /// From `KEEPSAKE_SEED`, or from the system's randomness; says which, so that a failed run can be repeated.
+    pub fn of_this_run(what: &str) -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let seed = std::env::var("KEEPSAKE_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| RandomState::new().hash_one(what) >> 32);
+        println!("{what}: run it again with KEEPSAKE_SEED={seed}");
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `end - 1`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    /// A moment from now to `longest`.
+    pub fn moment(&mut self, longest: Duration) -> Duration {
+        let us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+        Duration::from_micros(self.below(us))
+    }
+
+    pub fn bytes(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(n + 8);
+        while bytes.len() < n {
+            bytes.extend_from_slice(&self.next().to_le_bytes());
+        }
+        bytes.truncate(n);
+        bytes
+    }
+}

@@ -1,0 +1,215 @@
+//! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by it, and what the
+//! page counts is true.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::appliance::{Appliance, Named};
+use testkit::audit::{Audit, audit};
+use testkit::cloud::Cloud;
+use testkit::folder::{self, Folder};
+use testkit::photo;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A card copied into another board: both go on, each under an install of its own.
+#[test]
+fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
+    let folder = Folder::new("clone-other");
+    let mut cloud = Cloud::new(&folder);
+    let mut one = camera(&folder, "one", &cloud, "board-1");
+    one.start();
+    one.press_and_save(3, SOON);
+    one.stop();
+    let mut two = camera(&folder, "two", &cloud, "board-2");
+    folder::copy(one.spool(), two.spool());
+
+    one.start();
+    two.start();
+    one.press_and_save(2, SOON);
+    let of_two = two.press_and_save(2, SOON);
+    assert!(
+        of_two
+            .iter()
+            .all(|named| named.install != one.saved()[0].install),
+        "other hardware is another install: {of_two:?}"
+    );
+    cloud.start();
+    let device = porch_when(&cloud, 7);
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+    let found = count(&cloud, &[&one, &two]);
+    assert_eq!((found.stored, found.conflicts), (7, 0));
+    one.stop();
+    two.stop();
+}
+
+/// The same card twice in hardware that cannot be told apart: the same numbers, other pictures. Both are kept.
+#[test]
+fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
+    let folder = Folder::new("clone-same");
+    let mut cloud = Cloud::new(&folder);
+    let mut one = camera(&folder, "one", &cloud, "board-1");
+    one.start();
+    one.press_and_save(3, SOON);
+    one.stop();
+    let mut two = camera(&folder, "two", &cloud, "board-1");
+    folder::copy(one.spool(), two.spool());
+
+    // Both take their fourth and fifth picture before either meets the cloud.
+    one.start();
+    one.press_and_save(2, SOON);
+    one.stop();
+    two.start();
+    let of_two = two.press_and_save(2, SOON);
+    assert_eq!(of_two[0].sequence, 4, "the clone cannot know better");
+    two.stop();
+
+    cloud.start();
+    one.start();
+    one.expect_stored(&one.saved(), SOON);
+    one.stop();
+    two.start();
+    two.expect_stored(&of_two, SOON);
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["conflicts"] == 2);
+    sums_up(&device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let found = count(&cloud, &[&one, &two]);
+    assert_eq!((found.stored, found.conflicts), (7, 2));
+    assert_eq!(cloud.api().pictures("porch").len(), 7, "none is hidden");
+    two.stop();
+}
+
+/// Yesterday's card in the same board, which meets the cloud before the next press.
+#[test]
+fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
+    let folder = Folder::new("card-restored");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = a_day_on_a_card(&folder, &mut cloud);
+    card.start();
+    card.expect("a connection", 0, SOON, |said| {
+        said.iter()
+            .any(|event| event["event"] == "connected")
+            .then_some(())
+    });
+    // The cloud's answer to `up/have` is what tells the camera; after it, the install is another one.
+    let before = card.saved()[0].install;
+    let mut taken = 0;
+    let fresh = loop {
+        let saved = card.press_and_save(1, SOON);
+        card.expect_stored(&saved, SOON);
+        taken += 1;
+        if saved[0].install != before {
+            break saved[0];
+        }
+        assert!(
+            taken < 10,
+            "it goes on with numbers the cloud already knows"
+        );
+    };
+    assert_eq!(fresh.sequence, 1);
+    let found = count(&cloud, &[&card]);
+    assert_eq!(found.stored, 5 + taken);
+    let device = cloud.api().device("porch").expect("the device");
+    sums_up(&device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    card.stop();
+}
+
+/// Yesterday's card in the same board, which takes pictures before it meets the cloud.
+#[test]
+fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
+    let folder = Folder::new("card-ignorant");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = a_day_on_a_card(&folder, &mut cloud);
+    cloud.stop();
+    card.start();
+    let ignorant = card.press_and_save(1, SOON);
+    assert_eq!(ignorant[0].sequence, 4, "it cannot know better");
+    cloud.start();
+    card.expect_stored(&ignorant, SOON);
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["conflicts"] == 1);
+    sums_up(&device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let found = count(&cloud, &[&card]);
+    assert_eq!((found.stored, found.conflicts), (6, 1));
+    card.stop();
+}
+
+/// The database of last night: what came since is on the card, marked as removable, and is asked for again.
+#[test]
+fn a_restored_database_gets_back_what_the_cards_still_have() {
+    let folder = Folder::new("database-restored");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = camera(&folder, "one", &cloud, "board-1");
+    cloud.start();
+    card.start();
+    let first = card.press_and_save(3, SOON);
+    card.expect_stored(&first, SOON);
+    cloud.stop();
+    let backup = folder.join("backup");
+    folder::copy(cloud.data(), &backup);
+    cloud.start();
+    let second = card.press_and_save(2, SOON);
+    card.expect_stored(&second, SOON);
+    cloud.stop();
+    folder::restore(&backup, cloud.data());
+    cloud.start();
+
+    let device = porch_when(&cloud, 5);
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+    assert_eq!(count(&cloud, &[&card]).stored, 5);
+    card.stop();
+}
+
+/// Three pictures, a copy of the card, two more; all stored; the copy is put back.
+fn a_day_on_a_card(folder: &Folder, cloud: &mut Cloud) -> Appliance {
+    let mut card = camera(folder, "one", cloud, "board-1");
+    cloud.start();
+    card.start();
+    let first = card.press_and_save(3, SOON);
+    card.expect_stored(&first, SOON);
+    card.stop();
+    let yesterday = folder.join("yesterday");
+    folder::copy(card.spool(), &yesterday);
+    card.start();
+    let second = card.press_and_save(2, SOON);
+    card.expect_stored(&second, SOON);
+    card.stop();
+    folder::restore(&yesterday, card.spool());
+    card
+}
+
+/// Clones share the name of the device, as it is part of their card, but not the folder.
+fn camera(folder: &Folder, card: &str, cloud: &Cloud, board: &str) -> Appliance {
+    Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url())
+        .set(&format!("simulated.fingerprint={board}"))
+}
+
+fn porch_when(cloud: &Cloud, stored: u64) -> Value {
+    let device = cloud.api().device_becomes("porch", SOON, |device| {
+        device["stored"] == stored && device["held"] == 0
+    });
+    sums_up(&device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    device
+}
+
+/// Every number that was given out has exactly one place in the sum.
+fn sums_up(device: &Value) {
+    let number = |field: &str| {
+        device[field]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{field} in {device:#}"))
+    };
+    let parts = ["stored", "deleted", "told", "held", "missing"].map(number);
+    assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
+}
+
+fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
+    let confirmed: Vec<Named> = cards.iter().flat_map(|card| card.saved()).collect();
+    audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()))
+}

@@ -1,0 +1,170 @@
+//! P2, P4, P6: large pictures, many cameras, one message at a time, and a camera that is not there.
+
+use std::fs;
+use std::time::Duration;
+
+use testkit::appliance::{Appliance, Named};
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::observer::Observer;
+use testkit::photo;
+use testkit::proxy::Proxy;
+use testkit::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The shortest way of one press, and the light told the truth about it: what `cargo verify --quick` runs.
+#[test]
+fn a_press_is_stored_and_then_the_light_says_so() {
+    let folder = Folder::new("press");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    camera.start();
+    let since = camera.moment();
+    let saved = camera.press_and_save(1, SOON);
+    let order = camera.expect("the long light", since, SOON, |said| {
+        let at = |kind: &str| said.iter().position(|event| event["event"] == kind);
+        let long = said
+            .iter()
+            .position(|event| event["event"] == "answer" && event["answer"] == "stored")?;
+        Some([at("saved")?, at("stored")?, long])
+    });
+    assert!(order.is_sorted(), "saved, receipt, light: {order:?}");
+
+    let api = cloud.api();
+    let pictures = api.pictures("porch");
+    assert_eq!(pictures.len(), 1);
+    let id = pictures[0]["id"].as_str().expect("an id");
+    let bytes = api.image(id);
+    assert_eq!(
+        shared::Hash::of(&bytes).prefix(),
+        saved[0].hash,
+        "the picture on the page"
+    );
+    let found = audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    assert_eq!(found.stored, 1);
+
+    // The other way round: the page asks, the camera takes.
+    let since = camera.moment();
+    api.snap("porch");
+    let snapped = camera.expect("a picture by command", since, SOON, |said| {
+        testkit::appliance::named(said, "stored").first().copied()
+    });
+    assert_eq!(snapped.sequence, 2);
+    let device = api.device("porch").expect("the device");
+    assert_eq!(
+        (&device["pressed"], &device["stored"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(device["presence"], "online");
+    camera.stop();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    cloud.stop();
+}
+
+/// One capture of 8 MB and the small parts of three cameras, through a broker that keeps one message in flight: no
+/// capture waits for another to be complete, and none is acknowledged before it is committed.
+#[test]
+fn large_and_interleaved_captures_arrive_one_message_at_a_time() {
+    let mut seed = Seed::of_this_run("flow");
+    let folder = Folder::new("flow");
+    let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
+    let proxy = Proxy::start(cloud.mqtt_port(), cloud.data());
+    cloud = cloud.ingesting_through(proxy.port());
+    cloud.start();
+    let observer = Observer::start(cloud.mqtt_port(), cloud.data());
+    observer.hears(SOON);
+
+    let real = photo::all(&photo::folder());
+    let mut photos = Vec::new();
+    let mut cameras: Vec<Appliance> = [
+        ("large", 8_000_000, 3, 262_144),
+        ("one", 400_000, 4, 16_384),
+        ("two", 400_000, 4, 16_384),
+        ("three", 400_000, 4, 16_384),
+    ]
+    .into_iter()
+    .map(|(name, bytes, presses, part_bytes_max)| {
+        let album = folder.join(format!("album-{name}"));
+        fs::create_dir(&album).unwrap();
+        let photo = photo::enlarged(&real[photos.len()], bytes, &mut seed);
+        fs::write(album.join("photo.jpg"), &photo).unwrap();
+        photos.push(photo);
+        let mut camera = Appliance::new(&folder, name, &cloud.mqtt_url())
+            .photographing(&album)
+            .set(&format!("cloud.part_bytes_max={part_bytes_max}"));
+        camera.start();
+        for _ in 0..presses {
+            camera.press();
+        }
+        camera
+    })
+    .collect();
+
+    let mut confirmed: Vec<Named> = Vec::new();
+    for (camera, presses) in cameras.iter_mut().zip([3, 4, 4, 4]) {
+        let stored = camera.expect("all stored", 0, Duration::from_secs(120), |said| {
+            let stored = testkit::appliance::named(said, "stored");
+            (stored.len() >= presses).then_some(stored)
+        });
+        assert_eq!(stored.len(), presses);
+        confirmed.extend(camera.saved());
+        camera.stop();
+    }
+    assert_eq!(confirmed.len(), 15);
+    let found = audit(&cloud.store(), &confirmed, &photos);
+    assert_eq!((found.stored, found.conflicts), (15, 0));
+    let receipts = observer.verdict();
+    let acknowledged = proxy.verdict();
+    assert!(
+        acknowledged > 12 * 20,
+        "pictures of 400 kB in parts of 16 KiB are more than {acknowledged} messages"
+    );
+    println!("flow: {found:?}, {receipts} receipts, {acknowledged} acknowledgements looked into");
+    cloud.stop();
+}
+
+/// A press is never silently nothing: without a camera it becomes a tombstone with the reason, and that arrives too.
+#[test]
+fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
+    let folder = Folder::new("missing");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
+        .set("simulated.camera_missing_presses=5");
+    camera.start();
+    for press in 1..=5 {
+        let since = camera.moment();
+        camera.press();
+        camera.expect("a tombstone and five short", since, SOON, |said| {
+            let told = said
+                .iter()
+                .any(|event| event["event"] == "tombstone" && event["sequence"] == press);
+            let light = said
+                .iter()
+                .any(|event| event["event"] == "answer" && event["answer"] == "failed");
+            (told && light).then_some(())
+        });
+    }
+    let saved = camera.press_and_save(1, SOON);
+    assert_eq!(saved[0].sequence, 6);
+    let device = cloud.api().device_becomes("porch", SOON, |device| {
+        device["told"] == 5 && device["stored"] == 1
+    });
+    assert_eq!(device["pressed"], 6, "{device:#}");
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let told = cloud.store().told().unwrap();
+    assert!(
+        told.iter().all(|one| one.reason == "camera-not-found"),
+        "{told:?}"
+    );
+    audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    // The tombstones have their receipts too: nothing waits.
+    cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["waiting"] == 0);
+    camera.stop();
+    cloud.stop();
+}

@@ -1,0 +1,124 @@
+//! P1, P4: a card that is full is a state with a policy, not an accident: presses are answered, nothing hangs, nothing that
+//! was promised goes, and after the receipts there is room again.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::appliance::{Appliance, small_cards_can_be_had};
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::not_run::not_run;
+use testkit::photo;
+
+const SOON: Duration = Duration::from_secs(60);
+const CARD_MIB: u32 = 12;
+
+#[test]
+fn a_full_card_refuses_presses_until_receipts_make_room() {
+    let folder = Folder::new("full-refuse");
+    let mut cloud = Cloud::new(&folder);
+    let Some(mut camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    camera.start();
+    let mut refused = 0;
+    let mut presses = 0;
+    while refused < 20 {
+        presses += 1;
+        assert!(presses < 500, "a card of {CARD_MIB} MiB is never full");
+        if answer_to_one_press(&mut camera)["event"] == "refused" {
+            refused += 1;
+        }
+    }
+    let kept = camera.saved();
+    assert!(
+        kept.len() > 20,
+        "only {} pictures fit on the card",
+        kept.len()
+    );
+    assert!(camera.runs());
+
+    cloud.start();
+    camera.expect_stored(&kept, SOON);
+    let again = answer_to_one_press(&mut camera);
+    assert_eq!(
+        again["event"], "saved",
+        "room again after the receipts: {again}"
+    );
+    camera.expect_stored(&camera.saved(), SOON);
+    let found = audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    assert_eq!(found.stored, camera.saved().len() as u64);
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["waiting"] == 0);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    println!("full: {} fitted, {refused} refused, {found:?}", kept.len());
+    camera.stop();
+}
+
+#[test]
+fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
+    let folder = Folder::new("full-drop");
+    let mut cloud = Cloud::new(&folder);
+    let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    let mut camera = camera.set("spool.when_full=drop-oldest");
+    camera.start();
+    for _ in 0..250 {
+        let answer = answer_to_one_press(&mut camera);
+        assert_eq!(answer["event"], "saved", "the newest has room: {answer}");
+    }
+    cloud.start();
+    let device = cloud.api().device_becomes("porch", SOON, |device| {
+        device["waiting"] == 0 && device["pressed"] == 250
+    });
+    assert_eq!(
+        device["missing"], 0,
+        "given up is told, not missing: {device:#}"
+    );
+    let newest = &camera.saved()[220..];
+    let found = audit(&cloud.store(), newest, &photo::all(&photo::folder()));
+    let told = cloud.store().told().unwrap();
+    let given_up: u64 = told.iter().map(|one| one.last - one.first + 1).sum();
+    assert_eq!(found.stored + given_up, 250, "{found:?} {told:?}");
+    assert!(given_up > 50, "{given_up} given up");
+    assert!(told.iter().all(|one| one.reason == "made-room"), "{told:?}");
+    println!("full: {} stored, {given_up} given up", found.stored);
+    camera.stop();
+}
+
+fn camera_with_a_small_card(folder: &Folder, cloud: &Cloud) -> Option<Appliance> {
+    if let Err(why) = small_cards_can_be_had(folder) {
+        not_run(
+            "a full card",
+            &format!("no small file system can be mounted ({why})"),
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1) or run the tests as root",
+        );
+        return None;
+    }
+    let camera = Appliance::new(folder, "porch", &cloud.mqtt_url())
+        .on_a_card_of(CARD_MIB)
+        .set("spool.reserve_bytes=1048576");
+    Some(camera)
+}
+
+/// Presses once and waits for what becomes of it: saved, refused, or a tombstone. Never nothing.
+fn answer_to_one_press(camera: &mut Appliance) -> Value {
+    let since = camera.moment();
+    camera.press();
+    camera.expect("an answer to the press", since, SOON, |said| {
+        said.iter()
+            .find(|event| {
+                ["saved", "refused", "tombstone"]
+                    .iter()
+                    .any(|kind| event["event"] == *kind)
+            })
+            .cloned()
+    })
+}

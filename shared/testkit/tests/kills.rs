@@ -1,0 +1,138 @@
+//! P1, P2, P3, P5: whoever is killed, and whenever: what the camera confirmed is in the database exactly once, no message
+//! was acknowledged and no receipt was sent before its commit.
+
+use std::thread;
+use std::time::Duration;
+
+use testkit::appliance::Appliance;
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::observer::Observer;
+use testkit::photo;
+use testkit::proxy::Proxy;
+use testkit::seed::Seed;
+
+const PRESSES: usize = 300;
+
+#[test]
+fn whoever_is_killed_every_picture_is_stored_once() {
+    kill_and_restart("kills", &[]);
+}
+
+#[test]
+fn whoever_is_killed_every_picture_in_parts_is_stored_once() {
+    kill_and_restart("kills-parts", &["cloud.part_bytes_max=16384"]);
+}
+
+fn kill_and_restart(name: &str, settings: &[&str]) {
+    let mut seed = Seed::of_this_run(name);
+    let folder = Folder::new(name);
+    let mut cloud = Cloud::new(&folder);
+    let proxy = Proxy::start(cloud.mqtt_port(), cloud.data());
+    cloud = cloud.ingesting_through(proxy.port());
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    for setting in settings {
+        camera.change(setting);
+    }
+    cloud.start();
+    let observer = Observer::start(cloud.mqtt_port(), cloud.data());
+    observer.hears(Duration::from_secs(20));
+    camera.start();
+
+    let (mut pressed, mut kills) = (0, 0);
+    while camera.saved().len() < PRESSES {
+        let since = camera.moment();
+        let presses = 1 + usize::try_from(seed.below(8)).expect("below 8");
+        for _ in 0..presses {
+            camera.press();
+        }
+        pressed += presses;
+        let before = kills;
+        if seed.one_in(5) {
+            // In the middle of what these presses have started.
+            thread::sleep(seed.moment(Duration::from_millis(150)));
+            camera.kill();
+            kills += 1;
+        }
+        if seed.one_in(6) {
+            thread::sleep(seed.moment(Duration::from_millis(150)));
+            cloud.kill();
+            kills += 1;
+        } else if !cloud.runs() && seed.one_in(2) {
+            bring_back(
+                &mut seed,
+                &mut kills,
+                &mut cloud,
+                Cloud::launch_only,
+                Cloud::kill,
+            );
+            cloud.start();
+        }
+        if !camera.runs() {
+            bring_back(
+                &mut seed,
+                &mut kills,
+                &mut camera,
+                Appliance::launch,
+                Appliance::kill,
+            );
+            camera.start();
+        } else if kills == before {
+            camera.expect(
+                "every press saved",
+                since,
+                Duration::from_secs(60),
+                |said| {
+                    let saved = said.iter().filter(|event| event["event"] == "saved");
+                    (saved.count() >= presses).then_some(())
+                },
+            );
+        }
+    }
+    if !cloud.runs() {
+        cloud.start();
+    }
+
+    let device = cloud
+        .api()
+        .device_becomes("porch", Duration::from_secs(180), |device| {
+            device["waiting"] == 0
+                && device["held"] == 0
+                && device["pressed"].as_u64() >= Some(PRESSES as u64)
+        });
+    assert_eq!(device["missing"], 0, "{device:#}");
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+
+    let confirmed = camera.saved();
+    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    assert_eq!(device["stored"], found.stored, "{device:#}");
+    assert!(
+        found.stored + found.told <= pressed as u64,
+        "{pressed} presses cannot make {found:?}"
+    );
+    let receipts = observer.verdict();
+    let acknowledged = proxy.verdict();
+    println!(
+        "{name}: {pressed} pressed, {} confirmed, {kills} kills, {found:?}, {receipts} receipts and {acknowledged} acknowledgements looked into",
+        confirmed.len()
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+/// Sometimes a program is killed again while it starts.
+fn bring_back<T>(
+    seed: &mut Seed,
+    kills: &mut u64,
+    program: &mut T,
+    launch: fn(&mut T),
+    kill: fn(&mut T),
+) {
+    if seed.one_in(4) {
+        launch(program);
+        thread::sleep(seed.moment(Duration::from_millis(200)));
+        kill(program);
+        *kills += 1;
+    }
+}

@@ -1,0 +1,101 @@
+//! P1, P2, P4: no broker for a thousand presses is an ordinary day. Every press is answered, memory stays small, two
+//! power cuts take nothing, and when the broker is there everything goes in.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::appliance::Appliance;
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::photo;
+use testkit::program::memory_peak;
+
+const PRESSES: usize = 1000;
+const MEMORY_MAX: u64 = 48 << 20;
+
+#[test]
+fn a_thousand_presses_without_a_broker_are_all_stored_when_it_comes() {
+    let folder = Folder::new("offline");
+    let mut cloud = Cloud::new(&folder);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    let mut memory = 0;
+
+    // Three runs, the first two ended by kill -9 while presses are under way.
+    for (run, until) in [PRESSES / 3, PRESSES * 2 / 3, PRESSES]
+        .into_iter()
+        .enumerate()
+    {
+        camera.start();
+        let start = camera.moment();
+        while camera.saved().len() < until {
+            let presses = (until - camera.saved().len()).min(10);
+            camera.press_and_save(presses, Duration::from_secs(60));
+        }
+        if run < 2 {
+            memory = memory.max(memory_peak(camera.pid()));
+            for _ in 0..5 {
+                camera.press();
+            }
+            camera.kill();
+        } else {
+            every_press_is_answered(&camera, start);
+        }
+    }
+    let confirmed = camera.saved();
+    assert!(confirmed.len() >= PRESSES);
+
+    cloud.start();
+    let device = cloud
+        .api()
+        .device_becomes("porch", Duration::from_secs(180), |device| {
+            device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
+        });
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    memory = memory.max(memory_peak(camera.pid()));
+    println!("offline: {found:?}, {} MiB at the most", memory >> 20);
+    assert!(
+        memory <= MEMORY_MAX,
+        "the camera needed {} MiB (P4)",
+        memory >> 20
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+/// Two short, for every press of this run: it is safe on the card.
+fn every_press_is_answered(camera: &Appliance, start: usize) {
+    let numbers = |said: &[Value], kind: &str, field: &str| -> BTreeSet<u64> {
+        said.iter()
+            .filter(|event| event["event"] == kind)
+            .flat_map(|event| match &event[field] {
+                Value::Array(all) => all.clone(),
+                one => vec![one.clone()],
+            })
+            .filter_map(|number| number.as_u64())
+            .collect()
+    };
+    let pressed = numbers(&camera.events(start), "pressed", "press");
+    assert!(
+        pressed.len() >= PRESSES / 3,
+        "{} presses seen",
+        pressed.len()
+    );
+    camera.expect(
+        "an answer to every press",
+        start,
+        Duration::from_secs(30),
+        |said| {
+            let kept: Vec<Value> = said
+                .iter()
+                .filter(|event| event["event"] == "answer" && event["answer"] == "kept")
+                .cloned()
+                .collect();
+            pressed
+                .is_subset(&numbers(&kept, "answer", "presses"))
+                .then_some(())
+        },
+    );
+}

@@ -1,0 +1,434 @@
+//! The bytes of every message of every version ever shipped, in `golden/`: all of them must still be read, and what we
+//! write today must be what was written then. A camera in the field keeps its files for years and sends them as they are.
+//!
+//! A file that is committed is never rewritten. A missing one is made by `KEEPSAKE_GOLDEN=create cargo test -p shared`.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use shared::capture::{Cause, ContentType, FrameHeader, Record};
+use shared::codec;
+use shared::command::{Command, CommandKind, Reply, Stage};
+use shared::event::{BootLine, Event, Fault, Reason, Tombstone};
+use shared::have::Have;
+use shared::presence::{Health, Held, LightStatus, Presence, Queue, Status};
+use shared::receipt::{Answer, Receipt, Refused, Want};
+use shared::settings::{Cloud, Settings};
+use shared::time::Moment;
+use shared::{BootId, CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
+
+#[test]
+fn every_message_ever_shipped_is_still_read_and_written_the_same() {
+    let mut seen = BTreeSet::new();
+    let mut check = |golden: Golden| assert!(seen.insert(golden.check()), "two of one name");
+
+    check(Golden::frame("v1-frame", &whole(), PICTURE));
+    check(Golden::frame("v1-frame-part", &part(), &PICTURE[3..7]));
+    check(Golden::json("v1-have", &have()));
+    check(Golden::json("v1-status", &status()));
+    check(Golden::json("v1-status-last-will", &Status::last_will()));
+    check(Golden::json("v1-event-tombstone", &tombstone()));
+    check(Golden::json("v1-event-tombstone-range", &range_tombstone()));
+    check(Golden::json("v1-event-fault", &fault()));
+    check(Golden::json("v1-event-boot", &boot_line()));
+    check(Golden::json("v1-reply", &reply()));
+    check(Golden::json("v1-reply-failed", &failed_reply()));
+    check(Golden::json("v1-receipt", &receipt()));
+    check(Golden::json("v1-receipt-answer", &answering_receipt()));
+    for (name, kind) in [
+        ("v1-command-snap", CommandKind::Snap),
+        ("v1-command-identify", CommandKind::Identify),
+        ("v1-command-restart", CommandKind::Restart),
+        ("v1-command-diagnostics", CommandKind::Diagnostics),
+    ] {
+        check(Golden::json(name, &command(kind)));
+    }
+    check(Golden::json("v1-settings", &settings()));
+    check(Golden::json("v1-cloud", &cloud(None)));
+    check(Golden::json(
+        "v1-cloud-hold",
+        &cloud(Some("the disk of the cloud is nearly full")),
+    ));
+
+    let files: BTreeSet<String> = fs::read_dir(folder())
+        .expect("the golden folder is part of the repository")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        files, seen,
+        "a golden file that no case reads proves nothing"
+    );
+}
+
+/// Every word that stands for an enum variant on the wire, spelt out here a second time so that renaming one is noticed.
+#[test]
+fn the_words_of_the_wire_do_not_change() {
+    fn words<T: Serialize>(all: &[T]) -> Vec<String> {
+        all.iter()
+            .map(|one| serde_json::to_string(one).unwrap().replace('"', ""))
+            .collect()
+    }
+    assert_eq!(
+        words(&[
+            Cause::Button,
+            Cause::Command,
+            Cause::Interval,
+            Cause::Test,
+            Cause::Upload
+        ]),
+        ["button", "command", "interval", "test", "upload"]
+    );
+    assert_eq!(
+        words(&[ContentType::Jpeg, ContentType::Png]),
+        ["image/jpeg", "image/png"]
+    );
+    assert_eq!(
+        words(&[
+            Reason::CameraNotFound,
+            Reason::CameraTimedOut,
+            Reason::CameraFailed,
+            Reason::FrameTooLarge,
+            Reason::PowerLostWhileSaving,
+            Reason::CardFull,
+            Reason::MadeRoom,
+        ]),
+        [
+            "camera-not-found",
+            "camera-timed-out",
+            "camera-failed",
+            "frame-too-large",
+            "power-lost-while-saving",
+            "card-full",
+            "made-room",
+        ]
+    );
+    assert_eq!(
+        words(&[
+            Stage::Accepted,
+            Stage::Captured,
+            Stage::Saved,
+            Stage::Done,
+            Stage::Failed,
+            Stage::Expired
+        ]),
+        ["accepted", "captured", "saved", "done", "failed", "expired"]
+    );
+    assert_eq!(
+        words(&[Presence::Online, Presence::Offline]),
+        ["online", "offline"]
+    );
+}
+
+/// One golden file: its name, what we would write today, and whether its bytes still mean what they meant.
+struct Golden {
+    file: String,
+    today: Vec<u8>,
+    still_means_the_same: Box<dyn Fn(&[u8]) -> bool>,
+}
+
+impl Golden {
+    fn json<T>(name: &str, message: &T) -> Self
+    where
+        T: Serialize + DeserializeOwned + PartialEq + Debug + Clone + 'static,
+    {
+        let expected = message.clone();
+        Self {
+            file: format!("{name}.json"),
+            today: codec::encode(message),
+            still_means_the_same: Box::new(move |bytes| {
+                codec::decode::<T>(bytes).is_ok_and(|found| found == expected)
+            }),
+        }
+    }
+
+    fn frame(name: &str, header: &FrameHeader, picture: &[u8]) -> Self {
+        let (expected, bytes_expected) = (header.clone(), picture.to_vec());
+        Self {
+            file: format!("{name}.ksf1"),
+            today: codec::encode_frame(header, picture),
+            still_means_the_same: Box::new(move |bytes| {
+                codec::decode_frame(bytes)
+                    .is_ok_and(|found| found.header == expected && found.bytes == bytes_expected)
+            }),
+        }
+    }
+
+    fn check(self) -> String {
+        let path = folder().join(&self.file);
+        if !path.exists() {
+            assert_eq!(
+                std::env::var("KEEPSAKE_GOLDEN").as_deref(),
+                Ok("create"),
+                "{} is missing; a new message gets its file by KEEPSAKE_GOLDEN=create",
+                self.file
+            );
+            fs::write(&path, &self.today).unwrap();
+        }
+        let shipped = fs::read(&path).unwrap();
+        assert!(
+            (self.still_means_the_same)(&shipped),
+            "{} is not read as it was meant",
+            self.file
+        );
+        assert!(
+            shipped == self.today,
+            "{} would be written differently today:\n{}\n{}",
+            self.file,
+            String::from_utf8_lossy(&shipped),
+            String::from_utf8_lossy(&self.today)
+        );
+        self.file
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+const PICTURE: &[u8] = b"\xff\xd8\xff\xfe\x00\x04-7\xff\xd9";
+const INSTALL: InstallId = InstallId([0x1a; 16]);
+
+fn sequence(number: u64) -> Sequence {
+    number.try_into().unwrap()
+}
+
+fn moment() -> Moment {
+    Moment {
+        boot: BootId([0xb0; 16]),
+        boottime_us: 1_234_567,
+        wall_us: 1_795_000_000_000_000,
+        synchronised: true,
+        error_us: 40_000,
+    }
+}
+
+fn record() -> Record {
+    Record {
+        install: INSTALL,
+        sequence: sequence(7),
+        hash: Hash::of(PICTURE),
+        total: PICTURE.len() as u64,
+        content_type: ContentType::Jpeg,
+        width: 640,
+        height: 480,
+        cause: Cause::Button,
+        command: None,
+        pressed: moment(),
+        captured_after_us: 81_000,
+        settings_version: 3,
+    }
+}
+
+fn whole() -> FrameHeader {
+    FrameHeader {
+        record: record(),
+        offset: 0,
+        len: PICTURE.len() as u64,
+        attempt: 0,
+        saved_after_us: None,
+        sent_after_us: None,
+    }
+}
+
+fn part() -> FrameHeader {
+    FrameHeader {
+        record: Record {
+            content_type: ContentType::Png,
+            cause: Cause::Command,
+            command: Some("c-17".into()),
+            pressed: Moment {
+                synchronised: false,
+                error_us: 0,
+                wall_us: -1,
+                ..moment()
+            },
+            ..record()
+        },
+        offset: 3,
+        len: 4,
+        attempt: 2,
+        saved_after_us: Some(95_000),
+        sent_after_us: Some(101_000),
+    }
+}
+
+fn have() -> Have {
+    Have {
+        install: INSTALL,
+        next: sequence(12),
+        id: 77,
+        page: 0,
+        pages: 2,
+        captures: vec![
+            (sequence(7), HashPrefix([1; 8])),
+            (sequence(11), HashPrefix([0xff; 8])),
+        ],
+    }
+}
+
+fn status() -> Status {
+    Status {
+        presence: Presence::Online,
+        installs: vec![Held {
+            install: INSTALL,
+            next: sequence(12),
+            waiting: [(sequence(7), sequence(7)), (sequence(10), sequence(11))]
+                .into_iter()
+                .collect(),
+            kept: [(sequence(1), sequence(6))].into_iter().collect(),
+            coarse: true,
+        }],
+        queue: Queue {
+            waiting: 3,
+            waiting_bytes: 240_000,
+            oldest: Some(moment()),
+            parked: 1,
+            lost: 2,
+            bytes_per_s: Some(125_000),
+        },
+        health: Health {
+            card_free: 21_000_000_000,
+            card_total: 32_000_000_000,
+            temperature_mc: Some(47_200),
+        },
+        light: LightStatus {
+            pattern: "uploading".into(),
+            looks: "even blink, twice a second".into(),
+            means: "Uploading. Nothing for you to do.".into(),
+        },
+        faults: vec![4, 5],
+        settings_version: 3,
+        version: "0.1.0".into(),
+        said: Some(moment()),
+    }
+}
+
+fn tombstone() -> Event {
+    Event::Tombstone(Tombstone {
+        install: INSTALL,
+        sequence: sequence(8),
+        through: None,
+        reason: Reason::CameraNotFound,
+        cause: Cause::Button,
+        command: None,
+        pressed: Some(moment()),
+    })
+}
+
+fn range_tombstone() -> Event {
+    Event::Tombstone(Tombstone {
+        install: INSTALL,
+        sequence: sequence(20),
+        through: Some(sequence(1019)),
+        reason: Reason::MadeRoom,
+        cause: Cause::Interval,
+        command: Some("c-18".into()),
+        pressed: None,
+    })
+}
+
+fn fault() -> Event {
+    Event::Fault(Fault {
+        number: 5,
+        text: "the camera does not answer".into(),
+        at: moment(),
+    })
+}
+
+fn boot_line() -> Event {
+    Event::Boot(BootLine {
+        boot: BootId([0xb0; 16]),
+        offset_us: 1_795_000_000_000_000,
+        error_us: 12_000,
+    })
+}
+
+fn reply() -> Reply {
+    Reply {
+        id: "c-17".into(),
+        stage: Stage::Saved,
+        after_us: 95_000,
+        capture: Some(CaptureId {
+            install: INSTALL,
+            sequence: sequence(7),
+        }),
+        text: None,
+    }
+}
+
+fn failed_reply() -> Reply {
+    Reply {
+        stage: Stage::Failed,
+        capture: None,
+        text: Some("camera not found".into()),
+        ..reply()
+    }
+}
+
+fn receipt() -> Receipt {
+    Receipt {
+        stored: vec![
+            (sequence(7), HashPrefix([1; 8])),
+            (sequence(8), HashPrefix([2; 8])),
+        ],
+        ..Receipt::new(StoreId([0xc1; 16]), INSTALL)
+    }
+}
+
+fn answering_receipt() -> Receipt {
+    Receipt {
+        want: vec![
+            Want {
+                sequence: sequence(9),
+                ranges: vec![(0, 16_384), (32_768, 40_000)],
+            },
+            Want {
+                sequence: sequence(10),
+                ranges: vec![],
+            },
+        ],
+        refused: vec![Refused {
+            sequence: sequence(11),
+            hash: HashPrefix([0xff; 8]),
+            reason: "the database does not take it".into(),
+            retry_after: 3600,
+        }],
+        answers: Some(Answer { id: 77, page: 1 }),
+        next: Some(sequence(12)),
+        ..receipt()
+    }
+}
+
+fn command(command: CommandKind) -> Command {
+    Command {
+        id: "c-17".into(),
+        command,
+        sent_us: 1_795_000_000_000_000,
+        expires_us: 1_795_000_030_000_000,
+    }
+}
+
+fn settings() -> Settings {
+    let values: Map<String, Value> = [
+        ("button_debounce_ms".to_owned(), Value::from(30)),
+        ("interval".to_owned(), Value::from("10 min")),
+        ("light".to_owned(), Value::from(true)),
+    ]
+    .into_iter()
+    .collect();
+    Settings { version: 4, values }
+}
+
+fn cloud(hold: Option<&str>) -> Cloud {
+    Cloud {
+        store: StoreId([0xc1; 16]),
+        started: 1_795_000_000,
+        capture_bytes_max: 16 * 1024 * 1024,
+        hold: hold.map(str::to_owned),
+    }
+}

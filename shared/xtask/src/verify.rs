@@ -1,0 +1,307 @@
+//! `cargo verify`: everything CI runs, in the order in which it fails soonest, with a table at the end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::{deny, workspace};
+
+/// Light on at most this long after the press, milliseconds.
+const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
+/// Half of the presses are stored at most this long after the press, milliseconds.
+const PRESS_TO_STORED_P50_MS_MAX: f64 = 150.0;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The inner loop: no v4l, of the end-to-end tests just the shortest, no docs, no deny, no demo.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// Returns whether every step that could be run has passed.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let not_run_file = workspace::target()?.join("not-run.txt");
+    let _ = fs::remove_file(&not_run_file);
+    let mut verify = Verify {
+        not_run_file,
+        steps: Vec::new(),
+        not_run: Vec::new(),
+        results: Vec::new(),
+    };
+    verify.step("format", |_| cargo(&["fmt", "--all", "--check"]));
+    if arguments.quick {
+        verify.step("clippy", |_| clippy(&[]));
+        if verify.step("build", |_| build()) {
+            verify.step("tests", |verify| {
+                let unit = [
+                    "test",
+                    "--workspace",
+                    "--exclude",
+                    "testkit",
+                    "--no-fail-fast",
+                ];
+                let shortest = ["test", "--package", "testkit", "--lib", "--test", "flow"];
+                let which = ["--", "tests::", "a_press_is_stored"];
+                Ok(verify.test(&unit)? & verify.test(&[&shortest[..], &which].concat())?)
+            });
+        }
+    } else {
+        verify.step("clippy, all features", Verify::clippy_with_all_features);
+        if verify.step("build", |_| build()) {
+            verify.step("tests", |verify| {
+                verify.test(&["test", "--workspace", "--no-fail-fast"])
+            });
+        }
+        verify.step("docs", |_| docs());
+        verify.step("deny: bans, licences, sources", |_| {
+            deny::check(&["bans", "licenses", "sources"])
+        });
+        verify.step("demo, 20 presses", |_| demo());
+    }
+    Ok(verify.report())
+}
+
+struct Verify {
+    /// Where tests write what they could not run.
+    not_run_file: PathBuf,
+    steps: Vec<(&'static str, bool, Duration)>,
+    not_run: Vec<String>,
+    /// The test runner's own closing lines.
+    results: Vec<String>,
+}
+
+impl Verify {
+    fn step(&mut self, name: &'static str, run: impl FnOnce(&mut Self) -> Result<bool>) -> bool {
+        println!("\n==> {name}");
+        let start = Instant::now();
+        let passed = run(self).unwrap_or_else(|error| {
+            println!("{error:#}");
+            false
+        });
+        let took = start.elapsed();
+        let word = if passed { "passed" } else { "FAILED" };
+        println!("==> {name}: {word} after {:.1} s", took.as_secs_f64());
+        self.steps.push((name, passed, took));
+        passed
+    }
+
+    /// The v4l feature makes its bindings with libclang, which not every machine has.
+    fn clippy_with_all_features(&mut self) -> Result<bool> {
+        if has_libclang() || install_libclang() {
+            return clippy(&["--all-features"]);
+        }
+        self.not_run.push(
+            "NOT RUN: clippy of the v4l feature: libclang is missing; install libclang-dev (Debian, Ubuntu) or clang-devel"
+                .to_owned(),
+        );
+        clippy(&[])
+    }
+
+    /// Runs cargo test, shows what it says, and keeps its closing lines for the end.
+    fn test(&mut self, arguments: &[&str]) -> Result<bool> {
+        let mut child = workspace::cargo()
+            .args(arguments)
+            .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("run cargo test")?;
+        let stdout = child.stdout.take().context("read what cargo test says")?;
+        for line in BufReader::new(stdout).lines() {
+            let line = line.context("read what cargo test says")?;
+            println!("{line}");
+            if line.starts_with("test result:") {
+                self.results.push(line);
+            }
+        }
+        Ok(child.wait().context("wait for cargo test")?.success())
+    }
+
+    fn report(mut self) -> bool {
+        if let Ok(lines) = fs::read_to_string(&self.not_run_file) {
+            self.not_run.extend(lines.lines().map(str::to_owned));
+        }
+        println!();
+        if !self.results.is_empty() {
+            println!("{}", sum_of(&self.results));
+        }
+        for (name, passed, took) in &self.steps {
+            let word = if *passed { "passed" } else { "FAILED" };
+            println!("{word}  {:>7.1} s  {name}", took.as_secs_f64());
+        }
+        let all: Duration = self.steps.iter().map(|(_, _, took)| *took).sum();
+        println!("        {:>7.1} s  in all", all.as_secs_f64());
+        for line in &self.not_run {
+            println!("{line}");
+        }
+        self.steps.iter().all(|(_, passed, _)| *passed)
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<bool> {
+    let mut cargo = workspace::cargo();
+    let status = cargo.args(arguments).stdin(Stdio::null()).status();
+    Ok(status.context("run cargo")?.success())
+}
+
+fn clippy(features: &[&str]) -> Result<bool> {
+    let start = ["clippy", "--workspace", "--all-targets"];
+    cargo(&[&start[..], features, &["--", "-D", "warnings"]].concat())
+}
+
+/// The end-to-end tests start the programs beside them.
+fn build() -> Result<bool> {
+    cargo(&["build", "--package", "cloud", "--package", "appliance"])
+}
+
+fn docs() -> Result<bool> {
+    let status = workspace::cargo()
+        .args(["doc", "--workspace", "--no-deps"])
+        .env("RUSTDOCFLAGS", "-D warnings")
+        .status()
+        .context("run cargo doc")?;
+    Ok(status.success())
+}
+
+/// A demo in a folder of its own on a free port, and the times it must keep.
+fn demo() -> Result<bool> {
+    let data = workspace::target()?
+        .join("tmp")
+        .join(format!("demo-{}", std::process::id()));
+    let own = std::env::current_exe().context("find the file of this program")?;
+    let output = Command::new(own)
+        .args(["demo", "--presses", "20", "--port", "0", "--data"])
+        .arg(&data)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run the demo")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    print!("{said}");
+    let mut good = output.status.success();
+    for (what, most) in [
+        ("press-to-light max", PRESS_TO_LIGHT_MS_MAX),
+        ("press-to-stored p50", PRESS_TO_STORED_P50_MS_MAX),
+    ] {
+        match number_after(&said, what) {
+            Some(ms) if ms <= most => {}
+            found => {
+                println!("{what} must be at most {most} ms, and was {found:?}");
+                good = false;
+            }
+        }
+    }
+    let _ = fs::remove_dir_all(&data);
+    Ok(good)
+}
+
+fn number_after(text: &str, what: &str) -> Option<f64> {
+    let (_, after) = text.split_once(what)?;
+    after.split_whitespace().next()?.parse().ok()
+}
+
+/// Where bindgen would look: the variable, what llvm-config says, and the usual folders.
+fn has_libclang() -> bool {
+    let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH")
+        .into_iter()
+        .map(Into::into)
+        .collect();
+    if let Ok(said) = Command::new("llvm-config").arg("--libdir").output() {
+        folders.push(String::from_utf8_lossy(&said.stdout).trim().into());
+    }
+    folders.extend(["/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from));
+    for parent in ["/usr/lib", "/usr/lib64"] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            folders.push(entry.path());
+            folders.push(entry.path().join("lib"));
+        }
+    }
+    folders.iter().any(|folder| holds_libclang(folder))
+}
+
+fn holds_libclang(folder: &Path) -> bool {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            // libclang.so, libclang-14.so.1, libclang.so.17; but not libclang-cpp.so, which is another library.
+            name.starts_with("libclang")
+                && name.contains(".so")
+                && !name.starts_with("libclang-cpp")
+        })
+}
+
+/// On Debian and its kin, and only where we are root anyway, as in CI.
+fn install_libclang() -> bool {
+    if !workspace::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        return false;
+    }
+    let apt = |arguments: &[&str]| {
+        Command::new("apt-get")
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let install = ["install", "-y", "--no-install-recommends", "libclang-dev"];
+    println!("libclang is missing; installing libclang-dev");
+    (apt(&install) || (apt(&["update"]) && apt(&install))) && has_libclang()
+}
+
+/// All closing lines of the test runner in one.
+fn sum_of(results: &[String]) -> String {
+    let sum = |what: &str| -> u64 {
+        results
+            .iter()
+            .filter_map(|line| {
+                let (before, _) = line.split_once(what)?;
+                before.split_whitespace().last()?.parse::<u64>().ok()
+            })
+            .sum()
+    };
+    format!(
+        "{} test programs: {} passed; {} failed; {} ignored",
+        results.len(),
+        sum(" passed"),
+        sum(" failed"),
+        sum(" ignored")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closing_lines_are_added_up() {
+        let line = |passed, failed| {
+            format!(
+                "test result: ok. {passed} passed; {failed} failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s"
+            )
+        };
+        assert_eq!(
+            sum_of(&[line(8, 0), line(15, 2)]),
+            "2 test programs: 23 passed; 2 failed; 2 ignored"
+        );
+    }
+
+    #[test]
+    fn a_figure_is_found_behind_its_name() {
+        let line = "pressed 3, stored 3, missing 0, press-to-stored p50 41.2 ms p95 55.0 ms";
+        assert_eq!(number_after(line, "press-to-stored p50"), Some(41.2));
+        assert_eq!(number_after(line, "press-to-light max"), None);
+        assert_eq!(
+            number_after("press-to-light max - ms", "press-to-light max"),
+            None
+        );
+    }
+}
