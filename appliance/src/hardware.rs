@@ -166,31 +166,38 @@ impl Hardware {
     /// # Errors
     /// A part that cannot work until someone changes something; the text says what.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
-        let camera: Box<dyn Camera> = match config.camera.kind {
-            CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
-            CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
-            CameraKind::Auto | CameraKind::V4l => Box::new(v4l::Camera::open(&config.camera)?),
-            CameraKind::None => Box::new(NoCamera),
-        };
-        let (button, light): (Box<dyn Button>, Box<dyn Light>) = if config.simulated.on {
-            (
-                Box::new(simulated::Button::on_stdin()?),
-                Box::new(simulated::Light::on_stderr()),
-            )
-        } else {
-            let gpio = gpio::Gpio::open()?;
-            (
-                Box::new(gpio.button(&config.button)?),
-                Box::new(gpio.light(&config.light)?),
-            )
-        };
         Ok(Self {
-            button,
-            light,
-            camera,
+            camera: open_camera(config)?,
+            button: open_button(config)?,
+            light: open_light(config)?,
             fingerprint: Identity::of(config).fingerprint,
         })
     }
+}
+
+pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
+    Ok(match config.camera.kind {
+        CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
+        CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
+        CameraKind::Auto | CameraKind::V4l => Box::new(v4l::Camera::open(&config.camera)?),
+        CameraKind::None => Box::new(NoCamera),
+    })
+}
+
+pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
+    Ok(if config.simulated.on {
+        Box::new(simulated::Button::on_stdin()?)
+    } else {
+        Box::new(gpio::Gpio::open()?.button(&config.button)?)
+    })
+}
+
+pub(crate) fn open_light(config: &Config) -> Result<Box<dyn Light>, HardwareError> {
+    Ok(if config.simulated.on {
+        Box::new(simulated::Light::on_stderr())
+    } else {
+        Box::new(gpio::Gpio::open()?.light(&config.light)?)
+    })
 }
 
 /// `camera.kind = "none"`: for a box that has only a button, and for trying out what that looks like.

@@ -14,7 +14,7 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use shared::capture::ContentType;
 
 pub use jpeg::{JpegError, check_jpeg};
-use jpeg::{Segment, segments};
+pub(crate) use jpeg::{Segment, segments};
 
 use crate::hardware::Frame;
 

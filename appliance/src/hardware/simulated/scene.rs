@@ -3,21 +3,18 @@
 
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 
-/// The picture is drawn no larger than this; a test camera need not be a good one.
-const WIDTH_MAX: u16 = 1280;
-const HEIGHT_MAX: u16 = 960;
+/// The picture is drawn no larger than this, in its own shape; a test camera need not be a good one.
+const WIDTH_MAX: u32 = 640;
+const HEIGHT_MAX: u32 = 480;
+const SIDE_MIN: u32 = 16;
 const QUALITY: u8 = 75;
 
 type Rgb = [u8; 3];
 
-/// A JPEG of at most `width` x `height` pixels with `number` and the time of day (hours, minutes, seconds).
-pub(super) fn drawn(width: u16, height: u16, number: u64, time: [u8; 3]) -> Vec<u8> {
-    let canvas = Canvas::scene(
-        width.clamp(16, WIDTH_MAX),
-        height.clamp(16, HEIGHT_MAX),
-        number,
-        time,
-    );
+/// A JPEG in the shape of `width` x `height` pixels with `number` and the time of day (hours, minutes, seconds).
+pub(super) fn drawn(width: u32, height: u32, number: u64, time: [u8; 3]) -> Vec<u8> {
+    let (width, height) = fitted(width.max(1), height.max(1));
+    let canvas = Canvas::scene(width, height, number, time);
     let mut jpeg = Vec::with_capacity(64 << 10);
     let mut encoder = Encoder::new(&mut jpeg, QUALITY);
     encoder.set_sampling_factor(SamplingFactor::F_2_2);
@@ -25,6 +22,18 @@ pub(super) fn drawn(width: u16, height: u16, number: u64, time: [u8; 3]) -> Vec<
         .encode(&canvas.pixels, canvas.width, canvas.height, ColorType::Rgb)
         .expect("memory takes every byte, and the pixels are as many as width and height say");
     jpeg
+}
+
+fn fitted(width: u32, height: u32) -> (u16, u16) {
+    let (mut w, mut h) = (u64::from(width), u64::from(height));
+    if w > u64::from(WIDTH_MAX) {
+        (w, h) = (WIDTH_MAX.into(), h * u64::from(WIDTH_MAX) / w);
+    }
+    if h > u64::from(HEIGHT_MAX) {
+        (w, h) = (w * u64::from(HEIGHT_MAX) / h, HEIGHT_MAX.into());
+    }
+    let side = |n: u64| u16::try_from(n.max(SIDE_MIN.into())).unwrap_or(u16::MAX);
+    (side(w), side(h))
 }
 
 struct Canvas {
@@ -146,8 +155,9 @@ mod tests {
         for (width, height, size) in [
             (640, 480, (640, 480)),
             (0, 0, (16, 16)),
-            (65_535, 65_535, (1280, 960)),
-            (17, 900, (17, 900)),
+            (1920, 1080, (640, 360)),
+            (u32::MAX, u32::MAX, (480, 480)),
+            (17, 900, (16, 480)),
         ] {
             for number in [1, u64::MAX] {
                 let jpeg = drawn(width, height, number, [23, 59, 59]);
