@@ -253,12 +253,11 @@ mod tests {
         let lamps: Vec<_> = (0..6).map(|_| next(&seen)).collect();
         let on: Vec<bool> = lamps.iter().map(|(lamp, _)| *lamp != Lamp::Off).collect();
         assert_eq!(on, [false, true, false, true, false, false]);
-        for (pair, ms) in lamps.windows(2).zip([250, 200, 200, 200, 250]) {
-            let took = pair[1].1 - pair[0].1;
-            assert!(
-                took >= Duration::from_millis(ms - 60),
-                "{took:?} for {ms} ms"
-            );
+        // A busy machine may be late, but a step is never cut short.
+        let mut at_ms = 0;
+        for ((_, shown), ms) in lamps.iter().zip([250, 200, 200, 200, 250, 0]) {
+            assert!(shown.duration_since(lamps[0].1) >= Duration::from_millis(at_ms));
+            at_ms += ms;
         }
         player.show(Pattern::Capturing);
         assert_ne!(next(&seen).0, Lamp::Off);

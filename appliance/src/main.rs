@@ -224,8 +224,9 @@ fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(config) = usable(&loaded) else {
         return Ok(ExitCode::from(MISCONFIGURED));
     };
-    let _ = config;
-    Ok(ExitCode::from(FAILED))
+    let report = appliance::self_test::run(config);
+    print!("{report}");
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {

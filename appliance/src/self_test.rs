@@ -48,7 +48,9 @@ pub enum Verdict {
 impl Report {
     /// Nothing failed.
     pub fn is_good(&self) -> bool {
-        self.lines.iter().all(|line| line.verdict != Verdict::Failed)
+        self.lines
+            .iter()
+            .all(|line| line.verdict != Verdict::Failed)
     }
 }
 
@@ -86,8 +88,7 @@ pub fn run(config: &Config) -> Report {
     let lines = parts
         .into_iter()
         .map(|(part, check)| {
-            let (verdict, text) =
-                check(config).unwrap_or_else(|text| (Verdict::Failed, text));
+            let (verdict, text) = check(config).unwrap_or_else(|text| (Verdict::Failed, text));
             Line {
                 part,
                 verdict,
@@ -142,10 +143,9 @@ fn write_durably(folder: &Path) -> io::Result<()> {
 }
 
 fn space(settings: &Spool) -> Result<(Verdict, String), String> {
-    let stat = statvfs(&settings.folder).map_err(|error| {
-        format!("the free space cannot be read: {error}. Check the card")
-    })?;
-    let free = u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
+    let stat = statvfs(&settings.folder)
+        .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
+    let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
     let mib = |bytes: u64| bytes >> 20;
     let usable = mib(free.saturating_sub(settings.reserve_bytes));
     if usable == 0 {
@@ -171,14 +171,18 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
         light.show(Lamp::Off);
         thread::sleep(BLINK);
     }
-    let text = format!("blinked {BLINKS} times; if not, check its wires, light.pin and light.active");
+    let text =
+        format!("blinked {BLINKS} times; if not, check its wires, light.pin and light.active");
     Ok((Verdict::Good, text))
 }
 
 fn button(config: &Config) -> Result<(Verdict, String), String> {
     let mut button = hardware::open_button(config).map_err(|e| chain(&e))?;
     if config.simulated.on {
-        return Ok((Verdict::Good, "simulated: lines on stdin, or SIGUSR1".to_owned()));
+        return Ok((
+            Verdict::Good,
+            "simulated: lines on stdin, or SIGUSR1".to_owned(),
+        ));
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
@@ -218,7 +222,10 @@ fn cloud(settings: &Cloud) -> Result<(Verdict, String), String> {
         match TcpStream::connect_timeout(&address, settings.connect_timeout()) {
             Ok(_) => {
                 let took = began.elapsed().as_millis();
-                return Ok((Verdict::Good, format!("{url} answers at {address} in {took} ms")));
+                return Ok((
+                    Verdict::Good,
+                    format!("{url} answers at {address} in {took} ms"),
+                ));
             }
             Err(error) => failure = format!("{address}: {error}"),
         }

@@ -229,7 +229,10 @@ mod tests {
             assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
             let size = check_jpeg(&small.bytes).unwrap();
             assert_eq!(size, (small.width, small.height));
-            assert!((size.0 * 3).abs_diff(size.1 * 4) <= 4, "the shape stays: {size:?}");
+            assert!(
+                (size.0 * 3).abs_diff(size.1 * 4) <= 4,
+                "the shape stays: {size:?}"
+            );
             if max_width > 0 {
                 assert_eq!(size, (320, 240));
             }

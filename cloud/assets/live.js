@@ -226,6 +226,8 @@ function awaitThumbnails() {
 }
 
 function tryThumbnail(image, waitMs) {
+  // Gone, or drawn anew with its thumbnail, while this waited.
+  if (!image.isConnected || !image.dataset.src) { awaited.delete(image); return; }
   const trial = new Image();
   trial.onload = () => {
     awaited.delete(image);
@@ -234,7 +236,7 @@ function tryThumbnail(image, waitMs) {
     image.hidden = false;
   };
   trial.onerror = () => {
-    if (image.isConnected && image.dataset.src && waitMs < 60_000) setTimeout(() => tryThumbnail(image, waitMs * 2), waitMs);
+    if (waitMs < 60_000) setTimeout(() => tryThumbnail(image, waitMs * 2), waitMs);
     else awaited.delete(image);
   };
   trial.src = image.dataset.src;

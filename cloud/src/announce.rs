@@ -66,7 +66,10 @@ impl Announcer {
         match self.store.presences(now_us()).await {
             Ok(known) => devices.extend(known.into_iter().map(|(device, _)| device)),
             // The hold itself may be the news, so those met since the start are told even so.
-            Err(error) => tracing::warn!("list cameras to tell them: {:#}", anyhow::Error::from(error)),
+            Err(error) => tracing::warn!(
+                "list cameras to tell them: {:#}",
+                anyhow::Error::from(error)
+            ),
         }
         for device in devices {
             self.greeted().insert(device.clone());

@@ -17,8 +17,6 @@ use crate::deposit::{Deposit, Message, Outcome, Suspect};
 
 /// More installs than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;
-/// How long a camera waits before it offers a picture again that is too large, seconds.
-pub const TOO_LARGE_RETRY_S: u64 = 6 * 3600;
 
 /// Decides what `message` asks to be committed. Hashes whole pictures, so call it off the async threads.
 ///
@@ -270,5 +268,152 @@ impl<'a> Grouped<'a> {
         self.receipts
             .entry((device, install))
             .or_insert_with(|| Receipt::new(self.store, install))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use shared::receipt::Answer;
+    use shared::{HashPrefix, Sequence};
+
+    const STORE: StoreId = StoreId([1; 16]);
+    const INSTALL: InstallId = InstallId([2; 16]);
+    const HASH: HashPrefix = HashPrefix([3; 8]);
+
+    fn number(sequence: u64) -> Sequence {
+        sequence.try_into().unwrap()
+    }
+
+    fn device(name: &str) -> DeviceId {
+        name.parse().unwrap()
+    }
+
+    fn stored(install: InstallId, sequence: u64, arrival: Option<i64>) -> Outcome {
+        Outcome::Stored {
+            install,
+            sequence: number(sequence),
+            hash: HASH,
+            arrival,
+        }
+    }
+
+    #[test]
+    fn a_repeat_earns_the_receipt_of_the_first_time() {
+        let porch = device("porch");
+        let first = [(porch.clone(), stored(INSTALL, 1, Some(7)))];
+        let repeat = [(porch, stored(INSTALL, 1, None))];
+        assert_eq!(receipts(STORE, &first), receipts(STORE, &repeat));
+    }
+
+    #[test]
+    fn what_is_not_whole_and_what_is_in_quarantine_earns_none() {
+        for outcome in [
+            Outcome::PartKept,
+            Outcome::WrongHash,
+            Outcome::Quarantined,
+            Outcome::Noted,
+            Outcome::Replied,
+            Outcome::Dropped,
+            Outcome::Reported { wants: Vec::new() },
+        ] {
+            let receipts = receipts(STORE, &[(device("porch"), outcome.clone())]);
+            assert_eq!(receipts, [], "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_for_one_camera_and_one_install() {
+        let other = InstallId([9; 16]);
+        let outcomes = [
+            (device("porch"), stored(INSTALL, 1, Some(1))),
+            (device("shed"), stored(INSTALL, 1, None)),
+            (device("porch"), stored(other, 1, Some(2))),
+            (device("porch"), stored(INSTALL, 2, Some(3))),
+            // The same in one batch is said once.
+            (device("porch"), stored(INSTALL, 2, None)),
+        ];
+        let said: Vec<_> = receipts(STORE, &outcomes)
+            .into_iter()
+            .map(|(device, receipt)| {
+                let numbers = receipt.stored.iter().map(|(number, _)| number.get());
+                (device.to_string(), receipt.install, numbers.collect())
+            })
+            .collect::<Vec<(String, InstallId, Vec<u64>)>>();
+        assert_eq!(
+            said,
+            [
+                ("porch".to_owned(), INSTALL, vec![1, 2]),
+                ("porch".to_owned(), other, vec![1]),
+                ("shed".to_owned(), INSTALL, vec![1]),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_page_of_have_is_answered_by_itself() {
+        let answered = |page| Outcome::Answered {
+            install: INSTALL,
+            stored: Vec::new(),
+            want: Vec::new(),
+            answers: Answer { id: 4, page },
+            next: Some(number(9)),
+        };
+        let outcomes = [
+            (device("porch"), answered(0)),
+            (device("porch"), stored(INSTALL, 1, None)),
+            (device("porch"), answered(1)),
+        ];
+        let pages: Vec<_> = receipts(STORE, &outcomes)
+            .into_iter()
+            .map(|(_, receipt)| (receipt.answers.map(|answer| answer.page), receipt.next))
+            .collect();
+        let next = Some(number(9));
+        assert_eq!(pages, [(None, None), (Some(0), next), (Some(1), next)]);
+    }
+
+    #[test]
+    fn a_part_is_taken_unhashed_and_a_whole_picture_only_with_its_hash() {
+        let bytes = b"a whole picture";
+        let message = |hash: Hash, end: usize| {
+            let header = serde_json::json!({
+                "install": INSTALL, "sequence": 1, "hash": hash, "total": bytes.len(),
+                "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+                "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
+                "captured_after_us": 0, "offset": 0, "len": end,
+            });
+            let header: shared::capture::FrameHeader = serde_json::from_value(header).unwrap();
+            Message {
+                topic: "keepsake/v1/porch/up/frame".to_owned(),
+                payload: codec::encode_frame(&header, &bytes[..end]).into(),
+                retained: false,
+            }
+        };
+        let (right, wrong) = (Hash::of(bytes), Hash::of(b"another"));
+        let taken = |message: &Message, bytes_max: u64| match read(message, bytes_max) {
+            Deposit::Capture { bytes, .. } => format!("capture of {}", bytes.len()),
+            Deposit::Quarantine(suspect) => suspect.reason,
+            Deposit::TooLarge { reason, .. } => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(taken(&message(right, 15), 100), "capture of 15");
+        assert_eq!(taken(&message(wrong, 5), 100), "capture of 5");
+        assert!(taken(&message(wrong, 15), 100).contains("do not have the hash"));
+        assert!(taken(&message(right, 5), 14).contains("takes at most 14"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_read(topic in ".*", leaf in 0..9_usize, payload: Vec<u8>, ours: bool) {
+            let topic = if ours {
+                format!("{ROOT}/porch/{}", Leaf::ALL[leaf].path())
+            } else {
+                topic
+            };
+            let message = Message { topic, payload: payload.into(), retained: false };
+            let Deposit::Quarantine(suspect) = read(&message, 1000) else { return Ok(()); };
+            prop_assert!(!suspect.reason.is_empty());
+        }
     }
 }

@@ -9,9 +9,9 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use shared::topic::{Leaf, Topic};
 use shared::codec;
 use shared::presence::Presence;
+use shared::topic::{Leaf, Topic};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -317,4 +317,66 @@ fn refused(deposit: &Deposit) -> Outcome {
 /// With its causes, as only `anyhow` prints them.
 fn chain(error: StoreError) -> anyhow::Error {
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(bytes: usize) -> Delivery {
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: vec![0; bytes].into(),
+            retained: false,
+        };
+        Delivery { message, ack: None }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_nothing_until_it_has_drained() {
+        let queue = Queue::default();
+        let mib = 1024 * 1024;
+        let mut put = 0;
+        while queue.put(delivery(mib)) {
+            put += 1;
+        }
+        assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
+        let drained = queue.drained();
+        tokio::pin!(drained);
+        let mut taken = 0;
+        while futures_util::poll!(drained.as_mut()).is_pending() {
+            let batch = queue.take().await;
+            assert!(batch.len() <= BATCH_BYTES_MAX / mib);
+            taken += batch.len();
+        }
+        assert!(taken >= put / 2, "{taken} of {put}");
+        assert!(queue.put(delivery(mib)));
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_what_is_there_in_order() {
+        let queue = Queue::default();
+        for bytes in 1..=BATCH_MESSAGES_MAX + 1 {
+            assert!(queue.put(delivery(bytes)));
+        }
+        let lengths = async || {
+            let batch = queue.take().await;
+            let lengths = batch.iter().map(|delivery| delivery.message.payload.len());
+            lengths.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lengths().await,
+            (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>()
+        );
+        assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
+    }
+
+    #[tokio::test]
+    async fn one_message_larger_than_the_queue_still_gets_through() {
+        let queue = Queue::default();
+        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)));
+        assert!(!queue.put(delivery(1)));
+        assert_eq!(queue.take().await.len(), 1);
+        assert!(queue.put(delivery(1)));
+    }
 }

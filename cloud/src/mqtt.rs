@@ -214,10 +214,7 @@ impl Connections {
                     }
                 }
                 Ok(Event::Incoming(Incoming::SubAck(granted))) => {
-                    if granted
-                        .return_codes
-                        .contains(&SubscribeReasonCode::Failure)
-                    {
+                    if granted.return_codes.contains(&SubscribeReasonCode::Failure) {
                         tracing::error!(session = self.name, "the broker refuses a subscription");
                     } else {
                         self.client.send_replace(Some(client.clone()));
@@ -256,8 +253,7 @@ impl Connections {
     }
 
     fn options(&self) -> MqttOptions {
-        let mut options =
-            MqttOptions::new(self.name, (self.broker.host.clone(), self.broker.port));
+        let mut options = MqttOptions::new(self.name, (self.broker.host.clone(), self.broker.port));
         options
             .set_keep_alive(KEEP_ALIVE_S)
             .set_clean_session(false)

@@ -1,11 +1,14 @@
 //! Builds all the parts, starts them in order, and stops them in the other one.
 
+use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use nix::fcntl::{Flock, FlockArg};
 use shared::StoreId;
 use shared::presence::Presence;
 use shared::topic::Leaf;
@@ -38,11 +41,15 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 /// A port that is taken, or a folder that cannot be used: the configuration is wrong, a restart does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error("--listen {address}: {source}; choose another with --listen, port 0 takes any free one")]
+    #[error(
+        "--listen {address}: {source}; choose another with --listen, port 0 takes any free one"
+    )]
     Listen {
         address: SocketAddr,
         source: std::io::Error,
     },
+    #[error("--data {folder}: another cloud is at work there; stop it, or choose another folder")]
+    Taken { folder: std::path::PathBuf },
     #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
     Broker(#[from] broker::BrokerError),
 }
@@ -77,16 +84,16 @@ pub async fn run(
     ready: impl FnOnce(Ready),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let _lock = lock(&config.data)?;
     let store = Store::open(&config.data, Limits::default())
         .await
         .with_context(|| format!("open the store in {}", config.data.display()))?;
-    let listener =
-        TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| StartError::Listen {
-                address: config.listen,
-                source,
-            })?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|source| StartError::Listen {
+            address: config.listen,
+            source,
+        })?;
     let broker = broker::start(&config).await.map_err(StartError::from)?;
 
     let stop = CancellationToken::new();
@@ -135,10 +142,13 @@ pub async fn run(
     }
     for session in [&frames, &control] {
         let mut health = session.health();
-        tokio::time::timeout(SUBSCRIBE_WAIT, health.wait_for(|health| health.subscribed > 0))
-            .await
-            .context("subscribe at the broker")?
-            .context("the session with the broker ended")?;
+        tokio::time::timeout(
+            SUBSCRIBE_WAIT,
+            health.wait_for(|health| health.subscribed > 0),
+        )
+        .await
+        .context("subscribe at the broker")?
+        .context("the session with the broker ended")?;
     }
     // Whoever publishes from now on is heard.
     broker.open_doors();
@@ -195,6 +205,21 @@ pub async fn run(
     broker.stop();
     store.close().await;
     Ok(())
+}
+
+/// Makes sure that this is the only cloud of this folder, until the file is closed, however this process ends.
+fn lock(folder: &Path) -> anyhow::Result<Flock<File>> {
+    std::fs::create_dir_all(folder)
+        .and_then(|()| File::create(folder.join("lock")))
+        .with_context(|| format!("prepare the data folder {}", folder.display()))
+        .and_then(|file| {
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+                StartError::Taken {
+                    folder: folder.to_owned(),
+                }
+                .into()
+            })
+        })
 }
 
 /// Prints the ready line; nobody reading it is no reason to stop.

@@ -27,6 +27,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
 };
+use sqlx::{Sqlite, Transaction};
 
 use crate::deposit::{Deposit, Outcome};
 
@@ -56,6 +57,10 @@ pub struct Limits {
     pub quarantine_bytes_max: u64,
     /// Faults and boot lines per camera.
     pub events_max: u64,
+    /// Cameras; whoever may publish may make up names.
+    pub devices_max: u64,
+    /// Messages in quarantine in all, for the same reason.
+    pub quarantine_all_rows_max: u64,
     /// Commands remembered per camera.
     pub commands_max: u64,
     /// Captures asked back in answer to one status.
@@ -74,6 +79,8 @@ impl Default for Limits {
             quarantine_message_bytes_max: 64 * 1024,
             quarantine_bytes_max: 4 * 1024 * 1024,
             events_max: 1_000,
+            devices_max: 1_000,
+            quarantine_all_rows_max: 2_000,
             commands_max: 1_000,
             wants_max: 500,
             unit_of_work: Duration::from_secs(30),
@@ -94,6 +101,8 @@ pub enum StoreError {
     TimedOut(Duration),
     #[error("the store holds {0}, which no version of this program writes")]
     Corrupt(String),
+    #[error("no room for a camera of a new name, there are {0}")]
+    Devices(u64),
     #[error("prepare the data folder {folder}")]
     Folder {
         folder: PathBuf,
@@ -201,7 +210,7 @@ impl Store {
     /// [`StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
     pub async fn commit(&self, deposits: &[Deposit], now_us: i64) -> Result<Vec<Outcome>> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin a batch")?;
+            let mut tx = self.begin("begin a batch").await?;
             let mut outcomes = Vec::with_capacity(deposits.len());
             for deposit in deposits {
                 outcomes.push(self.apply(&mut tx, deposit, now_us).await?);
@@ -218,7 +227,7 @@ impl Store {
     /// [`StoreError`]: the store takes nothing at all.
     pub async fn probe(&self, now_us: i64) -> Result<()> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin a probe")?;
+            let mut tx = self.begin("begin a probe").await?;
             meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
             tx.commit().await.doing("commit a probe")
         })
@@ -232,10 +241,29 @@ impl Store {
     pub async fn drop_stale_parts(&self, now_us: i64) -> Result<u64> {
         let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin dropping old parts")?;
+            let mut tx = self.begin("begin dropping old parts").await?;
             let dropped = part::drop_before(&mut tx, now_us.saturating_sub(age)).await?;
             tx.commit().await.doing("commit dropping old parts")?;
             Ok(dropped)
+        })
+        .await
+    }
+
+    /// Deletes a picture as its owner asked: row and bytes go, its fate stays, so that it is never taken again. Returns
+    /// whether it was there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was deleted.
+    pub async fn delete(&self, picture: &Picture) -> Result<bool> {
+        self.within(async {
+            let mut tx = self.begin("begin deleting").await?;
+            let (capture, hash) = (picture.capture, picture.hash);
+            let deleted = fate::delete(&mut tx, capture.install, capture.sequence, hash).await?;
+            if deleted {
+                picture::remove(&mut tx, picture.arrival).await?;
+            }
+            tx.commit().await.doing("commit deleting")?;
+            Ok(deleted)
         })
         .await
     }
@@ -251,13 +279,21 @@ impl Store {
         now_us: i64,
     ) -> Result<Picture> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin an upload")?;
-            device::seen(&mut tx, device, now_us, false).await?;
+            let mut tx = self.begin("begin an upload").await?;
+            if !device::seen(&mut tx, device, now_us, false, self.limits.devices_max).await? {
+                return Err(StoreError::Devices(self.limits.devices_max));
+            }
             let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
             let header = upload.header(install, sequence, now_us);
-            let arrival =
-                picture::keep(&mut tx, device, &header, upload.bytes, now_us, upload.damaged)
-                    .await?;
+            let arrival = picture::keep(
+                &mut tx,
+                device,
+                &header,
+                upload.bytes,
+                now_us,
+                upload.damaged,
+            )
+            .await?;
             tx.commit().await.doing("commit an upload")?;
             match arrival {
                 Some(arrival) => self.picture_at(arrival).await?.ok_or_else(|| {
@@ -275,13 +311,17 @@ impl Store {
         deposit: &Deposit,
         now_us: i64,
     ) -> Result<Outcome> {
+        if let Some((device, alive)) = speaker(deposit)
+            && !device::seen(tx, device, now_us, alive, self.limits.devices_max).await?
+        {
+            return Ok(no_room(deposit));
+        }
         match deposit {
             Deposit::Capture {
                 device,
                 header,
                 bytes,
             } => {
-                device::seen(tx, device, now_us, true).await?;
                 let record = &header.record;
                 install::spoken_of(tx, device, record.install, record.sequence.next(), now_us)
                     .await?;
@@ -328,9 +368,14 @@ impl Store {
                 hash,
                 payload,
             } => {
-                device::seen(tx, device, now_us, true).await?;
-                install::spoken_of(tx, device, tombstone.install, tombstone.last().next(), now_us)
-                    .await?;
+                install::spoken_of(
+                    tx,
+                    device,
+                    tombstone.install,
+                    tombstone.last().next(),
+                    now_us,
+                )
+                .await?;
                 tombstone::keep(tx, device, tombstone, *hash, payload, now_us).await?;
                 Ok(Outcome::Told {
                     install: tombstone.install,
@@ -344,13 +389,19 @@ impl Store {
                 hash,
                 payload,
             } => {
-                device::seen(tx, device, now_us, true).await?;
-                event::keep(tx, device, kind, *hash, payload, now_us, self.limits.events_max)
-                    .await?;
+                event::keep(
+                    tx,
+                    device,
+                    kind,
+                    *hash,
+                    payload,
+                    now_us,
+                    self.limits.events_max,
+                )
+                .await?;
                 Ok(Outcome::Noted)
             }
             Deposit::Have { device, have } => {
-                device::seen(tx, device, now_us, true).await?;
                 install::spoken_of(tx, device, have.install, have.next, now_us).await?;
                 let (stored, want) = fate::answer(tx, have).await?;
                 Ok(Outcome::Answered {
@@ -369,7 +420,6 @@ impl Store {
                 status,
                 retained,
             } => {
-                device::seen(tx, device, now_us, !retained).await?;
                 device::status(tx, device, status, now_us, *retained).await?;
                 let mut wants = Vec::new();
                 // A last will knows nothing of the card, so what was known before stays.
@@ -385,7 +435,6 @@ impl Store {
                 Ok(Outcome::Reported { wants })
             }
             Deposit::Reply { device, reply } => {
-                device::seen(tx, device, now_us, true).await?;
                 command::reached(tx, device, reply, now_us).await?;
                 Ok(Outcome::Replied)
             }
@@ -394,22 +443,25 @@ impl Store {
                 Ok(Outcome::Quarantined)
             }
             Deposit::TooLarge {
-                device,
                 install,
                 sequence,
                 hash,
                 reason,
-            } => {
-                device::seen(tx, device, now_us, true).await?;
-                Ok(Outcome::Refused {
-                    install: *install,
-                    sequence: *sequence,
-                    hash: *hash,
-                    reason: reason.clone(),
-                    retry_after: crate::ingest::TOO_LARGE_RETRY_S,
-                })
-            }
+                ..
+            } => Ok(Outcome::Refused {
+                install: *install,
+                sequence: *sequence,
+                hash: *hash,
+                reason: reason.clone(),
+                retry_after: RETRY_S,
+            }),
         }
+    }
+
+    /// Begins to write. Said at once and not at the first write: a transaction that has read before it may write would
+    /// fail at once when another process holds the database, instead of waiting its turn.
+    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.doing(what)
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -417,6 +469,43 @@ impl Store {
         tokio::time::timeout(limit, work)
             .await
             .unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+}
+
+/// How long a camera waits before it offers again what this cloud has no place for, seconds.
+const RETRY_S: u64 = 6 * 3600;
+
+/// The camera that made this deposit, and whether that is a sign of life.
+fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
+    match deposit {
+        // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.
+        Deposit::Status {
+            device,
+            status,
+            retained,
+        } => Some((device, !retained && status.said.is_some())),
+        // Anyone may have written what cannot be understood.
+        Deposit::Quarantine(_) => None,
+        Deposit::Capture { .. }
+        | Deposit::Tombstone { .. }
+        | Deposit::Note { .. }
+        | Deposit::Have { .. }
+        | Deposit::Reply { .. }
+        | Deposit::TooLarge { .. } => deposit.device().map(|device| (device, true)),
+    }
+}
+
+/// What a deposit becomes that would need one camera too many.
+fn no_room(deposit: &Deposit) -> Outcome {
+    match deposit.capture() {
+        Some((install, sequence, hash)) => Outcome::Refused {
+            install,
+            sequence,
+            hash,
+            reason: "this cloud has no room for another camera".to_owned(),
+            retry_after: RETRY_S,
+        },
+        None => Outcome::Dropped,
     }
 }
 

@@ -139,10 +139,11 @@ fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
     }
 }
 
-/// Whether a JPEG ends where it should: the decoder takes one cut in half for whole. Cameras may fill up with zeros.
+/// Whether a JPEG has its end: the decoder takes one cut in half for whole. The last scan must be followed by the end
+/// marker, wherever that is, as cameras and phones append things of their own.
 fn ends(jpeg: &[u8]) -> bool {
-    let end = jpeg.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-    jpeg[..end].ends_with(&[0xff, 0xd9])
+    let last = |marker: u8| jpeg.windows(2).rposition(|found| found == [0xff, marker]);
+    last(0xd9) > last(0xda)
 }
 
 fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
@@ -237,6 +238,8 @@ mod tests {
     fn a_picture_cut_in_half_is_damaged() {
         let whole = picture();
         assert!(decode(&whole[..whole.len() / 2], ContentType::Jpeg).damaged);
+        let appended = [whole.as_slice(), b"what a phone appends"].concat();
+        assert!(!decode(&appended, ContentType::Jpeg).damaged);
         assert!(decode(b"\xff\xd8\xff no picture at all", ContentType::Jpeg).damaged);
         assert!(decode(&[], ContentType::Png).damaged);
     }
@@ -255,7 +258,10 @@ mod tests {
         bomb[header + 13] = 6;
         assert!(decode(&bomb, ContentType::Png).damaged);
         let mut huge = picture();
-        let frame = huge.windows(2).position(|mark| mark == [0xff, 0xc0]).unwrap();
+        let frame = huge
+            .windows(2)
+            .position(|mark| mark == [0xff, 0xc0])
+            .unwrap();
         huge[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
         assert!(decode(&huge, ContentType::Jpeg).small.is_none());
     }

@@ -441,6 +441,7 @@ fn event() -> impl Strategy<Value = Event> {
         Reason::CameraFailed,
         Reason::FrameTooLarge,
         Reason::PowerLostWhileSaving,
+        Reason::CardDamaged,
         Reason::CardFull,
         Reason::MadeRoom,
     ]);

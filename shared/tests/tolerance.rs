@@ -11,8 +11,10 @@ use shared::presence::Status;
 use shared::receipt::Receipt;
 use shared::settings::{Cloud, Settings};
 
+type Decode = fn(&[u8]) -> Result<(), DecodeError>;
+
 /// The shortest JSON message of each kind, and what decodes it.
-fn kinds() -> Vec<(&'static str, Value, fn(&[u8]) -> Result<(), DecodeError>)> {
+fn kinds() -> Vec<(&'static str, Value, Decode)> {
     fn as_kind<T: DeserializeOwned>(bytes: &[u8]) -> Result<(), DecodeError> {
         codec::decode::<T>(bytes).map(drop)
     }
@@ -207,7 +209,8 @@ fn a_frame_that_lies_about_its_bytes_is_refused() {
     );
     let mut endless = good.clone();
     endless[4..8].copy_from_slice(&u32::MAX.to_be_bytes());
-    let cases: [(&str, Vec<u8>, fn(&DecodeError) -> bool); 11] = [
+    type Expected = fn(&DecodeError) -> bool;
+    let cases: [(&str, Vec<u8>, Expected); 11] = [
         ("nothing", vec![], |e| matches!(e, DecodeError::Empty)),
         ("another magic", b"KSF2....".to_vec(), |e| {
             matches!(e, DecodeError::Magic)

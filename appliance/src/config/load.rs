@@ -425,12 +425,18 @@ mod tests {
             use crate::config::setting::Kind;
             let says = |words: &[String]| {
                 for word in words {
-                    assert!(TEMPLATE.contains(word), "{}: {word} is not explained", setting.key);
+                    assert!(
+                        TEMPLATE.contains(word),
+                        "{}: {word} is not explained",
+                        setting.key
+                    );
                 }
             };
             match setting.kind {
                 Kind::Whole { max, .. } | Kind::ZeroOr { max, .. } => says(&[max.to_string()]),
-                Kind::Choice(of) => says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>()),
+                Kind::Choice(of) => {
+                    says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
+                }
                 Kind::Switch | Kind::Text(_) => {}
             }
         }
@@ -445,10 +451,16 @@ mod tests {
                 Value::Table(section) => {
                     fields.extend(section.keys().map(|key| format!("{name}.{key}")));
                 }
-                _ => fields.push(name),
+                Value::String(_) | Value::Integer(_) | Value::Boolean(_) => fields.push(name),
+                Value::Float(_) | Value::Datetime(_) | Value::Array(_) => {
+                    panic!("{name} is of a kind that no setting has")
+                }
             }
         }
-        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
+        let mut keys: Vec<_> = SETTINGS
+            .iter()
+            .map(|setting| setting.key.to_owned())
+            .collect();
         fields.sort();
         keys.sort();
         assert_eq!(fields, keys);
@@ -458,7 +470,11 @@ mod tests {
     fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
-        fs::write(&path, "interval_s = 1\n[button]\npin = 1\n[light]\npin = 1\n").unwrap();
+        fs::write(
+            &path,
+            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 1\n",
+        )
+        .unwrap();
         let loaded = load_from(
             Some(&path),
             &pairs(&[("KEEPSAKE_BUTTON_PIN", "2"), ("KEEPSAKE_LIGHT_PIN", "2")]),
@@ -467,12 +483,19 @@ mod tests {
         );
         assert_eq!(loaded.problems, []);
         let config = loaded.config;
-        assert_eq!((config.interval_s, config.button.pin, config.light.pin), (1, 2, 3));
+        assert_eq!(
+            (config.interval_s, config.button.pin, config.light.pin),
+            (1, 2, 3)
+        );
     }
 
     #[test]
     fn text_that_looks_like_a_number_stays_text() {
-        let loaded = of_command_line(&[("device", "123456"), ("cloud.password", "007"), ("cloud.user", "true")]);
+        let loaded = of_command_line(&[
+            ("device", "123456"),
+            ("cloud.password", "007"),
+            ("cloud.user", "true"),
+        ]);
         assert_eq!(loaded.problems, []);
         assert_eq!(loaded.config.device.unwrap().as_str(), "123456");
         assert_eq!(loaded.config.cloud.password, "007");
@@ -485,14 +508,26 @@ mod tests {
                 "[cloud]\npart_bytes_max = 5",
                 "cloud.part_bytes_max = 5 must be a whole number, 16384 to 4194304 bytes",
             ),
-            ("[cloud]\npart_bytes_max = -1", "part_bytes_max = -1 must be a whole number"),
+            (
+                "[cloud]\npart_bytes_max = -1",
+                "part_bytes_max = -1 must be a whole number",
+            ),
             ("[cloud]\npart_bytes_max = 1e5", "must be a whole number"),
-            ("[cloud]\npart_bytes_max = \"20000\"", "must be a whole number"),
-            ("interval_s = 604801", "must be 0 or a whole number, 1 to 604800 seconds"),
+            (
+                "[cloud]\npart_bytes_max = \"20000\"",
+                "must be a whole number",
+            ),
+            (
+                "interval_s = 604801",
+                "must be 0 or a whole number, 1 to 604800 seconds",
+            ),
             ("device = \"a/b\"", "device = \"a/b\" is no device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
             ("[cloud]\nurl = \"mqtts://a\"", "comes later"),
-            ("[spool]\nwhen_full = \"explode\"", "must be one of refuse, drop-oldest"),
+            (
+                "[spool]\nwhen_full = \"explode\"",
+                "must be one of refuse, drop-oldest",
+            ),
             ("[simulated]\non = \"yes\"", "must be true or false"),
             ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
             ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
@@ -502,7 +537,10 @@ mod tests {
             assert_eq!(loaded.config, Config::default(), "{text}");
             assert!(loaded.file_is_bad() && !loaded.start_is_bad());
             let said = loaded.problems[0].to_string();
-            assert!(said.contains(says) && said.contains("camera.toml"), "{said}");
+            assert!(
+                said.contains(says) && said.contains("camera.toml"),
+                "{said}"
+            );
         }
     }
 
@@ -517,26 +555,43 @@ mod tests {
     fn an_unknown_name_is_a_warning_with_a_suggestion() {
         for (text, says) in [
             ("intervall_s = 5", "did you mean interval_s?"),
-            ("[cloud]\npart_byte_max = 20000", "did you mean cloud.part_bytes_max?"),
-            ("part_bytes_max = 20000", "did you mean cloud.part_bytes_max?"),
+            (
+                "[cloud]\npart_byte_max = 20000",
+                "did you mean cloud.part_bytes_max?",
+            ),
+            (
+                "part_bytes_max = 20000",
+                "did you mean cloud.part_bytes_max?",
+            ),
             ("[clod]\nurl = \"mqtt://a\"", "is no setting"),
             ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
         ] {
             let loaded = of_file(text);
             assert!(!loaded.file_is_bad(), "{text}");
             assert_eq!(loaded.problems.len(), 1);
-            assert!(loaded.problems[0].text.contains(says), "{}", loaded.problems[0]);
+            assert!(
+                loaded.problems[0].text.contains(says),
+                "{}",
+                loaded.problems[0]
+            );
         }
         // Somebody is there to correct it.
         let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
         assert!(loaded.start_is_bad() && !loaded.file_is_bad());
-        assert!(loaded.problems[0].text.contains("did you mean cloud.part_bytes_max?"));
+        assert!(
+            loaded.problems[0]
+                .text
+                .contains("did you mean cloud.part_bytes_max?")
+        );
         assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).start_is_bad());
     }
 
     #[test]
     fn variables_of_other_programs_are_left_alone() {
-        let ours = pairs(&[("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"), ("KEEPSAKE_TEST_MYSQL", "x")]);
+        let ours = pairs(&[
+            ("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"),
+            ("KEEPSAKE_TEST_MYSQL", "x"),
+        ]);
         assert_eq!(load_from(None, &ours, &[], false).problems, []);
         let slip = pairs(&[("KEEPSAKE_SPOOL_FOLDR", "x")]);
         let loaded = load_from(None, &slip, &[], false);
@@ -597,10 +652,16 @@ mod tests {
         let path = folder.path().join("camera.toml");
         fs::write(&path, "[cloud]\npassword = \"open sesame\"\nuser = \"ali\"").unwrap();
         let (text, good) = check_config(&path);
-        assert!(good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"), "{text}");
+        assert!(
+            good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"),
+            "{text}"
+        );
         fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
         let (text, good) = check_config(&path);
-        assert!(!good && text.contains("warning") && !text.contains("sesame"), "{text}");
+        assert!(
+            !good && text.contains("warning") && !text.contains("sesame"),
+            "{text}"
+        );
     }
 
     proptest! {

@@ -70,7 +70,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     text("camera.device", path),
     whole("camera.width", 64, 8192, "pixels"),
     whole("camera.height", 64, 8192, "pixels"),
-    whole("camera.deadline_s", 1, 60, "seconds"),
+    whole("camera.deadline_s", 1, 30, "seconds"),
     whole("camera.warm_up_frames", 0, 120, "frames"),
     whole("camera.warm_up_s", 0, 30, "seconds"),
     whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes"),

@@ -258,8 +258,8 @@ enum Source {
     /// JPEG files in the order of their names, never none.
     Photographs(Vec<PathBuf>),
     Scene {
-        width: u16,
-        height: u16,
+        width: u32,
+        height: u32,
     },
 }
 
@@ -269,10 +269,9 @@ impl Camera {
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
         let settings = &config.simulated;
         let source = if settings.photos.as_os_str().is_empty() {
-            let pixels = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
             Source::Scene {
-                width: pixels(config.camera.width),
-                height: pixels(config.camera.height),
+                width: config.camera.width,
+                height: config.camera.height,
             }
         } else {
             Source::Photographs(photographs(&settings.photos)?)
@@ -406,4 +405,151 @@ fn push_comment(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.extend_from_slice(&[0xff, 0xfe]);
     bytes.extend_from_slice(&length.to_be_bytes());
     bytes.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::io::PipeWriter;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::hardware::{Button as _, Camera as _};
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    fn button() -> (PipeWriter, Button) {
+        let (reader, writer) = io::pipe().unwrap();
+        let button = Button::on(File::from(OwnedFd::from(reader))).unwrap();
+        (writer, button)
+    }
+
+    fn camera(set: impl FnOnce(&mut Config)) -> Camera {
+        let mut config = Config::default();
+        config.camera.width = 64;
+        config.camera.height = 48;
+        set(&mut config);
+        Camera::open(&config).unwrap()
+    }
+
+    // Signals belong to the whole process, so everything about the button is one test.
+    #[test]
+    fn every_line_and_every_signal_is_one_press() {
+        let (mut keys, mut button) = button();
+        keys.write_all(&b"\n".repeat(5000)).unwrap();
+        let sent_us = clock::boottime_us();
+        let mut last_us = 0;
+        for _ in 0..5000 {
+            let press = button.wait(LONG).unwrap().unwrap();
+            let in_order = press.at_boottime_us >= last_us.max(sent_us);
+            assert!(in_order, "a press has the time at which it is taken");
+            last_us = press.at_boottime_us;
+        }
+        assert_eq!(button.wait(Duration::from_millis(20)).unwrap(), None);
+
+        for _ in 0..3 {
+            nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
+        }
+        for _ in 0..3 {
+            assert!(button.wait(LONG).unwrap().is_some());
+        }
+        assert_eq!(button.wait(Duration::ZERO).unwrap(), None);
+
+        // A signal wakes it although it came to another thread.
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
+            });
+            assert!(button.wait(LONG).unwrap().is_some());
+        });
+
+        keys.write_all(b"one\nand a line without end").unwrap();
+        drop(keys);
+        assert!(button.wait(LONG).unwrap().is_some());
+        assert!(button.wait(LONG).unwrap().is_some());
+        assert_eq!(button.wait(Duration::from_millis(20)).unwrap(), None);
+        // The end of the lines is not the end of the signals.
+        nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
+        assert!(button.wait(LONG).unwrap().is_some());
+    }
+
+    #[test]
+    fn no_two_frames_are_alike_even_of_one_photograph() {
+        let folder = tempfile::tempdir().unwrap();
+        let jpeg = |number| scene::drawn(64, 48, number, [0; 3]);
+        fs::write(folder.path().join("b.JPG"), jpeg(2)).unwrap();
+        fs::write(folder.path().join("a.jpeg"), jpeg(1)).unwrap();
+        fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
+        let open = || camera(|c| c.simulated.photos = folder.path().to_owned());
+        let mut frames = BTreeSet::new();
+        for mut camera in [open(), open()] {
+            for turn in 0..5 {
+                let frame = camera.frame(LONG).unwrap();
+                let plain = jpeg(1 + turn % 2);
+                assert!(frame.bytes.ends_with(&plain[2..]), "by their names");
+                assert_eq!((frame.width, frame.height), (64, 48));
+                let start = String::from_utf8_lossy(&frame.bytes[..40]).into_owned();
+                let comment = format!("keepsake frame {} of boot", turn + 1);
+                assert!(start.contains(&comment), "{start}");
+                frames.insert(frame.bytes);
+            }
+        }
+        assert_eq!(frames.len(), 10);
+    }
+
+    #[test]
+    fn a_frame_can_be_as_large_as_one_likes() {
+        for bytes in [0, 5000, 65_540, 65_541, 140_000, 8 << 20] {
+            let mut camera = camera(|c| c.simulated.frame_bytes = bytes);
+            let frame = camera.frame(LONG).unwrap();
+            let found = frame.bytes.len() as u64;
+            let wanted = bytes.saturating_sub(4)..=bytes.max(4000);
+            assert!(wanted.contains(&found), "{found} for {bytes}");
+            assert_eq!(check_jpeg(&frame.bytes), Ok((64, 48)));
+            image::load_from_memory(&frame.bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_camera_can_be_missing_and_come_back() {
+        let mut camera = camera(|c| c.simulated.camera_missing_presses = 2);
+        for _ in 0..2 {
+            let error = camera.frame(LONG).unwrap_err();
+            assert_eq!(error.reason(), shared::event::Reason::CameraNotFound);
+        }
+        camera.frame(LONG).unwrap();
+    }
+
+    #[test]
+    fn a_slow_camera_is_not_waited_for_longer_than_the_deadline() {
+        let mut camera = camera(|c| c.simulated.frame_ms = 60_000);
+        let asked = Instant::now();
+        let error = camera.frame(Duration::from_millis(30)).unwrap_err();
+        assert_eq!(error.reason(), shared::event::Reason::CameraTimedOut);
+        assert!(asked.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_folder_without_photographs_names_the_setting() {
+        let folder = tempfile::tempdir().unwrap();
+        for photos in [folder.path().to_owned(), folder.path().join("none")] {
+            let mut config = Config::default();
+            config.simulated.photos = photos;
+            let error = Camera::open(&config).err().unwrap();
+            assert!(error.to_string().contains("--photos"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_lamp_is_a_dot_with_its_meaning() {
+        let lamp = Lamp::On {
+            brightness: 100,
+            colour: [0, 255, 0],
+        };
+        let line = drawn(lamp, "one long", "In the cloud.");
+        let dot = "\x1b[38;2;0;255;0m●\x1b[0m";
+        assert_eq!(line, format!("\r{dot} one long: In the cloud.\x1b[K"));
+        assert!(drawn(Lamp::Off, "off", "").contains('○'));
+    }
 }

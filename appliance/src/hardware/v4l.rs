@@ -47,7 +47,9 @@ mod without {
 
         #[test]
         fn a_binary_without_it_names_the_flag() {
-            let error = Camera::open(&config::Config::default().camera).err().unwrap();
+            let error = Camera::open(&config::Config::default().camera)
+                .err()
+                .unwrap();
             assert!(error.to_string().contains("--features v4l"), "{error}");
         }
     }

@@ -34,27 +34,27 @@ pub(super) async fn ask(
     body: Bytes,
 ) -> Answer<Response> {
     let device = find(&site, &device).await?;
-    let is_form = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let command = if is_form {
-        let form = std::str::from_utf8(&body).unwrap_or("");
-        let named = form
-            .split('&')
-            .find_map(|field| field.strip_prefix("command="));
-        let named = serde_json::Value::from(named.unwrap_or(""));
-        serde_json::from_value(named).map_err(|error| Problem::wrong(error.to_string()))?
+    // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
+    let is_form = body.first() != Some(&b'{')
+        && headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+    let asked = if is_form {
+        let fields = std::str::from_utf8(&body).unwrap_or("").split('&');
+        let named = fields
+            .filter_map(|field| field.strip_prefix("command="))
+            .next();
+        serde_json::from_value(serde_json::json!({ "command": named }))
     } else {
-        let asked: Asked =
-            serde_json::from_slice(&body).map_err(|error| Problem::wrong(error.to_string()))?;
-        asked.command
+        serde_json::from_slice(&body)
     };
+    let wrong =
+        || Problem::wrong("Expected {\"command\": \"snap\"} or {\"command\": \"identify\"}.");
+    let Asked { command } = asked.map_err(|_| wrong())?;
     match command {
         CommandKind::Snap | CommandKind::Identify => {}
-        CommandKind::Restart | CommandKind::Diagnostics => {
-            return Err(Problem::wrong("Only snap and identify can be asked for."));
-        }
+        CommandKind::Restart | CommandKind::Diagnostics => return Err(wrong()),
     }
     let noted = site.announcer.command(&device, command).await?;
     if is_form {

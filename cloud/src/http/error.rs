@@ -61,6 +61,12 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Devices(_) = error {
+            return Self::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "This cloud has no room for another camera.",
+            );
+        }
         tracing::error!("answer a request: {:#}", anyhow::Error::from(error));
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

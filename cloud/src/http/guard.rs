@@ -52,8 +52,9 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     let from_elsewhere = match text(HeaderName::from_static("sec-fetch-site")) {
         Some(site) => !matches!(site, "same-origin" | "none"),
         // Old browsers say where from; curl and scripts say nothing.
-        None => text(header::ORIGIN)
-            .is_some_and(|origin| origin.strip_prefix("http://") != Some(host)),
+        None => {
+            text(header::ORIGIN).is_some_and(|origin| origin.strip_prefix("http://") != Some(host))
+        }
     };
     from_elsewhere.then(|| {
         Problem::new(
@@ -98,7 +99,13 @@ mod tests {
         for good in ["localhost", "localhost:5000", "127.0.0.1:1", "[::1]:5000"] {
             assert_eq!(check(&Method::GET, &[("host", good)]), None, "{good}");
         }
-        for bad in ["", "evil.example", "localhost.evil.example:5000", "10.0.0.1", "a@localhost@b"] {
+        for bad in [
+            "",
+            "evil.example",
+            "localhost.evil.example:5000",
+            "10.0.0.1",
+            "a@localhost@b",
+        ] {
             let refused = Some(StatusCode::MISDIRECTED_REQUEST);
             assert_eq!(check(&Method::GET, &[("host", bad)]), refused, "{bad}");
         }

@@ -106,7 +106,9 @@ pub(super) async fn thumbnail(
 ) -> Answer<Response> {
     let picture = find(&site, &id).await?;
     if picture.thumbnail != Thumbnail::Ready {
-        return Err(Problem::not_found("small version of this picture, or not yet"));
+        return Err(Problem::not_found(
+            "small version of this picture, or not yet",
+        ));
     }
     let etag = format!("\"{}-small\"", picture.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
@@ -118,9 +120,7 @@ pub(super) async fn thumbnail(
 }
 
 async fn find(site: &Site, id: &str) -> Answer<Picture> {
-    let id: PictureId = id
-        .parse()
-        .map_err(|_| Problem::not_found("such picture"))?;
+    let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
     let picture = site.store.picture(&id).await?;
     picture.ok_or_else(|| Problem::not_found("such picture"))
 }

@@ -57,7 +57,7 @@ pub(super) async fn live(State(site): State<Site>, headers: HeaderMap) -> Answer
         ready: VecDeque::new(),
         changed: BTreeSet::new(),
         devices: BTreeSet::new(),
-        begun: false,
+        behind: true,
         _place: place,
     };
     let events = stream::unfold(teller, async |mut teller| {
@@ -89,20 +89,21 @@ struct Teller {
     ready: VecDeque<Event>,
     changed: BTreeSet<i64>,
     devices: BTreeSet<DeviceId>,
-    begun: bool,
+    /// There is more in the store than was read.
+    behind: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Teller {
     /// The next event, or nothing when there will be no more: the browser comes again and says where it was.
     async fn next(&mut self) -> Option<Event> {
-        if !self.begun {
-            self.begun = true;
-            self.read().await.ok()?;
-        }
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
+            }
+            if self.behind {
+                self.read().await.ok()?;
+                continue;
             }
             if self.news.is_empty() {
                 let notice = self.news.recv().await;
@@ -140,7 +141,7 @@ impl Teller {
         let from = self.told;
         loop {
             let page = store.pictures(None, Page::After(self.told), PAGE).await?;
-            let more = page.len() == PAGE as usize;
+            self.behind = page.len() == PAGE as usize;
             for picture in page {
                 self.told = picture.arrival;
                 let id = picture.arrival.to_string();
@@ -148,7 +149,7 @@ impl Teller {
                     .push_back(event("picture", &json::Picture::from(picture)).id(id));
             }
             // The rest is read once these are sent, so that a page that was away for long takes no more memory.
-            if !more || self.ready.len() >= 1000 {
+            if !self.behind || self.ready.len() >= 1000 {
                 break;
             }
         }

@@ -4,7 +4,7 @@ use shared::command::{CommandKind, Reply, Stage};
 use shared::{CaptureId, DeviceId};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Result, Store, StoreError, bigint, count, device, id, sequence};
+use super::{Doing, Result, Store, StoreError, bigint, count, id, sequence};
 
 /// A command and its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn add_command(&self, command: &Command) -> Result<()> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin a command")?;
-            device::seen(&mut tx, &command.device, command.created_us, false).await?;
+            let mut tx = self.begin("begin a command").await?;
             sqlx::query(
                 "INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)",
             )
@@ -230,6 +229,10 @@ async fn stages(connection: &mut SqliteConnection, command: &str) -> Result<Vec<
         Stage::Failed,
         Stage::Expired,
     ];
-    stages.sort_by_key(|reached| order.iter().position(|stage| stage.as_str() == reached.stage));
+    stages.sort_by_key(|reached| {
+        order
+            .iter()
+            .position(|stage| stage.as_str() == reached.stage)
+    });
     Ok(stages)
 }

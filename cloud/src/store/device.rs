@@ -5,7 +5,9 @@ use shared::presence::{Presence, Status};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Counters, Doing, InstallState, Picture, Result, Store, StoreError, install, picture};
+use super::{
+    Counters, Doing, InstallState, Picture, Result, Store, StoreError, count, install, picture,
+};
 use crate::presence::presence;
 
 /// A camera as the cloud knows it.
@@ -27,13 +29,15 @@ pub struct Device {
     pub latest: Option<Picture>,
 }
 
-/// Notes that there is such a camera, and if `alive` that it has just spoken.
+/// Notes that there is such a camera, and if `alive` that it has just spoken. Returns false, and notes nothing, if it
+/// would be one more than `devices_max`.
 pub(super) async fn seen(
     tx: &mut SqliteConnection,
     device: &DeviceId,
     now_us: i64,
     alive: bool,
-) -> Result<()> {
+    devices_max: u64,
+) -> Result<bool> {
     let known: Option<i64> = sqlx::query_scalar("SELECT last_seen_us FROM device WHERE id = ?")
         .bind(device.as_str())
         .fetch_optional(&mut *tx)
@@ -41,6 +45,13 @@ pub(super) async fn seen(
         .doing("look for a camera")?;
     match known {
         None => {
+            let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM device")
+                .fetch_one(&mut *tx)
+                .await
+                .doing("count cameras")?;
+            if count(all) >= devices_max {
+                return Ok(false);
+            }
             sqlx::query(
                 "INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)",
             )
@@ -61,7 +72,7 @@ pub(super) async fn seen(
         }
         Some(_) => {}
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Keeps a status. A last will changes only whether the camera is there, and is not the camera speaking.

@@ -1,9 +1,10 @@
 //! Table `event`: faults and boot lines as cameras sent them.
 
+use shared::event::{Event, Fault};
 use shared::{DeviceId, Hash};
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Result, bigint};
+use super::{Doing, Result, Store, bigint};
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.
 pub(super) async fn keep(
@@ -51,4 +52,31 @@ pub(super) async fn keep(
             .doing("drop old events")?;
     }
     Ok(())
+}
+
+impl Store {
+    /// The faults of a camera that came last, and when, microseconds UTC; at most `limit`.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn faults(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Fault, i64)>> {
+        self.within(async {
+            let rows = sqlx::query(
+                "SELECT payload, at_us FROM event WHERE device = ? AND kind = 'fault' ORDER BY at_us DESC LIMIT ?",
+            )
+            .bind(device.as_str())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .doing("list faults")?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| match shared::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                    Event::Fault(fault) => Some((fault, row.get(1))),
+                    Event::Tombstone(_) | Event::Boot(_) => None,
+                })
+                .collect())
+        })
+        .await
+    }
 }

@@ -11,6 +11,7 @@ use super::{Doing, Result, bigint, count, id, part, sequence, tombstone};
 
 pub(super) const TOLD: i64 = 1;
 pub(super) const STORED: i64 = 2;
+const DELETED: i64 = 3;
 
 /// What is known about one capture before a picture of it is kept.
 pub(super) enum Before {
@@ -27,15 +28,14 @@ pub(super) async fn is_settled(
     sequence: Sequence,
     hash: Hash,
 ) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar(
-        "SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?",
-    )
-    .bind(install.0.as_slice())
-    .bind(bigint(sequence.get()))
-    .bind(hash.0.as_slice())
-    .fetch_optional(tx)
-    .await
-    .doing("read a fate")?;
+    let fate: Option<i64> =
+        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+            .bind(install.0.as_slice())
+            .bind(bigint(sequence.get()))
+            .bind(hash.0.as_slice())
+            .fetch_optional(tx)
+            .await
+            .doing("read a fate")?;
     Ok(fate.is_some_and(|fate| fate >= STORED))
 }
 
@@ -81,6 +81,41 @@ pub(super) async fn store(
     };
     install::change(tx, install, by).await?;
     Ok(Before::New { conflict })
+}
+
+/// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
+pub(super) async fn delete(
+    tx: &mut SqliteConnection,
+    install: InstallId,
+    sequence: Sequence,
+    hash: Hash,
+) -> Result<bool> {
+    let fate: Option<i64> =
+        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+            .bind(install.0.as_slice())
+            .bind(bigint(sequence.get()))
+            .bind(hash.0.as_slice())
+            .fetch_optional(&mut *tx)
+            .await
+            .doing("read a fate")?;
+    if fate != Some(STORED) {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE fate SET fate = ? WHERE install = ? AND sequence = ? AND hash = ?")
+        .bind(DELETED)
+        .bind(install.0.as_slice())
+        .bind(bigint(sequence.get()))
+        .bind(hash.0.as_slice())
+        .execute(&mut *tx)
+        .await
+        .doing("raise a fate to deleted")?;
+    let by = Change {
+        stored: -1,
+        deleted: 1,
+        ..Change::default()
+    };
+    install::change(tx, install, by).await?;
+    Ok(true)
 }
 
 /// Makes the fate of every sequence in `first..=last` that has none `told`.

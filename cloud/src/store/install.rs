@@ -43,6 +43,8 @@ impl std::iter::Sum for Counters {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallState {
     pub install: InstallId,
+    /// Made by the cloud for uploads; there is no card behind it.
+    pub uploads: bool,
     /// The highest "next sequence" heard of.
     pub next: Sequence,
     pub counters: Counters,
@@ -199,6 +201,7 @@ pub(super) async fn of_device(
         };
         installs.push(InstallState {
             install,
+            uploads,
             next,
             counters: Counters {
                 told: count(row.get(4)),

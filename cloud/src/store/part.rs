@@ -4,10 +4,10 @@
 //! the camera's own back-off, so dropping is always safe.
 
 use shared::capture::FrameHeader;
-use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use shared::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Limits, Result, StoreError, bigint, count, id, sequence};
+use super::{Doing, Limits, Result, Store, StoreError, bigint, count, id, sequence};
 
 pub(super) enum Kept {
     Unfinished,
@@ -333,4 +333,29 @@ async fn forget(
             .doing("drop the parts of a capture")?;
     }
     Ok(())
+}
+
+impl Store {
+    /// How many bytes of an unfinished capture are here, and its length.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
+        self.within(async {
+            let row = sqlx::query(
+                "SELECT bytes, total FROM partial WHERE install = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
+            )
+            .bind(capture.install.0.as_slice())
+            .bind(bigint(capture.sequence.get()))
+            .fetch_optional(&self.readers)
+            .await
+            .doing("read the progress of a capture")?;
+            Ok(row.map(|row| {
+                let (bytes, total) = (count(row.get(0)), count(row.get(1)));
+                // Parts that overlap are counted twice.
+                (bytes.min(total), total)
+            }))
+        })
+        .await
+    }
 }

@@ -140,6 +140,22 @@ pub(super) async fn keep(
     Ok(Some(arrival))
 }
 
+/// Removes row, bytes and small version.
+pub(super) async fn remove(tx: &mut SqliteConnection, arrival: i64) -> Result<()> {
+    for statement in [
+        "DELETE FROM thumbnail WHERE arrival = ?",
+        "DELETE FROM picture_bytes WHERE arrival = ?",
+        "DELETE FROM picture WHERE arrival = ?",
+    ] {
+        sqlx::query(statement)
+            .bind(arrival)
+            .execute(&mut *tx)
+            .await
+            .doing("remove a picture")?;
+    }
+    Ok(())
+}
+
 const PENDING: i64 = 0;
 const READY: i64 = 1;
 const NONE: i64 = 2;
@@ -157,19 +173,35 @@ impl Store {
     ) -> Result<Vec<Picture>> {
         let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
             (false, Page::After(after)) => (
-                concat!("SELECT ", columns!(), " FROM picture WHERE arrival > ? ORDER BY arrival LIMIT ?"),
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM picture WHERE arrival > ? ORDER BY arrival LIMIT ?"
+                ),
                 after,
             ),
             (false, Page::Before(before)) => (
-                concat!("SELECT ", columns!(), " FROM picture WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM picture WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"
+                ),
                 before.unwrap_or(i64::MAX),
             ),
             (true, Page::After(after)) => (
-                concat!("SELECT ", columns!(), " FROM picture WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"),
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM picture WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"
+                ),
                 after,
             ),
             (true, Page::Before(before)) => (
-                concat!("SELECT ", columns!(), " FROM picture WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"),
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM picture WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"
+                ),
                 before.unwrap_or(i64::MAX),
             ),
         };
@@ -189,30 +221,54 @@ impl Store {
         .await
     }
 
+    /// How many pictures of one camera, or of all, are stored.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn picture_count(&self, device: Option<&DeviceId>) -> Result<u64> {
+        self.within(async {
+            let query = match device {
+                Some(device) => sqlx::query_scalar("SELECT COUNT(*) FROM picture WHERE device = ?")
+                    .bind(device.as_str()),
+                None => sqlx::query_scalar("SELECT COUNT(*) FROM picture"),
+            };
+            let all: i64 = query
+                .fetch_one(&self.readers)
+                .await
+                .doing("count pictures")?;
+            Ok(count(all))
+        })
+        .await
+    }
+
     /// One picture by its name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn picture(&self, wanted: &PictureId) -> Result<Option<Picture>> {
+        let all = self.pictures_of(wanted.capture).await?;
+        Ok(all
+            .into_iter()
+            .find(|picture| picture.hash.prefix() == wanted.hash))
+    }
+
+    /// All pictures of one capture: one, or more where a card was cloned.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.within(async {
-            // The full hash is not in the name; a CaptureId has two pictures at the most, save for an attack.
             let rows = sqlx::query(concat!(
                 "SELECT ",
                 columns!(),
-                " FROM picture WHERE install = ? AND sequence = ? ORDER BY arrival"
+                " FROM picture WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
             ))
-            .bind(wanted.capture.install.0.as_slice())
-            .bind(bigint(wanted.capture.sequence.get()))
+            .bind(capture.install.0.as_slice())
+            .bind(bigint(capture.sequence.get()))
             .fetch_all(&self.readers)
             .await
-            .doing("read a picture")?;
-            for row in &rows {
-                let picture = read(row)?;
-                if picture.hash.prefix() == wanted.hash {
-                    return Ok(Some(picture));
-                }
-            }
-            Ok(None)
+            .doing("read the pictures of a capture")?;
+            rows.iter().map(read).collect()
         })
         .await
     }
@@ -273,7 +329,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn begin_thumbnail(&self, attempts_max: u32) -> Result<Option<Picture>> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin a thumbnail")?;
+            let mut tx = self.begin("begin a thumbnail").await?;
             sqlx::query(
                 "UPDATE picture SET thumbnail = ?, damaged = 1 WHERE thumbnail = ? AND thumbnail_attempts >= ?",
             )
@@ -319,7 +375,7 @@ impl Store {
         damaged: bool,
     ) -> Result<()> {
         self.within(async {
-            let mut tx = self.writer.begin().await.doing("begin keeping a thumbnail")?;
+            let mut tx = self.begin("begin keeping a thumbnail").await?;
             sqlx::query("DELETE FROM thumbnail WHERE arrival = ?")
                 .bind(arrival)
                 .execute(&mut *tx)
@@ -333,14 +389,16 @@ impl Store {
                     .await
                     .doing("keep a thumbnail")?;
             }
-            sqlx::query("UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?")
-                .bind(if made.is_some() { READY } else { NONE })
-                .bind(i64::from(damaged))
-                .bind(made.map(|(_, color)| i64::from(color)))
-                .bind(arrival)
-                .execute(&mut *tx)
-                .await
-                .doing("note a thumbnail")?;
+            sqlx::query(
+                "UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?",
+            )
+            .bind(if made.is_some() { READY } else { NONE })
+            .bind(i64::from(damaged))
+            .bind(made.map(|(_, color)| i64::from(color)))
+            .bind(arrival)
+            .execute(&mut *tx)
+            .await
+            .doing("note a thumbnail")?;
             tx.commit().await.doing("commit a thumbnail")
         })
         .await
@@ -353,8 +411,7 @@ pub(super) async fn summary(
     device: &DeviceId,
 ) -> Result<(u64, u64, Option<Picture>)> {
     let counted = async |connection: &mut SqliteConnection, column: &str| {
-        let statement =
-            format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
+        let statement = format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
         sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement))
             .bind(device.as_str())
             .fetch_one(connection)

@@ -55,10 +55,7 @@ pub(super) async fn keep(
         .doing("count a message in quarantine")?;
         return Ok(());
     }
-    let kept = suspect
-        .bytes
-        .len()
-        .min(limits.quarantine_message_bytes_max);
+    let kept = suspect.bytes.len().min(limits.quarantine_message_bytes_max);
     sqlx::query(
         "INSERT INTO quarantine (device, hash, topic, reason, size, kept, times, first_us, last_us, bytes) \
          VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
@@ -78,7 +75,7 @@ pub(super) async fn keep(
     make_room(tx, device, limits).await
 }
 
-/// Drops the messages that came longest ago until the camera is within its limits.
+/// Drops the messages that came longest ago until the camera, and all of them together, are within the limits.
 async fn make_room(tx: &mut SqliteConnection, device: &str, limits: &Limits) -> Result<()> {
     let rows = sqlx::query(
         "SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC",
@@ -101,6 +98,19 @@ async fn make_room(tx: &mut SqliteConnection, device: &str, limits: &Limits) -> 
                 .await
                 .doing("drop a message from quarantine")?;
         }
+    }
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT last_us FROM quarantine ORDER BY last_us DESC LIMIT 1 OFFSET ?")
+            .bind(bigint(limits.quarantine_all_rows_max))
+            .fetch_optional(&mut *tx)
+            .await
+            .doing("measure the quarantine")?;
+    if let Some(oldest) = oldest {
+        sqlx::query("DELETE FROM quarantine WHERE last_us <= ?")
+            .bind(oldest)
+            .execute(tx)
+            .await
+            .doing("drop old messages from quarantine")?;
     }
     Ok(())
 }

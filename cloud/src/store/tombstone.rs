@@ -1,10 +1,10 @@
 //! Table `tombstone`: why sequences have no picture.
 
-use shared::event::{Reason, Tombstone};
+use shared::event::{Event, Reason, Tombstone};
 use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Result, bigint, fate, id, sequence};
+use super::{Doing, Result, Store, bigint, fate, id, sequence};
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
 pub(super) async fn keep(
@@ -74,5 +74,35 @@ fn name(reason: Reason) -> String {
     match serde_json::to_value(reason) {
         Ok(serde_json::Value::String(name)) => name,
         Ok(_) | Err(_) => unreachable!("a reason is a name on the wire"),
+    }
+}
+
+impl Store {
+    /// The tombstones of a camera that were stored last, and when, microseconds UTC; at most `limit`.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn tombstones(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Tombstone, i64)>> {
+        self.within(async {
+            let rows = sqlx::query(
+                "SELECT payload, at_us FROM tombstone WHERE device = ? ORDER BY at_us DESC, sequence DESC LIMIT ?",
+            )
+            .bind(device.as_str())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .doing("list tombstones")?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| {
+                    // It was read before it was stored; only a much older program could have stored anything else.
+                    match shared::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                        Event::Tombstone(tombstone) => Some((tombstone, row.get(1))),
+                        Event::Fault(_) | Event::Boot(_) => None,
+                    }
+                })
+                .collect())
+        })
+        .await
     }
 }

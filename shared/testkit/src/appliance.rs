@@ -138,6 +138,15 @@ impl Appliance {
         })
     }
 
+    /// Waits until the broker has let it in, in this run.
+    pub fn is_connected(&self, within: Duration) {
+        self.expect("a connection", self.run, within, |said| {
+            said.iter()
+                .any(|event| event["event"] == "connected")
+                .then_some(())
+        });
+    }
+
     /// Starts it and does not wait.
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "the camera runs already");

@@ -233,9 +233,11 @@ fn push_text(body: &mut Vec<u8>, text: &[u8]) {
 }
 
 fn closed_or(error: io::Error) -> io::Result<Outcome> {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(error),
-        _ => Ok(Outcome::Closed),
+    let kind = error.kind();
+    if kind == io::ErrorKind::WouldBlock || kind == io::ErrorKind::TimedOut {
+        Err(error)
+    } else {
+        Ok(Outcome::Closed)
     }
 }
 

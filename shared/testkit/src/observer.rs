@@ -186,3 +186,38 @@ impl Witness {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shared::{HashPrefix, InstallId, Sequence, StoreId};
+
+    use super::*;
+    use crate::folder::Folder;
+    use crate::store::tests::with_one_picture;
+
+    #[test]
+    fn a_receipt_for_what_is_not_committed_is_a_lie() {
+        let folder = Folder::new("witness");
+        let stored = with_one_picture(&folder);
+        let witness = Witness::new(&folder);
+        let receipt = |sequence: u64, hash: HashPrefix| Receipt {
+            stored: vec![(Sequence::try_from(sequence).unwrap(), hash)],
+            ..Receipt::new(StoreId([1; 16]), stored.install)
+        };
+        let good = receipt(stored.sequence, stored.hash);
+        assert_eq!(witness.lies_of(&good), Vec::<String>::new());
+        let elsewhere = Receipt {
+            install: InstallId([9; 16]),
+            ..good
+        };
+        for lie in [
+            receipt(stored.sequence + 1, stored.hash),
+            receipt(stored.sequence, HashPrefix([9; 8])),
+            elsewhere,
+        ] {
+            assert_eq!(witness.lies_of(&lie).len(), 1, "{lie:?}");
+        }
+        let nowhere = Witness::new(&folder.join("nowhere"));
+        assert_eq!(nowhere.lies_of(&receipt(1, stored.hash)).len(), 1);
+    }
+}

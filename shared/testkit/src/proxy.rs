@@ -1,5 +1,8 @@
-//! A witness of acknowledgements: it stands between the cloud's own sessions and the broker. Before it passes on that
+//! Two who stand between a program and its broker.
+//!
+//! [`Proxy`] is a witness of acknowledgements, between the cloud's own sessions and the broker. Before it passes on that
 //! the cloud has taken a message, it looks whether what was in it is committed: acknowledged is at most committed.
+//! [`Intruder`] stands between a camera and the broker and says to the camera what no broker would.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -97,6 +100,71 @@ impl Drop for Proxy {
         self.cut();
         let _ = TcpStream::connect(("127.0.0.1", self.port));
     }
+}
+
+/// A broker gone bad, for one camera: everything passes, and now and then something is added.
+#[derive(Debug)]
+pub struct Intruder {
+    port: u16,
+    cameras: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Intruder {
+    /// `broker_port`: where the real broker is.
+    pub fn start(broker_port: u16) -> Self {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
+        let cameras: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
+        {
+            let cameras = Arc::clone(&cameras);
+            thread::spawn(move || {
+                for camera in listener.incoming().flatten() {
+                    if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
+                        let _ = intrude(camera, broker, &cameras);
+                    }
+                }
+            });
+        }
+        Self { port, cameras }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Says this to every camera that is connected; returns to how many.
+    pub fn say(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
+        let topic = topic.as_ref();
+        let length = u16::try_from(topic.len()).expect("a topic of at most 65,535 bytes");
+        let body = [&length.to_be_bytes()[..], topic, payload].concat();
+        let packet = Packet { first: 0x30, body }.to_bytes();
+        let mut cameras = self.cameras.lock().unwrap();
+        cameras.retain_mut(|camera| camera.write_all(&packet).is_ok());
+        cameras.len()
+    }
+}
+
+fn intrude(
+    camera: TcpStream,
+    broker: TcpStream,
+    cameras: &Arc<Mutex<Vec<TcpStream>>>,
+) -> io::Result<()> {
+    let (mut from_broker, mut to_broker) = (broker.try_clone()?, broker);
+    let (mut from_camera, mut to_camera) = (camera.try_clone()?, camera.try_clone()?);
+    cameras.lock().unwrap().push(camera);
+    let cameras = Arc::clone(cameras);
+    thread::spawn(move || {
+        while let Ok(Some(packet)) = Packet::read(&mut from_broker) {
+            // Whole packets, one at a time, also with what is added in between.
+            let _one_at_a_time = cameras.lock().unwrap();
+            if to_camera.write_all(&packet.to_bytes()).is_err() {
+                break;
+            }
+        }
+        let _ = to_camera.shutdown(Shutdown::Both);
+    });
+    thread::spawn(move || pump(&mut from_camera, &mut to_broker, |_| {}));
+    Ok(())
 }
 
 /// Two pumps, one for each direction, which end together.

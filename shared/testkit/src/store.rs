@@ -8,11 +8,6 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use shared::capture::FrameHeader;
 use shared::{Hash, HashPrefix, InstallId, Sequence};
 
-/// How a fate is written in the table `fate`.
-pub const TOLD: i64 = 1;
-pub const STORED: i64 = 2;
-pub const DELETED: i64 = 3;
-
 /// One stored picture with its bytes.
 #[derive(Debug, Clone)]
 pub struct Picture {
@@ -186,4 +181,103 @@ impl Store {
 
 fn sequence_column(sequence: Sequence) -> i64 {
     i64::try_from(sequence.get()).expect("a sequence is below 2^53")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::appliance::Named;
+
+    /// A database as the cloud would have made it, with the first photograph as number 1.
+    pub(crate) fn with_one_picture(data: &Path) -> Named {
+        let migrations =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
+        let mut files: Vec<_> = fs::read_dir(migrations)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        let database = Connection::open(data.join("keepsake.sqlite")).unwrap();
+        for file in files {
+            database
+                .execute_batch(&fs::read_to_string(file).unwrap())
+                .unwrap();
+        }
+        let bytes = crate::photo::all(&crate::photo::folder()).remove(0);
+        let named = Named {
+            install: InstallId([7; 16]),
+            sequence: 1,
+            hash: Hash::of(&bytes).prefix(),
+        };
+        add(&database, &named, 1, &bytes);
+        named
+    }
+
+    pub(crate) fn add(database: &Connection, named: &Named, arrival: u64, bytes: &[u8]) {
+        let hash = Hash::of(bytes);
+        let key = (&named.install.0, named.sequence, &hash.0);
+        database
+            .execute(
+                "INSERT INTO fate (install, sequence, hash, fate) VALUES (?1, ?2, ?3, 2)",
+                key,
+            )
+            .unwrap();
+        database
+            .execute(
+                "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height,
+                     cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
+                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
+                     thumbnail, thumbnail_attempts)
+                 VALUES (?4, ?1, ?2, ?3, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                (&named.install.0, named.sequence, &hash.0, arrival),
+            )
+            .unwrap();
+        database
+            .execute(
+                "INSERT INTO picture_bytes (arrival, bytes) VALUES (?1, ?2)",
+                (arrival, bytes),
+            )
+            .unwrap();
+    }
+
+    #[test]
+    fn bytes_are_committed_when_all_of_them_are() {
+        let folder = crate::folder::Folder::new("store");
+        let stored = with_one_picture(&folder);
+        let database = Connection::open(folder.join("keepsake.sqlite")).unwrap();
+        let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
+            serde_json::from_value(serde_json::json!({
+                "install": stored.install, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
+                "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+                "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
+                "captured_after_us": 0, "offset": offset, "len": len,
+            }))
+            .unwrap()
+        };
+        for (start, len) in [(0, 40), (30, 30), (80, 20)] {
+            database
+                .execute(
+                    "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?1, 2, ?2, ?3, ?4, X'')",
+                    (&stored.install.0, &[5_u8; 32], start, len),
+                )
+                .unwrap();
+        }
+        let store = Store::open(&folder).unwrap();
+        for (offset, len, committed) in [
+            (0, 60, true),
+            (40, 20, true),
+            (80, 20, true),
+            (0, 61, false),
+            (60, 10, false),
+            (79, 2, false),
+        ] {
+            let found = store.has_bytes_of(&header(2, offset, len)).unwrap();
+            assert_eq!(found, committed, "{len} bytes from {offset}");
+        }
+        assert!(!store.has_bytes_of(&header(3, 0, 1)).unwrap());
+        assert!(!store.has_quarantined(Hash([5; 32])).unwrap());
+        assert!(!store.has_event(Hash([5; 32])).unwrap());
+    }
 }

@@ -73,7 +73,7 @@ fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
     let device = cloud
         .api()
         .device_becomes("porch", SOON, |device| device["conflicts"] == 2);
-    sums_up(&device);
+    is_true(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 2));
@@ -88,11 +88,7 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let mut cloud = Cloud::new(&folder);
     let mut card = a_day_on_a_card(&folder, &mut cloud);
     card.start();
-    card.expect("a connection", 0, SOON, |said| {
-        said.iter()
-            .any(|event| event["event"] == "connected")
-            .then_some(())
-    });
+    card.is_connected(SOON);
     // The cloud's answer to `up/have` is what tells the camera; after it, the install is another one.
     let before = card.saved()[0].install;
     let mut taken = 0;
@@ -112,7 +108,7 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let found = count(&cloud, &[&card]);
     assert_eq!(found.stored, 5 + taken);
     let device = cloud.api().device("porch").expect("the device");
-    sums_up(&device);
+    is_true(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     card.stop();
 }
@@ -132,7 +128,7 @@ fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
     let device = cloud
         .api()
         .device_becomes("porch", SOON, |device| device["conflicts"] == 1);
-    sums_up(&device);
+    is_true(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
     assert_eq!((found.stored, found.conflicts), (6, 1));
@@ -193,13 +189,13 @@ fn porch_when(cloud: &Cloud, stored: u64) -> Value {
     let device = cloud.api().device_becomes("porch", SOON, |device| {
         device["stored"] == stored && device["held"] == 0
     });
-    sums_up(&device);
+    is_true(cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     device
 }
 
-/// Every number that was given out has exactly one place in the sum.
-fn sums_up(device: &Value) {
+/// Every number that was given out has exactly one place in the sum, and the page says the same.
+fn is_true(cloud: &Cloud, device: &Value) {
     let number = |field: &str| {
         device[field]
             .as_u64()
@@ -207,6 +203,24 @@ fn sums_up(device: &Value) {
     };
     let parts = ["stored", "deleted", "told", "held", "missing"].map(number);
     assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
+
+    let html = |path: &str| {
+        let (status, page) = cloud.api().get(path).unwrap();
+        assert_eq!(status, 200, "{path}");
+        String::from_utf8(page).unwrap()
+    };
+    let (overview, page) = (html("/"), html("/cameras/porch"));
+    let sentence = format!("{} pressed, {} stored", number("pressed"), number("stored"));
+    assert!(
+        page.contains(&sentence),
+        "{sentence} is not on the page:\n{page}"
+    );
+    let conflicts = number("conflicts");
+    assert_eq!(
+        overview.contains("the number of another one"),
+        conflicts > 0,
+        "{conflicts} conflicts on the page:\n{overview}"
+    );
 }
 
 fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {

@@ -22,6 +22,8 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     camera.start();
+    // Without a connection the answer would be "safe on the card", and rightly so.
+    camera.is_connected(SOON);
     let since = camera.moment();
     let saved = camera.press_and_save(1, SOON);
     let order = camera.expect("the long light", since, SOON, |said| {

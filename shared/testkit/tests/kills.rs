@@ -55,6 +55,11 @@ fn kill_and_restart(name: &str, settings: &[&str]) {
             camera.kill();
             kills += 1;
         }
+        if seed.one_in(8) {
+            // An acknowledgement from before must not count for a message from after.
+            thread::sleep(seed.moment(Duration::from_millis(50)));
+            proxy.cut();
+        }
         if seed.one_in(6) {
             thread::sleep(seed.moment(Duration::from_millis(150)));
             cloud.kill();

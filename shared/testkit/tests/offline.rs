@@ -70,11 +70,11 @@ fn every_press_is_answered(camera: &Appliance, start: usize) {
     let numbers = |said: &[Value], kind: &str, field: &str| -> BTreeSet<u64> {
         said.iter()
             .filter(|event| event["event"] == kind)
-            .flat_map(|event| match &event[field] {
-                Value::Array(all) => all.clone(),
-                one => vec![one.clone()],
+            // One number, or a list of them.
+            .flat_map(|event| match event[field].as_array() {
+                Some(all) => all.iter().filter_map(Value::as_u64).collect(),
+                None => Vec::from_iter(event[field].as_u64()),
             })
-            .filter_map(|number| number.as_u64())
             .collect()
     };
     let pressed = numbers(&camera.events(start), "pressed", "press");

@@ -68,17 +68,10 @@ impl Canvas {
         canvas.disc(sun, horizon / 2, radius, [255, 220, 120]);
         // One number a picture, also for hills: two pictures differ even to a glance.
         let peak = w * i32::try_from(number % 7).unwrap_or(0) / 7;
-        for x in 0..w {
-            let height = h / 4 - (x - peak).abs() / 3;
-            if height > 0 {
-                canvas.fill(
-                    x,
-                    horizon - height,
-                    1,
-                    height,
-                    shade([90, 110, 120], daylight),
-                );
-            }
+        for up in 0..h / 4 {
+            let half = 3 * (h / 4 - up);
+            let colour = shade([90, 110, 120], daylight);
+            canvas.fill(peak - half, horizon - 1 - up, 2 * half, 1, colour);
         }
         let scale = (w / 160).max(1);
         let text = format!("{hour:02}:{minute:02}:{second:02}");
@@ -91,11 +84,10 @@ impl Canvas {
     fn fill(&mut self, x: i32, y: i32, width: i32, height: i32, colour: Rgb) {
         let (w, h) = (i32::from(self.width), i32::from(self.height));
         let (left, right) = (x.clamp(0, w), (x + width).clamp(0, w));
+        let span = colour.repeat(usize::try_from(right - left).unwrap_or(0));
         for row in y.clamp(0, h)..(y + height).clamp(0, h) {
-            let at = |x: i32| usize::try_from((row * w + x) * 3).unwrap_or(0);
-            for pixel in self.pixels[at(left)..at(right)].chunks_exact_mut(3) {
-                pixel.copy_from_slice(&colour);
-            }
+            let from = usize::try_from((row * w + left) * 3).unwrap_or(0);
+            self.pixels[from..from + span.len()].copy_from_slice(&span);
         }
     }
 

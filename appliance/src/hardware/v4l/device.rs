@@ -50,10 +50,6 @@ impl Camera {
     ///
     /// # Errors
     /// None now; a binary without V4L2 has an error here.
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the same signature as in a binary without V4L2"
-    )]
     pub fn open(settings: &config::Camera) -> Result<Self, HardwareError> {
         Ok(Self {
             settings: settings.clone(),
@@ -196,7 +192,10 @@ impl Camera {
             }
             if bytes.len() as u64 > self.settings.frame_bytes_max {
                 return Err(self.failed(
-                    format!("a frame of {} bytes is above camera.frame_bytes_max", bytes.len()),
+                    format!(
+                        "a frame of {} bytes is above camera.frame_bytes_max",
+                        bytes.len()
+                    ),
                     None,
                 ));
             }

@@ -11,7 +11,12 @@ const SCAN: u8 = 0xda;
 /// Whether a frame began after it was asked for. Up to four frames wait in the driver, older than the press.
 ///
 /// `stamped_us`: by the driver, CLOCK_MONOTONIC; `None` = it uses another clock, then the first frames are passed over.
-pub(super) fn is_fresh(stamped_us: Option<u64>, asked_us: u64, passed_over: u32, buffers: u32) -> bool {
+pub(super) fn is_fresh(
+    stamped_us: Option<u64>,
+    asked_us: u64,
+    passed_over: u32,
+    buffers: u32,
+) -> bool {
     match stamped_us {
         Some(stamped) => stamped >= asked_us,
         None => passed_over >= buffers,
@@ -78,8 +83,20 @@ pub(super) fn from_yuyv(frame: &[u8], shape: Yuyv) -> Result<Option<Vec<u8>>, En
     if frame.len() < shape.stride * (height - 1) + line_bytes {
         return Ok(None);
     }
-    let luma = |y: u8| if shape.full_range { y } else { stretched(y, 16, 219) };
-    let chroma = |c: u8| if shape.full_range { c } else { stretched(c, 128, 224) };
+    let luma = |y: u8| {
+        if shape.full_range {
+            y
+        } else {
+            stretched(y, 16, 219)
+        }
+    };
+    let chroma = |c: u8| {
+        if shape.full_range {
+            c
+        } else {
+            stretched(c, 128, 224)
+        }
+    };
     let mut pixels = Vec::with_capacity(width * height * 3);
     for line in frame.chunks(shape.stride).take(height) {
         for pair in line[..line_bytes].chunks_exact(4) {
@@ -121,7 +138,9 @@ mod tests {
 
     #[test]
     fn a_frame_without_huffman_tables_can_be_opened() {
-        let pixels: Vec<u8> = (0..32 * 16 * 3u32).map(|n| (n * 7).to_le_bytes()[0]).collect();
+        let pixels: Vec<u8> = (0..32 * 16 * 3u32)
+            .map(|n| (n * 7).to_le_bytes()[0])
+            .collect();
         let mut whole = Vec::new();
         Encoder::new(&mut whole, 80)
             .encode(&pixels, 32, 16, ColorType::Rgb)
@@ -152,7 +171,7 @@ mod tests {
             [16, 128, 16, 128, 235, 128, 235, 128, 7, 7],
             [81, 90, 81, 240, 126, 128, 126, 128, 7, 7],
         ];
-        let line = |y: usize| frame[y].repeat(1);
+        let line = |y: usize| frame[y].to_vec();
         // Eight lines of each, so that no block of the JPEG mixes them.
         let bytes: Vec<u8> = (0..16).flat_map(|y| line(y / 8)).collect();
         let shape = Yuyv {

@@ -179,6 +179,9 @@ fn expectation(command: &CommandView, now_us: i64) -> String {
 }
 
 fn light(camera: &CameraView) -> Markup {
+    if camera.presence.is_none() {
+        return html! {};
+    }
     html! {
         section.panel aria-labelledby="light" {
             h2 #light { "Its LED right now" }

@@ -1,0 +1,80 @@
+//! The program as a process: what it prints, how it ends.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+
+fn cloud(folder: &std::path::Path, more: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_cloud"))
+        .arg("--data")
+        .arg(folder)
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn ended(mut child: Child) -> (i32, String) {
+    let status = child.wait().unwrap();
+    let mut said = String::new();
+    child.stderr.unwrap().read_to_string(&mut said).unwrap();
+    (status.code().unwrap(), said)
+}
+
+#[test]
+fn it_says_when_it_is_ready_and_stops_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let any = ["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"];
+    let mut child = cloud(folder.path(), &any);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    for name in ["http", "mqtt"] {
+        let address: std::net::SocketAddr = ready["ready"][name].as_str().unwrap().parse().unwrap();
+        assert_ne!(address.port(), 0);
+        std::net::TcpStream::connect(address).unwrap();
+    }
+    assert_eq!(ready["ready"]["store"].as_str().unwrap().len(), 32);
+    let (code, said) = ended(cloud(folder.path(), &any));
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains("another cloud is at work there"), "{said}");
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(lines.next().is_none(), "one line and no more");
+    let (code, said) = ended(child);
+    assert_eq!(code, 0, "{said}");
+}
+
+#[test]
+fn a_wrong_configuration_is_one_sentence_and_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let any = "127.0.0.1:0";
+    for (args, names) in [
+        (
+            ["--listen", "0.0.0.0:0", "--mqtt-listen", any],
+            "no login yet",
+        ),
+        (
+            ["--listen", any, "--mqtt-listen", "0.0.0.0:0"],
+            "no login yet",
+        ),
+        (["--listen", &taken, "--mqtt-listen", any], "--listen"),
+        (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
+        (
+            ["--listen", any, "--broker-inflight", "0"],
+            "--broker-inflight",
+        ),
+        (
+            ["--listen", any, "--ingest-broker", "broker:1883"],
+            "mqtt://host:port",
+        ),
+        (["--listen", "nowhere", "--mqtt-listen", any], "--listen"),
+    ] {
+        let (code, said) = ended(cloud(folder.path(), &args));
+        assert_eq!(code, 78, "{args:?}: {said}");
+        assert!(said.contains(names), "{args:?}: {said}");
+    }
+}
