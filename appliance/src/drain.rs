@@ -2,8 +2,8 @@
 //!
 //! A capture leaves the queue on its receipt and on nothing else (P2). On a new connection everything that had no
 //! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
-//! lacks is sent, and after [`ASK_FOR`] without an answer, all of it. A capture younger than [`LIVE_FOR`] or asked for
-//! goes next, then the oldest first (P6). Each capture has its own back-off and never blocks those behind it. Bounded
+//! lacks is sent, and after [`ASK_FOR`] without an answer, all of it. A capture younger than [`LIVE_FOR`] goes next,
+//! then the oldest first (P6). Each capture has its own back-off and never blocks those behind it. Bounded
 //! (P4): bytes without a receipt, bytes without an acknowledgement, the size of a part.
 //!
 //! Times are a `Duration` since any fixed moment that does not jump.
@@ -81,7 +81,6 @@ struct Item {
     tombstone: bool,
     attempt: u32,
     live_until: Duration,
-    asked_for: bool,
     /// What the cloud lacks; empty = all.
     missing: Vec<(u64, u64)>,
     progress: Progress,
@@ -96,7 +95,7 @@ impl Item {
     }
 
     fn is_live(&self, now: Duration) -> bool {
-        self.asked_for || now < self.live_until
+        now < self.live_until
     }
 
     fn todo(&self) -> Vec<(u64, u64)> {
@@ -159,7 +158,6 @@ impl Drain {
             tombstone,
             attempt,
             live_until,
-            asked_for: false,
             missing: Vec::new(),
             progress: Progress::Idle {
                 not_before: Duration::ZERO,
@@ -179,8 +177,8 @@ impl Drain {
         self.items.remove(&key);
     }
 
-    /// The cloud asks for a capture: all of it, or these byte ranges `[start, end)`. It goes next, back-off or not.
-    pub fn want(&mut self, key: Key, ranges: &[(u64, u64)], urgent: bool) {
+    /// The cloud asks for a capture: all of it, or these byte ranges `[start, end)`. Its back-off is over.
+    pub fn want(&mut self, key: Key, ranges: &[(u64, u64)]) {
         let Some(item) = self.items.get_mut(&key) else {
             return;
         };
@@ -190,7 +188,6 @@ impl Drain {
             .map(|(start, end)| (*start, (*end).min(total)))
             .filter(|(s, e)| s < e)
             .collect();
-        item.asked_for |= urgent;
         item.progress = Progress::Idle {
             not_before: Duration::ZERO,
         };
@@ -200,7 +197,6 @@ impl Drain {
     pub fn park(&mut self, key: Key, until: Duration) {
         if let Some(item) = self.items.get_mut(&key) {
             item.attempt = item.attempt.saturating_add(1);
-            item.asked_for = false;
             item.progress = Progress::Idle { not_before: until };
         }
     }
@@ -257,7 +253,7 @@ impl Drain {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
                 Progress::Sending { unacknowledged, .. } => {
-                    *unacknowledged = unacknowledged.saturating_sub(1)
+                    *unacknowledged = unacknowledged.saturating_sub(1);
                 }
                 Progress::Sent {
                     unacknowledged,
@@ -433,7 +429,6 @@ impl Drain {
                 && now >= resend_at
             {
                 item.attempt = item.attempt.saturating_add(1);
-                item.asked_for = false;
                 item.missing.clear();
                 item.progress = Progress::Idle { not_before: now };
             }

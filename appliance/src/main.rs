@@ -226,7 +226,11 @@ fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
     };
     let report = appliance::self_test::run(config);
     print!("{report}");
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    })
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {

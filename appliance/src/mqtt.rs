@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
-    NetworkOptions, Packet, PublishOptions, QoS,
+    NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode,
 };
 use shared::DeviceId;
 use shared::presence::Status;
@@ -169,10 +169,9 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
         };
         match packet {
             Packet::ConnAck(_) => {
-                if client
-                    .try_subscribe(everything_down(&settings.device), QoS::AtLeastOnce)
-                    .is_err()
-                {
+                let down = everything_down(&settings.device);
+                let asked = client.try_subscribe(down, QoS::AtLeastOnce);
+                if asked.is_err() {
                     return (
                         DownReason::Away,
                         "subscribe to what is meant for this camera".to_owned(),
@@ -180,7 +179,11 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                 }
             }
             // Only now receipts can come in, so only now it makes sense to send.
-            Packet::SubAck(_) => {
+            Packet::SubAck(granted) => {
+                if granted.return_codes.contains(&SubscribeReasonCode::Failure) {
+                    let text = "the broker refuses the subscription".to_owned();
+                    return (DownReason::Refused, text);
+                }
                 let publisher = Publisher {
                     client: client.clone(),
                     device: settings.device.clone(),

@@ -368,10 +368,7 @@ impl Engine {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         interval.reset();
         loop {
-            let wake_at = self
-                .drain
-                .wake_at(self.now())
-                .unwrap_or(TICK + self.now());
+            let wake_at = self.drain.wake_at(self.now()).unwrap_or(TICK + self.now());
             tokio::select! {
                 () = &mut stop => return,
                 Some(outcome) = outcomes.recv() => self.on_outcome(outcome),
@@ -661,9 +658,7 @@ impl Engine {
             let wanted = lock(&self.spool).wanted(id);
             let Some(waiting) = wanted else { continue };
             self.add_unless_known(&waiting);
-            // An answer to our own question says what is lacking; asked for out of the blue, it is urgent.
-            self.drain
-                .want(waiting.key, &want.ranges, receipt.answers.is_none());
+            self.drain.want(waiting.key, &want.ranges);
         }
         for refused in &receipt.refused {
             let id = CaptureId {

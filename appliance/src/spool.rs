@@ -269,7 +269,7 @@ impl Spool {
         }
         spool.forget_rows_without_a_file(&opened.rows)?;
         for torn in scan.torn {
-            spool.bury(torn, Reason::PowerLostWhileSaving)?;
+            spool.bury(&torn, Reason::PowerLostWhileSaving)?;
         }
         spool.tidy(now_us)?;
         Ok(spool)
@@ -845,7 +845,7 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn bury(&mut self, torn: scan::Torn, reason: Reason) -> Result<Change, SpoolError> {
+    fn bury(&mut self, torn: &scan::Torn, reason: Reason) -> Result<Change, SpoolError> {
         let tombstone = Tombstone {
             install: torn.install,
             sequence: torn.name.sequence,
@@ -887,7 +887,7 @@ impl Spool {
                     install: self.installs[key.rank as usize].id,
                     name: entry.name,
                 };
-                match self.bury(torn, Reason::CardDamaged) {
+                match self.bury(&torn, Reason::CardDamaged) {
                     Ok(change) => SpoolError::Damaged(vec![change]),
                     Err(error) => error,
                 }
@@ -924,17 +924,18 @@ impl Spool {
                     && tombstone.last().get() - run[0].1.sequence.get() < TOMBSTONE_RANGE_MAX
             });
             if !joins {
-                self.join_run(std::mem::take(&mut run), &mut changes)?;
+                self.join_run(&run, &mut changes)?;
+                run.clear();
             }
             run.push((key, tombstone));
         }
-        self.join_run(run, &mut changes)?;
+        self.join_run(&run, &mut changes)?;
         Ok(changes)
     }
 
     fn join_run(
         &mut self,
-        run: Vec<(Key, Tombstone)>,
+        run: &[(Key, Tombstone)],
         changes: &mut Vec<Change>,
     ) -> Result<(), SpoolError> {
         let (Some((first_key, first)), Some((_, last))) = (run.first(), run.last()) else {

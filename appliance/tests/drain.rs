@@ -86,12 +86,11 @@ fn the_living_go_next_then_the_oldest() {
     let now = seconds(100);
     drain.add(key(9), 1000, false, 0, now + LIVE_FOR);
     drain.add(key(8), 1000, false, 0, Duration::ZERO);
-    drain.want(key(3), &[], true);
     let order: Vec<u64> = all(&mut drain, now)
         .iter()
         .map(|send| send.key.sequence.get())
         .collect();
-    assert_eq!(order, [3, 9, 1, 2, 8]);
+    assert_eq!(order, [9, 1, 2, 3, 8]);
 }
 
 #[test]
@@ -126,7 +125,7 @@ fn a_large_capture_goes_in_parts_and_alone_beyond_the_window() {
 #[test]
 fn the_cloud_is_sent_only_what_it_lacks() {
     let mut drain = connected(&[100_000]);
-    drain.want(key(1), &[(10, 20), (99_990, 200_000)], false);
+    drain.want(key(1), &[(10, 20), (99_990, 200_000)]);
     let sends = all(&mut drain, seconds(100));
     assert_eq!(
         sends
@@ -317,7 +316,7 @@ proptest! {
                 }
                 Step::Receipt => { world.deliver(); if world.up { receive(&mut drain, &mut world); } }
                 Step::Lose => world.on_the_way.clear(),
-                Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.want(*key, &[], true); } }
+                Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.want(*key, &[]); } }
                 Step::Hold(held) => drain.hold(held),
                 Step::Wait(seconds) => now += Duration::from_secs(seconds),
             }

@@ -26,7 +26,9 @@ fn a_press_is_confirmed_only_after_its_file_and_folder_are_flushed() {
     let mut child = match start(&folder.path().join("spool")) {
         Ok(child) => child,
         Err(error) => {
-            println!("NOT RUN: the order of flushes, because this system allows no ptrace here ({error})");
+            println!(
+                "NOT RUN: the order of flushes, because this system allows no ptrace here ({error})"
+            );
             return;
         }
     };
@@ -57,13 +59,19 @@ impl Disk {
     fn opened(&mut self, path: PathBuf, descriptor: u64) {
         let is_new = !self.made.iter().any(|frame| frame.path == path);
         if path.extension().is_some_and(|extension| extension == "jpg") && is_new {
-            self.made.push(Frame { path: path.clone(), file_flushed: false, folder_flushed: false });
+            self.made.push(Frame {
+                path: path.clone(),
+                file_flushed: false,
+                folder_flushed: false,
+            });
         }
         self.open.insert(descriptor, path);
     }
 
     fn flushed(&mut self, descriptor: u64) {
-        let Some(path) = self.open.get(&descriptor) else { return };
+        let Some(path) = self.open.get(&descriptor) else {
+            return;
+        };
         for frame in &mut self.made {
             if frame.path == *path {
                 frame.file_flushed = true;
@@ -77,9 +85,20 @@ impl Disk {
 
     fn wrote_to_standard_output(&mut self, text: &str) {
         for _ in text.matches(r#""event":"saved""#) {
-            let frame = self.made.get(self.confirmed).expect("a press was confirmed and no file was made");
-            assert!(frame.file_flushed, "confirmed before {} was flushed", frame.path.display());
-            assert!(frame.folder_flushed, "confirmed before the folder of {} was flushed", frame.path.display());
+            let frame = self
+                .made
+                .get(self.confirmed)
+                .expect("a press was confirmed and no file was made");
+            assert!(
+                frame.file_flushed,
+                "confirmed before {} was flushed",
+                frame.path.display()
+            );
+            assert!(
+                frame.folder_flushed,
+                "confirmed before the folder of {} was flushed",
+                frame.path.display()
+            );
             self.confirmed += 1;
         }
     }
@@ -88,7 +107,16 @@ impl Disk {
 fn start(spool: &std::path::Path) -> std::io::Result<Child> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_appliance"));
     command
-        .args(["run", "--simulated", "--events", "--device", "traced", "--cloud", "mqtt://127.0.0.1:9", "--spool"])
+        .args([
+            "run",
+            "--simulated",
+            "--events",
+            "--device",
+            "traced",
+            "--cloud",
+            "mqtt://127.0.0.1:9",
+            "--spool",
+        ])
         .arg(spool)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -100,7 +128,8 @@ fn start(spool: &std::path::Path) -> std::io::Result<Child> {
     let child = command.spawn()?;
     let pid = pid_of(&child);
     waitpid(pid, None)?;
-    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+    let options =
+        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(pid, options)?;
     ptrace::syscall(pid, None)?;
     Ok(child)
@@ -115,7 +144,8 @@ fn watch(child: &mut Child, disk: &mut Disk) {
     // What each thread has entered, until it comes back.
     let mut entered: HashMap<Pid, (u64, [u64; 6])> = HashMap::new();
     while disk.confirmed < PRESSES {
-        let status = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL)).expect("the program is being followed");
+        let status = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL))
+            .expect("the program is being followed");
         let (thread, signal) = match status {
             WaitStatus::PtraceSyscall(thread) => {
                 on_call(thread, &mut entered, disk);
@@ -125,7 +155,9 @@ fn watch(child: &mut Child, disk: &mut Disk) {
             WaitStatus::Stopped(thread, Signal::SIGSTOP | Signal::SIGTRAP) => (thread, None),
             WaitStatus::Stopped(thread, signal) => (thread, Some(signal)),
             WaitStatus::PtraceEvent(thread, ..) => (thread, None),
-            WaitStatus::Exited(pid, code) if pid == pid_of(child) => panic!("the program ended with {code}"),
+            WaitStatus::Exited(pid, code) if pid == pid_of(child) => {
+                panic!("the program ended with {code}")
+            }
             other @ (WaitStatus::Exited(..)
             | WaitStatus::Signaled(..)
             | WaitStatus::Continued(_)
@@ -143,24 +175,37 @@ fn watch(child: &mut Child, disk: &mut Disk) {
 }
 
 fn on_call(thread: Pid, entered: &mut HashMap<Pid, (u64, [u64; 6])>, disk: &mut Disk) {
-    let Ok(info) = ptrace::syscall_info(thread) else { return };
+    let Ok(info) = ptrace::syscall_info(thread) else {
+        return;
+    };
     if info.op == libc::PTRACE_SYSCALL_INFO_ENTRY {
         // SAFETY: the kernel says that this is an entry, so that is the field it has filled.
         let entry = unsafe { info.u.entry };
         entered.insert(thread, (entry.nr, entry.args));
         if entry.nr == number(libc::SYS_write) && entry.args[0] == 1 {
-            disk.wrote_to_standard_output(&String::from_utf8_lossy(&read(thread, entry.args[1], entry.args[2])));
+            disk.wrote_to_standard_output(&String::from_utf8_lossy(&read(
+                thread,
+                entry.args[1],
+                entry.args[2],
+            )));
         }
         return;
     }
-    let Some((call, args)) = entered.remove(&thread) else { return };
+    let Some((call, args)) = entered.remove(&thread) else {
+        return;
+    };
     // SAFETY: after an entry of the same thread comes its exit, so that is the field the kernel has filled.
     let value = unsafe { info.u.exit.sval };
-    let Ok(value) = u64::try_from(value) else { return };
+    let Ok(value) = u64::try_from(value) else {
+        return;
+    };
     if call == number(libc::SYS_openat) {
         let bytes = read(thread, args[1], 4096);
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
-        disk.opened(PathBuf::from(String::from_utf8_lossy(&bytes[..end]).as_ref()), value);
+        disk.opened(
+            PathBuf::from(String::from_utf8_lossy(&bytes[..end]).as_ref()),
+            value,
+        );
     } else if call == number(libc::SYS_fdatasync) || call == number(libc::SYS_fsync) {
         disk.flushed(args[0]);
     }

@@ -101,7 +101,7 @@ fn damage_index(root: &Path, how: &str) {
                 if path.is_file() {
                     let length = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
                     let noise: Vec<u8> = (0..length)
-                        .map(|at| (at * 2_654_435_761 >> 7) as u8)
+                        .map(|at| ((at * 2_654_435_761) >> 7).to_le_bytes()[0])
                         .collect();
                     fs::write(&path, noise).unwrap();
                 }

@@ -223,6 +223,10 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), S
 }
 
 /// Returns whom to tell once sled is dropped.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "sled is closed by being dropped here"
+)]
 fn serve(db: sled::Db, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
     while let Ok(write) = to_write.recv() {
         let written = match write {

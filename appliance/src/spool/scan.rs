@@ -195,9 +195,9 @@ fn read_install(
             continue;
         };
         if entry.metadata()?.len() == name.file_bytes() {
-            whole.push(name)
+            whole.push(name);
         } else {
-            torn.push(name)
+            torn.push(name);
         }
     }
     if foreign > 0 {
