@@ -29,7 +29,7 @@ pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
 /// The cloud of Keepsake: takes pictures from cameras, keeps them, and shows them.
 #[derive(Debug, Parser, Serialize)]
-#[command(name = "cloud", version)]
+#[command(name = "cloud", version, args_override_self = true)]
 pub struct Args {
     /// Folder for the database and cloud.toml
     #[arg(
@@ -153,11 +153,11 @@ impl Config {
             .merge(Serialized::defaults(args))
             .extract()
             .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
-        check(settings, &args.data)
+        check(&settings, &args.data)
     }
 }
 
-fn check(settings: Settings, data: &Path) -> Result<Config, ConfigError> {
+fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     for (flag, address) in [
         ("listen", settings.listen),
         ("mqtt-listen", settings.mqtt_listen),
@@ -258,7 +258,7 @@ mod tests {
             listen: SocketAddr::from(([0, 0, 0, 0], 5000)),
             ..Settings::default()
         };
-        let error = check(settings, Path::new(".")).unwrap_err();
+        let error = check(&settings, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("--listen 0.0.0.0:5000"));
         assert!(error.to_string().contains("no login yet"));
     }

@@ -1,5 +1,6 @@
 //! Arguments, logging, run, exit code: 0 stopped as asked, 1 failed and worth a restart, 78 wrong configuration.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     let config = match Config::load(&args) {
         Ok(config) => config,

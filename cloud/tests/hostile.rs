@@ -216,9 +216,10 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     ];
     let mut expected: BTreeMap<(String, String), &'static str> = BTreeMap::new();
     for leaf in leaves {
-        let mut messages = match leaf {
-            Leaf::Frame => frames(&header, &picture),
-            _ => words(),
+        let mut messages = if leaf == Leaf::Frame {
+            frames(&header, &picture)
+        } else {
+            words()
         };
         messages.extend(unbelievable(leaf));
         let mut seed = 0;

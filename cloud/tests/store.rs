@@ -478,10 +478,10 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     fresh.commit(capture(1, b"one")).await;
     fresh.commit(tombstone(2, 3)).await;
     fresh.commit(part(4, &half, 20, 60)).await;
-    let told = match tombstone(2, 3) {
-        Deposit::Tombstone { hash, .. } => hash.prefix(),
-        other => panic!("{other:?}"),
+    let Deposit::Tombstone { hash, .. } = tombstone(2, 3) else {
+        unreachable!()
     };
+    let told = hash.prefix();
     let have = |sequence: u64, bytes: &[u8]| (number(sequence), Hash::of(bytes).prefix());
     let asked = Have {
         install: INSTALL,
@@ -549,6 +549,68 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
         .commit(status(3002, &[(3001, 3001)], &[(1000, 3000)]))
         .await;
     assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2002, 996]);
+}
+
+#[tokio::test]
+async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
+    let fresh = fresh().await;
+    let Deposit::Status {
+        device, mut status, ..
+    } = status(2001, &[], &[(1, 2000)])
+    else {
+        unreachable!()
+    };
+    status.installs[0].coarse = true;
+    let deposit = Deposit::Status {
+        device,
+        status,
+        retained: false,
+    };
+    let mut asked = BTreeSet::new();
+    for _ in 0..200 {
+        let outcome = fresh.commit(deposit.clone()).await;
+        let Outcome::Reported { wants } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(wants[0].1.len(), 500);
+        asked.extend(wants[0].1.iter().map(|want| want.sequence.get()));
+    }
+    assert!(asked.len() > 1000, "{} of 2000 asked for", asked.len());
+    assert!(fresh.porch().await.installs[0].coarse);
+}
+
+#[tokio::test]
+async fn names_made_up_do_not_fill_the_store() {
+    let limits = Limits {
+        devices_max: 2,
+        quarantine_all_rows_max: 3,
+        ..Limits::default()
+    };
+    let fresh = fresh_with(limits).await;
+    let outcomes = async |n: u64| {
+        let device = format!("camera-{n}").parse().unwrap();
+        let bytes = n.to_string().into_bytes();
+        let record = record(n, &bytes);
+        fresh
+            .commit(part_of(&device, record, &bytes, 0, bytes.len()))
+            .await
+    };
+    assert_eq!(outcomes(1).await, stored(1, b"1", Some(1)));
+    assert_eq!(outcomes(2).await, stored(2, b"2", Some(2)));
+    let third = outcomes(3).await;
+    assert!(matches!(third, Outcome::Refused { .. }), "{third:?}");
+    assert_eq!(outcomes(1).await, stored(1, b"1", None));
+    for n in 0..9_u8 {
+        let suspect = Deposit::Quarantine(Suspect {
+            device: Some(format!("camera-{n}").parse().unwrap()),
+            topic: String::new(),
+            reason: "odd".to_owned(),
+            hash: Hash::of(&[n]),
+            bytes: vec![n].into(),
+        });
+        fresh.commit_at(suspect, NOW + i64::from(n)).await;
+    }
+    assert_eq!(fresh.store.quarantine_count().await.unwrap(), 3);
 }
 
 #[tokio::test]

@@ -83,10 +83,6 @@ pub(super) async fn method_not_allowed() -> Problem {
 }
 
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands over the panic by value"
-)]
 pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,

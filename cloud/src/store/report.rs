@@ -124,7 +124,15 @@ pub(super) async fn wants(
                 break;
             }
             let span = (first.get(), last.get());
-            let missing = fate::without_fate(tx, held.install, span, left).await?;
+            // Coarse ranges name captures that the card does not have. Asking for other ones each time keeps those
+            // from standing in the way of the real ones for ever.
+            let look = if held.coarse { left * 8 } else { left };
+            let mut missing = fate::without_fate(tx, held.install, span, look).await?;
+            if missing.len() > left {
+                let skip = rand::random_range(0..=missing.len() - left);
+                missing.drain(..skip);
+                missing.truncate(left);
+            }
             left -= missing.len();
             for number in missing {
                 wants.push(Want {

@@ -233,7 +233,7 @@ impl Camera {
                     .iter()
                     .map(|(first, last)| (number(*first), number(*last)))
                     .collect(),
-                kept: [(number(1), number(1)); 0].into_iter().collect(),
+                kept: shared::ranges::Ranges::default(),
                 coarse: false,
             }],
             said: Some(moment()),
