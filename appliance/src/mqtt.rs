@@ -20,6 +20,9 @@ use crate::backoff::Backoff;
 
 /// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
 const REQUESTS_MAX: usize = 1024;
+/// The largest message taken in, bytes. Ours are far smaller, but a client that refuses a packet is sent the same packet
+/// again after every reconnect, so what is too long is read first and ignored then. More than this a Pi has no memory for.
+const INCOMING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a flush may take: a part of 16 KiB then needs half a KiB a second.
 const FLUSH_FOR: Duration = Duration::from_secs(30);
 /// A connection that lived shorter than this was no success, and the wait before the next one grows.
@@ -222,10 +225,7 @@ fn options(settings: &Settings) -> MqttOptions {
         .set_clean_session(true)
         .set_keep_alive(u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_inflight(u16::MAX)
-        .set_max_packet_size(
-            shared::codec::JSON_BYTES_MAX + 1024,
-            settings.packet_bytes_max,
-        )
+        .set_max_packet_size(INCOMING_BYTES_MAX, settings.packet_bytes_max)
         .set_last_will(LastWill::new(will_topic, will, QoS::AtLeastOnce, true));
     if !settings.user.is_empty() {
         options.set_credentials(settings.user.clone(), settings.password.clone());

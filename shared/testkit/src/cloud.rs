@@ -53,8 +53,16 @@ impl Cloud {
         self
     }
 
+    /// With a flag in the form `--name=value`, instead of one of the same name.
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
+        let name = flag.split_once('=').map_or(flag, |(name, _)| name);
+        self.flags.retain(|other| {
+            other
+                .split_once('=')
+                .map_or(other.as_str(), |(name, _)| name)
+                != name
+        });
         self.flags.push(flag.to_owned());
         self
     }

@@ -170,3 +170,76 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
     camera.stop();
     cloud.stop();
 }
+
+/// What the cloud would refuse for its size is made smaller before it is saved, not lost at the send.
+#[test]
+fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
+    const MOST: usize = 65_536;
+    let folder = Folder::new("smaller");
+    let mut cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}"));
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    camera.start();
+    camera.is_connected(SOON);
+    // The cloud says its limit with the first words it says to a camera; a receipt comes after them.
+    let first = camera.press_and_save(1, SOON);
+    let saved = camera.press_and_save(5, SOON);
+    camera.expect_stored(&saved, SOON);
+    let api = cloud.api();
+    for picture in api.pictures("porch") {
+        let bytes = api.image(picture["id"].as_str().unwrap());
+        assert!(bytes.len() <= MOST, "{} bytes", bytes.len());
+        assert_eq!(picture["damaged"], false, "{picture:#}");
+        assert!(picture["width"].as_u64() > Some(100), "{picture:#}");
+    }
+    // One that was saved before the limit was known stays on the card rather than vanish.
+    let device = api.device_becomes("porch", SOON, |device| {
+        device["stored"].as_u64() >= Some(saved.len() as u64)
+    });
+    assert_eq!(device["missing"], 0, "{first:?} {device:#}");
+    camera.stop();
+    cloud.stop();
+}
+
+/// A cloud that has no room asks the cameras to keep everything, says so, and gets it all later.
+#[test]
+fn a_cloud_without_room_holds_and_gets_everything_later() {
+    let folder = Folder::new("hold");
+    let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
+    full.start();
+    let mut camera = Appliance::new(&folder, "porch", &full.mqtt_url());
+    camera.start();
+    camera.is_connected(SOON);
+    let since = camera.moment();
+    let saved = camera.press_and_save(3, SOON);
+    camera.expect("two short for every press", since, SOON, |said| {
+        let kept =
+            |event: &&serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+        let presses: usize = said
+            .iter()
+            .filter(kept)
+            .filter_map(|event| event["presses"].as_array().map(Vec::len))
+            .sum();
+        (presses >= 3).then_some(())
+    });
+    let (status, why) = full.api().get("/readyz").unwrap();
+    assert_eq!(status, 503, "{}", String::from_utf8_lossy(&why));
+    assert_eq!(
+        full.store().picture_count(),
+        0,
+        "nothing goes into a full store"
+    );
+    full.stop();
+
+    let mut roomy = full.flag("--hold-free-bytes=1");
+    roomy.start();
+    camera.expect_stored(&saved, SOON);
+    let found = audit(
+        &roomy.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    assert_eq!(found.stored, 3);
+    camera.stop();
+    roomy.stop();
+}

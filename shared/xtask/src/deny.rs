@@ -7,6 +7,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace;
 
+/// Newer ones may want a newer Rust than ours.
+const VERSION: &str = "0.20.2";
+
 /// Runs the checks named; returns whether they found nothing.
 pub(crate) fn check(what: &[&str]) -> Result<bool> {
     let deny = find()?;
@@ -39,7 +42,8 @@ fn find() -> Result<PathBuf> {
     }
     println!("cargo-deny is missing; it is built once, which takes a few minutes");
     let status = workspace::cargo()
-        .args(["install", "cargo-deny", "--locked", "--quiet", "--root"])
+        .args(["install", "cargo-deny", "--locked", "--quiet"])
+        .args(["--version", VERSION, "--root"])
         .arg(&tools)
         .status()
         .context("run cargo install")?;
