@@ -87,10 +87,14 @@ struct Item {
 }
 
 impl Item {
-    fn in_flight(&self) -> u64 {
+    /// Of the window: what is published and what this try will still publish.
+    fn claims(&self) -> u64 {
         match &self.progress {
             Progress::Idle { .. } => 0,
-            Progress::Sending { in_flight, .. } | Progress::Sent { in_flight, .. } => *in_flight,
+            Progress::Sending {
+                todo, in_flight, ..
+            } => in_flight + todo.iter().map(|(start, end)| end - start).sum::<u64>(),
+            Progress::Sent { in_flight, .. } => *in_flight,
         }
     }
 
@@ -361,12 +365,12 @@ impl Drain {
         of_items.min()
     }
 
-    /// Whether something is on its way right now, and (captures, bytes) published without a receipt.
+    /// (captures, bytes) under way without a receipt, the parts of them that are still to be published included.
     pub fn in_flight(&self) -> (usize, u64) {
         let flying = self
             .items
             .values()
-            .map(Item::in_flight)
+            .map(Item::claims)
             .filter(|bytes| *bytes > 0);
         flying.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }

@@ -1,7 +1,7 @@
 //! The Keepsake wire protocol, and nothing else: no async, no clock, no files, no sockets.
 //!
 //! A camera writes `keepsake/v1/{device}/up/#` and reads `keepsake/v1/{device}/down/#`. A press becomes a
-//! *capture*, named by its [`CaptureId`] (install, sequence) and the SHA-256 [`Hash`] of the whole picture. The bytes
+//! *capture*, named by its [`CaptureId`] (install, sequence) and the SHA-256 [`struct@Hash`] of the whole picture. The bytes
 //! travel as [`capture::Frame`]s, the cloud commits them and only then answers with a [`receipt::Receipt`]; the camera
 //! lets go of a capture on nothing less (P2). `docs/protocol.md` tells the same story for a stranger.
 //!

@@ -28,7 +28,29 @@ pub fn binary(name: &str) -> PathBuf {
         "{} is not built: run `cargo build -p cloud -p appliance`, or `cargo verify` which does it",
         path.display()
     );
+    warn_if_older_than_its_source(name, &path);
     path
+}
+
+/// `cargo test` builds the tests but not the programs they start. Whoever changed one and forgot to build it should
+/// read that beside the failure he wonders about; a passing test shows nothing.
+fn warn_if_older_than_its_source(name: &str, binary: &Path) {
+    let changed = |path: &Path| {
+        std::fs::metadata(path)
+            .and_then(|meta| meta.modified())
+            .ok()
+    };
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let newest = [name, "shared"]
+        .iter()
+        .map(|source| workspace.join(source).join("src"))
+        .filter(|source| source.is_dir())
+        .flat_map(|source| crate::folder::files(&source))
+        .filter_map(|file| changed(&file))
+        .max();
+    if newest > changed(binary) {
+        println!("{name} may be older than its source: run `cargo build -p cloud -p appliance`");
+    }
 }
 
 /// Ports below the range from which the kernel takes those of outgoing connections: a program that is down for a moment

@@ -273,3 +273,66 @@ fn describe(payload: &[u8]) -> String {
         Err(_) => String::from_utf8_lossy(&payload[..payload.len().min(200)]).into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::folder::Folder;
+    use crate::photo;
+    use crate::store::tests::with_one_picture;
+
+    /// A message goes from the broker to the cloud, and the acknowledgement back, through a proxy that knows a database
+    /// with the first photograph in it.
+    fn acknowledged(payload: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<u64, String> {
+        let folder = Folder::new("proxy");
+        with_one_picture(&folder);
+        let payload = payload(&photo::all(&photo::folder())[0]);
+        let broker = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(broker.local_addr().unwrap().port(), &folder);
+        let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
+        let (mut broker, _) = broker.accept().unwrap();
+
+        let topic = b"keepsake/v1/porch/up/frame";
+        let length = u16::try_from(topic.len()).unwrap().to_be_bytes();
+        let body = [&length[..], topic, b"\0\x07", &payload].concat();
+        let publish = Packet { first: 0x32, body };
+        broker.write_all(&publish.to_bytes()).unwrap();
+        assert_eq!(Packet::read(&mut cloud).unwrap(), Some(publish));
+        let ack = Packet {
+            first: 0x40,
+            body: vec![0, 7],
+        };
+        cloud.write_all(&ack.to_bytes()).unwrap();
+        assert_eq!(Packet::read(&mut broker).unwrap(), Some(ack));
+        catch_unwind(AssertUnwindSafe(|| proxy.verdict()))
+            .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    }
+
+    fn frame(sequence: u64, bytes: &[u8]) -> Vec<u8> {
+        let header = serde_json::json!({
+            "install": "07".repeat(16), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
+            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+            "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
+            "captured_after_us": 0, "offset": 0, "len": bytes.len(),
+        });
+        codec::encode_frame(&serde_json::from_value(header).unwrap(), bytes)
+    }
+
+    #[test]
+    fn an_acknowledgement_before_the_commit_does_not_go_unseen() {
+        assert_eq!(acknowledged(|photo| frame(1, photo)), Ok(1));
+        for early in [
+            acknowledged(|photo| frame(2, photo)),
+            acknowledged(|photo| frame(1, &photo[1..])),
+            acknowledged(|_| b"neither a frame nor in quarantine".to_vec()),
+        ] {
+            assert!(
+                early
+                    .unwrap_err()
+                    .contains("acknowledged before the commit")
+            );
+        }
+    }
+}

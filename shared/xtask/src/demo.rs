@@ -116,7 +116,7 @@ impl Cloud {
             .args(["--listen", listen, "--mqtt-listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).with_context(|| format!("create {}", log.display()))?);
+            .stderr(append_to(&log)?);
         let mut program = Guarded::start(&mut command, "the cloud")?;
         let stdout = program
             .child()
@@ -220,8 +220,7 @@ impl Camera {
             // The light is drawn on the terminal; of the log only what someone should know.
             command.env("RUST_LOG", "warn");
         } else {
-            let file = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-            command.stderr(file);
+            command.stderr(append_to(&log)?);
         }
         let mut program = Guarded::start(&mut command, "the camera")?;
         let stdout = program
@@ -470,6 +469,12 @@ fn in_ms(us: Option<u64>) -> String {
         Some(us) => format!("{}.{}", us / 1000, us % 1000 / 100),
         None => "-".to_owned(),
     }
+}
+
+/// Another demo may still be writing there.
+fn append_to(log: &Path) -> Result<File> {
+    let opened = File::options().create(true).append(true).open(log);
+    opened.with_context(|| format!("open {}", log.display()))
 }
 
 fn end_of(log: &Path) -> String {

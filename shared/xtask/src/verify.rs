@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         steps: Vec::new(),
         not_run: Vec::new(),
         results: Vec::new(),
+        failed: Vec::new(),
     };
     verify.step("format", |_| cargo(&["fmt", "--all", "--check"]));
     if arguments.quick {
@@ -72,6 +73,8 @@ struct Verify {
     not_run: Vec<String>,
     /// The test runner's own closing lines.
     results: Vec<String>,
+    /// And those that name a test that failed.
+    failed: Vec<String>,
 }
 
 impl Verify {
@@ -116,6 +119,8 @@ impl Verify {
             println!("{line}");
             if line.starts_with("test result:") {
                 self.results.push(line);
+            } else if line.starts_with("test ") && line.ends_with("FAILED") {
+                self.failed.push(line);
             }
         }
         Ok(child.wait().context("wait for cargo test")?.success())
@@ -128,6 +133,9 @@ impl Verify {
         println!();
         if !self.results.is_empty() {
             println!("{}", sum_of(&self.results));
+        }
+        for line in &self.failed {
+            println!("{line}");
         }
         for (name, passed, took) in &self.steps {
             let word = if *passed { "passed" } else { "FAILED" };
@@ -158,10 +166,20 @@ fn build() -> Result<bool> {
     cargo(&["build", "--package", "cloud", "--package", "appliance"])
 }
 
+/// With the private items: these are programs, whoever reads their docs is about to change them.
 fn docs() -> Result<bool> {
     let status = workspace::cargo()
-        .args(["doc", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings")
+        .args([
+            "doc",
+            "--workspace",
+            "--no-deps",
+            "--document-private-items",
+        ])
+        // A link to a private item leads somewhere, since that is documented too.
+        .env(
+            "RUSTDOCFLAGS",
+            "-D warnings -A rustdoc::private-intra-doc-links",
+        )
         .status()
         .context("run cargo doc")?;
     Ok(status.success())
