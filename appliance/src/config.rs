@@ -1,7 +1,7 @@
 //! Every setting of the camera: its name, unit, default and bound, and how a whole set of them is loaded.
 //!
 //! Later layers win: defaults, `camera.toml`, the environment (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
-//! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load`] always gives a usable
+//! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load()`] always gives a usable
 //! [`Config`] and says what was wrong. A file that has an error is replaced by the last one that had none, a copy of
 //! which is kept in the spool folder; where there is no such copy, the good settings of the file apply and the bad
 //! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.

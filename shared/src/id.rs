@@ -146,7 +146,7 @@ hex_id!(
     16
 );
 hex_id!(
-    /// The first 8 bytes of a [`Hash`], as receipts and file names carry it.
+    /// The first 8 bytes of a [`struct@Hash`], as receipts and file names carry it.
     HashPrefix,
     8
 );

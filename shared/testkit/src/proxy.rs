@@ -27,6 +27,8 @@ struct Seen {
     /// Acknowledgements of pictures, parts and tombstones that were looked into.
     checked: AtomicU64,
     lies: Mutex<Vec<String>>,
+    /// Whose these acknowledgements were, in their order.
+    order: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
     stop: AtomicBool,
 }
@@ -47,6 +49,7 @@ impl Proxy {
             witness: Witness::new(data),
             checked: AtomicU64::new(0),
             lies: Mutex::default(),
+            order: Mutex::default(),
             sockets: Mutex::default(),
             stop: AtomicBool::new(false),
         });
@@ -76,6 +79,12 @@ impl Proxy {
         for socket in self.seen.sockets.lock().unwrap().drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
+    }
+
+    /// How often an acknowledgement was for another device than the one before it.
+    pub fn turns(&self) -> usize {
+        let order = self.seen.order.lock().unwrap();
+        order.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
     /// Fails the test if a single message was acknowledged before it was committed.
@@ -249,6 +258,7 @@ impl Seen {
             | Leaf::Cloud => return,
         };
         self.checked.fetch_add(1, Ordering::Relaxed);
+        self.order.lock().unwrap().push(topic.device.to_string());
         match committed {
             Ok(true) => {}
             Ok(false) => self.lie(format!("{} of {}", topic, describe(payload))),

@@ -70,6 +70,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
 /// capture waits for another to be complete, and none is acknowledged before it is committed.
 #[test]
 fn large_and_interleaved_captures_arrive_one_message_at_a_time() {
+    const PRESSES: usize = 3;
     let mut seed = Seed::of_this_run("flow");
     let folder = Folder::new("flow");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
@@ -82,13 +83,13 @@ fn large_and_interleaved_captures_arrive_one_message_at_a_time() {
     let real = photo::all(&photo::folder());
     let mut photos = Vec::new();
     let mut cameras: Vec<Appliance> = [
-        ("large", 8_000_000, 3, 262_144),
-        ("one", 400_000, 4, 16_384),
-        ("two", 400_000, 4, 16_384),
-        ("three", 400_000, 4, 16_384),
+        ("large", 8_000_000, 262_144),
+        ("one", 2_000_000, 16_384),
+        ("two", 2_000_000, 16_384),
+        ("three", 2_000_000, 16_384),
     ]
     .into_iter()
-    .map(|(name, bytes, presses, part_bytes_max)| {
+    .map(|(name, bytes, part_bytes_max)| {
         let album = folder.join(format!("album-{name}"));
         fs::create_dir(&album).unwrap();
         let photo = photo::enlarged(&real[photos.len()], bytes, &mut seed);
@@ -98,33 +99,44 @@ fn large_and_interleaved_captures_arrive_one_message_at_a_time() {
             .photographing(&album)
             .set(&format!("cloud.part_bytes_max={part_bytes_max}"));
         camera.start();
-        for _ in 0..presses {
-            camera.press();
-        }
+        camera.is_connected(SOON);
         camera
     })
     .collect();
+    // All at once, so that their parts meet.
+    for _ in 0..PRESSES {
+        for camera in &mut cameras {
+            camera.press();
+        }
+    }
 
     let mut confirmed: Vec<Named> = Vec::new();
-    for (camera, presses) in cameras.iter_mut().zip([3, 4, 4, 4]) {
+    for camera in &mut cameras {
         let stored = camera.expect("all stored", 0, Duration::from_secs(120), |said| {
             let stored = testkit::appliance::named(said, "stored");
-            (stored.len() >= presses).then_some(stored)
+            (stored.len() >= PRESSES).then_some(stored)
         });
-        assert_eq!(stored.len(), presses);
+        assert_eq!(stored.len(), PRESSES);
         confirmed.extend(camera.saved());
         camera.stop();
     }
-    assert_eq!(confirmed.len(), 15);
+    assert_eq!(confirmed.len(), 4 * PRESSES);
     let found = audit(&cloud.store(), &confirmed, &photos);
-    assert_eq!((found.stored, found.conflicts), (15, 0));
+    assert_eq!((found.stored, found.conflicts), (4 * PRESSES as u64, 0));
     let receipts = observer.verdict();
+    let turns = proxy.turns();
     let acknowledged = proxy.verdict();
     assert!(
-        acknowledged > 12 * 20,
-        "pictures of 400 kB in parts of 16 KiB are more than {acknowledged} messages"
+        acknowledged > 3 * PRESSES as u64 * 120,
+        "pictures of 2 MB in parts of 16 KiB are more than {acknowledged} messages"
     );
-    println!("flow: {found:?}, {receipts} receipts, {acknowledged} acknowledgements looked into");
+    assert!(
+        turns > 4 * PRESSES * 3,
+        "captures that come one after the other take turns too, but not just {turns}"
+    );
+    println!(
+        "flow: {found:?}, {receipts} receipts, {acknowledged} acknowledgements looked into, {turns} turns"
+    );
     cloud.stop();
 }
 
