@@ -22,6 +22,14 @@ pub const LIVE_FOR: Duration = Duration::from_secs(10);
 const PART_FOR_S: u64 = 5;
 pub const PART_BYTES_MIN: u64 = 16 * 1024;
 
+/// A part while nothing is known of the link yet, bytes.
+const PART_BYTES_UNKNOWN: u64 = 64 * 1024;
+/// No more than this much time of the measured rate waits for acknowledgement: what sits there cannot be overtaken.
+const UNACKNOWLEDGED_FOR_S: u64 = 30;
+/// Messages that may wait for acknowledgement, however small they are.
+const UNACKNOWLEDGED_MAX: usize = 256;
+/// The rate is measured over at least this much time without a pause.
+const MEASURED_OVER: Duration = Duration::from_millis(200);
 /// So often a capture may be under way when the connection is lost before it has to wait at all.
 const LOSSES_FORGIVEN: u32 = 3;
 const LOSS_WAIT_MAX: Duration = Duration::from_secs(300);
@@ -64,14 +72,14 @@ enum Progress {
     /// Parts still to publish, as `(start, end)` in order.
     Sending {
         todo: Vec<(u64, u64)>,
-        in_flight: u64,
+        claim: u64,
         unacknowledged: u32,
     },
-    /// All is published; without a receipt by then it is tried again.
+    /// All is published. Its receipt is waited for from the moment when the broker has all of it.
     Sent {
-        in_flight: u64,
+        claim: u64,
         unacknowledged: u32,
-        resend_at: Duration,
+        receipt_by: Option<Duration>,
     },
 }
 
@@ -83,18 +91,17 @@ struct Item {
     live_until: Duration,
     /// What the cloud lacks; empty = all.
     missing: Vec<(u64, u64)>,
+    /// The cloud has refused it, and it has not been tried again since.
+    parked: bool,
     progress: Progress,
 }
 
 impl Item {
-    /// Of the window: what is published and what this try will still publish.
+    /// Of the window: the bytes of this try, published or not. Nothing once its receipt is overdue.
     fn claims(&self) -> u64 {
         match &self.progress {
             Progress::Idle { .. } => 0,
-            Progress::Sending {
-                todo, in_flight, ..
-            } => in_flight + todo.iter().map(|(start, end)| end - start).sum::<u64>(),
-            Progress::Sent { in_flight, .. } => *in_flight,
+            Progress::Sending { claim, .. } | Progress::Sent { claim, .. } => *claim,
         }
     }
 
@@ -131,6 +138,16 @@ pub struct Drain {
     next_token: u64,
     /// Measured upload rate, bytes per second.
     rate: Option<u64>,
+    measuring: Measuring,
+    /// When the broker last acknowledged anything on this connection.
+    acknowledged_at: Option<Duration>,
+}
+
+/// What has been acknowledged since the link was last idle or last measured.
+#[derive(Debug, Default)]
+struct Measuring {
+    since: Duration,
+    bytes: u64,
 }
 
 impl Drain {
@@ -144,6 +161,8 @@ impl Drain {
             unacknowledged: BTreeMap::new(),
             next_token: 1,
             rate: None,
+            measuring: Measuring::default(),
+            acknowledged_at: None,
         }
     }
 
@@ -163,6 +182,7 @@ impl Drain {
             attempt,
             live_until,
             missing: Vec::new(),
+            parked: false,
             progress: Progress::Idle {
                 not_before: Duration::ZERO,
             },
@@ -201,6 +221,7 @@ impl Drain {
     pub fn park(&mut self, key: Key, until: Duration) {
         if let Some(item) = self.items.get_mut(&key) {
             item.attempt = item.attempt.saturating_add(1);
+            item.parked = true;
             item.progress = Progress::Idle { not_before: until };
         }
     }
@@ -217,6 +238,10 @@ impl Drain {
     /// The connection is gone: what was under way counts as a failed try. Returns the keys tried, with their attempts.
     pub fn disconnected(&mut self, now: Duration) -> Vec<(Key, u32)> {
         self.link = Link::Down;
+        if self.acknowledged_at.is_none() {
+            // Not one part got through: the link is slower than it once was.
+            self.rate = self.rate.map(|rate| rate / 2);
+        }
         self.start_over(now, true)
     }
 
@@ -251,22 +276,24 @@ impl Drain {
     /// The broker has this message. Returns its key.
     pub fn acknowledged(&mut self, token: u64, now: Duration) -> Option<Key> {
         let done = self.unacknowledged.remove(&token)?;
-        self.measure(done.bytes, now.saturating_sub(done.since));
-        let backoff = self.limits.backoff;
+        self.acknowledged_at = Some(now);
+        self.measure(done.bytes, now);
+        let receipt_by = now + self.limits.backoff.first;
         if let Some(item) = self.items.get_mut(&done.key) {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
                 Progress::Sending { unacknowledged, .. } => {
-                    *unacknowledged = unacknowledged.saturating_sub(1);
+                    *unacknowledged = unacknowledged.saturating_sub(1)
                 }
                 Progress::Sent {
                     unacknowledged,
-                    resend_at,
+                    receipt_by: by,
                     ..
                 } => {
                     *unacknowledged = unacknowledged.saturating_sub(1);
-                    // The wait for the receipt begins when the broker has the last part.
-                    *resend_at = now + backoff.wait(item.attempt.saturating_add(1));
+                    if *unacknowledged == 0 {
+                        *by = Some(receipt_by);
+                    }
                 }
             }
         }
@@ -286,20 +313,21 @@ impl Drain {
             Link::Open => {}
         }
         let key = self.choose(now)?;
-        let rate = self.rate;
-        let part = self.part_bytes(rate, self.items.get(&key)?.attempt);
-        let backoff = self.limits.backoff;
+        let part = self.part_bytes(self.items.get(&key)?.attempt);
         let item = self.items.get_mut(&key)?;
         if let Progress::Idle { .. } = item.progress {
+            let todo = item.todo();
+            let claim = todo.iter().map(|(start, end)| end - start).sum();
+            item.parked = false;
             item.progress = Progress::Sending {
-                todo: item.todo(),
-                in_flight: 0,
+                todo,
+                claim,
                 unacknowledged: 0,
             };
         }
         let Progress::Sending {
             todo,
-            in_flight,
+            claim,
             unacknowledged,
         } = &mut item.progress
         else {
@@ -318,13 +346,18 @@ impl Drain {
             todo[0].0 = cut;
         }
         let len = cut - start;
-        *in_flight += len;
         *unacknowledged += 1;
         if todo.is_empty() {
             item.progress = Progress::Sent {
-                in_flight: *in_flight,
+                claim: *claim,
                 unacknowledged: *unacknowledged,
-                resend_at: now + backoff.wait(item.attempt.saturating_add(1)),
+                receipt_by: None,
+            };
+        }
+        if self.unacknowledged.is_empty() {
+            self.measuring = Measuring {
+                since: now,
+                bytes: 0,
             };
         }
         let token = self.next_token;
@@ -360,7 +393,7 @@ impl Drain {
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
             Progress::Sending { .. } => None,
-            Progress::Sent { resend_at, .. } => Some(*resend_at),
+            Progress::Sent { receipt_by, .. } => *receipt_by,
         });
         of_items.min()
     }
@@ -375,12 +408,20 @@ impl Drain {
         flying.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
-    /// The message that has waited longest for the broker's acknowledgement.
-    pub fn unacknowledged_since(&self) -> Option<Duration> {
-        self.unacknowledged
+    /// For how long the broker has acknowledged nothing although something waits for it.
+    pub fn silent_for(&self, now: Duration) -> Option<Duration> {
+        let handed_over = self
+            .unacknowledged
             .values()
             .map(|message| message.since)
-            .min()
+            .min()?;
+        let heard = self.acknowledged_at.unwrap_or_default();
+        Some(now.saturating_sub(handed_over.max(heard)))
+    }
+
+    /// Captures that the cloud refuses for now.
+    pub fn parked(&self) -> usize {
+        self.items.values().filter(|item| item.parked).count()
     }
 
     /// Measured upload rate, bytes per second.
@@ -399,6 +440,7 @@ impl Drain {
 
     fn start_over(&mut self, now: Duration, failed: bool) -> Vec<(Key, u32)> {
         self.unacknowledged.clear();
+        self.acknowledged_at = None;
         let backoff = self.limits.backoff;
         let mut tried = Vec::new();
         for (key, item) in &mut self.items {
@@ -426,15 +468,22 @@ impl Drain {
         tried
     }
 
-    /// Captures whose receipt did not come in time give up their place in the window and wait for their next try.
+    /// Captures whose receipt did not come in time give up their place in the window for the rest of their back-off.
     fn expire(&mut self, now: Duration) {
+        let backoff = self.limits.backoff;
         for item in self.items.values_mut() {
-            if let Progress::Sent { resend_at, .. } = item.progress
-                && now >= resend_at
+            if let Progress::Sent {
+                receipt_by: Some(by),
+                ..
+            } = item.progress
+                && now >= by
             {
                 item.attempt = item.attempt.saturating_add(1);
                 item.missing.clear();
-                item.progress = Progress::Idle { not_before: now };
+                let rest = backoff.wait(item.attempt).saturating_sub(backoff.first);
+                item.progress = Progress::Idle {
+                    not_before: by + rest,
+                };
             }
         }
     }
@@ -446,7 +495,12 @@ impl Drain {
             .values()
             .map(|message| message.bytes)
             .sum();
-        if unacknowledged > 0 && unacknowledged >= self.limits.unacknowledged_bytes_max {
+        let most = self.rate.map_or(PART_BYTES_UNKNOWN * 4, |rate| {
+            rate.saturating_mul(UNACKNOWLEDGED_FOR_S)
+        });
+        if unacknowledged > 0 && unacknowledged >= most.min(self.limits.unacknowledged_bytes_max)
+            || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX
+        {
             return None;
         }
         let (flying, in_flight) = self.in_flight();
@@ -479,24 +533,33 @@ impl Drain {
         best.map(|(_, key)| key)
     }
 
-    fn part_bytes(&self, rate: Option<u64>, attempt: u32) -> u64 {
+    fn part_bytes(&self, attempt: u32) -> u64 {
         let most = self.limits.part_bytes_max.max(PART_BYTES_MIN);
-        let by_rate = rate.map_or(most, |rate| rate.saturating_mul(PART_FOR_S));
+        let by_rate = self
+            .rate
+            .map_or(PART_BYTES_UNKNOWN, |rate| rate.saturating_mul(PART_FOR_S));
         let halved = by_rate.min(most).checked_shr(attempt).unwrap_or(0);
         halved.clamp(PART_BYTES_MIN, most)
     }
 
-    /// A moving mean; a message that took no measurable time says nothing.
-    fn measure(&mut self, bytes: u64, took: Duration) {
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        if took_us < 1000 {
+    /// A moving mean over the time in which something was under way; a burst too short to time says nothing.
+    fn measure(&mut self, bytes: u64, now: Duration) {
+        self.measuring.bytes += bytes;
+        let took = now.saturating_sub(self.measuring.since);
+        let idle = self.unacknowledged.is_empty();
+        if took < MEASURED_OVER && !(idle && took >= Duration::from_millis(1)) {
             return;
         }
-        let now = bytes.saturating_mul(1_000_000) / took_us;
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        let now_rate = self.measuring.bytes.saturating_mul(1_000_000) / took_us;
         self.rate = Some(
             self.rate
-                .map_or(now, |before| (before * 3 + now) / 4)
+                .map_or(now_rate, |before| (before * 3 + now_rate) / 4)
                 .max(1),
         );
+        self.measuring = Measuring {
+            since: now,
+            bytes: 0,
+        };
     }
 }

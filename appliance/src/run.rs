@@ -40,7 +40,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// A camera that says nothing for longer counts as quiet in the cloud.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
-/// The broker has a message for longer than this without acknowledging it: the connection is dead.
+/// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// In memory at the most, handed over and not yet acknowledged, bytes.
 const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
@@ -392,10 +392,8 @@ impl Engine {
     }
 
     fn on_tick(&mut self) {
-        let stuck = self
-            .drain
-            .unacknowledged_since()
-            .is_some_and(|since| self.now() - since > ACKNOWLEDGED_WITHIN);
+        let silent = self.drain.silent_for(self.now());
+        let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
         if stuck && let Some(publisher) = &self.publisher {
             tracing::warn!("the broker acknowledges nothing: connecting anew");
             publisher.abandon();
@@ -882,7 +880,7 @@ impl Engine {
                     waiting,
                     waiting_bytes,
                     oldest: spool.oldest_pressed(),
-                    parked: 0,
+                    parked: self.drain.parked() as u64,
                     lost,
                     bytes_per_s: self.drain.rate(),
                 },
