@@ -6,6 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::spool::replace_durably;
+
 /// So many ids are remembered; the file is rewritten at twice as many.
 const REMEMBERED: usize = 200;
 /// The longest id taken on, bytes.
@@ -28,15 +30,19 @@ impl TakenOn {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             Err(error) => return Err(error),
         };
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let ids: VecDeque<String> = whole.lines().map(str::to_owned).collect();
+        let needs_rewriting = whole.len() < text.len() || ids.len() > REMEMBERED * 2;
         let mut taken_on = Self {
             file: append_to(&path)?,
             path,
             lines: ids.len(),
             ids,
         };
-        taken_on.rewrite()?;
+        // Not at every start: a full card must not keep the camera from starting.
+        if needs_rewriting {
+            taken_on.rewrite()?;
+        }
         Ok(taken_on)
     }
 
@@ -59,14 +65,7 @@ impl TakenOn {
         let excess = self.ids.len().saturating_sub(REMEMBERED);
         self.ids.drain(..excess);
         let text: String = self.ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
-        let beside = self.path.with_extension("new");
-        let mut file = File::create(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &self.path)?;
-        if let Some(folder) = self.path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
+        replace_durably(&self.path, text.as_bytes())?;
         self.file = append_to(&self.path)?;
         self.lines = self.ids.len();
         Ok(())

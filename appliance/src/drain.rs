@@ -283,7 +283,7 @@ impl Drain {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
                 Progress::Sending { unacknowledged, .. } => {
-                    *unacknowledged = unacknowledged.saturating_sub(1)
+                    *unacknowledged = unacknowledged.saturating_sub(1);
                 }
                 Progress::Sent {
                     unacknowledged,

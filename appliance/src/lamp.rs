@@ -41,17 +41,17 @@ impl Lamp {
     pub fn start(
         light: Box<dyn Light>,
         settings: &config::Light,
-        reporter: Reporter,
+        reporter: &Reporter,
     ) -> io::Result<Self> {
         let (inputs, to_decide) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LightStatus::default()));
         // Presses whose light is not on the lamp yet, with the moment they were felt.
         let unlit: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
         let player = {
-            let (status, unlit) = (status.clone(), unlit.clone());
+            let (status, unlit, reporter) = (status.clone(), unlit.clone(), reporter.clone());
             Player::start(light, settings, move |pattern, at_us| {
                 if pattern == Pattern::Capturing {
-                    report_lit(&unlit, at_us, reporter);
+                    report_lit(&unlit, at_us, &reporter);
                 }
                 *hold(&status) = describe(pattern);
                 reporter.tell(&Report::Light {
@@ -59,9 +59,10 @@ impl Lamp {
                 });
             })?
         };
+        let reporter = reporter.clone();
         let thread = std::thread::Builder::new()
             .name("lamp".to_owned())
-            .spawn(move || decide(&to_decide, player, &unlit, reporter))?;
+            .spawn(move || decide(&to_decide, player, &unlit, &reporter))?;
         Ok(Self {
             inputs,
             status,
@@ -96,7 +97,7 @@ fn decide(
     inputs: &Receiver<Input>,
     player: Player,
     unlit: &Mutex<BTreeMap<u64, u64>>,
-    reporter: Reporter,
+    reporter: &Reporter,
 ) {
     let began = Instant::now();
     let mut indicator = Indicator::new();
@@ -132,7 +133,7 @@ fn decide(
     }
 }
 
-fn report_lit(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: Reporter) {
+fn report_lit(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: &Reporter) {
     for (press, felt_us) in std::mem::take(&mut *hold(unlit)) {
         reporter.tell(&Report::Pressed {
             press,

@@ -2,7 +2,8 @@
 //!
 //! [`hardware`] feels the button and takes the frame, [`press`] makes a capture of it, [`spool`] keeps it on the card
 //! so that no power cut loses it (P1), [`drain`] decides what to publish next, [`mqtt`] carries it, and [`indicator`]
-//! decides what the light says, which [`light`] plays. [`run`] builds the parts, joins them and stops them in order.
+//! decides what the light says, which [`light`] plays. The [`engine`] turns what happens into what is done, and [`run`]
+//! builds the parts, joins them and stops them in order.
 //!
 //! `drain`, `indicator`, `backoff` and the deciding half of `clock` are pure: events and the time go in, actions come
 //! out. `hardware` and `spool` do what they are told and decide nothing. docs/architecture.md has the map.
@@ -12,6 +13,7 @@ pub mod clock;
 pub mod command;
 pub mod config;
 pub mod drain;
+pub mod engine;
 pub mod hardware;
 pub mod indicator;
 pub mod lamp;

@@ -1,14 +1,15 @@
 //! `appliance`: the camera's program. Reads its arguments and settings, starts logging, chooses the exit code.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use appliance::config::{self, Config, Level, Loaded};
 use appliance::hardware::{Hardware, Identity};
 use appliance::report::Reporter;
 use appliance::run::{self, Start};
-use appliance::spool::{Spool, export};
+use appliance::spool::{Limits, Spool, export};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -118,7 +119,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .init();
     let outcome = match Arguments::parse().verb {
-        Verb::Run { settings, events } => run_camera(&settings, Reporter { on: events }),
+        Verb::Run { settings, events } => run_camera(&settings, events),
         Verb::CheckConfig { file } => {
             let (text, good) = config::check_config(&file);
             print!("{text}");
@@ -171,7 +172,12 @@ fn usable(loaded: &Loaded) -> Option<&Config> {
     (!loaded.start_is_bad()).then_some(&loaded.config)
 }
 
-fn run_camera(settings: &Settings, reporter: Reporter) -> anyhow::Result<ExitCode> {
+fn run_camera(settings: &Settings, events: bool) -> anyhow::Result<ExitCode> {
+    let reporter = if events {
+        Reporter::on_standard_output().context("start the reports")?
+    } else {
+        Reporter::default()
+    };
     let loaded = load(settings);
     let Some(config) = usable(&loaded).cloned() else {
         return Ok(ExitCode::from(MISCONFIGURED));
@@ -189,7 +195,7 @@ fn run_camera(settings: &Settings, reporter: Reporter) -> anyhow::Result<ExitCod
         config,
         hardware,
         device,
-        reporter,
+        reporter: reporter.clone(),
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -200,6 +206,7 @@ fn run_camera(settings: &Settings, reporter: Reporter) -> anyhow::Result<ExitCod
     {
         tracing::warn!(%error, "keep a copy of the settings");
     }
+    reporter.flush();
     // A thread may still wait for a camera that hangs, or for a line from the keyboard.
     runtime.shutdown_background();
     outcome.map(|()| ExitCode::SUCCESS)
@@ -270,22 +277,22 @@ fn spool(verb: SpoolVerb) -> anyhow::Result<ExitCode> {
 
 fn forget_cloud(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let folder = spool_folder(folder);
-    let config = Config::default();
-    let mut spool = open_as_it_is(&folder, &config)?;
-    let count = spool.forget_cloud()?;
-    println!(
-        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it again."
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Opens a spool under the name it has, so that looking at it does not begin a new install.
-fn open_as_it_is(folder: &Path, config: &Config) -> anyhow::Result<Spool> {
     anyhow::ensure!(
         folder.join("frames").is_dir(),
         "{} is not a spool",
         folder.display()
     );
-    let fingerprint = appliance::spool::fingerprint(folder)?.unwrap_or_default();
-    Ok(Spool::open(folder, run::limits(config), &fingerprint, 0)?)
+    // Under the name it has, so that no new install begins; and nothing is tidied away, for the old cloud may be gone.
+    let fingerprint = appliance::spool::fingerprint(&folder)?.unwrap_or_default();
+    let limits = Limits {
+        keep_for: Duration::MAX,
+        keep_bytes: u64::MAX,
+        ..run::limits(&Config::default())
+    };
+    let mut spool = Spool::open(&folder, limits, &fingerprint, None)?;
+    let count = spool.forget_cloud()?;
+    println!(
+        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it again."
+    );
+    Ok(ExitCode::SUCCESS)
 }

@@ -11,9 +11,9 @@ use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode,
 };
-use shared::DeviceId;
 use shared::presence::Status;
 use shared::topic::{Leaf, Topic, everything_down};
+use shared::{DeviceId, InstallId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
@@ -38,6 +38,8 @@ pub struct Settings {
     /// Read anew for every connection: a new install has another.
     pub client_id: watch::Receiver<String>,
     pub keep_alive: Duration,
+    /// Longest wait for a connection to be made.
+    pub connect_timeout: Duration,
     /// The largest message sent, bytes.
     pub packet_bytes_max: usize,
     pub reconnect: Backoff,
@@ -126,6 +128,12 @@ impl Publisher {
     }
 }
 
+/// The device and which of its installs: two cameras from one card do not throw each other off the broker.
+pub fn client_id(device: &DeviceId, install: InstallId) -> String {
+    let install = install.to_string();
+    format!("{device}.{}", &install[..8])
+}
+
 /// Connects, and connects again, until `stop` says so.
 pub async fn maintain(
     settings: Settings,
@@ -158,7 +166,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
         .capacity(REQUESTS_MAX)
         .build();
     let mut network = NetworkOptions::new();
-    network.set_connection_timeout(FLUSH_FOR.as_secs());
+    network.set_connection_timeout(settings.connect_timeout.as_secs());
     network.set_tcp_nodelay(true);
     eventloop.set_network_options(network);
 
@@ -172,6 +180,10 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
         };
         match packet {
             Packet::ConnAck(_) => {
+                // The library has one number for both: from now on it bounds a flush.
+                let mut network = eventloop.network_options();
+                network.set_connection_timeout(FLUSH_FOR.as_secs());
+                eventloop.set_network_options(network);
                 let down = everything_down(&settings.device);
                 let asked = client.try_subscribe(down, QoS::AtLeastOnce);
                 if asked.is_err() {

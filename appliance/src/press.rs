@@ -15,13 +15,21 @@ use crate::clock::{Clock, boottime_us};
 use crate::config::Picture;
 use crate::hardware::{Camera, CameraError, Frame};
 use crate::shrink;
-use crate::spool::{Change, NewCapture, NewTombstone, Spool, SpoolError, Waiting};
+use crate::spool::{NewCapture, NewTombstone, Spool, SpoolError, Waiting};
 
 /// What asks for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Job {
-    Press { number: u64, at_boottime_us: u64 },
-    Command { id: String, at_boottime_us: u64 },
+    Press {
+        number: u64,
+        at_boottime_us: u64,
+    },
+    /// It may begin until `begin_by_us`, CLOCK_BOOTTIME.
+    Command {
+        id: String,
+        at_boottime_us: u64,
+        begin_by_us: u64,
+    },
     Interval,
 }
 
@@ -54,12 +62,15 @@ impl Job {
 /// What became of it.
 #[derive(Debug)]
 pub enum Outcome {
+    /// The camera has the frame of a command; its fate is still to come.
+    Captured { job: Job },
+    /// The command came too late, and nothing was done.
+    Expired { job: Job },
     Saved {
         job: Job,
         waiting: Waiting,
         record: Record,
         saved_after_us: u64,
-        changes: Vec<Change>,
     },
     /// There is no picture, and a record of why.
     Tombstone {
@@ -67,7 +78,6 @@ pub enum Outcome {
         waiting: Waiting,
         reason: Reason,
         text: String,
-        changes: Vec<Change>,
     },
     /// The card took nothing.
     Refused {
@@ -120,10 +130,17 @@ pub struct Flow {
 impl Flow {
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
     /// frame, before it is saved: the person may move again.
-    pub fn take(&mut self, job: Job, on_captured: impl FnOnce()) -> Outcome {
+    pub fn take(&mut self, job: Job, on_captured: impl FnOnce(&Job)) -> Outcome {
+        if let Job::Command { begin_by_us, .. } = job
+            && boottime_us() > begin_by_us
+        {
+            return Outcome::Expired { job };
+        }
         let pressed = self.clock.press_moment(job.at_boottime_us());
         let framed = self.camera.frame(self.deadline);
-        on_captured();
+        if framed.is_ok() {
+            on_captured(&job);
+        }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
             .map_err(|error| explain(&error))
@@ -145,14 +162,13 @@ impl Flow {
         };
         let appended = lock(&self.spool).append(&new);
         match appended {
-            Ok((waiting, record, changes)) => {
+            Ok((waiting, record)) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
                 Outcome::Saved {
                     job,
                     waiting,
                     record,
                     saved_after_us,
-                    changes,
                 }
             }
             Err(error @ SpoolError::Full { .. }) => {
@@ -171,12 +187,11 @@ impl Flow {
         };
         let buried = lock(&self.spool).append_tombstone(new);
         match buried {
-            Ok((waiting, changes)) => Outcome::Tombstone {
+            Ok(waiting) => Outcome::Tombstone {
                 job,
                 waiting,
                 reason,
                 text,
-                changes,
             },
             Err(error) => self.refuse(job, &error),
         }

@@ -1,6 +1,8 @@
 //! What happens, one JSON object a line on standard output, for scripts that watch a camera (`--events`).
 
 use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use serde::Serialize;
 use shared::event::Reason;
@@ -60,21 +62,61 @@ pub enum Report<'a> {
     },
 }
 
-/// Writes reports, or does not.
-#[derive(Debug, Clone, Copy)]
+/// Lines that may wait for a slow reader; more are dropped, and the gap is told.
+const LINES_MAX: usize = 65_536;
+
+/// Writes reports, or does not. A reader that is slow or gone never holds up the light or the pictures.
+#[derive(Debug, Clone, Default)]
 pub struct Reporter {
-    pub on: bool,
+    lines: Option<SyncSender<Line>>,
+}
+
+#[derive(Debug)]
+enum Line {
+    Text(Vec<u8>),
+    /// Answers when all before is written.
+    Flush(SyncSender<()>),
 }
 
 impl Reporter {
-    /// A reader that went away is no reason to stop taking pictures.
+    /// Writes to standard output, on a thread of its own.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn on_standard_output() -> std::io::Result<Self> {
+        let (lines, to_write) = sync_channel(LINES_MAX);
+        std::thread::Builder::new()
+            .name("report".to_owned())
+            .spawn(move || write_all(&to_write))?;
+        Ok(Self { lines: Some(lines) })
+    }
+
     pub fn tell(&self, report: &Report<'_>) {
-        if !self.on {
-            return;
-        }
+        let Some(lines) = &self.lines else { return };
         let mut line = serde_json::to_vec(report).expect("a report has only plain fields");
         line.push(b'\n');
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(&line).and_then(|()| out.flush());
+        if lines.try_send(Line::Text(line)).is_err() {
+            tracing::debug!("nobody reads the reports: one was dropped");
+        }
+    }
+
+    /// Waits until what was told is written, but not for long.
+    pub fn flush(&self) {
+        let Some(lines) = &self.lines else { return };
+        let (written, done) = sync_channel(1);
+        if lines.try_send(Line::Flush(written)).is_ok() {
+            let _ = done.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+fn write_all(lines: &Receiver<Line>) {
+    let mut out = std::io::stdout().lock();
+    while let Ok(line) = lines.recv() {
+        match line {
+            // A reader that went away is no reason to stop taking pictures.
+            Line::Text(text) => drop(out.write_all(&text).and_then(|()| out.flush())),
+            Line::Flush(written) => drop(written.send(())),
+        }
     }
 }

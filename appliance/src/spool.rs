@@ -17,6 +17,7 @@ pub mod export;
 mod file;
 mod identity;
 mod index;
+mod room;
 mod scan;
 
 use std::collections::BTreeMap;
@@ -27,23 +28,22 @@ use std::time::Duration;
 
 use nix::fcntl::Flock;
 use shared::capture::{Cause, ContentType, Record};
-use shared::event::{Event, Reason, TOMBSTONE_RANGE_MAX, Tombstone};
+use shared::event::{Event, Reason, Tombstone};
 use shared::presence::Held;
 use shared::ranges::{RANGES_MAX, Ranges};
 use shared::time::Moment;
 use shared::{CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 
 use crate::config::WhenFull;
+pub use file::replace_durably;
 use file::{
     Kind, Name, ReadError, Reader, WriteError, encode_trailer, read_tombstone, write_durably,
 };
 use identity::Identity;
 use index::{Index, Row};
 
-/// More tombstones than this are joined to ranges.
-const TOMBSTONES_MAX: usize = 1000;
-/// What a tombstone takes at the most, bytes.
-const TOMBSTONE_BYTES: u64 = 512;
+/// A receipt that came before this machine knew the time.
+const UNDATED: i64 = 0;
 /// A tombstone may use the reserve, but leaves this much of it for the file system's own bookkeeping, bytes.
 const TOMBSTONE_FLOOR: u64 = 256 * 1024;
 
@@ -133,9 +133,9 @@ pub enum SpoolError {
     /// No such capture any more.
     #[error("no such capture on the card")]
     Gone,
-    /// Its bytes are not what was saved; it was set aside and a tombstone took its place.
+    /// Its bytes are not what was saved; [`Spool::take_changes`] says what took its place.
     #[error("the card damaged a capture")]
-    Damaged(Vec<Change>),
+    Damaged,
 }
 
 #[derive(Debug, Clone)]
@@ -167,6 +167,12 @@ pub struct Spool {
     bytes: u64,
     index: Index,
     warnings: Vec<String>,
+    /// What happened to other captures than those a call was about, until somebody takes it.
+    changes: Vec<Change>,
+    /// Bytes that found no room the last time.
+    did_not_fit: Option<u64>,
+    /// The file of a failed fsync: what the disk has of it is unknown.
+    poisoned_by: Option<(InstallId, Name)>,
     poisoned: bool,
     fingerprint: String,
     /// Held for as long as the spool is open; the kernel lets go of it when the process ends, however it ends.
@@ -186,29 +192,37 @@ impl Spool {
         root: &Path,
         limits: Limits,
         fingerprint: &str,
-        now_us: i64,
+        now_us: Option<i64>,
     ) -> Result<Self, SpoolError> {
         Self::open_locked(root, limits, fingerprint, now_us, scan::lock(root)?)
     }
 
-    /// Opens it again after a failed fsync, without letting another process in between. All keys may change.
+    /// Opens it again after a failed fsync. The file that could not be made durable is set aside: asked again, the disk
+    /// may claim that all is well with it. All keys may change.
     ///
     /// # Errors
     /// As [`Spool::open`]; the spool stays unusable and this may be tried again.
-    pub fn reopen(&mut self, now_us: i64) -> Result<(), SpoolError> {
+    pub fn reopen(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
         self.index.close();
         self.poisoned = true;
+        if let Some((install, name)) = self.poisoned_by {
+            match scan::set_torn_aside(&self.root, &self.folder(install), &name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Disk(error));
+                }
+                Ok(()) | Err(_) => self.poisoned_by = None,
+            }
+        }
         let lock = match self.lock.take() {
             Some(lock) => lock,
             None => scan::lock(&self.root)?,
         };
-        *self = Self::open_locked(
-            &self.root.clone(),
+        let (root, limits, fingerprint) = (
+            self.root.clone(),
             self.limits.clone(),
-            &self.fingerprint.clone(),
-            now_us,
-            lock,
-        )?;
+            self.fingerprint.clone(),
+        );
+        *self = Self::open_locked(&root, limits, &fingerprint, now_us, lock)?;
         Ok(())
     }
 
@@ -216,7 +230,7 @@ impl Spool {
         root: &Path,
         limits: Limits,
         fingerprint: &str,
-        now_us: i64,
+        now_us: Option<i64>,
         lock: Flock<File>,
     ) -> Result<Self, SpoolError> {
         let scan = scan::open(root, fingerprint)?;
@@ -239,6 +253,9 @@ impl Spool {
             bytes: 0,
             index: opened.index,
             warnings,
+            changes: Vec::new(),
+            did_not_fit: None,
+            poisoned_by: None,
             poisoned: false,
             fingerprint: fingerprint.to_owned(),
             lock: Some(lock),
@@ -268,10 +285,22 @@ impl Spool {
             }
         }
         spool.forget_rows_without_a_file(&opened.rows)?;
-        for torn in scan.torn {
-            spool.bury(&torn, Reason::PowerLostWhileSaving)?;
-        }
         spool.tidy(now_us)?;
+        for torn in scan.torn {
+            match spool.bury(&torn, Reason::PowerLostWhileSaving) {
+                Ok(()) => {}
+                // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
+                // its number until a later start.
+                Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
+                    let (number, error) = (torn.name.sequence, crate::press::chain(&error));
+                    spool.warnings.push(format!(
+                        "capture {number} is torn, and cannot be set aside yet: {error}"
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        spool.changes.clear();
         Ok(spool)
     }
 
@@ -303,9 +332,12 @@ impl Spool {
     /// Starts a new install: for numbers that the cloud knows better. Waiting captures keep theirs.
     pub fn start_new_install(&mut self) -> Result<InstallId, SpoolError> {
         let id = identity::new_install();
-        self.identity.installs.push(id);
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
-        self.identity.write(&self.root).map_err(SpoolError::Disk)?;
+        file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
+        let mut identity = self.identity.clone();
+        identity.installs.push(id);
+        identity.write(&self.root).map_err(SpoolError::Disk)?;
+        self.identity = identity;
         self.installs.push(Install {
             id,
             next: Sequence::FIRST,
@@ -313,20 +345,23 @@ impl Spool {
         Ok(id)
     }
 
-    /// Stores one capture and returns once it would survive a power cut (P1): its record, and what had to make room.
+    /// What calls have done to other captures than their own since this was last asked: what made room, what the card
+    /// had damaged. It holds after a call that failed, too.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Stores one capture and returns once it would survive a power cut (P1).
     ///
     /// `bytes`: the picture, at least 1. Sequences rise by one and are never used again. Blocks for two flushes.
     ///
     /// # Errors
     /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
     /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
-    pub fn append(
-        &mut self,
-        new: &NewCapture<'_>,
-    ) -> Result<(Waiting, Record, Vec<Change>), SpoolError> {
+    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(Waiting, Record), SpoolError> {
         self.check_poison()?;
         let total = new.bytes.len() as u64;
-        let changes = self.make_room(total + file::TRAILER_BYTES)?;
+        self.make_room(total + file::TRAILER_BYTES)?;
         let (install, sequence) = (self.install(), self.next());
         let record = Record {
             install,
@@ -350,14 +385,11 @@ impl Spool {
             kind: Kind::Picture(new.content_type),
         };
         let waiting = self.keep(&name, &[new.bytes, &trailer], Some(new.cause))?;
-        Ok((waiting, record, changes))
+        Ok((waiting, record))
     }
 
     /// Stores why a press has no picture, under the next sequence. It may use the reserve.
-    pub fn append_tombstone(
-        &mut self,
-        new: NewTombstone,
-    ) -> Result<(Waiting, Vec<Change>), SpoolError> {
+    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<Waiting, SpoolError> {
         self.check_poison()?;
         let tombstone = Tombstone {
             install: self.install(),
@@ -369,7 +401,10 @@ impl Spool {
             pressed: new.pressed,
         };
         let waiting = self.keep_tombstone(&tombstone)?;
-        Ok((waiting, self.join_tombstones()?))
+        if let Err(error) = self.join_tombstones() {
+            tracing::warn!(error = crate::press::chain(&error), "join tombstones");
+        }
+        Ok(waiting)
     }
 
     /// All captures without a receipt, oldest first.
@@ -387,7 +422,7 @@ impl Spool {
     /// damaged is never sent.
     ///
     /// # Errors
-    /// [`SpoolError::Gone`]; [`SpoolError::Damaged`] with what took its place; [`SpoolError::Disk`].
+    /// [`SpoolError::Gone`]; [`SpoolError::Damaged`]: something took its place; [`SpoolError::Disk`].
     pub fn read(
         &mut self,
         key: Key,
@@ -396,6 +431,12 @@ impl Spool {
     ) -> Result<(Record, Vec<u8>), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let (name, verified) = (entry.name, entry.verified);
+        if name.is_tombstone() {
+            // It was given up since it was queued.
+            let waiting = self.as_waiting(key, entry);
+            self.changes.push(Change::Waiting(waiting));
+            return Err(SpoolError::Damaged);
+        }
         let read = Reader::open(&folder, &name).and_then(|mut reader| {
             if !verified {
                 reader.verify()?;
@@ -421,22 +462,23 @@ impl Spool {
     }
 
     /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
-    /// Returns its key if it was waiting.
-    pub fn received(&mut self, id: CaptureId, hash: HashPrefix, now_us: i64) -> Option<Key> {
+    /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
+    pub fn received(
+        &mut self,
+        id: CaptureId,
+        hash: HashPrefix,
+        now_us: Option<i64>,
+    ) -> Option<(Key, bool)> {
         let key = self.key_of(id)?;
         let entry = self
             .captures
-            .get_mut(&key)
+            .get(&key)
             .filter(|entry| entry.name.hash == hash)?;
-        if entry.received_us.replace(now_us).is_some() {
-            return None;
+        let is_news = entry.received_us.is_none();
+        if is_news {
+            self.note_received(key, now_us.unwrap_or(UNDATED));
         }
-        let row = Row {
-            received_us: entry.received_us,
-            attempts: entry.attempts,
-        };
-        self.index.put(id, hash, &row);
-        Some(key)
+        Some((key, is_news))
     }
 
     /// The cloud asks for a capture (again): it waits once more.
@@ -532,32 +574,6 @@ impl Spool {
         space(&self.root)
     }
 
-    /// Removes captures with a receipt that are older than they need to be, or take more room than they may.
-    pub fn tidy(&mut self, now_us: i64) -> Result<(), SpoolError> {
-        self.check_poison()?;
-        let kept = |entry: &Entry| entry.received_us.is_some();
-        let mut kept_bytes: u64 = self
-            .captures
-            .values()
-            .filter(|entry| kept(entry))
-            .map(|entry| entry.name.file_bytes())
-            .sum();
-        let keep_us = i64::try_from(self.limits.keep_for.as_micros()).unwrap_or(i64::MAX);
-        let candidates: Vec<(Key, u64, i64)> = self
-            .captures
-            .iter()
-            .filter_map(|(key, entry)| Some((*key, entry.name.file_bytes(), entry.received_us?)))
-            .collect();
-        for (key, bytes, received_us) in candidates {
-            let old = now_us.saturating_sub(received_us) > keep_us;
-            if (old || kept_bytes > self.limits.keep_bytes) && self.may_go(key) {
-                self.remove(key)?;
-                kept_bytes -= bytes;
-            }
-        }
-        Ok(())
-    }
-
     /// Writes what the index still holds in memory.
     pub fn close(mut self) {
         self.index.close();
@@ -583,6 +599,19 @@ impl Spool {
             }
         }
         Ok(self.captures.len())
+    }
+
+    fn note_received(&mut self, key: Key, received_us: i64) {
+        let Some(id) = self.id_of(key) else { return };
+        let Some(entry) = self.captures.get_mut(&key) else {
+            return;
+        };
+        entry.received_us = Some(received_us);
+        let row = Row {
+            received_us: entry.received_us,
+            attempts: entry.attempts,
+        };
+        self.index.put(id, entry.name.hash, &row);
     }
 
     fn check_poison(&self) -> Result<(), SpoolError> {
@@ -660,6 +689,7 @@ impl Spool {
             Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
             Err(WriteError::Sync { source, .. }) => {
                 self.poisoned = true;
+                self.poisoned_by = Some((self.installs[rank as usize].id, *name));
                 return Err(SpoolError::Disk(source));
             }
         }
@@ -712,15 +742,6 @@ impl Spool {
         )
     }
 
-    /// Whether a file may be removed without its number coming back: it is not the highest of the current install.
-    fn may_go(&self, key: Key) -> bool {
-        let current = key.rank as usize + 1 == self.installs.len();
-        let Some(entry) = self.captures.get(&key) else {
-            return false;
-        };
-        !current || entry.name.last().next() < self.next()
-    }
-
     fn remove(&mut self, key: Key) -> Result<(), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
@@ -738,114 +759,8 @@ impl Spool {
         }
     }
 
-    fn fits(&self, needed: u64) -> Result<bool, SpoolError> {
-        Ok(self.shortfall(needed)? == 0)
-    }
-
-    /// How many bytes would have to go before `needed` more find room.
-    fn shortfall(&self, needed: u64) -> Result<u64, SpoolError> {
-        let (free, _) = self.space().map_err(SpoolError::Disk)?;
-        let by_size = self
-            .bytes
-            .saturating_add(needed)
-            .saturating_sub(self.limits.bytes_max);
-        let by_space = needed
-            .saturating_add(self.limits.reserve_bytes)
-            .saturating_sub(free);
-        Ok(by_size.max(by_space))
-    }
-
-    /// Removes by policy until `needed` bytes fit: with a receipt, of the interval, of commands, of the button if the
-    /// owner chose so.
-    fn make_room(&mut self, needed: u64) -> Result<Vec<Change>, SpoolError> {
-        let mut changes = Vec::new();
-        if self.fits(needed)? {
-            return Ok(changes);
-        }
-        let removable: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_some())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in removable {
-            if self.may_go(key) {
-                self.remove(key)?;
-                if self.fits(needed)? {
-                    return Ok(changes);
-                }
-            }
-        }
-        let mut sacrifices: Vec<(u8, Key)> = Vec::new();
-        let waiting: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())
-            .map(|(key, _)| *key)
-            .collect();
-        for key in waiting {
-            let worth = match self.cause_of(key) {
-                Some(Cause::Interval) => 0,
-                Some(Cause::Command | Cause::Test | Cause::Upload) => 1,
-                Some(Cause::Button) | None => 2,
-            };
-            if worth < 2 || self.limits.when_full == WhenFull::DropOldest {
-                sacrifices.push((worth, key));
-            }
-        }
-        sacrifices.sort_unstable();
-        // Nothing is given up in vain: only if what may go makes enough room.
-        let gives = |entry: &Entry| entry.name.file_bytes().saturating_sub(TOMBSTONE_BYTES);
-        let gain: u64 = sacrifices
-            .iter()
-            .filter_map(|(_, key)| self.captures.get(key))
-            .map(gives)
-            .sum();
-        if gain < self.shortfall(needed)? {
-            return Err(SpoolError::Full { needed });
-        }
-        for (_, key) in sacrifices {
-            changes.append(&mut self.give_up(key)?);
-            if self.fits(needed)? {
-                changes.append(&mut self.join_tombstones()?);
-                return Ok(changes);
-            }
-        }
-        Err(SpoolError::Full { needed })
-    }
-
-    fn cause_of(&mut self, key: Key) -> Option<Cause> {
-        let (folder, entry) = self.find(key).ok()?;
-        if entry.cause.is_none() {
-            let cause = Reader::open(&folder, &entry.name).ok()?.record().cause;
-            self.captures.get_mut(&key)?.cause = Some(cause);
-        }
-        self.captures.get(&key)?.cause
-    }
-
-    /// Replaces a waiting picture by a tombstone: the tombstone is durable before the picture goes.
-    fn give_up(&mut self, key: Key) -> Result<Vec<Change>, SpoolError> {
-        let (folder, entry) = self.find(key)?;
-        let name = entry.name;
-        let record = Reader::open(&folder, &name)
-            .ok()
-            .map(|reader| reader.record().clone());
-        let tombstone = Tombstone {
-            install: self.installs[key.rank as usize].id,
-            sequence: key.sequence,
-            through: None,
-            reason: Reason::MadeRoom,
-            cause: record.as_ref().map_or(Cause::Button, |record| record.cause),
-            command: record.as_ref().and_then(|record| record.command.clone()),
-            pressed: record.map(|record| record.pressed),
-        };
-        let waiting = self.keep_tombstone(&tombstone)?;
-        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
-        Ok(vec![Change::Waiting(waiting)])
-    }
-
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn bury(&mut self, torn: &scan::Torn, reason: Reason) -> Result<Change, SpoolError> {
+    fn bury(&mut self, torn: &scan::Torn, reason: Reason) -> Result<(), SpoolError> {
         let tombstone = Tombstone {
             install: torn.install,
             sequence: torn.name.sequence,
@@ -863,7 +778,8 @@ impl Spool {
             torn.name.sequence,
             reason.sentence()
         ));
-        Ok(Change::Waiting(waiting))
+        self.changes.push(Change::Waiting(waiting));
+        Ok(())
     }
 
     fn explain(&mut self, key: Key, error: ReadError) -> SpoolError {
@@ -876,7 +792,10 @@ impl Spool {
                 self.identity.lost += 1;
                 let _ = self.identity.write(&self.root);
                 self.forget(key);
-                SpoolError::Damaged(vec![Change::Gone(key)])
+                {
+                    self.changes.push(Change::Gone(key));
+                    SpoolError::Damaged
+                }
             }
             ReadError::Io { source, .. } => SpoolError::Disk(source),
             ReadError::Damaged { .. } => {
@@ -888,77 +807,11 @@ impl Spool {
                     name: entry.name,
                 };
                 match self.bury(&torn, Reason::CardDamaged) {
-                    Ok(change) => SpoolError::Damaged(vec![change]),
+                    Ok(()) => SpoolError::Damaged,
                     Err(error) => error,
                 }
             }
         }
-    }
-
-    /// More than [`TOMBSTONES_MAX`] tombstones: neighbours with the same reason become one. The range is durable before
-    /// the single ones go.
-    fn join_tombstones(&mut self) -> Result<Vec<Change>, SpoolError> {
-        let tombstones: Vec<Key> = self
-            .captures
-            .iter()
-            .filter(|(_, entry)| entry.name.is_tombstone() && entry.received_us.is_none())
-            .map(|(key, _)| *key)
-            .collect();
-        if tombstones.len() <= TOMBSTONES_MAX {
-            return Ok(Vec::new());
-        }
-        let mut changes = Vec::new();
-        let mut run: Vec<(Key, Tombstone)> = Vec::new();
-        for key in tombstones {
-            let Ok(bytes) = self.read_tombstone(key) else {
-                continue;
-            };
-            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode::<Event>(&bytes) else {
-                continue;
-            };
-            let joins = run.last().is_some_and(|(before_key, before)| {
-                before_key.rank == key.rank
-                    && before.last().next() == tombstone.sequence
-                    && before.reason == tombstone.reason
-                    && before.cause == tombstone.cause
-                    && tombstone.last().get() - run[0].1.sequence.get() < TOMBSTONE_RANGE_MAX
-            });
-            if !joins {
-                self.join_run(&run, &mut changes)?;
-                run.clear();
-            }
-            run.push((key, tombstone));
-        }
-        self.join_run(&run, &mut changes)?;
-        Ok(changes)
-    }
-
-    fn join_run(
-        &mut self,
-        run: &[(Key, Tombstone)],
-        changes: &mut Vec<Change>,
-    ) -> Result<(), SpoolError> {
-        let (Some((first_key, first)), Some((_, last))) = (run.first(), run.last()) else {
-            return Ok(());
-        };
-        if run.len() < 2 {
-            return Ok(());
-        }
-        let joined = Tombstone {
-            through: Some(last.last()),
-            command: None,
-            ..first.clone()
-        };
-        let (folder, entry) = self.find(*first_key)?;
-        let first_file = folder.join(entry.name.to_string());
-        let waiting = self.keep_tombstone(&joined)?;
-        std::fs::remove_file(first_file).map_err(SpoolError::Disk)?;
-        changes.push(Change::Waiting(waiting));
-        for (key, _) in &run[1..] {
-            self.remove(*key)?;
-            changes.push(Change::Gone(*key));
-        }
-        Ok(())
     }
 
     /// Rows of captures whose file is gone: fine when they had a receipt, a loss when not.

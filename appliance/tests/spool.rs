@@ -31,7 +31,7 @@ fn limits() -> Limits {
 }
 
 fn open(root: &Path) -> Spool {
-    Spool::open(root, limits(), "this board", 0).unwrap()
+    Spool::open(root, limits(), "this board", None).unwrap()
 }
 
 fn take(
@@ -50,9 +50,8 @@ fn take(
         captured_after_us: 1,
         settings_version: 0,
     };
-    spool
-        .append(&new)
-        .map(|(waiting, _, changes)| (waiting, changes))
+    let (waiting, _) = spool.append(&new)?;
+    Ok((waiting, spool.take_changes()))
 }
 
 fn press(spool: &mut Spool, bytes: &[u8]) -> Waiting {
@@ -139,14 +138,14 @@ fn only_a_receipt_with_the_right_hash_makes_removable() {
     let mut spool = open(root.path());
     let waiting = press(&mut spool, b"picture");
     let other = shared::Hash::of(b"other").prefix();
-    assert_eq!(spool.received(waiting.id, other, 1), None);
+    assert_eq!(spool.received(waiting.id, other, Some(1)), None);
     assert_eq!(
-        spool.received(waiting.id, waiting.hash, 1),
-        Some(waiting.key)
+        spool.received(waiting.id, waiting.hash, Some(1)),
+        Some((waiting.key, true))
     );
     assert_eq!(
-        spool.received(waiting.id, waiting.hash, 1),
-        None,
+        spool.received(waiting.id, waiting.hash, Some(1)),
+        Some((waiting.key, false)),
         "a repeat removes nothing more"
     );
     assert!(spool.waiting().is_empty());
@@ -173,7 +172,7 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
             for number in 0..20_u8 {
                 let waiting = press(&mut spool, &[number; 100]);
                 if drained {
-                    spool.received(waiting.id, waiting.hash, 1);
+                    spool.received(waiting.id, waiting.hash, Some(1));
                 }
             }
             spool.close();
@@ -202,9 +201,9 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
     let mut spool = open(root.path());
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 10]);
-        spool.received(waiting.id, waiting.hash, 1);
+        spool.received(waiting.id, waiting.hash, Some(1));
     }
-    spool.tidy(i64::MAX).unwrap();
+    spool.tidy(Some(i64::MAX)).unwrap();
     assert_eq!(
         frame_files(root.path(), &spool).len(),
         1,
@@ -225,7 +224,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     press(&mut spool, b"one");
     drop(spool);
 
-    let mut moved = Spool::open(root.path(), limits(), "another board", 0).unwrap();
+    let mut moved = Spool::open(root.path(), limits(), "another board", None).unwrap();
     let second = moved.install();
     assert_ne!(second, first);
     assert_eq!(
@@ -238,7 +237,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     drop(moved);
 
     fs::remove_file(&files[0]).unwrap();
-    let emptied = Spool::open(root.path(), limits(), "another board", 0).unwrap();
+    let emptied = Spool::open(root.path(), limits(), "another board", None).unwrap();
     assert!(![first, second].contains(&emptied.install()));
     assert_eq!(
         numbers(&emptied),
@@ -270,7 +269,8 @@ fn a_lost_identity_loses_no_picture() {
 fn a_second_process_is_told_so() {
     let root = TempDir::new().unwrap();
     let _first = open(root.path());
-    let Err(SpoolError::InUse(path)) = Spool::open(root.path(), limits(), "this board", 0) else {
+    let Err(SpoolError::InUse(path)) = Spool::open(root.path(), limits(), "this board", None)
+    else {
         panic!()
     };
     assert_eq!(path, root.path());
@@ -331,9 +331,11 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
         spool.waiting()[1].tombstone,
         "the newest one is read at the start"
     );
-    let Err(SpoolError::Damaged(changes)) = spool.read(first.key, 0, 500) else {
-        panic!()
-    };
+    assert!(matches!(
+        spool.read(first.key, 0, 500),
+        Err(SpoolError::Damaged)
+    ));
+    let changes = spool.take_changes();
     let [Change::Waiting(instead)] = changes[..] else {
         panic!("{changes:?}")
     };
@@ -354,9 +356,9 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
         bytes_max: 10 * (1000 + 1024),
         ..limits()
     };
-    let mut spool = Spool::open(root.path(), small, "this board", 0).unwrap();
+    let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
     let received = press(&mut spool, &[0; 1000]);
-    spool.received(received.id, received.hash, 1);
+    spool.received(received.id, received.hash, Some(1));
     take(&mut spool, &[1; 1000], Cause::Command).unwrap();
     take(&mut spool, &[2; 1000], Cause::Interval).unwrap();
     for number in 3..10 {
@@ -391,10 +393,10 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
         command: None,
         pressed: Some(PRESSED),
     };
-    assert_eq!(spool.append_tombstone(full).unwrap().0.key.sequence, next);
+    assert_eq!(spool.append_tombstone(full).unwrap().key.sequence, next);
     // Room again after receipts.
     for waiting in spool.waiting() {
-        spool.received(waiting.id, waiting.hash, 1);
+        spool.received(waiting.id, waiting.hash, Some(1));
     }
     take(&mut spool, &[14; 1000], Cause::Button).unwrap();
 }
@@ -463,4 +465,69 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
         (3, 1),
         "the page can tell that number 1 is missing"
     );
+}
+
+#[test]
+fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    for number in 0..3_u8 {
+        let waiting = press(&mut spool, &[number; 10]);
+        spool.received(waiting.id, waiting.hash, None);
+    }
+    let files = |spool: &Spool| frame_files(root.path(), spool).len();
+    spool.tidy(None).unwrap();
+    assert_eq!(files(&spool), 3, "no clock, no age");
+    let an_hour_us = 3600 * 1_000_000;
+    let now_us = 1_800_000_000_000_000;
+    spool.tidy(Some(now_us)).unwrap();
+    assert_eq!(files(&spool), 3, "the age begins when the time is known");
+    spool.tidy(Some(now_us + an_hour_us)).unwrap();
+    assert_eq!(files(&spool), 3);
+    spool.tidy(Some(now_us + an_hour_us + 1)).unwrap();
+    assert_eq!(files(&spool), 1, "all but the highest number");
+}
+
+#[test]
+fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    spool.pin_store(Some(shared::StoreId([1; 16]))).unwrap();
+    for number in 0..5_u8 {
+        let waiting = press(&mut spool, &[number; 1000]);
+        spool.received(waiting.id, waiting.hash, Some(1));
+    }
+    spool.close();
+    let keep_all = Limits {
+        keep_for: Duration::MAX,
+        keep_bytes: u64::MAX,
+        ..limits()
+    };
+    let mut spool = Spool::open(root.path(), keep_all, "this board", None).unwrap();
+    assert_eq!(spool.forget_cloud().unwrap(), 5);
+    assert_eq!(
+        (spool.store(), numbers(&spool)),
+        (None, vec![1, 2, 3, 4, 5])
+    );
+}
+
+#[test]
+fn a_newest_file_that_cannot_be_read_does_not_stop_the_camera() {
+    let root = TempDir::new().unwrap();
+    let mut spool = open(root.path());
+    // Of the right length and unreadable, as a bad place on the card is: a folder cannot be read as a file.
+    let length = fs::metadata(root.path()).unwrap().len();
+    let trailer = 1024;
+    press(&mut spool, b"one");
+    press(
+        &mut spool,
+        &vec![2; usize::try_from(length.saturating_sub(trailer).max(1)).unwrap()],
+    );
+    let files = frame_files(root.path(), &spool);
+    drop(spool);
+    fs::remove_file(&files[1]).unwrap();
+    fs::create_dir(&files[1]).unwrap();
+    let spool = open(root.path());
+    assert_eq!(spool.next().get(), 3, "its number is used");
+    assert!(spool.waiting()[1].tombstone);
 }

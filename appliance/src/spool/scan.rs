@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use shared::{InstallId, Sequence};
 
 use super::SpoolError;
-use super::file::{Kind, Name, ReadError, Reader, read_tombstone, sync_folder};
+use super::file::{Kind, Name, Reader, read_tombstone, sync_folder};
 use super::identity::{Identity, new_install};
 
 /// Torn files are kept for whoever wants to look, but not without bound: the newest of them, bytes.
@@ -114,9 +114,13 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         });
     }
     sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
+    let before = identity.clone();
     identity.fingerprint = fingerprint.to_owned();
     identity.installs = installs.iter().map(|found| found.id).collect();
-    identity.write(root).map_err(SpoolError::Disk)?;
+    // A full card must not keep the camera from starting.
+    if !known || identity != before {
+        identity.write(root).map_err(SpoolError::Disk)?;
+    }
     Ok(Scan {
         identity,
         installs,
@@ -210,9 +214,10 @@ fn read_install(
     let next = highest.map_or(Sequence::FIRST, Sequence::next);
 
     whole.sort_unstable_by_key(|name| name.sequence);
-    // The newest file may have its full length and still not its bytes: the only one that a cut can have caught.
+    // The newest file may have its full length and still not its bytes: the only one that a cut can have caught. And it
+    // may have been killed between write and flush: before its number is believed it is made durable.
     if let Some(newest) = whole.last().copied()
-        && is_damaged(&folder, &newest)?
+        && !is_sound_and_durable(&folder, &newest)
     {
         whole.pop();
         torn.push(newest);
@@ -241,16 +246,24 @@ fn read_install(
     ))
 }
 
-fn is_damaged(folder: &Path, name: &Name) -> io::Result<bool> {
+/// What cannot be read is set aside like what is torn: a bad place on the card must not stop the camera.
+fn is_sound_and_durable(folder: &Path, name: &Name) -> bool {
     let read = match name.kind {
         Kind::Picture(_) => Reader::open(folder, name).and_then(|mut reader| reader.verify()),
         Kind::Tombstone { .. } => read_tombstone(folder, name).map(drop),
     };
-    match read {
-        Ok(()) => Ok(false),
-        Err(ReadError::Damaged { .. }) => Ok(true),
-        Err(ReadError::Io { source, .. }) => Err(source),
+    let durable = || {
+        let file = File::open(folder.join(name.to_string()))?;
+        file.sync_all()?;
+        sync_folder(folder)
+    };
+    let sound = read
+        .map_err(|error| crate::press::chain(&error))
+        .and_then(|()| durable().map_err(|e| e.to_string()));
+    if let Err(error) = &sound {
+        tracing::warn!(error, "the newest capture is set aside");
     }
+    sound.is_ok()
 }
 
 /// A cut in the middle of replacing files leaves both: the tombstone that took a picture's place wins, and a range

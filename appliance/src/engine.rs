@@ -1,0 +1,921 @@
+//! Turns what happens into what is done: outcomes of presses, messages of the cloud, and time go in; the drain decides,
+//! and messages, lights and notes on the card come out. The one owner of the drain.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use anyhow::Context;
+use shared::capture::FrameHeader;
+use shared::command::{Command, CommandKind, Reply, Stage};
+use shared::event::{Event, Fault};
+use shared::have::{HAVE_PAGE_MAX, Have};
+use shared::presence::{Health, LightStatus, Presence, Queue, Status};
+use shared::receipt::Receipt;
+use shared::settings::Cloud;
+use shared::topic::Leaf;
+use shared::{CaptureId, DeviceId, HashPrefix, InstallId};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::{Clock, boottime_us};
+use crate::command::{TakenOn, is_sound_id};
+use crate::drain::{self, Drain, LIVE_FOR};
+use crate::indicator::{Event as Light, Fault as Number};
+use crate::lamp::Lamp;
+use crate::mqtt::{DownReason, LinkEvent, Publisher, client_id};
+use crate::press::{CloudLimit, Job, Outcome, SharedSpool, chain, lock};
+use crate::report::{Report, Reporter};
+use crate::spool::{Change, Key, SpoolError, Waiting};
+
+const TICK: Duration = Duration::from_secs(1);
+/// A camera that says nothing for longer counts as quiet in the cloud.
+const STATUS_EVERY: Duration = Duration::from_secs(30);
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
+/// The longest a refused capture is left alone, whatever the cloud says.
+const PARKED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The press thread says that it lives at least this often, unless the camera hangs.
+const BEAT_WITHIN: Duration = Duration::from_secs(60);
+
+/// A capture of this run that has no receipt yet.
+struct Taken {
+    press: Option<u64>,
+    command: Option<Asked>,
+    at_boottime_us: u64,
+    saved_after_us: u64,
+}
+
+/// A command being carried out.
+#[derive(Clone)]
+struct Asked {
+    id: String,
+    at_boottime_us: u64,
+}
+
+/// One `up/have`, and which of its pages are not answered yet.
+struct Question {
+    id: u32,
+    unanswered: BTreeSet<u32>,
+}
+
+/// What the engine works with.
+pub struct Parts {
+    pub spool: SharedSpool,
+    pub clock: Clock,
+    pub lamp: Lamp,
+    pub reporter: Reporter,
+    pub jobs: SyncSender<Job>,
+    pub commands: TakenOn,
+    pub cloud_limit: CloudLimit,
+    /// As whom to connect from the next connection on.
+    pub client_id: watch::Sender<String>,
+    pub device: DeviceId,
+    /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
+    pub beat: Arc<AtomicU64>,
+    pub limits: drain::Limits,
+}
+
+pub struct Engine {
+    drain: Drain,
+    began: tokio::time::Instant,
+    spool: SharedSpool,
+    clock: Clock,
+    lamp: Lamp,
+    reporter: Reporter,
+    /// Gone while stopping.
+    jobs: Option<SyncSender<Job>>,
+    commands: TakenOn,
+    cloud_limit: CloudLimit,
+    client_id: watch::Sender<String>,
+    device: DeviceId,
+    publisher: Option<Publisher>,
+    question: Option<Question>,
+    questions: u32,
+    cloud_started: Option<u64>,
+    held: bool,
+    taken: HashMap<Key, Taken>,
+    faults: BTreeSet<Number>,
+    status_due: bool,
+    light_told: LightStatus,
+    status_sent: Option<tokio::time::Instant>,
+    /// (connected, something waits, something is on its way) as last told.
+    lamp_knows: Option<(bool, bool, bool)>,
+    beat: Arc<AtomicU64>,
+}
+
+impl Engine {
+    /// All that waits on the card waits in the drain from now on.
+    pub fn new(parts: Parts) -> Self {
+        let mut engine = Self {
+            drain: Drain::new(parts.limits),
+            began: tokio::time::Instant::now(),
+            spool: parts.spool,
+            clock: parts.clock,
+            lamp: parts.lamp,
+            reporter: parts.reporter,
+            jobs: Some(parts.jobs),
+            commands: parts.commands,
+            cloud_limit: parts.cloud_limit,
+            client_id: parts.client_id,
+            device: parts.device,
+            publisher: None,
+            question: None,
+            questions: 0,
+            cloud_started: None,
+            held: false,
+            taken: HashMap::new(),
+            faults: BTreeSet::new(),
+            status_due: true,
+            light_told: LightStatus::default(),
+            status_sent: None,
+            lamp_knows: None,
+            beat: parts.beat,
+        };
+        engine.reload();
+        engine
+    }
+
+    /// Works until `stop` resolves.
+    ///
+    /// # Errors
+    /// A thread or task that must not end has ended.
+    pub async fn serve(
+        &mut self,
+        outcomes: &mut mpsc::Receiver<Outcome>,
+        mut events: mpsc::Receiver<LinkEvent>,
+        interval_s: u64,
+        stop: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
+        tokio::pin!(stop);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tidy = tokio::time::interval(TIDY_EVERY);
+        let mut interval = tokio::time::interval(Duration::from_secs(interval_s.max(1)));
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        interval.reset();
+        loop {
+            let wake_at = self.drain.wake_at(self.now()).unwrap_or(TICK + self.now());
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
+                event = events.recv() => self.on_link(event.context("the connection's task ended")?),
+                _ = tick.tick() => self.on_tick(),
+                _ = tidy.tick() => self.tidy(),
+                _ = interval.tick(), if interval_s > 0 => {
+                    if !self.hand_over(Job::Interval) {
+                        tracing::warn!("the camera is busy: a picture of the interval was not taken");
+                    }
+                }
+                () = tokio::time::sleep_until(self.began + wake_at) => {}
+            }
+            // Reading a part may wait for the card; the connection has a task of its own and does not.
+            tokio::task::block_in_place(|| self.pump());
+        }
+    }
+
+    /// Takes in what still comes of presses that were felt already, and nothing new. Returns the connection.
+    pub async fn finish(
+        mut self,
+        outcomes: &mut mpsc::Receiver<Outcome>,
+        patience: Duration,
+    ) -> Option<Publisher> {
+        self.jobs = None;
+        let finish = async {
+            while let Some(outcome) = outcomes.recv().await {
+                self.on_outcome(outcome);
+            }
+        };
+        if tokio::time::timeout(patience, finish).await.is_err() {
+            tracing::warn!(
+                "the camera does not answer: stopping without the presses that wait for it"
+            );
+        }
+        self.publisher
+    }
+
+    /// How many captures have no receipt.
+    pub fn waiting(&self) -> usize {
+        self.drain.waiting()
+    }
+
+    /// Wall time, if the clock can be trusted.
+    fn known_time_us(&self) -> Option<i64> {
+        let now = self.clock.now();
+        now.synchronised.then_some(now.wall_us)
+    }
+
+    /// Returns false if the camera has too much to do already.
+    fn hand_over(&self, job: Job) -> bool {
+        self.jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.try_send(job).is_ok())
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn on_tick(&mut self) {
+        let silent = self.drain.silent_for(self.now());
+        let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
+        if stuck && let Some(publisher) = &self.publisher {
+            tracing::warn!("the broker acknowledges nothing: connecting anew");
+            publisher.abandon();
+        }
+        if lock(&self.spool).is_poisoned() {
+            self.reopen();
+        }
+        if self.faults.contains(&Number::Card) && lock(&self.spool).has_room_again() {
+            self.set_fault(Number::Card, false);
+        }
+        // The page shows the light as it is now.
+        let light_changed = self.lamp.status() != self.light_told;
+        let due = self
+            .status_sent
+            .is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
+        if self.status_due || light_changed || due {
+            self.publish_status();
+        }
+        // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
+        let quiet_us = boottime_us().saturating_sub(self.beat.load(Ordering::Relaxed));
+        if Duration::from_micros(quiet_us) < BEAT_WITHIN {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    fn tidy(&mut self) {
+        let tidied = lock(&self.spool).tidy(self.known_time_us());
+        if let Err(error) = tidied {
+            tracing::warn!(error = chain(&error), "tidy the spool");
+        }
+    }
+
+    fn on_outcome(&mut self, outcome: Outcome) {
+        self.status_due = true;
+        match outcome {
+            Outcome::Captured { job } => {
+                if let (_, Some(asked)) = asker(&job) {
+                    self.reply(&asked, Stage::Captured, None, None);
+                }
+            }
+            Outcome::Expired { job } => {
+                if let (_, Some(asked)) = asker(&job) {
+                    self.reply(&asked, Stage::Expired, None, None);
+                }
+            }
+            Outcome::Saved {
+                job,
+                waiting,
+                record,
+                saved_after_us,
+            } => {
+                let (press, command) = asker(&job);
+                self.reporter.tell(&Report::Saved {
+                    press,
+                    install: record.install,
+                    sequence: record.sequence,
+                    hash: record.hash,
+                    bytes: record.total,
+                    after_us: saved_after_us,
+                });
+                self.set_fault(Number::Camera, false);
+                self.set_fault(Number::Card, false);
+                self.apply_changes();
+                let live_until = self.now() + LIVE_FOR;
+                self.drain
+                    .add(waiting.key, waiting.total, false, 0, live_until);
+                if let Some(asked) = &command {
+                    self.reply(asked, Stage::Saved, Some(record.id()), None);
+                }
+                let at_boottime_us = record.pressed.boottime_us;
+                self.taken.insert(
+                    waiting.key,
+                    Taken {
+                        press,
+                        command,
+                        at_boottime_us,
+                        saved_after_us,
+                    },
+                );
+                if let Some(press) = press {
+                    self.lamp.tell(Light::Saved(press));
+                }
+                self.update_lamp();
+            }
+            Outcome::Tombstone {
+                job,
+                waiting,
+                reason,
+                text,
+            } => {
+                let (press, command) = asker(&job);
+                tracing::warn!(reason = reason.sentence(), text, "no picture");
+                let (install, sequence) = (waiting.id.install, waiting.id.sequence);
+                self.reporter.tell(&Report::Tombstone {
+                    press,
+                    install,
+                    sequence,
+                    reason,
+                });
+                self.drain
+                    .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
+                self.apply_changes();
+                let full = reason == shared::event::Reason::CardFull;
+                let fault = if full { Number::Card } else { Number::Camera };
+                self.set_fault(fault, true);
+                self.finish_without_picture(press, command, fault, &text);
+            }
+            Outcome::Refused {
+                job,
+                text,
+                poisoned,
+            } => {
+                let (press, command) = asker(&job);
+                self.reporter.tell(&Report::Refused { press, text: &text });
+                self.set_fault(Number::Card, true);
+                self.finish_without_picture(press, command, Number::Card, &text);
+                if poisoned {
+                    self.reopen();
+                }
+            }
+        }
+    }
+
+    fn finish_without_picture(
+        &mut self,
+        press: Option<u64>,
+        command: Option<Asked>,
+        fault: Number,
+        text: &str,
+    ) {
+        if let Some(press) = press {
+            self.lamp.tell(Light::Failed(press, fault));
+        }
+        if let Some(asked) = command {
+            self.reply(&asked, Stage::Failed, None, Some(text.to_owned()));
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(publisher) => {
+                tracing::info!("connected");
+                self.reporter.tell(&Report::Connected);
+                self.publisher = Some(publisher);
+                self.set_fault(Number::Pairing, false);
+                self.drain.connected(self.now());
+                self.publish_status();
+                self.ask();
+            }
+            LinkEvent::Down { reason, text } => {
+                if self.publisher.take().is_some() || reason == DownReason::Refused {
+                    tracing::info!(text, "not connected; pictures are kept");
+                    self.reporter.tell(&Report::Disconnected { text: &text });
+                }
+                self.set_fault(Number::Pairing, reason == DownReason::Refused);
+                self.question = None;
+                let tried = self.drain.disconnected(self.now());
+                let mut spool = lock(&self.spool);
+                for (key, attempts) in tried {
+                    spool.tried(key, attempts);
+                }
+            }
+            LinkEvent::Acknowledged { token } => {
+                self.drain.acknowledged(token, self.now());
+            }
+            LinkEvent::Message { leaf, payload } => self.on_message(leaf, &payload),
+        }
+        self.update_lamp();
+    }
+
+    /// A message that cannot be read is a fault of the cloud, told and ignored.
+    fn on_message(&mut self, leaf: Leaf, payload: &[u8]) {
+        let bad = |error: &dyn std::error::Error| {
+            tracing::warn!(
+                topic = leaf.path(),
+                error = chain(error),
+                "a message that cannot be read"
+            );
+        };
+        match leaf {
+            Leaf::Receipt => match shared::codec::decode::<Receipt>(payload) {
+                Ok(receipt) => self.on_receipt(&receipt),
+                Err(error) => bad(&error),
+            },
+            Leaf::Cloud => match shared::codec::decode::<Cloud>(payload) {
+                Ok(cloud) => self.on_cloud(&cloud),
+                Err(error) => bad(&error),
+            },
+            Leaf::Command => match shared::codec::decode::<Command>(payload) {
+                Ok(command) => self.on_command(&command),
+                Err(error) => bad(&error),
+            },
+            // Settings from the cloud are not taken yet: `camera.toml` is the only place.
+            Leaf::Settings
+            | Leaf::Frame
+            | Leaf::Have
+            | Leaf::Status
+            | Leaf::Event
+            | Leaf::Reply => {}
+        }
+    }
+
+    /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
+    fn is_ours(&mut self, store: shared::StoreId) -> bool {
+        let pinned = lock(&self.spool).store();
+        match pinned {
+            Some(ours) if ours == store => {}
+            Some(ours) => {
+                if !self.faults.contains(&Number::Cloud) {
+                    tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance forget-cloud` accepts it");
+                    let text = "another cloud answers: nothing is handed over to it";
+                    self.reporter.tell(&Report::Warning { text });
+                }
+                self.set_fault(Number::Cloud, true);
+                return false;
+            }
+            None => {
+                let noted = lock(&self.spool).pin_store(Some(store));
+                if let Err(error) = noted {
+                    tracing::warn!(
+                        error = chain(&error),
+                        "note which cloud this camera belongs to"
+                    );
+                }
+            }
+        }
+        self.set_fault(Number::Cloud, false);
+        true
+    }
+
+    fn on_cloud(&mut self, cloud: &Cloud) {
+        if !self.is_ours(cloud.store) {
+            self.drain.hold(true);
+            return;
+        }
+        self.cloud_limit.set(cloud.capture_bytes_max);
+        if cloud.hold.is_some() != self.held {
+            self.held = cloud.hold.is_some();
+            tracing::info!(
+                hold = cloud.hold.as_deref().unwrap_or("no"),
+                "the cloud says whether to hold"
+            );
+        }
+        self.drain.hold(self.held);
+        if self
+            .cloud_started
+            .replace(cloud.started)
+            .is_some_and(|before| before != cloud.started)
+        {
+            self.drain.ask_again(self.now());
+            self.ask();
+        }
+    }
+
+    fn on_receipt(&mut self, receipt: &Receipt) {
+        if !self.is_ours(receipt.store) {
+            return;
+        }
+        self.drain.heard();
+        let now_us = self.known_time_us();
+        for (sequence, hash) in &receipt.stored {
+            let id = CaptureId {
+                install: receipt.install,
+                sequence: *sequence,
+            };
+            self.on_stored(id, *hash, now_us);
+        }
+        for want in &receipt.want {
+            let id = CaptureId {
+                install: receipt.install,
+                sequence: want.sequence,
+            };
+            let wanted = lock(&self.spool).wanted(id);
+            let Some(waiting) = wanted else { continue };
+            self.add_unless_known(&waiting);
+            self.drain.want(waiting.key, &want.ranges);
+        }
+        for refused in &receipt.refused {
+            let id = CaptureId {
+                install: receipt.install,
+                sequence: refused.sequence,
+            };
+            tracing::warn!(%id, reason = refused.reason, "the cloud cannot take a capture; it stays on the card");
+            let found = lock(&self.spool)
+                .waiting()
+                .into_iter()
+                .find(|w| w.id == id && w.hash == refused.hash);
+            if let Some(waiting) = found {
+                self.drain.park(
+                    waiting.key,
+                    self.now() + Duration::from_secs(refused.retry_after).min(PARKED_MAX),
+                );
+            }
+        }
+        if let (Some(answer), Some(question)) = (receipt.answers, &mut self.question)
+            && question.id == answer.id
+        {
+            question.unanswered.remove(&answer.page);
+            if question.unanswered.is_empty() {
+                self.question = None;
+                self.drain.answered();
+            }
+        }
+        if let Some(next) = receipt.next {
+            self.compare_numbers(receipt.install, next);
+        }
+        self.status_due = true;
+    }
+
+    fn on_stored(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) {
+        let received = lock(&self.spool).received(id, hash, now_us);
+        let Some((key, is_news)) = received else {
+            return;
+        };
+        self.drain.remove(key);
+        if !is_news {
+            return;
+        }
+        let taken = self.taken.remove(&key);
+        let after_us = taken
+            .as_ref()
+            .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
+        self.reporter.tell(&Report::Stored {
+            install: id.install,
+            sequence: id.sequence,
+            hash,
+            after_us,
+        });
+        if let Some(Taken { press, command, .. }) = taken {
+            if let Some(press) = press {
+                self.lamp.tell(Light::Stored(press));
+            }
+            if let Some(asked) = command {
+                self.reply(&asked, Stage::Done, Some(id), None);
+            }
+        }
+    }
+
+    /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
+    fn compare_numbers(&mut self, install: InstallId, next: shared::Sequence) {
+        let mut spool = lock(&self.spool);
+        if install != spool.install() || next <= spool.next() {
+            return;
+        }
+        let ours = spool.next();
+        let begun = spool.start_new_install();
+        drop(spool);
+        match begun {
+            Ok(begun) => {
+                let text = format!(
+                    "the cloud knows capture {} of this install, this card only {}: it is a copy, and a new install begins",
+                    next.get() - 1,
+                    ours.get() - 1
+                );
+                tracing::warn!("{text}");
+                self.reporter.tell(&Report::Warning { text: &text });
+                // Under the new name it no longer throws its twin off the broker.
+                let _ = self.client_id.send(client_id(&self.device, begun));
+                if let Some(publisher) = &self.publisher {
+                    publisher.abandon();
+                }
+            }
+            Err(error) => tracing::error!(error = chain(&error), "begin a new install"),
+        }
+    }
+
+    fn on_command(&mut self, command: &Command) {
+        if !is_sound_id(&command.id) {
+            tracing::warn!("a command with an id that cannot be kept was ignored");
+            return;
+        }
+        let asked = Asked {
+            id: command.id.clone(),
+            at_boottime_us: boottime_us(),
+        };
+        let is_new = match self.commands.note(&command.id) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                let text = format!("the card could not note the command: {error}");
+                return self.reply(&asked, Stage::Failed, None, Some(text));
+            }
+        };
+        if !is_new {
+            return self.reply(
+                &asked,
+                Stage::Accepted,
+                None,
+                Some("known already".to_owned()),
+            );
+        }
+        if command.valid_for_us() == 0 {
+            return self.reply(&asked, Stage::Expired, None, None);
+        }
+        self.reply(&asked, Stage::Accepted, None, None);
+        match command.command {
+            CommandKind::Snap => {
+                let job = Job::Command {
+                    id: asked.id.clone(),
+                    at_boottime_us: asked.at_boottime_us,
+                    begin_by_us: asked.at_boottime_us.saturating_add(command.valid_for_us()),
+                };
+                if !self.hand_over(job) {
+                    self.reply(
+                        &asked,
+                        Stage::Failed,
+                        None,
+                        Some("the camera is busy".to_owned()),
+                    );
+                }
+            }
+            CommandKind::Identify => {
+                self.lamp.tell(Light::Identify);
+                self.reply(&asked, Stage::Done, None, None);
+            }
+            CommandKind::Restart | CommandKind::Diagnostics => {
+                let text = "this camera's program does not know this command yet".to_owned();
+                self.reply(&asked, Stage::Failed, None, Some(text));
+            }
+        }
+    }
+
+    fn reply(&self, asked: &Asked, stage: Stage, capture: Option<CaptureId>, text: Option<String>) {
+        let after_us = boottime_us().saturating_sub(asked.at_boottime_us);
+        let reply = Reply {
+            id: asked.id.clone(),
+            stage,
+            after_us,
+            capture,
+            text,
+        };
+        if let Some(publisher) = &self.publisher {
+            let _ = publisher.publish(Leaf::Reply, shared::codec::encode(&reply), None);
+        }
+    }
+
+    /// Asks the cloud what it has of all that waits here.
+    fn ask(&mut self) {
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
+        self.questions = self.questions.wrapping_add(1);
+        let mut pages = Vec::new();
+        {
+            let spool = lock(&self.spool);
+            let waiting = spool.waiting();
+            for held in spool.held() {
+                let captures: Vec<_> = waiting
+                    .iter()
+                    .filter(|waiting| waiting.id.install == held.install)
+                    .map(|waiting| (waiting.id.sequence, waiting.hash))
+                    .collect();
+                // An install with nothing to ask is asked about too: the answer says which number comes next.
+                let chunks = captures.chunks(HAVE_PAGE_MAX).map(<[_]>::to_vec);
+                let chunks: Vec<_> = if captures.is_empty() {
+                    vec![Vec::new()]
+                } else {
+                    chunks.collect()
+                };
+                pages.extend(
+                    chunks
+                        .into_iter()
+                        .map(|captures| (held.install, held.next, captures)),
+                );
+            }
+        }
+        let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
+        let id = self.questions;
+        for (page, (install, next, captures)) in (0..).zip(pages) {
+            let have = Have {
+                install,
+                next,
+                id,
+                page,
+                pages: count,
+                captures,
+            };
+            if publisher
+                .publish(Leaf::Have, shared::codec::encode(&have), None)
+                .is_err()
+            {
+                return publisher.abandon();
+            }
+        }
+        self.question = Some(Question {
+            id,
+            unanswered: (0..count).collect(),
+        });
+    }
+
+    fn publish_status(&mut self) {
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
+        let light = self.lamp.status();
+        let status = {
+            let spool = lock(&self.spool);
+            let (waiting, waiting_bytes, lost) = spool.depth();
+            let (card_free, card_total) = spool.space().unwrap_or_default();
+            Status {
+                presence: Presence::Online,
+                installs: spool.held(),
+                queue: Queue {
+                    waiting,
+                    waiting_bytes,
+                    oldest: spool.oldest_pressed(),
+                    parked: self.drain.parked() as u64,
+                    lost,
+                    bytes_per_s: self.drain.rate(),
+                },
+                health: Health {
+                    card_free,
+                    card_total,
+                    temperature_mc: temperature_mc(),
+                },
+                light: light.clone(),
+                faults: self.faults.iter().map(|fault| fault.number()).collect(),
+                settings_version: 0,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                said: Some(self.clock.now()),
+            }
+        };
+        if publisher
+            .publish(Leaf::Status, shared::codec::encode(&status), None)
+            .is_ok()
+        {
+            self.status_sent = Some(tokio::time::Instant::now());
+            self.status_due = false;
+            self.light_told = light;
+        }
+    }
+
+    /// Publishes whatever the drain says is next.
+    fn pump(&mut self) {
+        let Some(publisher) = self.publisher.clone() else {
+            return;
+        };
+        while let Some(send) = self.drain.next(self.now()) {
+            let message = if send.tombstone {
+                lock(&self.spool)
+                    .read_tombstone(send.key)
+                    .map(|json| (Leaf::Event, json))
+            } else {
+                let read = lock(&self.spool).read(send.key, send.offset, send.len);
+                read.map(|(record, bytes)| {
+                    let taken = self.taken.get(&send.key);
+                    let same_boot = record.pressed.boot == self.clock.boot();
+                    let sent_after_us =
+                        same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
+                    let header = FrameHeader {
+                        offset: send.offset,
+                        len: send.len,
+                        attempt: send.attempt,
+                        saved_after_us: taken.map(|taken| taken.saved_after_us),
+                        sent_after_us,
+                        record,
+                    };
+                    (Leaf::Frame, shared::codec::encode_frame(&header, &bytes))
+                })
+            };
+            match message {
+                Ok((leaf, payload)) => {
+                    if publisher.publish(leaf, payload, Some(send.token)).is_err() {
+                        // What is not handed over will be after the reconnect (P5).
+                        publisher.abandon();
+                        return;
+                    }
+                }
+                Err(SpoolError::Damaged) => {
+                    tracing::warn!("the card damaged a capture: it was set aside");
+                    self.drain.remove(send.key);
+                    self.apply_changes();
+                }
+                Err(SpoolError::Gone) => self.drain.remove(send.key),
+                Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
+                    tracing::error!(error = chain(&error), "read a capture");
+                    self.set_fault(Number::Card, true);
+                    self.drain
+                        .park(send.key, self.now() + Duration::from_secs(60));
+                }
+                Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
+                    tracing::error!(error = chain(&error), "read a capture");
+                    self.drain
+                        .park(send.key, self.now() + Duration::from_secs(60));
+                }
+            }
+        }
+        self.update_lamp();
+    }
+
+    /// What the card did to other captures meanwhile.
+    fn apply_changes(&mut self) {
+        let changes = lock(&self.spool).take_changes();
+        for change in changes {
+            match change {
+                Change::Waiting(waiting) => self.add(&waiting),
+                Change::Gone(key) => self.drain.remove(key),
+            }
+        }
+    }
+
+    fn add(&mut self, waiting: &Waiting) {
+        self.drain.add(
+            waiting.key,
+            waiting.total,
+            waiting.tombstone,
+            waiting.attempts,
+            Duration::ZERO,
+        );
+    }
+
+    fn add_unless_known(&mut self, waiting: &Waiting) {
+        if !self.drain.contains(waiting.key) {
+            self.add(waiting);
+        }
+    }
+
+    /// Takes all that waits from the spool.
+    fn reload(&mut self) {
+        self.drain.clear();
+        let waiting = lock(&self.spool).waiting();
+        for waiting in waiting {
+            self.add(&waiting);
+        }
+    }
+
+    /// After a failed fsync nobody knows what is on the card but the card.
+    fn reopen(&mut self) {
+        let now_us = self.known_time_us();
+        let reopened = tokio::task::block_in_place(|| lock(&self.spool).reopen(now_us));
+        match reopened {
+            Ok(()) => {
+                tracing::warn!("the spool was opened again after the card failed");
+                self.taken.clear();
+                self.reload();
+            }
+            Err(error) => tracing::error!(error = chain(&error), "open the spool again"),
+        }
+    }
+
+    pub fn set_fault(&mut self, fault: Number, holds: bool) {
+        let changed = if holds {
+            self.faults.insert(fault)
+        } else {
+            self.faults.remove(&fault)
+        };
+        if !changed {
+            return;
+        }
+        self.status_due = true;
+        self.lamp.tell(Light::Fault(fault, holds));
+        if holds && let Some(publisher) = &self.publisher {
+            let text = fault.means().to_owned();
+            let event = Event::Fault(Fault {
+                number: fault.number(),
+                text,
+                at: self.clock.now(),
+            });
+            let _ = publisher.publish(Leaf::Event, shared::codec::encode(&event), None);
+        }
+    }
+
+    fn update_lamp(&mut self) {
+        let connected = self.publisher.is_some();
+        let uploading = connected && self.drain.in_flight().0 > 0;
+        let now = (connected, self.drain.waiting() > 0, uploading);
+        if self.lamp_knows != Some(now) {
+            self.lamp_knows = Some(now);
+            self.lamp.tell(Light::Connected(connected));
+            self.lamp.tell(Light::Waiting(now.1));
+            self.lamp.tell(Light::Uploading(uploading));
+        }
+    }
+}
+
+fn asker(job: &Job) -> (Option<u64>, Option<Asked>) {
+    match job {
+        Job::Press { number, .. } => (Some(*number), None),
+        Job::Command {
+            id, at_boottime_us, ..
+        } => (
+            None,
+            Some(Asked {
+                id: id.clone(),
+                at_boottime_us: *at_boottime_us,
+            }),
+        ),
+        Job::Interval => (None, None),
+    }
+}
+
+/// Of the processor, where the kernel says it.
+fn temperature_mc() -> Option<i64> {
+    std::fs::read_to_string("/sys/class/thermal/thermal_zone0/temp")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}

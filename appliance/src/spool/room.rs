@@ -1,0 +1,245 @@
+//! Making room: what goes first when the card is full, and what is tidied away when it need not stay (P4).
+//!
+//! With a receipt first, then of the interval, then of commands, then, if the owner chose so, of the button. What goes
+//! without a receipt leaves a tombstone, durable before the picture goes. The file with the highest number of the
+//! current install always stays: the next number is read from it.
+
+use shared::capture::Cause;
+use shared::event::{Event, Reason, TOMBSTONE_RANGE_MAX, Tombstone};
+
+use super::file::Reader;
+use super::{Change, Entry, Key, Spool, SpoolError, UNDATED};
+use crate::config::WhenFull;
+
+/// What a tombstone takes at the most, bytes.
+const TOMBSTONE_BYTES: u64 = 512;
+/// More tombstones than this are joined to ranges.
+const TOMBSTONES_MAX: usize = 1000;
+
+impl Spool {
+    /// Removes captures with a receipt that are older than they need to be, or take more room than they may.
+    ///
+    /// `now_us`: the time, if the clock can be trusted. Without it nothing counts as old, and an age begins to count when
+    /// the time is known for the first time: no clock that jumps removes anything early.
+    pub fn tidy(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
+        self.check_poison()?;
+        let received: Vec<(Key, u64, i64)> = self
+            .captures
+            .iter()
+            .filter_map(|(key, entry)| Some((*key, entry.name.file_bytes(), entry.received_us?)))
+            .collect();
+        let mut kept_bytes: u64 = received.iter().map(|(_, bytes, _)| bytes).sum();
+        let keep_us = i64::try_from(self.limits.keep_for.as_micros()).unwrap_or(i64::MAX);
+        for (key, bytes, received_us) in received {
+            let age_us = now_us.map_or(0, |now_us| now_us.saturating_sub(received_us));
+            if received_us == UNDATED {
+                if let Some(now_us) = now_us {
+                    self.note_received(key, now_us);
+                }
+            } else if age_us > keep_us && self.may_go(key) {
+                self.remove(key)?;
+                kept_bytes -= bytes;
+                continue;
+            }
+            if kept_bytes > self.limits.keep_bytes && self.may_go(key) {
+                self.remove(key)?;
+                kept_bytes -= bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether what did not fit last would fit now, once what has a receipt has made room.
+    pub fn has_room_again(&self) -> bool {
+        let Some(needed) = self.did_not_fit else {
+            return true;
+        };
+        let removable = self
+            .captures
+            .values()
+            .filter(|entry| entry.received_us.is_some());
+        let gain: u64 = removable.map(|entry| entry.name.file_bytes()).sum();
+        self.shortfall(needed)
+            .is_ok_and(|shortfall| shortfall <= gain)
+    }
+
+    /// Whether a file may be removed without its number coming back: it is not the highest of the current install.
+    pub(super) fn may_go(&self, key: Key) -> bool {
+        let current = key.rank as usize + 1 == self.installs.len();
+        let Some(entry) = self.captures.get(&key) else {
+            return false;
+        };
+        !current || entry.name.last().next() < self.next()
+    }
+
+    fn fits(&self, needed: u64) -> Result<bool, SpoolError> {
+        Ok(self.shortfall(needed)? == 0)
+    }
+
+    /// How many bytes would have to go before `needed` more find room.
+    fn shortfall(&self, needed: u64) -> Result<u64, SpoolError> {
+        let (free, _) = self.space().map_err(SpoolError::Disk)?;
+        let by_size = self
+            .bytes
+            .saturating_add(needed)
+            .saturating_sub(self.limits.bytes_max);
+        let by_space = needed
+            .saturating_add(self.limits.reserve_bytes)
+            .saturating_sub(free);
+        Ok(by_size.max(by_space))
+    }
+
+    /// Removes by policy until `needed` bytes fit: with a receipt, of the interval, of commands, of the button if the
+    /// owner chose so.
+    pub(super) fn make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
+        self.did_not_fit = Some(needed);
+        self.try_to_make_room(needed)?;
+        self.did_not_fit = None;
+        Ok(())
+    }
+
+    fn try_to_make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
+        if self.fits(needed)? {
+            return Ok(());
+        }
+        let removable: Vec<Key> = self
+            .captures
+            .iter()
+            .filter(|(_, entry)| entry.received_us.is_some())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in removable {
+            if self.may_go(key) {
+                self.remove(key)?;
+                if self.fits(needed)? {
+                    return Ok(());
+                }
+            }
+        }
+        let mut sacrifices: Vec<(u8, Key)> = Vec::new();
+        let waiting: Vec<Key> = self
+            .captures
+            .iter()
+            .filter(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in waiting {
+            let worth = match self.cause_of(key) {
+                Some(Cause::Interval) => 0,
+                Some(Cause::Command | Cause::Test | Cause::Upload) => 1,
+                Some(Cause::Button) | None => 2,
+            };
+            if worth < 2 || self.limits.when_full == WhenFull::DropOldest {
+                sacrifices.push((worth, key));
+            }
+        }
+        sacrifices.sort_unstable();
+        // Nothing is given up in vain: only if what may go makes enough room.
+        let gives = |entry: &Entry| entry.name.file_bytes().saturating_sub(TOMBSTONE_BYTES);
+        let gain: u64 = sacrifices
+            .iter()
+            .filter_map(|(_, key)| self.captures.get(key))
+            .map(gives)
+            .sum();
+        if gain < self.shortfall(needed)? {
+            return Err(SpoolError::Full { needed });
+        }
+        for (_, key) in sacrifices {
+            self.give_up(key)?;
+            if self.fits(needed)? {
+                return self.join_tombstones();
+            }
+        }
+        Err(SpoolError::Full { needed })
+    }
+
+    fn cause_of(&mut self, key: Key) -> Option<Cause> {
+        let (folder, entry) = self.find(key).ok()?;
+        if entry.cause.is_none() {
+            let cause = Reader::open(&folder, &entry.name).ok()?.record().cause;
+            self.captures.get_mut(&key)?.cause = Some(cause);
+        }
+        self.captures.get(&key)?.cause
+    }
+
+    /// Replaces a waiting picture by a tombstone: the tombstone is durable before the picture goes.
+    fn give_up(&mut self, key: Key) -> Result<(), SpoolError> {
+        let (folder, entry) = self.find(key)?;
+        let name = entry.name;
+        let record = Reader::open(&folder, &name)
+            .ok()
+            .map(|reader| reader.record().clone());
+        let tombstone = Tombstone {
+            install: self.installs[key.rank as usize].id,
+            sequence: key.sequence,
+            through: None,
+            reason: Reason::MadeRoom,
+            cause: record.as_ref().map_or(Cause::Button, |record| record.cause),
+            command: record.as_ref().and_then(|record| record.command.clone()),
+            pressed: record.map(|record| record.pressed),
+        };
+        let waiting = self.keep_tombstone(&tombstone)?;
+        self.changes.push(Change::Waiting(waiting));
+        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)
+    }
+
+    /// More than [`TOMBSTONES_MAX`] tombstones: neighbours with the same reason become one. The range is durable before
+    /// the single ones go.
+    pub(super) fn join_tombstones(&mut self) -> Result<(), SpoolError> {
+        let tombstones: Vec<Key> = self
+            .captures
+            .iter()
+            .filter(|(_, entry)| entry.name.is_tombstone() && entry.received_us.is_none())
+            .map(|(key, _)| *key)
+            .collect();
+        if tombstones.len() <= TOMBSTONES_MAX {
+            return Ok(());
+        }
+        let mut run: Vec<(Key, Tombstone)> = Vec::new();
+        for key in tombstones {
+            let Ok(bytes) = self.read_tombstone(key) else {
+                continue;
+            };
+            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode::<Event>(&bytes) else {
+                continue;
+            };
+            let joins = run.last().is_some_and(|(before_key, before)| {
+                before_key.rank == key.rank
+                    && before.last().next() == tombstone.sequence
+                    && before.reason == tombstone.reason
+                    && before.cause == tombstone.cause
+                    && tombstone.last().get() - run[0].1.sequence.get() < TOMBSTONE_RANGE_MAX
+            });
+            if !joins {
+                self.join_run(&run)?;
+                run.clear();
+            }
+            run.push((key, tombstone));
+        }
+        self.join_run(&run)
+    }
+
+    fn join_run(&mut self, run: &[(Key, Tombstone)]) -> Result<(), SpoolError> {
+        let (Some((first_key, first)), Some((_, last))) = (run.first(), run.last()) else {
+            return Ok(());
+        };
+        if run.len() < 2 {
+            return Ok(());
+        }
+        let joined = Tombstone {
+            through: Some(last.last()),
+            command: None,
+            ..first.clone()
+        };
+        let (folder, entry) = self.find(*first_key)?;
+        let first_file = folder.join(entry.name.to_string());
+        let waiting = self.keep_tombstone(&joined)?;
+        self.changes.push(Change::Waiting(waiting));
+        std::fs::remove_file(first_file).map_err(SpoolError::Disk)?;
+        for (key, _) in &run[1..] {
+            self.remove(*key)?;
+            self.changes.push(Change::Gone(*key));
+        }
+        Ok(())
+    }
+}
