@@ -74,6 +74,11 @@ impl Index {
 
         let found = match start(folder.clone(), expected) {
             Ok(found) => Some(found),
+            // Nothing is wrong with it, so it stays; and sled hangs when it is asked again on a full card.
+            Err(why @ Failure::NoSpace) => {
+                warnings.push(format!("working without an index: {why}"));
+                None
+            }
             Err(why) => {
                 warnings.push(format!(
                     "the index was set aside and is made anew from the files: {why}"
@@ -147,8 +152,38 @@ impl Drop for Index {
 
 type Started = (SyncSender<Write>, Rows, u64);
 
+/// Why the index did not open.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the card is full")]
+    NoSpace,
+    #[error("{doing}: {why}")]
+    Sled { doing: &'static str, why: String },
+    #[error("it is not the one of the last start (generation {stored}, expected {expected})")]
+    Stale { stored: u64, expected: u64 },
+}
+
+impl Failure {
+    fn while_doing(doing: &'static str) -> impl FnOnce(sled::Error) -> Self {
+        move |error| match error {
+            sled::Error::Io(io) if io.kind() == std::io::ErrorKind::StorageFull => Self::NoSpace,
+            other => Self::Sled {
+                doing,
+                why: other.to_string(),
+            },
+        }
+    }
+
+    fn thread(why: impl ToString) -> Self {
+        Self::Sled {
+            doing: "open sled on its own thread",
+            why: why.to_string(),
+        }
+    }
+}
+
 /// Opens sled on its own thread and waits for it, but not for ever.
-fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, String> {
+fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
     let (tell, told) = channel();
     let (writes, to_write) = sync_channel(WAITING_MAX);
     std::thread::Builder::new()
@@ -162,7 +197,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, String> {
                     return;
                 }
                 Err(_) => {
-                    let _ = tell.send(Err("sled panicked while opening".to_owned()));
+                    let _ = tell.send(Err(Failure::thread("it panicked")));
                     return;
                 }
             };
@@ -174,14 +209,14 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, String> {
                 }
             }
         })
-        .map_err(|error| format!("start its thread: {error}"))?;
+        .map_err(Failure::thread)?;
     let (rows, generation) = told
         .recv_timeout(PATIENCE)
-        .map_err(|_| format!("sled did not open within {PATIENCE:?}"))??;
+        .map_err(|_| Failure::thread(format!("it did not open within {PATIENCE:?}")))??;
     Ok((writes, rows, generation))
 }
 
-fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), String> {
+fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), Failure> {
     let existed = folder.exists();
     let db = sled::Config::new()
         .path(folder)
@@ -190,10 +225,10 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), S
         // The only real fsync of sled is in this thread of its own (docs/decisions/0001-spool.md).
         .flush_every_ms(Some(500))
         .open()
-        .map_err(|error| format!("open sled: {error}"))?;
+        .map_err(Failure::while_doing("open sled"))?;
     let stored = db
         .get(GENERATION)
-        .map_err(|error| format!("read its generation: {error}"))?;
+        .map_err(Failure::while_doing("read its generation"))?;
     let stored = stored
         .and_then(|bytes| bytes.as_ref().try_into().ok())
         .map_or(0, u64::from_be_bytes);
@@ -203,13 +238,11 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), S
         && stored != expected
         && stored != expected + 1
     {
-        return Err(format!(
-            "it is not the one of the last start (generation {stored}, expected {expected})"
-        ));
+        return Err(Failure::Stale { stored, expected });
     }
     let mut rows = Rows::new();
     for entry in db.iter() {
-        let (key, value) = entry.map_err(|error| format!("read a row: {error}"))?;
+        let (key, value) = entry.map_err(Failure::while_doing("read a row"))?;
         let (Some(key), Ok(row)) = (parse_key(&key), serde_json::from_slice(&value)) else {
             continue;
         };
@@ -217,8 +250,8 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), S
     }
     let generation = stored.max(expected.unwrap_or(0)) + 1;
     db.insert(GENERATION, &generation.to_be_bytes())
-        .map_err(|error| format!("write its generation: {error}"))?;
-    db.flush().map_err(|error| format!("flush: {error}"))?;
+        .map_err(Failure::while_doing("write its generation"))?;
+    db.flush().map_err(Failure::while_doing("flush"))?;
     Ok((db, rows, generation))
 }
 

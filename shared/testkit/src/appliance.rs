@@ -182,6 +182,22 @@ impl Appliance {
         command
     }
 
+    /// Runs a shell script where its small card is mounted, with `$appliance` and `$spool`, and returns what it says.
+    ///
+    /// # Panics
+    /// It has no small card, or the script cannot be run.
+    pub fn run_script_on_its_card(&self, script: &str) -> String {
+        let mib = self.card_mib.expect("a camera with a small card");
+        fs::create_dir_all(&self.spool).unwrap();
+        let done = on_a_small_card(mib, &self.spool)
+            .args(["sh", "-c", script])
+            .env("appliance", binary("appliance"))
+            .env("spool", &self.spool)
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
     /// Runs `appliance` with other arguments and waits for its end: `spool list` and the like.
     pub fn run_tool(arguments: &[&str]) -> Output {
         Command::new(binary("appliance"))

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::appliance::{Appliance, small_cards_can_be_had};
+use testkit::appliance::{Appliance, named, small_cards_can_be_had};
 use testkit::audit::audit;
 use testkit::cloud::Cloud;
 use testkit::folder::Folder;
@@ -90,6 +90,45 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
     assert!(told.iter().all(|one| one.reason == "made-room"), "{told:?}");
     println!("full: {} stored, {given_up} given up", found.stored);
     camera.stop();
+}
+
+/// Not one free byte, as after a crash of something else on the card: a camera that does not start is never drained.
+#[test]
+fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
+    let folder = Folder::new("full-start");
+    let cloud = Cloud::new(&folder);
+    let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    // The card is gone with the process that mounted it, so all starts happen inside one.
+    let script = r#"
+        run() { printf '%s' "$keys" | timeout -s TERM "$1" "$appliance" run --simulated --events --spool "$spool" --device full --set spool.reserve_bytes=1048576; }
+        keys='
+' run 2 >/dev/null
+        dd if=/dev/zero of="$spool/everything" bs=4096 2>/dev/null
+        keys='
+' run 3
+        rm "$spool/everything"
+        keys='
+' run 2
+    "#;
+    let said = camera.run_script_on_its_card(script);
+    let events: Vec<Value> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(of("ready"), 2, "{said}");
+    assert_eq!(
+        of("refused"),
+        1,
+        "the press on the full card is answered: {said}"
+    );
+    let saved: Vec<u64> = named(&events, "saved")
+        .iter()
+        .map(|capture| capture.sequence)
+        .collect();
+    assert_eq!(saved, [2], "and its number is not wasted: {said}");
 }
 
 fn camera_with_a_small_card(folder: &Folder, cloud: &Cloud) -> Option<Appliance> {
