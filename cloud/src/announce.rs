@@ -26,6 +26,8 @@ pub struct Announcer {
     started: u64,
     capture_bytes_max: u64,
     greeted: Arc<Mutex<HashSet<DeviceId>>>,
+    /// Held from reading the state until it is handed over: what is retained must be the latest, whoever tells it.
+    telling: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Announcer {
@@ -38,6 +40,7 @@ impl Announcer {
             started: rand::random::<u64>() >> 11,
             capture_bytes_max,
             greeted: Arc::default(),
+            telling: Arc::default(),
         }
     }
 
@@ -117,10 +120,11 @@ impl Announcer {
         Ok(noted)
     }
 
-    /// Sends what was asked of a camera while it was away, unless it has expired.
+    /// Sends again what a camera has not answered, unless it has expired: it may have been away, or gone before it read
+    /// it. One that it has read is known by its id and only answered.
     pub async fn send_waiting_commands(&self, device: &DeviceId) {
         let sent = async {
-            for command in self.store.unsent_commands(device, now_us()).await? {
+            for command in self.store.waiting_commands(device, now_us()).await? {
                 self.send(&command).await?;
             }
             Ok::<(), StoreError>(())
@@ -147,6 +151,7 @@ impl Announcer {
     }
 
     async fn tell(&self, device: &DeviceId) {
+        let _turn = self.telling.lock().await;
         let cloud = Cloud {
             store: self.store.id(),
             started: self.started,

@@ -96,6 +96,7 @@ fn routes(site: Site) -> Router {
         )
         .fallback(pages::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::map_response(error::in_our_words))
         .layer(axum::middleware::from_fn(guard::check))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(site)

@@ -5,8 +5,10 @@
 //! A receipt is made from outcomes, and outcomes exist only after a commit (P2).
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use shared::codec::{self, DecodeError};
+use serde::Serialize;
+use shared::codec::{self, DecodeError, JSON_BYTES_MAX};
 use shared::event::{Event, TOMBSTONE_RANGE_MAX};
 use shared::have::{HAVE_PAGE_MAX, Have};
 use shared::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
@@ -22,7 +24,14 @@ pub const INSTALLS_MAX: usize = 64;
 ///
 /// `capture_bytes_max`: the largest picture this cloud takes, bytes.
 pub fn read(message: &Message, capture_bytes_max: u64) -> Deposit {
-    match understand(message, capture_bytes_max) {
+    guarded(message, || understand(message, capture_bytes_max))
+}
+
+/// A message that makes us panic, which none should, must not come again for ever, nor take its neighbours with it.
+fn guarded(message: &Message, understand: impl FnOnce() -> Result<Deposit, String>) -> Deposit {
+    let understood = catch_unwind(AssertUnwindSafe(understand))
+        .unwrap_or_else(|_| Err("reading it failed, which is a bug of this cloud".to_owned()));
+    match understood {
         Ok(deposit) => deposit,
         Err(reason) => Deposit::Quarantine(Suspect {
             device: device_of(&message.topic),
@@ -173,9 +182,10 @@ fn device_of(topic: &str) -> Option<DeviceId> {
     rest.split('/').next()?.parse().ok()
 }
 
-/// The receipts that these outcomes earn, each for one camera and one install.
+/// The receipts that these outcomes earn, each for one camera and one install, and short enough to be read.
 ///
-/// `outcomes`: who spoke and what became of it, all of them committed. A page of `up/have` gets a receipt of its own.
+/// `outcomes`: who spoke and what became of it, all of them committed. A page of `up/have` gets a receipt of its own, or
+/// several, of which the last one answers: by then the camera has heard all of it.
 pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(DeviceId, Receipt)> {
     let mut grouped = Grouped {
         store,
@@ -242,19 +252,76 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
             | Outcome::Dropped => {}
         }
     }
-    let mut all: Vec<_> = grouped
+    let grouped = grouped
         .receipts
         .into_iter()
         .map(|((device, _), receipt)| (device.clone(), receipt))
-        .filter(|(_, receipt)| !receipt.is_empty())
-        .collect();
-    debug_assert!(
-        all.iter()
-            .all(|(_, receipt)| receipt.stored.len() <= RECEIPT_ENTRIES_MAX),
-        "a batch is smaller than a receipt"
-    );
-    all.append(&mut answers);
+        .filter(|(_, receipt)| !receipt.is_empty());
+    grouped
+        .chain(answers)
+        .flat_map(|(device, receipt)| {
+            let pieces = pieces(receipt).into_iter();
+            pieces.map(move |piece| (device.clone(), piece))
+        })
+        .collect()
+}
+
+/// The entries of one receipt take at most this much, bytes; the rest is for what stands around them.
+const ENTRIES_BYTES_MAX: usize = JSON_BYTES_MAX - 1024;
+/// With more gaps than this a capture is asked for as a whole: naming them would take half a message.
+const RANGES_MAX: usize = 5_000;
+
+/// Cuts a receipt into as many as it takes for each to be within the limits of the protocol.
+fn pieces(whole: Receipt) -> Vec<Receipt> {
+    let mut pieces = Pieces {
+        open: Receipt::new(whole.store, whole.install),
+        open_bytes: 0,
+        full: Vec::new(),
+    };
+    for entry in whole.stored {
+        pieces.put(entry, |receipt| &mut receipt.stored);
+    }
+    // Several statuses of one batch ask for the same.
+    let mut want = whole.want;
+    want.sort_by_key(|want| want.sequence);
+    want.dedup();
+    for mut want in want {
+        if want.ranges.len() > RANGES_MAX {
+            want.ranges.clear();
+        }
+        pieces.put(want, |receipt| &mut receipt.want);
+    }
+    for refused in whole.refused {
+        pieces.put(refused, |receipt| &mut receipt.refused);
+    }
+    let mut all = pieces.full;
+    all.push(Receipt {
+        answers: whole.answers,
+        next: whole.next,
+        ..pieces.open
+    });
     all
+}
+
+struct Pieces {
+    open: Receipt,
+    open_bytes: usize,
+    full: Vec<Receipt>,
+}
+
+impl Pieces {
+    fn put<T: Serialize>(&mut self, entry: T, entries: fn(&mut Receipt) -> &mut Vec<T>) {
+        let bytes = codec::encode(&entry).len() + ",".len();
+        if entries(&mut self.open).len() == RECEIPT_ENTRIES_MAX
+            || self.open_bytes + bytes > ENTRIES_BYTES_MAX
+        {
+            let next = Receipt::new(self.open.store, self.open.install);
+            self.full.push(std::mem::replace(&mut self.open, next));
+            self.open_bytes = 0;
+        }
+        self.open_bytes += bytes;
+        entries(&mut self.open).push(entry);
+    }
 }
 
 /// One receipt per camera and install.
@@ -275,7 +342,7 @@ impl<'a> Grouped<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use shared::receipt::Answer;
+    use shared::receipt::{Answer, Want};
     use shared::{HashPrefix, Sequence};
 
     const STORE: StoreId = StoreId([1; 16]);
@@ -371,6 +438,86 @@ mod tests {
             .collect();
         let next = Some(number(9));
         assert_eq!(pages, [(None, None), (Some(0), next), (Some(1), next)]);
+    }
+
+    fn wanted(first: u64, ranges: &[(u64, u64)]) -> Vec<Want> {
+        let want = |sequence| Want {
+            sequence: number(sequence),
+            ranges: ranges.to_vec(),
+        };
+        (first..first + 500).map(want).collect()
+    }
+
+    #[test]
+    fn what_many_statuses_want_is_asked_for_once_and_in_receipts_that_can_be_read() {
+        let reported = |first| Outcome::Reported {
+            wants: vec![(INSTALL, wanted(first, &[]))],
+        };
+        let mut outcomes: Vec<_> = (0..31)
+            .map(|batch| (device("porch"), reported(1 + 250 * batch)))
+            .collect();
+        outcomes.push((device("porch"), stored(INSTALL, 9000, None)));
+        let receipts = receipts(STORE, &outcomes);
+        let mut asked = Vec::new();
+        for (_, receipt) in &receipts {
+            assert!(receipt.want.len() <= RECEIPT_ENTRIES_MAX);
+            assert!(codec::decode::<Receipt>(&codec::encode(receipt)).is_ok());
+            asked.extend(receipt.want.iter().map(|want| want.sequence.get()));
+        }
+        assert_eq!(asked, (1..=8000).collect::<Vec<_>>());
+        let said = receipts.iter().map(|(_, receipt)| receipt.stored.len());
+        assert_eq!(said.sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn a_long_answer_is_several_receipts_of_which_the_last_one_answers() {
+        let gaps: Vec<_> = (0..100)
+            .map(|n| (60_000_000 + 2 * n, 60_000_001 + 2 * n))
+            .collect();
+        let mut want = wanted(2, &gaps);
+        // In so many pieces that one capture alone would be too long.
+        want[7].ranges = gaps.repeat(200);
+        let outcome = Outcome::Answered {
+            install: INSTALL,
+            stored: vec![(number(1), HASH)],
+            want: want.clone(),
+            answers: Answer { id: 4, page: 0 },
+            next: Some(number(9)),
+        };
+        let receipts = receipts(STORE, &[(device("porch"), outcome)]);
+        for (at, (_, receipt)) in receipts.iter().enumerate() {
+            assert!(codec::decode::<Receipt>(&codec::encode(receipt)).is_ok());
+            let last = at + 1 == receipts.len();
+            assert_eq!(
+                (receipt.answers.is_some(), receipt.next.is_some()),
+                (last, last)
+            );
+        }
+        want[7].ranges.clear();
+        let asked: Vec<Want> = receipts
+            .iter()
+            .flat_map(|(_, receipt)| receipt.want.clone())
+            .collect();
+        assert_eq!(asked, want);
+        let said: Vec<_> = receipts
+            .iter()
+            .flat_map(|(_, receipt)| receipt.stored.clone())
+            .collect();
+        assert_eq!(said, [(number(1), HASH)]);
+    }
+
+    #[test]
+    fn a_message_that_breaks_reading_goes_to_quarantine() {
+        let message = Message {
+            topic: "keepsake/v1/porch/up/status".to_owned(),
+            payload: b"{}".as_slice().into(),
+            retained: false,
+        };
+        let Deposit::Quarantine(suspect) = guarded(&message, || panic!("a bug")) else {
+            panic!("not in quarantine");
+        };
+        assert_eq!(suspect.device, Some(device("porch")));
+        assert!(suspect.reason.contains("bug"), "{}", suspect.reason);
     }
 
     #[test]

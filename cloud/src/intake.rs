@@ -21,7 +21,6 @@ use crate::deposit::{Deposit, Message, Outcome};
 use crate::hold::Gate;
 use crate::live::{Live, Notice};
 use crate::mqtt::{Ack, Session};
-
 use crate::store::{Store, StoreError};
 use crate::{ingest, now_us};
 
@@ -171,29 +170,31 @@ impl Intake {
         let deposits = match reading.await {
             Ok(deposits) => deposits,
             Err(error) => {
-                // A bug, since reading never panics. Not acknowledged, so nothing is lost.
+                // Only while the program ends, as no message makes reading panic. Not acknowledged, so nothing is lost.
                 tracing::error!("reading a batch failed: {error}");
                 return;
             }
         };
-        let outcomes = self.commit(&deposits).await;
+        let (outcomes, retried) = self.commit(&deposits).await;
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
-        self.answer(&deposits, outcomes).await;
+        self.answer(&deposits, outcomes, retried).await;
     }
 
-    /// Commits the batch, however long it takes.
-    async fn commit(&self, deposits: &[Deposit]) -> Vec<Outcome> {
+    /// Commits the batch, however long it takes, and says whether that took more than one try.
+    async fn commit(&self, deposits: &[Deposit]) -> (Vec<Outcome>, bool) {
         let mut wait = STORE_WAIT_MIN;
+        let mut retried = false;
         loop {
             let error = match self.store.commit(deposits, now_us()).await {
                 Ok(outcomes) => {
                     self.gate.store(None);
-                    return outcomes;
+                    return (outcomes, retried);
                 }
                 Err(error) => error,
             };
+            retried = true;
             tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
             if let Err(error) = self.store.probe(now_us()).await {
                 self.gate
@@ -205,7 +206,7 @@ impl Intake {
             }
             self.gate.store(None);
             if let Some(outcomes) = self.commit_one_by_one(deposits).await {
-                return outcomes;
+                return (outcomes, retried);
             }
         }
     }
@@ -243,14 +244,15 @@ impl Intake {
         Some(outcomes)
     }
 
-    async fn answer(&self, deposits: &[Deposit], outcomes: Vec<Outcome>) {
+    async fn answer(&self, deposits: &[Deposit], outcomes: Vec<Outcome>, retried: bool) {
         let mut devices = HashSet::new();
         let mut arrived = HashSet::new();
-        let mut newest = None;
+        let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
         for (deposit, outcome) in deposits.iter().zip(outcomes) {
             match &outcome {
-                Outcome::Stored { arrival, .. } => newest = newest.max(*arrival),
+                // What looks like a repeat may have been committed by an earlier try that did not live to say so.
+                Outcome::Stored { arrival, .. } => pictures |= arrival.is_some() || retried,
                 Outcome::Quarantined => {
                     if let Deposit::Quarantine(suspect) = deposit {
                         tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
@@ -286,8 +288,8 @@ impl Intake {
             let topic = Topic::new(&device, Leaf::Receipt);
             self.control.publish(&topic, codec::encode(&receipt)).await;
         }
-        if let Some(arrival) = newest {
-            self.live.tell(Notice::Pictures(arrival));
+        if pictures {
+            self.live.tell(Notice::Pictures);
             self.thumbnails.notify_one();
         }
         for device in devices {
@@ -322,6 +324,77 @@ fn chain(error: StoreError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mqtt::Broker;
+    use crate::store::Limits;
+
+    /// An intake whose sessions never get a connection.
+    fn intake(store: Store) -> Intake {
+        let queue = Arc::new(Queue::default());
+        let nowhere = Broker {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            credentials: None,
+        };
+        let stop = CancellationToken::new();
+        let control = Session::start("test", &[Leaf::Reply], nowhere, queue.clone(), stop);
+        let gate = Gate::default();
+        Intake {
+            announcer: Announcer::new(store.clone(), control.clone(), gate.clone(), 1000),
+            queue,
+            store,
+            gate,
+            live: Live::default(),
+            control,
+            capture_bytes_max: 1000,
+            waits_for_space: false,
+            thumbnails: Arc::default(),
+        }
+    }
+
+    fn capture() -> Delivery {
+        let header = serde_json::json!({
+            "install": shared::InstallId([1; 16]), "sequence": 1, "hash": shared::Hash::of(b"one"), "total": 3,
+            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+            "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
+            "captured_after_us": 0, "offset": 0, "len": 3,
+        });
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: codec::encode_frame(&serde_json::from_value(header).unwrap(), b"one").into(),
+            retained: false,
+        };
+        Delivery { message, ack: None }
+    }
+
+    #[tokio::test]
+    async fn a_picture_committed_by_a_try_that_failed_is_news_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            unit_of_work: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let intake = intake(Store::open(folder.path(), limits).await.unwrap());
+        let pictures = |news: &mut tokio::sync::broadcast::Receiver<Notice>| {
+            let heard = std::iter::from_fn(|| news.try_recv().ok());
+            heard
+                .filter(|notice| matches!(notice, Notice::Pictures))
+                .count()
+        };
+        let mut news = intake.live.listen();
+        for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
+            intake.take_in(vec![capture()]).await;
+            assert_eq!(pictures(&mut news), expected, "{said}");
+        }
+        // Nobody can tell a repeat from what the try before has committed.
+        let occupied = intake.store.occupy().await.unwrap();
+        let away = async {
+            let mut gate = intake.gate.watch();
+            gate.wait_for(|hold| hold.store.is_some()).await.unwrap();
+            drop(occupied);
+        };
+        tokio::join!(intake.take_in(vec![capture()]), away);
+        assert_eq!(pictures(&mut news), 1);
+    }
 
     fn delivery(bytes: usize) -> Delivery {
         let message = Message {

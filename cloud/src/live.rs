@@ -8,8 +8,8 @@ use tokio::sync::broadcast;
 /// Something to look at again.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// Pictures were committed; the latest arrival.
-    Pictures(i64),
+    /// Pictures were committed.
+    Pictures,
     /// Something about one stored picture changed, such as its thumbnail.
     Picture(i64),
     Device(Arc<DeviceId>),

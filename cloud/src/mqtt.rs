@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{
-    AckMode, AsyncClient, ConnectionError, Event, Incoming, MqttOptions, Outgoing, Publish,
-    PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
+    AckMode, AsyncClient, ConnectionError, Event, Incoming, MqttOptions, Publish, PublishOptions,
+    QoS, SubscribeFilterInput, SubscribeReasonCode,
 };
 use shared::topic::{Leaf, Topic};
 use tokio::sync::watch;
@@ -229,8 +229,7 @@ impl Connections {
                         return End::QueueFull;
                     }
                 }
-                Ok(Event::Incoming(_)) | Ok(Event::Outgoing(Outgoing::Publish(_))) => {}
-                Ok(Event::Outgoing(_)) => {}
+                Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
                 Err(error) => return End::Lost(error),
             }
         }

@@ -20,14 +20,15 @@ mod tombstone;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use shared::capture::FrameHeader;
+use shared::capture::{FrameHeader, Record};
 use shared::presence::Presence;
-use shared::{DeviceId, StoreId};
+use shared::{DeviceId, Hash, InstallId, Sequence, StoreId};
+use sqlx::query::{Query, QueryScalar};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
+    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Row, Sqlite, Transaction};
 
 use crate::deposit::{Deposit, Outcome};
 
@@ -112,6 +113,54 @@ pub enum StoreError {
 }
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// Which picture or tombstone exactly: its number and its hash (P3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    install: InstallId,
+    sequence: Sequence,
+    hash: Hash,
+}
+
+impl Key {
+    fn of(record: &Record) -> Self {
+        Self {
+            install: record.install,
+            sequence: record.sequence,
+            hash: record.hash,
+        }
+    }
+
+    /// From the first three columns.
+    fn read(row: &SqliteRow) -> Result<Self> {
+        Ok(Self {
+            install: id(row.get::<&[u8], _>(0), "an install")?,
+            sequence: sequence(row.get(1))?,
+            hash: id(row.get::<&[u8], _>(2), "a hash")?,
+        })
+    }
+}
+
+/// Binds `install`, `sequence` and `hash`, in this order.
+trait BindKey {
+    fn key(self, key: Key) -> Self;
+}
+
+impl BindKey for Query<'_, Sqlite, SqliteArguments> {
+    fn key(self, key: Key) -> Self {
+        self.bind(key.install.0.as_slice())
+            .bind(bigint(key.sequence.get()))
+            .bind(key.hash.0.as_slice())
+    }
+}
+
+impl<T> BindKey for QueryScalar<'_, Sqlite, T, SqliteArguments> {
+    fn key(self, key: Key) -> Self {
+        self.bind(key.install.0.to_vec())
+            .bind(bigint(key.sequence.get()))
+            .bind(key.hash.0.to_vec())
+    }
+}
 
 /// Says what was being done when the database failed.
 trait Doing<T> {
@@ -257,8 +306,12 @@ impl Store {
     pub async fn delete(&self, picture: &Picture) -> Result<bool> {
         self.within(async {
             let mut tx = self.begin("begin deleting").await?;
-            let (capture, hash) = (picture.capture, picture.hash);
-            let deleted = fate::delete(&mut tx, capture.install, capture.sequence, hash).await?;
+            let key = Key {
+                install: picture.capture.install,
+                sequence: picture.capture.sequence,
+                hash: picture.hash,
+            };
+            let deleted = fate::delete(&mut tx, key).await?;
             if deleted {
                 picture::remove(&mut tx, picture.arrival).await?;
             }
@@ -285,22 +338,14 @@ impl Store {
             }
             let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
             let header = upload.header(install, sequence, now_us);
-            let arrival = picture::keep(
-                &mut tx,
-                device,
-                &header,
-                upload.bytes,
-                now_us,
-                upload.damaged,
-            )
-            .await?;
+            let damaged = upload.damaged;
+            let kept =
+                picture::keep(&mut tx, device, &header, upload.bytes, now_us, damaged).await?;
+            let arrival =
+                kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             tx.commit().await.doing("commit an upload")?;
-            match arrival {
-                Some(arrival) => self.picture_at(arrival).await?.ok_or_else(|| {
-                    StoreError::Corrupt("no picture where one was just stored".to_owned())
-                }),
-                None => Err(StoreError::Corrupt("an upload number twice".to_owned())),
-            }
+            // Not read back: it is stored now, and whoever is told otherwise sends it again.
+            Ok(Picture::stored(arrival, device, header, now_us, damaged))
         })
         .await
     }
@@ -335,7 +380,7 @@ impl Store {
                     let arrival = picture::keep(tx, device, header, bytes, now_us, false).await?;
                     return Ok(stored(arrival));
                 }
-                if fate::is_settled(tx, record.install, record.sequence, record.hash).await? {
+                if fate::is_settled(tx, Key::of(record)).await? {
                     return Ok(stored(None));
                 }
                 match part::keep(tx, device, header, bytes, now_us, &self.limits).await? {
@@ -354,7 +399,7 @@ impl Store {
                                 "the parts of capture {} together do not have the hash their headers claim",
                                 record.id()
                             ),
-                            hash: shared::Hash::of(&whole),
+                            hash: Hash::of(&whole),
                             bytes: whole.into(),
                         };
                         quarantine::keep(tx, &suspect, now_us, &self.limits).await?;
@@ -522,18 +567,13 @@ pub struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    fn header(
-        &self,
-        install: shared::InstallId,
-        sequence: shared::Sequence,
-        now_us: i64,
-    ) -> FrameHeader {
+    fn header(&self, install: InstallId, sequence: Sequence, now_us: i64) -> FrameHeader {
         let total = self.bytes.len() as u64;
         FrameHeader {
-            record: shared::capture::Record {
+            record: Record {
                 install,
                 sequence,
-                hash: shared::Hash::of(self.bytes),
+                hash: Hash::of(self.bytes),
                 total,
                 content_type: self.content_type,
                 width: self.width,
@@ -577,9 +617,39 @@ where
     T::try_from(bytes).map_err(|_| StoreError::Corrupt(format!("{what} of {} bytes", bytes.len())))
 }
 
-fn sequence(number: i64) -> Result<shared::Sequence> {
+fn sequence(number: i64) -> Result<Sequence> {
     u64::try_from(number)
         .ok()
-        .and_then(|number| shared::Sequence::try_from(number).ok())
+        .and_then(|number| Sequence::try_from(number).ok())
         .ok_or_else(|| StoreError::Corrupt(format!("sequence {number}")))
+}
+
+#[cfg(test)]
+impl Store {
+    /// Lets nobody write until what it returns is dropped.
+    pub(crate) async fn occupy(&self) -> Result<impl Sized> {
+        self.begin("occupy the store").await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_upload_that_is_stored_is_told_even_if_nothing_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        store.readers.close().await;
+        let upload = Upload {
+            bytes: b"one",
+            content_type: shared::capture::ContentType::Jpeg,
+            width: 1,
+            height: 1,
+            damaged: false,
+        };
+        let device = "camera".parse().unwrap();
+        let picture = store.upload(&device, &upload, 1).await.unwrap();
+        assert_eq!(picture.arrival, 1);
+    }
 }

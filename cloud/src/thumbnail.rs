@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
-use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use shared::capture::ContentType;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -20,14 +20,15 @@ use crate::store::{Picture, Store, StoreError};
 const SIDE: u32 = 480;
 /// JPEG quality of small versions.
 const QUALITY: u8 = 78;
-/// Larger pictures than this are not decoded, pixels a side.
-const SIDE_MAX: u32 = 8192;
-/// Memory that decoding may take, bytes.
-const DECODE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Larger pictures than this are not decoded, pixels a side. The largest camera of a Pi has 9152.
+const SIDE_MAX: u32 = 16_384;
+/// The pixels of one picture may take this much memory, bytes: 64 million of that camera are 191 MB.
+const DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Noted attempts after which a picture is given up on.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Decodes one picture at a time, whoever asks, since each may take [`DECODE_BYTES_MAX`].
+/// Decodes one picture at a time, whoever asks, since each may take [`DECODE_BYTES_MAX`] and what the decoder itself
+/// needs, up to twice as much again for a progressive JPEG.
 #[derive(Debug, Clone)]
 pub struct Decoder(Arc<Semaphore>);
 
@@ -40,9 +41,9 @@ impl Default for Decoder {
 /// What became of decoding.
 #[derive(Debug, Clone)]
 pub struct Decoded {
-    /// JPEG, at most 480 pixels a side; absent when the bytes do not decode.
+    /// JPEG, at most 480 pixels a side; absent when the bytes do not decode, or are more than is drawn here.
     pub small: Option<Small>,
-    /// The bytes do not decode, or end too early.
+    /// The bytes are no picture, or end too early. One that is only too large, or of a kind unknown here, is not.
     pub damaged: bool,
 }
 
@@ -63,9 +64,10 @@ impl Decoder {
         let decoding = tokio::task::spawn_blocking(move || decode(&bytes, content_type));
         decoding.await.unwrap_or_else(|error| {
             tracing::warn!("decoding a picture failed badly: {error}");
+            // A bug of ours or of a library's proves nothing about the bytes.
             Decoded {
                 small: None,
-                damaged: true,
+                damaged: false,
             }
         })
     }
@@ -130,12 +132,27 @@ fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
             damaged: content_type == ContentType::Jpeg && !ends(bytes),
         },
         Err(error) => {
-            tracing::info!("a picture does not decode: {error:#}");
+            tracing::info!("no small version of a picture: {error:#}");
             Decoded {
                 small: None,
-                damaged: true,
+                damaged: is_damage(&error),
             }
         }
+    }
+}
+
+/// Whether the decoder found the bytes broken, instead of refusing what it might have read.
+fn is_damage(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<ImageError>() {
+        // Reading is from memory, so all that can go wrong with it is that the bytes end.
+        Some(ImageError::Decoding(_) | ImageError::IoError(_)) => true,
+        Some(
+            ImageError::Limits(_)
+            | ImageError::Unsupported(_)
+            | ImageError::Parameter(_)
+            | ImageError::Encoding(_),
+        )
+        | None => false,
     }
 }
 
@@ -158,14 +175,14 @@ fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
     let decoder = reader.into_decoder()?;
-    // The decoder counts its own buffers against the limit; the pixels it gives us are on top.
-    anyhow::ensure!(
-        decoder.total_bytes() <= DECODE_BYTES_MAX,
-        "{} bytes of pixels",
-        decoder.total_bytes()
-    );
+    // The decoder counts its own buffers against the limit; the pixels it gives us, and the three bytes a pixel made
+    // of those, are on top.
+    let (width, height) = decoder.dimensions();
+    let pixels = decoder
+        .total_bytes()
+        .max(u64::from(width) * u64::from(height) * 3);
+    anyhow::ensure!(pixels <= DECODE_BYTES_MAX, "{pixels} bytes of pixels");
     let full = image::DynamicImage::from_decoder(decoder)?.into_rgb8();
-    let (width, height) = full.dimensions();
     let longer = width.max(height).max(1);
     let scaled = |side: u32| match longer {
         0..=SIDE => side.max(1),
@@ -244,25 +261,58 @@ mod tests {
         assert!(decode(&[], ContentType::Png).damaged);
     }
 
-    #[test]
-    fn a_decompression_bomb_does_not_go_off() {
-        let mut bomb = Vec::new();
-        let side = 8192;
-        let black = image::GrayImage::new(side, side);
-        black
-            .write_to(&mut Cursor::new(&mut bomb), ImageFormat::Png)
+    /// A PNG that begins truly and claims this much.
+    fn png(width: u32, height: u32, bits: u8, color: u8) -> Vec<u8> {
+        let mut png = Vec::new();
+        image::GrayImage::new(64, 64)
+            .write_to(&mut Cursor::new(&mut png), ImageFormat::Png)
             .unwrap();
-        // 64 million grey pixels are within the limit; claim 16-bit RGBA instead, which is eight times that.
-        let header = bomb.windows(4).position(|name| name == b"IHDR").unwrap();
-        bomb[header + 12] = 16;
-        bomb[header + 13] = 6;
-        assert!(decode(&bomb, ContentType::Png).damaged);
-        let mut huge = picture();
-        let frame = huge
+        let header = png.windows(4).position(|name| name == b"IHDR").unwrap();
+        png[header + 4..header + 8].copy_from_slice(&width.to_be_bytes());
+        png[header + 8..header + 12].copy_from_slice(&height.to_be_bytes());
+        png[header + 12] = bits;
+        png[header + 13] = color;
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&png[header..header + 17]);
+        png[header + 17..header + 21].copy_from_slice(&crc.finalize().to_be_bytes());
+        png
+    }
+
+    #[test]
+    fn a_picture_too_large_to_draw_is_not_called_damaged() {
+        const RGBA: u8 = 6;
+        let mut jpeg = picture();
+        let frame = jpeg
             .windows(2)
             .position(|mark| mark == [0xff, 0xc0])
             .unwrap();
-        huge[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
-        assert!(decode(&huge, ContentType::Jpeg).small.is_none());
+        jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
+        for (bytes, content_type) in [
+            (jpeg, ContentType::Jpeg),
+            (png(60_000, 60_000, 16, RGBA), ContentType::Png),
+            (png(16_385, 1, 8, RGBA), ContentType::Png),
+            // Within the sides, and half a GiB of pixels.
+            (png(8192, 8192, 16, RGBA), ContentType::Png),
+            (png(16_384, 16_384, 8, 0), ContentType::Png),
+        ] {
+            let decoded = decode(&bytes, content_type);
+            assert!(decoded.small.is_none() && !decoded.damaged);
+        }
+        assert!(decode(&png(64, 65, 8, 0), ContentType::Png).damaged);
+    }
+
+    #[test]
+    fn the_largest_camera_of_a_pi_is_drawn() {
+        let (width, height) = (9152, 6944);
+        let mut jpeg = Vec::new();
+        let pixels = vec![128; usize::from(width) * usize::from(height) * 3];
+        jpeg_encoder::Encoder::new(&mut jpeg, 50)
+            .encode(&pixels, width, height, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        drop(pixels);
+        let decoded = decode(&jpeg, ContentType::Jpeg);
+        assert!(!decoded.damaged);
+        let small = decoded.small.unwrap();
+        assert_eq!((small.width, small.height), (9152, 6944));
     }
 }

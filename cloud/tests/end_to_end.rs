@@ -348,6 +348,12 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     porch.online(1, &[]).await;
     let command: Command = porch.next(Leaf::Command).await;
     assert_eq!(command.command, CommandKind::Identify);
+    // It is gone again before it could say that it has it.
+    porch.vanish();
+    let mut porch = Camera::connect(&cloud, "porch", 1).await;
+    porch.online(1, &[]).await;
+    let again: Command = porch.next(Leaf::Command).await;
+    assert_eq!(again.id, command.id);
     cloud.stop().await;
 }
 
@@ -447,6 +453,70 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
         "an open stream kept it"
     );
     assert!(!until("never").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let cloud = Cloud::start(&[]).await;
+    let mut porch = Camera::connect(&cloud, "porch", 1).await;
+    let (one, two) = (photograph(1), photograph(2));
+    porch.send(1, &one).await;
+    porch.stored(&[(1, Hash::of(&one))]).await;
+    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
+        .await
+        .unwrap();
+    let request = format!(
+        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nlast-event-id: 4711\r\n\r\n",
+        cloud.ready.http
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = vec![0; 12];
+    stream.read_exact(&mut heard).await.unwrap();
+    porch.send(2, &two).await;
+    let told = async {
+        let mut read = [0; 4096];
+        while !String::from_utf8_lossy(&heard).contains("id: 2\n") {
+            let length = stream.read(&mut read).await.unwrap();
+            heard.extend_from_slice(&read[..length]);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told)
+        .await
+        .unwrap();
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_api_refuses_it_says_why() {
+    let cloud = Cloud::start(&[]).await;
+    let form = "content-type: multipart/form-data; boundary=xyz\r\n";
+    let commands = "/api/v1/devices/camera/commands";
+    for (method, path, headers, body, expected) in [
+        ("GET", "/api/v1/nothing", "", 0, 404),
+        ("GET", "/api/v1/pictures?limit=many", "", 0, 400),
+        ("DELETE", "/api/v1/devices", "", 0, 405),
+        ("POST", "/upload", "", 0, 400),
+        ("POST", "/upload?device=a&device=b", form, 0, 400),
+        ("POST", commands, "", 3_000_000, 413),
+        ("GET", "/api/v1/devices/%ff/commands", "", 0, 400),
+        ("GET", "/api/v1/pictures/%ff/image", "", 0, 400),
+    ] {
+        let body = vec![b'x'; body];
+        let (status, head, body) =
+            request_bytes(cloud.ready.http, method, path, headers, &body).await;
+        assert_eq!(status, expected, "{path}");
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        assert!(head.contains("application/problem+json"), "{path}: {head}");
+        assert_eq!(problem["status"], expected, "{path}");
+        assert!(
+            problem["detail"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+    }
+    cloud.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

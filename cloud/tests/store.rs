@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cloud::deposit::{Deposit, Outcome, Suspect};
-use cloud::store::{Device, Limits, Page, Picture, Store};
+use cloud::store::{Command, Device, Limits, Page, Picture, Store, Thumbnail};
 use proptest::prelude::*;
 use shared::capture::{Cause, ContentType, FrameHeader, Record};
+use shared::command::{CommandKind, Reply, Stage};
 use shared::event::{Event, Reason, Tombstone};
 use shared::have::Have;
 use shared::presence::{Held, Presence, Status};
@@ -17,6 +18,7 @@ use shared::{BootId, CaptureId, DeviceId, Hash, InstallId, Sequence};
 
 const INSTALL: InstallId = InstallId([7; 16]);
 const NOW: i64 = 1_800_000_000_000_000;
+const DAY: i64 = 24 * 3600 * 1_000_000;
 
 struct Fresh {
     store: Store,
@@ -652,20 +654,91 @@ async fn a_new_install_leaves_the_old_ones_counted() {
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     fresh.commit(capture(1, b"one")).await;
     let new = InstallId([8; 16]);
-    // The card was given away with 2 and 3 on it: the camera speaks of the old install no more.
-    fresh
-        .commit(status_of(&porch(), new, 2, &[(1, 1)], &[]))
-        .await;
-    let porch = fresh.porch().await;
-    assert_eq!(counted(&porch), [4, 1, 0, 0, 1, 2]);
-    assert_eq!(porch.installs.len(), 2);
+    // The card was given away with 2 and 3 on it: the camera has another one, and the old one may come back.
+    let other_card = status_of(&porch(), new, 2, &[(1, 1)], &[]);
+    fresh.commit(other_card.clone()).await;
+    let device = fresh.porch().await;
+    assert_eq!(counted(&device), [4, 1, 0, 0, 3, 0]);
+    assert_eq!(device.installs.len(), 2);
+    // It does not within a day.
+    fresh.commit_at(other_card, NOW + DAY + 1).await;
+    assert_eq!(counted(&fresh.porch().await), [4, 1, 0, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
+    let fresh = fresh().await;
+    let held = |install, next, waiting: &[(u64, u64)]| Held {
+        install,
+        next: number(next),
+        waiting: ranges(waiting),
+        kept: Ranges::default(),
+        coarse: false,
+    };
+    let status = |installs: Vec<Held>| Deposit::Status {
+        device: porch(),
+        status: Box::new(Status {
+            presence: Presence::Online,
+            installs,
+            said: Some(moment()),
+            ..Status::last_will()
+        }),
+        retained: false,
+    };
+    let copied = InstallId([8; 16]);
+    let original = status(vec![held(INSTALL, 4, &[(1, 3)])]);
+    // The copy of the card, in another board, counts in an install of its own.
+    let copy = status(vec![
+        held(copied, 3, &[(1, 2)]),
+        held(INSTALL, 4, &[(1, 3)]),
+    ]);
+    for _ in 0..2 {
+        for deposit in [&original, &copy] {
+            fresh.commit(deposit.clone()).await;
+            let counted = counted(&fresh.porch().await);
+            assert_eq!(counted[5], 0, "missing, after {deposit:?}");
+        }
+    }
+    fresh.commit(original).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
+    // What only the copy gives up is still on the original, until that has been silent for a day.
+    let given_up = status(vec![held(copied, 3, &[(1, 2)])]);
+    fresh.commit_at(given_up.clone(), NOW + DAY).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
+    fresh.commit_at(given_up, NOW + DAY + 1).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_renamed_camera_takes_its_counters_along_with_its_next_press() {
+    let fresh = fresh().await;
+    let yard: DeviceId = "yard".parse().unwrap();
+    let all = async |fresh: &Fresh| {
+        let devices = fresh.store.devices(NOW).await.unwrap();
+        let counted = devices.iter().map(counted);
+        counted.collect::<Vec<_>>()
+    };
+    fresh.commit(status(3, &[(1, 2)], &[])).await;
+    let renamed = status_of(&yard, INSTALL, 3, &[(1, 2)], &[]);
+    fresh.commit(renamed).await;
+    assert_eq!(all(&fresh).await, [[2, 0, 0, 0, 2, 0], [0; 6]]);
+    let pressed = status_of(&yard, INSTALL, 4, &[(1, 3)], &[]);
+    fresh.commit(pressed).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
+    // What the old name said last takes nothing back.
+    fresh.commit(status(3, &[(1, 2)], &[])).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
+    // Nor does it hold for ever what is gone from the card.
+    let given_up = status_of(&yard, INSTALL, 4, &[(3, 3)], &[]);
+    fresh.commit_at(given_up, NOW + DAY + 1).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 1, 2]]);
 }
 
 #[tokio::test]
 async fn a_cloned_card_hides_nothing() {
     let fresh = fresh().await;
     let clone: DeviceId = "clone".parse().unwrap();
-    fresh.commit(status(3, &[(1, 2)], &[])).await;
+    fresh.commit(status(4, &[(1, 3)], &[])).await;
     fresh
         .commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[]))
         .await;
@@ -688,14 +761,14 @@ async fn a_cloned_card_hides_nothing() {
     let all = fresh.all().await;
     assert_eq!(all.len(), 3);
     assert_eq!(all.iter().filter(|picture| picture.conflict).count(), 1);
-    // The install belongs to the last that spoke of it; nothing is counted twice or lost.
+    // A clone that only repeats does not take the install; nothing is counted twice or lost.
     let devices = fresh.store.devices(NOW).await.unwrap();
     let sums: BTreeMap<_, _> = devices
         .iter()
         .map(|device| (device.id.as_str().to_owned(), counted(device)))
         .collect();
-    assert_eq!(sums["porch"], [0; 6]);
-    assert_eq!(sums["clone"], [4, 3, 0, 0, 1, 0]);
+    assert_eq!(sums["porch"], [4, 3, 0, 0, 1, 0]);
+    assert_eq!(sums["clone"], [0; 6]);
 }
 
 #[tokio::test]
@@ -834,10 +907,70 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
         let picture = picture.unwrap();
         assert_eq!(picture.capture.sequence, number(sequence));
         assert_eq!(picture.cause, Cause::Upload);
+        let read = fresh.store.picture_at(picture.arrival).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&picture));
         installs.insert(picture.capture.install);
     }
     assert_eq!(installs.len(), 1);
     assert_eq!(counted(&fresh.porch().await), [3, 3, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
+    let fresh = fresh().await;
+    fresh.commit(capture(1, b"one")).await;
+    for _ in 0..3 {
+        let begun = fresh.store.begin_thumbnail(3).await.unwrap();
+        assert_eq!(begun.unwrap().arrival, 1);
+    }
+    assert_eq!(fresh.store.begin_thumbnail(3).await.unwrap(), None);
+    let picture = fresh.all().await.remove(0);
+    assert_eq!(
+        (picture.thumbnail, picture.damaged),
+        (Thumbnail::None, false)
+    );
+}
+
+#[tokio::test]
+async fn a_command_waits_until_its_camera_answers_or_it_expires() {
+    let fresh = fresh().await;
+    for device in [porch(), "shed".parse().unwrap()] {
+        fresh.commit(status_of(&device, INSTALL, 1, &[], &[])).await;
+    }
+    for id in ["first", "second", "third"] {
+        let command = Command {
+            id: id.to_owned(),
+            device: porch(),
+            command: CommandKind::Snap,
+            created_us: NOW,
+            expires_us: NOW + 60,
+            sent_us: None,
+            stages: Vec::new(),
+            capture: None,
+        };
+        fresh.store.add_command(&command).await.unwrap();
+    }
+    let waiting = async |now_us| {
+        let waiting = fresh.store.waiting_commands(&porch(), now_us).await;
+        let waiting = waiting.unwrap().into_iter();
+        waiting.map(|command| command.id).collect::<Vec<_>>()
+    };
+    // That the broker was handed it says nothing about the camera.
+    fresh.store.command_sent("first", NOW + 1).await.unwrap();
+    assert_eq!(waiting(NOW + 2).await, ["first", "second", "third"]);
+    for (device, id) in [("porch", "second"), ("shed", "third")] {
+        let reply = Reply {
+            id: id.to_owned(),
+            stage: Stage::Accepted,
+            after_us: 1,
+            capture: None,
+            text: None,
+        };
+        let device = device.parse().unwrap();
+        fresh.commit(Deposit::Reply { device, reply }).await;
+    }
+    assert_eq!(waiting(NOW + 59).await, ["first", "third"]);
+    assert_eq!(waiting(NOW + 60).await, [""; 0]);
 }
 
 /// One step of a life.

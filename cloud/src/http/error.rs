@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::store::StoreError;
 
+/// What axum has to say is far shorter.
+const DETAIL_BYTES_MAX: usize = 4096;
+
 /// `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
@@ -80,6 +83,21 @@ pub(super) async fn method_not_allowed() -> Problem {
         StatusCode::METHOD_NOT_ALLOWED,
         "This address does not do that.",
     )
+}
+
+/// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
+pub(super) async fn in_our_words(response: Response) -> Response {
+    let status = response.status();
+    let is_text = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !status.is_client_error() || !is_text {
+        return response;
+    }
+    let detail = axum::body::to_bytes(response.into_body(), DETAIL_BYTES_MAX).await;
+    let detail = String::from_utf8_lossy(&detail.unwrap_or_default()).into_owned();
+    Problem::new(status, detail).into_response()
 }
 
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.

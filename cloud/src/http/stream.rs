@@ -1,7 +1,7 @@
 //! `GET /api/v1/live`: news as server-sent events, so that pages need not ask again and again.
 //!
 //! `picture`: a stored picture as in the API. With an `id` (its arrival) it is new; `Last-Event-ID` brings all after it
-//! from the store. Without one, something about a picture told before has changed, such as its thumbnail.
+//! from the store, all new ones if it is higher than any there. Without one, something about a picture told before has changed, such as its thumbnail.
 //! `beat`: every 15 s in which nothing else was said.
 //! `device`: a camera as in the API, at most four times a second.
 
@@ -45,10 +45,9 @@ pub(super) async fn live(State(site): State<Site>, headers: HeaderMap) -> Answer
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .and_then(|id| id.parse().ok());
-    let told = match told {
-        Some(told) => told,
-        None => newest(&site).await?,
-    };
+    // A store restored from an older copy gives out lower numbers than the page has heard of.
+    let newest = newest(&site).await?;
+    let told = told.map_or(newest, |told: i64| told.min(newest));
     let stop = site.stop.clone().cancelled_owned();
     let teller = Teller {
         site,
@@ -120,8 +119,8 @@ impl Teller {
 
     fn note(&mut self, notice: Result<Notice, RecvError>) -> Option<()> {
         match notice {
-            // Pictures are found in the store by their arrival, whatever the notice says.
-            Ok(Notice::Pictures(_)) => Some(()),
+            // They are found in the store, behind the last one told.
+            Ok(Notice::Pictures) => Some(()),
             Ok(Notice::Picture(arrival)) => {
                 self.changed.insert(arrival);
                 Some(())

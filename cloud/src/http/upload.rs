@@ -86,7 +86,7 @@ async fn keep(site: &Site, device: &DeviceId, image: Bytes) -> Answer<PictureId>
         damaged: decoded.damaged,
     };
     let picture = site.store.upload(device, &upload, now_us()).await?;
-    site.live.tell(Notice::Pictures(picture.arrival));
+    site.live.tell(Notice::Pictures);
     site.live
         .tell(Notice::Device(std::sync::Arc::new(device.clone())));
     site.thumbnails.notify_one();

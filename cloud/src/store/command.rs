@@ -2,6 +2,7 @@
 
 use shared::command::{CommandKind, Reply, Stage};
 use shared::{CaptureId, DeviceId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Doing, Result, Store, StoreError, bigint, count, id, sequence};
@@ -34,6 +35,16 @@ pub struct StageReached {
 
 /// At most so many characters of what a camera says about a command are kept.
 const TEXT_MAX: usize = 500;
+
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, command, created_us, expires_us, sent_us, install, sequence FROM command ",
+            $rest
+        )
+    };
+}
 
 impl Store {
     /// Notes a command before it is sent.
@@ -98,17 +109,26 @@ impl Store {
         .await
     }
 
-    /// The commands of a camera that wait for it to be there, the oldest first.
+    /// The commands of a camera that it has not answered and that have not expired, the oldest first; at most 50. That
+    /// the broker was handed one proves nothing: the camera may have been gone by then.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn unsent_commands(&self, device: &DeviceId, now_us: i64) -> Result<Vec<Command>> {
-        let all = self.commands(device, 50).await?;
-        Ok(all
-            .into_iter()
-            .rev()
-            .filter(|command| command.sent_us.is_none() && command.expires_us > now_us)
-            .collect())
+    pub async fn waiting_commands(&self, device: &DeviceId, now_us: i64) -> Result<Vec<Command>> {
+        self.within(async {
+            let rows = sqlx::query(select!(
+                "WHERE device = ? AND expires_us > ? \
+                 AND NOT EXISTS (SELECT 1 FROM command_stage WHERE command_stage.command = command.id) \
+                 ORDER BY created_us, id LIMIT 50"
+            ))
+            .bind(device.as_str())
+            .bind(now_us)
+            .fetch_all(&self.readers)
+            .await
+            .doing("list the commands that wait")?;
+            rows.iter().map(|row| read(row, device)).collect()
+        })
+        .await
     }
 
     /// The last commands of a camera, the newest first.
@@ -118,10 +138,9 @@ impl Store {
     pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
         self.within(async {
             let mut connection = self.readers.acquire().await.doing("list commands")?;
-            let rows = sqlx::query(
-                "SELECT id, command, created_us, expires_us, sent_us, install, sequence FROM command \
-                 WHERE device = ? ORDER BY created_us DESC, id LIMIT ?",
-            )
+            let rows = sqlx::query(select!(
+                "WHERE device = ? ORDER BY created_us DESC, id LIMIT ?"
+            ))
             .bind(device.as_str())
             .bind(i64::from(limit))
             .fetch_all(&mut *connection)
@@ -129,31 +148,36 @@ impl Store {
             .doing("list commands")?;
             let mut commands = Vec::with_capacity(rows.len());
             for row in &rows {
-                let name: String = row.get(0);
-                let capture = match (row.get::<Option<&[u8]>, _>(5), row.get(6)) {
-                    (Some(install), Some(number)) => Some(CaptureId {
-                        install: id(install, "an install")?,
-                        sequence: sequence(number)?,
-                    }),
-                    _ => None,
-                };
-                let kind = serde_json::Value::from(row.get::<String, _>(1));
-                commands.push(Command {
-                    stages: stages(&mut connection, &name).await?,
-                    device: device.clone(),
-                    command: serde_json::from_value(kind)
-                        .map_err(|_| StoreError::Corrupt("an odd command".to_owned()))?,
-                    created_us: row.get(2),
-                    expires_us: row.get(3),
-                    sent_us: row.get(4),
-                    capture,
-                    id: name,
-                });
+                let mut command = read(row, device)?;
+                command.stages = stages(&mut connection, &command.id).await?;
+                commands.push(command);
             }
             Ok(commands)
         })
         .await
     }
+}
+
+/// A command without its stages.
+fn read(row: &SqliteRow, device: &DeviceId) -> Result<Command> {
+    let kind = serde_json::Value::from(row.get::<String, _>(1));
+    Ok(Command {
+        id: row.get(0),
+        device: device.clone(),
+        command: serde_json::from_value(kind)
+            .map_err(|_| StoreError::Corrupt("an odd command".to_owned()))?,
+        created_us: row.get(2),
+        expires_us: row.get(3),
+        sent_us: row.get(4),
+        stages: Vec::new(),
+        capture: match (row.get::<Option<&[u8]>, _>(5), row.get(6)) {
+            (Some(install), Some(number)) => Some(CaptureId {
+                install: id(install, "an install")?,
+                sequence: sequence(number)?,
+            }),
+            _ => None,
+        },
+    })
 }
 
 /// Notes a stage of a command of this camera; one it was never given, or a stage said before, changes nothing.

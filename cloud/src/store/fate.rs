@@ -7,7 +7,7 @@ use shared::{Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{Row, SqliteConnection};
 
 use super::install::{self, Change};
-use super::{Doing, Result, bigint, count, id, part, sequence, tombstone};
+use super::{BindKey, Doing, Key, Result, bigint, count, id, part, sequence, tombstone};
 
 pub(super) const TOLD: i64 = 1;
 pub(super) const STORED: i64 = 2;
@@ -22,17 +22,10 @@ pub(super) enum Before {
 }
 
 /// Whether this very picture is stored or deleted.
-pub(super) async fn is_settled(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-) -> Result<bool> {
+pub(super) async fn is_settled(tx: &mut SqliteConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> =
         sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
-            .bind(install.0.as_slice())
-            .bind(bigint(sequence.get()))
-            .bind(hash.0.as_slice())
+            .key(key)
             .fetch_optional(tx)
             .await
             .doing("read a fate")?;
@@ -40,15 +33,10 @@ pub(super) async fn is_settled(
 }
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
-pub(super) async fn store(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-) -> Result<Before> {
+pub(super) async fn store(tx: &mut SqliteConnection, key: Key) -> Result<Before> {
     let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
-        .bind(install.0.as_slice())
-        .bind(bigint(sequence.get()))
+        .bind(key.install.0.as_slice())
+        .bind(bigint(key.sequence.get()))
         .fetch_all(&mut *tx)
         .await
         .doing("read the fates of a capture")?;
@@ -57,7 +45,7 @@ pub(super) async fn store(
     for row in &rows {
         if row.get::<i64, _>(1) < STORED {
             told += 1;
-        } else if row.get::<&[u8], _>(0) == hash.0 {
+        } else if row.get::<&[u8], _>(0) == key.hash.0 {
             return Ok(Before::Settled);
         } else {
             conflict = true;
@@ -65,36 +53,29 @@ pub(super) async fn store(
     }
     if told > 0 {
         sqlx::query("DELETE FROM fate WHERE install = ? AND sequence = ? AND fate = ?")
-            .bind(install.0.as_slice())
-            .bind(bigint(sequence.get()))
+            .bind(key.install.0.as_slice())
+            .bind(bigint(key.sequence.get()))
             .bind(TOLD)
             .execute(&mut *tx)
             .await
             .doing("raise the fate of a capture")?;
     }
-    insert(tx, install, sequence, hash, STORED).await?;
+    insert(tx, key, STORED).await?;
     let by = Change {
         sequences: i64::from(rows.is_empty()),
         told: -told,
         stored: 1,
         deleted: 0,
     };
-    install::change(tx, install, by).await?;
+    install::change(tx, key.install, by).await?;
     Ok(Before::New { conflict })
 }
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
-pub(super) async fn delete(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-) -> Result<bool> {
+pub(super) async fn delete(tx: &mut SqliteConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> =
         sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
-            .bind(install.0.as_slice())
-            .bind(bigint(sequence.get()))
-            .bind(hash.0.as_slice())
+            .key(key)
             .fetch_optional(&mut *tx)
             .await
             .doing("read a fate")?;
@@ -103,9 +84,7 @@ pub(super) async fn delete(
     }
     sqlx::query("UPDATE fate SET fate = ? WHERE install = ? AND sequence = ? AND hash = ?")
         .bind(DELETED)
-        .bind(install.0.as_slice())
-        .bind(bigint(sequence.get()))
-        .bind(hash.0.as_slice())
+        .key(key)
         .execute(&mut *tx)
         .await
         .doing("raise a fate to deleted")?;
@@ -114,7 +93,7 @@ pub(super) async fn delete(
         deleted: 1,
         ..Change::default()
     };
-    install::change(tx, install, by).await?;
+    install::change(tx, key.install, by).await?;
     Ok(true)
 }
 
@@ -131,7 +110,12 @@ pub(super) async fn tell(
     let mut now = first;
     loop {
         if known.next_if_eq(&now.get()).is_none() {
-            insert(tx, install, now, hash, TOLD).await?;
+            let key = Key {
+                install,
+                sequence: now,
+                hash,
+            };
+            insert(tx, key, TOLD).await?;
             told += 1;
         }
         if now >= last {
@@ -148,17 +132,9 @@ pub(super) async fn tell(
     install::change(tx, install, by).await
 }
 
-async fn insert(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-    fate: i64,
-) -> Result<()> {
+async fn insert(tx: &mut SqliteConnection, key: Key, fate: i64) -> Result<()> {
     sqlx::query("INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, ?)")
-        .bind(install.0.as_slice())
-        .bind(bigint(sequence.get()))
-        .bind(hash.0.as_slice())
+        .key(key)
         .bind(fate)
         .execute(tx)
         .await
@@ -280,7 +256,12 @@ pub(super) async fn answer(
                 .iter()
                 .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
             {
-                let ranges = part::missing(tx, have.install, entry.0, *hash).await?;
+                let key = Key {
+                    install: have.install,
+                    sequence: entry.0,
+                    hash: *hash,
+                };
+                let ranges = part::missing(tx, key).await?;
                 want.push(Want {
                     sequence: entry.0,
                     ranges,

@@ -52,7 +52,8 @@ pub struct InstallState {
     pub coarse: bool,
 }
 
-/// Notes that `device` speaks of `install`, whose next sequence is at least `next`. The latest to speak owns it.
+/// Notes that `device` speaks of `install`, whose next sequence is at least `next`. Who raises that number owns it: a
+/// camera that was renamed goes on counting, and a copy of its card that only repeats what was known takes nothing.
 pub(super) async fn spoken_of(
     tx: &mut SqliteConnection,
     device: &DeviceId,
@@ -60,33 +61,26 @@ pub(super) async fn spoken_of(
     next: Sequence,
     now_us: i64,
 ) -> Result<()> {
-    let known = sqlx::query("SELECT device, next FROM install WHERE install = ?")
+    let known: Option<i64> = sqlx::query_scalar("SELECT next FROM install WHERE install = ?")
         .bind(install.0.as_slice())
         .fetch_optional(&mut *tx)
         .await
         .doing("read an install")?;
-    let Some(known) = known else {
-        return insert(tx, device, install, next, false, now_us).await;
-    };
-    let (owner, known_next): (String, i64) = (known.get(0), known.get(1));
-    if owner != device.as_str() {
-        sqlx::query("UPDATE install SET device = ? WHERE install = ?")
-            .bind(device.as_str())
-            .bind(install.0.as_slice())
-            .execute(&mut *tx)
-            .await
-            .doing("give an install to a camera")?;
+    match known {
+        None => insert(tx, device, install, next, false, now_us).await,
+        Some(known) if bigint(next.get()) > known => {
+            sqlx::query("UPDATE install SET device = ?, next = ?, next_us = ? WHERE install = ?")
+                .bind(device.as_str())
+                .bind(bigint(next.get()))
+                .bind(now_us)
+                .bind(install.0.as_slice())
+                .execute(tx)
+                .await
+                .doing("raise the next sequence of an install")?;
+            Ok(())
+        }
+        Some(_) => Ok(()),
     }
-    if bigint(next.get()) > known_next {
-        sqlx::query("UPDATE install SET next = ?, next_us = ? WHERE install = ?")
-            .bind(bigint(next.get()))
-            .bind(now_us)
-            .bind(install.0.as_slice())
-            .execute(tx)
-            .await
-            .doing("raise the next sequence of an install")?;
-    }
-    Ok(())
 }
 
 /// The install the cloud made for uploads in the name of `device`, and its next sequence, which is now taken.

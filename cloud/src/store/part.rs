@@ -7,7 +7,7 @@ use shared::capture::FrameHeader;
 use shared::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Limits, Result, Store, StoreError, bigint, count, id, sequence};
+use super::{BindKey, Doing, Key, Limits, Result, Store, StoreError, bigint, count, id, sequence};
 
 pub(super) enum Kept {
     Unfinished,
@@ -27,28 +27,24 @@ pub(super) async fn keep(
     limits: &Limits,
 ) -> Result<Kept> {
     let record = &header.record;
-    let (install, sequence, hash) = (record.install, record.sequence, record.hash);
+    let key = Key::of(record);
     let known =
         sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
-            .bind(install.0.as_slice())
-            .bind(bigint(sequence.get()))
-            .bind(hash.0.as_slice())
+            .key(key)
             .fetch_optional(&mut *tx)
             .await
             .doing("look for an unfinished capture")?;
     let known_total = known.map(|row| count(row.get(0)));
     // One of the two messages lies about the length. Which one cannot be known, so the new one begins anew.
     if known_total.is_some_and(|total| total != record.total) {
-        forget(tx, install, sequence, hash).await?;
+        forget(tx, key).await?;
     }
     if known_total != Some(record.total) {
         sqlx::query(
             "INSERT INTO partial (install, sequence, hash, device, total, parts, bytes, progress_us) \
              VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
         )
-        .bind(install.0.as_slice())
-        .bind(bigint(sequence.get()))
-        .bind(hash.0.as_slice())
+        .key(key)
         .bind(device.as_str())
         .bind(bigint(record.total))
         .bind(now_us)
@@ -59,17 +55,17 @@ pub(super) async fn keep(
     if !put(tx, header, bytes, now_us).await? {
         return Ok(Kept::Unfinished);
     }
-    if missing(tx, install, sequence, hash).await?.is_empty() {
-        let whole = assemble(tx, header).await?;
-        forget(tx, install, sequence, hash).await?;
+    if missing(tx, key).await?.is_empty() {
+        let whole = assemble(tx, key).await?;
+        forget(tx, key).await?;
         let (whole, found) = hashed(whole).await?;
-        return Ok(if found == hash {
+        return Ok(if found == key.hash {
             Kept::Whole(whole)
         } else {
             Kept::WrongHash(whole)
         });
     }
-    make_room(tx, device, (install, sequence, hash), limits).await?;
+    make_room(tx, device, key, limits).await?;
     Ok(Kept::Unfinished)
 }
 
@@ -80,13 +76,11 @@ async fn put(
     bytes: &[u8],
     now_us: i64,
 ) -> Result<bool> {
-    let record = &header.record;
+    let key = Key::of(&header.record);
     let there: Option<i64> = sqlx::query_scalar(
         "SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
     )
-    .bind(record.install.0.as_slice())
-    .bind(bigint(record.sequence.get()))
-    .bind(record.hash.0.as_slice())
+    .key(key)
     .bind(bigint(header.offset))
     .fetch_optional(&mut *tx)
     .await
@@ -98,9 +92,7 @@ async fn put(
             sqlx::query(
                 "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
             )
-            .bind(record.install.0.as_slice())
-            .bind(bigint(record.sequence.get()))
-            .bind(record.hash.0.as_slice())
+            .key(key)
             .bind(bigint(header.offset))
             .execute(&mut *tx)
             .await
@@ -112,9 +104,7 @@ async fn put(
     sqlx::query(
         "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)",
     )
-    .bind(record.install.0.as_slice())
-    .bind(bigint(record.sequence.get()))
-    .bind(record.hash.0.as_slice())
+    .key(key)
     .bind(bigint(header.offset))
     .bind(len)
     .bind(bytes)
@@ -128,9 +118,7 @@ async fn put(
     .bind(parts)
     .bind(grown)
     .bind(now_us)
-    .bind(record.install.0.as_slice())
-    .bind(bigint(record.sequence.get()))
-    .bind(record.hash.0.as_slice())
+    .key(key)
     .execute(tx)
     .await
     .doing("note the progress of a capture")?;
@@ -138,18 +126,11 @@ async fn put(
 }
 
 /// The bytes of an unfinished capture that no part has, as `[start, end)`.
-pub(super) async fn missing(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-) -> Result<Vec<(u64, u64)>> {
+pub(super) async fn missing(tx: &mut SqliteConnection, key: Key) -> Result<Vec<(u64, u64)>> {
     let total: Option<i64> = sqlx::query_scalar(
         "SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
     )
-    .bind(install.0.as_slice())
-    .bind(bigint(sequence.get()))
-    .bind(hash.0.as_slice())
+    .key(key)
     .fetch_optional(&mut *tx)
     .await
     .doing("read an unfinished capture")?;
@@ -157,9 +138,7 @@ pub(super) async fn missing(
     let parts = sqlx::query(
         "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
     )
-    .bind(install.0.as_slice())
-    .bind(bigint(sequence.get()))
-    .bind(hash.0.as_slice())
+    .key(key)
     .fetch_all(tx)
     .await
     .doing("read which parts are here")?;
@@ -179,14 +158,11 @@ pub(super) async fn missing(
 }
 
 /// Reads the parts one by one into the whole picture; there is no gap.
-async fn assemble(tx: &mut SqliteConnection, header: &FrameHeader) -> Result<Vec<u8>> {
-    let record = &header.record;
+async fn assemble(tx: &mut SqliteConnection, key: Key) -> Result<Vec<u8>> {
     let starts: Vec<i64> = sqlx::query_scalar(
         "SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
     )
-    .bind(record.install.0.as_slice())
-    .bind(bigint(record.sequence.get()))
-    .bind(record.hash.0.as_slice())
+    .key(key)
     .fetch_all(&mut *tx)
     .await
     .doing("list the parts of a capture")?;
@@ -195,9 +171,7 @@ async fn assemble(tx: &mut SqliteConnection, header: &FrameHeader) -> Result<Vec
         let part: Vec<u8> = sqlx::query_scalar(
             "SELECT bytes FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
         )
-        .bind(record.install.0.as_slice())
-        .bind(bigint(record.sequence.get()))
-        .bind(record.hash.0.as_slice())
+        .key(key)
         .bind(start)
         .fetch_one(&mut *tx)
         .await
@@ -227,7 +201,7 @@ async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
 async fn make_room(
     tx: &mut SqliteConnection,
     device: &DeviceId,
-    touched: (InstallId, Sequence, Hash),
+    touched: Key,
     limits: &Limits,
 ) -> Result<()> {
     let sums = sqlx::query(
@@ -251,20 +225,15 @@ async fn make_room(
     .doing("list the unfinished captures of a camera")?;
     let mut candidates = Vec::with_capacity(oldest.len());
     for row in &oldest {
-        let key: (InstallId, Sequence, Hash) = (
-            id(row.get::<&[u8], _>(0), "an install")?,
-            sequence(row.get(1))?,
-            id(row.get::<&[u8], _>(2), "a hash")?,
-        );
-        candidates.push((key, count(row.get(3)), count(row.get(4))));
+        candidates.push((Key::read(row)?, count(row.get(3)), count(row.get(4))));
     }
     // The one that was just touched last, even where several have the same time.
     candidates.sort_by_key(|(key, _, _)| *key == touched);
-    for ((install, sequence, hash), its_parts, its_bytes) in candidates {
+    for (key, its_parts, its_bytes) in candidates {
         if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
             break;
         }
-        forget(tx, install, sequence, hash).await?;
+        forget(tx, key).await?;
         parts -= its_parts;
         bytes -= its_bytes;
     }
@@ -303,31 +272,18 @@ pub(super) async fn drop_before(tx: &mut SqliteConnection, before_us: i64) -> Re
             .await
             .doing("list captures without progress")?;
     for row in &stale {
-        forget(
-            tx,
-            id(row.get::<&[u8], _>(0), "an install")?,
-            sequence(row.get(1))?,
-            id(row.get::<&[u8], _>(2), "a hash")?,
-        )
-        .await?;
+        forget(tx, Key::read(row)?).await?;
     }
     Ok(stale.len() as u64)
 }
 
-async fn forget(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    sequence: Sequence,
-    hash: Hash,
-) -> Result<()> {
+async fn forget(tx: &mut SqliteConnection, key: Key) -> Result<()> {
     for statement in [
         "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ?",
         "DELETE FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
     ] {
         sqlx::query(statement)
-            .bind(install.0.as_slice())
-            .bind(bigint(sequence.get()))
-            .bind(hash.0.as_slice())
+            .key(key)
             .execute(&mut *tx)
             .await
             .doing("drop the parts of a capture")?;

@@ -8,14 +8,16 @@ use shared::{BootId, CaptureId, DeviceId, Hash};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{Doing, Result, Store, StoreError, bigint, count, fate, id, meta, sequence};
+use super::{
+    BindKey, Doing, Key, Result, Store, StoreError, bigint, count, fate, id, meta, sequence,
+};
 
 /// How far a small version of a picture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Thumbnail {
     Pending,
     Ready,
-    /// There can be none: the bytes do not decode.
+    /// There will be none: the bytes do not decode, or are more than this cloud draws.
     None,
 }
 
@@ -54,6 +56,44 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// A picture that was just kept, whose number no other one has.
+    pub(super) fn stored(
+        arrival: i64,
+        device: &DeviceId,
+        header: FrameHeader,
+        stored_us: i64,
+        damaged: bool,
+    ) -> Self {
+        let record = header.record;
+        Self {
+            arrival,
+            capture: record.id(),
+            hash: record.hash,
+            device: device.clone(),
+            bytes: record.total,
+            content_type: record.content_type,
+            width: record.width,
+            height: record.height,
+            cause: record.cause,
+            command: record.command,
+            pressed: record.pressed,
+            captured_after_us: record.captured_after_us,
+            saved_after_us: header.saved_after_us,
+            sent_after_us: header.sent_after_us,
+            attempt: header.attempt,
+            settings_version: record.settings_version,
+            stored_us,
+            conflict: false,
+            damaged,
+            thumbnail: if damaged {
+                Thumbnail::None
+            } else {
+                Thumbnail::Pending
+            },
+            color: None,
+        }
+    }
+
     pub fn id(&self) -> PictureId {
         PictureId {
             capture: self.capture,
@@ -71,12 +111,16 @@ pub enum Page {
     Before(Option<i64>),
 }
 
-macro_rules! columns {
-    () => {
-        "arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
-         pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
-         captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
-         thumbnail, color"
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
+             pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
+             captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, \
+             damaged, thumbnail, color FROM picture ",
+            $rest
+        )
     };
 }
 
@@ -90,7 +134,7 @@ pub(super) async fn keep(
     damaged: bool,
 ) -> Result<Option<i64>> {
     let record = &header.record;
-    let conflict = match fate::store(tx, record.install, record.sequence, record.hash).await? {
+    let conflict = match fate::store(tx, Key::of(record)).await? {
         fate::Before::Settled => return Ok(None),
         fate::Before::New { conflict } => conflict,
     };
@@ -104,9 +148,7 @@ pub(super) async fn keep(
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)",
     )
     .bind(arrival)
-    .bind(record.install.0.as_slice())
-    .bind(bigint(record.sequence.get()))
-    .bind(record.hash.0.as_slice())
+    .key(Key::of(record))
     .bind(device.as_str())
     .bind(bigint(record.total))
     .bind(record.content_type.as_str())
@@ -172,36 +214,19 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<Picture>> {
         let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
-            (false, Page::After(after)) => (
-                concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM picture WHERE arrival > ? ORDER BY arrival LIMIT ?"
-                ),
-                after,
-            ),
+            (false, Page::After(after)) => {
+                (select!("WHERE arrival > ? ORDER BY arrival LIMIT ?"), after)
+            }
             (false, Page::Before(before)) => (
-                concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM picture WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"
-                ),
+                select!("WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
             ),
             (true, Page::After(after)) => (
-                concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM picture WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"
-                ),
+                select!("WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"),
                 after,
             ),
             (true, Page::Before(before)) => (
-                concat!(
-                    "SELECT ",
-                    columns!(),
-                    " FROM picture WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"
-                ),
+                select!("WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
             ),
         };
@@ -258,10 +283,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.within(async {
-            let rows = sqlx::query(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM picture WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
+            let rows = sqlx::query(select!(
+                "WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
             ))
             .bind(capture.install.0.as_slice())
             .bind(bigint(capture.sequence.get()))
@@ -279,15 +302,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
         self.within(async {
-            let row = sqlx::query(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM picture WHERE arrival = ?"
-            ))
-            .bind(arrival)
-            .fetch_optional(&self.readers)
-            .await
-            .doing("read a picture")?;
+            let row = sqlx::query(select!("WHERE arrival = ?"))
+                .bind(arrival)
+                .fetch_optional(&self.readers)
+                .await
+                .doing("read a picture")?;
             row.as_ref().map(read).transpose()
         })
         .await
@@ -323,7 +342,8 @@ impl Store {
     }
 
     /// The newest picture still waiting for its small version, after noting the attempt: should decoding it kill the
-    /// program, it is not tried for ever. Those tried `attempts_max` times are given up on here.
+    /// program, it is not tried for ever. Those tried `attempts_max` times are given up on here; that says nothing about
+    /// their bytes, as the program may have ended for any reason.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -331,7 +351,7 @@ impl Store {
         self.within(async {
             let mut tx = self.begin("begin a thumbnail").await?;
             sqlx::query(
-                "UPDATE picture SET thumbnail = ?, damaged = 1 WHERE thumbnail = ? AND thumbnail_attempts >= ?",
+                "UPDATE picture SET thumbnail = ? WHERE thumbnail = ? AND thumbnail_attempts >= ?",
             )
             .bind(NONE)
             .bind(PENDING)
@@ -339,11 +359,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .doing("give up on thumbnails")?;
-            let row = sqlx::query(concat!(
-                "SELECT ",
-                columns!(),
-                " FROM picture WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"
-            ))
+            let row = sqlx::query(select!("WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"))
             .fetch_optional(&mut *tx)
             .await
             .doing("find a picture without a thumbnail")?;
@@ -420,15 +436,11 @@ pub(super) async fn summary(
     };
     let conflicts = counted(&mut *connection, "conflict").await?;
     let damaged = counted(&mut *connection, "damaged").await?;
-    let newest = sqlx::query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM picture WHERE device = ? ORDER BY arrival DESC LIMIT 1"
-    ))
-    .bind(device.as_str())
-    .fetch_optional(connection)
-    .await
-    .doing("read the newest picture of a camera")?;
+    let newest = sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
+        .bind(device.as_str())
+        .fetch_optional(connection)
+        .await
+        .doing("read the newest picture of a camera")?;
     let newest = newest.as_ref().map(read).transpose()?;
     Ok((count(conflicts), count(damaged), newest))
 }

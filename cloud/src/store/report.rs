@@ -12,46 +12,67 @@ use super::{Doing, Result, StoreError, bigint, fate, id, sequence};
 /// have overtaken the status that speaks of it, as they travel in two sessions.
 const OVERTAKEN_US: i64 = 10_000_000;
 
+/// A card that has been silent for so long while another speaks in its place was replaced, microseconds.
+const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
+
 /// Replaces what `device` has said of its card. Installs it speaks of no more have nothing on it any more.
+///
+/// `installs`: the first is the current one, which tells the card: a copy in another board may bear the same name, and
+/// one card two names, if its camera was renamed. What others have said of theirs stays until they are
+/// [`REPLACED_US`] silent.
 pub(super) async fn keep(
     tx: &mut SqliteConnection,
     device: &DeviceId,
     installs: &[Held],
     now_us: i64,
 ) -> Result<()> {
-    let known = sqlx::query("SELECT install FROM report WHERE device = ?")
-        .bind(device.as_str())
-        .fetch_all(&mut *tx)
-        .await
-        .doing("read what a camera has said of its card")?;
+    let Some(card) = installs.first().map(|current| current.install) else {
+        return Ok(());
+    };
+    let known =
+        sqlx::query("SELECT device, card, install, at_us FROM report WHERE device = ? OR card = ?")
+            .bind(device.as_str())
+            .bind(card.0.as_slice())
+            .fetch_all(&mut *tx)
+            .await
+            .doing("read what was said of the card")?;
     for row in &known {
-        let install: InstallId = id(row.get::<&[u8], _>(0), "an install")?;
-        if installs.iter().any(|held| held.install == install) {
+        let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
+        let install: InstallId = id(row.get::<&[u8], _>(2), "an install")?;
+        let gone = if speaker == device.as_str() && its_card == card.0 {
+            installs.iter().all(|held| held.install != install)
+        } else {
+            row.get::<i64, _>(3) < now_us.saturating_sub(REPLACED_US)
+        };
+        if !gone {
             continue;
         }
         sqlx::query(
             "UPDATE report SET waiting = '[]', kept = '[]', coarse = 0, at_us = ?, \
              next = (SELECT next FROM install WHERE install.install = report.install) \
-             WHERE device = ? AND install = ?",
+             WHERE device = ? AND card = ? AND install = ?",
         )
         .bind(now_us)
-        .bind(device.as_str())
+        .bind(speaker)
+        .bind(its_card)
         .bind(install.0.as_slice())
         .execute(&mut *tx)
         .await
-        .doing("note that nothing of an install is on the card")?;
+        .doing("note that nothing of an install is on a card")?;
     }
     for held in installs {
-        sqlx::query("DELETE FROM report WHERE device = ? AND install = ?")
+        sqlx::query("DELETE FROM report WHERE device = ? AND card = ? AND install = ?")
             .bind(device.as_str())
+            .bind(card.0.as_slice())
             .bind(held.install.0.as_slice())
             .execute(&mut *tx)
             .await
             .doing("replace what is on a card")?;
         sqlx::query(
-            "INSERT INTO report (device, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO report (device, card, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(device.as_str())
+        .bind(card.0.as_slice())
         .bind(held.install.0.as_slice())
         .bind(bigint(held.next.get()))
         .bind(json(&held.waiting))

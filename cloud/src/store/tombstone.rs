@@ -4,7 +4,7 @@ use shared::event::{Event, Reason, Tombstone};
 use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Doing, Result, Store, bigint, fate, id, sequence};
+use super::{BindKey, Doing, Key, Result, Store, bigint, fate, id, sequence};
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
 pub(super) async fn keep(
@@ -15,12 +15,15 @@ pub(super) async fn keep(
     payload: &[u8],
     now_us: i64,
 ) -> Result<()> {
+    let key = Key {
+        install: tombstone.install,
+        sequence: tombstone.sequence,
+        hash,
+    };
     let known: Option<i64> = sqlx::query_scalar(
         "SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?",
     )
-    .bind(tombstone.install.0.as_slice())
-    .bind(bigint(tombstone.sequence.get()))
-    .bind(hash.0.as_slice())
+    .key(key)
     .fetch_optional(&mut *tx)
     .await
     .doing("look for a tombstone")?;
@@ -31,9 +34,7 @@ pub(super) async fn keep(
         "INSERT INTO tombstone (install, sequence, hash, through, device, reason, payload, at_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(tombstone.install.0.as_slice())
-    .bind(bigint(tombstone.sequence.get()))
-    .bind(hash.0.as_slice())
+    .key(key)
     .bind(bigint(tombstone.last().get()))
     .bind(device.as_str())
     .bind(name(tombstone.reason))

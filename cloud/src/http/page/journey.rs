@@ -5,7 +5,7 @@ use shared::capture::Cause;
 use shared::command::Stage;
 
 use super::parts::{Taken, taken};
-use super::view::{CommandView, PictureView};
+use super::view::{CommandView, PictureView, StageView};
 use super::words::{Form, count, lasting, size, step, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,15 +173,21 @@ fn ended(command: &CommandView) -> bool {
 fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
     let reached = |stage: Stage| command.stages.iter().find(|s| s.stage == stage);
     let failed = reached(Stage::Failed).or_else(|| reached(Stage::Expired));
+    // Replies may be lost or come late: a later stage, and the picture itself, say that the ones before were reached.
+    let passed = |stage: Stage| {
+        let later = |s: &StageView| s.stage > stage && s.stage <= Stage::Done;
+        command.stored.is_some() || command.stages.iter().any(later)
+    };
     let mut stops = Vec::new();
 
     let accepted = reached(Stage::Accepted);
+    let heard_of = accepted.is_some() || passed(Stage::Accepted);
     let heard = accepted.map_or(String::new(), |accepted| {
         lasting(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
     });
     stops.push(Stop {
         name: "Sent",
-        state: if command.sent_us.is_some() || accepted.is_some() || command.stored.is_some() {
+        state: if command.sent_us.is_some() || heard_of {
             State::Done
         } else {
             State::Next
@@ -198,7 +204,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
                 .map_or(String::new(), |after| step(before_us, after));
             before_us = said.after_us.unwrap_or(before_us);
             stops.push(Stop::done(name, Some(said.at_us), note));
-        } else if command.stored.is_some() {
+        } else if passed(stage) {
             stops.push(Stop::done(name, None, String::new()));
         } else {
             stops.push(Stop {
@@ -209,7 +215,6 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
             });
         }
     }
-    let saved = command.stored.is_some() || reached(Stage::Saved).is_some();
     stops.push(Stop {
         name: "Uploading",
         state: if command.stored.is_some() {
@@ -243,7 +248,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
     });
 
     // The first stop not reached is where it is now, or where it ended.
-    let over = failed.is_some() || (!saved && now_us >= command.expires_us && accepted.is_none());
+    let over = failed.is_some() || (now_us >= command.expires_us && !heard_of);
     if let Some(next) = stops.iter_mut().find(|stop| stop.state == State::Next) {
         next.state = if over { State::Failed } else { State::Now };
         if next.note.is_empty() {
@@ -268,6 +273,45 @@ fn line(stops: &[Stop]) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_stage_implies_the_ones_before() {
+        use Stage::{Accepted, Captured, Done, Expired, Failed, Saved};
+        for (said, expected) in [
+            (vec![], "done now next next next"),
+            (vec![Accepted], "done now next next next"),
+            (vec![Accepted, Captured], "done done now next next"),
+            (vec![Accepted, Saved], "done done done now next"),
+            (vec![Done], "done done done now next"),
+            (vec![Accepted, Failed], "done failed next next next"),
+            (vec![Expired], "done failed next next next"),
+        ] {
+            let stages = said.iter().map(|stage| StageView {
+                stage: *stage,
+                at_us: 10,
+                after_us: Some(10),
+                text: None,
+            });
+            let command = CommandView {
+                id: "c".to_owned(),
+                command: shared::command::CommandKind::Snap,
+                created_us: 0,
+                expires_us: 100,
+                sent_us: Some(1),
+                stages: stages.collect(),
+                uploading: None,
+                stored: None,
+            };
+            let stops = command_stops(&command, 20);
+            let states: Vec<_> = stops.iter().map(|stop| stop.state.as_str()).collect();
+            assert_eq!(states.join(" "), expected, "{said:?}");
         }
     }
 }
