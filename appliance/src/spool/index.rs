@@ -174,10 +174,10 @@ impl Failure {
         }
     }
 
-    fn thread(why: impl ToString) -> Self {
+    fn thread(why: impl Into<String>) -> Self {
         Self::Sled {
             doing: "open sled on its own thread",
-            why: why.to_string(),
+            why: why.into(),
         }
     }
 }
@@ -209,7 +209,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
                 }
             }
         })
-        .map_err(Failure::thread)?;
+        .map_err(|error| Failure::thread(error.to_string()))?;
     let (rows, generation) = told
         .recv_timeout(PATIENCE)
         .map_err(|_| Failure::thread(format!("it did not open within {PATIENCE:?}")))??;
