@@ -13,6 +13,7 @@ pub mod api;
 pub mod appliance;
 pub mod audit;
 pub mod cloud;
+pub mod engines;
 pub mod folder;
 pub mod mqtt;
 pub mod not_run;

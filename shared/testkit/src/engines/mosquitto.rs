@@ -1,0 +1,198 @@
+//! mosquitto, the broker most people have: with the limits it comes with, on a port it keeps over restarts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engines::debian::{Prefix, Source, find_program};
+use crate::mqtt::Client;
+use crate::not_run::not_run;
+use crate::program::{Events, Program, eventually, free_port};
+
+/// Names a mosquitto to be used instead of the system's or a fetched one.
+const CHOSEN: &str = "KEEPSAKE_TEST_MOSQUITTO";
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// What of the sessions and messages outlives a kill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// Nothing; so it comes from its makers.
+    Off,
+    /// What was there at most a second before: sessions with messages that may have been acknowledged since then.
+    EverySecond,
+}
+
+/// A mosquitto and its folder; it may be down at the moment.
+#[derive(Debug)]
+pub struct Mosquitto {
+    origin: Origin,
+    version: String,
+    folder: PathBuf,
+    port: u16,
+    program: Option<Program>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    Installed(PathBuf),
+    Fetched(Prefix),
+}
+
+impl Origin {
+    fn find() -> Result<Self, String> {
+        if let Some(chosen) = std::env::var_os(CHOSEN) {
+            return Ok(Self::Installed(chosen.into()));
+        }
+        match find_program("mosquitto") {
+            Some(installed) => Ok(Self::Installed(installed)),
+            None => Prefix::fetch("mosquitto", &["mosquitto"], Source::System).map(Self::Fetched),
+        }
+    }
+
+    fn command(&self) -> Result<Command, String> {
+        match self {
+            Self::Installed(path) => Ok(Command::new(path)),
+            Self::Fetched(prefix) => prefix.command("usr/sbin/mosquitto"),
+        }
+    }
+}
+
+impl Mosquitto {
+    /// A broker with its files in `folder/mosquitto`, not started yet; or `None`, after it was said that the test `what`
+    /// is not run, and how it could be.
+    pub fn or_not_run(what: &str, folder: &Path, persistence: Persistence) -> Option<Self> {
+        Self::new(folder, persistence)
+            .inspect_err(|why| {
+                let how = format!("install mosquitto, or name its file in {CHOSEN}");
+                not_run(what, why, &how);
+            })
+            .ok()
+    }
+
+    /// A broker with its files in `folder/mosquitto`, not started yet.
+    ///
+    /// # Errors
+    /// A sentence: why none can be had.
+    pub fn new(folder: &Path, persistence: Persistence) -> Result<Self, String> {
+        let origin = Origin::find()?;
+        let version = version(origin.command()?)?;
+        let folder = folder.join("mosquitto");
+        fs::create_dir_all(&folder).expect("create a folder in that of the test");
+        let port = free_port();
+        fs::write(
+            folder.join("mosquitto.conf"),
+            configuration(port, &folder, persistence),
+        )
+        .expect("write a file in the folder of the test");
+        Ok(Self {
+            origin,
+            version,
+            folder,
+            port,
+            program: None,
+        })
+    }
+
+    /// Starts it and waits until it lets clients in.
+    pub fn start(&mut self) {
+        assert!(self.program.is_none(), "mosquitto runs already");
+        let mut command = self
+            .origin
+            .command()
+            .expect("the command it has had before");
+        command.arg("-c").arg(self.folder.join("mosquitto.conf"));
+        let events: Arc<Events> = Arc::default();
+        let program = Program::start(command, &events, &self.log_path());
+        let program = self.program.insert(program);
+        let port = self.port;
+        eventually("mosquitto lets clients in", READY_WITHIN, || {
+            assert!(program.runs(), "mosquitto ended\n{}", program.last_words());
+            Client::connect(port, "is-it-there").ok()
+        });
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// SIGTERM, and a clean end.
+    pub fn stop(&mut self) {
+        if let Some(program) = self.program.take() {
+            let status = program.stop(Duration::from_secs(20));
+            assert!(status.success(), "a clean stop ends with 0, not {status}");
+        }
+    }
+
+    pub fn runs(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::runs)
+    }
+
+    /// Whether there is a state that the next start would begin from.
+    pub fn has_saved_its_state(&self) -> bool {
+        self.folder.join("mosquitto.db").exists()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// As it says it itself, for instance `mosquitto version 2.0.11`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What it has logged so far, over all runs.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.join("mosquitto.log")
+    }
+}
+
+/// Stock: 1,000 messages in a queue and 20 in flight, and whatever is more is dropped without a word.
+fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
+    let folder = folder.display();
+    let persistence = match persistence {
+        Persistence::Off => "persistence false\n".to_owned(),
+        // Its own half an hour between two saves would leave a test nothing to come back from.
+        Persistence::EverySecond => {
+            format!("persistence true\npersistence_location {folder}/\nautosave_interval 1\n")
+        }
+    };
+    // Started by root it would become another user, who may not write into this folder.
+    format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n{persistence}")
+}
+
+/// Asks it for its help, which begins with the version: whether it can be run is known before a test begins.
+fn version(mut command: Command) -> Result<String, String> {
+    let shown = format!("run {command:?} -h");
+    let done = command
+        .arg("-h")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{shown}: {error}"))?;
+    // The exit code of its help says nothing: it is 3.
+    let said = String::from_utf8_lossy(&done.stdout);
+    match said.lines().next() {
+        Some(first) if first.starts_with("mosquitto version") => Ok(first.to_owned()),
+        _ => {
+            let error = String::from_utf8_lossy(&done.stderr);
+            Err(format!(
+                "{shown}: {}: no version of mosquitto {}",
+                done.status,
+                error.trim()
+            ))
+        }
+    }
+}
