@@ -180,10 +180,12 @@ impl Connections {
                     if self.health.borrow().subscribed > before {
                         wait = RECONNECT_MIN;
                     }
-                    tracing::warn!(
-                        session = self.name,
-                        "connection to the broker lost: {error}"
-                    );
+                    // Once is enough: it is tried every few seconds, for as long as the broker is away.
+                    if wait == RECONNECT_MIN {
+                        tracing::warn!(session = self.name, "no connection to the broker: {error}");
+                    } else {
+                        tracing::debug!(session = self.name, "still none: {error}");
+                    }
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = tokio::time::sleep(wait) => {}
@@ -217,6 +219,7 @@ impl Connections {
                     if granted.return_codes.contains(&SubscribeReasonCode::Failure) {
                         tracing::error!(session = self.name, "the broker refuses a subscription");
                     } else {
+                        tracing::info!(session = self.name, "subscribed at the broker");
                         self.client.send_replace(Some(client.clone()));
                         self.health.send_modify(|health| {
                             health.subscribed += 1;

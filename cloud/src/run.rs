@@ -140,18 +140,6 @@ pub async fn run(
         };
         tasks.spawn(intake.run(stop.clone()));
     }
-    for session in [&frames, &control] {
-        let mut health = session.health();
-        tokio::time::timeout(
-            SUBSCRIBE_WAIT,
-            health.wait_for(|health| health.subscribed > 0),
-        )
-        .await
-        .context("subscribe at the broker")?
-        .context("the session with the broker ended")?;
-    }
-    // Whoever publishes from now on is heard.
-    broker.open_doors();
     tasks.spawn(announcer.clone().run(stop.clone()));
     tasks.spawn(thumbnail::run(
         store.clone(),
@@ -167,6 +155,7 @@ pub async fn run(
         live.clone(),
         stop.clone(),
     ));
+    let own_broker = config.ingest_broker.is_none();
     let http_address = listener.local_addr().context("ask for the port")?;
     let site = http::Site {
         store: store.clone(),
@@ -182,14 +171,25 @@ pub async fn run(
         streams: http::Site::streams(),
     };
     let mut serving = tokio::spawn(http::serve(listener, site, stop.clone()));
-    ready(Ready {
-        http: http_address,
-        mqtt: broker.address(),
-        store: store.id(),
-    });
+    // Our own broker is here or broken; one elsewhere may be away for as long as it likes, and the page says so.
+    let patience = own_broker.then_some(SUBSCRIBE_WAIT);
+    let open = async {
+        for session in [&frames, &control] {
+            subscribed(session, patience).await?;
+        }
+        // Whoever publishes from now on is heard.
+        broker.open_doors();
+        ready(Ready {
+            http: http_address,
+            mqtt: broker.address(),
+            store: store.id(),
+        });
+        std::future::pending::<anyhow::Result<()>>().await
+    };
     tokio::select! {
         () = shutdown => tracing::info!("stopping"),
         ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
+        failed = open => return failed,
     }
 
     stop.cancel();
@@ -205,6 +205,20 @@ pub async fn run(
     broker.stop();
     store.close().await;
     Ok(())
+}
+
+/// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
+async fn subscribed(session: &Session, patience: Option<Duration>) -> anyhow::Result<()> {
+    let mut health = session.health();
+    let subscribed = health.wait_for(|health| health.subscribed > 0);
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, subscribed)
+            .await
+            .context("subscribe at the broker")?
+            .map(drop),
+        None => subscribed.await.map(drop),
+    }
+    .context("the session with the broker ended")
 }
 
 /// Makes sure that this is the only cloud of this folder, until the file is closed, however this process ends.

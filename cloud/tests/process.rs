@@ -1,8 +1,9 @@
 //! The program as a process: what it prints, how it ends.
 
-use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 fn cloud(folder: &std::path::Path, more: &[&str]) -> Child {
     Command::new(env!("CARGO_BIN_EXE_cloud"))
@@ -77,4 +78,52 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
         assert_eq!(code, 78, "{args:?}: {said}");
         assert!(said.contains(names), "{args:?}: {said}");
     }
+}
+
+/// A broker elsewhere may be away when the cloud starts: whoever looks at the page must be told, not shut out.
+#[test]
+fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    // Free a moment ago; nobody listens on port 9 of this machine.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = free.local_addr().unwrap().to_string();
+    drop(free);
+    let args = [
+        "--listen",
+        &listen,
+        "--mqtt-listen",
+        "127.0.0.1:0",
+        "--ingest-broker",
+        "mqtt://127.0.0.1:9",
+    ];
+    let mut child = cloud(folder.path(), &args);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let ready = loop {
+        match get(&listen, "/readyz") {
+            Ok(answer) => break answer,
+            Err(error) if Instant::now() > deadline => panic!("no answer: {error}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    };
+    assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
+    assert!(ready.contains("broker"), "{ready}");
+    assert!(
+        get(&listen, "/healthz")
+            .unwrap()
+            .starts_with("HTTP/1.1 200")
+    );
+    assert!(get(&listen, "/").unwrap().starts_with("HTTP/1.1 200"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn get(address: &str, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
