@@ -289,7 +289,7 @@ fn camera_view(device: store::Device) -> page::CameraView {
         device: device.id,
         presence: is_camera.then_some(device.presence),
         last_seen_us: device.last_seen_us,
-        counters: counters(device.counters),
+        counters: device.counters,
         conflicts: device.conflicts,
         damaged: device.damaged,
         kept: json::kept(&status),
@@ -305,7 +305,7 @@ fn camera_view(device: store::Device) -> page::CameraView {
             .into_iter()
             .map(|install| page::InstallView {
                 install: install.install,
-                counters: counters(install.counters),
+                counters: install.counters,
             })
             .collect(),
     }
@@ -335,15 +335,5 @@ fn picture_view(picture: store::Picture) -> page::PictureView {
             store::Thumbnail::None => page::Thumbnail::None,
         },
         color: picture.color,
-    }
-}
-
-fn counters(counters: store::Counters) -> page::Counters {
-    page::Counters {
-        stored: counters.stored,
-        deleted: counters.deleted,
-        told: counters.told,
-        held: counters.held,
-        missing: counters.missing,
     }
 }

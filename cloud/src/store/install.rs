@@ -5,10 +5,11 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{Doing, Result, bigint, count, id, report, sequence};
 
-/// pressed = stored + deleted + told + held + missing.
+/// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub stored: u64,
+    /// Deleted by the owner after they were stored.
     pub deleted: u64,
     /// Sequences that have a reason instead of a picture.
     pub told: u64,

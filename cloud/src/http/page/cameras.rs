@@ -54,9 +54,7 @@ fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
 }
 
 fn tiles(site: &SiteView, cameras: &[CameraView]) -> Markup {
-    let sum = cameras.iter().fold(Counters::default(), |sum, camera| {
-        sum.plus(&camera.counters)
-    });
+    let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
     let (most, least) = if coarse {
         ("up to ", "at least ")

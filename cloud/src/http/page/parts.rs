@@ -159,9 +159,7 @@ pub(super) fn counters_line(counters: &Counters, coarse: bool) -> String {
 pub(super) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
     let speaking = cameras.iter().filter(|c| c.presence.is_some()).count();
     let online = cameras.iter().filter(|c| is_online(c)).count();
-    let sum = cameras.iter().fold(Counters::default(), |sum, camera| {
-        sum.plus(&camera.counters)
-    });
+    let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let names = |of: &dyn Fn(&CameraView) -> u64| {
         let mut names = cameras
             .iter()

@@ -35,44 +35,7 @@ pub struct CamerasView {
     pub cameras: Vec<CameraView>,
 }
 
-/// Where the presses went. Each is counted once, so their sum is what was pressed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub stored: u64,
-    /// Deleted by the owner after they were stored.
-    pub deleted: u64,
-    /// Without a picture, and the camera said why (tombstones).
-    pub told: u64,
-    /// On the camera's card, not in the cloud yet.
-    pub held: u64,
-    /// Given out by the camera, and neither here nor on its card nor explained.
-    pub missing: u64,
-}
-
-impl Counters {
-    pub fn pressed(&self) -> u64 {
-        [
-            self.stored,
-            self.deleted,
-            self.told,
-            self.held,
-            self.missing,
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add)
-    }
-
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            stored: self.stored.saturating_add(other.stored),
-            deleted: self.deleted.saturating_add(other.deleted),
-            told: self.told.saturating_add(other.told),
-            held: self.held.saturating_add(other.held),
-            missing: self.missing.saturating_add(other.missing),
-        }
-    }
-}
+pub use crate::store::Counters;
 
 /// One camera as the overview, its own page and the live fragments show it.
 #[derive(Debug, Clone)]
