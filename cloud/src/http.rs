@@ -1,6 +1,6 @@
 //! Pages and API: shows what the store holds, and changes nothing but by a command or an upload.
 //!
-//! Every route is on this screen. Nobody has a login yet, so only this computer may connect, and two rules keep other
+//! Every route is in one table, with who may take it ([`Access`]). Nobody has a login yet, so only this computer may connect, and two rules keep other
 //! web sites from using a browser on it: the Host must be this computer (against DNS rebinding), and whatever changes
 //! something must come from our own pages or from no page at all ([`guard`]).
 
@@ -21,7 +21,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{self, MethodRouter};
+use guard::Access;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -66,34 +69,72 @@ impl Site {
     }
 }
 
-fn routes(site: Site) -> Router {
+/// One line of the table of routes: who may do what. What is not in it is refused.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    handler: MethodRouter<Site>,
+}
+
+fn get<H: Handler<T, Site>, T: 'static>(access: Access, path: &'static str, handler: H) -> Route {
+    route(Method::GET, path, access, routing::get(handler))
+}
+
+fn post<H: Handler<T, Site>, T: 'static>(access: Access, path: &'static str, handler: H) -> Route {
+    route(Method::POST, path, access, routing::post(handler))
+}
+
+fn route(method: Method, path: &'static str, access: Access, handler: MethodRouter<Site>) -> Route {
+    Route {
+        method,
+        path,
+        access,
+        handler,
+    }
+}
+
+/// Every route, and who may take it.
+pub(crate) fn table(config: &Config) -> Vec<Route> {
+    use Access::{Anyone, Camera, Look, Manage};
     let upload_bytes_max =
-        usize::try_from(site.config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
-    Router::new()
-        .route("/", get(pages::cameras))
-        .route("/cameras/{device}", get(pages::camera))
-        .route("/pictures", get(pages::gallery))
-        .route("/pictures/{id}", get(pages::picture))
-        .route("/quarantine", get(pages::quarantine))
-        .route("/assets/{*path}", get(pages::asset))
-        .route("/api/v1/devices", get(devices::list))
-        .route(
-            "/api/v1/devices/{device}/commands",
-            get(commands::list).post(commands::ask),
-        )
-        .route("/api/v1/pictures", get(pictures::list))
-        .route("/api/v1/pictures/{id}", get(pictures::one))
-        .route("/api/v1/pictures/{id}/image", get(pictures::image))
-        .route("/api/v1/pictures/{id}/thumbnail", get(pictures::thumbnail))
-        .route("/api/v1/quarantine", get(system::quarantine))
-        .route("/api/v1/system", get(system::system))
-        .route("/api/v1/live", get(stream::live))
-        .route("/healthz", get(system::alive))
-        .route("/readyz", get(system::ready))
-        .route(
+        usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
+    vec![
+        get(Look, "/", pages::cameras),
+        get(Look, "/cameras/{device}", pages::camera),
+        get(Look, "/pictures", pages::gallery),
+        get(Look, "/pictures/{id}", pages::picture),
+        get(Look, "/quarantine", pages::quarantine),
+        get(Anyone, "/assets/{*path}", pages::asset),
+        get(Look, "/api/v1/devices", devices::list),
+        get(Look, "/api/v1/devices/{device}/commands", commands::list),
+        post(Manage, "/api/v1/devices/{device}/commands", commands::ask),
+        get(Look, "/api/v1/pictures", pictures::list),
+        get(Look, "/api/v1/pictures/{id}", pictures::one),
+        get(Look, "/api/v1/pictures/{id}/image", pictures::image),
+        get(Look, "/api/v1/pictures/{id}/thumbnail", pictures::thumbnail),
+        get(Look, "/api/v1/quarantine", system::quarantine),
+        get(Look, "/api/v1/system", system::system),
+        get(Look, "/api/v1/live", stream::live),
+        get(Anyone, "/healthz", system::alive),
+        get(Anyone, "/readyz", system::ready),
+        route(
+            Method::POST,
             "/upload",
-            post(upload::upload).layer(DefaultBodyLimit::max(upload_bytes_max)),
-        )
+            Camera,
+            routing::post(upload::upload).layer(DefaultBodyLimit::max(upload_bytes_max)),
+        ),
+    ]
+}
+
+fn routes(site: Site) -> Router {
+    let mut router = Router::new();
+    for route in table(&site.config) {
+        tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
+        let gate = axum::middleware::from_fn_with_state((site.clone(), route.access), guard::admit);
+        router = router.route(route.path, route.handler.layer(gate));
+    }
+    router
         .fallback(pages::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::map_response(error::in_our_words))

@@ -23,12 +23,10 @@ use std::time::Duration;
 use shared::capture::{FrameHeader, Record};
 use shared::presence::Presence;
 use shared::{DeviceId, Hash, InstallId, Sequence, StoreId};
+use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::query::{Query, QueryScalar};
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool,
-    SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Executor, Row, Transaction};
 
 use crate::deposit::{Deposit, Outcome};
 
@@ -132,7 +130,7 @@ impl Key {
     }
 
     /// From the first three columns.
-    fn read(row: &SqliteRow) -> Result<Self> {
+    fn read(row: &AnyRow) -> Result<Self> {
         Ok(Self {
             install: id(row.get::<&[u8], _>(0), "an install")?,
             sequence: sequence(row.get(1))?,
@@ -146,7 +144,7 @@ trait BindKey {
     fn key(self, key: Key) -> Self;
 }
 
-impl BindKey for Query<'_, Sqlite, SqliteArguments> {
+impl BindKey for Query<'_, Any, AnyArguments> {
     fn key(self, key: Key) -> Self {
         self.bind(key.install.0.as_slice())
             .bind(bigint(key.sequence.get()))
@@ -154,7 +152,7 @@ impl BindKey for Query<'_, Sqlite, SqliteArguments> {
     }
 }
 
-impl<T> BindKey for QueryScalar<'_, Sqlite, T, SqliteArguments> {
+impl<T> BindKey for QueryScalar<'_, Any, T, AnyArguments> {
     fn key(self, key: Key) -> Self {
         self.bind(key.install.0.to_vec())
             .bind(bigint(key.sequence.get()))
@@ -179,8 +177,8 @@ impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
 /// A handle that may be cloned; all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: AnyPool,
+    readers: AnyPool,
     id: StoreId,
     limits: Limits,
 }
@@ -196,17 +194,16 @@ impl Store {
             folder: folder.to_owned(),
             source,
         })?;
-        let options = SqliteConnectOptions::new()
+        sqlx::any::install_default_drivers();
+        let file = SqliteConnectOptions::new()
             .filename(folder.join(FILE))
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // With WAL the default forgets the last commits in a power cut; a receipt must not be forgotten.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5));
+            .create_if_missing(true);
+        let options =
+            AnyConnectOptions::from_url(&file.to_url_lossy()).doing("name the database")?;
         // Work that was timed out may leave a half-done transaction on its connection: it is rolled back when the
         // connection is next used, which sqlx does by itself.
-        let writer = SqlitePoolOptions::new()
+        let writer = AnyPoolOptions::new()
+            .after_connect(|connection, _| Box::pin(prepare(connection)))
             .max_connections(1)
             .idle_timeout(None)
             .max_lifetime(None)
@@ -221,7 +218,8 @@ impl Store {
                 what: "bring the schema up to date",
                 source: Box::new(source),
             })?;
-        let readers = SqlitePoolOptions::new()
+        let readers = AnyPoolOptions::new()
+            .after_connect(|connection, _| Box::pin(prepare(connection)))
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
             .connect_with(options)
@@ -352,7 +350,7 @@ impl Store {
 
     async fn apply(
         &self,
-        tx: &mut SqliteConnection,
+        tx: &mut AnyConnection,
         deposit: &Deposit,
         now_us: i64,
     ) -> Result<Outcome> {
@@ -505,7 +503,7 @@ impl Store {
 
     /// Begins to write. Said at once and not at the first write: a transaction that has read before it may write would
     /// fail at once when another process holds the database, instead of waiting its turn.
-    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Sqlite>> {
+    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Any>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.doing(what)
     }
 
@@ -515,6 +513,20 @@ impl Store {
             .await
             .unwrap_or(Err(StoreError::TimedOut(limit)))
     }
+}
+
+/// What every connection to SQLite is told first.
+async fn prepare(connection: &mut AnyConnection) -> sqlx::Result<()> {
+    for statement in [
+        "PRAGMA busy_timeout = 5000",
+        "PRAGMA journal_mode = WAL",
+        // With WAL the default forgets the last commits in a power cut; a receipt must not be forgotten.
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+    ] {
+        connection.execute(statement).await?;
+    }
+    Ok(())
 }
 
 /// How long a camera waits before it offers again what this cloud has no place for, seconds.

@@ -1,15 +1,46 @@
 //! Keeps other web sites away from a service that has no login, and says how browsers should treat what we send.
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::Site;
 use super::error::Problem;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Who may take a route. Each role may do what the ones before it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everyone, whether there is an owner or not.
+    Anyone,
+    /// Whoever may see pictures.
+    Look,
+    /// Whoever may ask cameras to do something, and change or delete what is stored.
+    Manage,
+    /// A camera or a script that brings pictures.
+    Camera,
+}
+
+/// Who makes a request; every handler may ask for it as an extension.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// Whoever sits at this computer.
+    Local,
+}
+
+/// Lets a request through to its route, or not.
+pub(super) async fn admit(
+    State((_site, _access)): State<(Site, Access)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(Who::Local);
+    next.run(request).await
+}
 
 pub(super) async fn check(request: Request, next: Next) -> Response {
     let refusal = refusal(request.method(), request.headers());

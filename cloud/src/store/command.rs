@@ -2,8 +2,8 @@
 
 use shared::command::{CommandKind, Reply, Stage};
 use shared::{CaptureId, DeviceId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, Store, StoreError, bigint, count, id, sequence};
 
@@ -159,7 +159,7 @@ impl Store {
 }
 
 /// A command without its stages.
-fn read(row: &SqliteRow, device: &DeviceId) -> Result<Command> {
+fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
     let kind = serde_json::Value::from(row.get::<String, _>(1));
     Ok(Command {
         id: row.get(0),
@@ -182,7 +182,7 @@ fn read(row: &SqliteRow, device: &DeviceId) -> Result<Command> {
 
 /// Notes a stage of a command of this camera; one it was never given, or a stage said before, changes nothing.
 pub(super) async fn reached(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     reply: &Reply,
     now_us: i64,
@@ -228,7 +228,7 @@ pub(super) async fn reached(
     Ok(())
 }
 
-async fn stages(connection: &mut SqliteConnection, command: &str) -> Result<Vec<StageReached>> {
+async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<StageReached>> {
     let rows = sqlx::query(
         "SELECT stage, at_us, after_us, text FROM command_stage WHERE command = ? ORDER BY at_us, after_us",
     )

@@ -2,8 +2,8 @@
 
 use shared::DeviceId;
 use shared::presence::{Presence, Status};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
 
 use super::{
     Counters, Doing, InstallState, Picture, Result, Store, StoreError, count, install, picture,
@@ -32,7 +32,7 @@ pub struct Device {
 /// Notes that there is such a camera, and if `alive` that it has just spoken. Returns false, and notes nothing, if it
 /// would be one more than `devices_max`.
 pub(super) async fn seen(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     now_us: i64,
     alive: bool,
@@ -77,7 +77,7 @@ pub(super) async fn seen(
 
 /// Keeps a status. A last will changes only whether the camera is there, and is not the camera speaking.
 pub(super) async fn status(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     status: &Status,
     now_us: i64,
@@ -170,7 +170,7 @@ impl Store {
     }
 }
 
-async fn read(connection: &mut SqliteConnection, row: &SqliteRow, now_us: i64) -> Result<Device> {
+async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Result<Device> {
     let device = name(row)?;
     let status: Option<String> = row.get(3);
     let status = status
@@ -193,13 +193,13 @@ async fn read(connection: &mut SqliteConnection, row: &SqliteRow, now_us: i64) -
     })
 }
 
-fn name(row: &SqliteRow) -> Result<DeviceId> {
+fn name(row: &AnyRow) -> Result<DeviceId> {
     row.get::<String, _>(0)
         .parse()
         .map_err(|_| StoreError::Corrupt("a camera with an odd name".to_owned()))
 }
 
-fn there(row: &SqliteRow, now_us: i64) -> Presence {
+fn there(row: &AnyRow, now_us: i64) -> Presence {
     let said = if row.get::<i64, _>(2) != 0 {
         Presence::Online
     } else {

@@ -2,13 +2,13 @@
 
 use shared::event::{Event, Fault};
 use shared::{DeviceId, Hash};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, Store, bigint};
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     kind: &'static str,
     hash: Hash,

@@ -4,7 +4,7 @@
 use shared::have::Have;
 use shared::receipt::Want;
 use shared::{Hash, HashPrefix, InstallId, Sequence};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::install::{self, Change};
 use super::{BindKey, Doing, Key, Result, bigint, count, id, part, sequence, tombstone};
@@ -22,7 +22,7 @@ pub(super) enum Before {
 }
 
 /// Whether this very picture is stored or deleted.
-pub(super) async fn is_settled(tx: &mut SqliteConnection, key: Key) -> Result<bool> {
+pub(super) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> =
         sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
             .key(key)
@@ -33,7 +33,7 @@ pub(super) async fn is_settled(tx: &mut SqliteConnection, key: Key) -> Result<bo
 }
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
-pub(super) async fn store(tx: &mut SqliteConnection, key: Key) -> Result<Before> {
+pub(super) async fn store(tx: &mut AnyConnection, key: Key) -> Result<Before> {
     let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
         .bind(key.install.0.as_slice())
         .bind(bigint(key.sequence.get()))
@@ -72,7 +72,7 @@ pub(super) async fn store(tx: &mut SqliteConnection, key: Key) -> Result<Before>
 }
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
-pub(super) async fn delete(tx: &mut SqliteConnection, key: Key) -> Result<bool> {
+pub(super) async fn delete(tx: &mut AnyConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> =
         sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
             .key(key)
@@ -99,7 +99,7 @@ pub(super) async fn delete(tx: &mut SqliteConnection, key: Key) -> Result<bool> 
 
 /// Makes the fate of every sequence in `first..=last` that has none `told`.
 pub(super) async fn tell(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (Sequence, Sequence),
     hash: Hash,
@@ -132,7 +132,7 @@ pub(super) async fn tell(
     install::change(tx, install, by).await
 }
 
-async fn insert(tx: &mut SqliteConnection, key: Key, fate: i64) -> Result<()> {
+async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
     sqlx::query("INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, ?)")
         .key(key)
         .bind(fate)
@@ -143,10 +143,7 @@ async fn insert(tx: &mut SqliteConnection, key: Key, fate: i64) -> Result<()> {
 }
 
 /// One more than the highest sequence with a fate.
-pub(super) async fn next(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-) -> Result<Option<Sequence>> {
+pub(super) async fn next(tx: &mut AnyConnection, install: InstallId) -> Result<Option<Sequence>> {
     let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE install = ?")
         .bind(install.0.as_slice())
         .fetch_one(tx)
@@ -157,7 +154,7 @@ pub(super) async fn next(
 
 /// The sequences within `first..=last` that have any fate, in order, each once.
 async fn with_fate(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (u64, u64),
 ) -> Result<Vec<u64>> {
@@ -175,7 +172,7 @@ async fn with_fate(
 
 /// How many sequences within `first..=last` have any fate.
 pub(super) async fn count_within(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (u64, u64),
 ) -> Result<u64> {
@@ -194,7 +191,7 @@ pub(super) async fn count_within(
 /// The first sequences within `first..=last` that have no fate, at most `most`, without reading more than about as
 /// many rows as it returns: halves that are full, or empty, are decided by counting them.
 pub(super) async fn without_fate(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (u64, u64),
     most: usize,
@@ -230,7 +227,7 @@ pub(super) async fn without_fate(
 
 /// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
 pub(super) async fn answer(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     have: &Have,
 ) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<Want>)> {
     /// Captures this close together are looked up by one query.
@@ -274,7 +271,7 @@ pub(super) async fn answer(
 
 /// The pictures within a span that are stored or deleted.
 async fn settled(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {

@@ -1,7 +1,7 @@
 //! Table `install`: one life of a spool, whose it is, and its counters.
 
 use shared::{DeviceId, InstallId, Sequence};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, bigint, count, id, report, sequence};
 
@@ -56,7 +56,7 @@ pub struct InstallState {
 /// Notes that `device` speaks of `install`, whose next sequence is at least `next`. Who raises that number owns it: a
 /// camera that was renamed goes on counting, and a copy of its card that only repeats what was known takes nothing.
 pub(super) async fn spoken_of(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     install: InstallId,
     next: Sequence,
@@ -86,7 +86,7 @@ pub(super) async fn spoken_of(
 
 /// The install the cloud made for uploads in the name of `device`, and its next sequence, which is now taken.
 pub(super) async fn next_upload(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     now_us: i64,
 ) -> Result<(InstallId, Sequence)> {
@@ -119,7 +119,7 @@ pub(super) async fn next_upload(
 }
 
 async fn insert(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     install: InstallId,
     next: Sequence,
@@ -150,11 +150,7 @@ pub(super) struct Change {
     pub(super) deleted: i64,
 }
 
-pub(super) async fn change(
-    tx: &mut SqliteConnection,
-    install: InstallId,
-    by: Change,
-) -> Result<()> {
+pub(super) async fn change(tx: &mut AnyConnection, install: InstallId, by: Change) -> Result<()> {
     sqlx::query(
         "UPDATE install SET sequences = sequences + ?, told = told + ?, stored = stored + ?, deleted = deleted + ? \
          WHERE install = ?",
@@ -172,7 +168,7 @@ pub(super) async fn change(
 
 /// All installs of a camera, the one that last gave out a number first.
 pub(super) async fn of_device(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     device: &DeviceId,
 ) -> Result<Vec<InstallState>> {
     let rows = sqlx::query(

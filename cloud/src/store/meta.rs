@@ -1,12 +1,12 @@
 //! Tables `store_meta` and `counter`: what the store knows about itself, and numbers given out inside a commit.
 
 use shared::StoreId;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, id};
 
 /// The id of this store, made on the first call.
-pub(super) async fn store_id(connection: &mut SqliteConnection) -> Result<StoreId> {
+pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> {
     if let Some(bytes) = get(connection, "store").await? {
         return id(&bytes, "a store id");
     }
@@ -16,7 +16,7 @@ pub(super) async fn store_id(connection: &mut SqliteConnection) -> Result<StoreI
 }
 
 pub(super) async fn get(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     name: &'static str,
 ) -> Result<Option<Vec<u8>>> {
     let row = sqlx::query("SELECT value FROM store_meta WHERE name = ?")
@@ -28,7 +28,7 @@ pub(super) async fn get(
 }
 
 pub(super) async fn put(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     name: &'static str,
     value: &[u8],
 ) -> Result<()> {
@@ -52,7 +52,7 @@ pub(super) async fn put(
 
 /// The next number of `name`, 1 the first time. It is taken if the transaction commits, so readers never see a higher
 /// number before a lower one.
-pub(super) async fn next(tx: &mut SqliteConnection, name: &'static str) -> Result<i64> {
+pub(super) async fn next(tx: &mut AnyConnection, name: &'static str) -> Result<i64> {
     let last: Option<i64> = sqlx::query_scalar("SELECT last FROM counter WHERE name = ?")
         .bind(name)
         .fetch_optional(&mut *tx)

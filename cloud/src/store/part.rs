@@ -5,7 +5,7 @@
 
 use shared::capture::FrameHeader;
 use shared::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Limits, Result, Store, StoreError, bigint, count, id, sequence};
 
@@ -19,7 +19,7 @@ pub(super) enum Kept {
 
 /// Keeps one part, and puts the capture together if that was the last one missing.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     header: &FrameHeader,
     bytes: &[u8],
@@ -71,7 +71,7 @@ pub(super) async fn keep(
 
 /// Writes the part unless a part that starts there reaches as far. Returns whether anything changed.
 async fn put(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     header: &FrameHeader,
     bytes: &[u8],
     now_us: i64,
@@ -126,7 +126,7 @@ async fn put(
 }
 
 /// The bytes of an unfinished capture that no part has, as `[start, end)`.
-pub(super) async fn missing(tx: &mut SqliteConnection, key: Key) -> Result<Vec<(u64, u64)>> {
+pub(super) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64, u64)>> {
     let total: Option<i64> = sqlx::query_scalar(
         "SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
     )
@@ -158,7 +158,7 @@ pub(super) async fn missing(tx: &mut SqliteConnection, key: Key) -> Result<Vec<(
 }
 
 /// Reads the parts one by one into the whole picture; there is no gap.
-async fn assemble(tx: &mut SqliteConnection, key: Key) -> Result<Vec<u8>> {
+async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
     let starts: Vec<i64> = sqlx::query_scalar(
         "SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
     )
@@ -199,7 +199,7 @@ async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
 /// Drops what has been without progress for longest until the camera is within its limits. The capture just
 /// `touched` goes only if it is beyond them alone, as one cut into absurdly many parts is.
 async fn make_room(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     touched: Key,
     limits: &Limits,
@@ -242,7 +242,7 @@ async fn make_room(
 
 /// The unfinished captures within a span of sequences.
 pub(super) async fn unfinished(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
@@ -264,7 +264,7 @@ pub(super) async fn unfinished(
 }
 
 /// Drops all unfinished captures without progress since `before_us`. Returns how many.
-pub(super) async fn drop_before(tx: &mut SqliteConnection, before_us: i64) -> Result<u64> {
+pub(super) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Result<u64> {
     let stale =
         sqlx::query("SELECT install, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
             .bind(before_us)
@@ -277,7 +277,7 @@ pub(super) async fn drop_before(tx: &mut SqliteConnection, before_us: i64) -> Re
     Ok(stale.len() as u64)
 }
 
-async fn forget(tx: &mut SqliteConnection, key: Key) -> Result<()> {
+async fn forget(tx: &mut AnyConnection, key: Key) -> Result<()> {
     for statement in [
         "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ?",
         "DELETE FROM partial WHERE install = ? AND sequence = ? AND hash = ?",

@@ -5,8 +5,8 @@ use shared::capture::{Cause, ContentType, FrameHeader};
 use shared::id::PictureId;
 use shared::time::Moment;
 use shared::{BootId, CaptureId, DeviceId, Hash};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{
     BindKey, Doing, Key, Result, Store, StoreError, bigint, count, fate, id, meta, sequence,
@@ -126,7 +126,7 @@ macro_rules! select {
 
 /// Keeps a picture whose hash is right: row, bytes and fate. Returns its arrival, or nothing for a repeat (P3).
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     header: &FrameHeader,
     bytes: &[u8],
@@ -183,7 +183,7 @@ pub(super) async fn keep(
 }
 
 /// Removes row, bytes and small version.
-pub(super) async fn remove(tx: &mut SqliteConnection, arrival: i64) -> Result<()> {
+pub(super) async fn remove(tx: &mut AnyConnection, arrival: i64) -> Result<()> {
     for statement in [
         "DELETE FROM thumbnail WHERE arrival = ?",
         "DELETE FROM picture_bytes WHERE arrival = ?",
@@ -423,10 +423,10 @@ impl Store {
 
 /// How many pictures of a camera conflict, how many are damaged, and the newest.
 pub(super) async fn summary(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     device: &DeviceId,
 ) -> Result<(u64, u64, Option<Picture>)> {
-    let counted = async |connection: &mut SqliteConnection, column: &str| {
+    let counted = async |connection: &mut AnyConnection, column: &str| {
         let statement = format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
         sqlx::query_scalar::<_, i64>(AssertSqlSafe(statement))
             .bind(device.as_str())
@@ -445,7 +445,7 @@ pub(super) async fn summary(
     Ok((count(conflicts), count(damaged), newest))
 }
 
-fn read(row: &SqliteRow) -> Result<Picture> {
+fn read(row: &AnyRow) -> Result<Picture> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("a picture with {what}"));
     let named = |at: usize| -> serde_json::Value { row.get::<String, _>(at).into() };
     let pixels = |at: usize| u32::try_from(row.get::<i64, _>(at)).unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Table `quarantine`: messages that are not what they say, with the reason, bounded per camera.
 
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Limits, Result, Store, bigint, count};
 use crate::deposit::Suspect;
@@ -28,7 +28,7 @@ const TEXT_MAX: usize = 500;
 
 /// Keeps a message and its reason; the same message again is only counted.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     suspect: &Suspect,
     now_us: i64,
     limits: &Limits,
@@ -76,7 +76,7 @@ pub(super) async fn keep(
 }
 
 /// Drops the messages that came longest ago until the camera, and all of them together, are within the limits.
-async fn make_room(tx: &mut SqliteConnection, device: &str, limits: &Limits) -> Result<()> {
+async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Result<()> {
     let rows = sqlx::query(
         "SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC",
     )

@@ -4,7 +4,7 @@ use shared::presence::Held;
 use shared::ranges::Ranges;
 use shared::receipt::Want;
 use shared::{DeviceId, InstallId, Sequence};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, StoreError, bigint, fate, id, sequence};
 
@@ -21,7 +21,7 @@ const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
 /// one card two names, if its camera was renamed. What others have said of theirs stays until they are
 /// [`REPLACED_US`] silent.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     installs: &[Held],
     now_us: i64,
@@ -90,7 +90,7 @@ pub(super) async fn keep(
 ///
 /// `next_us`: when `next` was first heard of.
 pub(super) async fn held(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     install: InstallId,
     next: Sequence,
     next_us: i64,
@@ -132,7 +132,7 @@ pub(super) async fn held(
 
 /// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
 pub(super) async fn wants(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     installs: &[Held],
     most: usize,
 ) -> Result<Vec<(InstallId, Vec<Want>)>> {

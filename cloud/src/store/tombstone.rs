@@ -2,13 +2,13 @@
 
 use shared::event::{Event, Reason, Tombstone};
 use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Result, Store, bigint, fate, id, sequence};
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
 pub(super) async fn keep(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     device: &DeviceId,
     tombstone: &Tombstone,
     hash: Hash,
@@ -49,7 +49,7 @@ pub(super) async fn keep(
 
 /// The tombstones whose first sequence lies in a span.
 pub(super) async fn within(
-    tx: &mut SqliteConnection,
+    tx: &mut AnyConnection,
     install: InstallId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
