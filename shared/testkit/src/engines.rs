@@ -4,5 +4,8 @@
 //! the test: it is found on the system, or fetched by [`debian`] into a cache below `target/`. Nothing is installed and no
 //! service of the system is touched. What cannot be had on a machine is said loudly by [`crate::not_run`].
 
+pub mod database;
 pub mod debian;
+pub mod mariadb;
 pub mod mosquitto;
+pub mod mysql;

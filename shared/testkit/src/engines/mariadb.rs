@@ -1,0 +1,117 @@
+//! MariaDB: where it comes from, how an empty data folder is made, and how it is started.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::database::{PASSWORD, USER, as_root, finished};
+use super::debian::{Prefix, Source, find_program};
+
+/// Names a `mariadbd` to be used instead of the system's or a fetched one.
+const CHOSEN: &str = "KEEPSAKE_TEST_MARIADBD";
+
+/// A MariaDB that can be run.
+#[derive(Debug)]
+pub(super) enum MariaDb {
+    Installed(PathBuf),
+    Fetched(Prefix),
+}
+
+impl MariaDb {
+    pub(super) fn find() -> Result<Self, String> {
+        if let Some(chosen) = std::env::var_os(CHOSEN) {
+            return Ok(Self::Installed(chosen.into()));
+        }
+        match find_program("mariadbd") {
+            Some(installed) => Ok(Self::Installed(installed)),
+            None => Prefix::fetch("mariadb", &["mariadb-server-core"], Source::System)
+                .map(Self::Fetched),
+        }
+    }
+
+    /// How to get one, for whoever has none.
+    pub(super) fn how() -> String {
+        format!("install mariadb-server-core, or name a mariadbd in {CHOSEN}")
+    }
+
+    /// The server, with everything but the settings it is to have.
+    pub(super) fn command(&self, data: &Path) -> Result<Command, String> {
+        let mut command = match self {
+            Self::Installed(path) => {
+                let mut command = Command::new(path);
+                command.arg("--no-defaults");
+                command
+            }
+            Self::Fetched(prefix) => {
+                let mut command = prefix.command("usr/sbin/mariadbd")?;
+                let usr = prefix.path().join("usr");
+                command.arg("--no-defaults").args([
+                    format!("--basedir={}", usr.display()),
+                    format!("--lc-messages-dir={}/share/mysql", usr.display()),
+                    format!(
+                        "--character-sets-dir={}/share/mysql/charsets",
+                        usr.display()
+                    ),
+                    format!("--plugin-dir={}/lib/mysql/plugin", usr.display()),
+                ]);
+                command
+            }
+        };
+        as_root(&mut command);
+        command.arg(format!("--datadir={}", data.display()));
+        Ok(command)
+    }
+
+    /// Makes the system tables and our user in the empty folder `data`, as `mariadb-install-db` does: that is a script
+    /// which finds its programs in the system only.
+    pub(super) fn initialise(&self, data: &Path) -> Result<(), String> {
+        let scripts = match self {
+            Self::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
+                .map(PathBuf::from)
+                .into_iter()
+                .find(|folder| SCRIPTS.iter().all(|name| folder.join(name).is_file()))
+                .ok_or("the scripts that make system tables are not in /usr/share/mysql")?,
+            Self::Fetched(prefix) => prefix.path().join("usr/share/mysql"),
+        };
+        let mut sql = "CREATE DATABASE mysql;\nUSE mysql;\n\
+                       SET @skip_auth_anonymous = 1;\nSET @auth_root_socket = NULL;\n"
+            .to_owned();
+        for name in SCRIPTS {
+            let file = scripts.join(name);
+            sql += &fs::read_to_string(&file)
+                .map_err(|error| format!("read {}: {error}", file.display()))?;
+        }
+        sql += &format!(
+            "REPLACE INTO global_priv VALUES ('%', '{USER}', JSON_OBJECT('access', 18446744073709551615, \
+             'plugin', 'mysql_native_password', 'authentication_string', PASSWORD('{PASSWORD}')));\n"
+        );
+        let mut child = self
+            .command(data)?
+            .args([
+                "--bootstrap",
+                "--log-warnings=0",
+                "--enforce-storage-engine=",
+                // A start makes it as large as it is told to; a small one is copied faster.
+                "--innodb-log-file-size=16M",
+                "--max-allowed-packet=8M",
+                "--net-buffer-length=16K",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("start mariadbd: {error}"))?;
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        // Its messages are few enough for the pipe; one that ends early says why on it.
+        let _ = stdin.write_all(sql.as_bytes());
+        drop(stdin);
+        finished("initialise MariaDB", child)
+    }
+}
+
+const SCRIPTS: [&str; 3] = [
+    "mysql_system_tables.sql",
+    "mysql_performance_tables.sql",
+    "mysql_system_tables_data.sql",
+];

@@ -1,0 +1,67 @@
+//! The private database servers of the tests are what they say: durable, and on the same data after a kill.
+
+use mysql::prelude::Queryable;
+use testkit::engines::database::{Database, Kind};
+use testkit::folder::Folder;
+
+#[test]
+fn a_killed_mariadb_comes_back_with_what_was_committed() {
+    killed_and_restarted("database-mariadb", Kind::MariaDb);
+}
+
+#[test]
+fn a_killed_mysql_comes_back_with_what_was_committed() {
+    killed_and_restarted("database-mysql", Kind::MySql);
+}
+
+fn killed_and_restarted(name: &str, kind: Kind) {
+    let folder = Folder::new(name);
+    let Some(mut server) = Database::or_not_run(name, kind, &folder) else {
+        return;
+    };
+    server.start();
+    println!("{name}: {}", server.version());
+    assert_eq!(server.version().contains("MariaDB"), kind == Kind::MariaDb);
+    server.create("kept");
+    let mut client = server.connect("kept");
+    client.query_drop("CREATE TABLE t (n INT)").unwrap();
+    client.query_drop("INSERT INTO t VALUES (7)").unwrap();
+    assert_eq!(flush_setting(&server), "1");
+    server.kill();
+    assert!(client.query_drop("SELECT 1").is_err());
+
+    server.set_flags(&["--innodb-flush-log-at-trx-commit=2"]);
+    server.start();
+    let kept: Option<i64> = server
+        .connect("kept")
+        .query_first("SELECT n FROM t")
+        .unwrap();
+    assert_eq!(kept, Some(7));
+    assert_eq!(flush_setting(&server), "2");
+    let _open = server.connect("kept");
+    assert_eq!(server.cut_connections(), 1);
+    server.stop();
+}
+
+fn flush_setting(server: &Database) -> String {
+    let setting: Option<String> = server
+        .connect("")
+        .query_first("SELECT @@innodb_flush_log_at_trx_commit")
+        .unwrap();
+    setting.expect("every server has this setting")
+}
+
+#[test]
+fn tests_share_a_server_and_no_schema() {
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        let (Some(one), Some(other)) = (
+            Database::shared("shared server", kind),
+            Database::shared("shared server", kind),
+        ) else {
+            continue;
+        };
+        one.connect().query_drop("CREATE TABLE t (n INT)").unwrap();
+        let elsewhere: Vec<String> = other.connect().query("SHOW TABLES").unwrap();
+        assert_eq!(elsewhere, Vec::<String>::new());
+    }
+}
