@@ -2,14 +2,13 @@
 //!
 //! A Pi has no battery for its clock and wakes with any date. So a press is stamped with the time since boot, which is
 //! always right, and with the wall clock together with whether the kernel trusts it. The reading half is [`Clock`];
-//! the deciding half ([`moment_at`], [`boot_line`], [`is_synchronised`]) is pure.
+//! the deciding half ([`moment_at`], [`is_synchronised`]) is pure.
 
 use std::fs;
 
 use nix::time::{ClockId, clock_gettime};
 use shared::BootId;
-use shared::event::BootLine;
-use shared::time::Moment;
+use shared::time::{Moment, signed};
 
 /// The clocks of this boot.
 #[derive(Debug, Clone, Copy)]
@@ -123,19 +122,6 @@ pub fn moment_at(known: &Moment, boottime_us: u64) -> Moment {
     }
 }
 
-/// What corrects all moments of this boot, once the time is known; `None` while it is not.
-pub fn boot_line(now: &Moment) -> Option<BootLine> {
-    now.synchronised.then(|| BootLine {
-        boot: now.boot,
-        offset_us: now.wall_us.saturating_sub(signed(now.boottime_us)),
-        error_us: now.error_us,
-    })
-}
-
-fn signed(us: u64) -> i64 {
-    i64::try_from(us).unwrap_or(i64::MAX)
-}
-
 fn parse_boot_id(text: &str) -> Option<BootId> {
     text.trim().replace('-', "").parse().ok()
 }
@@ -163,14 +149,6 @@ mod tests {
         // Odd clocks are carried along, never a panic.
         moment_at(&moment(0, i64::MIN, false), u64::MAX);
         moment_at(&moment(u64::MAX, i64::MIN, false), 0);
-    }
-
-    #[test]
-    fn only_a_synchronised_clock_corrects_a_boot() {
-        assert_eq!(boot_line(&moment(5, 1_000, false)), None);
-        let line = boot_line(&moment(5_000_000, 1_700_000_000_000_000, true)).unwrap();
-        assert_eq!(line.offset_us, 1_699_999_995_000_000);
-        assert_eq!(line.error_us, 40);
     }
 
     #[test]

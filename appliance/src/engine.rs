@@ -775,6 +775,7 @@ impl Engine {
                         attempt: send.attempt,
                         saved_after_us: taken.map(|taken| taken.saved_after_us),
                         sent_after_us,
+                        not_before_us: None,
                         record,
                     };
                     (Leaf::Frame, shared::codec::encode_frame(&header, &bytes))
@@ -877,6 +878,7 @@ impl Engine {
                 number: fault.number(),
                 text,
                 at: self.clock.now(),
+                install: None,
             });
             let _ = publisher.publish(Leaf::Event, shared::codec::encode(&event), None);
         }

@@ -607,6 +607,7 @@ impl Upload<'_> {
             attempt: 0,
             saved_after_us: None,
             sent_after_us: None,
+            not_before_us: None,
         }
     }
 }

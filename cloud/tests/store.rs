@@ -103,6 +103,7 @@ fn part_of(device: &DeviceId, record: Record, whole: &[u8], start: usize, end: u
             attempt: 0,
             saved_after_us: Some(20),
             sent_after_us: Some(30),
+            not_before_us: None,
         },
         bytes: whole[start..end].to_vec().into(),
     }

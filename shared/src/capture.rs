@@ -117,6 +117,10 @@ pub struct FrameHeader {
     /// From the press until this try began, microseconds; absent when the press was in an earlier boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_after_us: Option<u64>,
+    /// The press was not before this wall time, microseconds UTC: what the camera knew of the time, as of this try, from
+    /// before the press or from the cloud. Absent where it knew nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before_us: Option<i64>,
 }
 
 /// One `up/frame` message, its header checked against its bytes.

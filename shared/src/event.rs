@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::capture::Cause;
 use crate::id::{BootId, InstallId, Sequence};
-use crate::time::Moment;
+use crate::time::{Moment, drift_us, signed};
 
 /// A range tombstone covers at most this many sequences.
 pub const TOMBSTONE_RANGE_MAX: u64 = 100_000;
@@ -76,9 +76,15 @@ pub struct Fault {
     /// A plain sentence.
     pub text: String,
     pub at: Moment,
+    /// The camera keeps this until a receipt of this install names it; absent = it waits for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<InstallId>,
 }
 
 /// When the time was learnt, all moments of that boot can be corrected: wall = boottime + offset.
+///
+/// A camera whose clock was set to another time during one boot sends a line for each: they contradict each other, and
+/// only an interval that covers all of them is honest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootLine {
     pub boot: BootId,
@@ -86,6 +92,42 @@ pub struct BootLine {
     pub offset_us: i64,
     /// Largest error of the offset, microseconds.
     pub error_us: u64,
+    /// CLOCK_BOOTTIME when this was so; the error grows from there by [`drift_us`]. Absent = it holds for the whole boot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_us: Option<u64>,
+    /// The boot itself never saw the time: this is what lies between the times known before and after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guessed: bool,
+    /// The camera keeps this until a receipt of this install names it; absent = it waits for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub install: Option<InstallId>,
+}
+
+impl BootLine {
+    /// What a synchronised moment says of its boot; nothing if it is not.
+    pub fn of(moment: &Moment) -> Option<Self> {
+        moment.synchronised.then(|| Self {
+            boot: moment.boot,
+            offset_us: moment.wall_us.saturating_sub(signed(moment.boottime_us)),
+            error_us: moment.error_us,
+            at_us: Some(moment.boottime_us),
+            guessed: false,
+            install: None,
+        })
+    }
+
+    /// The earliest and the latest wall time, microseconds UTC, that the moment `boottime_us` can have been by this line.
+    pub fn wall_at(&self, boottime_us: u64) -> (i64, i64) {
+        let drift_us = self
+            .at_us
+            .map_or(0, |at| drift_us(at.abs_diff(boottime_us)));
+        let error_us = signed(self.error_us.saturating_add(drift_us));
+        let wall_us = self.offset_us.saturating_add(signed(boottime_us));
+        (
+            wall_us.saturating_sub(error_us),
+            wall_us.saturating_add(error_us),
+        )
+    }
 }
 
 /// `up/event`.
@@ -95,4 +137,52 @@ pub enum Event {
     Tombstone(Tombstone),
     Fault(Fault),
     Boot(BootLine),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_synchronised_clock_speaks_for_its_boot() {
+        let moment = |synchronised| Moment {
+            boot: BootId([7; 16]),
+            boottime_us: 5_000_000,
+            wall_us: 1_700_000_000_000_000,
+            synchronised,
+            error_us: 40,
+        };
+        assert_eq!(BootLine::of(&moment(false)), None);
+        let line = BootLine::of(&moment(true)).unwrap();
+        assert_eq!(line.offset_us, 1_699_999_995_000_000);
+        assert_eq!(line.at_us, Some(5_000_000));
+    }
+
+    #[test]
+    fn what_a_line_says_is_less_sure_the_farther_away_it_is() {
+        let line = BootLine {
+            boot: BootId([7; 16]),
+            offset_us: 1_000_000_000_000,
+            error_us: 1_000,
+            at_us: Some(3_600_000_000),
+            guessed: false,
+            install: None,
+        };
+        for (boottime_us, error_us) in [
+            (3_600_000_000, 1_001),
+            (0, 1_801_001),
+            (7_200_000_000, 1_801_001),
+        ] {
+            let wall_us = 1_000_000_000_000 + signed(boottime_us);
+            assert_eq!(
+                line.wall_at(boottime_us),
+                (wall_us - error_us, wall_us + error_us)
+            );
+        }
+        let whole_boot = BootLine {
+            at_us: None,
+            ..line
+        };
+        assert_eq!(whole_boot.wall_at(0), (999_999_999_000, 1_000_000_001_000));
+    }
 }

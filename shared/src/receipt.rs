@@ -54,6 +54,12 @@ pub struct Receipt {
     /// lower has been restored from an older copy, and starts a new install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Sequence>,
+    /// Faults and boot lines that are committed, by the hash of their JSON exactly as sent: they need not be sent again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<HashPrefix>,
+    /// The cloud's clock when this was said, microseconds UTC: when it arrives, it is not earlier than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said_us: Option<i64>,
 }
 
 impl Receipt {
@@ -66,6 +72,8 @@ impl Receipt {
             refused: Vec::new(),
             answers: None,
             next: None,
+            events: Vec::new(),
+            said_us: None,
         }
     }
 
@@ -74,5 +82,6 @@ impl Receipt {
             && self.want.is_empty()
             && self.refused.is_empty()
             && self.answers.is_none()
+            && self.events.is_empty()
     }
 }

@@ -18,3 +18,14 @@ pub struct Moment {
     #[serde(default)]
     pub error_us: u64,
 }
+
+/// How far the clock of a camera can be off after so long, microseconds: it is slewed by at most 500 millionths.
+pub fn drift_us(elapsed_us: u64) -> u64 {
+    // Rounded up.
+    elapsed_us / 2000 + 1
+}
+
+/// A length of time as a difference of moments; what is longer than any is the longest.
+pub fn signed(us: u64) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX)
+}

@@ -29,6 +29,7 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
 
     check(Golden::frame("v1-frame", &whole(), PICTURE));
     check(Golden::frame("v1-frame-part", &part(), &PICTURE[3..7]));
+    check(Golden::frame("v1-frame-bounded", &bounded(), PICTURE));
     check(Golden::json("v1-have", &have()));
     check(Golden::json("v1-status", &status()));
     check(Golden::json("v1-status-last-will", &Status::last_will()));
@@ -36,10 +37,14 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
     check(Golden::json("v1-event-tombstone-range", &range_tombstone()));
     check(Golden::json("v1-event-fault", &fault()));
     check(Golden::json("v1-event-boot", &boot_line()));
+    check(Golden::json("v1-event-fault-kept", &awaiting_fault()));
+    check(Golden::json("v1-event-boot-kept", &awaiting_boot_line()));
+    check(Golden::json("v1-event-boot-guessed", &guessed_boot_line()));
     check(Golden::json("v1-reply", &reply()));
     check(Golden::json("v1-reply-failed", &failed_reply()));
     check(Golden::json("v1-receipt", &receipt()));
     check(Golden::json("v1-receipt-answer", &answering_receipt()));
+    check(Golden::json("v1-receipt-events", &receipt_of_events()));
     for (name, kind) in [
         ("v1-command-snap", CommandKind::Snap),
         ("v1-command-identify", CommandKind::Identify),
@@ -268,6 +273,7 @@ fn whole() -> FrameHeader {
         attempt: 0,
         saved_after_us: None,
         sent_after_us: None,
+        not_before_us: None,
     }
 }
 
@@ -290,6 +296,14 @@ fn part() -> FrameHeader {
         attempt: 2,
         saved_after_us: Some(95_000),
         sent_after_us: Some(101_000),
+        not_before_us: None,
+    }
+}
+
+fn bounded() -> FrameHeader {
+    FrameHeader {
+        not_before_us: Some(1_794_999_000_000_000),
+        ..whole()
     }
 }
 
@@ -373,6 +387,16 @@ fn fault() -> Event {
         number: 5,
         text: "the camera does not answer".into(),
         at: moment(),
+        install: None,
+    })
+}
+
+fn awaiting_fault() -> Event {
+    Event::Fault(Fault {
+        number: 2,
+        text: "no network".into(),
+        at: moment(),
+        install: Some(INSTALL),
     })
 }
 
@@ -381,6 +405,31 @@ fn boot_line() -> Event {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
         error_us: 12_000,
+        at_us: None,
+        guessed: false,
+        install: None,
+    })
+}
+
+fn awaiting_boot_line() -> Event {
+    Event::Boot(BootLine {
+        boot: BootId([0xb0; 16]),
+        offset_us: 1_795_000_000_000_000,
+        error_us: 12_000,
+        at_us: Some(3_600_000_000),
+        guessed: false,
+        install: Some(INSTALL),
+    })
+}
+
+fn guessed_boot_line() -> Event {
+    Event::Boot(BootLine {
+        boot: BootId([0xb1; 16]),
+        offset_us: 1_794_999_000_000_000,
+        error_us: 500_000_000,
+        at_us: None,
+        guessed: true,
+        install: Some(INSTALL),
     })
 }
 
@@ -436,6 +485,15 @@ fn answering_receipt() -> Receipt {
         }],
         answers: Some(Answer { id: 77, page: 1 }),
         next: Some(sequence(12)),
+        ..receipt()
+    }
+}
+
+fn receipt_of_events() -> Receipt {
+    Receipt {
+        stored: Vec::new(),
+        events: vec![HashPrefix([7; 8]), HashPrefix([8; 8])],
+        said_us: Some(1_795_000_001_000_000),
         ..receipt()
     }
 }

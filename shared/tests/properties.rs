@@ -299,6 +299,7 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         any::<u32>(),
         option::of(any::<u64>()),
         option::of(any::<u64>()),
+        option::of(any::<i64>()),
     );
     (
         record,
@@ -308,7 +309,13 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         0..1000_u64,
     )
         .prop_map(
-            |(record, (attempt, saved_after_us, sent_after_us), offset, bytes, rest)| {
+            |(
+                record,
+                (attempt, saved_after_us, sent_after_us, not_before_us),
+                offset,
+                bytes,
+                rest,
+            )| {
                 let ((install, sequence, hash, cause, png), sizes, (command, pressed)) = record;
                 let (width, height, captured_after_us, settings_version) = sizes;
                 let header = FrameHeader {
@@ -335,6 +342,7 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
                     attempt,
                     saved_after_us,
                     sent_after_us,
+                    not_before_us,
                 };
                 (header, bytes)
             },
@@ -467,15 +475,37 @@ fn event() -> impl Strategy<Value = Event> {
                 })
             },
         );
-    let fault = (any::<u8>(), ".{0,80}", moment())
-        .prop_map(|(number, text, at)| Event::Fault(Fault { number, text, at }));
-    let boot =
-        (any::<[u8; 16]>(), any::<i64>(), any::<u64>()).prop_map(|(boot, offset_us, error_us)| {
-            Event::Boot(BootLine {
+    let fault = (any::<u8>(), ".{0,80}", moment(), option::of(install())).prop_map(
+        |(number, text, at, install)| {
+            Event::Fault(Fault {
+                number,
+                text,
+                at,
+                install,
+            })
+        },
+    );
+    let boot = (
+        any::<[u8; 16]>(),
+        (any::<i64>(), any::<u64>(), option::of(any::<u64>())),
+        any::<bool>(),
+        option::of(install()),
+    )
+        .prop_map(|(boot, (offset_us, error_us, at_us), guessed, install)| {
+            let line = BootLine {
                 boot: BootId(boot),
                 offset_us,
                 error_us,
-            })
+                at_us,
+                guessed,
+                install,
+            };
+            // The arithmetic on moments from outside must hold for all of them.
+            for boottime_us in [0, error_us, u64::MAX] {
+                let (earliest_us, latest_us) = line.wall_at(boottime_us);
+                assert!(earliest_us <= latest_us);
+            }
+            Event::Boot(line)
         });
     prop_oneof![tombstone, fault, boot]
 }
@@ -525,11 +555,12 @@ fn receipt() -> impl Strategy<Value = Receipt> {
         vec((sequence(), prefix()), 0..20),
         vec(want, 0..5),
         vec(refused, 0..5),
-        option::of(answer),
-        option::of(sequence()),
+        (option::of(answer), option::of(sequence())),
+        vec(prefix(), 0..5),
+        option::of(any::<i64>()),
     )
         .prop_map(
-            |(store, install, stored, want, refused, answers, next)| Receipt {
+            |(store, install, stored, want, refused, (answers, next), events, said_us)| Receipt {
                 store,
                 install,
                 stored,
@@ -537,6 +568,8 @@ fn receipt() -> impl Strategy<Value = Receipt> {
                 refused,
                 answers,
                 next,
+                events,
+                said_us,
             },
         )
 }

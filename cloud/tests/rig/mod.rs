@@ -264,6 +264,7 @@ impl Camera {
             attempt: 0,
             saved_after_us: Some(2),
             sent_after_us: Some(3),
+            not_before_us: None,
         }
     }
 
