@@ -9,9 +9,11 @@ mod devices;
 mod error;
 mod guard;
 mod json;
+mod metrics;
 pub mod page;
 mod pages;
 mod pictures;
+mod quarantine;
 mod stream;
 mod system;
 mod upload;
@@ -36,7 +38,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::announce::Announcer;
 use crate::config::{CONNECTIONS_MAX, Config, STREAMS_MAX};
 use crate::hold::Gate;
+use crate::intake::Queue;
 use crate::live::Live;
+use crate::metrics::Metrics;
 use crate::mqtt::Session;
 use crate::store::Store;
 use crate::thumbnail::Decoder;
@@ -56,6 +60,8 @@ pub struct Site {
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
     pub sessions: [Session; 2],
+    pub queues: [Arc<Queue>; 2],
+    pub metrics: Metrics,
     pub config: Arc<Config>,
     /// Where we really listen, HTTP and MQTT.
     pub addresses: (std::net::SocketAddr, std::net::SocketAddr),
@@ -107,15 +113,32 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Look, "/quarantine", pages::quarantine),
         get(Anyone, "/assets/{*path}", pages::asset),
         get(Look, "/api/v1/devices", devices::list),
+        get(Look, "/api/v1/devices/{device}", devices::one),
+        get(Look, "/api/v1/devices/{device}/events", devices::events),
         get(Look, "/api/v1/devices/{device}/commands", commands::list),
         post(Manage, "/api/v1/devices/{device}/commands", commands::ask),
         get(Look, "/api/v1/pictures", pictures::list),
         get(Look, "/api/v1/pictures/{id}", pictures::one),
+        route(
+            Method::DELETE,
+            "/api/v1/pictures/{id}",
+            Manage,
+            routing::delete(pictures::delete),
+        ),
         get(Look, "/api/v1/pictures/{id}/image", pictures::image),
         get(Look, "/api/v1/pictures/{id}/thumbnail", pictures::thumbnail),
-        get(Look, "/api/v1/quarantine", system::quarantine),
+        get(Look, "/api/v1/counters", devices::counters),
+        get(Look, "/api/v1/quarantine", quarantine::list),
+        get(Look, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),
+        route(
+            Method::DELETE,
+            "/api/v1/quarantine/{id}",
+            Manage,
+            routing::delete(quarantine::delete),
+        ),
         get(Look, "/api/v1/system", system::system),
         get(Look, "/api/v1/live", stream::live),
+        get(Look, "/metrics", metrics::metrics),
         get(Anyone, "/healthz", system::alive),
         get(Anyone, "/readyz", system::ready),
         route(

@@ -7,7 +7,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shared::codec;
 use shared::presence::Presence;
@@ -20,6 +20,7 @@ use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
 use crate::deposit::{Deposit, Message, Outcome};
 use crate::hold::Gate;
 use crate::live::{Live, Notice};
+use crate::metrics::Metrics;
 use crate::mqtt::{Ack, Session};
 use crate::store::{Store, StoreError};
 use crate::{ingest, now_us};
@@ -49,7 +50,8 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    deliveries: VecDeque<Delivery>,
+    /// Each with when it came.
+    deliveries: VecDeque<(Instant, Delivery)>,
     bytes: usize,
 }
 
@@ -63,14 +65,20 @@ impl Queue {
             return false;
         }
         waiting.bytes += bytes;
-        waiting.deliveries.push_back(delivery);
+        waiting.deliveries.push_back((Instant::now(), delivery));
         drop(waiting);
         self.filled.notify_one();
         true
     }
 
-    /// Waits until there is something, then takes what is there, at most a batch.
-    pub async fn take(&self) -> Vec<Delivery> {
+    /// Messages and bytes that wait.
+    pub fn depth(&self) -> (u64, u64) {
+        let waiting = self.lock();
+        (waiting.deliveries.len() as u64, waiting.bytes as u64)
+    }
+
+    /// Waits until there is something, then takes what is there, at most a batch, each with when it came.
+    pub async fn take(&self) -> Vec<(Instant, Delivery)> {
         loop {
             let batch = self.take_now();
             if !batch.is_empty() {
@@ -91,7 +99,7 @@ impl Queue {
         }
     }
 
-    fn take_now(&self) -> Vec<Delivery> {
+    fn take_now(&self) -> Vec<(Instant, Delivery)> {
         let mut waiting = self.lock();
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -99,7 +107,7 @@ impl Queue {
             let Some(delivery) = waiting.deliveries.pop_front() else {
                 break;
             };
-            bytes += weight(&delivery);
+            bytes += weight(&delivery.1);
             batch.push(delivery);
         }
         waiting.bytes -= bytes;
@@ -131,6 +139,7 @@ pub struct Intake {
     /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
     pub waits_for_space: bool,
     pub thumbnails: Arc<Notify>,
+    pub metrics: Metrics,
 }
 
 impl Intake {
@@ -153,10 +162,12 @@ impl Intake {
         }
     }
 
-    async fn take_in(&self, batch: Vec<Delivery>) {
+    async fn take_in(&self, batch: Vec<(Instant, Delivery)>) {
+        let mut came = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
-        for delivery in batch {
+        for (at, delivery) in batch {
+            came.push(at);
             acks.push(delivery.ack);
             messages.push(delivery.message);
         }
@@ -179,6 +190,9 @@ impl Intake {
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
+        for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
+            self.metrics.taken_in(deposit, outcome, at.elapsed());
+        }
         self.answer(&deposits, outcomes, retried).await;
     }
 
@@ -187,7 +201,10 @@ impl Intake {
         let mut wait = STORE_WAIT_MIN;
         let mut retried = false;
         loop {
-            let error = match self.store.commit(deposits, now_us()).await {
+            let began = Instant::now();
+            let committed = self.store.commit(deposits, now_us()).await;
+            self.metrics.committed(began.elapsed(), committed.is_ok());
+            let error = match committed {
                 Ok(outcomes) => {
                     self.gate.store(None);
                     return (outcomes, retried);
@@ -348,6 +365,7 @@ mod tests {
             capture_bytes_max: 1000,
             waits_for_space: false,
             thumbnails: Arc::default(),
+            metrics: Metrics::default(),
         }
     }
 
@@ -382,7 +400,7 @@ mod tests {
         };
         let mut news = intake.live.listen();
         for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
-            intake.take_in(vec![capture()]).await;
+            intake.take_in(vec![(Instant::now(), capture())]).await;
             assert_eq!(pictures(&mut news), expected, "{said}");
         }
         // Nobody can tell a repeat from what the try before has committed.
@@ -392,7 +410,7 @@ mod tests {
             gate.wait_for(|hold| hold.store.is_some()).await.unwrap();
             drop(occupied);
         };
-        tokio::join!(intake.take_in(vec![capture()]), away);
+        tokio::join!(intake.take_in(vec![(Instant::now(), capture())]), away);
         assert_eq!(pictures(&mut news), 1);
     }
 
@@ -434,7 +452,9 @@ mod tests {
         }
         let lengths = async || {
             let batch = queue.take().await;
-            let lengths = batch.iter().map(|delivery| delivery.message.payload.len());
+            let lengths = batch
+                .iter()
+                .map(|delivery| delivery.1.message.payload.len());
             lengths.collect::<Vec<_>>()
         };
         assert_eq!(

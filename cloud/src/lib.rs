@@ -14,6 +14,7 @@ pub mod http;
 pub mod ingest;
 pub mod intake;
 pub mod live;
+pub mod metrics;
 pub mod mqtt;
 pub mod presence;
 pub mod run;

@@ -24,6 +24,7 @@ use crate::hold::{self, Gate};
 use crate::http;
 use crate::intake::{Intake, Queue};
 use crate::live::{Live, Notice};
+use crate::metrics::Metrics;
 use crate::mqtt::{Broker, Session};
 use crate::now_us;
 use crate::store::{Limits, Store};
@@ -101,6 +102,7 @@ pub async fn run(
     let live = Live::default();
     let decoder = Decoder::default();
     let thumbnails = Arc::new(Notify::new());
+    let metrics = Metrics::default();
     look_at_space(&config, &gate).await;
 
     let target = session_target(&config, broker.as_ref());
@@ -125,6 +127,7 @@ pub async fn run(
         gate.clone(),
         config.capture_bytes_max,
     );
+    let queues = [pictures.clone(), words.clone()];
     let mut tasks = tokio::task::JoinSet::new();
     for (queue, waits_for_space) in [(pictures, true), (words, false)] {
         let intake = Intake {
@@ -137,6 +140,7 @@ pub async fn run(
             capture_bytes_max: config.capture_bytes_max,
             waits_for_space,
             thumbnails: thumbnails.clone(),
+            metrics: metrics.clone(),
         };
         tasks.spawn(intake.run(stop.clone()));
     }
@@ -165,6 +169,8 @@ pub async fn run(
         decoder,
         thumbnails,
         sessions: [frames.clone(), control.clone()],
+        queues,
+        metrics,
         config: Arc::new(config),
         addresses: (http_address, broker.address()),
         stop: stop.clone(),

@@ -32,6 +32,7 @@ use crate::deposit::{Deposit, Outcome};
 
 pub use command::{Command, StageReached};
 pub use device::Device;
+pub use event::Told;
 pub use install::{Counters, InstallState};
 pub use picture::{Page, Picture, Thumbnail};
 pub use quarantine::Quarantined;
@@ -620,6 +621,18 @@ fn bigint(number: u64) -> i64 {
 /// A number of the store's own that cannot be negative.
 fn count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Cuts what is sorted by a moment to about `limit`, and says from which moment to go on. What was committed at one moment
+/// is never cut apart: it would be lost between two pages.
+fn page<T>(mut all: Vec<T>, limit: u32, at_us: impl Fn(&T) -> i64) -> (Vec<T>, Option<i64>) {
+    let mut end = all.len().min(limit as usize);
+    while end > 0 && end < all.len() && at_us(&all[end]) == at_us(&all[end - 1]) {
+        end += 1;
+    }
+    let next = (end > 0 && end < all.len()).then(|| at_us(&all[end - 1]));
+    all.truncate(end);
+    (all, next)
 }
 
 /// An id read back from its column.

@@ -380,7 +380,7 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
     let lying = part_of(&porch(), record(1, &whole), &lie, 50, 100);
     assert_eq!(fresh.commit(lying).await, Outcome::WrongHash);
     assert_eq!(fresh.all().await, []);
-    let quarantine = fresh.store.quarantine(10).await.unwrap();
+    let quarantine = fresh.store.quarantine(None, 10).await.unwrap().0;
     assert_eq!(quarantine.len(), 1);
     assert!(quarantine[0].reason.contains("do not have the hash"));
     // Nothing of the lie is left: the true parts make the picture.
@@ -875,7 +875,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
     assert_eq!(count().await.unwrap(), 10);
     fresh.commit(suspect(Some(porch()), vec![29; 10])).await;
     assert_eq!(count().await.unwrap(), 10);
-    let rows = fresh.store.quarantine(100).await.unwrap();
+    let rows = fresh.store.quarantine(None, 100).await.unwrap().0;
     assert!(rows.iter().any(|row| row.times == 2));
     // Another camera has its own room, and nameless ones share one.
     fresh.commit(suspect(None, vec![1; 500])).await;
@@ -884,7 +884,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
         let when = NOW + 100 + i64::from(n);
         fresh.commit_at(suspect(None, vec![n; 500]), when).await;
     }
-    let rows = fresh.store.quarantine(100).await.unwrap();
+    let rows = fresh.store.quarantine(None, 100).await.unwrap().0;
     let nameless: Vec<_> = rows.iter().filter(|row| row.device.is_empty()).collect();
     // 150 bytes are kept of each, so six fit into 1000.
     assert_eq!(nameless.len(), 6);

@@ -101,6 +101,22 @@ impl From<store::Counters> for Counted {
 }
 
 #[derive(Debug, Serialize)]
+pub(super) struct Totals {
+    pressed: u64,
+    #[serde(flatten)]
+    counted: Counted,
+}
+
+impl From<store::Counters> for Totals {
+    fn from(counters: store::Counters) -> Self {
+        Self {
+            pressed: counters.pressed(),
+            counted: counters.into(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
 struct Install {
     install: InstallId,
     next: Sequence,
@@ -232,8 +248,26 @@ impl Command {
     }
 }
 
+/// What a camera told besides pictures, as it stands on the wire.
+#[derive(Debug, Serialize)]
+pub(super) struct Event {
+    at_us: i64,
+    #[serde(flatten)]
+    event: shared::event::Event,
+}
+
+impl From<store::Told> for Event {
+    fn from(told: store::Told) -> Self {
+        Self {
+            at_us: told.at_us,
+            event: told.event,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Quarantined {
+    id: String,
     device: String,
     topic: String,
     reason: String,
@@ -247,6 +281,7 @@ pub(super) struct Quarantined {
 impl From<store::Quarantined> for Quarantined {
     fn from(row: store::Quarantined) -> Self {
         Self {
+            id: format!("{}.{}", row.device, row.hash),
             device: row.device,
             topic: row.topic,
             reason: row.reason,

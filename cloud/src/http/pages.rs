@@ -61,7 +61,7 @@ pub(super) async fn picture(State(site): State<Site>, Path(id): Path<String>) ->
 
 pub(super) async fn quarantine(State(site): State<Site>) -> Response {
     let view = async {
-        let rows = site.store.quarantine(QUARANTINE).await?;
+        let (rows, _) = site.store.quarantine(None, QUARANTINE).await?;
         Ok(page::QuarantineView {
             rows: rows
                 .into_iter()

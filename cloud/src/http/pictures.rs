@@ -1,4 +1,6 @@
-//! `GET /api/v1/pictures`, one picture, its bytes and its small version.
+//! `GET /api/v1/pictures`, one picture, its bytes and its small version; `DELETE` of one.
+
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -10,6 +12,7 @@ use shared::id::PictureId;
 
 use super::error::{Answer, Problem};
 use super::{Site, json};
+use crate::live::Notice;
 use crate::store::{Page, Picture, Thumbnail};
 
 const LIMIT_DEFAULT: u32 = 100;
@@ -90,7 +93,7 @@ pub(super) async fn image(
         picture.id(),
         picture.content_type.extension()
     );
-    let mut response = sent(bytes, picture.content_type.as_str(), &etag);
+    let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
     if let Ok(name) = HeaderValue::from_str(&name) {
         response
             .headers_mut()
@@ -119,6 +122,15 @@ pub(super) async fn thumbnail(
     Ok(sent(bytes, "image/jpeg", &etag))
 }
 
+/// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.
+pub(super) async fn delete(State(site): State<Site>, Path(id): Path<String>) -> Answer<StatusCode> {
+    let picture = find(&site, &id).await?;
+    site.store.delete(&picture).await?;
+    tracing::info!(picture = %picture.id(), "deleted");
+    site.live.tell(Notice::Device(Arc::new(picture.device)));
+    Ok(StatusCode::NO_CONTENT)
+}
+
 async fn find(site: &Site, id: &str) -> Answer<Picture> {
     let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
     let picture = site.store.picture(&id).await?;
@@ -132,6 +144,40 @@ fn unchanged(headers: &HeaderMap, etag: &str) -> Option<Response> {
         .split(',')
         .any(|known| known.trim() == etag)
         .then(|| (StatusCode::NOT_MODIFIED, kept_forever(etag)).into_response())
+}
+
+/// The whole, or the one range that was asked for. More ranges at once, or one in words nobody knows, earn the whole.
+fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'static str) -> Response {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let mut response = match text(header::RANGE).map(http_range_header::parse_range_header) {
+        // `If-Range`: a part is only wanted if it is of the bytes the asker has already.
+        Some(Ok(asked)) if text(header::IF_RANGE).is_none_or(|known| known == etag) => {
+            let total = bytes.len();
+            match asked.validate(total as u64).as_deref() {
+                Ok([range]) => {
+                    let at = |end: &u64| usize::try_from(*end).unwrap_or(usize::MAX);
+                    let part = bytes[at(range.start())..=at(range.end())].to_vec();
+                    let which = format!("bytes {}-{}/{total}", range.start(), range.end());
+                    let which = [(header::CONTENT_RANGE, which)];
+                    let part = sent(part, content_type, etag);
+                    (StatusCode::PARTIAL_CONTENT, which, part).into_response()
+                }
+                Ok(_) => sent(bytes, content_type, etag),
+                Err(_) => {
+                    let problem = Problem::new(
+                        StatusCode::RANGE_NOT_SATISFIABLE,
+                        format!("This picture has {total} bytes, and none of those asked for."),
+                    );
+                    let which = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+                    return (which, problem).into_response();
+                }
+            }
+        }
+        Some(_) | None => sent(bytes, content_type, etag),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
 }
 
 fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {

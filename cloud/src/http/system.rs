@@ -6,11 +6,8 @@ use axum::http::StatusCode;
 use serde::Serialize;
 use shared::StoreId;
 
+use super::Site;
 use super::error::Answer;
-use super::{Site, json};
-
-/// Messages in quarantine that are told.
-const QUARANTINE_LIMIT: u32 = 200;
 
 #[derive(Serialize)]
 pub(super) struct Alive {
@@ -35,12 +32,6 @@ pub(super) struct System {
     free_bytes: Option<u64>,
     quarantined: u64,
     capture_bytes_max: u64,
-}
-
-#[derive(Serialize)]
-pub(super) struct Quarantine {
-    count: u64,
-    quarantine: Vec<json::Quarantined>,
 }
 
 /// The process answers; whether it can work is another question.
@@ -81,13 +72,5 @@ pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
         free_bytes: hold.free_bytes,
         quarantined: site.store.quarantine_count().await?,
         capture_bytes_max: site.config.capture_bytes_max,
-    }))
-}
-
-pub(super) async fn quarantine(State(site): State<Site>) -> Answer<Json<Quarantine>> {
-    let rows = site.store.quarantine(QUARANTINE_LIMIT).await?;
-    Ok(Json(Quarantine {
-        count: site.store.quarantine_count().await?,
-        quarantine: rows.into_iter().map(json::Quarantined::from).collect(),
     }))
 }

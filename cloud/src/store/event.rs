@@ -1,10 +1,11 @@
-//! Table `event`: faults and boot lines as cameras sent them.
+//! Table `event`: faults and boot lines as cameras sent them. [`Store::events`] lists them together with tombstones.
 
 use shared::event::{Event, Fault};
 use shared::{DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
-use super::{Doing, Result, Store, bigint};
+use super::{Doing, Result, Store, StoreError, bigint, page};
+use crate::config::BATCH_MESSAGES_MAX;
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.
 pub(super) async fn keep(
@@ -54,7 +55,55 @@ pub(super) async fn keep(
     Ok(())
 }
 
+/// What a camera told besides pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub event: Event,
+    /// When it was committed, microseconds UTC.
+    pub at_us: i64,
+}
+
 impl Store {
+    /// What a camera told, tombstones too, the latest first: about `limit` from before the moment `before`, and from
+    /// which moment to go on. What was committed at one moment stays on one page, so a page may be longer by a batch.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn events(
+        &self,
+        device: &DeviceId,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<(Vec<Told>, Option<i64>)> {
+        let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
+        let most = limit.saturating_add(batch);
+        self.within(async {
+            let mut told = Vec::new();
+            for statement in [
+                "SELECT payload, at_us FROM event WHERE device = ? AND at_us < ? ORDER BY at_us DESC LIMIT ?",
+                "SELECT payload, at_us FROM tombstone WHERE device = ? AND at_us < ? ORDER BY at_us DESC LIMIT ?",
+            ] {
+                let rows = sqlx::query(statement)
+                    .bind(device.as_str())
+                    .bind(before.unwrap_or(i64::MAX))
+                    .bind(i64::from(most))
+                    .fetch_all(&self.readers)
+                    .await
+                    .doing("list what a camera told")?;
+                for row in &rows {
+                    // It was read before it was stored; only another program could have stored anything else.
+                    let event = shared::codec::decode(row.get::<&[u8], _>(0))
+                        .map_err(|error| StoreError::Corrupt(format!("an event: {error}")))?;
+                    let at_us = row.get(1);
+                    told.push(Told { event, at_us });
+                }
+            }
+            told.sort_by_key(|told| std::cmp::Reverse(told.at_us));
+            Ok(page(told, limit, |told| told.at_us))
+        })
+        .await
+    }
+
     /// The faults of a camera that came last, and when, microseconds UTC; at most `limit`.
     ///
     /// # Errors

@@ -2,8 +2,10 @@
 
 use sqlx::{AnyConnection, Row};
 
-use super::{Doing, Limits, Result, Store, bigint, count};
+use super::{Doing, Limits, Result, Store, bigint, count, page};
+use crate::config::BATCH_MESSAGES_MAX;
 use crate::deposit::Suspect;
+use shared::Hash;
 
 /// One message in quarantine, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,33 +123,71 @@ fn text(text: &str) -> &str {
 }
 
 impl Store {
-    /// The messages that came last, at most `limit`.
+    /// The messages that came last, about `limit` from before the moment `before`, and from which moment to go on. What
+    /// came at one moment stays on one page, so a page may be longer by a batch.
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn quarantine(&self, limit: u32) -> Result<Vec<Quarantined>> {
+    pub async fn quarantine(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<(Vec<Quarantined>, Option<i64>)> {
+        let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
         self.within(async {
             let rows = sqlx::query(
                 "SELECT device, hash, topic, reason, size, times, first_us, last_us FROM quarantine \
-                 ORDER BY last_us DESC LIMIT ?",
+                 WHERE last_us < ? ORDER BY last_us DESC LIMIT ?",
             )
-            .bind(i64::from(limit))
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::from(limit.saturating_add(batch)))
             .fetch_all(&self.readers)
             .await
             .doing("list the quarantine")?;
-            Ok(rows
-                .iter()
-                .map(|row| Quarantined {
-                    device: row.get(0),
-                    hash: hex::encode(row.get::<&[u8], _>(1)),
-                    topic: row.get(2),
-                    reason: row.get(3),
-                    size: count(row.get(4)),
-                    times: count(row.get(5)),
-                    first_us: row.get(6),
-                    last_us: row.get(7),
-                })
-                .collect())
+            let rows = rows.iter().map(|row| Quarantined {
+                device: row.get(0),
+                hash: hex::encode(row.get::<&[u8], _>(1)),
+                topic: row.get(2),
+                reason: row.get(3),
+                size: count(row.get(4)),
+                times: count(row.get(5)),
+                first_us: row.get(6),
+                last_us: row.get(7),
+            });
+            Ok(page(rows.collect(), limit, |row| row.last_us))
+        })
+        .await
+    }
+
+    /// The first bytes of one message.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn quarantined_bytes(&self, device: &str, hash: Hash) -> Result<Option<Vec<u8>>> {
+        self.within(async {
+            sqlx::query_scalar("SELECT bytes FROM quarantine WHERE device = ? AND hash = ?")
+                .bind(device)
+                .bind(hash.0.as_slice())
+                .fetch_optional(&self.readers)
+                .await
+                .doing("read a message in quarantine")
+        })
+        .await
+    }
+
+    /// Lets go of one message. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn forget_quarantined(&self, device: &str, hash: Hash) -> Result<bool> {
+        self.within(async {
+            let done = sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
+                .bind(device)
+                .bind(hash.0.as_slice())
+                .execute(&self.writer)
+                .await
+                .doing("let go of a message in quarantine")?;
+            Ok(done.rows_affected() > 0)
         })
         .await
     }
