@@ -106,21 +106,16 @@ pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
 mod tests {
     use std::panic::catch_unwind;
 
-    use rusqlite::Connection;
-
     use super::*;
     use crate::folder::Folder;
-    use crate::store::tests::{add, with_one_picture};
+    use crate::store::tests::{Scratch, with_one_picture};
 
     /// What an audit says of a database with the first photograph as number 1 and this done to it.
-    fn after(confirmed: &[Named], harm: impl FnOnce(&Connection, Named)) -> Result<Audit, String> {
+    fn after(confirmed: &[Named], harm: impl FnOnce(&Scratch, Named)) -> Result<Audit, String> {
         let folder = Folder::new("audit");
         let named = with_one_picture(&folder);
-        harm(
-            &Connection::open(folder.join("keepsake.sqlite")).unwrap(),
-            named,
-        );
-        let store = Store::open(&folder).unwrap();
+        harm(&Scratch::open(&folder), named);
+        let store = Store::open(&*folder).unwrap();
         let confirmed = [&[named], confirmed].concat();
         let photos = photo::all(&photo::folder());
         let store = std::panic::AssertUnwindSafe(store);
@@ -146,20 +141,20 @@ mod tests {
         let photos = photo::all(&photo::folder());
         let other = |named: Named, sequence| Named { sequence, ..named };
         let twice = after(&[], |database, named| {
-            add(database, &named, 2, &photos[1]);
+            database.add(&named, 2, &photos[1]);
         });
         assert!(twice.unwrap_err().contains("neither marked"));
         let gap = after(&[], |database, named| {
-            add(database, &other(named, 3), 2, &photos[1]);
+            database.add(&other(named, 3), 2, &photos[1]);
         });
         assert!(gap.unwrap_err().contains("no fate of [2]"));
         let foreign = after(&[], |database, named| {
-            add(database, &other(named, 2), 2, b"x");
+            database.add(&other(named, 2), 2, b"x");
         });
         assert!(foreign.unwrap_err().contains("none of the photographs"));
         let changed = after(&[], |database, _| {
-            let changed = database.execute("UPDATE picture_bytes SET bytes = X'00'", []);
-            assert_eq!(changed, Ok(1));
+            let changed = database.execute(sqlx::query("UPDATE picture_bytes SET bytes = X'00'"));
+            assert_eq!(changed, 1);
         });
         assert!(changed.unwrap_err().contains("the bytes of"));
     }

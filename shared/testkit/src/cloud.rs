@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::api::Api;
 use crate::program::{Events, Missed, Program, binary, free_port, last_words};
-use crate::store::Store;
+use crate::store::{Location, Store};
 
 /// How long a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -23,6 +23,7 @@ pub struct Cloud {
     http_port: u16,
     mqtt_port: u16,
     ingest_port: Option<u16>,
+    database: Location,
     flags: Vec<String>,
     events: Arc<Events>,
     program: Option<Program>,
@@ -34,6 +35,7 @@ impl Cloud {
         let data = folder.join("cloud");
         fs::create_dir_all(&data).unwrap();
         Self {
+            database: Location::in_folder(&data),
             data,
             log: folder.join("cloud.log"),
             http_port: free_port(),
@@ -51,6 +53,13 @@ impl Cloud {
     pub fn ingesting_through(mut self, port: u16) -> Self {
         self.ingest_port = Some(port);
         self
+    }
+
+    /// It keeps everything in a database of a server, `mysql://user:password@host:port/name`.
+    #[must_use]
+    pub fn storing_in(mut self, url: &str) -> Self {
+        self.database = Location::at(url);
+        self.flag(&format!("--database={url}"))
     }
 
     /// With a flag in the form `--name=value`, instead of one of the same name.
@@ -157,7 +166,11 @@ impl Cloud {
     }
 
     pub fn store(&self) -> Store {
-        Store::open(&self.data).expect("open the database of the cloud")
+        Store::open(&self.database).expect("open the database of the cloud")
+    }
+
+    pub fn database(&self) -> &Location {
+        &self.database
     }
 
     /// The store id of its last ready line.

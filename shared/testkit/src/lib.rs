@@ -1,7 +1,7 @@
 //! The real `appliance` and `cloud`, started, killed and watched from outside: what the end-to-end tests are made of.
 //!
 //! Nothing here looks inside the programs. The witnesses are the lines a program prints, its HTTP API, the messages on
-//! the broker and the rows in the database file, each read over a connection of its own:
+//! the broker and the rows in the database, each read over a connection of its own:
 //! [`observer`] sees every receipt and looks whether what it speaks of is committed (P2), [`proxy`] sits between the
 //! cloud and its broker and looks at every acknowledgement before it passes it on, and [`audit`] counts at the end.
 //! Whatever is waited for has a deadline, and whatever is random comes from a [`seed`] that is printed.

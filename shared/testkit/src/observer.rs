@@ -2,7 +2,6 @@
 //! its own, whether it is true. A receipt before its commit would be the one lie that loses pictures (P2).
 
 use std::net::{Shutdown, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,7 +13,7 @@ use shared::topic::{Leaf, Topic};
 
 use crate::mqtt::Client;
 use crate::program::eventually;
-use crate::store::Store;
+use crate::store::{Location, Store};
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -34,16 +33,17 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// `mqtt_port`: of the broker; `data`: the cloud's data folder.
-    pub fn start(mqtt_port: u16, data: &Path) -> Self {
+    /// `mqtt_port`: of the broker; `database`: where the cloud's is, or its data folder.
+    pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
+        let database = database.into();
         let seen: Arc<Mutex<Seen>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
-            let (seen, stop, data) = (Arc::clone(&seen), Arc::clone(&stop), data.to_owned());
+            let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     // The broker goes down with the cloud; what it says meanwhile nobody hears.
-                    let _ = listen(mqtt_port, &data, &seen);
+                    let _ = listen(mqtt_port, &database, &seen);
                     seen.lock().unwrap().connected = false;
                     thread::sleep(Duration::from_millis(20));
                 }
@@ -103,7 +103,7 @@ impl Drop for Observer {
     }
 }
 
-fn listen(mqtt_port: u16, data: &Path, seen: &Mutex<Seen>) -> std::io::Result<()> {
+fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::Result<()> {
     let mut client = Client::connect(mqtt_port, "observer")?;
     client.subscribe(&Leaf::Receipt.of_every_device())?;
     client.wait_forever()?;
@@ -112,7 +112,7 @@ fn listen(mqtt_port: u16, data: &Path, seen: &Mutex<Seen>) -> std::io::Result<()
         seen.socket = Some(client.socket()?);
         seen.connected = true;
     }
-    let store = Witness::new(data);
+    let store = Witness::new(database);
     loop {
         let heard = client.next_publication()?;
         let receipt: Receipt = match codec::decode(&heard.payload) {
@@ -135,19 +135,24 @@ fn listen(mqtt_port: u16, data: &Path, seen: &Mutex<Seen>) -> std::io::Result<()
     }
 }
 
-/// Looks into the database whether something is committed. It opens the file anew when a look fails: the file may not
-/// be there yet, or be another one after a restore.
+/// How long a database may be away: it is stopped, killed and started again while witnesses want to look.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Looks into the database whether something is committed. It connects anew when a look fails: the database may not be
+/// there yet, be away for a while, or be another one after a restore.
 #[derive(Debug)]
 pub struct Witness {
-    data: PathBuf,
+    database: Location,
     store: Mutex<Option<Store>>,
+    patience: Duration,
 }
 
 impl Witness {
-    pub fn new(data: &Path) -> Self {
+    pub fn new(database: impl Into<Location>) -> Self {
         Self {
-            data: data.to_owned(),
+            database: database.into(),
             store: Mutex::new(None),
+            patience: PATIENCE,
         }
     }
 
@@ -166,15 +171,15 @@ impl Witness {
         lies
     }
 
-    /// Asks the database, again for at most 5 s while it cannot be read.
+    /// Asks the database, again for at most a minute while it cannot be read.
     ///
     /// # Errors
-    /// SQLite's last one, as a sentence.
-    pub fn look<T>(&self, ask: impl Fn(&Store) -> rusqlite::Result<T>) -> Result<T, String> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+    /// The database's last one, as a sentence.
+    pub fn look<T>(&self, ask: impl Fn(&Store) -> sqlx::Result<T>) -> Result<T, String> {
+        let deadline = Instant::now() + self.patience;
         let mut open = self.store.lock().unwrap();
         loop {
-            let answer = match open.take().map_or_else(|| Store::open(&self.data), Ok) {
+            let answer = match open.take().map_or_else(|| Store::open(&self.database), Ok) {
                 Ok(store) => ask(&store).inspect(|_| *open = Some(store)),
                 Err(error) => Err(error),
             };
@@ -199,7 +204,7 @@ mod tests {
     fn a_receipt_for_what_is_not_committed_is_a_lie() {
         let folder = Folder::new("witness");
         let stored = with_one_picture(&folder);
-        let witness = Witness::new(&folder);
+        let witness = Witness::new(&*folder);
         let receipt = |sequence: u64, hash: HashPrefix| Receipt {
             stored: vec![(Sequence::try_from(sequence).unwrap(), hash)],
             ..Receipt::new(StoreId([1; 16]), stored.install)
@@ -217,7 +222,10 @@ mod tests {
         ] {
             assert_eq!(witness.lies_of(&lie).len(), 1, "{lie:?}");
         }
-        let nowhere = Witness::new(&folder.join("nowhere"));
+        let nowhere = Witness {
+            patience: Duration::from_millis(100),
+            ..Witness::new(&*folder.join("nowhere"))
+        };
         assert_eq!(nowhere.lies_of(&receipt(1, stored.hash)).len(), 1);
     }
 }

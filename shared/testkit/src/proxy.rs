@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -19,6 +18,7 @@ use shared::{Hash, codec};
 use crate::mqtt::{Packet, Publication};
 use crate::observer::Witness;
 use crate::program::free_port;
+use crate::store::Location;
 
 /// What the proxy has seen, over all connections.
 #[derive(Debug)]
@@ -41,12 +41,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// `broker_port`: where the broker is, or will be; `data`: the cloud's data folder.
-    pub fn start(broker_port: u16, data: &Path) -> Self {
+    /// `broker_port`: where the broker is, or will be; `database`: where the cloud's is, or its data folder.
+    pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
         let seen = Arc::new(Seen {
-            witness: Witness::new(data),
+            witness: Witness::new(database),
             checked: AtomicU64::new(0),
             lies: Mutex::default(),
             order: Mutex::default(),
@@ -300,7 +300,7 @@ mod tests {
         with_one_picture(&folder);
         let payload = payload(&photo::all(&photo::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy::start(broker.local_addr().unwrap().port(), &folder);
+        let proxy = Proxy::start(broker.local_addr().unwrap().port(), &*folder);
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
         let (mut broker, _) = broker.accept().unwrap();
 

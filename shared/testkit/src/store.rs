@@ -1,12 +1,51 @@
-//! The cloud's database file, read over a connection of our own, read-only: what is in it is committed, and what the
-//! cloud merely believes is not.
+//! The cloud's database, whichever it is, read over a connection of our own: what is in it is committed, and what the cloud
+//! merely believes is not. Nothing here writes.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use shared::capture::FrameHeader;
 use shared::{Hash, HashPrefix, InstallId, Sequence};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyConnection, ConnectOptions, Connection, Row};
+use tokio::runtime::Runtime;
+
+/// A server that is stopped answers nothing: such a question has failed.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Where a cloud keeps what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location(String);
+
+impl Location {
+    /// The one that a cloud makes in its data folder when it is given no other.
+    pub fn in_folder(data: &Path) -> Self {
+        let file = SqliteConnectOptions::new()
+            .filename(data.join("keepsake.sqlite"))
+            .read_only(true);
+        Self(file.to_url_lossy().into())
+    }
+
+    /// A `mysql://` address, as the cloud has it.
+    pub fn at(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+impl From<&Path> for Location {
+    fn from(data: &Path) -> Self {
+        Self::in_folder(data)
+    }
+}
+
+impl From<&Self> for Location {
+    fn from(other: &Self) -> Self {
+        other.clone()
+    }
+}
 
 /// One stored picture with its bytes.
 #[derive(Debug, Clone)]
@@ -28,125 +67,135 @@ pub struct Told {
     pub reason: String,
 }
 
-/// A read-only connection.
+/// One connection, for questions only.
 #[derive(Debug)]
-pub struct Store(Connection);
+pub struct Store {
+    runtime: Runtime,
+    connection: RefCell<AnyConnection>,
+}
+
+type Asked<'q> = Query<'q, Any, AnyArguments>;
 
 impl Store {
-    /// Opens `keepsake.sqlite` in the data folder of a cloud.
+    /// Opens a database that is there already.
     ///
     /// # Errors
-    /// SQLite's, for instance when there is no such file yet.
-    pub fn open(data: &Path) -> rusqlite::Result<Self> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(data.join("keepsake.sqlite"), flags)?;
-        connection.busy_timeout(Duration::from_secs(10))?;
-        Ok(Self(connection))
+    /// The database's, for instance when there is none yet.
+    pub fn open(database: impl Into<Location>) -> sqlx::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let Location(url) = database.into();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
+        Ok(Self {
+            runtime,
+            connection: RefCell::new(connection),
+        })
     }
 
     /// The highest fate this capture has, with this hash.
     ///
     /// # Errors
-    /// SQLite's.
+    /// The database's.
     pub fn fate(
         &self,
         install: InstallId,
         sequence: Sequence,
         hash: HashPrefix,
-    ) -> rusqlite::Result<Option<i64>> {
+    ) -> sqlx::Result<Option<i64>> {
         // A tombstone of a range has one row for its first sequence or one for each: both mean that it is told.
-        self.0
-            .query_row(
-                "SELECT max(fate) FROM fate
-                 WHERE install = ?1 AND sequence = ?2 AND substr(hash, 1, 8) = ?3",
-                (&install.0, sequence_column(sequence), &hash.0),
-                |row| row.get(0),
-            )
-            .optional()
-            .map(Option::flatten)
+        let query = sqlx::query(
+            "SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?",
+        );
+        let row = self.one(
+            query
+                .bind(install.0.to_vec())
+                .bind(bigint(sequence.get()))
+                .bind(hash.0.to_vec()),
+        )?;
+        row.try_get(0)
     }
 
     /// Whether a tombstone or an event with this hash is stored. The cloud hashes their JSON exactly as it came.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn has_event(&self, hash: Hash) -> rusqlite::Result<bool> {
-        self.0.query_row(
-            "SELECT EXISTS (SELECT 1 FROM tombstone WHERE hash = ?1)
-                 OR EXISTS (SELECT 1 FROM event WHERE hash = ?1)",
-            [&hash.0],
-            |row| row.get(0),
+    /// The database's.
+    pub fn has_event(&self, hash: Hash) -> sqlx::Result<bool> {
+        Ok(
+            self.has("SELECT COUNT(*) FROM tombstone WHERE hash = ?", hash)?
+                || self.has("SELECT COUNT(*) FROM event WHERE hash = ?", hash)?,
         )
     }
 
     /// Whether a message with this hash is in quarantine.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn has_quarantined(&self, message: Hash) -> rusqlite::Result<bool> {
-        self.0.query_row(
-            "SELECT EXISTS (SELECT 1 FROM quarantine WHERE hash = ?1)",
-            [&message.0],
-            |row| row.get(0),
-        )
+    /// The database's.
+    pub fn has_quarantined(&self, message: Hash) -> sqlx::Result<bool> {
+        self.has("SELECT COUNT(*) FROM quarantine WHERE hash = ?", message)
     }
 
     /// Whether the bytes that came with this header are committed: as a picture, or as parts of one.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn has_bytes_of(&self, header: &FrameHeader) -> rusqlite::Result<bool> {
-        let record = &header.record;
-        let key = (
-            &record.install.0,
-            sequence_column(record.sequence),
-            &record.hash.0,
-        );
-        // One transaction, or a picture that is completed between two looks would be in neither place.
-        let transaction = self.0.unchecked_transaction()?;
-        let whole: bool = transaction.query_row(
-            "SELECT EXISTS (SELECT 1 FROM fate WHERE install = ?1 AND sequence = ?2 AND hash = ?3 AND fate >= 2)",
-            key,
-            |row| row.get(0),
-        )?;
-        if whole {
-            return Ok(true);
-        }
-        let mut parts = transaction.prepare(
-            "SELECT start, start + len FROM part
-             WHERE install = ?1 AND sequence = ?2 AND hash = ?3 ORDER BY start",
-        )?;
-        let parts = parts.query_map(key, |row| {
-            Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?))
-        })?;
-        let mut covered = header.offset;
-        for part in parts {
-            let (start, end) = part?;
-            if start <= covered {
-                covered = covered.max(end);
+    /// The database's.
+    pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
+        self.run(async |connection| {
+            // One transaction, or a picture that is completed between two looks would be in neither place.
+            let mut transaction = connection.begin().await?;
+            let whole: i64 = of_record(
+                sqlx::query("SELECT COUNT(*) FROM fate WHERE install = ? AND sequence = ? AND hash = ? AND fate >= 2"),
+                header,
+            )
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get(0)?;
+            if whole > 0 {
+                return Ok(true);
             }
-        }
-        Ok(covered >= header.offset + header.len)
+            let parts = of_record(
+                sqlx::query(
+                    "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
+                ),
+                header,
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            let mut covered = header.offset;
+            for part in parts {
+                let (start, len) = (number(&part, 0)?, number(&part, 1)?);
+                if start <= covered {
+                    covered = covered.max(start + len);
+                }
+            }
+            Ok(covered >= header.offset + header.len)
+        })
     }
 
     /// Every stored picture, in the order of install and sequence; `each` sees one at a time.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> rusqlite::Result<()> {
-        let mut query = self.0.prepare(
-            "SELECT install, sequence, hash, device, conflict, picture_bytes.bytes
-             FROM picture LEFT JOIN picture_bytes USING (arrival) ORDER BY install, sequence, hash",
-        )?;
-        let mut rows = query.query([])?;
-        while let Some(row) = rows.next()? {
+    /// The database's.
+    pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
+        let pictures = self.all(sqlx::query(
+            "SELECT install, sequence, hash, device, conflict, arrival FROM picture ORDER BY install, sequence, hash",
+        ))?;
+        for picture in pictures {
+            let arrival: i64 = picture.try_get(5)?;
+            let bytes = self.all(
+                sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival),
+            )?;
             each(Picture {
-                install: InstallId(row.get(0)?),
-                sequence: row.get(1)?,
-                hash: Hash(row.get(2)?),
-                device: row.get(3)?,
-                conflict: row.get(4)?,
-                bytes: row.get::<_, Option<Vec<u8>>>(5)?.unwrap_or_default(),
+                install: InstallId(bytes_of(&picture, 0)?),
+                sequence: number(&picture, 1)?,
+                hash: Hash(bytes_of(&picture, 2)?),
+                device: picture.try_get(3)?,
+                conflict: number(&picture, 4)? != 0,
+                bytes: match bytes.first() {
+                    Some(row) => row.try_get(0)?,
+                    None => Vec::new(),
+                },
             });
         }
         Ok(())
@@ -155,32 +204,85 @@ impl Store {
     /// Every tombstone.
     ///
     /// # Errors
-    /// SQLite's.
-    pub fn told(&self) -> rusqlite::Result<Vec<Told>> {
-        let mut query = self.0.prepare(
+    /// The database's.
+    pub fn told(&self) -> sqlx::Result<Vec<Told>> {
+        let rows = self.all(sqlx::query(
             "SELECT install, sequence, through, reason FROM tombstone ORDER BY install, sequence",
-        )?;
-        query
-            .query_map([], |row| {
+        ))?;
+        rows.iter()
+            .map(|row| {
                 Ok(Told {
-                    install: InstallId(row.get(0)?),
-                    first: row.get(1)?,
-                    last: row.get(2)?,
-                    reason: row.get(3)?,
+                    install: InstallId(bytes_of(row, 0)?),
+                    first: number(row, 1)?,
+                    last: number(row, 2)?,
+                    reason: row.try_get(3)?,
                 })
-            })?
+            })
             .collect()
     }
 
+    /// 0 also while it cannot be asked.
     pub fn picture_count(&self) -> u64 {
-        self.0
-            .query_row("SELECT count(*) FROM picture", [], |row| row.get(0))
+        self.one(sqlx::query("SELECT COUNT(*) FROM picture"))
+            .and_then(|row| number(&row, 0))
             .unwrap_or(0)
+    }
+
+    fn has(&self, count: &'static str, hash: Hash) -> sqlx::Result<bool> {
+        let row = self.one(sqlx::query(count).bind(hash.0.to_vec()))?;
+        Ok(number(&row, 0)? > 0)
+    }
+
+    fn one(&self, query: Asked<'_>) -> sqlx::Result<AnyRow> {
+        self.run(async |connection| query.fetch_one(connection).await)
+    }
+
+    fn all(&self, query: Asked<'_>) -> sqlx::Result<Vec<AnyRow>> {
+        self.run(async |connection| query.fetch_all(connection).await)
+    }
+
+    fn run<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut AnyConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let connection = &mut *self.connection.borrow_mut();
+        self.runtime.block_on(within(ask(connection)))
     }
 }
 
-fn sequence_column(sequence: Sequence) -> i64 {
-    i64::try_from(sequence.get()).expect("a sequence is below 2^53")
+async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(ANSWERS_WITHIN, work)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+fn of_record<'q>(query: Asked<'q>, header: &FrameHeader) -> Asked<'q> {
+    let record = &header.record;
+    query
+        .bind(record.install.0.to_vec())
+        .bind(bigint(record.sequence.get()))
+        .bind(record.hash.0.to_vec())
+}
+
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).expect("a number of ours is below 2^53")
+}
+
+fn number(row: &AnyRow, column: usize) -> sqlx::Result<u64> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|error| decode(column, error))
+}
+
+fn bytes_of<const N: usize>(row: &AnyRow, column: usize) -> sqlx::Result<[u8; N]> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|error| decode(column, error))
+}
+
+fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: column.to_string(),
+        source: Box::new(source),
+    }
 }
 
 #[cfg(test)]
@@ -190,63 +292,77 @@ pub(crate) mod tests {
     use super::*;
     use crate::appliance::Named;
 
-    /// A database as the cloud would have made it, with the first photograph as number 1.
-    pub(crate) fn with_one_picture(data: &Path) -> Named {
-        let migrations =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
-        let mut files: Vec<_> = fs::read_dir(migrations)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.sort();
-        let database = Connection::open(data.join("keepsake.sqlite")).unwrap();
-        for file in files {
-            database
-                .execute_batch(&fs::read_to_string(file).unwrap())
-                .unwrap();
+    /// A connection that may write: what the tests of the witnesses make their databases with.
+    pub(crate) struct Scratch(Store);
+
+    impl Scratch {
+        /// Opens the database in this folder, as the cloud would have made it.
+        pub(crate) fn open(data: &Path) -> Self {
+            let file = data.join("keepsake.sqlite");
+            let new = !file.exists();
+            let file = SqliteConnectOptions::new()
+                .filename(file)
+                .create_if_missing(true);
+            let scratch = Self(Store::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            if new {
+                let migrations =
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
+                for file in crate::folder::files(&migrations) {
+                    let statement = fs::read_to_string(file).unwrap();
+                    scratch.execute(sqlx::query(sqlx::AssertSqlSafe(statement)));
+                }
+            }
+            scratch
         }
+
+        /// Returns how many rows have changed.
+        pub(crate) fn execute(&self, statement: Asked<'_>) -> u64 {
+            let done = self
+                .0
+                .run(async |connection| statement.execute(connection).await);
+            done.unwrap().rows_affected()
+        }
+
+        pub(crate) fn add(&self, named: &Named, arrival: i64, bytes: &[u8]) {
+            let key = |query: Asked<'static>| {
+                query
+                    .bind(named.install.0.to_vec())
+                    .bind(bigint(named.sequence))
+                    .bind(Hash::of(bytes).0.to_vec())
+            };
+            self.execute(key(sqlx::query(
+                "INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, 2)",
+            )));
+            let picture = sqlx::query(
+                "INSERT INTO picture (install, sequence, hash, arrival, device, bytes, content_type, width, height,
+                     cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
+                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
+                     thumbnail, thumbnail_attempts)
+                 VALUES (?, ?, ?, ?, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            );
+            self.execute(key(picture).bind(arrival));
+            let whole = sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)");
+            self.execute(whole.bind(arrival).bind(bytes.to_vec()));
+        }
+    }
+
+    /// A database with the first photograph as number 1.
+    pub(crate) fn with_one_picture(data: &Path) -> Named {
         let bytes = crate::photo::all(&crate::photo::folder()).remove(0);
         let named = Named {
             install: InstallId([7; 16]),
             sequence: 1,
             hash: Hash::of(&bytes).prefix(),
         };
-        add(&database, &named, 1, &bytes);
+        Scratch::open(data).add(&named, 1, &bytes);
         named
-    }
-
-    pub(crate) fn add(database: &Connection, named: &Named, arrival: u64, bytes: &[u8]) {
-        let hash = Hash::of(bytes);
-        let key = (&named.install.0, named.sequence, &hash.0);
-        database
-            .execute(
-                "INSERT INTO fate (install, sequence, hash, fate) VALUES (?1, ?2, ?3, 2)",
-                key,
-            )
-            .unwrap();
-        database
-            .execute(
-                "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height,
-                     cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
-                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
-                     thumbnail, thumbnail_attempts)
-                 VALUES (?4, ?1, ?2, ?3, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
-                (&named.install.0, named.sequence, &hash.0, arrival),
-            )
-            .unwrap();
-        database
-            .execute(
-                "INSERT INTO picture_bytes (arrival, bytes) VALUES (?1, ?2)",
-                (arrival, bytes),
-            )
-            .unwrap();
     }
 
     #[test]
     fn bytes_are_committed_when_all_of_them_are() {
         let folder = crate::folder::Folder::new("store");
         let stored = with_one_picture(&folder);
-        let database = Connection::open(folder.join("keepsake.sqlite")).unwrap();
+        let database = Scratch::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
             serde_json::from_value(serde_json::json!({
                 "install": stored.install, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
@@ -256,15 +372,18 @@ pub(crate) mod tests {
             }))
             .unwrap()
         };
-        for (start, len) in [(0, 40), (30, 30), (80, 20)] {
-            database
-                .execute(
-                    "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?1, 2, ?2, ?3, ?4, X'')",
-                    (&stored.install.0, &[5_u8; 32], start, len),
-                )
-                .unwrap();
+        for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
+            let part = sqlx::query(
+                "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')",
+            );
+            database.execute(
+                part.bind(stored.install.0.to_vec())
+                    .bind(vec![5_u8; 32])
+                    .bind(start)
+                    .bind(len),
+            );
         }
-        let store = Store::open(&folder).unwrap();
+        let store = Store::open(&*folder).unwrap();
         for (offset, len, committed) in [
             (0, 60, true),
             (40, 20, true),

@@ -78,10 +78,10 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     let mut seed = Seed::of_this_run("flow");
     let folder = Folder::new("flow");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.data());
+    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.data());
+    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
     observer.hears(SOON);
 
     let real = photo::all(&photo::folder());
@@ -145,10 +145,10 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     let mut seed = Seed::of_this_run("turns");
     let folder = Folder::new("turns");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.data());
+    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.data());
+    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
     observer.hears(SOON);
 
     let photos: Vec<Vec<u8>> = photo::all(&photo::folder())

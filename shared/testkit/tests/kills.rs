@@ -29,14 +29,14 @@ fn kill_and_restart(name: &str, settings: &[&str]) {
     let mut seed = Seed::of_this_run(name);
     let folder = Folder::new(name);
     let mut cloud = Cloud::new(&folder);
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.data());
+    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     for setting in settings {
         camera.change(setting);
     }
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.data());
+    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
     observer.hears(Duration::from_secs(20));
     camera.start();
 

@@ -37,10 +37,10 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     };
     broker.start();
     let mut cloud = Cloud::new(&folder);
-    let proxy = Proxy::start(broker.port(), cloud.data());
+    let proxy = Proxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(broker.port(), cloud.data());
+    let observer = Observer::start(broker.port(), cloud.database());
     observer.hears(Duration::from_secs(20));
     let mut camera = Appliance::new(&folder, "porch", &broker.url());
     camera.start();
