@@ -7,9 +7,9 @@
 //! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.
 
 mod file;
+mod given;
 mod load;
-mod setting;
-mod value;
+mod optional;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use serde::{Deserialize, Serialize};
 use shared::DeviceId;
 
 pub use load::{Level, Loaded, Origin, Problem, check_config, load};
-pub use value::{CloudUrl, Night};
+pub use shared::settings::value::{CloudUrl, Night};
 
 use crate::backoff::Backoff;
 
 /// The name of the copy of the last good file, in the spool folder.
 pub const LAST_GOOD: &str = "camera.last-good.toml";
 
-/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `setting.rs`.
+/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `shared::settings::schema`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The name of this camera, empty in the file = `camera-` and the last six characters of the board's serial.
-    #[serde(with = "value::empty_is_none")]
+    #[serde(with = "optional")]
     pub device: Option<DeviceId>,
     /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
     pub interval_s: u64,
@@ -51,10 +51,14 @@ pub struct Cloud {
     pub keep_alive_s: u64,
     /// Longest wait for a connection to be made.
     pub connect_timeout_s: u64,
+    /// A connection the cloud wished for that is not confirmed by then is given up for the one before.
+    pub confirm_within_s: u64,
     /// Largest part of a picture in one message, bytes.
     pub part_bytes_max: u64,
     /// Most bytes on their way without a receipt.
     pub window_bytes: u64,
+    /// Bytes of pictures a second at the most, 0 = no bound.
+    pub rate_bytes_per_s: u64,
 }
 
 impl std::fmt::Debug for Cloud {
@@ -66,7 +70,9 @@ impl std::fmt::Debug for Cloud {
             .field("keep_alive_s", &self.keep_alive_s)
             .field("connect_timeout_s", &self.connect_timeout_s)
             .field("part_bytes_max", &self.part_bytes_max)
+            .field("confirm_within_s", &self.confirm_within_s)
             .field("window_bytes", &self.window_bytes)
+            .field("rate_bytes_per_s", &self.rate_bytes_per_s)
             .finish_non_exhaustive()
     }
 }
@@ -79,6 +85,10 @@ impl Cloud {
     pub fn connect_timeout(&self) -> Duration {
         Duration::from_secs(self.connect_timeout_s)
     }
+
+    pub fn confirm_within(&self) -> Duration {
+        Duration::from_secs(self.confirm_within_s)
+    }
 }
 
 /// What a picture may be before it is saved.
@@ -88,6 +98,8 @@ pub struct Picture {
     pub bytes_max: u64,
     /// Pixels; 0 = as the camera gives it.
     pub max_width: u32,
+    /// Of the JPEG, percent at the most; 0 = as the camera gives it.
+    pub quality: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,7 +207,7 @@ pub struct Light {
     pub ready_brightness_percent: u8,
     pub mode: LightMode,
     /// Hours in which only presses are answered, empty in the file = none.
-    #[serde(with = "value::empty_is_none")]
+    #[serde(with = "optional")]
     pub night: Option<Night>,
 }
 
@@ -293,12 +305,15 @@ impl Default for Config {
                 password: String::new(),
                 keep_alive_s: 30,
                 connect_timeout_s: 10,
+                confirm_within_s: 300,
                 part_bytes_max: 256 << 10,
                 window_bytes: 4 << 20,
+                rate_bytes_per_s: 0,
             },
             picture: Picture {
                 bytes_max: 0,
                 max_width: 0,
+                quality: 0,
             },
             spool: Spool {
                 folder: PathBuf::from("keepsake-spool"),

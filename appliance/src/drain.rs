@@ -19,7 +19,7 @@ pub const ASK_FOR: Duration = Duration::from_secs(10);
 /// How long a capture counts as live: somebody may still stand beside the camera.
 pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// A part is what this much time of the measured rate carries.
-const PART_FOR_S: u64 = 5;
+pub const PART_FOR_S: u64 = 5;
 pub const PART_BYTES_MIN: u64 = 16 * 1024;
 
 /// A part while nothing is known of the link yet, bytes.
@@ -164,6 +164,11 @@ impl Drain {
             measuring: Measuring::default(),
             acknowledged_at: None,
         }
+    }
+
+    /// Other bounds from the next message on; what is under way stays so.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// A capture waits. `live_until` is later than now only if somebody may still be waiting for its answer. What was

@@ -28,6 +28,7 @@ use crate::mqtt::{DownReason, LinkEvent, Publisher, client_id};
 use crate::press::{CloudLimit, Job, Outcome, SharedSpool, chain, lock};
 use crate::report::{Report, Reporter};
 use crate::spool::{Change, Key, SpoolError, Waiting};
+use crate::throttle::Throttle;
 
 const TICK: Duration = Duration::from_secs(1);
 /// A camera that says nothing for longer counts as quiet in the cloud.
@@ -76,10 +77,12 @@ pub struct Parts {
     /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
     pub beat: Arc<AtomicU64>,
     pub limits: drain::Limits,
+    pub throttle: Throttle,
 }
 
 pub struct Engine {
     drain: Drain,
+    throttle: Throttle,
     began: tokio::time::Instant,
     spool: SharedSpool,
     clock: Clock,
@@ -111,6 +114,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let mut engine = Self {
             drain: Drain::new(parts.limits),
+            throttle: parts.throttle,
             began: tokio::time::Instant::now(),
             spool: parts.spool,
             clock: parts.clock,
@@ -157,7 +161,7 @@ impl Engine {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         interval.reset();
         loop {
-            let wake_at = self.drain.wake_at(self.now()).unwrap_or(TICK + self.now());
+            let wake_at = self.wake_at();
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
@@ -216,6 +220,18 @@ impl Engine {
 
     fn now(&self) -> Duration {
         self.began.elapsed()
+    }
+
+    /// When there may be something to publish although nothing happened.
+    fn wake_at(&self) -> Duration {
+        let now = self.now();
+        let wake_at = self.drain.wake_at(now).unwrap_or(TICK + now);
+        let free_at = self.throttle.free_at();
+        if free_at > now {
+            wake_at.min(free_at)
+        } else {
+            wake_at
+        }
     }
 
     fn on_tick(&mut self) {
@@ -757,7 +773,9 @@ impl Engine {
         let Some(publisher) = self.publisher.clone() else {
             return;
         };
-        while let Some(send) = self.drain.next(self.now()) {
+        while self.throttle.may_send(self.now())
+            && let Some(send) = self.drain.next(self.now())
+        {
             let message = if send.tombstone {
                 lock(&self.spool)
                     .read_tombstone(send.key)
@@ -783,6 +801,7 @@ impl Engine {
             };
             match message {
                 Ok((leaf, payload)) => {
+                    self.throttle.sent(payload.len() as u64, self.now());
                     if publisher.publish(leaf, payload, Some(send.token)).is_err() {
                         // What is not handed over will be after the reconnect (P5).
                         publisher.abandon();

@@ -5,7 +5,7 @@
 //! decides what the light says, which [`light`] plays. The [`engine`] turns what happens into what is done, and [`run`]
 //! builds the parts, joins them and stops them in order.
 //!
-//! `drain`, `indicator`, `backoff` and the deciding half of `clock` are pure: events and the time go in, actions come
+//! `drain`, `throttle`, `indicator`, `backoff` and the deciding half of `clock` are pure: events and the time go in, actions come
 //! out. `hardware` and `spool` do what they are told and decide nothing. docs/architecture.md has the map.
 
 pub mod backoff;
@@ -25,3 +25,4 @@ pub mod run;
 pub mod self_test;
 pub mod shrink;
 pub mod spool;
+pub mod throttle;

@@ -215,7 +215,7 @@ impl Flow {
         } else {
             cloud.min(self.picture.bytes_max)
         };
-        shrink::to_budget(frame, budget, self.picture.max_width)
+        shrink::to_budget(frame, budget, self.picture.max_width, self.picture.quality)
             .map_err(|error| (Reason::FrameTooLarge, chain(&error)))
     }
 }

@@ -27,6 +27,7 @@ use crate::mqtt;
 use crate::press::{CloudLimit, Flow, Job, Outcome, SharedSpool, chain};
 use crate::report::{Report, Reporter};
 use crate::spool::{self, Spool};
+use crate::throttle::Throttle;
 
 /// Presses that may wait for the camera; the button waits when there are more.
 const JOBS_MAX: usize = 4;
@@ -129,6 +130,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         device: device.clone(),
         beat,
         limits: drain_limits(&config),
+        throttle: Throttle::new(config.cloud.rate_bytes_per_s),
     });
     engine.set_fault(Number::Config, config_is_bad);
     reporter.tell(&Report::Ready {
@@ -182,9 +184,17 @@ pub fn limits(config: &Config) -> spool::Limits {
 }
 
 fn drain_limits(config: &Config) -> drain::Limits {
+    let cloud = &config.cloud;
+    // A part must not keep a line that is bounded for longer than one that is slow.
+    let part_bytes_max = match cloud.rate_bytes_per_s {
+        0 => cloud.part_bytes_max,
+        rate => cloud
+            .part_bytes_max
+            .min(rate.saturating_mul(drain::PART_FOR_S)),
+    };
     drain::Limits {
-        window_bytes: config.cloud.window_bytes,
-        part_bytes_max: config.cloud.part_bytes_max,
+        window_bytes: cloud.window_bytes,
+        part_bytes_max: part_bytes_max.max(drain::PART_BYTES_MIN),
         unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
         backoff: config.backoff.capture(),
     }

@@ -49,15 +49,29 @@ pub enum ShrinkError {
 
 /// The frame itself if it fits, else a JPEG of it that does.
 ///
-/// `bytes_max`: the most bytes. `max_width`: the most pixels across, 0 = any number. Exif and short comments are
-/// carried over, so that orientation and origin survive.
+/// `bytes_max`: the most bytes. `max_width`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
+/// 1 to 100; a picture that fits is encoded anew where that saves bytes; 0 = only if it does not fit. Exif and short
+/// comments are carried over, so that orientation and origin survive.
 ///
 /// # Errors
 /// [`ShrinkError`]: it does not fit and cannot be made to.
-pub fn to_budget(frame: Frame, bytes_max: u64, max_width: u32) -> Result<Frame, ShrinkError> {
+pub fn to_budget(
+    frame: Frame,
+    bytes_max: u64,
+    max_width: u32,
+    quality: u8,
+) -> Result<Frame, ShrinkError> {
     if fits(&frame, bytes_max, max_width) {
-        return Ok(frame);
+        return Ok(match quality {
+            0 => frame,
+            1.. => of_quality(frame, quality),
+        });
     }
+    let mut qualities = QUALITIES.map(|tried| match quality {
+        0 => tried,
+        most => tried.min(most),
+    });
+    qualities.sort_unstable_by(|a, b| b.cmp(a));
     let pixels = decode(&frame)?;
     let kept = kept_segments(&frame, bytes_max / 8);
     let room = bytes_max.saturating_sub(kept.len() as u64);
@@ -70,7 +84,10 @@ pub fn to_budget(frame: Frame, bytes_max: u64, max_width: u32) -> Result<Frame, 
         let (width, height) = (scaled(full.0, scale), scaled(full.1, scale));
         let smaller = resize(&pixels, width, height)?;
         let mut smallest = u64::MAX;
-        for quality in QUALITIES {
+        for (at, quality) in qualities.into_iter().enumerate() {
+            if at > 0 && quality == qualities[at - 1] {
+                continue;
+            }
             let jpeg = encode(&smaller, quality)?;
             smallest = smallest.min(jpeg.len() as u64);
             if smallest <= room {
@@ -94,6 +111,24 @@ pub fn to_budget(frame: Frame, bytes_max: u64, max_width: u32) -> Result<Frame, 
         scale *= (share * 0.95).clamp(0.25, 0.9);
     }
     Err(ShrinkError::TooLarge { bytes_max })
+}
+
+/// A picture that fits is never lost to the wish for a smaller one.
+fn of_quality(frame: Frame, quality: u8) -> Frame {
+    let kept = kept_segments(&frame, u64::MAX);
+    let smaller = decode(&frame).and_then(|pixels| encode(&pixels, quality));
+    match smaller {
+        Ok(jpeg) if jpeg.len() + kept.len() < frame.bytes.len() => Frame {
+            bytes: with_segments(&jpeg, &kept),
+            content_type: ContentType::Jpeg,
+            ..frame
+        },
+        Ok(_) => frame,
+        Err(error) => {
+            tracing::warn!(%error, "a frame keeps the quality it has");
+            frame
+        }
+    }
 }
 
 fn fits(frame: &Frame, bytes_max: u64, max_width: u32) -> bool {
@@ -216,8 +251,8 @@ mod tests {
     fn a_picture_that_fits_is_not_touched() {
         let frame = frame(320, 240);
         let len = frame.bytes.len() as u64;
-        assert_eq!(to_budget(frame.clone(), len, 320).unwrap(), frame);
-        assert_eq!(to_budget(frame.clone(), u64::MAX, 0).unwrap(), frame);
+        assert_eq!(to_budget(frame.clone(), len, 320, 0).unwrap(), frame);
+        assert_eq!(to_budget(frame.clone(), u64::MAX, 0, 0).unwrap(), frame);
     }
 
     #[test]
@@ -225,7 +260,7 @@ mod tests {
         let large = frame(800, 600);
         for (bytes_max, max_width) in [(200_000, 0), (60_000, 0), (9_000, 0), (1 << 30, 320)] {
             assert!(!fits(&large, bytes_max, max_width));
-            let small = to_budget(large.clone(), bytes_max, max_width).unwrap();
+            let small = to_budget(large.clone(), bytes_max, max_width, 0).unwrap();
             assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
             let size = check_jpeg(&small.bytes).unwrap();
             assert_eq!(size, (small.width, small.height));
@@ -242,7 +277,7 @@ mod tests {
 
     #[test]
     fn orientation_and_comments_survive() {
-        let small = to_budget(frame(400, 300), 20_000, 0).unwrap();
+        let small = to_budget(frame(400, 300), 20_000, 0, 0).unwrap();
         let found: Vec<u8> = segments(&small.bytes).flatten().map(|s| s.marker).collect();
         assert!(found.starts_with(&[0xe1, 0xfe]), "{found:x?}");
     }
@@ -261,7 +296,7 @@ mod tests {
             width: 300,
             height: 200,
         };
-        let small = to_budget(png, 1 << 30, 100).unwrap();
+        let small = to_budget(png, 1 << 30, 100, 0).unwrap();
         assert_eq!(small.content_type, ContentType::Jpeg);
         assert_eq!((small.width, small.height), (100, 67));
     }
@@ -269,13 +304,13 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_an_error_and_not_a_loop() {
         let large = frame(400, 300);
-        let error = to_budget(large.clone(), 100, 0).unwrap_err();
+        let error = to_budget(large.clone(), 100, 0, 0).unwrap_err();
         assert!(matches!(error, ShrinkError::TooLarge { .. }), "{error}");
         let noise = Frame {
             bytes: vec![0xff; 50_000],
             ..large
         };
-        let error = to_budget(noise, 10_000, 0).unwrap_err();
+        let error = to_budget(noise, 10_000, 0, 0).unwrap_err();
         assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
     }
 
@@ -289,7 +324,28 @@ mod tests {
             .position(|w| w == [0xff, 0xc0])
             .unwrap();
         bomb.bytes[at + 5..at + 9].fill(0xff);
-        let error = to_budget(bomb, 100, 0).unwrap_err();
+        let error = to_budget(bomb, 100, 0, 0).unwrap_err();
         assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_lower_quality_saves_bytes_and_nothing_else_changes() {
+        let full = to_budget(frame(400, 300), u64::MAX, 0, 0).unwrap();
+        let high = to_budget(full.clone(), u64::MAX, 0, 80).unwrap();
+        let low = to_budget(full.clone(), u64::MAX, 0, 30).unwrap();
+        assert!(high.bytes.len() < full.bytes.len());
+        assert!(low.bytes.len() < high.bytes.len());
+        assert_eq!((low.width, low.height), (400, 300));
+        assert_eq!(check_jpeg(&low.bytes).unwrap(), (400, 300));
+        // What would not become smaller stays byte for byte, and so does what is no picture.
+        assert_eq!(to_budget(low.clone(), u64::MAX, 0, 95).unwrap(), low);
+        let broken = Frame {
+            bytes: full.bytes[..200].to_vec(),
+            ..full.clone()
+        };
+        assert_eq!(to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(), broken);
+        // A picture that has to be made smaller anyway does not come out better than was wished for.
+        let narrow = |quality| to_budget(full.clone(), u64::MAX, 200, quality).unwrap();
+        assert!(narrow(30).bytes.len() < narrow(0).bytes.len());
     }
 }

@@ -1,4 +1,7 @@
-//! What the cloud wishes of a camera, and what it says about itself.
+//! What the cloud wishes of a camera, what the camera made of it, and what the cloud says about itself.
+
+pub mod schema;
+pub mod value;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

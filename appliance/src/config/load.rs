@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Serialized;
+use shared::settings::schema::{SETTINGS, Setting};
 use toml::{Table, Value};
 
-use super::setting::{SETTINGS, Setting, is_section, nearest};
+use super::given::{given, is_section, nearest, value_of, variable};
 use super::{Config, file};
 
 /// How bad a problem is.
@@ -208,15 +209,15 @@ impl Layer {
     fn of_environment(variables: &[(String, String)]) -> Self {
         let mut layer = Self::default();
         for (name, text) in variables {
-            let known = SETTINGS.iter().find(|setting| &setting.variable() == name);
+            let known = SETTINGS.iter().find(|setting| &variable(setting) == name);
             if let Some(setting) = known {
-                layer.take(&Origin::Environment, setting, setting.value_of(text));
+                layer.take(&Origin::Environment, setting, value_of(setting, text));
                 continue;
             }
             // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
             let near = SETTINGS
                 .iter()
-                .map(Setting::variable)
+                .map(variable)
                 .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
             if let Some(near) = near {
                 let text = format!("{name} is no setting, did you mean {near}?");
@@ -230,7 +231,7 @@ impl Layer {
         let mut layer = Self::default();
         for (key, text) in overrides {
             match Setting::find(key) {
-                Some(setting) => layer.take(&Origin::CommandLine, setting, setting.value_of(text)),
+                Some(setting) => layer.take(&Origin::CommandLine, setting, value_of(setting, text)),
                 // Someone is looking, so a slip is better corrected than passed over.
                 None => layer.say(Level::Error, &Origin::CommandLine, unknown(key)),
             }
@@ -239,7 +240,7 @@ impl Layer {
     }
 
     fn take(&mut self, origin: &Origin, setting: &'static Setting, value: Value) {
-        match setting.check(&value) {
+        match setting.check(given(&value)) {
             Ok(()) => self.values.push((setting.key, value)),
             Err(what) => {
                 let shown = if setting.secret {
@@ -420,9 +421,19 @@ mod tests {
     }
 
     #[test]
+    fn the_table_and_the_program_agree_on_every_default() {
+        let defaults = Table::try_from(Config::default()).unwrap();
+        for setting in SETTINGS {
+            let ours = value_at(&defaults, setting.key).unwrap();
+            assert_eq!(given(ours), setting.default, "{}", setting.key);
+            assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.key);
+        }
+    }
+
+    #[test]
     fn the_shipped_file_explains_every_bound() {
         for setting in SETTINGS {
-            use crate::config::setting::Kind;
+            use shared::settings::schema::Kind;
             let says = |words: &[String]| {
                 for word in words {
                     assert!(
@@ -673,7 +684,7 @@ mod tests {
             let loaded = load_from(None, &[], &[(setting.key.to_owned(), text)], false);
             let table = Table::try_from(&loaded.config).unwrap();
             for setting in SETTINGS {
-                prop_assert_eq!(setting.check(value_at(&table, setting.key).unwrap()), Ok(()));
+                prop_assert_eq!(setting.check(given(value_at(&table, setting.key).unwrap())), Ok(()));
             }
             prop_assert!(!loaded.problems.iter().any(|p| p.origin == Origin::Combination && p.level == Level::Error));
         }

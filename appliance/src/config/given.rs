@@ -1,0 +1,64 @@
+//! How values look in `camera.toml`, in the environment and on the command line.
+
+use shared::settings::schema::{Given, Kind, SETTINGS, Setting};
+use toml::Value;
+
+/// A value of `camera.toml` as the table of settings judges it.
+pub(super) fn given(value: &Value) -> Given<'_> {
+    match value {
+        Value::Integer(number) => u64::try_from(*number).map_or(Given::Other, Given::Whole),
+        Value::Boolean(on) => Given::Switch(*on),
+        Value::String(text) => Given::Text(text),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => Given::Other,
+    }
+}
+
+/// The environment variable that sets it.
+pub(super) fn variable(setting: &Setting) -> String {
+    format!(
+        "KEEPSAKE_{}",
+        setting.key.to_ascii_uppercase().replace('.', "_")
+    )
+}
+
+/// Text from the environment or the command line as a value of the right type; what does not parse stays text, for
+/// [`Setting::check`] to complain about.
+pub(super) fn value_of(setting: &Setting, text: &str) -> Value {
+    match setting.kind {
+        Kind::Whole { .. } | Kind::ZeroOr { .. } => text
+            .trim()
+            .replace('_', "")
+            .parse()
+            .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
+        Kind::Switch => text
+            .trim()
+            .parse()
+            .map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
+        Kind::Choice(_) => Value::String(text.trim().to_owned()),
+        Kind::Text(_) => Value::String(text.to_owned()),
+    }
+}
+
+/// The sections, and the settings that belong to none.
+pub(super) fn is_section(name: &str) -> bool {
+    SETTINGS
+        .iter()
+        .any(|setting| setting.key.split_once('.').is_some_and(|(s, _)| s == name))
+}
+
+/// The setting that someone meant who wrote `key`, if one is near enough.
+pub(super) fn nearest(key: &str) -> Option<&'static str> {
+    let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
+    let written = key.rsplit('.').next().unwrap_or(key);
+    SETTINGS
+        .iter()
+        .map(|setting| {
+            let whole = strsim::normalized_damerau_levenshtein(key, setting.key);
+            // The right name in the wrong section, or in none.
+            let name = strsim::normalized_damerau_levenshtein(written, last(setting.key)) - 0.05;
+            (whole.max(name), setting.key)
+        })
+        .filter(|(likeness, _)| *likeness >= 0.65)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, key)| key)
+}

@@ -1,0 +1,324 @@
+//! What every setting of a camera is called and may be: one table for the camera, which keeps to it, and for the cloud,
+//! which refuses beforehand what no camera would take.
+//!
+//! A newer cloud may know more names than an older camera: each side judges by its own table, and a camera says which
+//! names it did not take.
+
+use serde_json::Value;
+
+use super::value::{CloudUrl, Night};
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Section and name as in `camera.toml`: `cloud.url`; settings of no section are just a name.
+    pub key: &'static str,
+    pub kind: Kind,
+    pub default: Given<'static>,
+    pub reach: Reach,
+    /// What it does, as a person reads it beside its field; empty for those that only the camera's own file sets.
+    pub what: &'static str,
+    /// Never printed.
+    pub secret: bool,
+}
+
+/// Whether the cloud may wish for it, and what becomes of such a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// In force from the next picture, or the next message, on.
+    Live,
+    /// It touches the connection: tried, and given up again unless a connection with it is confirmed in time.
+    Connection,
+    /// Only at the camera: what is soldered or plugged in there, and what the camera is called.
+    Local,
+}
+
+#[derive(Debug)]
+pub enum Kind {
+    /// A whole number from `min` to `max`; `unit` may be empty.
+    Whole {
+        min: u64,
+        max: u64,
+        unit: &'static str,
+    },
+    /// Zero, which means "none" or "off", or a whole number from `min` to `max`.
+    ZeroOr {
+        min: u64,
+        max: u64,
+        unit: &'static str,
+    },
+    Switch,
+    Choice(&'static [&'static str]),
+    /// Text that `check` accepts; its error goes on after "must be"-less words, such as "is too long".
+    Text(fn(&str) -> Result<(), String>),
+}
+
+/// A value from outside, in whatever language it was written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Given<'a> {
+    Whole(u64),
+    Switch(bool),
+    Text(&'a str),
+    /// A fraction, a negative number, a list: nothing that a setting can be.
+    Other,
+}
+
+impl<'a> From<&'a Value> for Given<'a> {
+    fn from(value: &'a Value) -> Self {
+        match value {
+            Value::Number(number) => number.as_u64().map_or(Self::Other, Self::Whole),
+            Value::Bool(on) => Self::Switch(*on),
+            Value::String(text) => Self::Text(text),
+            Value::Null | Value::Array(_) | Value::Object(_) => Self::Other,
+        }
+    }
+}
+
+impl From<Given<'_>> for Value {
+    fn from(given: Given<'_>) -> Self {
+        match given {
+            Given::Whole(number) => number.into(),
+            Given::Switch(on) => on.into(),
+            Given::Text(text) => text.into(),
+            Given::Other => Self::Null,
+        }
+    }
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const DAY_S: u64 = 86_400;
+/// GPIO lines on the header of a Raspberry Pi.
+const PIN_MAX: u64 = 27;
+
+/// Every setting, in the order of `camera.toml`.
+pub const SETTINGS: &[Setting] = &[
+    text("device", device, ""),
+    zero_or("interval_s", 1, 7 * DAY_S, "seconds", 0)
+        .live("Takes a picture by itself every so often. 0 = only when asked."),
+    text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
+        .connection("Where the camera finds the cloud."),
+    text("cloud.user", short, "").connection("Its name at the broker. Empty = none."),
+    text("cloud.password", short, "")
+        .connection("Its password at the broker. Empty = none.")
+        .secret(),
+    whole("cloud.keep_alive_s", 5, 1200, "seconds", 30)
+        .connection("After so much silence the camera asks whether the broker is still there."),
+    whole("cloud.connect_timeout_s", 1, 120, "seconds", 10)
+        .connection("Longest wait for a connection."),
+    whole("cloud.confirm_within_s", 5, 3600, "seconds", 300),
+    whole("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
+        .live("A picture is sent in parts of at most this size."),
+    whole("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
+        .live("At most so much is on its way before the cloud has confirmed it."),
+    zero_or("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes a second", 0)
+        .live("Pictures take no more of the line than this. 0 = all there is."),
+    zero_or("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
+        .live("A larger picture is made smaller before it is saved. 0 = as the camera gives it."),
+    zero_or("picture.max_width", 64, 8192, "pixels", 0)
+        .live("A wider picture is made smaller. 0 = as the camera gives it."),
+    zero_or("picture.quality", 30, 95, "percent", 0)
+        .live("JPEG quality of at most this much. 0 = as the camera gives it."),
+    text("spool.folder", folder, "keepsake-spool"),
+    whole("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
+        .live("All pictures on the card together take at most this."),
+    whole("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
+        .live("So much of the card stays free whatever happens."),
+    whole("spool.keep_for_days", 0, 3650, "days", 7)
+        .live("Pictures that are in the cloud stay on the card for so long, too."),
+    whole("spool.keep_fraction_percent", 0, 90, "percent", 25)
+        .live("And take at most so much of the room for pictures."),
+    choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
+        .live("A press on a full card is refused, or the oldest picture that waits is given up."),
+    choice("camera.kind", &["auto", "v4l", "simulated", "none"], "auto"),
+    text("camera.device", path, ""),
+    whole("camera.width", 64, 8192, "pixels", 1920)
+        .live("The width to ask the camera for. It gives the nearest it has."),
+    whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+    whole("camera.deadline_s", 1, 30, "seconds", 8)
+        .live("A press without a frame by then has failed."),
+    whole("camera.warm_up_frames", 0, 120, "frames", 5)
+        .live("Frames thrown away after the camera starts, while it finds its exposure."),
+    whole("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
+    whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
+        .live("A larger frame is an error of the camera."),
+    whole("button.pin", 0, PIN_MAX, "", 17),
+    choice("button.pull", &["up", "down", "none"], "up"),
+    choice("button.active", &["low", "high"], "low"),
+    // Above 45 ms the light cannot be on within 50 ms of the press any more.
+    whole("button.debounce_ms", 0, 45, "milliseconds", 30),
+    whole("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
+    whole("light.pin", 0, PIN_MAX, "", 27),
+    choice("light.active", &["low", "high"], "high"),
+    whole("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
+    whole("light.ready_brightness_percent", 1, 100, "percent", 10)
+        .live("How bright the steady light is that says ready all day."),
+    choice("light.mode", &["steady", "quiet", "off"], "steady")
+        .live("Ready is a steady light, a wink every five seconds, or nothing. A press is always answered."),
+    text("light.night", night, "")
+        .live("Hours in which only presses are answered, such as 22:00-06:30. Empty = none."),
+    whole("backoff.first_s", 1, DAY_S, "seconds", 10)
+        .live("A picture without a receipt is sent again after this, then after twice as long."),
+    whole("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Up to this."),
+    whole("backoff.reconnect_first_s", 1, 3600, "seconds", 1)
+        .connection("The same for the connection: first after this."),
+    whole("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Up to this."),
+    Setting {
+        key: "simulated.on",
+        kind: Kind::Switch,
+        default: Given::Switch(false),
+        ..text("", short, "")
+    },
+    text("simulated.photos", path, ""),
+    text("simulated.fingerprint", short, ""),
+    whole("simulated.camera_missing_presses", 0, 1_000_000, "presses", 0),
+    zero_or("simulated.frame_bytes", KIB, 64 * MIB, "bytes", 0),
+    whole("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
+];
+
+const fn whole(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
+    setting(key, Kind::Whole { min, max, unit }, Given::Whole(default))
+}
+
+const fn zero_or(
+    key: &'static str,
+    min: u64,
+    max: u64,
+    unit: &'static str,
+    default: u64,
+) -> Setting {
+    setting(key, Kind::ZeroOr { min, max, unit }, Given::Whole(default))
+}
+
+const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str) -> Setting {
+    setting(key, Kind::Choice(of), Given::Text(default))
+}
+
+const fn text(
+    key: &'static str,
+    check: fn(&str) -> Result<(), String>,
+    default: &'static str,
+) -> Setting {
+    setting(key, Kind::Text(check), Given::Text(default))
+}
+
+const fn setting(key: &'static str, kind: Kind, default: Given<'static>) -> Setting {
+    Setting {
+        key,
+        kind,
+        default,
+        reach: Reach::Local,
+        what: "",
+        secret: false,
+    }
+}
+
+fn device(name: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    name.parse::<crate::DeviceId>()
+        .map(drop)
+        .map_err(|e| format!("is no device name: {e}"))
+}
+
+/// As long as MQTT brokers take.
+fn short(text: &str) -> Result<(), String> {
+    if text.len() > 256 {
+        return Err("is longer than 256 bytes".to_owned());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("holds a control character".to_owned());
+    }
+    Ok(())
+}
+
+fn path(text: &str) -> Result<(), String> {
+    if text.len() > 1024 || text.chars().any(char::is_control) {
+        return Err("is no path of at most 1024 bytes".to_owned());
+    }
+    Ok(())
+}
+
+fn folder(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Err("must name a folder".to_owned());
+    }
+    path(text)
+}
+
+fn night(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    text.parse::<Night>().map(drop)
+}
+
+impl Setting {
+    pub fn find(key: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// # Errors
+    /// What is wrong with the value, as the end of a sentence that begins with it.
+    pub fn check(&self, given: Given<'_>) -> Result<(), String> {
+        let good = match (&self.kind, given) {
+            (Kind::Whole { min, max, .. }, Given::Whole(n)) => (*min..=*max).contains(&n),
+            (Kind::ZeroOr { min, max, .. }, Given::Whole(n)) => {
+                n == 0 || (*min..=*max).contains(&n)
+            }
+            (Kind::Switch, Given::Switch(_)) => true,
+            (Kind::Choice(of), Given::Text(word)) => of.contains(&word),
+            (Kind::Text(check), Given::Text(text)) => return check(text),
+            (Kind::Text(_), Given::Whole(_) | Given::Switch(_) | Given::Other) => {
+                return Err(format!("{} (write it in quotes)", self.bound()));
+            }
+            (
+                Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::Switch | Kind::Choice(_),
+                Given::Whole(_) | Given::Switch(_) | Given::Text(_) | Given::Other,
+            ) => false,
+        };
+        if good { Ok(()) } else { Err(self.bound()) }
+    }
+
+    /// What a value must be.
+    pub fn bound(&self) -> String {
+        match self.kind {
+            Kind::Whole { min, max, unit } => {
+                format!("must be a whole number, {min} to {max} {unit}")
+                    .trim_end()
+                    .to_owned()
+            }
+            Kind::ZeroOr { min, max, unit } => {
+                format!("must be 0 or a whole number, {min} to {max} {unit}")
+            }
+            Kind::Switch => "must be true or false".to_owned(),
+            Kind::Choice(of) => format!("must be one of {}", of.join(", ")),
+            Kind::Text(_) => "must be text".to_owned(),
+        }
+    }
+    const fn live(self, what: &'static str) -> Self {
+        Self {
+            reach: Reach::Live,
+            what,
+            ..self
+        }
+    }
+
+    const fn connection(self, what: &'static str) -> Self {
+        Self {
+            reach: Reach::Connection,
+            what,
+            ..self
+        }
+    }
+
+    const fn secret(self) -> Self {
+        Self {
+            secret: true,
+            ..self
+        }
+    }
+}
