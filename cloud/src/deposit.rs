@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use shared::capture::FrameHeader;
-use shared::event::Tombstone;
+use shared::event::{BootLine, Tombstone};
 use shared::have::Have;
 use shared::presence::Status;
 use shared::receipt::{Answer, Want};
@@ -38,6 +38,9 @@ pub enum Deposit {
         kind: &'static str,
         hash: Hash,
         payload: Bytes,
+        line: Option<BootLine>,
+        /// The camera waits for a receipt of this install.
+        install: Option<InstallId>,
     },
     Have {
         device: DeviceId,
@@ -138,7 +141,10 @@ pub enum Outcome {
         sequence: Sequence,
         hash: HashPrefix,
     },
-    Noted,
+    /// A fault or a boot line is in the store, or was there already; `awaited` if the camera waits to hear of it.
+    Noted {
+        awaited: Option<(InstallId, HashPrefix)>,
+    },
     /// The answer to one page of `up/have`.
     Answered {
         install: InstallId,

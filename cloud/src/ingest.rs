@@ -138,17 +138,21 @@ fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
                 payload,
             }
         }
-        Event::Fault(_) => Deposit::Note {
+        Event::Fault(fault) => Deposit::Note {
             device,
             kind: "fault",
             hash,
             payload,
+            line: None,
+            install: fault.install,
         },
-        Event::Boot(_) => Deposit::Note {
+        Event::Boot(line) => Deposit::Note {
             device,
             kind: "boot",
             hash,
             payload,
+            install: line.install,
+            line: Some(line),
         },
     })
 }
@@ -244,9 +248,17 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                     ..Receipt::new(store, *install)
                 },
             )),
+            Outcome::Noted {
+                awaited: Some((install, hash)),
+            } => {
+                let events = &mut grouped.of(device, *install).events;
+                if !events.contains(hash) {
+                    events.push(*hash);
+                }
+            }
             Outcome::PartKept
             | Outcome::WrongHash
-            | Outcome::Noted
+            | Outcome::Noted { awaited: None }
             | Outcome::Replied
             | Outcome::Quarantined
             | Outcome::Dropped => {}
@@ -293,6 +305,9 @@ fn pieces(whole: Receipt) -> Vec<Receipt> {
     }
     for refused in whole.refused {
         pieces.put(refused, |receipt| &mut receipt.refused);
+    }
+    for event in whole.events {
+        pieces.put(event, |receipt| &mut receipt.events);
     }
     let mut all = pieces.full;
     all.push(Receipt {
@@ -380,7 +395,7 @@ mod tests {
             Outcome::PartKept,
             Outcome::WrongHash,
             Outcome::Quarantined,
-            Outcome::Noted,
+            Outcome::Noted { awaited: None },
             Outcome::Replied,
             Outcome::Dropped,
             Outcome::Reported { wants: Vec::new() },
@@ -388,6 +403,25 @@ mod tests {
             let receipts = receipts(STORE, &[(device("porch"), outcome.clone())]);
             assert_eq!(receipts, [], "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn a_note_that_is_waited_for_is_named_once_beside_the_pictures() {
+        let noted = |hash| Outcome::Noted {
+            awaited: Some((INSTALL, HashPrefix([hash; 8]))),
+        };
+        let outcomes = [
+            (device("porch"), noted(7)),
+            (device("porch"), stored(INSTALL, 1, Some(1))),
+            (device("porch"), noted(8)),
+            (device("porch"), noted(7)),
+        ];
+        let said = receipts(STORE, &outcomes);
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].1.events, [HashPrefix([7; 8]), HashPrefix([8; 8])]);
+        assert_eq!(said[0].1.stored.len(), 1);
+        let alone = receipts(STORE, &outcomes[..1]);
+        assert_eq!(alone[0].1.events.len(), 1);
     }
 
     #[test]

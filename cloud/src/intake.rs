@@ -278,7 +278,7 @@ impl Intake {
                 Outcome::PartKept
                 | Outcome::WrongHash
                 | Outcome::Told { .. }
-                | Outcome::Noted
+                | Outcome::Noted { .. }
                 | Outcome::Answered { .. }
                 | Outcome::Reported { .. }
                 | Outcome::Replied
@@ -301,7 +301,8 @@ impl Intake {
                 spoken.push((device.clone(), outcome));
             }
         }
-        for (device, receipt) in ingest::receipts(self.store.id(), &spoken) {
+        for (device, mut receipt) in ingest::receipts(self.store.id(), &spoken) {
+            receipt.said_us = Some(now_us());
             let topic = Topic::new(&device, Leaf::Receipt);
             self.control.publish(&topic, codec::encode(&receipt)).await;
         }

@@ -2,7 +2,7 @@
 //!
 //! The way of a picture: [`mqtt`] reads it and never waits for anything else, [`ingest`] decides what it is, [`intake`]
 //! has a batch of them committed by [`store`], and only then acknowledges and sends receipts (P2). [`http`] shows what
-//! is in the store and nothing else. [`broker`] is the embedded broker, [`announce`] tells cameras about the cloud and hands them commands, [`presence`] decides who is there, [`hold`]
+//! is in the store and nothing else. [`broker`] is the embedded broker, [`announce`] tells cameras about the cloud and hands them commands, [`presence`] decides who is there, [`mod@taken`] when a picture was taken, [`hold`]
 //! watches whether anything may be taken at all, [`thumbnail`] works after the commit. [`run`] builds and joins them.
 
 pub mod announce;
@@ -19,6 +19,7 @@ pub mod mqtt;
 pub mod presence;
 pub mod run;
 pub mod store;
+pub mod taken;
 pub mod thumbnail;
 
 /// The wall clock, microseconds since 1970-01-01 UTC.

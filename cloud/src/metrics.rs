@@ -126,7 +126,7 @@ impl Metrics {
             Outcome::PartKept => "part",
             Outcome::WrongHash => "wrong_hash",
             Outcome::Told { .. } => "told",
-            Outcome::Noted => "noted",
+            Outcome::Noted { .. } => "noted",
             Outcome::Answered { .. } => "answered",
             Outcome::Reported { .. } => "reported",
             Outcome::Replied => "replied",

@@ -5,6 +5,7 @@
 //! not committed (P2). Doing a deposit twice equals doing it once (P3). The SQL is what SQLite, MySQL and MariaDB have
 //! in common; duplicates are found by looking first inside the one writing transaction.
 
+mod boot;
 mod command;
 mod device;
 mod event;
@@ -432,6 +433,8 @@ impl Store {
                 kind,
                 hash,
                 payload,
+                line,
+                install,
             } => {
                 event::keep(
                     tx,
@@ -443,7 +446,12 @@ impl Store {
                     self.limits.events_max,
                 )
                 .await?;
-                Ok(Outcome::Noted)
+                if let Some(line) = line {
+                    boot::keep(tx, device, line, *hash, now_us).await?;
+                }
+                Ok(Outcome::Noted {
+                    awaited: install.map(|install| (install, hash.prefix())),
+                })
             }
             Deposit::Have { device, have } => {
                 install::spoken_of(tx, device, have.install, have.next, now_us).await?;

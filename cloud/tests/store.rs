@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use cloud::deposit::{Deposit, Outcome, Suspect};
 use cloud::store::{Command, Device, Limits, Page, Picture, Store, Thumbnail};
+use cloud::taken::State;
 use proptest::prelude::*;
 use shared::capture::{Cause, ContentType, FrameHeader, Record};
 use shared::command::{CommandKind, Reply, Stage};
-use shared::event::{Event, Reason, Tombstone};
+use shared::event::{BootLine, Event, Reason, Tombstone};
 use shared::have::Have;
 use shared::presence::{Held, Presence, Status};
 use shared::ranges::Ranges;
@@ -930,6 +931,106 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
         (picture.thumbnail, picture.damaged),
         (Thumbnail::None, false)
     );
+}
+
+/// A boot line as `device` sends it.
+fn boot_line(device: &DeviceId, line: &BootLine) -> Deposit {
+    let payload = shared::codec::encode(&Event::Boot(line.clone()));
+    Deposit::Note {
+        device: device.clone(),
+        kind: "boot",
+        hash: Hash::of(&payload),
+        payload: payload.into(),
+        line: Some(line.clone()),
+        install: line.install,
+    }
+}
+
+/// A capture of a boot that had not seen the time, and what corrects it.
+fn before_the_time(sequence: u64, bytes: &[u8]) -> (Deposit, BootLine) {
+    let mut record = record(sequence, bytes);
+    record.pressed = Moment {
+        boottime_us: 60_000_000,
+        wall_us: 0,
+        synchronised: false,
+        ..moment()
+    };
+    let line = BootLine {
+        boot: record.pressed.boot,
+        offset_us: NOW - 3_600_000_000,
+        error_us: 5_000,
+        at_us: Some(70_000_000),
+        guessed: false,
+        install: Some(INSTALL),
+    };
+    (part_of(&porch(), record, bytes, 0, bytes.len()), line)
+}
+
+#[tokio::test]
+async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already() {
+    let fresh = fresh().await;
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+
+    let deposit = boot_line(&porch(), &line);
+    let awaited = Outcome::Noted {
+        awaited: match &deposit {
+            Deposit::Note { hash, .. } => Some((INSTALL, hash.prefix())),
+            other => panic!("{other:?}"),
+        },
+    };
+    // However often it comes, it earns its receipt and changes nothing more.
+    for _ in 0..2 {
+        assert_eq!(fresh.commit(deposit.clone()).await, awaited);
+    }
+    let (later, _) = before_the_time(2, b"later");
+    fresh.commit(later).await;
+    let listed = fresh.all().await;
+    let latest = fresh.porch().await.latest.unwrap();
+    let by_name = fresh.store.picture(&listed[0].id()).await.unwrap().unwrap();
+    let at = fresh.store.picture_at(listed[0].arrival).await.unwrap();
+    for picture in [&listed[0], &listed[1], &latest, &by_name, &at.unwrap()] {
+        assert_eq!(picture.taken.state, State::Corrected);
+        assert_eq!(picture.taken.best_us, line.offset_us + 60_000_000);
+        assert_eq!(picture.taken.error_us(), Some(10_001));
+    }
+}
+
+#[tokio::test]
+async fn a_camera_corrects_its_own_pictures_only() {
+    let fresh = fresh().await;
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    fresh
+        .commit(boot_line(&"shed".parse().unwrap(), &line))
+        .await;
+    let other_boot = BootLine {
+        boot: BootId([2; 16]),
+        ..line
+    };
+    fresh.commit(boot_line(&porch(), &other_boot)).await;
+    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
+    let fresh = fresh().await;
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    for days in 0..100 {
+        let set_back = BootLine {
+            offset_us: line.offset_us - days * DAY,
+            ..line.clone()
+        };
+        fresh
+            .commit_at(boot_line(&porch(), &set_back), NOW + days)
+            .await;
+    }
+    let taken = fresh.all().await[0].taken;
+    assert!(taken.contradicted);
+    assert!(taken.earliest_us.unwrap() <= line.offset_us - 99 * DAY);
+    assert!(taken.latest_us >= line.offset_us + 60_000_000);
 }
 
 #[tokio::test]

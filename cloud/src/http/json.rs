@@ -9,6 +9,7 @@ use shared::time::Moment;
 use shared::{CaptureId, DeviceId, Hash, InstallId};
 
 use crate::store::{self, Thumbnail};
+use crate::taken::{self, State};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Picture {
@@ -28,8 +29,7 @@ pub(super) struct Picture {
     conflict: bool,
     damaged: bool,
     pressed: Moment,
-    /// Whether the camera's clock followed a source of time at the press.
-    clock: &'static str,
+    taken: Taken,
     captured_after_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     saved_after_us: Option<u64>,
@@ -39,6 +39,33 @@ pub(super) struct Picture {
     attempt: u32,
     thumbnail: &'static str,
     color: Option<String>,
+}
+
+/// The true moment of the press lies between `earliest_us`, where that is known, and `latest_us`.
+#[derive(Debug, Serialize)]
+struct Taken {
+    state: &'static str,
+    earliest_us: Option<i64>,
+    latest_us: i64,
+    best_us: i64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    contradicted: bool,
+}
+
+impl From<taken::Taken> for Taken {
+    fn from(taken: taken::Taken) -> Self {
+        Self {
+            state: match taken.state {
+                State::Synchronised => "synchronised",
+                State::Corrected => "corrected",
+                State::Guessed => "guessed",
+            },
+            earliest_us: taken.earliest_us,
+            latest_us: taken.latest_us,
+            best_us: taken.best_us,
+            contradicted: taken.contradicted,
+        }
+    }
 }
 
 impl From<store::Picture> for Picture {
@@ -59,11 +86,7 @@ impl From<store::Picture> for Picture {
             conflict: picture.conflict,
             damaged: picture.damaged,
             pressed: picture.pressed,
-            clock: if picture.pressed.synchronised {
-                "sure"
-            } else {
-                "guessed"
-            },
+            taken: picture.taken.into(),
             captured_after_us: picture.captured_after_us,
             saved_after_us: picture.saved_after_us,
             sent_after_us: picture.sent_after_us,

@@ -20,6 +20,7 @@ mod quarantine;
 #[cfg(test)]
 mod tests;
 mod view;
+mod when;
 mod words;
 
 use maud::{DOCTYPE, Markup, html};

@@ -324,6 +324,7 @@ fn picture_view(picture: store::Picture) -> page::PictureView {
         conflict: picture.conflict,
         damaged: picture.damaged,
         pressed: picture.pressed,
+        taken: picture.taken,
         captured_after_us: picture.captured_after_us,
         saved_after_us: picture.saved_after_us,
         sent_after_us: picture.sent_after_us,

@@ -2,6 +2,7 @@
 //! so that no list ever reads them.
 
 use shared::capture::{Cause, ContentType, FrameHeader};
+use shared::event::BootLine;
 use shared::id::PictureId;
 use shared::time::Moment;
 use shared::{BootId, CaptureId, DeviceId, Hash};
@@ -9,8 +10,9 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::{
-    BindKey, Doing, Key, Result, Store, StoreError, bigint, count, fate, id, meta, sequence,
+    BindKey, Doing, Key, Result, Store, StoreError, bigint, boot, count, fate, id, meta, sequence,
 };
+use crate::taken::{self, Press, Taken};
 
 /// How far a small version of a picture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,10 @@ pub struct Picture {
     pub thumbnail: Thumbnail,
     /// The average colour, 0xRRGGBB.
     pub color: Option<u32>,
+    /// The press was not before this, as far as the camera knew, microseconds UTC.
+    pub not_before_us: Option<i64>,
+    /// By all that was known when this was read.
+    pub taken: Taken,
 }
 
 impl Picture {
@@ -65,7 +71,7 @@ impl Picture {
         damaged: bool,
     ) -> Self {
         let record = header.record;
-        Self {
+        let mut picture = Self {
             arrival,
             capture: record.id(),
             hash: record.hash,
@@ -91,7 +97,27 @@ impl Picture {
                 Thumbnail::Pending
             },
             color: None,
-        }
+            not_before_us: header.not_before_us,
+            taken: taken::uploaded(stored_us),
+        };
+        picture.say_when(&[]);
+        picture
+    }
+
+    /// `lines`: those of its boot.
+    pub(super) fn say_when(&mut self, lines: &[BootLine]) {
+        self.taken = match self.cause {
+            Cause::Upload => taken::uploaded(self.stored_us),
+            Cause::Button | Cause::Command | Cause::Interval | Cause::Test => {
+                let press = Press {
+                    moment: &self.pressed,
+                    stored_us: self.stored_us,
+                    sent_after_us: self.sent_after_us,
+                    not_before_us: self.not_before_us,
+                };
+                taken::taken(&press, lines)
+            }
+        };
     }
 
     pub fn id(&self) -> PictureId {
@@ -118,7 +144,7 @@ macro_rules! select {
             "SELECT arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
              pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
              captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, \
-             damaged, thumbnail, color FROM picture ",
+             damaged, thumbnail, color, not_before_us FROM picture ",
             $rest
         )
     };
@@ -144,8 +170,8 @@ pub(super) async fn keep(
         "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
-         thumbnail, thumbnail_attempts, color) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)",
+         thumbnail, not_before_us, thumbnail_attempts, color) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, NULL)",
     )
     .bind(arrival)
     .key(Key::of(record))
@@ -170,6 +196,7 @@ pub(super) async fn keep(
     .bind(i64::from(conflict))
     .bind(i64::from(damaged))
     .bind(if damaged { NONE } else { PENDING })
+    .bind(header.not_before_us)
     .execute(&mut *tx)
     .await
     .doing("note a picture")?;
@@ -231,6 +258,7 @@ impl Store {
             ),
         };
         self.within(async {
+            let mut connection = self.readers.acquire().await.doing("list pictures")?;
             let mut query = sqlx::query(statement);
             if let Some(device) = device {
                 query = query.bind(device.as_str());
@@ -238,10 +266,10 @@ impl Store {
             let rows = query
                 .bind(from)
                 .bind(i64::from(limit))
-                .fetch_all(&self.readers)
+                .fetch_all(&mut *connection)
                 .await
                 .doing("list pictures")?;
-            rows.iter().map(read).collect()
+            read_all(&mut connection, &rows).await
         })
         .await
     }
@@ -283,15 +311,16 @@ impl Store {
     /// [`StoreError`].
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.within(async {
+            let mut connection = self.readers.acquire().await.doing("read a capture")?;
             let rows = sqlx::query(select!(
                 "WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
             ))
             .bind(capture.install.0.as_slice())
             .bind(bigint(capture.sequence.get()))
-            .fetch_all(&self.readers)
+            .fetch_all(&mut *connection)
             .await
             .doing("read the pictures of a capture")?;
-            rows.iter().map(read).collect()
+            read_all(&mut connection, &rows).await
         })
         .await
     }
@@ -302,12 +331,13 @@ impl Store {
     /// [`StoreError`].
     pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
         self.within(async {
+            let mut connection = self.readers.acquire().await.doing("read a picture")?;
             let row = sqlx::query(select!("WHERE arrival = ?"))
                 .bind(arrival)
-                .fetch_optional(&self.readers)
+                .fetch_optional(&mut *connection)
                 .await
                 .doing("read a picture")?;
-            row.as_ref().map(read).transpose()
+            read_one(&mut connection, row.as_ref()).await
         })
         .await
     }
@@ -438,11 +468,24 @@ pub(super) async fn summary(
     let damaged = counted(&mut *connection, "damaged").await?;
     let newest = sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
         .bind(device.as_str())
-        .fetch_optional(connection)
+        .fetch_optional(&mut *connection)
         .await
         .doing("read the newest picture of a camera")?;
-    let newest = newest.as_ref().map(read).transpose()?;
+    let newest = read_one(connection, newest.as_ref()).await?;
     Ok((count(conflicts), count(damaged), newest))
+}
+
+/// Reads whole rows, and what is known by now of the time of their boots.
+async fn read_all(connection: &mut AnyConnection, rows: &[AnyRow]) -> Result<Vec<Picture>> {
+    let mut pictures = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
+    boot::correct(connection, &mut pictures).await?;
+    Ok(pictures)
+}
+
+async fn read_one(connection: &mut AnyConnection, row: Option<&AnyRow>) -> Result<Option<Picture>> {
+    let mut picture = row.map(read).transpose()?;
+    boot::correct(connection, picture.as_mut_slice()).await?;
+    Ok(picture)
 }
 
 fn read(row: &AnyRow) -> Result<Picture> {
@@ -450,7 +493,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
     let named = |at: usize| -> serde_json::Value { row.get::<String, _>(at).into() };
     let pixels = |at: usize| u32::try_from(row.get::<i64, _>(at)).unwrap_or(0);
     let optional = |at: usize| row.get::<Option<i64>, _>(at).map(count);
-    Ok(Picture {
+    let mut picture = Picture {
         arrival: row.get(0),
         capture: CaptureId {
             install: id(row.get::<&[u8], _>(1), "an install")?,
@@ -490,5 +533,9 @@ fn read(row: &AnyRow) -> Result<Picture> {
         color: row
             .get::<Option<i64>, _>(25)
             .and_then(|color| u32::try_from(color).ok()),
-    })
+        not_before_us: row.get(26),
+        taken: taken::uploaded(row.get(21)),
+    };
+    picture.say_when(&[]);
+    Ok(picture)
 }

@@ -8,10 +8,11 @@ use shared::presence::Presence;
 use super::journey::{command_line, is_under_way, picture_line, press_to_stored_us};
 use super::light::{lamp, strip};
 use super::parts::{
-    Tone, capital, chip, clock_chip, counters_line, fact, fault_fix, fault_name, grid, headline,
-    image, is_online, picture_url, shape, taken_short,
+    Tone, capital, chip, counters_line, fact, fault_fix, fault_name, grid, headline, image,
+    is_online, picture_url, shape,
 };
 use super::view::{CameraView, CommandView, DeviceView, FaultView, SiteView, TombstoneView};
+use super::when;
 use super::words::{Form, age_us, count, counted, lasting, size, time};
 use super::{Live, Nav, layout};
 
@@ -114,7 +115,7 @@ fn latest(site: &SiteView, view: &DeviceView) -> Markup {
             @if let Some(picture) = &camera.latest {
                 a.latest-picture href=(picture_url(&picture.id)) data-key=(picture.id) {
                     (image(picture, true, "The latest picture"))
-                    span.over-time { (taken_short(picture, Form::Near, site.now_us)) }
+                    span.over-time { (when::short(picture, site.now_us)) }
                 }
             } @else {
                 div.latest-picture {
@@ -391,7 +392,7 @@ fn clock(site: &SiteView, view: &DeviceView) -> Markup {
                     "Follows a source of time, as it said at " (time(view.camera.last_seen_us, Form::Near, site.now_us)) "."
                 }
             } @else {
-                p { (clock_chip(false, 0)) }
+                p { (chip(Tone::Wait, &html! { "Not set" })) }
                 p { "Nothing has set its clock since it was switched on, " (lasting(said.boottime_us)) " before it said so. Pictures keep their order by their number." }
             }
         }

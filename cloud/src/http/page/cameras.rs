@@ -4,9 +4,10 @@ use maud::{Markup, html};
 
 use super::parts::{
     Tone, camera_url, card_nearly_full, chip, counters_line, headline, image, is_online, promise,
-    shape, taken_short,
+    shape,
 };
 use super::view::{CameraView, CamerasView, Counters, SiteView};
+use super::when;
 use super::words::{Form, count, size, time};
 use super::{Live, Nav, layout};
 
@@ -89,7 +90,7 @@ fn card(site: &SiteView, camera: &CameraView) -> Markup {
             div.card-picture {
                 @if let Some(latest) = &camera.latest {
                     (image(latest, false, ""))
-                    span.over-time { (taken_short(latest, Form::Near, site.now_us)) }
+                    span.over-time { (when::short(latest, site.now_us)) }
                 } @else {
                     span.no-image { "No picture yet" }
                 }

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 use shared::capture::Cause;
 use shared::command::Stage;
 
-use super::parts::{Taken, taken};
 use super::view::{CommandView, PictureView, StageView};
+use super::when::exactly;
 use super::words::{Form, count, lasting, size, step, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,12 +81,10 @@ pub(super) fn picture_list(picture: &PictureView) -> Markup {
 
 /// From the press to the commit, microseconds; only where both clocks are known to be right.
 pub(super) fn press_to_stored_us(picture: &PictureView) -> Option<u64> {
-    match taken(picture) {
-        Taken::Sure { at_us, .. } if picture.cause != Cause::Upload => {
-            u64::try_from(picture.stored_us.saturating_sub(at_us)).ok()
-        }
-        Taken::Sure { .. } | Taken::Perhaps { .. } | Taken::Before { .. } => None,
+    if picture.cause == Cause::Upload {
+        return None;
     }
+    u64::try_from(picture.stored_us.saturating_sub(exactly(picture)?)).ok()
 }
 
 fn picture_stops(picture: &PictureView) -> Vec<Stop> {
@@ -97,11 +95,8 @@ fn picture_stops(picture: &PictureView) -> Vec<Stop> {
             "came in as an upload".to_owned(),
         )];
     }
-    let pressed_us = match taken(picture) {
-        Taken::Sure { at_us, .. } => Some(at_us),
-        // Times by a clock that nothing had set would look as good as the others, so they are left out.
-        Taken::Perhaps { .. } | Taken::Before { .. } => None,
-    };
+    // Times that nobody knows would look as good as the others, so they are left out.
+    let pressed_us = exactly(picture);
     let at = |after_us: u64| {
         pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?))
     };

@@ -5,7 +5,8 @@ use shared::id::{DeviceId, PictureId};
 use shared::presence::Presence;
 
 use super::view::{CameraView, Counters, PictureView, Thumbnail};
-use super::words::{Form, age_us, count, counted, lasting, time};
+use super::when;
+use super::words::{Form, count, counted, time};
 
 /// How things stand. Each has a shape of its own, so that colour never speaks alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -258,56 +259,6 @@ pub(super) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
     (lead, troubles)
 }
 
-/// When a picture was taken, as far as that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
-    Sure {
-        at_us: i64,
-        error_us: u64,
-    },
-    /// By a clock that nothing had set; it looks possible.
-    Perhaps {
-        at_us: i64,
-    },
-    /// The clock showed a time that cannot be.
-    Before {
-        stored_us: i64,
-    },
-}
-
-/// Kernels without a clock start in 1970 or where they were built; a year before this one is no claim at all.
-const FIRST_POSSIBLE_US: i64 = 1_704_067_200_000_000;
-/// A camera's clock may run ahead of the cloud's by this much and still be believed.
-const AHEAD_MAX_US: i64 = 5 * 60 * 1_000_000;
-
-pub(super) fn taken(picture: &PictureView) -> Taken {
-    let at_us = picture.pressed.wall_us;
-    if picture.pressed.synchronised {
-        Taken::Sure {
-            at_us,
-            error_us: picture.pressed.error_us,
-        }
-    } else if (FIRST_POSSIBLE_US..=picture.stored_us.saturating_add(AHEAD_MAX_US)).contains(&at_us)
-    {
-        Taken::Perhaps { at_us }
-    } else {
-        Taken::Before {
-            stored_us: picture.stored_us,
-        }
-    }
-}
-
-/// The time of a picture in a few characters, with `~` before an uncertain one.
-pub(super) fn taken_short(picture: &PictureView, form: Form, now_us: i64) -> Markup {
-    html! {
-        @match taken(picture) {
-            Taken::Sure { at_us, .. } => (time(at_us, form, now_us)),
-            Taken::Perhaps { at_us } => { "~" (time(at_us, form, now_us)) }
-            Taken::Before { stored_us } => { "before " (time(stored_us, form, now_us)) }
-        }
-    }
-}
-
 /// The picture in an area whose shape the style decides: its colour first, then its thumbnail, or the whole picture.
 pub(super) fn image(picture: &PictureView, whole: bool, alt: &str) -> Markup {
     let id = picture.id;
@@ -374,29 +325,15 @@ pub(super) fn grid(pictures: &[PictureView], named: bool) -> Markup {
                         span.tile-words {
                             @if named { span.tile-name { (picture.device) } }
                             span.tile-time {
-                                @if late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
+                                @if when::late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
                                 // With its date if that is not the day it stands under.
-                                (taken_short(picture, Form::Near, picture.stored_us))
+                                (when::short(picture, picture.stored_us))
                             }
                         }
                     }
                 }
             }
         }
-    }
-}
-
-/// It waited for more than an hour.
-fn late(picture: &PictureView) -> bool {
-    matches!(taken(picture), Taken::Sure { at_us, .. } if age_us(at_us, picture.stored_us) > 3_600_000_000)
-}
-
-/// `Sure, ±40 ms` or `Guessed`.
-pub(super) fn clock_chip(synchronised: bool, error_us: u64) -> Markup {
-    if synchronised {
-        chip(Tone::Ok, &html! { "Sure, ±" (lasting(error_us)) })
-    } else {
-        chip(Tone::Wait, &html! { "Guessed" })
     }
 }
 

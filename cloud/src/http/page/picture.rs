@@ -4,12 +4,10 @@ use maud::{Markup, html};
 use shared::capture::Cause;
 
 use super::journey::{picture_list, press_to_stored_us};
-use super::parts::{
-    Taken, Tone, camera_url, chip, clock_chip, fact, image, image_url, picture_url, shape, taken,
-    taken_short,
-};
+use super::parts::{Tone, camera_url, chip, fact, image, image_url, picture_url, shape};
 use super::view::{PictureDetailView, PictureView, SiteView};
-use super::words::{Form, count, lasting, size, time};
+use super::when;
+use super::words::{count, lasting, size};
 use super::{Live, Nav, layout};
 
 /// `/pictures/{id}`.
@@ -22,7 +20,7 @@ pub fn picture_page(site: &SiteView, view: &PictureDetailView) -> Markup {
                     a href=(camera_url(&picture.device)) { (picture.device) } " / "
                     a href={ "/pictures?device=" (picture.device) } { "Pictures" }
                 }
-                h1 { (taken_short(picture, Form::Full, site.now_us)) }
+                h1 { (when::full(picture, site.now_us)) }
             }
             div.ask-buttons {
                 @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ Older" } }
@@ -65,26 +63,7 @@ fn clock(site: &SiteView, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { "When" }
-            @if picture.cause == Cause::Upload {
-                p { "It came in as an upload at " (time(picture.stored_us, Form::Full, site.now_us)) ". When it was taken is not known here." }
-            } @else {
-                p { (clock_chip(picture.pressed.synchronised, picture.pressed.error_us)) }
-                p {
-                    @match taken(picture) {
-                        Taken::Sure { .. } => "The camera's clock followed a source of time at the press.",
-                        Taken::Perhaps { at_us } => {
-                            "Nothing had set the camera's clock since it was switched on, "
-                            (lasting(picture.pressed.boottime_us)) " before the press. It showed "
-                            (time(at_us, Form::Full, site.now_us)) "."
-                        },
-                        Taken::Before { stored_us } => {
-                            "Nothing had set the camera's clock, and what it showed cannot be. The press was "
-                            (lasting(picture.pressed.boottime_us)) " after it was switched on, and before "
-                            (time(stored_us, Form::Full, site.now_us)) ", when the picture was stored here."
-                        },
-                    }
-                }
-            }
+            (when::why(site, picture))
         }
     }
 }
@@ -143,12 +122,10 @@ fn facts(picture: &PictureView) -> Markup {
 
 /// A name that sorts and says where it is from.
 fn file_name(picture: &PictureView) -> String {
-    let when = match taken(picture) {
-        Taken::Sure { at_us, .. } => jiff::Timestamp::from_microsecond(at_us)
-            .map(|at| at.strftime("%Y-%m-%d_%H-%M-%SZ_").to_string())
-            .unwrap_or_default(),
-        Taken::Perhaps { .. } | Taken::Before { .. } => String::new(),
-    };
+    let when = when::exactly(picture)
+        .and_then(|at_us| jiff::Timestamp::from_microsecond(at_us).ok())
+        .map(|at| at.strftime("%Y-%m-%d_%H-%M-%SZ_").to_string())
+        .unwrap_or_default();
     format!(
         "{when}{}_{}.{}",
         picture.device,

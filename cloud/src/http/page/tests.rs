@@ -7,13 +7,14 @@ use std::path::Path;
 
 use shared::capture::{Cause, ContentType};
 use shared::command::{CommandKind, Stage};
-use shared::event::Reason;
+use shared::event::{BootLine, Reason};
 use shared::id::{BootId, CaptureId, DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
 use shared::presence::{Health, LightStatus, Presence, Queue};
 use shared::time::Moment;
 
 use super::parts::{Tone, counters_line, headline, promise};
 use super::*;
+use crate::taken::{Press, Taken};
 
 /// 21 November 2026, 14:32:09 UTC.
 const NOW_US: i64 = 1_795_271_529_000_000;
@@ -170,6 +171,7 @@ fn the_headline_is_the_worst_there_is_to_say() {
 fn a_time_that_nobody_knew_is_not_shown_as_known() {
     let mut guessed = picture("porch", 7, NOW_US - MIN);
     guessed.pressed.synchronised = false;
+    guessed.taken = taken(&guessed, None, &[]);
     let show = |picture: &PictureView| {
         picture_page(
             &site(),
@@ -189,9 +191,76 @@ fn a_time_that_nobody_knew_is_not_shown_as_known() {
         "no length of time between two clocks of which one was never set"
     );
     guessed.pressed.wall_us = 17 * S;
+    guessed.taken = taken(&guessed, None, &[]);
     let html = show(&guessed);
     assert!(!html.contains("1970"), "{html}");
-    assert!(html.contains("before <time"), "{html}");
+    assert!(html.contains("<h1>before <time"), "{html}");
+
+    // The card had noted a time two hours before, then one a minute before.
+    guessed.sent_after_us = None;
+    guessed.taken = taken(&guessed, Some(NOW_US - 2 * HOUR), &[]);
+    let html = show(&guessed);
+    assert!(html.contains("<h1>between <time"), "{html}");
+    assert!(html.contains("Sat 21 Nov 2026 12:32:09"), "{html}");
+    guessed.taken = taken(&guessed, Some(NOW_US - 2 * MIN), &[]);
+    let html = show(&guessed);
+    assert!(html.contains("<h1>about <time"), "{html}");
+}
+
+#[test]
+fn a_picture_says_how_its_time_became_known() {
+    let show = |picture: &PictureView| {
+        let view = PictureDetailView {
+            picture: picture.clone(),
+            newer: None,
+            older: None,
+            twins: Vec::new(),
+        };
+        picture_page(&site(), &view).into_string()
+    };
+    let mut picture = picture("porch", 7, NOW_US - MIN);
+    let html = show(&picture);
+    assert!(html.contains("Sure, ±40 ms"), "{html}");
+
+    // Its clock was three hours behind, and was set ten minutes after the press.
+    let mut later = picture.pressed;
+    later.boottime_us += 600_000_000;
+    later.wall_us += 10 * MIN;
+    let line = BootLine::of(&later).unwrap();
+    picture.pressed.synchronised = false;
+    picture.pressed.wall_us -= 3 * HOUR;
+    picture.taken = taken(&picture, None, std::slice::from_ref(&line));
+    let html = show(&picture);
+    assert!(html.contains("Corrected, ±340 ms"), "{html}");
+    assert!(html.contains("moved by +3 h."), "{html}");
+    assert!(html.contains("took 4.1 s"), "{html}");
+
+    // And then back by a day, and called right again.
+    let back = BootLine {
+        offset_us: line.offset_us - 24 * HOUR,
+        ..line.clone()
+    };
+    picture.taken = taken(&picture, None, &[line, back]);
+    let html = show(&picture);
+    assert!(
+        html.contains("Guessed") && html.contains("contradicts itself"),
+        "{html}"
+    );
+    assert!(
+        html.contains("<h1>between <time") && !html.contains("took "),
+        "{html}"
+    );
+}
+
+/// What the store would say of this picture.
+fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootLine]) -> Taken {
+    let press = Press {
+        moment: &picture.pressed,
+        stored_us: picture.stored_us,
+        sent_after_us: picture.sent_after_us,
+        not_before_us,
+    };
+    crate::taken::taken(&press, lines)
 }
 
 #[test]
@@ -332,6 +401,7 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
     twin.attempt = 2;
     let mut guessed = picture("north-field", 9, NOW_US - 2 * HOUR);
     guessed.pressed.synchronised = false;
+    guessed.taken = taken(&guessed, None, &[]);
     let other = picture("boat-shed", 13, NOW_US).id;
     let detail = |picture: &PictureView, twins: Vec<PictureId>| {
         picture_page(
@@ -445,7 +515,7 @@ fn moment(wall_us: i64) -> Moment {
 
 fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
     let hash = Hash::of(format!("{device} {sequence}").as_bytes());
-    PictureView {
+    let mut picture = PictureView {
         id: PictureId {
             capture: CaptureId {
                 install: InstallId([0xa1; 16]),
@@ -463,6 +533,7 @@ fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
         conflict: false,
         damaged: false,
         pressed: moment(stored_us - 4_100_000),
+        taken: crate::taken::uploaded(stored_us),
         captured_after_us: 900_000,
         saved_after_us: Some(1_000_000),
         sent_after_us: Some(1_600_000),
@@ -470,7 +541,9 @@ fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
         attempt: 0,
         thumbnail: Thumbnail::Ready,
         color: Some(0x8a_6f_4d),
-    }
+    };
+    picture.taken = taken(&picture, None, &[]);
+    picture
 }
 
 fn camera(name: &str, presence: Option<Presence>) -> CameraView {
@@ -734,6 +807,7 @@ fn hostile_device() -> DeviceView {
     }
     view.recent[0].stored_us = i64::MAX;
     view.recent[0].pressed = moment(i64::MIN);
+    view.recent[0].taken = taken(&view.recent[0], None, &[]);
     view
 }
 
@@ -756,6 +830,7 @@ fn gallery() -> GalleryView {
                 6 => (picture.pressed.synchronised, picture.pressed.wall_us) = (false, 0),
                 _ => {}
             }
+            picture.taken = taken(&picture, None, &[]);
             picture
         })
         .collect();

@@ -101,6 +101,8 @@ pub struct PictureView {
     /// The bytes are as sent, and do not decode.
     pub damaged: bool,
     pub pressed: Moment,
+    /// By all that is known by now.
+    pub taken: crate::taken::Taken,
     /// From the press, microseconds.
     pub captured_after_us: u64,
     pub saved_after_us: Option<u64>,

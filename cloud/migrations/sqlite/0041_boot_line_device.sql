@@ -1,0 +1,1 @@
+CREATE INDEX boot_line_device ON boot_line (device, heard_us);
