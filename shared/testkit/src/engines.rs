@@ -9,3 +9,4 @@ pub mod debian;
 pub mod mariadb;
 pub mod mosquitto;
 pub mod mysql;
+pub mod python;

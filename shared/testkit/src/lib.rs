@@ -23,3 +23,4 @@ pub mod program;
 pub mod proxy;
 pub mod seed;
 pub mod store;
+pub mod stranger;

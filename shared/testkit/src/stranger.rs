@@ -1,0 +1,126 @@
+//! `fixtures/camera.py`: a camera that was written from docs/protocol.md alone, in another language.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::appliance::{Named, named};
+use crate::engines::python::Python;
+use crate::program::{Events, Program, last_words};
+
+/// One such camera; it may be off at the moment.
+#[derive(Debug)]
+pub struct Stranger {
+    python: Python,
+    device: String,
+    card: PathBuf,
+    log: PathBuf,
+    arguments: Vec<String>,
+    events: Arc<Events>,
+    program: Option<Program>,
+}
+
+impl Stranger {
+    /// A camera called `device` with its card in `folder/device`, not started yet; or `None`, after it was said that the
+    /// test `what` is not run. `mqtt_port`: of the broker.
+    pub fn or_not_run(what: &str, folder: &Path, device: &str, mqtt_port: u16) -> Option<Self> {
+        Some(Self {
+            python: Python::or_not_run(what)?,
+            device: device.to_owned(),
+            card: folder.join(device),
+            log: folder.join(format!("{device}.log")),
+            arguments: vec![format!("--port={mqtt_port}"), format!("--device={device}")],
+            events: Arc::default(),
+            program: None,
+        })
+    }
+
+    /// With an argument in the form `--name=value`, from the next start on.
+    #[must_use]
+    pub fn with(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    /// Starts it; it connects when it can.
+    pub fn start(&mut self) {
+        assert!(self.program.is_none(), "the camera runs already");
+        let mut command = self.python.script("camera.py");
+        command.args(&self.arguments).arg("--card").arg(&self.card);
+        self.program = Some(Program::start(command, &self.events, &self.log));
+    }
+
+    pub fn press(&mut self, photo: &Path) {
+        self.say(&format!("press {}", photo.display()));
+    }
+
+    /// A press without a picture.
+    pub fn fail(&mut self) {
+        self.say("fail");
+    }
+
+    fn say(&mut self, line: &str) {
+        self.program.as_mut().expect("a camera that runs").say(line);
+    }
+
+    /// Waits until what `found` looks for is among the events from number `since` on.
+    pub fn expect<T>(
+        &self,
+        what: &str,
+        since: usize,
+        within: Duration,
+        found: impl FnMut(&[Value]) -> Option<T>,
+    ) -> T {
+        self.events
+            .wait(since, within, found)
+            .unwrap_or_else(|missed| {
+                panic!(
+                    "{}: {what}: {missed:?} after at most {within:?}\n{}",
+                    self.device,
+                    last_words(&self.log, &self.events)
+                )
+            })
+    }
+
+    /// Waits for `n` events of this kind from number `since` on, and returns them.
+    pub fn expect_some(&self, n: usize, kind: &str, since: usize, within: Duration) -> Vec<Value> {
+        self.expect(&format!("{n} times {kind}"), since, within, |said| {
+            let all: Vec<Value> = said
+                .iter()
+                .filter(|event| event["event"] == kind)
+                .cloned()
+                .collect();
+            (all.len() >= n).then_some(all)
+        })
+    }
+
+    pub fn saved(&self) -> Vec<Named> {
+        named(&self.events.since(0), "saved")
+    }
+
+    pub fn moment(&self) -> usize {
+        self.events.len()
+    }
+
+    pub fn events(&self, since: usize) -> Vec<Value> {
+        self.events.since(since)
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill();
+        }
+    }
+
+    /// Asks it to end, and waits.
+    pub fn stop(&mut self) {
+        if let Some(mut program) = self.program.take() {
+            program.say("quit");
+            let status = program.wait(Duration::from_secs(20));
+            assert!(status.success(), "a clean stop ends with 0, not {status}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! P1 to P3 with a camera that nobody of us has compiled: `fixtures/camera.py` is written from docs/protocol.md alone, so
+//! what it can do is what the document says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::engines::python::fixture;
+use testkit::folder::{self, Folder};
+use testkit::photo;
+use testkit::proxy::Intruder;
+use testkit::stranger::Stranger;
+
+const SOON: Duration = Duration::from_secs(60);
+/// More than any disk has.
+const NO_ROOM: &str = "--hold-free-bytes=1152921504606846976";
+const ROOM: &str = "--hold-free-bytes=1";
+
+#[test]
+fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
+    let folder = Folder::new("stranger");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let Some(mut camera) = camera(&folder, cloud.mqtt_port()) else {
+        return;
+    };
+    camera.start();
+    camera.expect_some(1, "connected", 0, SOON);
+    for photo in ["cat", "rocket", "deep-field"] {
+        camera.press(&jpeg(photo));
+    }
+    camera.expect_some(3, "stored", 0, SOON);
+    camera.fail();
+    camera.expect_some(4, "stored", 0, SOON);
+    camera.stop();
+    let whole = camera
+        .events(0)
+        .iter()
+        .filter(|event| event["event"] == "sent")
+        .count();
+    assert_eq!(whole, 3, "each in one message");
+
+    // The same camera on a slow link.
+    let mut camera = camera.with("--part-bytes=16384");
+    camera.start();
+    camera.press(&jpeg("deep-field"));
+    camera.expect_some(5, "stored", 0, SOON);
+    let sent = camera
+        .events(0)
+        .iter()
+        .filter(|event| event["event"] == "sent")
+        .count();
+    assert!(sent > 3 + 3, "in parts: {sent}");
+
+    let api = cloud.api();
+    let device = api.device_becomes("porch", SOON, |device| {
+        device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
+    });
+    assert_eq!(device["pressed"], 5, "{device:#}");
+    assert_eq!(device["missing"], 0, "{device:#}");
+    assert_eq!(device["presence"], "online");
+    let quarantined = api.json("/api/v1/quarantine");
+    assert_eq!(
+        quarantined["count"], 0,
+        "all was understood: {quarantined:#}"
+    );
+    let pictures = api.pictures("porch");
+    assert!(
+        pictures
+            .iter()
+            .all(|picture| picture["width"].as_u64() > Some(100)),
+        "{pictures:#?}"
+    );
+    let found = audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    assert_eq!((found.stored, found.told), (4, 1));
+
+    // It goes without a word, and the broker speaks its last will; then it ends as it should.
+    camera.kill();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    camera.start();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    camera.stop();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    cloud.stop();
+}
+
+/// After a break the cloud asks for the bytes that it lacks, and a restored one for pictures that had a receipt.
+#[test]
+fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
+    let folder = Folder::new("stranger-want");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let Some(camera) = camera(&folder, cloud.mqtt_port()) else {
+        return;
+    };
+    let mut camera = camera.with("--part-bytes=1024");
+    camera.start();
+    camera.expect_some(1, "connected", 0, SOON);
+    let whole = jpeg("deep-field");
+    camera.press(&whole);
+    camera.expect_some(20, "sent", 0, SOON);
+    camera.kill();
+    let half = camera
+        .events(0)
+        .iter()
+        .any(|event| event["event"] == "stored");
+    assert!(!half, "it was to be killed in the middle");
+
+    let since = camera.moment();
+    camera.start();
+    camera.expect_some(1, "stored", since, SOON);
+    let wanted = camera.expect_some(1, "wanted", since, SOON);
+    assert!(
+        wanted[0]["ranges"].is_array(),
+        "ranges, not all of it: {wanted:?}"
+    );
+    let bytes: u64 = camera
+        .events(since)
+        .iter()
+        .filter(|event| event["event"] == "sent")
+        .filter_map(|event| event["len"].as_u64())
+        .sum();
+    let total = std::fs::metadata(&whole).unwrap().len();
+    assert!((1..total).contains(&bytes), "{bytes} of {total} sent again");
+    camera.stop();
+
+    // A cloud restored from last night's backup asks for what had a receipt.
+    cloud.stop();
+    let backup = folder.join("backup");
+    folder::copy(cloud.data(), &backup);
+    cloud.start();
+    camera.start();
+    camera.press(&jpeg("cat"));
+    camera.expect_some(2, "stored", 0, SOON);
+    cloud.stop();
+    folder::restore(&backup, cloud.data());
+    let since = camera.moment();
+    cloud.start();
+    camera.expect_some(1, "wanted", since, SOON);
+    camera.expect_some(1, "stored", since, SOON);
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["stored"] == 2);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+/// `hold` keeps everything on the card, and so does every receipt that is not exactly for it.
+#[test]
+fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
+    let folder = Folder::new("stranger-hold");
+    let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
+    cloud.start();
+    // Our own broker would let nobody else speak for the cloud; another one may.
+    let between = Intruder::start(cloud.mqtt_port());
+    let Some(mut camera) = camera(&folder, between.port()) else {
+        return;
+    };
+    camera.start();
+    let hold = camera.expect_some(1, "hold", 0, SOON);
+    assert!(hold[0]["reason"].is_string(), "{hold:?}");
+    camera.press(&jpeg("cat"));
+    camera.expect_some(1, "saved", 0, SOON);
+    let saved = camera.saved()[0];
+    let install = saved.install.to_string();
+    let store = cloud.store_id();
+
+    let receipt = |store: &str, sequence: u64, hash: &str| {
+        let receipt = json!({"store": store, "install": install, "stored": [[sequence, hash]]});
+        let topic = "keepsake/v1/porch/down/receipt";
+        assert_eq!(between.say(topic, receipt.to_string().as_bytes()), 1);
+    };
+    let hash = saved.hash.to_string();
+    receipt(&store, 1, "0123456789abcdef");
+    receipt(&store, 2, &hash);
+    camera.expect_some(2, "mismatch", 0, SOON);
+    receipt("77777777777777777777777777777777", 1, &hash);
+    camera.expect_some(1, "foreign", 0, SOON);
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["held"] == 1);
+    assert_eq!(
+        (&device["stored"], &device["missing"]),
+        (&json!(0), &json!(0)),
+        "{device:#}"
+    );
+    let said = camera.events(0);
+    let of = |kind: &str| said.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(
+        (of("sent"), of("stored")),
+        (0, 0),
+        "nothing went out: {said:#?}"
+    );
+
+    cloud.stop();
+    let mut cloud = cloud.flag(ROOM);
+    cloud.start();
+    let stored: Vec<Value> = camera.expect_some(1, "stored", 0, SOON);
+    assert_eq!(stored[0]["sequence"], 1);
+    // And it does what it is told.
+    let since = camera.moment();
+    cloud.api().snap("porch");
+    camera.expect_some(1, "stored", since, SOON);
+    let commands = "/api/v1/devices/porch/commands";
+    testkit::program::eventually("the command is done", SOON, || {
+        (cloud.api().json(commands)["commands"][0]["stage"] == "done").then_some(())
+    });
+    let found = audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    assert_eq!(found.stored, 2);
+    camera.stop();
+    cloud.stop();
+}
+
+fn camera(folder: &Folder, mqtt_port: u16) -> Option<Stranger> {
+    assert!(fixture("camera.py").is_file());
+    let photo = format!("--photo={}", jpeg("rocket").display());
+    let what = "a camera written from docs/protocol.md in Python";
+    Some(Stranger::or_not_run(what, folder, "porch", mqtt_port)?.with(&photo))
+}
+
+fn jpeg(name: &str) -> PathBuf {
+    photo::folder().join(format!("{name}.jpg"))
+}
