@@ -62,9 +62,14 @@ impl Api {
     }
 
     pub fn device(&self, device: &str) -> Option<Value> {
-        let all = self.json("/api/v1/devices");
+        self.try_device(device)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_device(&self, device: &str) -> Result<Option<Value>, String> {
+        let all = self.try_json("/api/v1/devices")?;
         let all = all["devices"].as_array().expect("a list of devices");
-        all.iter().find(|one| one["id"] == device).cloned()
+        Ok(all.iter().find(|one| one["id"] == device).cloned())
     }
 
     /// Every picture of a device, oldest arrival first, page by page.
@@ -104,7 +109,8 @@ impl Api {
         answer.body_mut().read_json().expect("a command as JSON")
     }
 
-    /// Waits until the counters of a device are what they should be, and returns the device.
+    /// Waits until the counters of a device are what they should be, and returns the device. A cloud whose database is
+    /// away has no counters; that is waited for, too.
     pub fn device_becomes(
         &self,
         device: &str,
@@ -113,7 +119,13 @@ impl Api {
     ) -> Value {
         let mut last = Value::Null;
         eventually_or(within, || {
-            let found = self.device(device)?;
+            let found = match self.try_device(device) {
+                Ok(found) => found?,
+                Err(error) => {
+                    last = error.into();
+                    return None;
+                }
+            };
             let good = as_it_should(&found);
             last = found;
             good.then(|| last.clone())

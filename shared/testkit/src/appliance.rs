@@ -266,6 +266,18 @@ impl Appliance {
         self.events.wait(self.run + since, within, found)
     }
 
+    /// Waits among the events of all runs.
+    ///
+    /// # Errors
+    /// As [`Appliance::wait`].
+    pub fn wait_in_all_runs<T>(
+        &self,
+        within: Duration,
+        found: impl FnMut(&[Value]) -> Option<T>,
+    ) -> Result<T, Missed> {
+        self.events.wait(0, within, found)
+    }
+
     /// Waits until the cloud's receipts for all of these have come, in whichever run.
     pub fn expect_stored(&self, all: &[Named], within: Duration) {
         self.expect("a receipt for every capture", 0, within, |said| {

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// A folder of a test, on the disk that also holds the build (a `/tmp` in memory would not know what fsync is).
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub struct Folder {
+    path: PathBuf,
+    stays: bool,
+}
 
 impl Folder {
     pub fn new(name: &str) -> Self {
@@ -16,7 +19,16 @@ impl Folder {
             .prefix(&format!("{name}-"))
             .tempdir_in(&parent)
             .expect("create a folder below target/tmp");
-        Self(folder.keep().canonicalize().expect("a folder just made"))
+        Self {
+            path: folder.keep().canonicalize().expect("a folder just made"),
+            stays: false,
+        }
+    }
+
+    /// It stays, as after a failure.
+    pub fn keep(mut self) -> PathBuf {
+        self.stays = true;
+        self.path.clone()
     }
 }
 
@@ -24,16 +36,19 @@ impl Deref for Folder {
     type Target = Path;
 
     fn deref(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
         if std::thread::panicking() {
-            println!("the files of this test stay in {}", self.0.display());
+            println!("the files of this test stay in {}", self.path.display());
         } else {
-            let _ = fs::remove_dir_all(&self.0);
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }

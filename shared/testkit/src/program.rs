@@ -13,11 +13,13 @@ use serde_json::Value;
 
 /// The folder of the programs that were built together with this test.
 pub fn built_beside_this_test() -> PathBuf {
-    let test = std::env::current_exe().expect("a running test knows its own file");
-    test.parent()
-        .and_then(Path::parent)
-        .expect("cargo puts tests into target/<profile>/deps")
-        .to_owned()
+    let own = std::env::current_exe().expect("a running program knows its own file");
+    let folder = own.parent().expect("a file is in a folder");
+    // Cargo puts tests into target/<profile>/deps, and other programs one above.
+    match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent().expect("deps is in a folder").to_owned(),
+        Some(_) | None => folder.to_owned(),
+    }
 }
 
 /// The file of the program `name`.

@@ -18,6 +18,12 @@ impl Seed {
         Self(seed)
     }
 
+    /// Another one, which goes its own way from here.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.number())
+    }
+
     pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,0 +1,372 @@
+//! Everything at once: presses go on while the broker, the cloud, the camera and the database are struck, one after the
+//! other and at random moments. At the end every press is counted, and the witnesses have looked at every receipt and
+//! every acknowledgement.
+//!
+//! [`run`] does it with Keepsake, [`lab`] with the listener Keepsake grew from, and [`flood`] brings more at once than the
+//! broker holds. `cargo xtask rig` has the long runs, `tests/rig.rs` short ones.
+
+pub mod flood;
+pub mod lab;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mysql::prelude::Queryable;
+
+use crate::appliance::Appliance;
+use crate::audit::{Audit, audit};
+use crate::cloud::Cloud;
+use crate::engines::database::{Database, Kind};
+use crate::engines::mosquitto::{Mosquitto, Persistence};
+use crate::observer::Observer;
+use crate::photo;
+use crate::proxy::Proxy;
+use crate::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(60);
+/// How long everything may take to arrive after the last press: also what was tried several times in vain.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(240);
+/// How long a database is stopped or frozen.
+const GONE_FOR: Duration = Duration::from_secs(10);
+/// How long a database takes nothing.
+const READ_ONLY_FOR: Duration = Duration::from_secs(4);
+/// The longest that what was killed stays away.
+const AWAY_FOR: Duration = Duration::from_secs(2);
+
+/// What is done to one of the parts while presses go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// kill -9, and started again with what it has saved, or with nothing.
+    Broker,
+    /// kill -9, sometimes again while it starts.
+    Cloud,
+    /// kill -9; presses in the moments without it are nobody's.
+    Camera,
+    /// SIGTERM, and ten seconds later there again.
+    DatabaseStopped,
+    /// SIGSTOP for ten seconds: all connections stay, and nothing answers.
+    DatabaseFrozen,
+    /// kill -9.
+    DatabaseKilled,
+    /// `read_only` for some seconds.
+    DatabaseReadOnly,
+    /// Every connection is cut, several times.
+    DatabaseCut,
+}
+
+impl Fault {
+    pub const ALL: [Self; 8] = [
+        Self::Broker,
+        Self::Cloud,
+        Self::Camera,
+        Self::DatabaseStopped,
+        Self::DatabaseFrozen,
+        Self::DatabaseKilled,
+        Self::DatabaseReadOnly,
+        Self::DatabaseCut,
+    ];
+
+    /// Whether it needs a database that is a server.
+    pub fn is_of_the_database(self) -> bool {
+        match self {
+            Self::DatabaseStopped
+            | Self::DatabaseFrozen
+            | Self::DatabaseKilled
+            | Self::DatabaseReadOnly
+            | Self::DatabaseCut => true,
+            Self::Broker | Self::Cloud | Self::Camera => false,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Broker => "broker killed",
+            Self::Cloud => "cloud killed",
+            Self::Camera => "camera killed",
+            Self::DatabaseStopped => "database stopped 10 s",
+            Self::DatabaseFrozen => "database frozen 10 s",
+            Self::DatabaseKilled => "database killed",
+            Self::DatabaseReadOnly => "database read-only",
+            Self::DatabaseCut => "connections cut",
+        })
+    }
+}
+
+/// One run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    pub presses: usize,
+    /// Between two presses, on average.
+    pub gap: Duration,
+    /// `None`: the cloud's own SQLite.
+    pub database: Option<Kind>,
+    pub persistence: Persistence,
+    /// In this order, spread over the presses.
+    pub faults: Vec<Fault>,
+}
+
+/// What a run that lost nothing has counted.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    pub pressed: usize,
+    /// Said to be safe on the card.
+    pub confirmed: usize,
+    pub found: Audit,
+    /// Captures that receipts spoke of, all looked up.
+    pub receipts: u64,
+    /// Acknowledgements to the broker, all looked up.
+    pub acknowledged: u64,
+    /// The broker and the database, as they call themselves.
+    pub versions: String,
+    pub took: Duration,
+}
+
+/// Runs `plan` with its files in `folder`; `None` after it was said what cannot be had.
+///
+/// # Panics
+/// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
+pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
+    let start = Instant::now();
+    let mut broker = Mosquitto::or_not_run(&plan.name, folder, plan.persistence)?;
+    let mut database = match plan.database {
+        None => None,
+        Some(kind) => Some(Database::or_not_run(&plan.name, kind, folder)?),
+    };
+    broker.start();
+    let mut versions = broker.version().to_owned();
+    let mut cloud = Cloud::new(folder);
+    if let Some(database) = &mut database {
+        database.start();
+        versions = format!("{versions}, {}", database.version());
+        cloud = cloud.storing_in(&for_the_cloud(database));
+    }
+    let proxy = Proxy::start(broker.port(), cloud.database());
+    cloud = cloud.ingesting_through(proxy.port());
+    cloud.start();
+    let observer = Observer::start(broker.port(), cloud.database());
+    observer.hears(SOON);
+    let mut camera = Appliance::new(folder, "porch", &broker.url());
+    camera.start();
+    camera.is_connected(SOON);
+
+    let camera = Mutex::new(camera);
+    let mut pressing = seed.fork();
+    let pressed = thread::scope(|scope| {
+        let presses = scope.spawn(|| press(plan, &camera, &mut pressing));
+        for (fault, at) in moments(plan, seed) {
+            let saved = || camera.lock().unwrap().saved().len();
+            while saved() < at && !presses.is_finished() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            println!("{}: {fault} after {} presses", plan.name, saved());
+            strike(
+                fault,
+                &camera,
+                &mut cloud,
+                &mut broker,
+                database.as_mut(),
+                seed,
+            );
+        }
+        presses.join().unwrap()
+    });
+    let camera = &mut *camera.lock().unwrap();
+    let pressed = pressed + press_what_is_lacking(plan, camera);
+
+    let confirmed = camera.saved();
+    camera.expect_stored(&confirmed, ARRIVES_WITHIN);
+    let device = cloud
+        .api()
+        .device_becomes("porch", ARRIVES_WITHIN, |device| {
+            device["waiting"] == 0
+                && device["held"] == 0
+                && device["stored"].as_u64() >= Some(confirmed.len() as u64)
+        });
+    assert_eq!(device["missing"], 0, "{device:#}");
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    assert_eq!(device["stored"], found.stored, "{device:#}");
+    if plan.faults.contains(&Fault::Camera) {
+        assert!(found.stored + found.told <= pressed as u64, "{found:?}");
+    } else {
+        assert_eq!(confirmed.len(), pressed, "every press is answered");
+        assert_eq!(found.stored, pressed as u64, "{found:?}");
+    }
+    let figures = Figures {
+        pressed,
+        confirmed: confirmed.len(),
+        found,
+        receipts: observer.verdict(),
+        acknowledged: proxy.verdict(),
+        versions,
+        took: start.elapsed(),
+    };
+    camera.stop();
+    cloud.stop();
+    broker.stop();
+    if let Some(mut database) = database {
+        database.stop();
+    }
+    Some(figures)
+}
+
+/// Each fault in its own share of the presses, at a random moment of it; none in what is left after them.
+fn moments(plan: &Plan, seed: &mut Seed) -> Vec<(Fault, usize)> {
+    let share = plan.presses / (plan.faults.len() + 1).max(2);
+    let at = |(n, fault): (usize, &Fault)| {
+        let within = usize::try_from(seed.below(share as u64)).expect("below a number of presses");
+        (*fault, n * share + within)
+    };
+    plan.faults.iter().enumerate().map(at).collect()
+}
+
+/// Presses at random moments, whatever happens meanwhile; returns how often.
+fn press(plan: &Plan, camera: &Mutex<Appliance>, seed: &mut Seed) -> usize {
+    for _ in 0..plan.presses {
+        thread::sleep(seed.moment(plan.gap * 2));
+        camera.lock().unwrap().press();
+    }
+    plan.presses
+}
+
+/// Waits for what the presses so far have come to; presses that met a dead camera are made up for. Returns how many.
+fn press_what_is_lacking(plan: &Plan, camera: &mut Appliance) -> usize {
+    let struck = plan.faults.contains(&Fault::Camera);
+    let wait = if struck { Duration::from_secs(5) } else { SOON };
+    let all = |said: &[serde_json::Value]| {
+        let saved = said.iter().filter(|event| event["event"] == "saved");
+        (saved.count() >= plan.presses).then_some(())
+    };
+    if !struck {
+        camera.expect("every press saved", 0, wait, all);
+        return 0;
+    }
+    // Nobody knows how many presses a kill has swallowed, so the last ones are given some time.
+    let _ = camera.wait_in_all_runs(wait, all);
+    let lacking = plan.presses.saturating_sub(camera.saved().len());
+    camera.press_and_save(lacking, SOON);
+    lacking
+}
+
+fn strike(
+    fault: Fault,
+    camera: &Mutex<Appliance>,
+    cloud: &mut Cloud,
+    broker: &mut Mosquitto,
+    database: Option<&mut Database>,
+    seed: &mut Seed,
+) {
+    // In the middle of what a press has started.
+    thread::sleep(seed.moment(Duration::from_millis(100)));
+    match fault {
+        Fault::Cloud => {
+            cloud.kill();
+            thread::sleep(seed.moment(AWAY_FOR));
+            if seed.one_in(3) {
+                cloud.launch_only();
+                thread::sleep(seed.moment(Duration::from_millis(400)));
+                cloud.kill();
+            }
+            cloud.start();
+        }
+        Fault::Camera => {
+            camera.lock().unwrap().kill();
+            thread::sleep(seed.moment(AWAY_FOR));
+            camera.lock().unwrap().start();
+        }
+        Fault::Broker
+        | Fault::DatabaseStopped
+        | Fault::DatabaseFrozen
+        | Fault::DatabaseKilled
+        | Fault::DatabaseReadOnly
+        | Fault::DatabaseCut => {
+            strike_a_server(fault, broker, database, seed, &mut thread::sleep);
+        }
+    }
+}
+
+/// `pause`: how time passes meanwhile.
+fn strike_a_server(
+    fault: Fault,
+    broker: &mut Mosquitto,
+    database: Option<&mut Database>,
+    seed: &mut Seed,
+    pause: &mut dyn FnMut(Duration),
+) {
+    if fault == Fault::Broker {
+        broker.kill();
+        pause(seed.moment(AWAY_FOR));
+        broker.start();
+        return;
+    }
+    let Some(database) = database else {
+        panic!("{fault} needs a database that is a server");
+    };
+    match fault {
+        Fault::DatabaseStopped => {
+            database.stop();
+            pause(GONE_FOR);
+            database.start();
+        }
+        Fault::DatabaseFrozen => {
+            database.freeze();
+            pause(GONE_FOR);
+            database.thaw();
+        }
+        Fault::DatabaseKilled => {
+            database.kill();
+            pause(seed.moment(AWAY_FOR));
+            database.start();
+        }
+        Fault::DatabaseReadOnly => {
+            database.execute("SET GLOBAL read_only = 1");
+            pause(READ_ONLY_FOR);
+            database.execute("SET GLOBAL read_only = 0");
+        }
+        Fault::DatabaseCut => {
+            for _ in 0..5 {
+                cut(database);
+                pause(seed.moment(Duration::from_millis(500)));
+            }
+        }
+        Fault::Broker | Fault::Cloud | Fault::Camera => panic!("{fault}: no server"),
+    }
+}
+
+const SCHEMA: &str = "keepsake";
+const USER: &str = "cloud";
+const PASSWORD: &str = "only-for-this-test";
+
+/// A schema of its own for the cloud, and a user who owns that and nothing more: whoever may do everything may also
+/// write into a database that is read-only.
+fn for_the_cloud(database: &Database) -> String {
+    database.create(SCHEMA);
+    database.execute(&format!(
+        "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'"
+    ));
+    database.execute(&format!(
+        "GRANT ALL PRIVILEGES ON {SCHEMA}.* TO '{USER}'@'%'"
+    ));
+    format!(
+        "mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{SCHEMA}",
+        database.port()
+    )
+}
+
+/// Cuts every connection but the one it comes by.
+fn cut(database: &Database) {
+    let mut client = database.connect("");
+    let all: Vec<u64> = client
+        .query("SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL")
+        .expect("list the connections");
+    for id in all {
+        // It may have ended by itself.
+        let _ = client.query_drop(format!("KILL {id}"));
+    }
+}

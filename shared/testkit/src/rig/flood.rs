@@ -1,0 +1,189 @@
+//! Many cameras with full cards meet one broker with the limits it comes with: more than it queues, all at once.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::lab::{self, Lab};
+use super::{ARRIVES_WITHIN, SOON, for_the_cloud};
+use crate::appliance::{Appliance, Named};
+use crate::audit::audit;
+use crate::cloud::Cloud;
+use crate::engines::database::{Database, Kind};
+use crate::engines::mosquitto::{Mosquitto, Persistence};
+use crate::mqtt::{Client, Outcome};
+use crate::observer::Observer;
+use crate::photo;
+use crate::proxy::Proxy;
+
+/// What the lab shrinks its pictures to, bytes.
+const PICTURE_BYTES: usize = 23_000;
+
+/// One flood.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    pub cameras: usize,
+    /// Pictures on each card.
+    pub each: usize,
+    /// `None`: the cloud's own SQLite.
+    pub database: Option<Kind>,
+}
+
+/// What a flood that lost nothing has counted.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    pub stored: u64,
+    /// The broker has said that it drops messages for the cloud.
+    pub dropped: bool,
+    pub acknowledged: u64,
+    pub receipts: u64,
+    /// From the start of the cameras to the last receipt.
+    pub took: Duration,
+}
+
+/// Fills the cards, then lets all of them drain at once; `None` after it was said what cannot be had.
+///
+/// # Panics
+/// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
+pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
+    let mut broker = Mosquitto::or_not_run(&plan.name, folder, Persistence::Off)?;
+    let mut database = match plan.database {
+        None => None,
+        Some(kind) => Some(Database::or_not_run(&plan.name, kind, folder)?),
+    };
+    let album = album_of_small_photos(folder);
+    let mut cameras: Vec<Appliance> = (1..=plan.cameras)
+        .map(|number| {
+            Appliance::new(folder, &format!("flood-{number}"), &broker.url()).photographing(&album)
+        })
+        .collect();
+    let confirmed = fill_the_cards(&mut cameras, plan.each);
+
+    broker.start();
+    let mut cloud = Cloud::new(folder);
+    if let Some(database) = &mut database {
+        database.start();
+        cloud = cloud.storing_in(&for_the_cloud(database));
+    }
+    let proxy = Proxy::start(broker.port(), cloud.database());
+    cloud = cloud.ingesting_through(proxy.port());
+    cloud.start();
+    let observer = Observer::start(broker.port(), cloud.database());
+    observer.hears(SOON);
+
+    let start = Instant::now();
+    for camera in &mut cameras {
+        camera.launch();
+    }
+    for (camera, saved) in cameras.iter().zip(&confirmed) {
+        camera.expect_stored(saved, ARRIVES_WITHIN);
+    }
+    let took = start.elapsed();
+    for camera in &mut cameras {
+        let device = cloud
+            .api()
+            .device_becomes(camera.device(), SOON, |device| device["waiting"] == 0);
+        assert_eq!(device["missing"], 0, "{device:#}");
+        camera.stop();
+    }
+    let confirmed = confirmed.concat();
+    let found = audit(&cloud.store(), &confirmed, &photo::all(&album));
+    assert_eq!(found.stored, confirmed.len() as u64);
+    let figures = Figures {
+        stored: found.stored,
+        dropped: broker.log().contains("messages are being dropped"),
+        acknowledged: proxy.verdict(),
+        receipts: observer.verdict(),
+        took,
+    };
+    cloud.stop();
+    broker.stop();
+    if let Some(mut database) = database {
+        database.stop();
+    }
+    Some(figures)
+}
+
+/// As many pictures for the lab's listener, from as many senders that wait for the broker's word and for nothing else.
+pub fn lab(plan: &Plan, folder: &Path) -> Option<lab::Figures> {
+    let mut lab = Lab::or_not_run(&plan.name, folder, Persistence::Off)?;
+    let album = album_of_small_photos(folder);
+    let small = photo::all(&album).swap_remove(0);
+    let pictures = lab::numbered(&small, plan.cameras * plan.each);
+    let port = lab.mqtt_port();
+    let acknowledged = thread::scope(|scope| {
+        let senders: Vec<_> = pictures
+            .chunks(plan.each)
+            .enumerate()
+            .map(|(number, pictures)| scope.spawn(move || send(number, pictures, port)))
+            .collect();
+        while !senders.iter().all(|sender| sender.is_finished()) {
+            lab.pause(Duration::from_millis(20));
+        }
+        senders
+            .into_iter()
+            .map(|sender| sender.join().unwrap())
+            .sum()
+    });
+    Some(lab.figures(&pictures, acknowledged))
+}
+
+fn send(number: usize, pictures: &[Vec<u8>], port: u16) -> usize {
+    let Ok(mut client) = Client::connect(port, &format!("lab-{number}")) else {
+        return 0;
+    };
+    let published = pictures.iter().map(|picture| {
+        let encoded = STANDARD.encode(picture);
+        client.publish(b"camera/image", encoded.as_bytes())
+    });
+    published
+        .filter(|outcome| matches!(outcome, Ok(Outcome::Acknowledged)))
+        .count()
+}
+
+/// Each camera takes `each` pictures with nobody to send them to, and is switched off.
+fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<Named>> {
+    for camera in &mut *cameras {
+        camera.start();
+        for _ in 0..each {
+            camera.press();
+        }
+    }
+    cameras
+        .iter_mut()
+        .map(|camera| {
+            camera.expect("a full card", 0, ARRIVES_WITHIN, |said| {
+                let saved = said.iter().filter(|event| event["event"] == "saved");
+                (saved.count() >= each).then_some(())
+            });
+            camera.stop();
+            camera.saved()
+        })
+        .collect()
+}
+
+/// A folder with a photograph as a camera shrinks it.
+fn album_of_small_photos(folder: &Path) -> PathBuf {
+    let mut camera = Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1")
+        .set(&format!("picture.bytes_max={PICTURE_BYTES}"));
+    camera.start();
+    camera.press_and_save(5, SOON);
+    camera.stop();
+    let album = folder.join("album");
+    let spool = camera.spool().to_string_lossy().into_owned();
+    let to = album.to_string_lossy();
+    let done = Appliance::run_tool(&["spool", "export", "--spool", &spool, "--to", &to]);
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let photos = photo::all(&album);
+    assert_eq!(photos.len(), 5);
+    assert!(photos.iter().all(|photo| photo.len() <= PICTURE_BYTES));
+    album
+}
