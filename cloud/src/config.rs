@@ -3,6 +3,8 @@
 //! Later ones win: defaults, `DIR/cloud.toml`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
 //! opened; what is wrong is one sentence that names the setting.
 
+mod ingest;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,10 @@ use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use shared::codec::CAPTURE_BYTES_MAX;
+
+pub use ingest::IngestBroker;
+
+use crate::secret::Secret;
 
 /// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
 /// room, and the broker brings again what was not acknowledged.
@@ -51,10 +57,35 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_listen: Option<SocketAddr>,
 
-    /// Where the cloud's own sessions connect, mqtt://host:port [default: the embedded broker itself]
+    /// Where the cloud's own sessions connect, mqtt(s)://user@host:port [default: the embedded broker itself]
     #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_BROKER", value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingest_broker: Option<String>,
+
+    /// The name the cloud has at that broker; its password is in KEEPSAKE_CLOUD_INGEST_PASSWORD or a file
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_USER", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_user: Option<String>,
+
+    /// File whose first line is the cloud's password at that broker
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_PASSWORD_FILE", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_password_file: Option<PathBuf>,
+
+    /// For mqtts: certificates of the authorities to believe, PEM [default: those of this system]
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_CA", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_ca: Option<PathBuf>,
+
+    /// For mqtts: the cloud's own certificate, PEM
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_CERT", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_cert: Option<PathBuf>,
+
+    /// For mqtts: the private key of that certificate, PEM
+    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_KEY", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingest_key: Option<PathBuf>,
 
     /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
@@ -84,6 +115,12 @@ struct Settings {
     listen: SocketAddr,
     mqtt_listen: SocketAddr,
     ingest_broker: Option<String>,
+    ingest_user: Option<String>,
+    ingest_password: Option<Secret>,
+    ingest_password_file: Option<PathBuf>,
+    ingest_ca: Option<PathBuf>,
+    ingest_cert: Option<PathBuf>,
+    ingest_key: Option<PathBuf>,
     capture_bytes_max: u64,
     broker_inflight: u16,
     hold_free_bytes: u64,
@@ -96,6 +133,12 @@ impl Default for Settings {
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
             mqtt_listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
             ingest_broker: None,
+            ingest_user: None,
+            ingest_password: None,
+            ingest_password_file: None,
+            ingest_ca: None,
+            ingest_cert: None,
+            ingest_key: None,
             capture_bytes_max: CAPTURE_BYTES_MAX,
             broker_inflight: 20,
             hold_free_bytes: 1024 * 1024 * 1024,
@@ -110,8 +153,8 @@ pub struct Config {
     pub data: PathBuf,
     pub listen: SocketAddr,
     pub mqtt_listen: SocketAddr,
-    /// Host and port; absent = the embedded broker.
-    pub ingest_broker: Option<(String, u16)>,
+    /// Absent = the embedded broker.
+    pub ingest_broker: Option<IngestBroker>,
     pub capture_bytes_max: u64,
     pub broker_inflight: u16,
     pub hold_free_bytes: u64,
@@ -136,7 +179,22 @@ pub enum ConfigError {
         found: String,
         expected: &'static str,
     },
+    #[error("--{flag} needs {needs}")]
+    Alone {
+        flag: &'static str,
+        needs: &'static str,
+    },
+    #[error("{0}: set one of them")]
+    Together(&'static str),
+    #[error(
+        "--ingest-broker holds a password, which everyone on this computer could read there; write mqtt(s)://user@host and \
+         put it into a file for --ingest-password-file, or into KEEPSAKE_CLOUD_INGEST_PASSWORD"
+    )]
+    PasswordInUrl,
 }
+
+/// No argument: those can be read by everyone on the computer.
+const INGEST_PASSWORD: &str = "KEEPSAKE_CLOUD_INGEST_PASSWORD";
 
 impl Config {
     /// Joins defaults, file, environment and arguments.
@@ -148,6 +206,12 @@ impl Config {
         let mut layers = Figment::from(Serialized::defaults(Settings::default()));
         if file.exists() {
             layers = layers.merge(Toml::file_exact(file));
+        }
+        if let Ok(password) = std::env::var(INGEST_PASSWORD) {
+            layers = layers.merge(Serialized::default(
+                "ingest_password",
+                Secret::new(password),
+            ));
         }
         let settings: Settings = layers
             .merge(Serialized::defaults(args))
@@ -195,21 +259,11 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         0..=90,
         "0 to 90 percent",
     )?;
-    let ingest_broker = settings
-        .ingest_broker
-        .as_deref()
-        .map(|url| broker_url(url).ok_or(url))
-        .transpose()
-        .map_err(|url| ConfigError::Bounds {
-            flag: "ingest-broker",
-            found: url.to_owned(),
-            expected: "mqtt://host:port",
-        })?;
     Ok(Config {
         data: data.to_owned(),
         listen: settings.listen,
         mqtt_listen: settings.mqtt_listen,
-        ingest_broker,
+        ingest_broker: ingest::check(settings)?,
         capture_bytes_max: settings.capture_bytes_max,
         broker_inflight: settings.broker_inflight,
         hold_free_bytes: settings.hold_free_bytes,
@@ -217,40 +271,9 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     })
 }
 
-/// `mqtt://host:port` or `mqtt://host`, which is port 1883.
-fn broker_url(url: &str) -> Option<(String, u16)> {
-    let rest = url.strip_prefix("mqtt://")?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') && !port.ends_with(']') => {
-            (host, port.parse().ok()?)
-        }
-        _ => (rest, 1883),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let good = !host.is_empty() && !host.contains(['/', '@', '?', '#']);
-    good.then(|| (host.to_owned(), port))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_broker_url_is_a_host_and_perhaps_a_port() {
-        let check = |url: &str, expected: Option<(&str, u16)>| {
-            let expected = expected.map(|(host, port)| (host.to_owned(), port));
-            assert_eq!(broker_url(url), expected, "{url}");
-        };
-        check("mqtt://localhost:1884", Some(("localhost", 1884)));
-        check("mqtt://broker.lan/", Some(("broker.lan", 1883)));
-        check("mqtt://[::1]:1884", Some(("::1", 1884)));
-        check("mqtt://:1884", None);
-        check("mqtt://host:99999", None);
-        check("mqtts://host", None);
-        check("mqtt://user@host", None);
-        check("host:1883", None);
-    }
 
     #[test]
     fn only_this_computer_may_connect() {

@@ -351,10 +351,11 @@ mod tests {
         let nowhere = Broker {
             host: "127.0.0.1".to_owned(),
             port: 1,
-            credentials: None,
+            login: None,
+            tls: None,
         };
         let stop = CancellationToken::new();
-        let control = Session::start("test", &[Leaf::Reply], nowhere, queue.clone(), stop);
+        let control = Session::start("test", Vec::new(), nowhere, queue.clone(), stop);
         let gate = Gate::default();
         Intake {
             announcer: Announcer::new(store.clone(), control.clone(), gate.clone(), 1000),

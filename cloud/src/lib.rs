@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod mqtt;
 pub mod presence;
 pub mod run;
+pub mod secret;
 pub mod store;
 pub mod taken;
 pub mod thumbnail;

@@ -1,7 +1,7 @@
 //! The cloud's two sessions with the broker, and the only file that names `rumqttc`.
 //!
-//! `cloud.frames` reads pictures, `cloud.control` everything else, so that presence never waits behind pictures. A
-//! message is acknowledged by whoever committed it ([`Ack`]), through the connection it came on: every connection has a
+//! `cloud.frames.{store}` reads pictures, `cloud.control.{store}` everything else, so that presence never waits behind
+//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message is acknowledged by whoever committed it ([`Ack`]), through the connection it came on: every connection has a
 //! client of its own, so a late acknowledgement of an older one goes nowhere and can never hit another message of the
 //! same packet id. `poll` lives alone in its task (it is not cancel-safe) and waits for nothing else: when the queue
 //! has no room the connection is dropped, and the broker brings again what was not acknowledged.
@@ -10,16 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rumqttc::{
-    AckMode, AsyncClient, ConnectionError, Event, Incoming, MqttOptions, Publish, PublishOptions,
-    QoS, SubscribeFilterInput, SubscribeReasonCode,
+    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
+    MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
+    TlsConfiguration, Transport,
 };
+use rustls::time_provider::DefaultTimeProvider;
+use shared::StoreId;
 use shared::topic::{Leaf, Topic};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::broker::Credentials;
 use crate::deposit::Message;
 use crate::intake::{Delivery, Queue};
+use crate::secret::Password;
 
 /// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
 /// the same packet again for ever.
@@ -36,25 +39,35 @@ const RECONNECT_MIN: Duration = Duration::from_millis(100);
 const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Where and as whom to connect.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Broker {
     pub host: String,
     pub port: u16,
-    pub credentials: Option<Credentials>,
+    pub login: Option<Login>,
+    /// Present = TLS.
+    pub tls: Option<tls::Files>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Login {
+    pub user: String,
+    pub password: Option<Password>,
 }
 
 /// How the session is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
     /// Rises with every connection that has subscribed; 0 = never yet.
     pub subscribed: u64,
     pub connected: bool,
+    /// Why there is no connection, in a sentence; absent while there is one.
+    pub trouble: Option<Arc<str>>,
 }
 
 /// One session: its own client id, its own filters, reconnecting until it is stopped.
 #[derive(Clone)]
 pub struct Session {
-    name: &'static str,
+    name: Arc<str>,
     client: watch::Receiver<Option<AsyncClient>>,
     health: watch::Receiver<Health>,
 }
@@ -81,19 +94,20 @@ impl Ack {
 }
 
 impl Session {
-    /// Starts a session of `name`, subscribed to these leaves of every camera; what comes goes to `queue`.
+    /// Starts a session of this client id, subscribed to these filters; what comes goes to `queue`.
     pub fn start(
-        name: &'static str,
-        leaves: &'static [Leaf],
+        name: &str,
+        filters: Vec<Filter>,
         broker: Broker,
         queue: Arc<Queue>,
         stop: CancellationToken,
     ) -> Self {
+        let name: Arc<str> = name.into();
         let (client_tx, client) = watch::channel(None);
         let (health_tx, health) = watch::channel(Health::default());
         let connections = Connections {
-            name,
-            leaves,
+            name: name.clone(),
+            filters,
             broker,
             queue,
             client: client_tx,
@@ -107,8 +121,8 @@ impl Session {
         }
     }
 
-    pub fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     pub fn health(&self) -> watch::Receiver<Health> {
@@ -125,7 +139,7 @@ impl Session {
         match tokio::time::timeout(PUBLISH_WAIT, publish).await {
             Ok(Ok(())) => true,
             Ok(Err(_)) | Err(_) => {
-                tracing::debug!(session = self.name, %topic, "not published, no connection");
+                tracing::debug!(session = %self.name, %topic, "not published, no connection");
                 false
             }
         }
@@ -139,9 +153,34 @@ impl Session {
     }
 }
 
+/// What a session is subscribed to.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    pub filter: String,
+    /// Without it the session is worth nothing: a broker that refuses it is tried again and again.
+    pub required: bool,
+}
+
+impl Filter {
+    /// These leaves of every camera.
+    pub fn of_every_device(leaves: &[Leaf]) -> Vec<Self> {
+        let filter = |leaf: &Leaf| Self {
+            filter: leaf.of_every_device(),
+            required: true,
+        };
+        leaves.iter().map(filter).collect()
+    }
+}
+
+/// The client id of one of the cloud's sessions; at most the 23 characters that every broker must take.
+pub fn client_id(role: &str, store: StoreId) -> String {
+    let store = store.to_string();
+    format!("cloud.{role}.{}", &store[..8])
+}
+
 struct Connections {
-    name: &'static str,
-    leaves: &'static [Leaf],
+    name: Arc<str>,
+    filters: Vec<Filter>,
     broker: Broker,
     queue: Arc<Queue>,
     client: watch::Sender<Option<AsyncClient>>,
@@ -150,25 +189,42 @@ struct Connections {
 
 /// Why a connection ended.
 enum End {
-    Lost(ConnectionError),
+    /// There was no room for what came.
     QueueFull,
+    /// A sentence.
+    Lost(String),
 }
+
+/// At most so many reasons are remembered as said.
+const SAID_MAX: usize = 8;
 
 impl Connections {
     async fn keep_up(self, stop: CancellationToken) {
         let mut wait = RECONNECT_MIN;
+        // It is tried every few seconds, for as long as it takes: each reason is told once between two connections.
+        let mut said: Vec<String> = Vec::new();
         while !stop.is_cancelled() {
             let before = self.health.borrow().subscribed;
             let end = self.connection().await;
             self.client.send_replace(None);
-            self.health.send_modify(|health| health.connected = false);
+            self.health.send_modify(|health| {
+                health.connected = false;
+                health.trouble = match &end {
+                    End::QueueFull => None,
+                    End::Lost(text) => Some(text.as_str().into()),
+                };
+            });
             if stop.is_cancelled() {
                 return;
+            }
+            if self.health.borrow().subscribed > before {
+                wait = RECONNECT_MIN;
+                said.clear();
             }
             match end {
                 End::QueueFull => {
                     tracing::warn!(
-                        session = self.name,
+                        session = %self.name,
                         "more messages than fit: connection dropped until they are committed"
                     );
                     tokio::select! {
@@ -176,15 +232,12 @@ impl Connections {
                         () = self.queue.drained() => {}
                     }
                 }
-                End::Lost(error) => {
-                    if self.health.borrow().subscribed > before {
-                        wait = RECONNECT_MIN;
-                    }
-                    // Once is enough: it is tried every few seconds, for as long as the broker is away.
-                    if wait == RECONNECT_MIN {
-                        tracing::warn!(session = self.name, "no connection to the broker: {error}");
+                End::Lost(text) => {
+                    if said.contains(&text) || said.len() >= SAID_MAX {
+                        tracing::debug!(session = %self.name, "still none: {text}");
                     } else {
-                        tracing::debug!(session = self.name, "still none: {error}");
+                        tracing::warn!(session = %self.name, "no connection to the broker: {text}");
+                        said.push(text);
                     }
                     tokio::select! {
                         () = stop.cancelled() => return,
@@ -198,34 +251,40 @@ impl Connections {
 
     /// One connection from its beginning to its end. Dropping the event loop closes the socket.
     async fn connection(&self) -> End {
-        let (client, mut events) = AsyncClient::builder(self.options())
-            .capacity(REQUESTS_MAX)
-            .build();
-        let mut network = events.network_options();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(NETWORK_TIMEOUT_S);
-        events.set_network_options(network);
+        let (client, mut events) = match connect(&self.name, &self.broker, false) {
+            Ok(connecting) => connecting,
+            Err(text) => return End::Lost(text),
+        };
         loop {
             match events.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(_))) => {
-                    let filters = self.leaves.iter().map(|leaf| {
-                        SubscribeFilterInput::new(leaf.of_every_device(), QoS::AtLeastOnce)
+                    let filters = self.filters.iter().map(|Filter { filter, .. }| {
+                        SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
                     });
                     if let Err(error) = client.try_subscribe_many(filters) {
-                        tracing::error!(session = self.name, "subscribe: {error}");
+                        return End::Lost(format!("subscribe: {error}"));
                     }
                 }
                 Ok(Event::Incoming(Incoming::SubAck(granted))) => {
-                    if granted.return_codes.contains(&SubscribeReasonCode::Failure) {
-                        tracing::error!(session = self.name, "the broker refuses a subscription");
-                    } else {
-                        tracing::info!(session = self.name, "subscribed at the broker");
-                        self.client.send_replace(Some(client.clone()));
-                        self.health.send_modify(|health| {
-                            health.subscribed += 1;
-                            health.connected = true;
-                        });
+                    for (Filter { filter, required }, code) in
+                        self.filters.iter().zip(&granted.return_codes)
+                    {
+                        if *code != SubscribeReasonCode::Failure {
+                            continue;
+                        }
+                        let text = format!("the broker refuses the subscription to {filter}");
+                        if *required {
+                            return End::Lost(text);
+                        }
+                        tracing::warn!(session = %self.name, "{text}: what comes there is not heard");
                     }
+                    tracing::info!(session = %self.name, "subscribed at the broker");
+                    self.client.send_replace(Some(client.clone()));
+                    self.health.send_modify(|health| {
+                        health.subscribed += 1;
+                        health.connected = true;
+                        health.trouble = None;
+                    });
                 }
                 Ok(Event::Incoming(Incoming::Publish(publish))) => {
                     if !self.take(&client, publish) {
@@ -233,7 +292,7 @@ impl Connections {
                     }
                 }
                 Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
-                Err(error) => return End::Lost(error),
+                Err(error) => return End::Lost(explain(&error)),
             }
         }
     }
@@ -253,18 +312,65 @@ impl Connections {
             ack: Some(ack),
         })
     }
+}
 
-    fn options(&self) -> MqttOptions {
-        let mut options = MqttOptions::new(self.name, (self.broker.host.clone(), self.broker.port));
-        options
-            .set_keep_alive(KEEP_ALIVE_S)
-            .set_clean_session(false)
-            .set_ack_mode(AckMode::Manual)
-            .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
-            .set_inflight(100);
-        if let Some(credentials) = &self.broker.credentials {
-            options.set_credentials(&credentials.user, credentials.password.clone());
+/// A client for one connection. What is read from files is read now, so that a new password or certificate needs no
+/// restart.
+fn connect(
+    client_id: &str,
+    broker: &Broker,
+    clean_session: bool,
+) -> Result<(AsyncClient, EventLoop), String> {
+    let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
+    options
+        .set_keep_alive(KEEP_ALIVE_S)
+        .set_clean_session(clean_session)
+        .set_ack_mode(AckMode::Manual)
+        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+        .set_inflight(100);
+    match &broker.login {
+        None => {}
+        Some(Login {
+            user,
+            password: None,
+        }) => {
+            options.set_username(user);
         }
-        options
+        Some(Login {
+            user,
+            password: Some(password),
+        }) => {
+            let password = password.read().map_err(|error| error.to_string())?;
+            options.set_credentials(user, password.reveal().to_owned());
+        }
+    }
+    if let Some(files) = &broker.tls {
+        let config = tls::client(files, Arc::new(DefaultTimeProvider))
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    let (client, mut events) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
+    let mut network = events.network_options();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(NETWORK_TIMEOUT_S);
+    events.set_network_options(network);
+    Ok((client, events))
+}
+
+/// Why there is no connection, as whoever set it up can use it.
+fn explain(error: &ConnectionError) -> String {
+    if let Some(trouble) = tls::explain(error) {
+        return match trouble {
+            tls::Trouble::Untrusted(text) => format!("the broker is not believed: {text}"),
+            tls::Trouble::Refused(text) | tls::Trouble::Failed(text) => text,
+        };
+    }
+    match error {
+        ConnectionError::ConnectionRefused(
+            code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
+        ) => format!(
+            "the broker refuses the cloud's name or password ({code:?}); see --ingest-user and --ingest-password-file"
+        ),
+        other => other.to_string(),
     }
 }

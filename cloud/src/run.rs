@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,9 @@ use crate::http;
 use crate::intake::{Intake, Queue};
 use crate::live::{Live, Notice};
 use crate::metrics::Metrics;
-use crate::mqtt::{Broker, Session};
+use crate::mqtt::{self, Broker, Filter, Login, Session};
 use crate::now_us;
+use crate::secret::{Password, Secret};
 use crate::store::{Limits, Store};
 use crate::thumbnail::{self, Decoder};
 
@@ -108,15 +109,15 @@ pub async fn run(
     let target = session_target(&config, broker.as_ref());
     let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
     let frames = Session::start(
-        "cloud.frames",
-        &[Leaf::Frame],
+        &mqtt::client_id("frames", store.id()),
+        Filter::of_every_device(&[Leaf::Frame]),
         target.clone(),
         pictures.clone(),
         stop.clone(),
     );
     let control = Session::start(
-        "cloud.control",
-        &[Leaf::Have, Leaf::Status, Leaf::Event, Leaf::Reply],
+        &mqtt::client_id("control", store.id()),
+        Filter::of_every_device(&[Leaf::Have, Leaf::Status, Leaf::Event, Leaf::Reply]),
         target,
         words.clone(),
         stop.clone(),
@@ -249,18 +250,33 @@ pub fn say_ready(ready: Ready) {
 }
 
 fn session_target(config: &Config, broker: &dyn LocalBroker) -> Broker {
-    let credentials = Some(broker.credentials());
-    match &config.ingest_broker {
-        Some((host, port)) => Broker {
-            host: host.clone(),
-            port: *port,
-            credentials,
-        },
-        None => Broker {
+    let own = broker.credentials();
+    let own = Login {
+        user: own.user,
+        password: Some(Password::Known(Secret::new(own.password))),
+    };
+    let Some(elsewhere) = &config.ingest_broker else {
+        return Broker {
             host: broker.address().ip().to_string(),
             port: broker.address().port(),
-            credentials,
-        },
+            login: Some(own),
+            tls: None,
+        };
+    };
+    let host: Option<IpAddr> = elsewhere.host.parse().ok();
+    let login = match &elsewhere.user {
+        Some(user) => Some(Login {
+            user: user.clone(),
+            password: elsewhere.password.clone(),
+        }),
+        // On this computer it may be a way to our own broker that someone listens in on.
+        None => host.is_some_and(|host| host.is_loopback()).then_some(own),
+    };
+    Broker {
+        host: elsewhere.host.clone(),
+        port: elsewhere.port,
+        login,
+        tls: elsewhere.tls.clone(),
     }
 }
 

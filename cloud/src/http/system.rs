@@ -43,10 +43,14 @@ pub(super) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readine
     let hold = site.gate.now();
     let mut reasons: Vec<String> = [hold.store, hold.space].into_iter().flatten().collect();
     for session in &site.sessions {
-        if !session.health().borrow().connected {
+        let health = session.health().borrow().clone();
+        if !health.connected {
+            let why = health
+                .trouble
+                .map_or_else(String::new, |why| format!(": {why}"));
+            let name = session.name();
             reasons.push(format!(
-                "the session {} has no connection to the broker",
-                session.name()
+                "the session {name} has no connection to the broker{why}"
             ));
         }
     }
