@@ -48,6 +48,13 @@ pub struct Cloud {
     pub url: CloudUrl,
     pub user: String,
     pub password: String,
+    /// Its first line is the password; empty = `password` is. Read for every connection.
+    pub password_file: PathBuf,
+    /// Certificates of the authorities to believe, PEM, for TLS; empty = those of this system.
+    pub ca_file: PathBuf,
+    /// The camera's own certificate and its key, PEM, for a broker that asks for one; empty = none.
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
     pub keep_alive_s: u64,
     /// Longest wait for a connection to be made.
     pub connect_timeout_s: u64,
@@ -67,6 +74,10 @@ impl std::fmt::Debug for Cloud {
         f.debug_struct("Cloud")
             .field("url", &self.url)
             .field("user", &self.user)
+            .field("password_file", &self.password_file)
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
             .field("keep_alive_s", &self.keep_alive_s)
             .field("connect_timeout_s", &self.connect_timeout_s)
             .field("part_bytes_max", &self.part_bytes_max)
@@ -78,6 +89,16 @@ impl std::fmt::Debug for Cloud {
 }
 
 impl Cloud {
+    /// What TLS needs; absent where the URL asks for none.
+    pub fn tls(&self) -> Option<tls::Files> {
+        let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let identity = file(&self.cert_file).zip(file(&self.key_file));
+        self.url.scheme.tls().then(|| tls::Files {
+            ca: file(&self.ca_file),
+            identity: identity.map(|(certificate, key)| tls::Identity { certificate, key }),
+        })
+    }
+
     pub fn keep_alive(&self) -> Duration {
         Duration::from_secs(self.keep_alive_s)
     }
@@ -303,6 +324,10 @@ impl Default for Config {
                 url: CloudUrl::default(),
                 user: String::new(),
                 password: String::new(),
+                password_file: PathBuf::new(),
+                ca_file: PathBuf::new(),
+                cert_file: PathBuf::new(),
+                key_file: PathBuf::new(),
                 keep_alive_s: 30,
                 connect_timeout_s: 10,
                 confirm_within_s: 300,

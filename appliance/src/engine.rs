@@ -95,6 +95,8 @@ pub struct Engine {
     client_id: watch::Sender<String>,
     device: DeviceId,
     publisher: Option<Publisher>,
+    /// Why the broker and this camera do not come together, as it was last told.
+    refusal: Option<String>,
     question: Option<Question>,
     questions: u32,
     cloud_started: Option<u64>,
@@ -126,6 +128,7 @@ impl Engine {
             client_id: parts.client_id,
             device: parts.device,
             publisher: None,
+            refusal: None,
             question: None,
             questions: 0,
             cloud_started: None,
@@ -382,16 +385,27 @@ impl Engine {
                 self.reporter.tell(&Report::Connected);
                 self.publisher = Some(publisher);
                 self.set_fault(Number::Pairing, false);
+                self.refusal = None;
                 self.drain.connected(self.now());
                 self.publish_status();
                 self.ask();
             }
             LinkEvent::Down { reason, text } => {
-                if self.publisher.take().is_some() || reason == DownReason::Refused {
+                let someone_must_act = match reason {
+                    DownReason::Refused | DownReason::Untrusted => true,
+                    DownReason::Away => false,
+                };
+                let was_up = self.publisher.take().is_some();
+                // It is tried for ever; the same reason again is no news.
+                let news = was_up || someone_must_act && self.refusal.as_ref() != Some(&text);
+                if news {
                     tracing::info!(text, "not connected; pictures are kept");
                     self.reporter.tell(&Report::Disconnected { text: &text });
                 }
-                self.set_fault(Number::Pairing, reason == DownReason::Refused);
+                self.set_fault(Number::Pairing, someone_must_act);
+                if someone_must_act {
+                    self.refusal = Some(text);
+                }
                 self.question = None;
                 let tried = self.drain.disconnected(self.now());
                 let mut spool = lock(&self.spool);

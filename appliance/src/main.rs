@@ -91,7 +91,7 @@ struct Settings {
     /// The folder in which pictures are kept.
     #[arg(long)]
     spool: Option<PathBuf>,
-    /// Where the cloud's broker is: mqtt://host:port.
+    /// Where the cloud's broker is: mqtt://host:port or mqtts://host:port.
     #[arg(long)]
     cloud: Option<String>,
     /// The name of this camera.

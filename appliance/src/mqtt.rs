@@ -4,12 +4,14 @@
 //! can only be for a message of its own connection. The session is clean; the spool is the truth. `poll()` is not safe
 //! to cancel, so it has a task to itself and nothing else happens there.
 
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
-    NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode,
+    NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use shared::presence::Status;
 use shared::topic::{Leaf, Topic, everything_down};
@@ -17,6 +19,7 @@ use shared::{DeviceId, InstallId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
+use crate::press::chain;
 
 /// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
 const REQUESTS_MAX: usize = 1024;
@@ -32,8 +35,14 @@ const STEADY_AFTER: Duration = Duration::from_secs(30);
 pub struct Settings {
     pub host: String,
     pub port: u16,
+    /// Empty = none, and no password either.
     pub user: String,
     pub password: String,
+    /// Its first line is the password, if it is not empty.
+    pub password_file: PathBuf,
+    /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
+    pub tls: Option<tls::Files>,
+    pub certificate_time: tls::NotBefore,
     pub device: DeviceId,
     /// Read anew for every connection: a new install has another.
     pub client_id: watch::Receiver<String>,
@@ -48,8 +57,10 @@ pub struct Settings {
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DownReason {
-    /// The broker is there and refuses this camera: name, password or permission.
+    /// The broker is there and refuses this camera: name, password, certificate or permission.
     Refused,
+    /// What answers there cannot prove that it is the broker, or this camera has not the files it needs.
+    Untrusted,
     /// No network, no broker, or it went away.
     Away,
 }
@@ -162,9 +173,11 @@ pub async fn maintain(
 
 /// One connection, from its first byte to its last.
 async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (DownReason, String) {
-    let (client, mut eventloop) = AsyncClient::builder(options(settings))
-        .capacity(REQUESTS_MAX)
-        .build();
+    let options = match options(settings) {
+        Ok(options) => options,
+        Err(text) => return (DownReason::Untrusted, text),
+    };
+    let (client, mut eventloop) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(settings.connect_timeout.as_secs());
     network.set_tcp_nodelay(true);
@@ -228,7 +241,9 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
     }
 }
 
-fn options(settings: &Settings) -> MqttOptions {
+/// # Errors
+/// A sentence about a file that cannot be used.
+fn options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(settings.client_id.borrow().clone(), broker);
     let will = shared::codec::encode(&Status::last_will());
@@ -240,18 +255,45 @@ fn options(settings: &Settings) -> MqttOptions {
         .set_max_packet_size(INCOMING_BYTES_MAX, settings.packet_bytes_max)
         .set_last_will(LastWill::new(will_topic, will, QoS::AtLeastOnce, true));
     if !settings.user.is_empty() {
-        options.set_credentials(settings.user.clone(), settings.password.clone());
+        options.set_credentials(settings.user.clone(), password(settings)?);
     }
-    options
+    if let Some(files) = &settings.tls {
+        let config = tls::client(files, Arc::new(settings.certificate_time.clone()))
+            .map_err(|error| chain(&error))?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    Ok(options)
+}
+
+fn password(settings: &Settings) -> Result<String, String> {
+    let path = &settings.password_file;
+    if path.as_os_str().is_empty() {
+        return Ok(settings.password.clone());
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("read cloud.password_file {}: {error}", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 fn explain(error: &ConnectionError) -> (DownReason, String) {
+    if let Some(trouble) = tls::explain(error) {
+        return match trouble {
+            tls::Trouble::Untrusted(text) => (
+                DownReason::Untrusted,
+                format!("the broker is not believed: {text}"),
+            ),
+            tls::Trouble::Refused(text) => (DownReason::Refused, text),
+            tls::Trouble::Failed(text) => (DownReason::Away, text),
+        };
+    }
     match error {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => (
             DownReason::Refused,
-            format!("the broker refused this camera: {code:?}"),
+            format!(
+                "the broker refuses this camera's name or password ({code:?}): see cloud.user and cloud.password"
+            ),
         ),
         other => (DownReason::Away, other.to_string()),
     }

@@ -108,6 +108,9 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         port: config.cloud.url.port,
         user: config.cloud.user.clone(),
         password: config.cloud.password.clone(),
+        password_file: config.cloud.password_file.clone(),
+        tls: config.cloud.tls(),
+        certificate_time: certificate_time(),
         device: device.clone(),
         client_id: client_id_now,
         keep_alive: config.cloud.keep_alive(),
@@ -169,6 +172,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
             .close();
     }
     served
+}
+
+/// What time it is for certificates: a Pi that has just woken knows at least that this program was built already.
+pub fn certificate_time() -> tls::NotBefore {
+    tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0))
 }
 
 /// The bounds of the spool as the settings have them.

@@ -11,7 +11,7 @@ use shared::settings::schema::{SETTINGS, Setting};
 use toml::{Table, Value};
 
 use super::given::{given, is_section, nearest, value_of, variable};
-use super::{Config, file};
+use super::{Cloud, Config, file};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -312,6 +312,9 @@ fn merge(layers: [&Layer; 3]) -> (Config, Vec<Problem>) {
         let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
         say(Level::Warning, text.to_owned());
     }
+    for text in keys_that_do_not_fit(&config.cloud) {
+        say(Level::Warning, text.to_owned());
+    }
     let backoff = &mut config.backoff;
     if backoff.max_s < backoff.first_s {
         backoff.max_s = backoff.first_s;
@@ -324,6 +327,40 @@ fn merge(layers: [&Layer; 3]) -> (Config, Vec<Problem>) {
         say(Level::Warning, text.to_owned());
     }
     (config, problems)
+}
+
+/// Passwords and certificates that are of no use as they are.
+fn keys_that_do_not_fit(cloud: &Cloud) -> Vec<&'static str> {
+    let there = |path: &PathBuf| !path.as_os_str().is_empty();
+    let Cloud {
+        ca_file: ca,
+        cert_file: cert,
+        key_file: key,
+        password_file,
+        ..
+    } = cloud;
+    let password = !cloud.password.is_empty();
+    [
+        (
+            there(cert) != there(key),
+            "cloud.cert_file and cloud.key_file go together; one alone is not used",
+        ),
+        (
+            !cloud.url.scheme.tls() && [ca, cert, key].into_iter().any(there),
+            "cloud.ca_file, cloud.cert_file and cloud.key_file are for TLS, and cloud.url asks for none",
+        ),
+        (
+            password && there(password_file),
+            "cloud.password and cloud.password_file are both set; the file counts",
+        ),
+        (
+            cloud.user.is_empty() && (password || there(password_file)),
+            "there is a password without cloud.user; it is not used",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(wrong, text)| wrong.then_some(text))
+    .collect()
 }
 
 /// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.

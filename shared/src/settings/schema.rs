@@ -104,6 +104,10 @@ pub const SETTINGS: &[Setting] = &[
     text("cloud.password", short, "")
         .connection("Its password at the broker. Empty = none.")
         .secret(),
+    text("cloud.password_file", path, ""),
+    text("cloud.ca_file", path, ""),
+    text("cloud.cert_file", path, ""),
+    text("cloud.key_file", path, ""),
     whole("cloud.keep_alive_s", 5, 1200, "seconds", 30)
         .connection("After so much silence the camera asks whether the broker is still there."),
     whole("cloud.connect_timeout_s", 1, 120, "seconds", 10)

@@ -5,22 +5,56 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the cloud's broker is: `mqtt://host:port`.
+/// Where the cloud's broker is: `mqtt://host:port`, or `mqtts://host:port` for TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CloudUrl {
+    pub scheme: Scheme,
     pub host: String,
     pub port: u16,
 }
 
-/// MQTT without TLS, as registered with IANA.
-const MQTT_PORT: u16 = 1883;
+/// How to speak to the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Mqtt,
+    /// With TLS.
+    Mqtts,
+}
+
+impl Scheme {
+    const ALL: [Self; 2] = [Self::Mqtt, Self::Mqtts];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+        }
+    }
+
+    /// As registered with IANA.
+    const fn port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+        }
+    }
+
+    /// Whether the other side has to prove who it is, and nobody between can read along.
+    pub const fn tls(self) -> bool {
+        match self {
+            Self::Mqtt => false,
+            Self::Mqtts => true,
+        }
+    }
+}
 
 impl Default for CloudUrl {
     fn default() -> Self {
         Self {
+            scheme: Scheme::Mqtt,
             host: "127.0.0.1".to_owned(),
-            port: MQTT_PORT,
+            port: Scheme::Mqtt.port(),
         }
     }
 }
@@ -32,12 +66,13 @@ impl FromStr for CloudUrl {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err("must begin with mqtt://, such as mqtt://192.168.1.10:1883".to_owned());
         };
-        match scheme {
-            "mqtt" => {}
-            "mqtts" => return Err("is MQTT with TLS, which comes later; use mqtt://".to_owned()),
-            "http" | "https" => return Err("is HTTP, which comes later; use mqtt://".to_owned()),
-            _ => return Err(format!("begins with {scheme}://, use mqtt://")),
+        if matches!(scheme, "http" | "https") {
+            return Err("is HTTP, which comes later; use mqtt:// or mqtts://".to_owned());
         }
+        let scheme = Scheme::ALL
+            .into_iter()
+            .find(|known| known.word() == scheme)
+            .ok_or_else(|| format!("begins with {scheme}://, use mqtt:// or mqtts://"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
             return Err("holds a user; set cloud.user and cloud.password instead".to_owned());
@@ -48,7 +83,7 @@ impl FromStr for CloudUrl {
             Some(_) | None => (rest, None),
         };
         let port = match port {
-            None => MQTT_PORT,
+            None => scheme.port(),
             Some(port) => port
                 .parse()
                 .ok()
@@ -73,6 +108,7 @@ impl FromStr for CloudUrl {
             );
         }
         Ok(Self {
+            scheme,
             host: host.to_owned(),
             port,
         })
@@ -95,10 +131,12 @@ impl From<CloudUrl> for String {
 
 impl fmt::Display for CloudUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "mqtt://[{}]:{}", self.host, self.port)
+        let Self { scheme, host, port } = self;
+        let scheme = scheme.word();
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
         } else {
-            write!(f, "mqtt://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{host}:{port}")
         }
     }
 }
@@ -167,15 +205,21 @@ mod tests {
 
     #[test]
     fn a_cloud_url_says_host_and_port() {
-        for (text, host, port) in [
-            ("mqtt://127.0.0.1:1883", "127.0.0.1", 1883),
-            ("mqtt://broker.example", "broker.example", 1883),
-            ("mqtt://broker.example:8883/", "broker.example", 8883),
-            ("mqtt://[::1]:1884", "::1", 1884),
-            ("mqtt://[fe80::2]", "fe80::2", 1883),
+        use Scheme::{Mqtt, Mqtts};
+        for (text, scheme, host, port) in [
+            ("mqtt://127.0.0.1:1883", Mqtt, "127.0.0.1", 1883),
+            ("mqtt://broker.example", Mqtt, "broker.example", 1883),
+            ("mqtt://broker.example:8883/", Mqtt, "broker.example", 8883),
+            ("mqtt://[::1]:1884", Mqtt, "::1", 1884),
+            ("mqtt://[fe80::2]", Mqtt, "fe80::2", 1883),
+            ("mqtts://broker.example", Mqtts, "broker.example", 8883),
+            ("mqtts://[::1]:1", Mqtts, "::1", 1),
         ] {
             let url: CloudUrl = text.parse().unwrap();
-            assert_eq!((url.host.as_str(), url.port), (host, port));
+            assert_eq!(
+                (url.scheme, url.host.as_str(), url.port),
+                (scheme, host, port)
+            );
             assert_eq!(url.to_string().parse(), Ok(url));
         }
     }
@@ -183,7 +227,7 @@ mod tests {
     #[test]
     fn a_wrong_cloud_url_says_what_to_write() {
         for (text, says) in [
-            ("mqtts://host", "comes later"),
+            ("mqtts://me:secret@host", "cloud.user"),
             ("https://host", "comes later"),
             ("http://host", "comes later"),
             ("ftp://host", "use mqtt://"),
