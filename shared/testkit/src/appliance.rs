@@ -297,6 +297,11 @@ impl Appliance {
         self.events.since(since)
     }
 
+    /// All events of the present run.
+    pub fn run_events(&self) -> Vec<Value> {
+        self.events.since(self.run)
+    }
+
     /// What was saved, in all runs.
     pub fn saved(&self) -> Vec<Named> {
         named(&self.events.since(0), "saved")

@@ -173,6 +173,11 @@ impl Cloud {
         &self.database
     }
 
+    /// What it has logged so far, over all runs.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// The store id of its last ready line.
     pub fn store_id(&self) -> String {
         let ready = |line: &Value| line["ready"]["store"].as_str().map(str::to_owned);

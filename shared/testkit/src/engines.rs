@@ -6,6 +6,7 @@
 
 pub mod database;
 pub mod debian;
+pub mod deployed;
 pub mod mariadb;
 pub mod mosquitto;
 pub mod mysql;

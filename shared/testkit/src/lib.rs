@@ -12,6 +12,7 @@
 pub mod api;
 pub mod appliance;
 pub mod audit;
+pub mod authority;
 pub mod cloud;
 pub mod engines;
 pub mod folder;

@@ -116,11 +116,28 @@ impl Client {
     /// # Errors
     /// The socket's, or `ConnectionRefused` when the broker says no.
     pub fn connect(port: u16, client_id: &str) -> io::Result<Self> {
+        Self::enter(port, client_id, None)
+    }
+
+    /// As [`Client::connect`], with a name and a password.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn connect_as(port: u16, client_id: &str, user: &str, password: &str) -> io::Result<Self> {
+        Self::enter(port, client_id, Some((user, password)))
+    }
+
+    fn enter(port: u16, client_id: &str, login: Option<(&str, &str)>) -> io::Result<Self> {
         let socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0b10, 0, 0];
+        let flags = if login.is_some() { 0b1100_0010 } else { 0b10 };
+        let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0, 0];
         push_text(&mut body, client_id.as_bytes());
+        if let Some((user, password)) = login {
+            push_text(&mut body, user.as_bytes());
+            push_text(&mut body, password.as_bytes());
+        }
         let mut client = Self { socket, next_id: 0 };
         client.send(&Packet { first: 0x10, body })?;
         match Packet::read(&mut client.socket)? {

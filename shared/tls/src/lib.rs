@@ -253,7 +253,7 @@ fn untrusted(error: &CertificateError) -> String {
             presented,
         } => format!(
             "its certificate is for {}, and not for {}",
-            presented.join(", "),
+            presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             expected.to_str()
         ),
         CertificateError::Expired => "its certificate has expired".to_owned(),
@@ -269,6 +269,12 @@ fn untrusted(error: &CertificateError) -> String {
         CertificateError::Revoked => "its certificate is revoked".to_owned(),
         other => format!("its certificate cannot be used: {other:?}"),
     }
+}
+
+/// rustls writes a name as `DnsName("broker.lan")`.
+fn bare(name: &str) -> &str {
+    let mut pieces = name.split('"');
+    pieces.nth(1).unwrap_or(name)
 }
 
 /// Begun days count.

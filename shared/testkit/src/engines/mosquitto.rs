@@ -1,6 +1,7 @@
 //! mosquitto, the broker most people have: with the limits it comes with, on a port it keeps over restarts.
 
 use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -31,7 +32,17 @@ pub struct Mosquitto {
     version: String,
     folder: PathBuf,
     port: u16,
+    lets_anyone_in: bool,
     program: Option<Program>,
+}
+
+/// Which mosquitto.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    /// The system's, or the one its distribution has.
+    System,
+    /// The newest that Debian has packaged: 2.1 or later.
+    Newest,
 }
 
 #[derive(Debug)]
@@ -41,7 +52,11 @@ enum Origin {
 }
 
 impl Origin {
-    fn find() -> Result<Self, String> {
+    fn find(release: Release) -> Result<Self, String> {
+        if release == Release::Newest {
+            let newest = Source::Suite("unstable");
+            return Prefix::fetch("mosquitto", &["mosquitto"], newest).map(Self::Fetched);
+        }
         if let Some(chosen) = std::env::var_os(CHOSEN) {
             return Ok(Self::Installed(chosen.into()));
         }
@@ -55,6 +70,16 @@ impl Origin {
         match self {
             Self::Installed(path) => Ok(Command::new(path)),
             Self::Fetched(prefix) => prefix.command("usr/sbin/mosquitto"),
+        }
+    }
+
+    /// The program that writes password files, which is always beside the broker.
+    fn password_command(&self) -> Result<Command, String> {
+        match self {
+            Self::Installed(_) => find_program("mosquitto_passwd")
+                .map(Command::new)
+                .ok_or_else(|| "there is no mosquitto_passwd on this system".to_owned()),
+            Self::Fetched(prefix) => prefix.command("usr/bin/mosquitto_passwd"),
         }
     }
 }
@@ -76,23 +101,63 @@ impl Mosquitto {
     /// # Errors
     /// A sentence: why none can be had.
     pub fn new(folder: &Path, persistence: Persistence) -> Result<Self, String> {
-        let origin = Origin::find()?;
+        let port = free_port();
+        let stock = |folder: &Path| configuration(port, folder, persistence);
+        let mut new = Self::configured(folder, Release::System, port, stock)?;
+        new.lets_anyone_in = true;
+        Ok(new)
+    }
+
+    /// A broker with a configuration of the caller's own, not started yet, that lets in only whom it knows.
+    ///
+    /// `port`: one that it listens on, by which it is seen to be there. `configuration`: made for the folder of its files.
+    ///
+    /// # Errors
+    /// A sentence: why none can be had.
+    pub fn configured(
+        folder: &Path,
+        release: Release,
+        port: u16,
+        configuration: impl FnOnce(&Path) -> String,
+    ) -> Result<Self, String> {
+        let origin = Origin::find(release)?;
         let version = version(origin.command()?)?;
         let folder = folder.join("mosquitto");
         fs::create_dir_all(&folder).expect("create a folder in that of the test");
-        let port = free_port();
-        fs::write(
-            folder.join("mosquitto.conf"),
-            configuration(port, &folder, persistence),
-        )
-        .expect("write a file in the folder of the test");
+        // Started by root it would become another user, who may not write into this folder.
+        let configuration = format!("user root\n{}", configuration(&folder));
+        fs::write(folder.join("mosquitto.conf"), configuration)
+            .expect("write a file in the folder of the test");
         Ok(Self {
             origin,
             version,
             folder,
             port,
+            lets_anyone_in: false,
             program: None,
         })
+    }
+
+    /// Adds a name and its password to the file, with the program that its users have for it.
+    pub fn let_in(&self, file: &Path, user: &str, password: &str) {
+        let mut command = self
+            .origin
+            .password_command()
+            .expect("a mosquitto_passwd beside mosquitto");
+        if !file.exists() {
+            command.arg("-c");
+        }
+        let done = command
+            .arg("-b")
+            .arg(file)
+            .args([user, password])
+            .output()
+            .expect("run mosquitto_passwd");
+        assert!(
+            done.status.success(),
+            "mosquitto_passwd: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
 
     /// Starts it and waits until it lets clients in.
@@ -106,10 +171,14 @@ impl Mosquitto {
         let events: Arc<Events> = Arc::default();
         let program = Program::start(command, &events, &self.log_path());
         let program = self.program.insert(program);
-        let port = self.port;
+        let (port, lets_anyone_in) = (self.port, self.lets_anyone_in);
         eventually("mosquitto lets clients in", READY_WITHIN, || {
             assert!(program.runs(), "mosquitto ended\n{}", program.last_words());
-            Client::connect(port, "is-it-there").ok()
+            if lets_anyone_in {
+                Client::connect(port, "is-it-there").ok().map(drop)
+            } else {
+                TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+            }
         });
     }
 
@@ -170,8 +239,7 @@ fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
             format!("persistence true\npersistence_location {folder}/\nautosave_interval 1\n")
         }
     };
-    // Started by root it would become another user, who may not write into this folder.
-    format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n{persistence}")
+    format!("listener {port} 127.0.0.1\nallow_anonymous true\n{persistence}")
 }
 
 /// Asks it for its help, which begins with the version: whether it can be run is known before a test begins.

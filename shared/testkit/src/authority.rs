@@ -1,0 +1,93 @@
+//! An authority that signs certificates for one test: right ones, and such as nobody should believe.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
+};
+
+/// It and what it signs is in one folder, PEM.
+pub struct Authority {
+    folder: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// When a certificate is valid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    Now,
+    /// It was, until the end of 2020.
+    Past,
+    /// It will be, from 2090 on.
+    Future,
+}
+
+/// A certificate and its key, in files.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Authority {
+    /// Makes one, whose own certificate is `folder/ca.crt`.
+    pub fn new(folder: &Path) -> Self {
+        fs::create_dir_all(folder).expect("create a folder in that of the test");
+        let key = KeyPair::generate().expect("make a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Keepsake test CA");
+        let certificate = params
+            .self_signed(&key)
+            .expect("sign one's own certificate");
+        fs::write(folder.join("ca.crt"), certificate.pem()).expect("write the authority");
+        Self {
+            folder: folder.to_owned(),
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Signs a certificate for a server of these host names or addresses, as `{file}.crt` and `{file}.key`.
+    pub fn server(&self, file: &str, names: &[&str], validity: Validity) -> Signed {
+        let names = names.iter().map(|name| (*name).to_owned());
+        let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("good names");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.distinguished_name.push(DnType::CommonName, file);
+        self.sign(file, params, validity)
+    }
+
+    /// Signs a certificate for a client of this name, as `{name}.crt` and `{name}.key`.
+    pub fn client(&self, name: &str) -> Signed {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(name, params, Validity::Now)
+    }
+
+    fn sign(&self, file: &str, mut params: CertificateParams, validity: Validity) -> Signed {
+        (params.not_before, params.not_after) = match validity {
+            Validity::Now => (date_time_ymd(2021, 1, 1), date_time_ymd(2089, 12, 31)),
+            Validity::Past => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 12, 31)),
+            Validity::Future => (date_time_ymd(2090, 1, 1), date_time_ymd(2099, 12, 31)),
+        };
+        let key = KeyPair::generate().expect("make a key");
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("sign a certificate");
+        let signed = Signed {
+            certificate: self.folder.join(format!("{file}.crt")),
+            key: self.folder.join(format!("{file}.key")),
+        };
+        fs::write(&signed.certificate, certificate.pem()).expect("write a certificate");
+        fs::write(&signed.key, key.serialize_pem()).expect("write a key");
+        signed
+    }
+}

@@ -1,0 +1,97 @@
+//! mosquitto exactly as `cloud/deploy/mosquitto` sets it up, with nothing changed but ports and folders: what the project
+//! tells its users to do is what its tests run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::authority::{Authority, Signed, Validity};
+use crate::engines::mosquitto::{Mosquitto, Release};
+use crate::program::free_port;
+
+/// A mosquitto with TLS, passwords and the ACL.
+pub struct Deployed {
+    pub broker: Mosquitto,
+    pub authority: Authority,
+    /// TLS, name and password.
+    pub password_port: u16,
+    /// TLS and a client certificate.
+    pub certificate_port: u16,
+    /// No TLS, name and password.
+    pub plain_port: u16,
+    folder: PathBuf,
+}
+
+/// Its files, as they are shipped.
+pub fn shipped(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../cloud/deploy/mosquitto")
+        .join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
+impl Deployed {
+    /// A broker that is not started yet, for the host names and addresses given, and nobody knows a password yet.
+    ///
+    /// # Errors
+    /// A sentence: why none can be had.
+    pub fn new(folder: &Path, release: Release) -> Result<Self, String> {
+        let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
+        let configuration = |own: &Path| {
+            let own = own.display();
+            let mut text = shipped("keepsake.conf");
+            for (from, to) in [
+                (
+                    "listener 8883\n",
+                    format!("listener {password_port} 127.0.0.1\n"),
+                ),
+                (
+                    "listener 8884\n",
+                    format!("listener {certificate_port} 127.0.0.1\n"),
+                ),
+                (
+                    "listener 1883 127.0.0.1\n",
+                    format!("listener {plain_port} 127.0.0.1\n"),
+                ),
+                ("/etc/mosquitto/", format!("{own}/")),
+                ("/var/lib/mosquitto/", format!("{own}/")),
+            ] {
+                assert!(text.contains(from), "the shipped file has no {from:?}");
+                text = text.replace(from, &to);
+            }
+            text
+        };
+        let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
+        let folder = folder.join("mosquitto");
+        let authority = Authority::new(&folder.join("certs"));
+        authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+        fs::write(folder.join("keepsake.acl"), shipped("keepsake.acl"))
+            .expect("write a file in the folder of the test");
+        Ok(Self {
+            broker,
+            authority,
+            password_port,
+            certificate_port,
+            plain_port,
+            folder,
+        })
+    }
+
+    /// Lets someone in, and puts the password where a program can read it. Before the start.
+    pub fn let_in(&self, user: &str, password: &str) -> PathBuf {
+        self.broker
+            .let_in(&self.folder.join("keepsake.passwd"), user, password);
+        let file = self.folder.join(format!("{user}.password"));
+        fs::write(&file, format!("{password}\n")).expect("write a file in the folder of the test");
+        file
+    }
+
+    /// Another certificate in place of the server's own. Before the start.
+    pub fn shows(&self, signed: &Signed) {
+        for (from, to) in [
+            (&signed.certificate, "server.crt"),
+            (&signed.key, "server.key"),
+        ] {
+            fs::copy(from, self.folder.join("certs").join(to)).expect("copy a certificate");
+        }
+    }
+}

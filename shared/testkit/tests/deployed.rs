@@ -1,0 +1,265 @@
+//! mosquitto as `cloud/deploy/mosquitto` sets it up: cameras deliver over TLS by password and by certificate, keep to their
+//! own topics, and believe no other broker. What keeps the two apart is told once, tried for ever, and mends itself.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::appliance::Appliance;
+use testkit::audit::audit;
+use testkit::authority::{Authority, Validity};
+use testkit::cloud::Cloud;
+use testkit::engines::deployed::Deployed;
+use testkit::engines::mosquitto::Release;
+use testkit::folder::Folder;
+use testkit::mqtt::{Client, Outcome};
+use testkit::not_run::not_run;
+use testkit::photo;
+use testkit::program::eventually;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_shipped_files_keep_cameras_apart_with_the_systems_mosquitto() {
+    cameras_deliver_and_keep_apart("deployed-system", Release::System);
+}
+
+#[test]
+fn the_shipped_files_keep_cameras_apart_with_the_newest_mosquitto() {
+    cameras_deliver_and_keep_apart("deployed-newest", Release::Newest);
+}
+
+fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
+    let folder = Folder::new(name);
+    let Some(mut deployed) = deployed_or_not_run(name, &folder, release) else {
+        return;
+    };
+    let cloud_password = deployed.let_in("cloud", "one for the cloud");
+    let porch_password = deployed.let_in("porch", "one for the porch");
+    deployed.broker.start();
+
+    let ca = deployed.authority.certificate();
+    let tls = format!("mqtts://cloud@localhost:{}", deployed.password_port);
+    let mut cloud = Cloud::new(&folder)
+        .flag(&format!("--ingest-broker={tls}"))
+        .flag(&format!("--ingest-ca={}", ca.display()))
+        .flag(&format!(
+            "--ingest-password-file={}",
+            cloud_password.display()
+        ));
+    cloud.start();
+
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    let shed_identity = deployed.authority.client("shed");
+    let mut shed = camera(&folder, "shed", &url(deployed.certificate_port), &ca)
+        .set(&format!(
+            "cloud.cert_file={}",
+            shed_identity.certificate.display()
+        ))
+        .set(&format!("cloud.key_file={}", shed_identity.key.display()));
+    porch.start();
+    shed.start();
+
+    // Whoever has the porch's password listens to everything there is, and hears what is for the porch.
+    let mut spy = Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch")
+        .expect("a name and its password");
+    for filter in [
+        "#",
+        "keepsake/v1/+/down/#",
+        "keepsake/v1/shed/#",
+        "keepsake/v1/shed/down/receipt",
+    ] {
+        // 2.0 grants what it will not give.
+        let _ = spy.subscribe(filter);
+    }
+    spy.subscribe("keepsake/v1/porch/down/#").expect("its own");
+
+    let mut confirmed = shed.press_and_save(3, SOON);
+    shed.expect_stored(&confirmed, SOON);
+    confirmed.extend(porch.press_and_save(3, SOON));
+    porch.expect_stored(&confirmed[3..], SOON);
+    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    assert_eq!(found.stored, 6);
+    let mut receipts = 0;
+    while receipts == 0 {
+        let heard = spy.next_publication().expect("the porch's own receipts");
+        assert!(
+            heard.topic.starts_with("keepsake/v1/porch/down/"),
+            "{}",
+            heard.topic
+        );
+        receipts += u32::from(heard.topic.ends_with("/receipt"));
+    }
+
+    // It is told that the broker has it, and the broker has dropped it.
+    for topic in ["keepsake/v1/shed/up/event", "keepsake/v1/porch/up/event"] {
+        let said = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
+        assert_eq!(said, Outcome::Acknowledged);
+    }
+    let quarantined = eventually("the porch's nonsense is in quarantine", SOON, || {
+        let all = cloud.api().json("/api/v1/quarantine")["quarantine"].clone();
+        (!all.as_array()?.is_empty()).then_some(all)
+    });
+    let devices: Vec<&Value> = quarantined
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["device"])
+        .collect();
+    assert_eq!(devices, ["porch"]);
+
+    println!("{name}: {}, {found:?}", deployed.broker.version());
+    porch.stop();
+    shed.stop();
+    cloud.stop();
+    deployed.broker.stop();
+}
+
+#[test]
+fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
+    let name = "deployed-password";
+    let folder = Folder::new(name);
+    let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
+        return;
+    };
+    let ca = deployed.authority.certificate();
+    let cloud_password = deployed.let_in("cloud", "right");
+    let porch_password = deployed.let_in("porch", "right");
+    let spoil = |file: &Path| fs::write(file, "hunter2\n").unwrap();
+    let mend = |file: &Path| fs::write(file, "right\n").unwrap();
+    spoil(&cloud_password);
+    spoil(&porch_password);
+    deployed.broker.start();
+
+    let mut cloud = Cloud::new(&folder)
+        .flag(&format!("--ingest-broker={}", url(deployed.password_port)))
+        .flag("--ingest-user=cloud")
+        .flag(&format!("--ingest-ca={}", ca.display()))
+        .flag(&format!(
+            "--ingest-password-file={}",
+            cloud_password.display()
+        ));
+    cloud.launch_only();
+    cloud.api().answers(SOON);
+    not_ready(&cloud, "the broker refuses the cloud's name or password");
+
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    porch.start();
+    let confirmed = porch.press_and_save(1, SOON);
+    told_once(&porch, "refuses this camera's name or password");
+
+    mend(&cloud_password);
+    mend(&porch_password);
+    porch.expect_stored(&confirmed, SOON);
+    for log in [porch.log(), cloud.log()] {
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+    porch.stop();
+    cloud.stop();
+    deployed.broker.stop();
+}
+
+#[test]
+fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
+    let name = "deployed-untrusted";
+    let folder = Folder::new(name);
+    let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
+        return;
+    };
+    let porch_password = deployed.let_in("porch", "right");
+    let ca = folder.join("believed.crt");
+    let right = || fs::copy(deployed.authority.certificate(), &ca).unwrap();
+    let stranger = Authority::new(&folder.join("stranger"));
+    let names = ["localhost", "127.0.0.1"];
+    let expired = deployed.authority.server("expired", &names, Validity::Past);
+    let early = deployed.authority.server("early", &names, Validity::Future);
+    let other = deployed
+        .authority
+        .server("other", &["elsewhere.example"], Validity::Now);
+    let good = deployed.authority.server("good", &names, Validity::Now);
+
+    right();
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    for (shown, says) in [
+        (&expired, "has expired"),
+        (&early, "the clock of this computer, which may be wrong"),
+        (&other, "is for elsewhere.example, and not for localhost"),
+    ] {
+        deployed.shows(shown);
+        deployed.broker.start();
+        porch.start();
+        told_once(&porch, says);
+        porch.stop();
+        deployed.broker.stop();
+    }
+    // The right certificate, but the camera believes another authority: mended while it runs.
+    deployed.shows(&good);
+    fs::copy(stranger.certificate(), &ca).unwrap();
+    deployed.broker.start();
+    porch.start();
+    told_once(&porch, "an authority that is not believed here");
+    right();
+    porch.is_connected(SOON);
+    porch.stop();
+
+    let mut hasty = camera(&folder, "hasty", &url(deployed.plain_port), &ca);
+    hasty.start();
+    hasty.press_and_save(1, SOON);
+    eventually("the log says that there is no TLS", SOON, || {
+        hasty.log().contains("speaks no TLS").then_some(())
+    });
+    hasty.stop();
+    let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);
+    nobody.start();
+    told_once(&nobody, "asks for a client certificate");
+    nobody.stop();
+    deployed.broker.stop();
+}
+
+fn deployed_or_not_run(what: &str, folder: &Path, release: Release) -> Option<Deployed> {
+    Deployed::new(folder, release)
+        .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
+        .ok()
+}
+
+fn camera(folder: &Path, device: &str, url: &str, ca: &Path) -> Appliance {
+    Appliance::new(folder, device, url).set(&format!("cloud.ca_file={}", ca.display()))
+}
+
+fn url(port: u16) -> String {
+    format!("mqtts://localhost:{port}")
+}
+
+/// Waits until the camera has said why it is not let in, and that it does not say so again although it tries again.
+fn told_once(camera: &Appliance, says: &str) {
+    let told = || {
+        let all = camera.run_events();
+        let told = all.iter().filter(|event| {
+            let text = event["text"].as_str().unwrap_or_default();
+            event["event"] == "disconnected" && text.contains(says)
+        });
+        told.count()
+    };
+    eventually(
+        &format!("the camera says {says:?}\n{}", camera.log()),
+        SOON,
+        || (told() > 0).then_some(()),
+    );
+    // It tries again after at most two seconds.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(told(), 1, "{says}");
+}
+
+fn not_ready(cloud: &Cloud, says: &str) {
+    eventually(&format!("/readyz says {says:?}"), SOON, || {
+        let (status, body) = cloud.api().get("/readyz").ok()?;
+        (status == 503 && String::from_utf8_lossy(&body).contains(says)).then_some(())
+    });
+}
