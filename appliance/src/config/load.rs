@@ -538,6 +538,24 @@ mod tests {
     }
 
     #[test]
+    fn passwords_and_certificates_that_are_of_no_use_are_told() {
+        for (text, says) in [
+            ("cert_file = \"/c\"", "go together"),
+            ("ca_file = \"/c\"", "asks for none"),
+            ("password = \"x\"", "without cloud.user"),
+            (
+                "user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"",
+                "the file counts",
+            ),
+        ] {
+            let loaded = of_file(&format!("[cloud]\n{text}"));
+            assert!(!loaded.file_is_bad(), "{text}");
+            let said = loaded.problems[0].to_string();
+            assert!(said.contains(says), "{said}");
+        }
+    }
+
+    #[test]
     fn text_that_looks_like_a_number_stays_text() {
         let loaded = of_command_line(&[
             ("device", "123456"),
@@ -571,7 +589,7 @@ mod tests {
             ),
             ("device = \"a/b\"", "device = \"a/b\" is no device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
-            ("[cloud]\nurl = \"mqtts://a\"", "comes later"),
+            ("[cloud]\nurl = \"ftp://a\"", "use mqtt://"),
             (
                 "[spool]\nwhen_full = \"explode\"",
                 "must be one of refuse, drop-oldest",
