@@ -32,15 +32,13 @@ pub struct Signed {
 }
 
 impl Authority {
-    /// Makes one, whose own certificate is `folder/ca.crt`.
-    pub fn new(folder: &Path) -> Self {
+    /// Makes one of this name, whose own certificate is `folder/ca.crt`.
+    pub fn new(folder: &Path, name: &str) -> Self {
         fs::create_dir_all(folder).expect("create a folder in that of the test");
         let key = KeyPair::generate().expect("make a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "Keepsake test CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params
             .self_signed(&key)
             .expect("sign one's own certificate");

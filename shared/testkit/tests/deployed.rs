@@ -174,7 +174,8 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     let porch_password = deployed.let_in("porch", "right");
     let ca = folder.join("believed.crt");
     let right = || fs::copy(deployed.authority.certificate(), &ca).unwrap();
-    let stranger = Authority::new(&folder.join("stranger"));
+    let stranger = Authority::new(&folder.join("stranger"), "another CA");
+    let made_anew = Authority::new(&folder.join("anew"), "Keepsake CA");
     let names = ["localhost", "127.0.0.1"];
     let expired = deployed.authority.server("expired", &names, Validity::Past);
     let early = deployed.authority.server("early", &names, Validity::Future);
@@ -201,13 +202,18 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     }
     // The right certificate, but the camera believes another authority: mended while it runs.
     deployed.shows(&good);
-    fs::copy(stranger.certificate(), &ca).unwrap();
     deployed.broker.start();
-    porch.start();
-    told_once(&porch, "an authority that is not believed here");
-    right();
-    porch.is_connected(SOON);
-    porch.stop();
+    for (believed, says) in [
+        (&stranger, "an authority that is not believed here"),
+        (&made_anew, "was the authority made anew?"),
+    ] {
+        fs::copy(believed.certificate(), &ca).unwrap();
+        porch.start();
+        told_once(&porch, says);
+        right();
+        porch.is_connected(SOON);
+        porch.stop();
+    }
 
     let mut hasty = camera(&folder, "hasty", &url(deployed.plain_port), &ca);
     hasty.start();

@@ -247,6 +247,11 @@ fn untrusted(error: &CertificateError) -> String {
              that signed it"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "its certificate was signed by an authority of the same name as one that is believed here, but with another \
+             key; was the authority made anew?"
+                .to_owned()
+        }
         CertificateError::NotValidForName => "its certificate is for another host name".to_owned(),
         CertificateError::NotValidForNameContext {
             expected,

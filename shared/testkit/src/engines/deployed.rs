@@ -62,7 +62,7 @@ impl Deployed {
         };
         let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
         let folder = folder.join("mosquitto");
-        let authority = Authority::new(&folder.join("certs"));
+        let authority = Authority::new(&folder.join("certs"), "Keepsake CA");
         authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
         fs::write(folder.join("keepsake.acl"), shipped("keepsake.acl"))
             .expect("write a file in the folder of the test");
