@@ -5,33 +5,42 @@
 //! not committed (P2). Doing a deposit twice equals doing it once (P3). The SQL is what SQLite, MySQL and MariaDB have
 //! in common; duplicates are found by looking first inside the one writing transaction.
 
+pub mod address;
 mod boot;
 mod command;
+mod connection;
 mod device;
 mod event;
 mod fate;
+mod fitness;
 mod install;
 mod meta;
 mod part;
 mod picture;
 mod quarantine;
 mod report;
+mod schema;
 mod tombstone;
+mod writer;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use shared::capture::{FrameHeader, Record};
 use shared::presence::Presence;
 use shared::{DeviceId, Hash, InstallId, Sequence, StoreId};
-use sqlx::any::{AnyArguments, AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
 use sqlx::query::{Query, QueryScalar};
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions, Executor, Row, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 
 use crate::deposit::{Deposit, Outcome};
 
+use address::Address;
+use connection::Connector;
+use writer::{Writer, Writing};
+
 pub use command::{Command, StageReached};
+pub use connection::Place;
 pub use device::Device;
 pub use event::Told;
 pub use install::{Counters, InstallState};
@@ -40,6 +49,13 @@ pub use quarantine::Quarantined;
 
 /// The file in the data folder.
 pub const FILE: &str = "keepsake.sqlite";
+
+/// Connections for reading.
+const READERS: u32 = 4;
+/// A page does not wait longer than this for one of them.
+const READER_WAIT: Duration = Duration::from_secs(5);
+/// One that does not answer by then is given up.
+const PING_WAIT: Duration = Duration::from_secs(2);
 
 /// What the store keeps of things that come from outside (P4).
 #[derive(Debug, Clone)]
@@ -102,6 +118,15 @@ pub enum StoreError {
     TimedOut(Duration),
     #[error("the store holds {0}, which no version of this program writes")]
     Corrupt(String),
+    /// Nothing is committed there, so that nothing is promised that it cannot keep.
+    #[error("{0}")]
+    Unfit(String),
+    #[error("another cloud writes to this database")]
+    Led,
+    #[error(
+        "the database's tables are of a newer version of this program (migration {0}); start that one, or restore a backup from before"
+    )]
+    Newer(i64),
     #[error("no room for a camera of a new name, there are {0}")]
     Devices(u64),
     #[error("prepare the data folder {folder}")]
@@ -110,6 +135,20 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// A plain sentence for cameras and pages, without what only the log should have.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unfit(_) | Self::Led | Self::Newer(_) => self.to_string(),
+            Self::Database { .. }
+            | Self::TimedOut(_)
+            | Self::Corrupt(_)
+            | Self::Devices(_)
+            | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -179,60 +218,60 @@ impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
 /// A handle that may be cloned; all clones share the connections.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: AnyPool,
+    writer: Writer,
     readers: AnyPool,
+    connector: Connector,
     id: StoreId,
     limits: Limits,
 }
 
 impl Store {
-    /// Opens the database of `folder`, making both if they are not there, and brings the schema up to date.
+    /// Opens the database at `place`, makes what is not there, and brings the tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::Database`] if the file is no database of
-    /// ours or of a newer version.
-    pub async fn open(folder: &Path, limits: Limits) -> Result<Self> {
-        std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
-            folder: folder.to_owned(),
-            source,
-        })?;
-        sqlx::any::install_default_drivers();
-        let file = SqliteConnectOptions::new()
-            .filename(folder.join(FILE))
-            .create_if_missing(true);
-        let options =
-            AnyConnectOptions::from_url(&file.to_url_lossy()).doing("name the database")?;
-        // Work that was timed out may leave a half-done transaction on its connection: it is rolled back when the
-        // connection is next used, which sqlx does by itself.
-        let writer = AnyPoolOptions::new()
-            .after_connect(|connection, _| Box::pin(prepare(connection)))
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(limits.unit_of_work)
-            .connect_with(options.clone())
-            .await
-            .doing("open the database")?;
-        sqlx::migrate!("migrations/sqlite")
-            .run(&writer)
-            .await
-            .map_err(|source| StoreError::Database {
-                what: "bring the schema up to date",
-                source: Box::new(source),
+    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::Newer`] if a newer program made the tables,
+    /// [`StoreError::Unfit`] and [`StoreError::Led`] if nothing may be written there, [`StoreError::Database`] and
+    /// [`StoreError::TimedOut`] if there is no database. Any but the first two may pass.
+    pub async fn open(place: impl Into<Place>, limits: Limits) -> Result<Self> {
+        let place = place.into();
+        if let Address::Folder(folder) = &place.address {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+                folder: folder.clone(),
+                source,
             })?;
-        let readers = AnyPoolOptions::new()
-            .after_connect(|connection, _| Box::pin(prepare(connection)))
-            .max_connections(4)
-            .acquire_timeout(Duration::from_secs(5))
-            .connect_with(options)
+        }
+        let connector = Connector::new(place)?;
+        let writer = Writer::new(connector.clone());
+        tokio::time::timeout(limits.unit_of_work, writer.check())
             .await
-            .doing("open the database for reading")?;
-        let mut connection = writer.acquire().await.doing("open the database")?;
-        let id = meta::store_id(&mut connection).await?;
-        drop(connection);
+            .map_err(|_| StoreError::TimedOut(limits.unit_of_work))??;
+        let id = connector.id().ok_or(StoreError::Led)?;
+        let readers = AnyPoolOptions::new()
+            .after_connect({
+                let connector = connector.clone();
+                move |connection, _| {
+                    let connector = connector.clone();
+                    Box::pin(async move {
+                        connector.tell(connection).await?;
+                        connector
+                            .check_identity(connection)
+                            .await
+                            .map_err(|error| sqlx::Error::Configuration(error.into()))
+                    })
+                }
+            })
+            // sqlx asks without a bound whether a connection that comes back is well, and its place is taken meanwhile:
+            // on a network that swallows packets all places would be gone for a quarter of an hour.
+            .after_release(|connection, _| Box::pin(is_well(connection)))
+            .before_acquire(|connection, _| Box::pin(is_well(connection)))
+            .test_before_acquire(false)
+            .max_connections(READERS)
+            .acquire_timeout(READER_WAIT)
+            .connect_lazy_with(connector.options());
         Ok(Self {
             writer,
             readers,
+            connector,
             id,
             limits,
         })
@@ -268,6 +307,20 @@ impl Store {
             Ok(outcomes)
         })
         .await
+    }
+
+    /// Looks whether the store could be written to now, and whether it is still the one it was and still safe. Commits
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing can be committed.
+    pub async fn check(&self) -> Result<()> {
+        self.within(self.writer.check()).await
+    }
+
+    /// What is wrong with the durability of the database and was accepted, in plain sentences.
+    pub fn weaknesses(&self) -> Vec<String> {
+        self.connector.weak()
     }
 
     /// Commits something that is always possible, to tell a store that is away from a batch that it cannot take.
@@ -334,6 +387,7 @@ impl Store {
         self.within(async {
             let mut tx = self.begin("begin an upload").await?;
             if !device::seen(&mut tx, device, now_us, false, self.limits.devices_max).await? {
+                tx.rollback().await;
                 return Err(StoreError::Devices(self.limits.devices_max));
             }
             let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
@@ -510,10 +564,9 @@ impl Store {
         }
     }
 
-    /// Begins to write. Said at once and not at the first write: a transaction that has read before it may write would
-    /// fail at once when another process holds the database, instead of waiting its turn.
-    async fn begin(&self, what: &'static str) -> Result<Transaction<'static, Any>> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.doing(what)
+    /// Begins to write; what comes of it is committed by [`Writing::commit`] or not at all.
+    async fn begin(&self, what: &'static str) -> Result<Writing> {
+        self.writer.begin(what).await
     }
 
     async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -524,18 +577,12 @@ impl Store {
     }
 }
 
-/// What every connection to SQLite is told first.
-async fn prepare(connection: &mut AnyConnection) -> sqlx::Result<()> {
-    for statement in [
-        "PRAGMA busy_timeout = 5000",
-        "PRAGMA journal_mode = WAL",
-        // With WAL the default forgets the last commits in a power cut; a receipt must not be forgotten.
-        "PRAGMA synchronous = FULL",
-        "PRAGMA foreign_keys = ON",
-    ] {
-        connection.execute(statement).await?;
-    }
-    Ok(())
+/// Whether a connection for reading answers.
+async fn is_well(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    tokio::time::timeout(PING_WAIT, connection.ping())
+        .await
+        .map_err(|_| sqlx::Error::PoolTimedOut)?
+        .map(|()| true)
 }
 
 /// How long a camera waits before it offers again what this cloud has no place for, seconds.

@@ -9,4 +9,5 @@ CREATE TABLE boot_line (
     guessed SMALLINT NOT NULL,
     heard_us BIGINT NOT NULL,
     PRIMARY KEY (boot, device, hash)
-);
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;

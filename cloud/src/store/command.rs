@@ -98,13 +98,14 @@ impl Store {
     /// [`StoreError`].
     pub async fn command_sent(&self, id: &str, now_us: i64) -> Result<()> {
         self.within(async {
+            let mut tx = self.begin("begin noting that a command was sent").await?;
             sqlx::query("UPDATE command SET sent_us = ? WHERE id = ? AND sent_us IS NULL")
                 .bind(now_us)
                 .bind(id)
-                .execute(&self.writer)
+                .execute(&mut *tx)
                 .await
                 .doing("note that a command was sent")?;
-            Ok(())
+            tx.commit().await.doing("commit that a command was sent")
         })
         .await
     }

@@ -127,7 +127,7 @@ async fn insert(
     now_us: i64,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO install (install, device, uploads, next, next_us, sequences, told, stored, deleted) \
+        "INSERT INTO install (install, device, uploads, next, next_us, sequences, told, pictures, deleted) \
          VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0)",
     )
     .bind(install.0.as_slice())
@@ -152,7 +152,7 @@ pub(super) struct Change {
 
 pub(super) async fn change(tx: &mut AnyConnection, install: InstallId, by: Change) -> Result<()> {
     sqlx::query(
-        "UPDATE install SET sequences = sequences + ?, told = told + ?, stored = stored + ?, deleted = deleted + ? \
+        "UPDATE install SET sequences = sequences + ?, told = told + ?, pictures = pictures + ?, deleted = deleted + ? \
          WHERE install = ?",
     )
     .bind(by.sequences)
@@ -172,7 +172,7 @@ pub(super) async fn of_device(
     device: &DeviceId,
 ) -> Result<Vec<InstallState>> {
     let rows = sqlx::query(
-        "SELECT install, next, next_us, sequences, told, stored, deleted, uploads FROM install \
+        "SELECT install, next, next_us, sequences, told, pictures, deleted, uploads FROM install \
          WHERE device = ? ORDER BY next_us DESC, install",
     )
     .bind(device.as_str())

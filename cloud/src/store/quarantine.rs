@@ -181,12 +181,14 @@ impl Store {
     /// [`super::StoreError`].
     pub async fn forget_quarantined(&self, device: &str, hash: Hash) -> Result<bool> {
         self.within(async {
+            let mut tx = self.begin("begin emptying the quarantine").await?;
             let done = sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
                 .bind(device)
                 .bind(hash.0.as_slice())
-                .execute(&self.writer)
+                .execute(&mut *tx)
                 .await
                 .doing("let go of a message in quarantine")?;
+            tx.commit().await.doing("commit emptying the quarantine")?;
             Ok(done.rows_affected() > 0)
         })
         .await

@@ -1,0 +1,1 @@
+CREATE INDEX install_device ON install (device);

@@ -1,0 +1,1 @@
+CREATE INDEX report_install ON report (install);

@@ -1,0 +1,1 @@
+CREATE UNIQUE INDEX picture_capture ON picture (install, sequence, hash);

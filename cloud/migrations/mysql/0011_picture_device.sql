@@ -1,0 +1,1 @@
+CREATE INDEX picture_device ON picture (device, arrival);

@@ -1,0 +1,1 @@
+CREATE INDEX picture_thumbnail ON picture (thumbnail, arrival);

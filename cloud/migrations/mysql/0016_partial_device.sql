@@ -1,0 +1,1 @@
+CREATE INDEX partial_device ON partial (device, progress_us);

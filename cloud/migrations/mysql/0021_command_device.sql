@@ -1,0 +1,1 @@
+CREATE INDEX command_device ON command (device, created_us);

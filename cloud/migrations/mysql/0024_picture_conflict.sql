@@ -1,0 +1,1 @@
+CREATE INDEX picture_conflict ON picture (device, conflict);

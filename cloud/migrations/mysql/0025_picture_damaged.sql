@@ -1,0 +1,1 @@
+CREATE INDEX picture_damaged ON picture (device, damaged);

@@ -1,0 +1,1 @@
+CREATE INDEX tombstone_device ON tombstone (device, at_us);

@@ -1,0 +1,1 @@
+CREATE INDEX event_device ON event (device, at_us);

@@ -1,0 +1,1 @@
+CREATE INDEX quarantine_last ON quarantine (last_us);

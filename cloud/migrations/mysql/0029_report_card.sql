@@ -1,0 +1,1 @@
+CREATE INDEX report_card ON report (card);

@@ -1,0 +1,2 @@
+-- STORED is a reserved word of MySQL.
+ALTER TABLE install RENAME COLUMN `stored` TO pictures;

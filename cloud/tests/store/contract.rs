@@ -1,0 +1,1208 @@
+//! The contract of the store, by its public functions only, so that every kind of store is held to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cloud::deposit::{Deposit, Outcome, Suspect};
+use cloud::store::{Command, Device, Limits, Page, Picture, Store, Thumbnail};
+use cloud::taken::State;
+use proptest::prelude::*;
+use shared::capture::{Cause, ContentType, FrameHeader, Record};
+use shared::command::{CommandKind, Reply, Stage};
+use shared::event::{BootLine, Event, Reason, Tombstone};
+use shared::have::Have;
+use shared::presence::{Held, Presence, Status};
+use shared::ranges::Ranges;
+use shared::receipt::Want;
+use shared::time::Moment;
+use shared::{BootId, CaptureId, DeviceId, Hash, InstallId, Sequence};
+
+use super::{CASES, Empty, empty};
+
+const INSTALL: InstallId = InstallId([7; 16]);
+const NOW: i64 = 1_800_000_000_000_000;
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+struct Fresh {
+    store: Store,
+    empty: Empty,
+}
+
+/// A store that nothing is in yet; nothing if there can be none on this machine, after that was said.
+async fn fresh() -> Option<Fresh> {
+    fresh_with(Limits::default()).await
+}
+
+async fn fresh_with(limits: Limits) -> Option<Fresh> {
+    let empty = empty()?;
+    let store = Store::open(empty.place(), limits).await.unwrap();
+    Some(Fresh { store, empty })
+}
+
+impl Fresh {
+    async fn commit(&self, deposit: Deposit) -> Outcome {
+        self.commit_at(deposit, NOW).await
+    }
+
+    async fn commit_at(&self, deposit: Deposit, now_us: i64) -> Outcome {
+        let mut outcomes = self.store.commit(&[deposit], now_us).await.unwrap();
+        assert_eq!(outcomes.len(), 1);
+        outcomes.pop().unwrap()
+    }
+
+    async fn porch(&self) -> Device {
+        self.store.device(&porch(), NOW).await.unwrap().unwrap()
+    }
+
+    async fn all(&self) -> Vec<Picture> {
+        self.store
+            .pictures(None, Page::After(0), 500)
+            .await
+            .unwrap()
+    }
+}
+
+fn porch() -> DeviceId {
+    "porch".parse().unwrap()
+}
+
+fn number(sequence: u64) -> Sequence {
+    sequence.try_into().unwrap()
+}
+
+fn moment() -> Moment {
+    Moment {
+        boot: BootId([1; 16]),
+        boottime_us: 5,
+        wall_us: NOW,
+        synchronised: true,
+        error_us: 3,
+    }
+}
+
+fn record(sequence: u64, bytes: &[u8]) -> Record {
+    Record {
+        install: INSTALL,
+        sequence: number(sequence),
+        hash: Hash::of(bytes),
+        total: bytes.len() as u64,
+        content_type: ContentType::Jpeg,
+        width: 4,
+        height: 3,
+        cause: Cause::Button,
+        command: None,
+        pressed: moment(),
+        captured_after_us: 10,
+        settings_version: 0,
+    }
+}
+
+fn part_of(device: &DeviceId, record: Record, whole: &[u8], start: usize, end: usize) -> Deposit {
+    Deposit::Capture {
+        device: device.clone(),
+        header: FrameHeader {
+            record,
+            offset: start as u64,
+            len: (end - start) as u64,
+            attempt: 0,
+            saved_after_us: Some(20),
+            sent_after_us: Some(30),
+            not_before_us: None,
+        },
+        bytes: whole[start..end].to_vec().into(),
+    }
+}
+
+fn part(sequence: u64, whole: &[u8], start: usize, end: usize) -> Deposit {
+    part_of(&porch(), record(sequence, whole), whole, start, end)
+}
+
+fn capture(sequence: u64, bytes: &[u8]) -> Deposit {
+    part(sequence, bytes, 0, bytes.len())
+}
+
+fn tombstone(first: u64, last: u64) -> Deposit {
+    tombstone_because(first, last, Reason::CameraFailed)
+}
+
+fn tombstone_because(first: u64, last: u64, reason: Reason) -> Deposit {
+    let tombstone = Tombstone {
+        install: INSTALL,
+        sequence: number(first),
+        through: (first != last).then(|| number(last)),
+        reason,
+        cause: Cause::Button,
+        command: None,
+        pressed: Some(moment()),
+    };
+    let payload = shared::codec::encode(&Event::Tombstone(tombstone.clone()));
+    Deposit::Tombstone {
+        device: porch(),
+        tombstone,
+        hash: Hash::of(&payload),
+        payload: payload.into(),
+    }
+}
+
+fn ranges(all: &[(u64, u64)]) -> Ranges {
+    all.iter()
+        .map(|(first, last)| (number(*first), number(*last)))
+        .collect()
+}
+
+fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> Deposit {
+    status_of(&porch(), INSTALL, next, waiting, kept)
+}
+
+fn status_of(
+    device: &DeviceId,
+    install: InstallId,
+    next: u64,
+    waiting: &[(u64, u64)],
+    kept: &[(u64, u64)],
+) -> Deposit {
+    Deposit::Status {
+        device: device.clone(),
+        status: Box::new(Status {
+            presence: Presence::Online,
+            installs: vec![Held {
+                install,
+                next: number(next),
+                waiting: ranges(waiting),
+                kept: ranges(kept),
+                coarse: false,
+            }],
+            said: Some(moment()),
+            ..Status::last_will()
+        }),
+        retained: false,
+    }
+}
+
+fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> Outcome {
+    Outcome::Stored {
+        install: INSTALL,
+        sequence: number(sequence),
+        hash: Hash::of(bytes).prefix(),
+        arrival,
+    }
+}
+
+/// pressed, stored, deleted, told, held, missing.
+fn counted(device: &Device) -> [u64; 6] {
+    let all = device.counters;
+    [
+        all.pressed(),
+        all.stored,
+        all.deleted,
+        all.told,
+        all.held,
+        all.missing,
+    ]
+}
+
+#[tokio::test]
+async fn a_capture_is_stored_once_however_often_it_comes() {
+    let Some(fresh) = fresh().await else { return };
+    assert_eq!(
+        fresh.commit(capture(1, b"one")).await,
+        stored(1, b"one", Some(1))
+    );
+    for _ in 0..3 {
+        assert_eq!(
+            fresh.commit(capture(1, b"one")).await,
+            stored(1, b"one", None)
+        );
+    }
+    // The same twice in one batch, and a repeat that comes in parts.
+    let batch = [
+        capture(2, b"two"),
+        capture(2, b"two"),
+        part(1, b"one", 0, 2),
+    ];
+    assert_eq!(
+        fresh.store.commit(&batch, NOW).await.unwrap(),
+        [
+            stored(2, b"two", Some(2)),
+            stored(2, b"two", None),
+            stored(1, b"one", None)
+        ]
+    );
+    let all = fresh.all().await;
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|picture| !picture.conflict));
+    assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), b"one");
+    assert_eq!(fresh.porch().await.counters.stored, 2);
+}
+
+#[tokio::test]
+async fn the_same_number_with_other_bytes_is_kept_and_marked() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(1, b"one")).await;
+    assert_eq!(
+        fresh.commit(capture(1, b"other")).await,
+        stored(1, b"other", Some(2))
+    );
+    assert_eq!(
+        fresh.commit(capture(1, b"other")).await,
+        stored(1, b"other", None)
+    );
+    let all = fresh.all().await;
+    let marked: Vec<bool> = all.iter().map(|picture| picture.conflict).collect();
+    assert_eq!(marked, [false, true]);
+    assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), b"one");
+    assert_eq!(fresh.store.image(2).await.unwrap().unwrap(), b"other");
+    let porch = fresh.porch().await;
+    assert_eq!((porch.conflicts, porch.counters.stored), (1, 2));
+    for picture in &all {
+        let found = fresh.store.picture(&picture.id()).await.unwrap();
+        assert_eq!(found.as_ref(), Some(picture));
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(1, b"one")).await;
+    let picture = fresh.all().await.remove(0);
+    assert!(fresh.store.delete(&picture).await.unwrap());
+    assert!(!fresh.store.delete(&picture).await.unwrap());
+    assert_eq!(
+        fresh.commit(capture(1, b"one")).await,
+        stored(1, b"one", None)
+    );
+    assert_eq!(fresh.all().await, []);
+    assert_eq!(fresh.store.image(1).await.unwrap(), None);
+    // A tombstone does not make the deleted one undone either.
+    fresh.commit(tombstone(1, 1)).await;
+    assert_eq!(counted(&fresh.porch().await), [1, 0, 1, 0, 0, 0]);
+    // Arrival numbers are not given out twice.
+    assert_eq!(
+        fresh.commit(capture(2, b"two")).await,
+        stored(2, b"two", Some(2))
+    );
+}
+
+#[tokio::test]
+async fn a_fate_only_rises() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(tombstone(1, 1)).await;
+    assert_eq!(counted(&fresh.porch().await), [1, 0, 0, 1, 0, 0]);
+    // The picture comes after all.
+    fresh.commit(capture(1, b"one")).await;
+    assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
+    // Neither the tombstone again nor another one lowers it, and both earn their receipts.
+    for reason in [Reason::CameraFailed, Reason::MadeRoom] {
+        let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
+        assert!(matches!(outcome, Outcome::Told { .. }), "{outcome:?}");
+    }
+    assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_range_tombstone_tells_of_every_sequence_that_has_no_picture() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(3, b"three")).await;
+    fresh.commit(tombstone(5, 5)).await;
+    fresh.commit(tombstone(1, 10)).await;
+    assert_eq!(counted(&fresh.porch().await), [10, 1, 0, 9, 0, 0]);
+    fresh.commit(tombstone(8, 12)).await;
+    assert_eq!(counted(&fresh.porch().await), [12, 1, 0, 11, 0, 0]);
+}
+
+#[tokio::test]
+async fn parts_cut_in_different_places_make_one_picture() {
+    let Some(fresh) = fresh().await else { return };
+    let whole: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    for (start, end) in [(0, 400), (600, 900), (350, 420), (600, 700), (0, 300)] {
+        assert_eq!(
+            fresh.commit(part(1, &whole, start, end)).await,
+            Outcome::PartKept
+        );
+    }
+    assert_eq!(fresh.all().await, []);
+    let progress = fresh.store.progress(CaptureId {
+        install: INSTALL,
+        sequence: number(1),
+    });
+    assert_eq!(progress.await.unwrap().unwrap().1, 1000);
+    assert_eq!(
+        fresh.commit(part(1, &whole, 880, 1000)).await,
+        Outcome::PartKept
+    );
+    assert_eq!(
+        fresh.commit(part(1, &whole, 410, 610)).await,
+        stored(1, &whole, Some(1))
+    );
+    assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), whole);
+    // A late part of what is whole is a repeat.
+    assert_eq!(
+        fresh.commit(part(1, &whole, 0, 400)).await,
+        stored(1, &whole, None)
+    );
+}
+
+#[tokio::test]
+async fn interleaved_parts_of_several_cameras_do_not_mix() {
+    let Some(fresh) = fresh().await else { return };
+    let cameras: Vec<(DeviceId, InstallId, Vec<u8>)> = (0..3_u8)
+        .map(|n| {
+            let name = format!("camera-{n}").parse().unwrap();
+            (name, InstallId([n; 16]), vec![n; 100])
+        })
+        .collect();
+    for start in (0..100).step_by(10) {
+        let batch: Vec<Deposit> = cameras
+            .iter()
+            .map(|(device, install, whole)| {
+                let record = Record {
+                    install: *install,
+                    ..record(1, whole)
+                };
+                part_of(device, record, whole, start, start + 10)
+            })
+            .collect();
+        fresh.store.commit(&batch, NOW).await.unwrap();
+    }
+    let all = fresh.all().await;
+    assert_eq!(all.len(), 3);
+    for (picture, (device, _, whole)) in all.iter().zip(&cameras) {
+        assert_eq!(&picture.device, device);
+        let bytes = fresh.store.image(picture.arrival).await.unwrap();
+        assert_eq!(&bytes.unwrap(), whole);
+    }
+}
+
+#[tokio::test]
+async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
+    let Some(fresh) = fresh().await else { return };
+    let (whole, lie) = (vec![1; 100], vec![2; 100]);
+    assert_eq!(
+        fresh.commit(part(1, &whole, 0, 50)).await,
+        Outcome::PartKept
+    );
+    let lying = part_of(&porch(), record(1, &whole), &lie, 50, 100);
+    assert_eq!(fresh.commit(lying).await, Outcome::WrongHash);
+    assert_eq!(fresh.all().await, []);
+    let quarantine = fresh.store.quarantine(None, 10).await.unwrap().0;
+    assert_eq!(quarantine.len(), 1);
+    assert!(quarantine[0].reason.contains("do not have the hash"));
+    // Nothing of the lie is left: the true parts make the picture.
+    assert_eq!(
+        fresh.commit(part(1, &whole, 50, 100)).await,
+        Outcome::PartKept
+    );
+    assert_eq!(
+        fresh.commit(part(1, &whole, 0, 50)).await,
+        stored(1, &whole, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn parts_that_disagree_about_the_length_begin_anew() {
+    let Some(fresh) = fresh().await else { return };
+    let whole = vec![1; 100];
+    let lying = Record {
+        total: 200,
+        ..record(1, &whole)
+    };
+    fresh.commit(part_of(&porch(), lying, &whole, 0, 50)).await;
+    assert_eq!(
+        fresh.commit(part(1, &whole, 0, 60)).await,
+        Outcome::PartKept
+    );
+    assert_eq!(
+        fresh.commit(part(1, &whole, 60, 100)).await,
+        stored(1, &whole, Some(1))
+    );
+}
+
+#[tokio::test]
+async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
+    let limits = Limits {
+        part_bytes_max: 250,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    for (at, sequence) in (1..=3).enumerate() {
+        let whole = [u8::try_from(sequence).unwrap(); 101];
+        let when = NOW + i64::try_from(at).unwrap();
+        fresh.commit_at(part(sequence, &whole, 0, 100), when).await;
+    }
+    for (sequence, kept) in [(1, false), (2, true), (3, true)] {
+        let capture = CaptureId {
+            install: INSTALL,
+            sequence: number(sequence),
+        };
+        let progress = fresh.store.progress(capture).await.unwrap();
+        assert_eq!(progress.is_some(), kept, "{sequence}");
+    }
+}
+
+#[tokio::test]
+async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
+    let limits = Limits {
+        parts_max: 10,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    let whole = vec![9; 100];
+    for start in 0..50 {
+        fresh.commit(part(1, &whole, start, start + 1)).await;
+    }
+    let capture = CaptureId {
+        install: INSTALL,
+        sequence: number(1),
+    };
+    let progress = fresh.store.progress(capture).await.unwrap();
+    assert!(progress.is_none_or(|(bytes, _)| bytes <= 10));
+    // Cut sensibly it still gets in.
+    fresh.commit(part(1, &whole, 0, 50)).await;
+    let outcome = fresh.commit(part(1, &whole, 50, 100)).await;
+    assert_eq!(outcome, stored(1, &whole, Some(1)));
+}
+
+#[tokio::test]
+async fn what_nobody_finishes_for_a_week_is_dropped() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(part(1, &[1; 100], 0, 50)).await;
+    let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_micros()).unwrap();
+    assert_eq!(fresh.store.drop_stale_parts(NOW + week).await.unwrap(), 0);
+    assert_eq!(
+        fresh.store.drop_stale_parts(NOW + week + 1).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        fresh.commit(part(1, &[1; 100], 50, 100)).await,
+        Outcome::PartKept
+    );
+}
+
+#[tokio::test]
+async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
+    let Some(fresh) = fresh().await else { return };
+    let half = [4; 100];
+    fresh.commit(capture(1, b"one")).await;
+    fresh.commit(tombstone(2, 3)).await;
+    fresh.commit(part(4, &half, 20, 60)).await;
+    let Deposit::Tombstone { hash, .. } = tombstone(2, 3) else {
+        unreachable!()
+    };
+    let told = hash.prefix();
+    let have = |sequence: u64, bytes: &[u8]| (number(sequence), Hash::of(bytes).prefix());
+    let asked = Have {
+        install: INSTALL,
+        next: number(9000),
+        id: 5,
+        page: 0,
+        pages: 1,
+        captures: vec![
+            have(4, &half),
+            have(1, b"one"),
+            have(8000, b"new"),
+            (number(2), told),
+            // The same number, other bytes: this one is not here.
+            have(1, b"other"),
+        ],
+    };
+    let outcome = fresh
+        .commit(Deposit::Have {
+            device: porch(),
+            have: asked,
+        })
+        .await;
+    let Outcome::Answered {
+        stored,
+        want,
+        answers,
+        next,
+        ..
+    } = outcome
+    else {
+        panic!("{outcome:?}");
+    };
+    assert_eq!(stored, [have(1, b"one"), (number(2), told)]);
+    assert_eq!(
+        want,
+        [Want {
+            sequence: number(4),
+            ranges: vec![(0, 20), (60, 100)]
+        }]
+    );
+    assert_eq!((answers.id, answers.page), (5, 0));
+    // The highest number with a fate is 3; parts are no fate.
+    assert_eq!(next, Some(number(4)));
+}
+
+#[tokio::test]
+async fn a_restored_store_asks_for_what_cameras_still_keep() {
+    let Some(fresh) = fresh().await else { return };
+    // Yesterday's copy knows 1 to 3; since then 4 to 3000 were stored, and receipts sent.
+    for sequence in 1..=3 {
+        let bytes = sequence.to_string();
+        fresh.commit(capture(sequence, bytes.as_bytes())).await;
+    }
+    let outcome = fresh
+        .commit(status(3002, &[(3001, 3001)], &[(2, 3000)]))
+        .await;
+    let Outcome::Reported { wants } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
+    assert_eq!(wanted, (4..504).collect::<Vec<_>>());
+    assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2998, 0]);
+    // What was given up in the meantime is missing, and the page says so.
+    fresh
+        .commit(status(3002, &[(3001, 3001)], &[(1000, 3000)]))
+        .await;
+    assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2002, 996]);
+}
+
+#[tokio::test]
+async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
+    let Some(fresh) = fresh().await else { return };
+    let Deposit::Status {
+        device, mut status, ..
+    } = status(2001, &[], &[(1, 2000)])
+    else {
+        unreachable!()
+    };
+    status.installs[0].coarse = true;
+    let deposit = Deposit::Status {
+        device,
+        status,
+        retained: false,
+    };
+    let mut asked = BTreeSet::new();
+    for _ in 0..200 {
+        let outcome = fresh.commit(deposit.clone()).await;
+        let Outcome::Reported { wants } = outcome else {
+            panic!("{outcome:?}");
+        };
+        assert_eq!(wants[0].1.len(), 500);
+        asked.extend(wants[0].1.iter().map(|want| want.sequence.get()));
+    }
+    assert!(asked.len() > 1000, "{} of 2000 asked for", asked.len());
+    assert!(fresh.porch().await.installs[0].coarse);
+}
+
+#[tokio::test]
+async fn names_made_up_do_not_fill_the_store() {
+    let limits = Limits {
+        devices_max: 2,
+        quarantine_all_rows_max: 3,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    let outcomes = async |n: u64| {
+        let device = format!("camera-{n}").parse().unwrap();
+        let bytes = n.to_string().into_bytes();
+        let record = record(n, &bytes);
+        fresh
+            .commit(part_of(&device, record, &bytes, 0, bytes.len()))
+            .await
+    };
+    assert_eq!(outcomes(1).await, stored(1, b"1", Some(1)));
+    assert_eq!(outcomes(2).await, stored(2, b"2", Some(2)));
+    let third = outcomes(3).await;
+    assert!(matches!(third, Outcome::Refused { .. }), "{third:?}");
+    assert_eq!(outcomes(1).await, stored(1, b"1", None));
+    for n in 0..9_u8 {
+        let suspect = Deposit::Quarantine(Suspect {
+            device: Some(format!("camera-{n}").parse().unwrap()),
+            topic: String::new(),
+            reason: "odd".to_owned(),
+            hash: Hash::of(&[n]),
+            bytes: vec![n].into(),
+        });
+        fresh.commit_at(suspect, NOW + i64::from(n)).await;
+    }
+    assert_eq!(fresh.store.quarantine_count().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn gaps_are_found_among_very_many_without_asking_for_all() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(tombstone(1, 5000)).await;
+    fresh.commit(tombstone(5002, 9000)).await;
+    fresh.commit(tombstone(9003, 10_000)).await;
+    let outcome = fresh.commit(status(10_001, &[], &[(1, 10_000)])).await;
+    let Outcome::Reported { wants } = outcome else {
+        panic!("{outcome:?}");
+    };
+    let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
+    assert_eq!(wanted, [5001, 9001, 9002]);
+}
+
+#[tokio::test]
+async fn a_number_is_held_until_a_later_status_says_it_is_not() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(status(5, &[(1, 4)], &[])).await;
+    assert_eq!(counted(&fresh.porch().await), [4, 0, 0, 0, 4, 0]);
+    // A picture overtakes the status that speaks of it: 5 and 6 must be on the card.
+    fresh.commit(capture(7, b"seven")).await;
+    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
+    // A status that was under way at the time still does not know; one from later does.
+    fresh
+        .commit_at(status(5, &[(1, 4)], &[]), NOW + 1_000_000)
+        .await;
+    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
+    fresh
+        .commit_at(status(8, &[(1, 5)], &[]), NOW + 60_000_000)
+        .await;
+    assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 5, 1]);
+}
+
+#[tokio::test]
+async fn a_new_install_leaves_the_old_ones_counted() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(status(4, &[(1, 3)], &[])).await;
+    fresh.commit(capture(1, b"one")).await;
+    let new = InstallId([8; 16]);
+    // The card was given away with 2 and 3 on it: the camera has another one, and the old one may come back.
+    let other_card = status_of(&porch(), new, 2, &[(1, 1)], &[]);
+    fresh.commit(other_card.clone()).await;
+    let device = fresh.porch().await;
+    assert_eq!(counted(&device), [4, 1, 0, 0, 3, 0]);
+    assert_eq!(device.installs.len(), 2);
+    // It does not within a day.
+    fresh.commit_at(other_card, NOW + DAY + 1).await;
+    assert_eq!(counted(&fresh.porch().await), [4, 1, 0, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
+    let Some(fresh) = fresh().await else { return };
+    let held = |install, next, waiting: &[(u64, u64)]| Held {
+        install,
+        next: number(next),
+        waiting: ranges(waiting),
+        kept: Ranges::default(),
+        coarse: false,
+    };
+    let status = |installs: Vec<Held>| Deposit::Status {
+        device: porch(),
+        status: Box::new(Status {
+            presence: Presence::Online,
+            installs,
+            said: Some(moment()),
+            ..Status::last_will()
+        }),
+        retained: false,
+    };
+    let copied = InstallId([8; 16]);
+    let original = status(vec![held(INSTALL, 4, &[(1, 3)])]);
+    // The copy of the card, in another board, counts in an install of its own.
+    let copy = status(vec![
+        held(copied, 3, &[(1, 2)]),
+        held(INSTALL, 4, &[(1, 3)]),
+    ]);
+    for _ in 0..2 {
+        for deposit in [&original, &copy] {
+            fresh.commit(deposit.clone()).await;
+            let counted = counted(&fresh.porch().await);
+            assert_eq!(counted[5], 0, "missing, after {deposit:?}");
+        }
+    }
+    fresh.commit(original).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
+    // What only the copy gives up is still on the original, until that has been silent for a day.
+    let given_up = status(vec![held(copied, 3, &[(1, 2)])]);
+    fresh.commit_at(given_up.clone(), NOW + DAY).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 5, 0]);
+    fresh.commit_at(given_up, NOW + DAY + 1).await;
+    assert_eq!(counted(&fresh.porch().await), [5, 0, 0, 0, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_renamed_camera_takes_its_counters_along_with_its_next_press() {
+    let Some(fresh) = fresh().await else { return };
+    let yard: DeviceId = "yard".parse().unwrap();
+    let all = async |fresh: &Fresh| {
+        let devices = fresh.store.devices(NOW).await.unwrap();
+        let counted = devices.iter().map(counted);
+        counted.collect::<Vec<_>>()
+    };
+    fresh.commit(status(3, &[(1, 2)], &[])).await;
+    let renamed = status_of(&yard, INSTALL, 3, &[(1, 2)], &[]);
+    fresh.commit(renamed).await;
+    assert_eq!(all(&fresh).await, [[2, 0, 0, 0, 2, 0], [0; 6]]);
+    let pressed = status_of(&yard, INSTALL, 4, &[(1, 3)], &[]);
+    fresh.commit(pressed).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
+    // What the old name said last takes nothing back.
+    fresh.commit(status(3, &[(1, 2)], &[])).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 3, 0]]);
+    // Nor does it hold for ever what is gone from the card.
+    let given_up = status_of(&yard, INSTALL, 4, &[(3, 3)], &[]);
+    fresh.commit_at(given_up, NOW + DAY + 1).await;
+    assert_eq!(all(&fresh).await, [[0; 6], [3, 0, 0, 0, 1, 2]]);
+}
+
+#[tokio::test]
+async fn a_cloned_card_hides_nothing() {
+    let Some(fresh) = fresh().await else { return };
+    let clone: DeviceId = "clone".parse().unwrap();
+    fresh.commit(status(4, &[(1, 3)], &[])).await;
+    fresh
+        .commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[]))
+        .await;
+    for (device, sequence, bytes) in [
+        (porch(), 1, b"same"),
+        (clone.clone(), 1, b"same"),
+        (porch(), 2, b"mine"),
+        (clone.clone(), 2, b"hers"),
+    ] {
+        fresh
+            .commit(part_of(
+                &device,
+                record(sequence, bytes),
+                bytes,
+                0,
+                bytes.len(),
+            ))
+            .await;
+    }
+    let all = fresh.all().await;
+    assert_eq!(all.len(), 3);
+    assert_eq!(all.iter().filter(|picture| picture.conflict).count(), 1);
+    // A clone that only repeats does not take the install; nothing is counted twice or lost.
+    let devices = fresh.store.devices(NOW).await.unwrap();
+    let sums: BTreeMap<_, _> = devices
+        .iter()
+        .map(|device| (device.id.as_str().to_owned(), counted(device)))
+        .collect();
+    assert_eq!(sums["porch"], [4, 3, 0, 0, 1, 0]);
+    assert_eq!(sums["clone"], [0; 6]);
+}
+
+#[tokio::test]
+async fn a_last_will_takes_the_presence_and_leaves_the_rest() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(status(4, &[(1, 3)], &[])).await;
+    assert_eq!(fresh.porch().await.presence, Presence::Online);
+    let will = Deposit::Status {
+        device: porch(),
+        status: Box::new(Status::last_will()),
+        retained: false,
+    };
+    fresh.commit_at(will, NOW + 1).await;
+    let porch = fresh.porch().await;
+    assert_eq!(porch.presence, Presence::Offline);
+    assert_eq!(porch.last_seen_us, NOW);
+    assert_eq!(counted(&porch), [3, 0, 0, 0, 3, 0]);
+}
+
+#[tokio::test]
+async fn a_retained_status_is_no_sign_of_life() {
+    let Some(fresh) = fresh().await else { return };
+    let Deposit::Status { device, status, .. } = status(4, &[(1, 3)], &[]) else {
+        unreachable!()
+    };
+    let retained = Deposit::Status {
+        device,
+        status,
+        retained: true,
+    };
+    fresh.commit(retained).await;
+    let porch = fresh.porch().await;
+    assert_eq!(porch.presence, Presence::Offline);
+    assert_eq!(counted(&porch), [3, 0, 0, 0, 3, 0]);
+}
+
+#[tokio::test]
+async fn pages_of_pictures_follow_the_order_of_arrival() {
+    let Some(fresh) = fresh().await else { return };
+    for sequence in [5_u64, 1, 4, 2, 3] {
+        let bytes = sequence.to_string();
+        fresh.commit(capture(sequence, bytes.as_bytes())).await;
+    }
+    let page = async |page| {
+        let pictures = fresh.store.pictures(Some(&porch()), page, 2).await.unwrap();
+        let numbers = pictures
+            .iter()
+            .map(|picture| picture.capture.sequence.get());
+        numbers.collect::<Vec<_>>()
+    };
+    assert_eq!(page(Page::Before(None)).await, [3, 2]);
+    assert_eq!(page(Page::Before(Some(4))).await, [4, 1]);
+    assert_eq!(page(Page::Before(Some(1))).await, [0_u64; 0]);
+    assert_eq!(page(Page::After(0)).await, [5, 1]);
+    assert_eq!(page(Page::After(4)).await, [3]);
+    let shed = "shed".parse().unwrap();
+    let none = fresh.store.pictures(Some(&shed), Page::After(0), 2).await;
+    assert_eq!(none.unwrap(), []);
+    assert_eq!(fresh.store.picture_count(Some(&porch())).await.unwrap(), 5);
+}
+
+#[tokio::test]
+async fn everything_survives_reopening() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(1, b"one")).await;
+    let (id, before) = (fresh.store.id(), fresh.all().await);
+    fresh.store.close().await;
+    let again = Store::open(fresh.empty.place(), Limits::default())
+        .await
+        .unwrap();
+    assert_eq!(again.id(), id);
+    let after = again.pictures(None, Page::After(0), 10).await.unwrap();
+    assert_eq!(after, before);
+    let repeat = again.commit(&[capture(1, b"one")], NOW).await.unwrap();
+    assert_eq!(repeat, [stored(1, b"one", None)]);
+}
+
+#[tokio::test]
+async fn quarantine_is_bounded_and_counts_repeats() {
+    let limits = Limits {
+        quarantine_rows_max: 10,
+        quarantine_bytes_max: 1000,
+        quarantine_message_bytes_max: 150,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    let suspect = |device: Option<DeviceId>, bytes: Vec<u8>| {
+        Deposit::Quarantine(Suspect {
+            device,
+            topic: "ä".repeat(1000),
+            reason: "odd".to_owned(),
+            hash: Hash::of(&bytes),
+            bytes: bytes.into(),
+        })
+    };
+    for n in 0..30_u8 {
+        let when = NOW + i64::from(n);
+        fresh
+            .commit_at(suspect(Some(porch()), vec![n; 10]), when)
+            .await;
+    }
+    let count = || fresh.store.quarantine_count();
+    assert_eq!(count().await.unwrap(), 10);
+    fresh.commit(suspect(Some(porch()), vec![29; 10])).await;
+    assert_eq!(count().await.unwrap(), 10);
+    let rows = fresh.store.quarantine(None, 100).await.unwrap().0;
+    assert!(rows.iter().any(|row| row.times == 2));
+    // Another camera has its own room, and nameless ones share one.
+    fresh.commit(suspect(None, vec![1; 500])).await;
+    assert_eq!(count().await.unwrap(), 11);
+    for n in 0..10_u8 {
+        let when = NOW + 100 + i64::from(n);
+        fresh.commit_at(suspect(None, vec![n; 500]), when).await;
+    }
+    let rows = fresh.store.quarantine(None, 100).await.unwrap().0;
+    let nameless: Vec<_> = rows.iter().filter(|row| row.device.is_empty()).collect();
+    // 150 bytes are kept of each, so six fit into 1000.
+    assert_eq!(nameless.len(), 6);
+    assert!(nameless.iter().all(|row| row.size == 500));
+}
+
+#[tokio::test]
+async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
+    let Some(fresh) = fresh().await else { return };
+    let upload = |bytes| cloud::store::Upload {
+        bytes,
+        content_type: ContentType::Png,
+        width: 1,
+        height: 2,
+        damaged: false,
+    };
+    let mut installs = BTreeSet::new();
+    for sequence in 1..=3 {
+        // The same picture twice is two uploads.
+        let picture = fresh.store.upload(&porch(), &upload(b"same"), NOW).await;
+        let picture = picture.unwrap();
+        assert_eq!(picture.capture.sequence, number(sequence));
+        assert_eq!(picture.cause, Cause::Upload);
+        let read = fresh.store.picture_at(picture.arrival).await.unwrap();
+        assert_eq!(read.as_ref(), Some(&picture));
+        installs.insert(picture.capture.install);
+    }
+    assert_eq!(installs.len(), 1);
+    assert_eq!(counted(&fresh.porch().await), [3, 3, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(1, b"one")).await;
+    for _ in 0..3 {
+        let begun = fresh.store.begin_thumbnail(3).await.unwrap();
+        assert_eq!(begun.unwrap().arrival, 1);
+    }
+    assert_eq!(fresh.store.begin_thumbnail(3).await.unwrap(), None);
+    let picture = fresh.all().await.remove(0);
+    assert_eq!(
+        (picture.thumbnail, picture.damaged),
+        (Thumbnail::None, false)
+    );
+}
+
+/// A boot line as `device` sends it.
+fn boot_line(device: &DeviceId, line: &BootLine) -> Deposit {
+    let payload = shared::codec::encode(&Event::Boot(line.clone()));
+    Deposit::Note {
+        device: device.clone(),
+        kind: "boot",
+        hash: Hash::of(&payload),
+        payload: payload.into(),
+        line: Some(line.clone()),
+        install: line.install,
+    }
+}
+
+/// A capture of a boot that had not seen the time, and what corrects it.
+fn before_the_time(sequence: u64, bytes: &[u8]) -> (Deposit, BootLine) {
+    let mut record = record(sequence, bytes);
+    record.pressed = Moment {
+        boottime_us: 60_000_000,
+        wall_us: 0,
+        synchronised: false,
+        ..moment()
+    };
+    let line = BootLine {
+        boot: record.pressed.boot,
+        offset_us: NOW - 3_600_000_000,
+        error_us: 5_000,
+        at_us: Some(70_000_000),
+        guessed: false,
+        install: Some(INSTALL),
+    };
+    (part_of(&porch(), record, bytes, 0, bytes.len()), line)
+}
+
+#[tokio::test]
+async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already() {
+    let Some(fresh) = fresh().await else { return };
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+
+    let deposit = boot_line(&porch(), &line);
+    let awaited = Outcome::Noted {
+        awaited: match &deposit {
+            Deposit::Note { hash, .. } => Some((INSTALL, hash.prefix())),
+            other => panic!("{other:?}"),
+        },
+    };
+    // However often it comes, it earns its receipt and changes nothing more.
+    for _ in 0..2 {
+        assert_eq!(fresh.commit(deposit.clone()).await, awaited);
+    }
+    let (later, _) = before_the_time(2, b"later");
+    fresh.commit(later).await;
+    let listed = fresh.all().await;
+    let latest = fresh.porch().await.latest.unwrap();
+    let by_name = fresh.store.picture(&listed[0].id()).await.unwrap().unwrap();
+    let at = fresh.store.picture_at(listed[0].arrival).await.unwrap();
+    for picture in [&listed[0], &listed[1], &latest, &by_name, &at.unwrap()] {
+        assert_eq!(picture.taken.state, State::Corrected);
+        assert_eq!(picture.taken.best_us, line.offset_us + 60_000_000);
+        assert_eq!(picture.taken.error_us(), Some(10_001));
+    }
+}
+
+#[tokio::test]
+async fn a_camera_corrects_its_own_pictures_only() {
+    let Some(fresh) = fresh().await else { return };
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    fresh
+        .commit(boot_line(&"shed".parse().unwrap(), &line))
+        .await;
+    let other_boot = BootLine {
+        boot: BootId([2; 16]),
+        ..line
+    };
+    fresh.commit(boot_line(&porch(), &other_boot)).await;
+    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
+    let Some(fresh) = fresh().await else { return };
+    let (early, line) = before_the_time(1, b"early");
+    fresh.commit(early).await;
+    for days in 0..100 {
+        let set_back = BootLine {
+            offset_us: line.offset_us - days * DAY,
+            ..line.clone()
+        };
+        fresh
+            .commit_at(boot_line(&porch(), &set_back), NOW + days)
+            .await;
+    }
+    let taken = fresh.all().await[0].taken;
+    assert!(taken.contradicted);
+    assert!(taken.earliest_us.unwrap() <= line.offset_us - 99 * DAY);
+    assert!(taken.latest_us >= line.offset_us + 60_000_000);
+}
+
+#[tokio::test]
+async fn a_command_waits_until_its_camera_answers_or_it_expires() {
+    let Some(fresh) = fresh().await else { return };
+    for device in [porch(), "shed".parse().unwrap()] {
+        fresh.commit(status_of(&device, INSTALL, 1, &[], &[])).await;
+    }
+    for id in ["first", "second", "third"] {
+        let command = Command {
+            id: id.to_owned(),
+            device: porch(),
+            command: CommandKind::Snap,
+            created_us: NOW,
+            expires_us: NOW + 60,
+            sent_us: None,
+            stages: Vec::new(),
+            capture: None,
+        };
+        fresh.store.add_command(&command).await.unwrap();
+    }
+    let waiting = async |now_us| {
+        let waiting = fresh.store.waiting_commands(&porch(), now_us).await;
+        let waiting = waiting.unwrap().into_iter();
+        waiting.map(|command| command.id).collect::<Vec<_>>()
+    };
+    // That the broker was handed it says nothing about the camera.
+    fresh.store.command_sent("first", NOW + 1).await.unwrap();
+    assert_eq!(waiting(NOW + 2).await, ["first", "second", "third"]);
+    for (device, id) in [("porch", "second"), ("shed", "third")] {
+        let reply = Reply {
+            id: id.to_owned(),
+            stage: Stage::Accepted,
+            after_us: 1,
+            capture: None,
+            text: None,
+        };
+        let device = device.parse().unwrap();
+        fresh.commit(Deposit::Reply { device, reply }).await;
+    }
+    assert_eq!(waiting(NOW + 59).await, ["first", "third"]);
+    assert_eq!(waiting(NOW + 60).await, [""; 0]);
+}
+
+/// One step of a life.
+#[derive(Debug, Clone)]
+enum Step {
+    Capture {
+        sequence: u64,
+        bytes: u8,
+    },
+    Part {
+        sequence: u64,
+        bytes: u8,
+        cut: usize,
+        first: bool,
+    },
+    Tombstone {
+        first: u64,
+        length: u64,
+    },
+    Delete {
+        sequence: u64,
+        bytes: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (sequence, bytes) = (1..12_u64, 0..2_u8);
+    prop_oneof![
+        (sequence.clone(), bytes.clone())
+            .prop_map(|(sequence, bytes)| Step::Capture { sequence, bytes }),
+        (sequence.clone(), bytes.clone(), 1..49_usize, any::<bool>()).prop_map(
+            |(sequence, bytes, cut, first)| Step::Part {
+                sequence,
+                bytes,
+                cut,
+                first
+            }
+        ),
+        (sequence.clone(), 0..4_u64).prop_map(|(first, length)| Step::Tombstone { first, length }),
+        (sequence, bytes).prop_map(|(sequence, bytes)| Step::Delete { sequence, bytes }),
+    ]
+}
+
+/// What the store must say, in the fewest words: the fate of each (sequence, bytes), and who was told of.
+#[derive(Default)]
+struct Model {
+    pictures: BTreeMap<(u64, u8), bool>,
+    told: BTreeSet<u64>,
+    parts: BTreeMap<(u64, u8), BTreeSet<usize>>,
+}
+
+impl Model {
+    fn store(&mut self, sequence: u64, bytes: u8) {
+        self.pictures.entry((sequence, bytes)).or_insert(true);
+        self.told.remove(&sequence);
+    }
+
+    fn counters(&self) -> [u64; 3] {
+        let stored = self.pictures.values().filter(|stored| **stored).count();
+        let deleted = self.pictures.len() - stored;
+        [stored as u64, deleted as u64, self.told.len() as u64]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_counters_are_what_a_recount_gives(steps in proptest::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let Some(fresh) = fresh().await else { return };
+            let mut model = Model::default();
+            let whole = |sequence: u64, bytes: u8| vec![u8::try_from(sequence).unwrap() + 100 * bytes; 50];
+            for step in steps {
+                match step {
+                    Step::Capture { sequence, bytes } => {
+                        fresh.commit(capture(sequence, &whole(sequence, bytes))).await;
+                        model.store(sequence, bytes);
+                    }
+                    Step::Part { sequence, bytes, cut, first } => {
+                        let all = whole(sequence, bytes);
+                        let (start, end) = if first { (0, cut) } else { (cut, 50) };
+                        fresh.commit(part(sequence, &all, start, end)).await;
+                        if !model.pictures.contains_key(&(sequence, bytes)) {
+                            let parts = model.parts.entry((sequence, bytes)).or_default();
+                            parts.extend(start..end);
+                            if parts.len() == 50 {
+                                model.parts.remove(&(sequence, bytes));
+                                model.store(sequence, bytes);
+                            }
+                        }
+                    }
+                    Step::Tombstone { first, length } => {
+                        fresh.commit(tombstone(first, first + length)).await;
+                        for sequence in first..=first + length {
+                            if !model.pictures.keys().any(|(known, _)| *known == sequence) {
+                                model.told.insert(sequence);
+                            }
+                        }
+                    }
+                    Step::Delete { sequence, bytes } => {
+                        let hash = Hash::of(&whole(sequence, bytes));
+                        let all = fresh.all().await;
+                        if let Some(picture) = all.iter().find(|picture| picture.hash == hash) {
+                            fresh.store.delete(picture).await.unwrap();
+                            model.pictures.insert((sequence, bytes), false);
+                        }
+                    }
+                }
+                if let Some(porch) = fresh.store.device(&porch(), NOW).await.unwrap() {
+                    let found = [porch.counters.stored, porch.counters.deleted, porch.counters.told];
+                    assert_eq!(found, model.counters());
+                    let of_all = porch.installs.iter().map(|install| install.counters).sum::<cloud::store::Counters>();
+                    assert_eq!(of_all, porch.counters);
+                }
+            }
+            let stored = model.pictures.values().filter(|stored| **stored).count();
+            assert_eq!(fresh.all().await.len(), stored);
+        });
+    }
+}
