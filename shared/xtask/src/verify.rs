@@ -53,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     } else {
         verify.step("clippy, all features", Verify::clippy_with_all_features);
         if verify.step("build", |_| build()) {
+            verify.step("engines: broker, databases, Python", Verify::engines);
             verify.step("tests", |verify| {
                 verify.test(&["test", "--workspace", "--no-fail-fast"])
             });
@@ -102,6 +103,21 @@ impl Verify {
                 .to_owned(),
         );
         clippy(&[])
+    }
+
+    /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
+    fn engines(&mut self) -> Result<bool> {
+        let output = workspace::cargo()
+            .args(["run", "--quiet", "--package", "testkit", "--bin", "engines"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("fetch the engines")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        print!("{said}");
+        let versions = said.lines().filter(|line| line.starts_with("engine:"));
+        self.notes.extend(versions.map(str::to_owned));
+        Ok(output.status.success())
     }
 
     /// Runs cargo test, shows what it says, and keeps its closing lines for the end.

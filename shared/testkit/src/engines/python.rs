@@ -77,6 +77,20 @@ impl Python {
         Ok(Self(python))
     }
 
+    /// Its own and that of paho-mqtt.
+    ///
+    /// # Errors
+    /// A sentence: it cannot be run.
+    pub fn version(&self) -> Result<String, String> {
+        let ask = "import platform, paho.mqtt as p; print('Python', platform.python_version(), 'with paho-mqtt', p.__version__)";
+        let done = Command::new(&self.0)
+            .args(["-c", ask])
+            .stdin(Stdio::null())
+            .output();
+        said("ask Python for its version", done)
+            .map(|said| String::from_utf8_lossy(&said).trim().to_owned())
+    }
+
     /// Runs a script of `fixtures/`.
     pub fn script(&self, name: &str) -> Command {
         let mut command = Command::new(&self.0);
@@ -93,10 +107,11 @@ pub fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn said(what: &str, done: std::io::Result<std::process::Output>) -> Result<(), String> {
+/// What it has printed, or why it has failed.
+fn said(what: &str, done: std::io::Result<std::process::Output>) -> Result<Vec<u8>, String> {
     let done = done.map_err(|error| format!("{what}: {error}"))?;
     if done.status.success() {
-        return Ok(());
+        return Ok(done.stdout);
     }
     let said = String::from_utf8_lossy(&done.stderr);
     let last = said.lines().last().unwrap_or_default();
