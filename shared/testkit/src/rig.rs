@@ -33,6 +33,8 @@ const ARRIVES_WITHIN: Duration = Duration::from_secs(240);
 const GONE_FOR: Duration = Duration::from_secs(10);
 /// How long a database takes nothing.
 const READ_ONLY_FOR: Duration = Duration::from_secs(4);
+/// A fault comes so long after the first press of its share, at most.
+const BEFORE: Duration = Duration::from_secs(1);
 /// The longest that what was killed stays away.
 const AWAY_FOR: Duration = Duration::from_secs(2);
 
@@ -69,6 +71,19 @@ impl Fault {
         Self::DatabaseCut,
     ];
 
+    /// How long what is struck is away, at most.
+    fn lasts(self) -> Duration {
+        match self {
+            Self::DatabaseStopped | Self::DatabaseFrozen => GONE_FOR,
+            Self::DatabaseReadOnly => READ_ONLY_FOR,
+            Self::Broker
+            | Self::Cloud
+            | Self::Camera
+            | Self::DatabaseKilled
+            | Self::DatabaseCut => AWAY_FOR,
+        }
+    }
+
     /// Whether it needs a database that is a server.
     pub fn is_of_the_database(self) -> bool {
         match self {
@@ -102,12 +117,10 @@ impl fmt::Display for Fault {
 pub struct Plan {
     pub name: String,
     pub presses: usize,
-    /// Between two presses, on average.
-    pub gap: Duration,
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
     pub persistence: Persistence,
-    /// In this order, spread over the presses.
+    /// In this order, each with its share of the presses, before it, while it lasts, and after it.
     pub faults: Vec<Fault>,
 }
 
@@ -144,7 +157,9 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
     if let Some(database) = &mut database {
         database.start();
         versions = format!("{versions}, {}", database.version());
-        cloud = cloud.storing_in(&for_the_cloud(database));
+        cloud = cloud
+            .storing_in(&for_the_cloud(database))
+            .flag(CAPTURE_BYTES_MAX);
     }
     let proxy = Proxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
@@ -156,28 +171,22 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
     camera.is_connected(SOON);
 
     let camera = Mutex::new(camera);
-    let mut pressing = seed.fork();
-    let pressed = thread::scope(|scope| {
-        let presses = scope.spawn(|| press(plan, &camera, &mut pressing));
-        for (fault, at) in moments(plan, seed) {
-            let saved = || camera.lock().unwrap().saved().len();
-            while saved() < at && !presses.is_finished() {
-                thread::sleep(Duration::from_millis(5));
-            }
-            println!("{}: {fault} after {} presses", plan.name, saved());
-            strike(
-                fault,
-                &camera,
-                &mut cloud,
-                &mut broker,
-                database.as_mut(),
-                seed,
-            );
-        }
-        presses.join().unwrap()
-    });
+    for (fault, presses) in shares(plan) {
+        println!("{}: {fault}", plan.name);
+        let mut pressing = seed.fork();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                at_random_moments(presses, fault, &mut pressing, |_| {
+                    camera.lock().unwrap().press();
+                });
+            });
+            thread::sleep(seed.moment(BEFORE));
+            let database = database.as_mut();
+            strike(fault, &camera, &mut cloud, &mut broker, database, seed);
+        });
+    }
     let camera = &mut *camera.lock().unwrap();
-    let pressed = pressed + press_what_is_lacking(plan, camera);
+    let pressed = plan.presses + press_what_is_lacking(plan, camera);
 
     let confirmed = camera.saved();
     camera.expect_stored(&confirmed, ARRIVES_WITHIN);
@@ -216,23 +225,27 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
     Some(figures)
 }
 
-/// Each fault in its own share of the presses, at a random moment of it; none in what is left after them.
-fn moments(plan: &Plan, seed: &mut Seed) -> Vec<(Fault, usize)> {
-    let share = plan.presses / (plan.faults.len() + 1).max(2);
-    let at = |(n, fault): (usize, &Fault)| {
-        let within = usize::try_from(seed.below(share as u64)).expect("below a number of presses");
-        (*fault, n * share + within)
+/// Each fault with its share of the presses.
+fn shares(plan: &Plan) -> Vec<(Fault, usize)> {
+    let n = plan.faults.len();
+    let share = |(at, fault): (usize, &Fault)| {
+        let (from, to) = (at * plan.presses / n, (at + 1) * plan.presses / n);
+        (*fault, to - from)
     };
-    plan.faults.iter().enumerate().map(at).collect()
+    plan.faults.iter().enumerate().map(share).collect()
 }
 
-/// Presses at random moments, whatever happens meanwhile; returns how often.
-fn press(plan: &Plan, camera: &Mutex<Appliance>, seed: &mut Seed) -> usize {
-    for _ in 0..plan.presses {
-        thread::sleep(seed.moment(plan.gap * 2));
-        camera.lock().unwrap().press();
+/// Does something `n` times, spread over the time from before this fault until after it.
+fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMut(usize)) {
+    let start = Instant::now();
+    let mut moments: Vec<Duration> = (0..n)
+        .map(|_| seed.moment(BEFORE * 2 + fault.lasts()))
+        .collect();
+    moments.sort();
+    for (number, moment) in moments.into_iter().enumerate() {
+        thread::sleep(moment.saturating_sub(start.elapsed()));
+        act(number);
     }
-    plan.presses
 }
 
 /// Waits for what the presses so far have come to; presses that met a dead camera are made up for. Returns how many.
@@ -262,8 +275,6 @@ fn strike(
     database: Option<&mut Database>,
     seed: &mut Seed,
 ) {
-    // In the middle of what a press has started.
-    thread::sleep(seed.moment(Duration::from_millis(100)));
     match fault {
         Fault::Cloud => {
             cloud.kill();
@@ -339,6 +350,8 @@ fn strike_a_server(
     }
 }
 
+/// Fits into the largest packet that both servers take without being told to.
+const CAPTURE_BYTES_MAX: &str = "--capture-bytes-max=8388608";
 const SCHEMA: &str = "keepsake";
 const USER: &str = "cloud";
 const PASSWORD: &str = "only-for-this-test";

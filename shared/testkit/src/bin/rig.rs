@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use testkit::engines::database::Kind;
@@ -21,9 +20,6 @@ struct Arguments {
     /// Presses of one case
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     presses: u32,
-    /// Milliseconds between two presses, on average
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=60_000))]
-    gap: u32,
     /// How often a case strikes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     strikes: u32,
@@ -93,7 +89,6 @@ fn strike(arguments: &Arguments) -> bool {
         let plan = |name: &str, database| Plan {
             name: format!("{case}, {name}"),
             presses: usize::try_from(arguments.presses).expect("a few presses"),
-            gap: Duration::from_millis(arguments.gap.into()),
             database,
             persistence,
             faults: faults.clone(),

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::lab::{self, Lab};
-use super::{ARRIVES_WITHIN, SOON, for_the_cloud};
+use super::{ARRIVES_WITHIN, CAPTURE_BYTES_MAX, SOON, for_the_cloud};
 use crate::appliance::{Appliance, Named};
 use crate::audit::audit;
 use crate::cloud::Cloud;
@@ -67,7 +67,9 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
     let mut cloud = Cloud::new(folder);
     if let Some(database) = &mut database {
         database.start();
-        cloud = cloud.storing_in(&for_the_cloud(database));
+        cloud = cloud
+            .storing_in(&for_the_cloud(database))
+            .flag(CAPTURE_BYTES_MAX);
     }
     let proxy = Proxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use mysql::prelude::Queryable;
 use shared::Hash;
 
-use super::{AWAY_FOR, Fault, Plan, SOON, moments, strike_a_server};
+use super::{AWAY_FOR, BEFORE, Fault, Plan, SOON, at_random_moments, shares, strike_a_server};
 use crate::engines::database::{Database, Kind};
 use crate::engines::mosquitto::{Mosquitto, Persistence};
 use crate::engines::python::{Python, fixture};
@@ -54,24 +54,23 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
     let mut lab = Lab::or_not_run(&plan.name, folder, plan.persistence)?;
     let cat = photo::all(&photo::folder()).swap_remove(1);
     let pictures = numbered(&cat, plan.presses);
-    let mut publishing = seed.fork();
-    let (port, gap) = (lab.mqtt_port(), plan.gap);
-    let acknowledged = thread::scope(|scope| {
-        let presses = scope.spawn(|| publish(&pictures, port, gap, &mut publishing));
-        let start = Instant::now();
-        for (fault, at) in moments(plan, seed) {
-            let at = gap * u32::try_from(at).expect("a number of presses");
-            while start.elapsed() < at {
-                lab.pause(Duration::from_millis(5));
-            }
-            println!("{}: {fault}", plan.name);
+    let port = lab.mqtt_port();
+    let (mut rest, mut acknowledged) = (&pictures[..], 0);
+    for (fault, presses) in shares(plan) {
+        println!("{}: {fault}", plan.name);
+        let (now, later) = rest.split_at(presses);
+        rest = later;
+        let mut publishing = seed.fork();
+        acknowledged += thread::scope(|scope| {
+            let published = scope.spawn(|| publish(now, port, fault, &mut publishing));
+            lab.pause(seed.moment(BEFORE));
             lab.strike(fault, seed);
-        }
-        while !presses.is_finished() {
-            lab.pause(Duration::from_millis(50));
-        }
-        presses.join().unwrap()
-    });
+            while !published.is_finished() {
+                lab.pause(Duration::from_millis(20));
+            }
+            published.join().unwrap()
+        });
+    }
     Some(lab.figures(&pictures, acknowledged))
 }
 
@@ -154,17 +153,16 @@ impl Lab {
 }
 
 /// One connection a picture, as `send_image_mqtt.py` has it; returns how many the broker has acknowledged.
-fn publish(pictures: &[Vec<u8>], port: u16, gap: Duration, seed: &mut Seed) -> usize {
+fn publish(pictures: &[Vec<u8>], port: u16, fault: Fault, seed: &mut Seed) -> usize {
     let mut acknowledged = 0;
-    for (number, picture) in pictures.iter().enumerate() {
-        thread::sleep(seed.moment(gap * 2));
-        let encoded = STANDARD.encode(picture);
+    at_random_moments(pictures.len(), fault, seed, |number| {
+        let encoded = STANDARD.encode(&pictures[number]);
         let outcome = Client::connect(port, &format!("lab-{number}"))
             .and_then(|mut client| client.publish(b"camera/image", encoded.as_bytes()));
         if matches!(outcome, Ok(Outcome::Acknowledged)) {
             acknowledged += 1;
         }
-    }
+    });
     acknowledged
 }
 
