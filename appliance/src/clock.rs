@@ -2,19 +2,40 @@
 //!
 //! A Pi has no battery for its clock and wakes with any date. So a press is stamped with the time since boot, which is
 //! always right, and with the wall clock together with whether the kernel trusts it. The reading half is [`Clock`];
-//! the deciding half ([`moment_at`], [`is_synchronised`]) is pure.
+//! the deciding half ([`moment_at`], [`claim`]) is pure. What follows from many readings is [`crate::history`].
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use nix::time::{ClockId, clock_gettime};
 use shared::BootId;
 use shared::time::{Moment, signed};
 
+/// What is not known of the way to a server of time, microseconds: systemd-timesyncd calls its error 0 after each
+/// answer, however long that took.
+const WAY_ERROR_US: u64 = 100_000;
+
 /// The clocks of this boot.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     boot: BootId,
+    /// A simulated camera may have a file that says what its clocks show.
+    simulated: Option<&'static Path>,
 }
+
+/// What the clocks of a simulated camera show, beside those of this machine.
+#[derive(Debug, serde::Deserialize)]
+struct Simulated {
+    boot: BootId,
+    boottime_shift_us: i64,
+    wall_shift_us: i64,
+    synchronised: bool,
+    error_us: u64,
+}
+
+/// Added to CLOCK_BOOTTIME; stays 0 but for a simulated clock.
+static BOOTTIME_SHIFT_US: AtomicI64 = AtomicI64::new(0);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClockError {
@@ -22,6 +43,8 @@ pub enum ClockError {
     Read(#[source] std::io::Error),
     #[error("understand the boot id {0:?}")]
     BootId(String),
+    #[error("read the simulated clock {0}")]
+    Simulated(PathBuf),
 }
 
 impl Clock {
@@ -31,8 +54,28 @@ impl Clock {
         let text =
             fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(ClockError::Read)?;
         parse_boot_id(&text)
-            .map(|boot| Self { boot })
+            .map(|boot| Self {
+                boot,
+                simulated: None,
+            })
             .ok_or(ClockError::BootId(text))
+    }
+
+    /// The clocks of a simulated camera: `file` is read at every look at them, and its boot id once.
+    ///
+    /// # Errors
+    /// There is no such file, or it is not what it should be.
+    pub fn simulated(file: PathBuf) -> Result<Self, ClockError> {
+        let Some(read) = read_simulated(&file) else {
+            return Err(ClockError::Simulated(file));
+        };
+        let clock = Self {
+            boot: read.boot,
+            // One for each process, and a clock is copied everywhere.
+            simulated: Some(Box::leak(file.into_boxed_path())),
+        };
+        clock.now();
+        Ok(clock)
     }
 
     pub fn boot(&self) -> BootId {
@@ -40,17 +83,30 @@ impl Clock {
     }
 
     pub fn now(&self) -> Moment {
+        let simulated = self.simulated.and_then(read_simulated);
+        if let Some(simulated) = &simulated {
+            BOOTTIME_SHIFT_US.store(simulated.boottime_shift_us, Ordering::Relaxed);
+        }
         // The wall clock is read between two readings of the other one, so that both are of the same instant.
         let before = boottime_us();
-        let wall_us = wall_us();
+        let reading = kernel();
         let after = boottime_us();
-        let (synchronised, error_us) = kernel_trust();
+        let (wall_us, trust) = match simulated {
+            None if self.simulated.is_some() => (reading.wall_us, None),
+            None => (reading.wall_us, claim(&reading)),
+            Some(simulated) => (
+                reading.wall_us.saturating_add(simulated.wall_shift_us),
+                simulated.synchronised.then_some(simulated.error_us),
+            ),
+        };
         Moment {
             boot: self.boot,
-            boottime_us: before + (after - before) / 2,
+            boottime_us: before.midpoint(after),
             wall_us,
-            synchronised,
-            error_us: error_us.saturating_add(after - before),
+            synchronised: trust.is_some(),
+            error_us: trust.map_or(0, |error_us| {
+                error_us.saturating_add(after.abs_diff(before))
+            }),
         }
     }
 
@@ -64,7 +120,10 @@ impl Clock {
 
 /// CLOCK_BOOTTIME, microseconds since boot, sleep included.
 pub fn boottime_us() -> u64 {
-    micros(ClockId::CLOCK_BOOTTIME).unsigned_abs()
+    let shift_us = BOOTTIME_SHIFT_US.load(Ordering::Relaxed);
+    micros(ClockId::CLOCK_BOOTTIME)
+        .unsigned_abs()
+        .saturating_add_signed(shift_us)
 }
 
 /// CLOCK_MONOTONIC, microseconds; the clock that drivers stamp edges and frames with.
@@ -80,11 +139,11 @@ pub fn boottime_of_monotonic_us(at_monotonic_us: u64) -> u64 {
 
 /// Whether the wall clock can be believed now.
 pub fn wall_is_synchronised() -> bool {
-    kernel_trust().0
+    claim(&kernel()).is_some()
 }
 
-fn wall_us() -> i64 {
-    micros(ClockId::CLOCK_REALTIME)
+fn read_simulated(file: &Path) -> Option<Simulated> {
+    serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 
 fn micros(clock: ClockId) -> i64 {
@@ -96,20 +155,64 @@ fn micros(clock: ClockId) -> i64 {
     })
 }
 
-/// Whether the kernel says that the wall clock follows a source of time, and its largest error in microseconds.
-fn kernel_trust() -> (bool, u64) {
+/// The wall clock, and what the kernel says of it, of one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    pub wall_us: i64,
+    /// What adjtimex returned.
+    pub answer: i32,
+    pub status: i32,
+    /// The kernel's own largest error, microseconds.
+    pub error_us: u64,
+    /// By how much the clock is still being moved, microseconds.
+    pub to_move_us: u64,
+}
+
+/// One call for all of it: a clock that is set between two calls would be believed with the wrong time.
+fn kernel() -> Reading {
     // SAFETY: timex is plain numbers and padding, for which all zeros is a valid value; modes = 0 only reads.
     let mut state: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a whole timex of our own that outlives the call.
     let answer = unsafe { libc::adjtimex(&raw mut state) };
-    let error_us = u64::try_from(state.maxerror).unwrap_or(0);
-    (is_synchronised(answer, state.status), error_us)
+    if answer < 0 {
+        return Reading {
+            wall_us: micros(ClockId::CLOCK_REALTIME),
+            answer,
+            status: libc::STA_UNSYNC,
+            error_us: 0,
+            to_move_us: 0,
+        };
+    }
+    let in_us = if state.status & libc::STA_NANO == 0 {
+        1
+    } else {
+        1000
+    };
+    Reading {
+        wall_us: state
+            .time
+            .tv_sec
+            .saturating_mul(1_000_000)
+            .saturating_add(state.time.tv_usec / in_us),
+        answer,
+        status: state.status,
+        error_us: u64::try_from(state.maxerror).unwrap_or(0),
+        to_move_us: (state.offset / in_us).unsigned_abs(),
+    }
 }
 
-/// adjtimex's answer in one word. `TIME_ERROR` also means a lost pulse source, which is no reason to distrust the
-/// network, so the flag decides; a call that failed (-1) told us nothing.
-pub fn is_synchronised(answer: i32, status: i32) -> bool {
-    answer >= 0 && status & libc::STA_UNSYNC == 0
+/// The largest error of a wall clock that follows a source of time, microseconds; nothing if it follows none.
+///
+/// adjtimex's answer `TIME_ERROR` also means a lost pulse source, which is no reason to distrust the network, so the flag
+/// decides; a call that failed (-1) told us nothing.
+pub fn claim(reading: &Reading) -> Option<u64> {
+    let trusted = reading.answer >= 0 && reading.status & libc::STA_UNSYNC == 0;
+    trusted.then(|| {
+        reading
+            .error_us
+            .saturating_add(reading.to_move_us)
+            .saturating_add(WAY_ERROR_US)
+    })
 }
 
 /// The moment `boottime_us` of the same boot as `known`, by the wall clock as `known` has it.
@@ -160,12 +263,27 @@ mod tests {
             (5, libc::STA_PPSSIGNAL, true),
             (-1, 0, false),
         ] {
-            assert_eq!(
-                is_synchronised(answer, status),
-                trusted,
-                "{answer} {status}"
-            );
+            let reading = Reading {
+                wall_us: 0,
+                answer,
+                status,
+                error_us: 500,
+                to_move_us: 30_000,
+            };
+            // What timesyncd still has to move is not yet right, whatever it says of its error.
+            let error_us = trusted.then_some(WAY_ERROR_US + 30_500);
+            assert_eq!(claim(&reading), error_us, "{answer} {status}");
         }
+    }
+
+    #[test]
+    fn the_wall_clock_is_read_as_it_is() {
+        let now = Clock::open().unwrap().now();
+        let wall_us = micros(ClockId::CLOCK_REALTIME);
+        assert!(
+            wall_us.abs_diff(now.wall_us) < 1_000_000,
+            "{wall_us} {now:?}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use shared::capture::FrameHeader;
 use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::event::{Event, Fault};
+use shared::event::Fault;
 use shared::have::{HAVE_PAGE_MAX, Have};
 use shared::presence::{Health, LightStatus, Presence, Queue, Status};
 use shared::receipt::Receipt;
@@ -25,6 +25,7 @@ use crate::drain::{self, Drain, LIVE_FOR};
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::mqtt::{DownReason, LinkEvent, Publisher, client_id};
+use crate::notes::Notes;
 use crate::press::{CloudLimit, Job, Outcome, SharedSpool, chain, lock};
 use crate::report::{Report, Reporter};
 use crate::spool::{Change, Key, SpoolError, Waiting};
@@ -34,6 +35,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// A camera that says nothing for longer counts as quiet in the cloud.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// A fault or a boot line without a receipt is sent again after this, doubling to the other.
+const NOTES_WAIT_MIN: Duration = Duration::from_secs(30);
+const NOTES_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 /// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// The longest a refused capture is left alone, whatever the cloud says.
@@ -70,6 +74,7 @@ pub struct Parts {
     pub reporter: Reporter,
     pub jobs: SyncSender<Job>,
     pub commands: TakenOn,
+    pub notes: Notes,
     pub cloud_limit: CloudLimit,
     /// As whom to connect from the next connection on.
     pub client_id: watch::Sender<String>,
@@ -91,6 +96,9 @@ pub struct Engine {
     /// Gone while stopping.
     jobs: Option<SyncSender<Job>>,
     commands: TakenOn,
+    notes: Notes,
+    /// When what waits in the notes is sent again, and the wait after that.
+    notes_due: (Duration, Duration),
     cloud_limit: CloudLimit,
     client_id: watch::Sender<String>,
     device: DeviceId,
@@ -124,6 +132,8 @@ impl Engine {
             reporter: parts.reporter,
             jobs: Some(parts.jobs),
             commands: parts.commands,
+            notes: parts.notes,
+            notes_due: (Duration::ZERO, NOTES_WAIT_MIN),
             cloud_limit: parts.cloud_limit,
             client_id: parts.client_id,
             device: parts.device,
@@ -200,6 +210,9 @@ impl Engine {
                 "the camera does not answer: stopping without the presses that wait for it"
             );
         }
+        let install = lock(&self.spool).install();
+        let now = self.clock.now();
+        tokio::task::block_in_place(|| self.notes.close(&now, install));
         self.publisher
     }
 
@@ -250,6 +263,7 @@ impl Engine {
         if self.faults.contains(&Number::Card) && lock(&self.spool).has_room_again() {
             self.set_fault(Number::Card, false);
         }
+        self.look_at_the_clock();
         // The page shows the light as it is now.
         let light_changed = self.lamp.status() != self.light_told;
         let due = self
@@ -263,6 +277,36 @@ impl Engine {
         if Duration::from_micros(quiet_us) < BEAT_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
+    }
+
+    /// Keeps what the clock says that is news, and sends what of the notes is due.
+    fn look_at_the_clock(&mut self) {
+        let install = lock(&self.spool).install();
+        let now = self.clock.now();
+        if tokio::task::block_in_place(|| self.notes.observe(&now, install)) {
+            tracing::info!("the time is known: pictures of this boot are corrected");
+            self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
+        }
+        self.send_notes();
+    }
+
+    fn send_notes(&mut self) {
+        let Some(publisher) = &self.publisher else {
+            return;
+        };
+        let (due, wait) = self.notes_due;
+        if self.held || self.now() < due {
+            return;
+        }
+        for event in self.notes.waiting() {
+            if publisher
+                .publish(Leaf::Event, event.as_bytes().to_vec(), None)
+                .is_err()
+            {
+                return publisher.abandon();
+            }
+        }
+        self.notes_due = (self.now() + wait, (wait * 2).min(NOTES_WAIT_MAX));
     }
 
     fn tidy(&mut self) {
@@ -389,6 +433,8 @@ impl Engine {
                 self.drain.connected(self.now());
                 self.publish_status();
                 self.ask();
+                self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
+                self.send_notes();
             }
             LinkEvent::Down { reason, text } => {
                 let someone_must_act = match reason {
@@ -511,6 +557,15 @@ impl Engine {
         }
         self.drain.heard();
         let now_us = self.known_time_us();
+        if let Some(said_us) = receipt.said_us {
+            self.notes.told(said_us, &self.clock.now());
+        }
+        if !receipt.events.is_empty() {
+            let now = self.clock.now();
+            if tokio::task::block_in_place(|| self.notes.received(&receipt.events, &now)) {
+                self.notes_due.1 = NOTES_WAIT_MIN;
+            }
+        }
         for (sequence, hash) in &receipt.stored {
             let id = CaptureId {
                 install: receipt.install,
@@ -807,7 +862,7 @@ impl Engine {
                         attempt: send.attempt,
                         saved_after_us: taken.map(|taken| taken.saved_after_us),
                         sent_after_us,
-                        not_before_us: None,
+                        not_before_us: self.notes.history().not_before(&record.pressed),
                         record,
                     };
                     (Leaf::Frame, shared::codec::encode_frame(&header, &bytes))
@@ -905,15 +960,17 @@ impl Engine {
         }
         self.status_due = true;
         self.lamp.tell(Light::Fault(fault, holds));
-        if holds && let Some(publisher) = &self.publisher {
-            let text = fault.means().to_owned();
-            let event = Event::Fault(Fault {
+        if holds {
+            let fault = Fault {
                 number: fault.number(),
-                text,
+                text: fault.means().to_owned(),
                 at: self.clock.now(),
                 install: None,
-            });
-            let _ = publisher.publish(Leaf::Event, shared::codec::encode(&event), None);
+            };
+            let install = lock(&self.spool).install();
+            tokio::task::block_in_place(|| self.notes.fault(fault, install));
+            self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
+            self.send_notes();
         }
     }
 

@@ -5,7 +5,7 @@
 //! decides what the light says, which [`light`] plays. The [`engine`] turns what happens into what is done, and [`run`]
 //! builds the parts, joins them and stops them in order.
 //!
-//! `drain`, `throttle`, `indicator`, `backoff` and the deciding half of `clock` are pure: events and the time go in, actions come
+//! `drain`, `throttle`, `indicator`, `backoff`, `history` and the deciding half of `clock` are pure: events and the time go in, actions come
 //! out. `hardware` and `spool` do what they are told and decide nothing. docs/architecture.md has the map.
 
 pub mod backoff;
@@ -15,10 +15,12 @@ pub mod config;
 pub mod drain;
 pub mod engine;
 pub mod hardware;
+pub mod history;
 pub mod indicator;
 pub mod lamp;
 pub mod light;
 pub mod mqtt;
+pub mod notes;
 pub mod press;
 pub mod report;
 pub mod run;

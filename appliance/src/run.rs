@@ -24,6 +24,7 @@ use crate::hardware::{Button, Hardware};
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::mqtt;
+use crate::notes::Notes;
 use crate::press::{CloudLimit, Flow, Job, Outcome, SharedSpool, chain};
 use crate::report::{Report, Reporter};
 use crate::spool::{self, Spool};
@@ -58,7 +59,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         reporter,
         config_is_bad,
     } = start;
-    let clock = Clock::open()?;
+    // A variable and no setting: nobody who owns a camera should ever want it.
+    let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
+        Some(file) if config.simulated.on => Clock::simulated(file.into())?,
+        Some(_) | None => Clock::open()?,
+    };
     let fingerprint = format!("{} as {device}", hardware.fingerprint);
     let now = clock.now();
     let known_time = now.synchronised.then_some(now.wall_us);
@@ -74,6 +79,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     }
     let commands =
         TakenOn::open(&config.spool.folder).context("read the commands that were taken on")?;
+    let (notes, warning) = Notes::open(&config.spool.folder, &now);
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+        reporter.tell(&Report::Warning { text: &warning });
+    }
     let lamp = Lamp::start(hardware.light, &config.light, &reporter).context("start the light")?;
     let (install, next) = (spool.install(), spool.next());
     let spool: SharedSpool = Arc::new(std::sync::Mutex::new(spool));
@@ -128,6 +138,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         reporter: reporter.clone(),
         jobs,
         commands,
+        notes,
         cloud_limit,
         client_id,
         device: device.clone(),

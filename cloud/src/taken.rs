@@ -173,10 +173,11 @@ fn bounds(press: &Press<'_>, lines: &[BootLine]) -> Bounds {
             .filter(|line| line.guessed)
             .map(|line| line.wall_at(press.moment.boottime_us))
     };
+    // A camera that has learnt that a clock was wrong guesses anew: one of its guesses holds.
     let earliest_us = guesses()
         .map(|(earliest_us, _)| earliest_us)
-        .chain(press.not_before_us)
-        .max()
+        .min()
+        .max(press.not_before_us)
         .filter(|bound| *bound > FIRST_POSSIBLE_US);
     let sent_after_us = press.sent_after_us.unwrap_or(0);
     let arrived_us = press
@@ -187,7 +188,8 @@ fn bounds(press: &Press<'_>, lines: &[BootLine]) -> Bounds {
         .saturating_add(CLOUD_CLOCK_US);
     let latest_us = guesses()
         .map(|(_, latest_us)| latest_us)
-        .fold(arrived_us, i64::min);
+        .max()
+        .map_or(arrived_us, |guessed_us| guessed_us.min(arrived_us));
     match earliest_us {
         // One of them is wrong, and with it all that follows from it.
         Some(bound) if bound > latest_us => Bounds {

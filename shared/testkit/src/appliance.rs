@@ -56,6 +56,8 @@ pub struct Appliance {
     program: Option<Program>,
     /// MiB of the small file system its spool is on.
     card_mib: Option<u32>,
+    /// The file that says what its clocks show, instead of those of this machine.
+    clock: Option<PathBuf>,
     /// From which event on the present run has spoken.
     run: usize,
 }
@@ -80,6 +82,7 @@ impl Appliance {
             events: Arc::default(),
             program: None,
             card_mib: None,
+            clock: None,
             run: 0,
         }
     }
@@ -112,6 +115,13 @@ impl Appliance {
     #[must_use]
     pub fn on_a_card_of(mut self, mib: u32) -> Self {
         self.card_mib = Some(mib);
+        self
+    }
+
+    /// With clocks of its own.
+    #[must_use]
+    pub fn by_the_clock(mut self, clock: &crate::clock::SimulatedClock) -> Self {
+        self.clock = Some(clock.path().to_owned());
         self
     }
 
@@ -179,6 +189,9 @@ impl Appliance {
         command
             .current_dir(self.spool.parent().expect("a spool is in a folder"))
             .env("RUST_LOG", log_level());
+        if let Some(clock) = &self.clock {
+            command.env("KEEPSAKE_SIMULATED_CLOCK", clock);
+        }
         command
     }
 

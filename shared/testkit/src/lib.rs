@@ -13,6 +13,7 @@ pub mod api;
 pub mod appliance;
 pub mod audit;
 pub mod authority;
+pub mod clock;
 pub mod cloud;
 pub mod engines;
 pub mod folder;

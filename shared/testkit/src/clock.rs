@@ -1,0 +1,107 @@
+//! A simulated camera's clocks, in a file that the camera reads at every look at them. The test knows the true time.
+//!
+//! What has happened long ago is simulated, never what is to come: a press "an hour ago" is one whose camera lived an hour
+//! in the past at that time. So a cloud, whose clock is that of this machine, may be started once the camera has caught up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use shared::BootId;
+
+/// The file, and the world in which the camera is.
+#[derive(Debug)]
+pub struct SimulatedClock {
+    path: PathBuf,
+    boot: u8,
+    /// How long ago by the clock of this machine it is "now" where the camera is, microseconds.
+    ago_us: i64,
+    /// When the camera was switched on, true time, microseconds UTC.
+    booted_us: i64,
+    /// Wall clock of the camera minus the true time, microseconds.
+    off_us: i64,
+    synchronised: bool,
+}
+
+/// Largest error that the camera's kernel claims, microseconds.
+const ERROR_US: u64 = 40_000;
+
+impl SimulatedClock {
+    /// A camera that was switched on a minute before, `ago` before now, and shows 1 January 1970.
+    pub fn new(folder: &Path, ago: Duration) -> Self {
+        let mut clock = Self {
+            path: folder.join("clock.json"),
+            boot: 0,
+            ago_us: micros(ago),
+            booted_us: 0,
+            off_us: 0,
+            synchronised: false,
+        };
+        clock.switched_on();
+        clock
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The true time where the camera is, microseconds UTC.
+    pub fn true_us(&self) -> i64 {
+        wall_us() - self.ago_us
+    }
+
+    /// The camera is switched off and on again, and a minute passes. Its program has to be stopped before.
+    pub fn switched_on(&mut self) {
+        self.boot += 1;
+        self.booted_us = self.true_us() - 60_000_000;
+        self.off_us = -self.booted_us;
+        self.synchronised = false;
+        self.write();
+    }
+
+    /// So much time passes where the camera is, at once.
+    pub fn passes(&mut self, time: Duration) {
+        self.ago_us -= micros(time);
+        assert!(self.ago_us >= 0, "nothing from the future");
+        self.write();
+    }
+
+    /// A source of time sets the clock to the true time, plus `off`, microseconds, and the kernel calls it synchronised.
+    pub fn synchronise(&mut self, off_us: i64) {
+        (self.off_us, self.synchronised) = (off_us, true);
+        self.write();
+    }
+
+    fn write(&self) {
+        let state = serde_json::json!({
+            "boot": BootId([self.boot; 16]),
+            "boottime_shift_us": self.true_us() - self.booted_us - boottime_us(),
+            "wall_shift_us": self.off_us - self.ago_us,
+            "synchronised": self.synchronised,
+            "error_us": ERROR_US,
+        });
+        let beside = self.path.with_extension("new");
+        fs::write(&beside, state.to_string()).unwrap();
+        fs::rename(&beside, &self.path).unwrap();
+    }
+}
+
+fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).expect("not that long")
+}
+
+fn wall_us() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    micros(since.expect("after 1970"))
+}
+
+fn boottime_us() -> i64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the pointer is to a timespec of our own that outlives the call.
+    let answer = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    assert_eq!(answer, 0, "read CLOCK_BOOTTIME");
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
+}

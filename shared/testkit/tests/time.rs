@@ -1,0 +1,288 @@
+//! Honest time, end to end: whatever the clock of a camera showed, the time stated of each picture contains the true one.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::Value;
+use testkit::api::Api;
+use testkit::appliance::{Appliance, Named};
+use testkit::clock::SimulatedClock;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::program::eventually;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+const S: i64 = 1_000_000;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A capture, and between which true moments it was pressed.
+struct Pressed {
+    capture: Named,
+    from_us: i64,
+    to_us: i64,
+}
+
+fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Pressed> {
+    (0..n)
+        .map(|_| {
+            let from_us = clock.true_us();
+            let saved = camera.press_and_save(1, WITHIN);
+            Pressed {
+                capture: saved[0],
+                from_us,
+                to_us: clock.true_us(),
+            }
+        })
+        .collect()
+}
+
+/// Looks at the clock once a second: waits until it has seen what has just changed.
+fn sees_it() {
+    std::thread::sleep(Duration::from_millis(2200));
+}
+
+/// The boot lines and faults on the card that have no receipt yet, and the boots it knows of.
+fn notes(camera: &Appliance) -> Value {
+    let text = fs::read_to_string(camera.spool().join("notes")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn waits_for_a_line(camera: &Appliance, lines: usize) {
+    eventually("boot lines on the card", WITHIN, || {
+        let notes = notes(camera);
+        let waiting = notes["events"].as_array()?.iter();
+        let boots = waiting.filter(|event| {
+            event
+                .as_str()
+                .is_some_and(|json| json.contains(r#""kind":"boot""#))
+        });
+        (boots.count() >= lines).then_some(())
+    });
+}
+
+fn taken(api: &Api, pressed: &Pressed) -> Value {
+    let all = api.pictures("porch");
+    let picture = all
+        .iter()
+        .find(|picture| {
+            picture["sequence"] == pressed.capture.sequence
+                && picture["install"] == pressed.capture.install.to_string()
+        })
+        .expect("the picture is stored");
+    picture["taken"].clone()
+}
+
+/// The stated time of every one of them contains the true one. Returns what is stated.
+#[track_caller]
+fn all_contain_the_truth(api: &Api, all: &[Pressed]) -> Vec<Value> {
+    let stated: Vec<Value> = all.iter().map(|pressed| taken(api, pressed)).collect();
+    for (pressed, taken) in all.iter().zip(&stated) {
+        let latest = taken["latest_us"].as_i64().unwrap();
+        let earliest = taken["earliest_us"].as_i64().unwrap_or(i64::MIN);
+        let contains = earliest <= pressed.to_us && pressed.from_us <= latest;
+        assert!(
+            contains,
+            "{taken} does not contain {} to {}",
+            pressed.from_us, pressed.to_us
+        );
+    }
+    stated
+}
+
+fn width_us(taken: &Value) -> i64 {
+    taken["latest_us"].as_i64().unwrap() - taken["earliest_us"].as_i64().unwrap()
+}
+
+#[test]
+fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
+    let folder = Folder::new("time-never");
+    let mut cloud = Cloud::new(&folder);
+    let clock = SimulatedClock::new(&folder, Duration::ZERO);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let mut all = press(&mut camera, &clock, 2);
+    cloud.start();
+    camera.expect_stored(&[all[0].capture, all[1].capture], WITHIN);
+    all.extend(press(&mut camera, &clock, 2));
+    camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
+
+    let stated = all_contain_the_truth(&cloud.api(), &all);
+    assert!(stated.iter().all(|taken| taken["state"] == "guessed"));
+    // It has heard the cloud's clock by then, and it takes no longer to bring a picture.
+    assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cut() {
+    let folder = Folder::new("time-later");
+    let mut cloud = Cloud::new(&folder);
+    let mut clock = SimulatedClock::new(&folder, HOUR);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let all = press(&mut camera, &clock, 50);
+    clock.passes(HOUR);
+    clock.synchronise(0);
+    waits_for_a_line(&camera, 1);
+    // The program ends before anybody has heard of it.
+    camera.kill();
+    cloud.start();
+    camera.start();
+    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("a receipt for the line", WITHIN, || {
+        notes(&camera)["events"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
+    });
+    let stated = all_contain_the_truth(&cloud.api(), &all);
+    for taken in &stated {
+        assert_eq!(taken["state"], "corrected");
+        // 500 millionths of an hour to either side, and what the camera said of its error.
+        assert!(width_us(taken) < 5 * S, "{taken}");
+    }
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn pictures_that_are_stored_already_are_corrected_too() {
+    let folder = Folder::new("time-stored");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let all = press(&mut camera, &clock, 3);
+    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    let before = all_contain_the_truth(&cloud.api(), &all);
+    assert!(before.iter().all(|taken| taken["state"] == "guessed"));
+
+    clock.synchronise(0);
+    eventually("all of them corrected", WITHIN, || {
+        let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
+        after
+            .into_iter()
+            .all(|taken| taken["state"] == "corrected")
+            .then_some(())
+    });
+    let after = all_contain_the_truth(&cloud.api(), &all);
+    assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
+    let folder = Folder::new("time-back");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
+    clock.synchronise(0);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    sees_it();
+    let mut all = press(&mut camera, &clock, 2);
+    clock.synchronise(-DAY_US);
+    sees_it();
+    all.extend(press(&mut camera, &clock, 2));
+    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("receipts for both lines", WITHIN, || {
+        let notes = notes(&camera);
+        let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
+        (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
+    });
+    for taken in all_contain_the_truth(&cloud.api(), &all) {
+        assert_eq!(taken["state"], "guessed");
+        assert_eq!(taken["contradicted"], true);
+    }
+
+    // A day back from the start of the next boot on: its clock agrees with itself, but not with what the card had noted.
+    camera.stop();
+    clock.switched_on();
+    clock.synchronise(-DAY_US);
+    camera.start();
+    sees_it();
+    let next = press(&mut camera, &clock, 1);
+    camera.expect_stored(&[next[0].capture], WITHIN);
+    let stated = all_contain_the_truth(&cloud.api(), &next);
+    assert_eq!(stated[0]["contradicted"], true);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn two_boots_without_time_lie_between_the_two_that_had_it() {
+    let folder = Folder::new("time-boots");
+    let mut cloud = Cloud::new(&folder);
+    let mut clock = SimulatedClock::new(&folder, 5 * HOUR);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut all = Vec::new();
+
+    clock.synchronise(0);
+    camera.start();
+    sees_it();
+    all.extend(press(&mut camera, &clock, 1));
+    let known_us = clock.true_us();
+    for _ in 0..2 {
+        camera.stop();
+        clock.passes(HOUR);
+        clock.switched_on();
+        camera.start();
+        all.extend(press(&mut camera, &clock, 2));
+    }
+    // The last time without a word.
+    camera.kill();
+    clock.passes(HOUR);
+    clock.switched_on();
+    let begun_us = clock.true_us();
+    camera.start();
+    clock.synchronise(0);
+    waits_for_a_line(&camera, 4);
+    all.extend(press(&mut camera, &clock, 1));
+    clock.passes(2 * HOUR);
+    cloud.start();
+    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("receipts for all lines", WITHIN, || {
+        notes(&camera)["events"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
+    });
+
+    let stated = all_contain_the_truth(&cloud.api(), &all);
+    let states: Vec<&str> = stated
+        .iter()
+        .filter_map(|taken| taken["state"].as_str())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "synchronised",
+            "guessed",
+            "guessed",
+            "guessed",
+            "guessed",
+            "synchronised"
+        ]
+    );
+    // Neither before the time that was known last, nor after the boot that had it again.
+    for taken in &stated[1..5] {
+        assert!(
+            taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S,
+            "{taken}"
+        );
+        assert!(
+            taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S,
+            "{taken}"
+        );
+    }
+    camera.stop();
+    cloud.stop();
+}
