@@ -14,6 +14,8 @@ use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use shared::codec::CAPTURE_BYTES_MAX;
 
+use crate::store::address::{Address, Server};
+
 pub use ingest::IngestBroker;
 
 use crate::secret::Secret;
@@ -30,6 +32,8 @@ pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub const STREAMS_MAX: usize = 100;
 /// Open HTTP connections; beyond, new ones wait.
 pub const CONNECTIONS_MAX: usize = 512;
+/// The largest picture for a database server, if nothing else is said: packets of a MariaDB are 16 MiB as it comes.
+pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
 /// How long snap and identify may wait for the camera, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
@@ -87,7 +91,30 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ingest_key: Option<PathBuf>,
 
-    /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864]
+    /// Where the database is, mysql://user:password@host:port/name, for MySQL 8 or later and MariaDB 10.6 or later;
+    /// others on this machine see arguments, so a password is better in cloud.toml [default: SQLite in the data folder]
+    #[arg(
+        long,
+        env = "KEEPSAKE_CLOUD_DATABASE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+
+    /// Take pictures although a power cut may take them back from the database again
+    #[arg(
+        long,
+        env = "KEEPSAKE_CLOUD_ACCEPT_WEAK_DURABILITY",
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_weak_durability: Option<bool>,
+
+    /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864; with --database 15728640, which fits
+    /// into the packets of a MariaDB as it comes]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_bytes_max: Option<u64>,
@@ -121,7 +148,9 @@ struct Settings {
     ingest_ca: Option<PathBuf>,
     ingest_cert: Option<PathBuf>,
     ingest_key: Option<PathBuf>,
-    capture_bytes_max: u64,
+    database: Option<String>,
+    accept_weak_durability: bool,
+    capture_bytes_max: Option<u64>,
     broker_inflight: u16,
     hold_free_bytes: u64,
     hold_free_percent: u8,
@@ -139,7 +168,9 @@ impl Default for Settings {
             ingest_ca: None,
             ingest_cert: None,
             ingest_key: None,
-            capture_bytes_max: CAPTURE_BYTES_MAX,
+            database: None,
+            accept_weak_durability: false,
+            capture_bytes_max: None,
             broker_inflight: 20,
             hold_free_bytes: 1024 * 1024 * 1024,
             hold_free_percent: 5,
@@ -155,6 +186,10 @@ pub struct Config {
     pub mqtt_listen: SocketAddr,
     /// Absent = the embedded broker.
     pub ingest_broker: Option<IngestBroker>,
+    /// Where the pictures are kept.
+    pub database: Address,
+    /// Whether commits are accepted that a power cut may take back.
+    pub accept_weak_durability: bool,
     pub capture_bytes_max: u64,
     pub broker_inflight: u16,
     pub hold_free_bytes: u64,
@@ -173,6 +208,9 @@ pub enum ConfigError {
         flag: &'static str,
         address: SocketAddr,
     },
+    /// Says nothing of the URL itself, which has a password in it.
+    #[error("--database: {0}; expected mysql://user:password@host:port/name")]
+    Database(String),
     #[error("--{flag} {found}: expected {expected}")]
     Bounds {
         flag: &'static str,
@@ -241,9 +279,17 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
             })
         }
     };
+    let database = match &settings.database {
+        None => Address::Folder(data.to_owned()),
+        Some(url) => Address::Server(Server::parse(url).map_err(ConfigError::Database)?),
+    };
+    let capture_bytes_max = settings.capture_bytes_max.unwrap_or(match database {
+        Address::Folder(_) => CAPTURE_BYTES_MAX,
+        Address::Server(_) => SERVER_CAPTURE_BYTES_MAX,
+    });
     within(
         "capture-bytes-max",
-        settings.capture_bytes_max,
+        capture_bytes_max,
         64 * 1024..=CAPTURE_BYTES_MAX,
         "65536 to 67108864 bytes",
     )?;
@@ -264,7 +310,9 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         listen: settings.listen,
         mqtt_listen: settings.mqtt_listen,
         ingest_broker: ingest::check(settings)?,
-        capture_bytes_max: settings.capture_bytes_max,
+        database,
+        accept_weak_durability: settings.accept_weak_durability,
+        capture_bytes_max,
         broker_inflight: settings.broker_inflight,
         hold_free_bytes: settings.hold_free_bytes,
         hold_free_percent: settings.hold_free_percent,
@@ -284,6 +332,23 @@ mod tests {
         let error = check(&settings, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("--listen 0.0.0.0:5000"));
         assert!(error.to_string().contains("no login yet"));
+    }
+
+    #[test]
+    fn the_password_of_the_database_is_in_no_error_and_not_in_the_configuration_shown() {
+        let settings = |url: &str| Settings {
+            database: Some(url.to_owned()),
+            ..Settings::default()
+        };
+        let check = |url: &str| check(&settings(url), Path::new("."));
+        let config = check("mysql://me:secret@db.lan/keepsake").unwrap();
+        assert_eq!(config.capture_bytes_max, SERVER_CAPTURE_BYTES_MAX);
+        let shown = format!("{config:?}");
+        assert!(shown.contains("mysql://me@db.lan:3306/keepsake"), "{shown}");
+        assert!(!shown.contains("secret"), "{shown}");
+        let error = check("mysql://me:secret@db.lan").unwrap_err().to_string();
+        assert!(error.contains("--database"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod quarantine;
 mod stream;
 mod system;
 mod upload;
+pub mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,7 +169,10 @@ fn routes(site: Site) -> Router {
 
 /// Serves until it is stopped, then lets open requests end.
 pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
-    let routes = routes(site);
+    accept(&listener, routes(site), stop).await;
+}
+
+async fn accept(listener: &TcpListener, routes: Router, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskTracker::new();
     loop {

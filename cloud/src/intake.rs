@@ -27,6 +27,8 @@ use crate::{ingest, now_us};
 
 /// A capture fails alone this often, while a probe commits, before it is refused.
 const ATTEMPTS_ALONE: u32 = 3;
+/// The same where the failure was none of its content: connections may be cut just then, again and again.
+const ATTEMPTS_ALONE_PASSING: u32 = 30;
 /// A refused capture may be tried again after this, seconds.
 const REFUSED_RETRY_S: u64 = 3600;
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
@@ -214,8 +216,7 @@ impl Intake {
             retried = true;
             tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
             if let Err(error) = self.store.probe(now_us()).await {
-                self.gate
-                    .store(Some("the cloud's database does not answer".to_owned()));
+                self.gate.store(Some(error.sentence()));
                 tracing::error!("the store is away: {:#}", chain(error));
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(STORE_WAIT_MAX);
@@ -245,7 +246,12 @@ impl Intake {
                         if self.store.probe(now_us()).await.is_err() {
                             return None;
                         }
-                        if attempts == ATTEMPTS_ALONE {
+                        let most = if error.may_pass() {
+                            ATTEMPTS_ALONE_PASSING
+                        } else {
+                            ATTEMPTS_ALONE
+                        };
+                        if attempts >= most {
                             tracing::error!(
                                 "one message cannot be committed although others can: {:#}",
                                 chain(error)

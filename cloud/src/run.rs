@@ -13,7 +13,7 @@ use shared::StoreId;
 use shared::presence::Presence;
 use shared::topic::Leaf;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -28,13 +28,17 @@ use crate::metrics::Metrics;
 use crate::mqtt::{self, Broker, Filter, Login, Session};
 use crate::now_us;
 use crate::secret::{Password, Secret};
-use crate::store::{Limits, Store};
+use crate::store::address::Address;
+use crate::store::{Limits, Place, Store, StoreError};
 use crate::thumbnail::{self, Decoder};
 
 /// How long the sessions may take to be subscribed for the first time.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
 /// How often room on the disk and silence of cameras are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// How long a database that is away is left alone at first, and at most.
+const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
+const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How often unfinished captures are looked through.
 const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Open requests may take this long to end.
@@ -52,6 +56,8 @@ pub enum StartError {
     },
     #[error("--data {folder}: another cloud is at work there; stop it, or choose another folder")]
     Taken { folder: std::path::PathBuf },
+    #[error("{0}")]
+    Newer(String),
     #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
     Broker(#[from] broker::BrokerError),
 }
@@ -87,15 +93,17 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let _lock = lock(&config.data)?;
-    let store = Store::open(&config.data, Limits::default())
-        .await
-        .with_context(|| format!("open the store in {}", config.data.display()))?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen {
             address: config.listen,
             source,
         })?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let store = tokio::select! {
+        store = open_store(&config, &listener) => store?,
+        () = shutdown.as_mut() => return Ok(()),
+    };
     let broker = broker::start(&config).await.map_err(StartError::from)?;
 
     let stop = CancellationToken::new();
@@ -194,7 +202,7 @@ pub async fn run(
         std::future::pending::<anyhow::Result<()>>().await
     };
     tokio::select! {
-        () = shutdown => tracing::info!("stopping"),
+        () = shutdown.as_mut() => tracing::info!("stopping"),
         ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
         failed = open => return failed,
     }
@@ -212,6 +220,61 @@ pub async fn run(
     broker.stop();
     store.close().await;
     Ok(())
+}
+
+/// Opens the store. A server that is away, or not fit to be trusted yet, is waited for; who asks meanwhile is told.
+async fn open_store(config: &Config, listener: &TcpListener) -> anyhow::Result<Store> {
+    let place = Place {
+        address: config.database.clone(),
+        capture_bytes_max: config.capture_bytes_max,
+        accept_weak_durability: config.accept_weak_durability,
+    };
+    let waits = matches!(place.address, Address::Server(_));
+    let (reason, reasons) = watch::channel("the cloud has not reached its database yet".to_owned());
+    let opened = CancellationToken::new();
+    let attempts = async {
+        let mut wait = STORE_WAIT_MIN;
+        let mut last = String::new();
+        loop {
+            let error = match Store::open(place.clone(), Limits::default()).await {
+                Ok(store) => return Ok(store),
+                Err(StoreError::Newer(version)) => {
+                    anyhow::bail!(StartError::Newer(StoreError::Newer(version).to_string()))
+                }
+                Err(error) => error,
+            };
+            let sentence = error.sentence();
+            let error =
+                anyhow::Error::from(error).context(format!("open the store {}", place.address));
+            if !waits {
+                return Err(error);
+            }
+            let said = format!("{error:#}");
+            if said != last {
+                tracing::error!("{said}; waiting for it");
+                last = said;
+            }
+            reason.send_replace(sentence);
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(STORE_WAIT_MAX);
+        }
+    };
+    let waiting = async {
+        if waits {
+            http::waiting::wait(listener, reasons, opened.clone()).await;
+        } else {
+            // A file is there at once or not at all, so whoever comes first may as well wait.
+            std::future::pending::<()>().await;
+        }
+    };
+    let store = tokio::select! {
+        store = attempts => store,
+        // Nobody stops it before.
+        () = waiting => anyhow::bail!("the web server ended"),
+    };
+    // Connections that are still open belong to the one who could only say no.
+    opened.cancel();
+    store
 }
 
 /// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
@@ -298,6 +361,7 @@ async fn look_around(
             tokio::select! {
                 _ = look.tick() => {
                     look_at_space(&config, &gate).await;
+                    look_at_store(&store, &gate).await;
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {
                             live.tell(Notice::Device(Arc::new(known.0.clone())));
@@ -317,6 +381,23 @@ async fn look_around(
         () = stop.cancelled() => {}
         () = work => {}
     }
+}
+
+/// Notices that the store is away or unfit also while nobody brings anything, and that it is back.
+async fn look_at_store(store: &Store, gate: &Gate) {
+    let held = gate.now().store;
+    let found = match &held {
+        None => store.check().await,
+        // Only a commit proves that it takes something again.
+        Some(_) => store.probe(now_us()).await,
+    };
+    let reason = found.as_ref().err().map(StoreError::sentence);
+    if let Err(error) = found
+        && reason != held
+    {
+        tracing::error!("look at the store: {:#}", anyhow::Error::from(error));
+    }
+    gate.store(reason);
 }
 
 async fn look_at_space(config: &Config, gate: &Gate) {

@@ -138,6 +138,22 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether this has to do with the database rather than with what it was given, as far as that can be told.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
+                // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut off.
+                Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                    code.len() == 5 && !code.starts_with("22") && !code.starts_with("23")
+                }),
+                Some(_) => true,
+                None => false,
+            },
+            Self::TimedOut(_) | Self::Unfit(_) | Self::Led => true,
+            Self::Corrupt(_) | Self::Devices(_) | Self::Folder { .. } | Self::Newer(_) => false,
+        }
+    }
+
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
         match self {

@@ -70,11 +70,11 @@ impl From<StoreError> for Problem {
                 "This cloud has no room for another camera.",
             );
         }
+        let mut detail = error.sentence();
+        detail[..1].make_ascii_uppercase();
+        detail += ". Cameras keep their pictures meanwhile.";
         tracing::error!("answer a request: {:#}", anyhow::Error::from(error));
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "The cloud's database does not answer. Cameras keep their pictures meanwhile.",
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 }
 

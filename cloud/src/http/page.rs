@@ -121,6 +121,9 @@ fn layout(site: &SiteView, title: &str, nav: Nav, live: &Live<'_>, main: &Markup
                     @if site.loopback_only {
                         p { "Listening on this machine only: there is no login yet." }
                     }
+                    @for warning in &site.warnings {
+                        p { (sentence(warning)) " This was accepted: a power cut may take back what has a receipt." }
+                    }
                     p {
                         span { "Keepsake " (site.version) }
                         span { "Store " code { (site.store) } }

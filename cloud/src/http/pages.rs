@@ -133,6 +133,7 @@ async fn around(site: &Site) -> page::SiteView {
         mqtt: mqtt.to_string(),
         loopback_only: http.ip().is_loopback() && mqtt.ip().is_loopback(),
         hold: hold.reason().map(str::to_owned),
+        warnings: site.store.weaknesses(),
         free_bytes: hold.free_bytes,
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),

@@ -19,6 +19,8 @@ pub(super) struct Readiness {
     ready: bool,
     /// Plain sentences; empty when ready.
     reasons: Vec<String>,
+    /// What was accepted although it is not as it should be.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -29,6 +31,8 @@ pub(super) struct System {
     protocol: &'static str,
     /// Why nothing is taken at the moment.
     hold: Option<String>,
+    /// What was accepted although it is not as it should be.
+    warnings: Vec<String>,
     free_bytes: Option<u64>,
     quarantined: u64,
     capture_bytes_max: u64,
@@ -63,7 +67,15 @@ pub(super) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readine
         StatusCode::SERVICE_UNAVAILABLE
     };
     let ready = reasons.is_empty();
-    (status, Json(Readiness { ready, reasons }))
+    let warnings = site.store.weaknesses();
+    (
+        status,
+        Json(Readiness {
+            ready,
+            reasons,
+            warnings,
+        }),
+    )
 }
 
 pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
@@ -73,6 +85,7 @@ pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
         version: env!("CARGO_PKG_VERSION"),
         protocol: shared::topic::ROOT,
         hold: hold.reason().map(str::to_owned),
+        warnings: site.store.weaknesses(),
         free_bytes: hold.free_bytes,
         quarantined: site.store.quarantine_count().await?,
         capture_bytes_max: site.config.capture_bytes_max,

@@ -377,6 +377,7 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
         http: HOSTILE.to_owned(),
         mqtt: HOSTILE.to_owned(),
         hold: Some(HOSTILE.to_owned()),
+        warnings: vec![HOSTILE.to_owned()],
         ..site.clone()
     };
     let gallery = gallery();
@@ -494,6 +495,7 @@ fn site() -> SiteView {
         mqtt: "127.0.0.1:1883".to_owned(),
         loopback_only: true,
         hold: None,
+        warnings: Vec::new(),
         free_bytes: Some(31_800_000_000),
         quarantined: 0,
     }

@@ -23,6 +23,8 @@ pub struct SiteView {
     pub loopback_only: bool,
     /// Why the cloud takes no pictures at the moment: a plain sentence.
     pub hold: Option<String>,
+    /// What was accepted although it is not as it should be: plain sentences.
+    pub warnings: Vec<String>,
     /// Free space where the pictures are, bytes; absent where it cannot be measured.
     pub free_bytes: Option<u64>,
     /// Messages in quarantine.

@@ -1,0 +1,597 @@
+//! P2 and P3 on MySQL and MariaDB while they are killed, cut off, made read-only, swapped or weakened: what was not
+//! committed is an error, what was committed is there once, and nothing is promised that the server cannot keep.
+
+mod rig;
+
+use std::path::Path;
+use std::time::Duration;
+
+use cloud::deposit::{Deposit, Outcome};
+use cloud::store::address::{Address, Server};
+use cloud::store::{Limits, Page, Place, Store, StoreError};
+use mysql::prelude::Queryable;
+use shared::capture::{Cause, ContentType, FrameHeader, Record};
+use shared::{DeviceId, Hash, InstallId};
+use testkit::engines::database::{Database, Kind, Schema};
+use testkit::folder::Folder;
+use testkit::program::free_port;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const NOW: i64 = 1_800_000_000_000_000;
+const BACK_WITHIN: Duration = Duration::from_secs(40);
+const DURABILITY: &str = "innodb_flush_log_at_trx_commit is 2 and must be 1";
+
+/// Each of these once on either server.
+macro_rules! on_both {
+    ($($test:ident),+ $(,)?) => {
+        mod mariadb {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(testkit::engines::database::Kind::MariaDb).await;
+            })+
+        }
+        mod mysql_server {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(testkit::engines::database::Kind::MySql).await;
+            })+
+        }
+    };
+}
+
+on_both!(
+    a_killed_server_is_come_back_to,
+    connections_that_are_cut_lose_and_double_nothing,
+    nothing_is_committed_to_a_server_that_may_forget_it,
+    nothing_is_committed_to_a_read_only_server,
+    nothing_is_committed_to_another_store_at_the_same_address,
+    a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
+    one_cloud_writes_and_another_waits,
+    a_migration_that_died_halfway_is_finished,
+    tables_of_a_newer_program_are_left_alone,
+    a_table_that_does_not_survive_a_crash_is_named,
+    the_cloud_answers_before_its_database_is_there_and_after_it_was_killed,
+);
+
+async fn a_killed_server_is_come_back_to(kind: Kind) {
+    let folder = Folder::new("database-killed");
+    let Some((mut server, url)) = private(kind, &folder, &[]) else {
+        return;
+    };
+    let store = open(&url).await.unwrap();
+    store.commit(&[capture(1)], NOW).await.unwrap();
+    server.kill();
+    let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
+    assert!(error.may_pass(), "{error:?}");
+    server.start();
+    assert_eq!(commit_at_last(&store, 1).await, repeat(1));
+    assert!(matches!(
+        commit_at_last(&store, 2).await,
+        Outcome::Stored { .. }
+    ));
+    assert_eq!(stored(&store).await, [1, 2]);
+    store.close().await;
+}
+
+async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
+    const CAPTURES: u64 = 40;
+    let folder = Folder::new("database-cut");
+    let Some((server, url)) = private(kind, &folder, &[]) else {
+        return;
+    };
+    let store = open(&url).await.unwrap();
+    let cutting = tokio::task::spawn_blocking(move || {
+        let mut cut = 0;
+        for _ in 0..25 {
+            cut += server.cut_connections();
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        (server, cut)
+    });
+    for number in 1..=CAPTURES {
+        commit_at_last(&store, number).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_server, cut) = cutting.await.unwrap();
+    assert!(cut > 5, "cut {cut} connections");
+    assert_eq!(stored(&store).await, (1..=CAPTURES).collect::<Vec<_>>());
+    let device = store.device(&porch(), NOW).await.unwrap().unwrap();
+    assert_eq!(device.counters.stored, CAPTURES);
+    assert_eq!(device.conflicts, 0);
+    store.close().await;
+}
+
+async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
+    let folder = Folder::new("database-weak");
+    let weak = ["--innodb-flush-log-at-trx-commit=2"];
+    let Some((server, url)) = private(kind, &folder, &weak) else {
+        return;
+    };
+    let error = open(&url).await.unwrap_err();
+    assert!(error.sentence().contains(DURABILITY), "{error:?}");
+    let tables: Vec<String> = server.connect("keepsake").query("SHOW TABLES").unwrap();
+    assert_eq!(tables, Vec::<String>::new());
+
+    let place = Place {
+        accept_weak_durability: true,
+        ..place(&url)
+    };
+    let accepted = Store::open(place, Limits::default()).await.unwrap();
+    let said = accepted.weaknesses();
+    assert!(said.len() == 1 && said[0].contains(DURABILITY), "{said:?}");
+    accepted.commit(&[capture(1)], NOW).await.unwrap();
+    accepted.close().await;
+
+    // And it is noticed while it runs, as anyone may change it then.
+    server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
+    let store = open(&url).await.unwrap();
+    server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 2");
+    let began = std::time::Instant::now();
+    let error = loop {
+        match store.commit(&[capture(2)], NOW).await {
+            Err(error) => break error,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+        assert!(began.elapsed() < Duration::from_secs(15), "not noticed");
+    };
+    assert!(error.sentence().contains(DURABILITY), "{error:?}");
+    server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
+    commit_at_last(&store, 3).await;
+    assert_eq!(store.weaknesses(), Vec::<String>::new());
+    store.close().await;
+}
+
+async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
+    let folder = Folder::new("database-read-only");
+    let Some((server, url)) = private(kind, &folder, &[]) else {
+        return;
+    };
+    let store = open(&url).await.unwrap();
+    store.commit(&[capture(1)], NOW).await.unwrap();
+    server.execute("SET GLOBAL read_only = 1");
+    server.cut_connections();
+    // The first finds its connection cut.
+    let _ = store.commit(&[capture(2)], NOW).await;
+    let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
+    assert!(
+        error.sentence().contains("read_only is ON and must be OFF"),
+        "{error:?}"
+    );
+    assert_eq!(stored(&store).await, [1]);
+    server.execute("SET GLOBAL read_only = 0");
+    commit_at_last(&store, 2).await;
+    assert_eq!(stored(&store).await, [1, 2]);
+    store.close().await;
+}
+
+async fn nothing_is_committed_to_another_store_at_the_same_address(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    let store = open(&schema.url()).await.unwrap();
+    store.commit(&[capture(1)], NOW).await.unwrap();
+    let mut witness = schema.connect();
+    let id = hex::encode(store.id().0);
+    witness
+        .query_drop("UPDATE store_meta SET value = REPEAT('x', 16) WHERE name = 'store'")
+        .unwrap();
+    cut(&mut witness, schema.name());
+    let _ = store.commit(&[capture(2)], NOW).await;
+    let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
+    assert!(
+        error.sentence().contains("not the one it began with"),
+        "{error:?}"
+    );
+    // Nor is anything of it shown.
+    store.pictures(None, Page::After(0), 10).await.unwrap_err();
+    witness
+        .query_drop(format!(
+            "UPDATE store_meta SET value = X'{id}' WHERE name = 'store'"
+        ))
+        .unwrap();
+    commit_at_last(&store, 3).await;
+    assert_eq!(stored(&store).await, [1, 3]);
+    store.close().await;
+}
+
+async fn a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    for (number, lost) in [(1, Lost::Answer), (2, Lost::Question)] {
+        let (port, cutter) = Cutter::start(&schema.url(), lost).await;
+        let through = with_port(&schema.url(), port);
+        let store = open(&through).await.unwrap();
+        cutter.arm();
+        store.commit(&[capture(number)], NOW).await.unwrap_err();
+        assert!(cutter.has_cut(), "{lost:?}");
+        let mut witness = schema.connect();
+        let there: Option<u64> = witness
+            .query_first(format!(
+                "SELECT COUNT(*) FROM picture WHERE sequence = {number}"
+            ))
+            .unwrap();
+        assert_eq!(there, Some(u64::from(lost == Lost::Answer)));
+        commit_at_last(&store, number).await;
+        let all = stored(&store).await;
+        assert_eq!(all, (1..=number).collect::<Vec<_>>());
+        store.close().await;
+    }
+}
+
+async fn one_cloud_writes_and_another_waits(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    let first = open(&schema.url()).await.unwrap();
+    first.commit(&[capture(1)], NOW).await.unwrap();
+    let error = open(&schema.url()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Led), "{error:?}");
+    first.commit(&[capture(2)], NOW).await.unwrap();
+    first.close().await;
+    let second = open(&schema.url()).await.unwrap();
+    assert_eq!(
+        second.commit(&[capture(2)], NOW).await.unwrap(),
+        [repeat(2)]
+    );
+    second.close().await;
+}
+
+async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    let store = open(&schema.url()).await.unwrap();
+    store.commit(&[capture(1)], NOW).await.unwrap();
+    store.close().await;
+    let mut witness = schema.connect();
+    for statement in [
+        // Begun, and died before the table was there.
+        "DROP TABLE thumbnail",
+        "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 14",
+        // Made a table, an index and a column, and died before each was noted.
+        "UPDATE _sqlx_migrations SET success = FALSE WHERE version IN (9, 28, 42)",
+    ] {
+        witness.query_drop(statement).unwrap();
+    }
+    let again = open(&schema.url()).await.unwrap();
+    assert_eq!(stored(&again).await, [1]);
+    again
+        .finish_thumbnail(1, Some((b"small", 0)), false)
+        .await
+        .unwrap();
+    let open: Option<u64> = witness
+        .query_first("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success")
+        .unwrap();
+    assert_eq!(open, Some(0));
+    again.close().await;
+}
+
+async fn tables_of_a_newer_program_are_left_alone(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    open(&schema.url()).await.unwrap().close().await;
+    schema
+        .connect()
+        .query_drop(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+             VALUES (9999, 'of tomorrow', TRUE, 'x', 0)",
+        )
+        .unwrap();
+    let error = open(&schema.url()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer(9999)), "{error:?}");
+    assert!(error.to_string().contains("newer version"), "{error}");
+}
+
+async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    open(&schema.url()).await.unwrap().close().await;
+    let statement = "ALTER TABLE event ENGINE = MyISAM";
+    schema.connect().query_drop(statement).unwrap();
+    let error = open(&schema.url()).await.unwrap_err();
+    let sentence = error.sentence();
+    assert!(sentence.contains("event is kept by MyISAM"), "{sentence}");
+}
+
+async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(kind: Kind) {
+    let folder = Folder::new("database-cloud");
+    let Some((mut server, url)) = private(kind, &folder, &[]) else {
+        return;
+    };
+    server.kill();
+    let port = free_port();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    let data = tempfile::tempdir().unwrap();
+    let listen = address.to_string();
+    let more = ["--listen", &listen, "--database", &url];
+    let starting = rig::Cloud::start_in(data, &more);
+    let meanwhile = async {
+        let reasons = says(address, "not").await;
+        assert!(
+            reasons.contains("does not answer") || reasons.contains("not reached"),
+            "{reasons}"
+        );
+        let (status, _) = rig::request(address, "GET", "/healthz", "", b"").await;
+        assert_eq!(status, 200);
+        let (status, problem) = rig::request(address, "GET", "/api/v1/pictures", "", b"").await;
+        assert_eq!(status, 503, "{problem}");
+        assert!(problem.contains("about:blank"), "{problem}");
+        tokio::task::spawn_blocking(move || {
+            server.start();
+            server
+        })
+        .await
+        .unwrap()
+    };
+    let (cloud, mut server) = tokio::join!(starting, meanwhile);
+    ready(address).await;
+    let mut camera = rig::Camera::connect(&cloud, "porch", 1).await;
+    let one = rig::photograph(1);
+    camera.send(1, &one).await;
+    camera.stored(&[(1, Hash::of(&one))]).await;
+
+    server.kill();
+    let two = rig::photograph(2);
+    camera.send(2, &two).await;
+    let reasons = says(address, "does not answer").await;
+    assert!(!reasons.contains("only-for-tests"), "{reasons}");
+    let mut server = tokio::task::spawn_blocking(move || {
+        server.set_flags(&["--innodb-flush-log-at-trx-commit=2"]);
+        server.start();
+        server
+    })
+    .await
+    .unwrap();
+    says(address, DURABILITY).await;
+    let (_, page) = rig::request(address, "GET", "/", "", b"").await;
+    assert!(page.contains(DURABILITY), "{page}");
+    let pictures: Option<u64> = server
+        .connect("keepsake")
+        .query_first("SELECT COUNT(*) FROM picture")
+        .unwrap();
+    assert_eq!(pictures, Some(1));
+    server.execute("SET GLOBAL innodb_flush_log_at_trx_commit = 1");
+    camera.stored(&[(2, Hash::of(&two))]).await;
+    ready(address).await;
+    cloud.stop().await;
+    server.stop();
+}
+
+/// Waits until `/readyz` gives a reason with this in it, and returns all it says.
+async fn says(address: std::net::SocketAddr, part: &str) -> String {
+    let began = std::time::Instant::now();
+    loop {
+        if TcpStream::connect(address).await.is_ok() {
+            let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+            if status == 503 && said.contains(part) {
+                return said;
+            }
+            assert!(began.elapsed() < BACK_WITHIN, "{part} is not said: {said}");
+        }
+        assert!(began.elapsed() < BACK_WITHIN, "{part} is not said");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn ready(address: std::net::SocketAddr) {
+    let began = std::time::Instant::now();
+    loop {
+        let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+        if status == 200 {
+            return;
+        }
+        assert!(began.elapsed() < BACK_WITHIN, "not ready: {said}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// A server of its own with an empty database, and its URL.
+fn private(kind: Kind, folder: &Path, flags: &[&str]) -> Option<(Database, String)> {
+    let test = std::thread::current();
+    let mut server = Database::or_not_run(test.name().unwrap_or("a test"), kind, folder)?;
+    server.set_flags(flags);
+    server.start();
+    let url = server.create("keepsake");
+    Some((server, url))
+}
+
+fn shared_schema(kind: Kind) -> Option<Schema> {
+    let test = std::thread::current();
+    Database::shared(test.name().unwrap_or("a test"), kind)
+}
+
+fn place(url: &str) -> Place {
+    Place {
+        address: Address::Server(Server::parse(url).unwrap()),
+        capture_bytes_max: 15 * 1024 * 1024,
+        accept_weak_durability: false,
+    }
+}
+
+async fn open(url: &str) -> Result<Store, StoreError> {
+    Store::open(place(url), Limits::default()).await
+}
+
+/// Commits one capture, however often it takes.
+async fn commit_at_last(store: &Store, number: u64) -> Outcome {
+    let began = std::time::Instant::now();
+    loop {
+        match store.commit(&[capture(number)], NOW).await {
+            Ok(mut outcomes) => return outcomes.pop().unwrap(),
+            Err(error) => assert!(began.elapsed() < BACK_WITHIN, "{number}: {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// The sequences of all pictures, in the order of their arrival, each as often as it is there.
+async fn stored(store: &Store) -> Vec<u64> {
+    let began = std::time::Instant::now();
+    loop {
+        // Connections for reading come back by themselves, too.
+        match store.pictures(None, Page::After(0), 500).await {
+            Ok(all) => return all.iter().map(|one| one.capture.sequence.get()).collect(),
+            Err(error) => assert!(began.elapsed() < BACK_WITHIN, "{error:?}"),
+        }
+    }
+}
+
+fn porch() -> DeviceId {
+    "porch".parse().unwrap()
+}
+
+fn bytes(number: u64) -> Vec<u8> {
+    number.to_be_bytes().repeat(1000)
+}
+
+fn capture(number: u64) -> Deposit {
+    let bytes = bytes(number);
+    Deposit::Capture {
+        device: porch(),
+        header: FrameHeader {
+            record: Record {
+                install: InstallId([7; 16]),
+                sequence: number.try_into().unwrap(),
+                hash: Hash::of(&bytes),
+                total: bytes.len() as u64,
+                content_type: ContentType::Jpeg,
+                width: 4,
+                height: 3,
+                cause: Cause::Button,
+                command: None,
+                pressed: rig::moment(),
+                captured_after_us: 10,
+                settings_version: 0,
+            },
+            offset: 0,
+            len: bytes.len() as u64,
+            attempt: 0,
+            saved_after_us: Some(20),
+            sent_after_us: Some(30),
+            not_before_us: None,
+        },
+        bytes: bytes.into(),
+    }
+}
+
+fn repeat(number: u64) -> Outcome {
+    Outcome::Stored {
+        install: InstallId([7; 16]),
+        sequence: number.try_into().unwrap(),
+        hash: Hash::of(&bytes(number)).prefix(),
+        arrival: None,
+    }
+}
+
+/// Cuts every connection to one database.
+fn cut(witness: &mut mysql::Conn, database: &str) {
+    let all: Vec<u64> = witness
+        .query(format!(
+            "SELECT id FROM information_schema.processlist WHERE db = '{database}' AND id <> CONNECTION_ID()"
+        ))
+        .unwrap();
+    assert!(!all.is_empty());
+    for id in all {
+        let _ = witness.query_drop(format!("KILL {id}"));
+    }
+}
+
+fn with_port(url: &str, port: u16) -> String {
+    let (before, name) = url.rsplit_once('/').unwrap();
+    let (before, _) = before.rsplit_once(':').unwrap();
+    format!("{before}:{port}/{name}")
+}
+
+/// What of a COMMIT is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lost {
+    /// The server commits, and nobody hears of it.
+    Answer,
+    /// The server never hears of it.
+    Question,
+}
+
+/// A way to the server that breaks once, at a COMMIT.
+struct Cutter(std::sync::Arc<std::sync::atomic::AtomicU8>);
+
+const IDLE: u8 = 0;
+const ARMED: u8 = 1;
+const CUT: u8 = 2;
+
+impl Cutter {
+    async fn start(url: &str, lost: Lost) -> (u16, Self) {
+        let (before, _) = url.rsplit_once('/').unwrap();
+        let (_, host) = before.rsplit_once('@').unwrap();
+        let host = host.to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = std::sync::Arc::new(std::sync::atomic::AtomicU8::new(IDLE));
+        let shared = state.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&host).await.unwrap();
+                tokio::spawn(pass(client, server, lost, shared.clone()));
+            }
+        });
+        (port, Self(state))
+    }
+
+    fn arm(&self) {
+        self.0.store(ARMED, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn has_cut(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::SeqCst) == CUT
+    }
+}
+
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    lost: Lost,
+    state: std::sync::Arc<std::sync::atomic::AtomicU8>,
+) {
+    use std::sync::atomic::Ordering::SeqCst;
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let (cut_tx, mut cut) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = tokio::select! {
+                read = from_server.read(&mut buffer) => read.unwrap_or(0),
+                // Both ends are closed by letting go of them.
+                _ = &mut cut => return,
+            };
+            if read == 0 || to_client.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from_client.read(&mut buffer).await.unwrap_or(0);
+        if read == 0 {
+            return;
+        }
+        // A COMMIT is a message of its own: length 7, sequence 0, COM_QUERY.
+        if buffer[..read] == *b"\x07\0\0\0\x03COMMIT"
+            && state.compare_exchange(ARMED, CUT, SeqCst, SeqCst).is_ok()
+        {
+            let _ = cut_tx.send(());
+            if lost == Lost::Answer {
+                to_server.write_all(&buffer[..read]).await.unwrap();
+                // Nothing is read of what it says; when it has said it, it is done.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            return;
+        }
+        if to_server.write_all(&buffer[..read]).await.is_err() {
+            return;
+        }
+    }
+}
