@@ -6,10 +6,15 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+use shared::BootId;
+
 use crate::spool::replace_durably;
 
 /// So many ids are remembered; the file is rewritten at twice as many.
 const REMEMBERED: usize = 200;
+/// In the spool folder, while a restart is under way.
+const RESTART_FILE: &str = "restart.json";
 /// The longest id taken on, bytes.
 pub const ID_BYTES_MAX: usize = 64;
 
@@ -18,6 +23,16 @@ pub struct TakenOn {
     file: File,
     ids: VecDeque<String>,
     lines: usize,
+    restart: Option<Restart>,
+}
+
+/// A restart that was asked for and is not answered yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restart {
+    pub id: String,
+    pub boot: BootId,
+    /// CLOCK_BOOTTIME, microseconds, when the command came.
+    pub at_boottime_us: u64,
 }
 
 impl TakenOn {
@@ -33,7 +48,12 @@ impl TakenOn {
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let ids: VecDeque<String> = whole.lines().map(str::to_owned).collect();
         let needs_rewriting = whole.len() < text.len() || ids.len() > REMEMBERED * 2;
+        // What cannot be read was never answered, and the cloud's own clock ends it.
+        let restart = std::fs::read(path.with_file_name(RESTART_FILE))
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok());
         let mut taken_on = Self {
+            restart,
             file: append_to(&path)?,
             path,
             lines: ids.len(),
@@ -59,6 +79,27 @@ impl TakenOn {
             self.rewrite()?;
         }
         Ok(true)
+    }
+
+    /// The restart this program came up from, until it is answered.
+    pub fn restart(&self) -> Option<&Restart> {
+        self.restart.as_ref()
+    }
+
+    /// Notes durably who is to be answered after the restart.
+    pub fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
+        replace_durably(
+            &self.path.with_file_name(RESTART_FILE),
+            &serde_json::to_vec(restart)?,
+        )
+    }
+
+    /// The broker has the answer.
+    pub fn restart_answered(&mut self) -> io::Result<()> {
+        if self.restart.take().is_some() {
+            std::fs::remove_file(self.path.with_file_name(RESTART_FILE))?;
+        }
+        Ok(())
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
@@ -119,5 +160,24 @@ mod tests {
             assert!(!is_sound_id(bad), "{bad:?}");
         }
         assert!(is_sound_id("9f2c-1"));
+    }
+
+    #[test]
+    fn a_restart_is_answered_by_the_program_that_comes_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let restart = Restart {
+            id: "r".to_owned(),
+            boot: BootId([1; 16]),
+            at_boottime_us: 7,
+        };
+        let before = TakenOn::open(folder.path()).unwrap();
+        before.begin_restart(&restart).unwrap();
+        // Not by the one that goes.
+        assert_eq!(before.restart(), None);
+        let mut after = TakenOn::open(folder.path()).unwrap();
+        assert_eq!(after.restart(), Some(&restart));
+        after.restart_answered().unwrap();
+        assert_eq!(after.restart(), None);
+        assert_eq!(TakenOn::open(folder.path()).unwrap().restart(), None);
     }
 }

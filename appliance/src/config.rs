@@ -1,6 +1,7 @@
 //! Every setting of the camera: its name, unit, default and bound, and how a whole set of them is loaded.
 //!
-//! Later layers win: defaults, `camera.toml`, the environment (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
+//! Later layers win: defaults, `camera.toml`, wishes of the cloud ([`crate::wishes`]), the environment
+//! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
 //! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load()`] always gives a usable
 //! [`Config`] and says what was wrong. A file that has an error is replaced by the last one that had none, a copy of
 //! which is kept in the spool folder; where there is no such copy, the good settings of the file apply and the bad
@@ -17,6 +18,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::DeviceId;
 
+pub(crate) use file::replace as replace_privately;
+pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load};
 pub use shared::settings::value::{CloudUrl, Night};
 

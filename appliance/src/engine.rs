@@ -1,6 +1,9 @@
 //! Turns what happens into what is done: outcomes of presses, messages of the cloud, and time go in; the drain decides,
 //! and messages, lights and notes on the card come out. The one owner of the drain.
 
+mod service;
+mod wished;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,15 +24,17 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
 use crate::command::{TakenOn, is_sound_id};
+use crate::diagnostics::{Troubles, temperature_mc};
 use crate::drain::{self, Drain, LIVE_FOR};
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::mqtt::{DownReason, LinkEvent, Publisher, client_id};
 use crate::notes::Notes;
-use crate::press::{CloudLimit, Job, Outcome, SharedSpool, chain, lock};
+use crate::press::{CloudLimit, Job, Outcome, SharedHow, SharedSpool, chain, lock};
 use crate::report::{Report, Reporter};
 use crate::spool::{Change, Key, SpoolError, Waiting};
 use crate::throttle::Throttle;
+use crate::wishes::Wishes;
 
 const TICK: Duration = Duration::from_secs(1);
 /// A camera that says nothing for longer counts as quiet in the cloud.
@@ -83,6 +88,17 @@ pub struct Parts {
     pub beat: Arc<AtomicU64>,
     pub limits: drain::Limits,
     pub throttle: Throttle,
+    pub wishes: Wishes,
+    pub how: SharedHow,
+    pub troubles: Troubles,
+}
+
+/// Why the engine stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    AsAsked,
+    /// The program is to begin anew.
+    ToRestart,
 }
 
 pub struct Engine {
@@ -117,6 +133,14 @@ pub struct Engine {
     /// (connected, something waits, something is on its way) as last told.
     lamp_knows: Option<(bool, bool, bool)>,
     beat: Arc<AtomicU64>,
+    wishes: Wishes,
+    how: SharedHow,
+    /// Seconds between pictures of the interval, 0 = none.
+    interval_s: u64,
+    restart_due: bool,
+    troubles: Troubles,
+    connections: u64,
+    connected_at: Option<tokio::time::Instant>,
 }
 
 impl Engine {
@@ -150,12 +174,20 @@ impl Engine {
             status_sent: None,
             lamp_knows: None,
             beat: parts.beat,
+            interval_s: parts.wishes.config().interval_s,
+            wishes: parts.wishes,
+            how: parts.how,
+            restart_due: false,
+            troubles: parts.troubles,
+            connections: 0,
+            connected_at: None,
         };
         engine.reload();
+        engine.tell_warnings();
         engine
     }
 
-    /// Works until `stop` resolves.
+    /// Works until `stop` resolves, or the program is to begin anew.
     ///
     /// # Errors
     /// A thread or task that must not end has ended.
@@ -163,20 +195,27 @@ impl Engine {
         &mut self,
         outcomes: &mut mpsc::Receiver<Outcome>,
         mut events: mpsc::Receiver<LinkEvent>,
-        interval_s: u64,
         stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Ended> {
         tokio::pin!(stop);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
-        let mut interval = tokio::time::interval(Duration::from_secs(interval_s.max(1)));
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        interval.reset();
+        let mut interval_s = self.interval_s;
+        let mut interval = every(interval_s);
         loop {
+            if self.restart_due {
+                tracing::info!("starting anew");
+                self.reporter.tell(&Report::Restarting);
+                return Ok(Ended::ToRestart);
+            }
+            if self.interval_s != interval_s {
+                interval_s = self.interval_s;
+                interval = every(interval_s);
+            }
             let wake_at = self.wake_at();
             tokio::select! {
-                () = &mut stop => return Ok(()),
+                () = &mut stop => return Ok(Ended::AsAsked),
                 outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
                 event = events.recv() => self.on_link(event.context("the connection's task ended")?),
                 _ = tick.tick() => self.on_tick(),
@@ -251,6 +290,7 @@ impl Engine {
     }
 
     fn on_tick(&mut self) {
+        self.give_up_a_trial();
         let silent = self.drain.silent_for(self.now());
         let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
         if stuck && let Some(publisher) = &self.publisher {
@@ -428,10 +468,13 @@ impl Engine {
                 tracing::info!("connected");
                 self.reporter.tell(&Report::Connected);
                 self.publisher = Some(publisher);
+                self.connections += 1;
+                self.connected_at = Some(tokio::time::Instant::now());
                 self.set_fault(Number::Pairing, false);
                 self.refusal = None;
                 self.drain.connected(self.now());
                 self.publish_status();
+                self.answer_restart();
                 self.ask();
                 self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
                 self.send_notes();
@@ -453,6 +496,7 @@ impl Engine {
                     self.refusal = Some(text);
                 }
                 self.question = None;
+                self.connected_at = None;
                 let tried = self.drain.disconnected(self.now());
                 let mut spool = lock(&self.spool);
                 for (key, attempts) in tried {
@@ -460,7 +504,9 @@ impl Engine {
                 }
             }
             LinkEvent::Acknowledged { token } => {
-                self.drain.acknowledged(token, self.now());
+                if !self.restart_answered(token) {
+                    self.drain.acknowledged(token, self.now());
+                }
             }
             LinkEvent::Message { leaf, payload } => self.on_message(leaf, &payload),
         }
@@ -489,13 +535,8 @@ impl Engine {
                 Ok(command) => self.on_command(&command),
                 Err(error) => bad(&error),
             },
-            // Settings from the cloud are not taken yet: `camera.toml` is the only place.
-            Leaf::Settings
-            | Leaf::Frame
-            | Leaf::Have
-            | Leaf::Status
-            | Leaf::Event
-            | Leaf::Reply => {}
+            Leaf::Settings => self.on_settings(payload),
+            Leaf::Frame | Leaf::Have | Leaf::Status | Leaf::Event | Leaf::Reply => {}
         }
     }
 
@@ -555,6 +596,7 @@ impl Engine {
         if !self.is_ours(receipt.store) {
             return;
         }
+        self.confirm_connection();
         self.drain.heard();
         let now_us = self.known_time_us();
         if let Some(said_us) = receipt.said_us {
@@ -720,14 +762,23 @@ impl Engine {
                 self.lamp.tell(Light::Identify);
                 self.reply(&asked, Stage::Done, None, None);
             }
-            CommandKind::Restart | CommandKind::Diagnostics => {
-                let text = "this camera's program does not know this command yet".to_owned();
-                self.reply(&asked, Stage::Failed, None, Some(text));
-            }
+            CommandKind::Restart => self.begin_restart(&asked),
+            CommandKind::Diagnostics => self.diagnose(&asked),
         }
     }
 
     fn reply(&self, asked: &Asked, stage: Stage, capture: Option<CaptureId>, text: Option<String>) {
+        self.reply_with(asked, stage, capture, text, None);
+    }
+
+    fn reply_with(
+        &self,
+        asked: &Asked,
+        stage: Stage,
+        capture: Option<CaptureId>,
+        text: Option<String>,
+        result: Option<serde_json::Map<String, serde_json::Value>>,
+    ) {
         let after_us = boottime_us().saturating_sub(asked.at_boottime_us);
         let reply = Reply {
             id: asked.id.clone(),
@@ -735,6 +786,7 @@ impl Engine {
             after_us,
             capture,
             text,
+            result,
         };
         if let Some(publisher) = &self.publisher {
             let _ = publisher.publish(Leaf::Reply, shared::codec::encode(&reply), None);
@@ -800,6 +852,7 @@ impl Engine {
             return;
         };
         let light = self.lamp.status();
+        let (settings_version, settings) = self.wishes.state(self.since());
         let status = {
             let spool = lock(&self.spool);
             let (waiting, waiting_bytes, lost) = spool.depth();
@@ -822,7 +875,8 @@ impl Engine {
                 },
                 light: light.clone(),
                 faults: self.faults.iter().map(|fault| fault.number()).collect(),
-                settings_version: 0,
+                settings_version,
+                settings: Some(Box::new(settings)),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 said: Some(self.clock.now()),
             }
@@ -1003,11 +1057,10 @@ fn asker(job: &Job) -> (Option<u64>, Option<Asked>) {
     }
 }
 
-/// Of the processor, where the kernel says it.
-fn temperature_mc() -> Option<i64> {
-    std::fs::read_to_string("/sys/class/thermal/thermal_zone0/temp")
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+/// The first time after the whole wait: whoever sets an interval knows what it looks like now.
+fn every(interval_s: u64) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(Duration::from_secs(interval_s.max(1)));
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    interval.reset();
+    interval
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use shared::capture::ContentType;
 use shared::event::Reason;
 
-use crate::config::{CameraKind, Config};
+use crate::config::{self, CameraKind, Config};
 
 /// One press, on press-down and debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ pub trait Camera: Send {
     /// # Errors
     /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
+
+    /// Other settings from the next frame on. A camera that has nothing to set ignores them.
+    fn adjust(&mut self, _settings: &config::Camera) {}
 }
 
 /// Why there is no frame.

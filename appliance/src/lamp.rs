@@ -25,6 +25,7 @@ enum Input {
     Event(Event),
     /// A press and when it was felt, CLOCK_BOOTTIME in microseconds.
     Pressed(u64, u64),
+    Adjusted(Box<config::Light>),
     Stop,
 }
 
@@ -79,6 +80,13 @@ impl Lamp {
         let _ = self.inputs.send(Input::Event(event));
     }
 
+    /// Other brightness, mode and hours of the night from now on.
+    pub fn adjust(&self, settings: &config::Light) {
+        let _ = self
+            .inputs
+            .send(Input::Adjusted(Box::new(settings.clone())));
+    }
+
     /// What the light shows now, for the page.
     pub fn status(&self) -> LightStatus {
         hold(&self.status).clone()
@@ -127,6 +135,7 @@ fn decide(
                 hold(unlit).insert(press, at_us);
                 indicator.on(began.elapsed(), Event::Pressed(press));
             }
+            Ok(Input::Adjusted(settings)) => player.adjust(&settings),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return player.stop(),
         }

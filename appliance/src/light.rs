@@ -25,6 +25,7 @@ pub struct Player {
 /// What is to be played, and the bell that says that it changed.
 struct Score {
     next: Mutex<Next>,
+    settings: Mutex<Settings>,
     changed: Condvar,
 }
 
@@ -33,6 +34,8 @@ enum Next {
     Play(Pattern),
     /// The pattern being played goes on.
     GoOn,
+    /// It goes on as other settings have it.
+    Adjusted,
     Stop,
 }
 
@@ -51,14 +54,14 @@ impl Player {
     ) -> io::Result<Self> {
         let score = Arc::new(Score {
             next: Mutex::new(Next::GoOn),
+            settings: Mutex::new(settings.clone()),
             changed: Condvar::new(),
         });
         let thread = {
             let score = Arc::clone(&score);
-            let settings = settings.clone();
             thread::Builder::new()
                 .name("light".to_owned())
-                .spawn(move || play(&score, light, &settings, shown))?
+                .spawn(move || play(&score, light, shown))?
         };
         Ok(Self {
             score,
@@ -69,6 +72,17 @@ impl Player {
     /// Plays `pattern` from its beginning; the same pattern again goes on as it is. Returns at once.
     pub fn show(&self, pattern: Pattern) {
         self.score.set(Next::Play(pattern));
+    }
+
+    /// Plays as these settings have it from now on; the pins stay what they were.
+    pub fn adjust(&self, settings: &Settings) {
+        *self.score.settings() = settings.clone();
+        let mut next = self.score.lock();
+        // What is about to begin begins with them anyway.
+        if *next == Next::GoOn {
+            *next = Next::Adjusted;
+            self.score.changed.notify_one();
+        }
     }
 
     /// Puts the light out and ends the thread.
@@ -98,6 +112,10 @@ impl Score {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn settings(&self) -> MutexGuard<'_, Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits for another pattern, at most until `until`.
     fn wait_until(&self, until: Instant) -> Next {
         let mut next = self.lock();
@@ -114,20 +132,24 @@ impl Score {
     }
 }
 
-fn play(
-    score: &Score,
-    mut light: Box<dyn Light>,
-    settings: &Settings,
-    mut shown: impl FnMut(Pattern, u64),
-) {
+fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern, u64)) {
     let mut pattern = Pattern::Off;
     let mut steps = Pattern::Off.steps();
     let mut at_step = 0;
     light.show(Lamp::Off);
     let mut step_ends = Instant::now() + NIGHT_CHECKED_EVERY;
     loop {
-        match score.wait_until(step_ends) {
+        let next = score.wait_until(step_ends);
+        let settings = score.settings().clone();
+        let settings = &settings;
+        match next {
             Next::Stop => break,
+            Next::Adjusted => {
+                steps = rhythm(pattern, settings, is_night(settings));
+                at_step = 0;
+                light.show(lamp(pattern, steps.steps[0], settings));
+                step_ends = Instant::now() + length(&steps, at_step);
+            }
             Next::Play(other) if other != pattern => {
                 pattern = other;
                 steps = rhythm(pattern, settings, is_night(settings));

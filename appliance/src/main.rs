@@ -1,17 +1,25 @@
 //! `appliance`: the camera's program. Reads its arguments and settings, starts logging, chooses the exit code.
 
-use std::path::PathBuf;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use appliance::clock::{Clock, boottime_us};
 use appliance::config::{self, Config, Level, Loaded};
+use appliance::diagnostics::Troubles;
+use appliance::engine::Ended;
 use appliance::hardware::{Hardware, Identity};
 use appliance::report::Reporter;
 use appliance::run::{self, Start};
 use appliance::spool::{Limits, Spool, export};
+use appliance::wishes::{Since, Wishes};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Failed, and worth a restart.
 const FAILED: u8 = 1;
@@ -113,13 +121,18 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,sled=warn".into());
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+        .with_filter(filter);
+    let troubles = Troubles::default();
+    let remembered = troubles.clone().with_filter(LevelFilter::WARN);
+    tracing_subscriber::registry()
+        .with(log)
+        .with(remembered)
         .init();
     let outcome = match Arguments::parse().verb {
-        Verb::Run { settings, events } => run_camera(&settings, events),
+        Verb::Run { settings, events } => run_camera(&settings, events, troubles),
         Verb::CheckConfig { file } => {
             let (text, good) = config::check_config(&file);
             print!("{text}");
@@ -172,18 +185,25 @@ fn usable(loaded: &Loaded) -> Option<&Config> {
     (!loaded.start_is_bad()).then_some(&loaded.config)
 }
 
-fn run_camera(settings: &Settings, events: bool) -> anyhow::Result<ExitCode> {
+fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::Result<ExitCode> {
+    // Asked for now: after an update the name leads to the new program, and the running one has none any more.
+    let program = std::env::current_exe();
     let reporter = if events {
         Reporter::on_standard_output().context("start the reports")?
     } else {
         Reporter::default()
     };
     let loaded = load(settings);
-    let Some(config) = usable(&loaded).cloned() else {
+    let Some(config) = usable(&loaded) else {
         return Ok(ExitCode::from(MISCONFIGURED));
     };
-    let hardware = Hardware::open(&config)?;
-    let device = config.device_or_from(&Identity::of(&config).serial);
+    let device = config.device_or_from(&Identity::of(config).serial);
+    let now = Since {
+        boot: Clock::open()?.boot(),
+        boottime_us: boottime_us(),
+    };
+    let wishes = Wishes::open(loaded.clone(), device.clone(), now);
+    let hardware = Hardware::open(wishes.config())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One for the engine, one for the connection; what blocks has threads of its own.
         .worker_threads(2)
@@ -192,10 +212,11 @@ fn run_camera(settings: &Settings, events: bool) -> anyhow::Result<ExitCode> {
         .context("start the runtime")?;
     let start = Start {
         config_is_bad: loaded.file_is_bad(),
-        config,
+        wishes,
         hardware,
         device,
         reporter: reporter.clone(),
+        troubles,
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -209,7 +230,22 @@ fn run_camera(settings: &Settings, events: bool) -> anyhow::Result<ExitCode> {
     reporter.flush();
     // A thread may still wait for a camera that hangs, or for a line from the keyboard.
     runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    match outcome? {
+        Ended::AsAsked => Ok(ExitCode::SUCCESS),
+        Ended::ToRestart => Err(begin_anew(
+            &program.context("ask for the name of this program")?,
+        )),
+    }
+}
+
+/// Puts a new start of the program in the place of this one: same number, same arguments, same standard streams, so it
+/// comes back under systemd, under `cargo demo` and alone in a terminal alike. Returns only if that fails; the exit code
+/// for it is one that systemd restarts.
+fn begin_anew(program: &Path) -> anyhow::Error {
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context(format!("start {} anew", program.display()))
 }
 
 /// The first SIGTERM or SIGINT stops cleanly, the second at once.

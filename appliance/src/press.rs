@@ -5,14 +5,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use shared::capture::{Cause, Record};
 use shared::event::Reason;
 use shared::time::Moment;
 
 use crate::clock::{Clock, boottime_us};
-use crate::config::Picture;
+use crate::config::{self, Picture};
 use crate::hardware::{Camera, CameraError, Frame};
 use crate::shrink;
 use crate::spool::{NewCapture, NewTombstone, Spool, SpoolError, Waiting};
@@ -117,14 +116,26 @@ impl CloudLimit {
     }
 }
 
+/// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct How {
+    pub picture: Picture,
+    pub camera: config::Camera,
+    /// Version of the settings that says so, for the record of each capture.
+    pub settings_version: u64,
+}
+
+pub type SharedHow = Arc<Mutex<How>>;
+
 /// Takes pictures, one after the other.
 pub struct Flow {
     pub camera: Box<dyn Camera>,
     pub spool: SharedSpool,
     pub clock: Clock,
-    pub picture: Picture,
     pub cloud_limit: CloudLimit,
-    pub deadline: Duration,
+    pub how: SharedHow,
+    /// The settings the camera was told last.
+    pub told: config::Camera,
 }
 
 impl Flow {
@@ -137,14 +148,23 @@ impl Flow {
             return Outcome::Expired { job };
         }
         let pressed = self.clock.press_moment(job.at_boottime_us());
-        let framed = self.camera.frame(self.deadline);
+        let how = self
+            .how
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if how.camera != self.told {
+            self.camera.adjust(&how.camera);
+            self.told = how.camera.clone();
+        }
+        let framed = self.camera.frame(how.camera.deadline());
         if framed.is_ok() {
             on_captured(&job);
         }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
             .map_err(|error| explain(&error))
-            .and_then(|frame| self.within_budget(frame))
+            .and_then(|frame| self.within_budget(frame, &how.picture))
         {
             Ok(frame) => frame,
             Err((reason, text)) => return self.bury(job, pressed, reason, text),
@@ -158,7 +178,7 @@ impl Flow {
             command: job.command(),
             pressed,
             captured_after_us,
-            settings_version: 0,
+            settings_version: how.settings_version,
         };
         let appended = lock(&self.spool).append(&new);
         match appended {
@@ -208,14 +228,14 @@ impl Flow {
     }
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.
-    fn within_budget(&self, frame: Frame) -> Result<Frame, (Reason, String)> {
+    fn within_budget(&self, frame: Frame, picture: &Picture) -> Result<Frame, (Reason, String)> {
         let cloud = self.cloud_limit.get();
-        let budget = if self.picture.bytes_max == 0 {
+        let budget = if picture.bytes_max == 0 {
             cloud
         } else {
-            cloud.min(self.picture.bytes_max)
+            cloud.min(picture.bytes_max)
         };
-        shrink::to_budget(frame, budget, self.picture.max_width, self.picture.quality)
+        shrink::to_budget(frame, budget, picture.max_width, picture.quality)
             .map_err(|error| (Reason::FrameTooLarge, chain(&error)))
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use shared::event::Reason;
+use shared::settings::Rejected;
 use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 
 /// One happening.
@@ -53,6 +54,15 @@ pub enum Report<'a> {
         answer: &'a str,
         presses: &'a [u64],
     },
+    /// Wishes of the cloud were taken.
+    Settings {
+        version: u64,
+        rejected: &'a [Rejected],
+        /// Names that are tried from the next start on.
+        trying: &'a [String],
+    },
+    /// The program starts anew, as a command or other settings of the connection ask.
+    Restarting,
     Connected,
     Disconnected {
         text: &'a str,

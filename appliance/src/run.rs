@@ -18,47 +18,55 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::{Clock, boottime_us};
 use crate::command::TakenOn;
 use crate::config::Config;
+use crate::diagnostics::Troubles;
 use crate::drain;
-use crate::engine::{Engine, Parts};
+use crate::engine::{Ended, Engine, Parts};
 use crate::hardware::{Button, Hardware};
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::mqtt;
 use crate::notes::Notes;
-use crate::press::{CloudLimit, Flow, Job, Outcome, SharedSpool, chain};
+use crate::press::{CloudLimit, Flow, How, Job, Outcome, SharedSpool, chain};
 use crate::report::{Report, Reporter};
 use crate::spool::{self, Spool};
 use crate::throttle::Throttle;
+use crate::wishes::Wishes;
 
 /// Presses that may wait for the camera; the button waits when there are more.
 const JOBS_MAX: usize = 4;
 /// In memory at the most, handed over and not yet acknowledged, bytes.
 const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
+/// The bound of `cloud.part_bytes_max`.
+const PART_BYTES_BOUND: usize = 4 << 20;
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known before the parts are built.
 pub struct Start {
-    pub config: Config,
+    /// Settings and what the cloud wished of them.
+    pub wishes: Wishes,
     pub hardware: Hardware,
     pub device: DeviceId,
     pub reporter: Reporter,
     /// The settings had an error and others are in force: fault 1.
     pub config_is_bad: bool,
+    pub troubles: Troubles,
 }
 
-/// Runs the camera until `stop` resolves, then stops it cleanly.
+/// Runs the camera until `stop` resolves or it is to begin anew, then stops it cleanly and says which.
 ///
 /// # Errors
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
-pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
     let Start {
-        config,
+        wishes,
         hardware,
         device,
         reporter,
         config_is_bad,
+        troubles,
     } = start;
+    let config = wishes.config().clone();
     // A variable and no setting: nobody who owns a camera should ever want it.
     let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
         Some(file) if config.simulated.on => Clock::simulated(file.into())?,
@@ -93,13 +101,14 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     let beat = Arc::new(AtomicU64::new(boottime_us()));
     let (jobs, jobs_to_do) = sync_channel(JOBS_MAX);
     let (outcomes_in, mut outcomes) = mpsc::channel(JOBS_MAX);
+    let how_now = Arc::new(std::sync::Mutex::new(how(&config, wishes.version())));
     let flow = Flow {
         camera: hardware.camera,
         spool: spool.clone(),
         clock,
-        picture: config.picture.clone(),
         cloud_limit: cloud_limit.clone(),
-        deadline: config.camera.deadline(),
+        how: how_now.clone(),
+        told: config.camera.clone(),
     };
     spawn_button(
         hardware.button,
@@ -125,8 +134,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         client_id: client_id_now,
         keep_alive: config.cloud.keep_alive(),
         connect_timeout: config.cloud.connect_timeout(),
-        packet_bytes_max: usize::try_from(config.cloud.part_bytes_max).unwrap_or(usize::MAX)
-            + shared::codec::JSON_BYTES_MAX,
+        // Parts may become as large as a setting allows while this connection stands.
+        packet_bytes_max: PART_BYTES_BOUND + shared::codec::JSON_BYTES_MAX,
         reconnect: config.backoff.reconnect(),
     };
     let link = tokio::spawn(mqtt::maintain(link_settings, events_in, link_stops));
@@ -145,6 +154,9 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         beat,
         limits: drain_limits(&config),
         throttle: Throttle::new(config.cloud.rate_bytes_per_s),
+        wishes,
+        how: how_now,
+        troubles,
     });
     engine.set_fault(Number::Config, config_is_bad);
     reporter.tell(&Report::Ready {
@@ -156,11 +168,12 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     lamp.tell(Light::Starting(false));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    let served = engine
-        .serve(&mut outcomes, events, config.interval_s, stop)
-        .await;
+    let served = engine.serve(&mut outcomes, events, stop).await;
 
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    // A service that says it is stopping is killed after a while; one that begins anew goes on under the same number.
+    if !matches!(served, Ok(Ended::ToRestart)) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
     stopping.store(true, Ordering::Relaxed);
     // The presses already felt are finished; a camera that hangs is not waited for.
     let publisher = engine.finish(&mut outcomes, STOP_WITHIN).await;
@@ -202,7 +215,16 @@ pub fn limits(config: &Config) -> spool::Limits {
     }
 }
 
-fn drain_limits(config: &Config) -> drain::Limits {
+/// How pictures are taken as the settings of this version have it.
+pub fn how(config: &Config, settings_version: u64) -> How {
+    How {
+        picture: config.picture.clone(),
+        camera: config.camera.clone(),
+        settings_version,
+    }
+}
+
+pub fn drain_limits(config: &Config) -> drain::Limits {
     let cloud = &config.cloud;
     // A part must not keep a line that is bounded for longer than one that is slow.
     let part_bytes_max = match cloud.rate_bytes_per_s {

@@ -197,6 +197,11 @@ impl Spool {
         Self::open_locked(root, limits, fingerprint, now_us, scan::lock(root)?)
     }
 
+    /// Other bounds from the next capture on; what is above them goes when room is made.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Opens it again after a failed fsync. The file that could not be made durable is set aside: asked again, the disk
     /// may claim that all is well with it. All keys may change.
     ///

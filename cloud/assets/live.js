@@ -14,6 +14,13 @@ const SHAPES = {
   off: '<circle cx="6" cy="6" r="4.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="2.6 2.1"/>',
 };
 
+const SAID = {
+  snap: (device) => `${device} was asked for a picture.`,
+  identify: (device) => `${device} blinks its LED for 10 s.`,
+  restart: (device) => `${device} starts anew. It is back after a few seconds.`,
+  diagnostics: (device) => `${device} was asked how it is.`,
+};
+
 const { live: way, device: onlyDevice } = document.body.dataset;
 const indicator = document.getElementById('live');
 const status = document.getElementById('status');
@@ -264,7 +271,7 @@ async function ask(event) {
       signal: AbortSignal.timeout(15_000),
     });
     if (answer.ok) {
-      say(command === 'snap' ? `${device} was asked for a picture.` : `${device} blinks its LED for 10 s.`, true);
+      say(SAID[command]?.(device) ?? `${device} was asked.`, true);
     } else {
       const problem = await answer.json().catch(() => ({}));
       say(problem.detail ?? problem.title ?? `That did not work (${answer.status}).`, true);

@@ -1,11 +1,12 @@
-//! What the cloud says to cameras of its own accord: what it is (`down/cloud`, retained), and commands that waited.
+//! What the cloud says to cameras of its own accord: what it is (`down/cloud`, retained), what it wishes of their
+//! settings (`down/settings`, retained), and commands that waited.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shared::command::{Command as Wire, CommandKind};
 use shared::presence::Presence;
-use shared::settings::Cloud;
+use shared::settings::{Cloud, Settings};
 use shared::topic::{Leaf, Topic};
 use shared::{DeviceId, codec};
 use tokio_util::sync::CancellationToken;
@@ -107,6 +108,7 @@ impl Announcer {
             sent_us: None,
             stages: Vec::new(),
             capture: None,
+            result: None,
         };
         self.store.add_command(&noted).await?;
         let there = self
@@ -150,6 +152,37 @@ impl Announcer {
         Ok(sent)
     }
 
+    /// Tells a camera what is wished of its settings.
+    pub async fn settings(&self, device: &DeviceId) {
+        let _turn = self.telling.lock().await;
+        self.tell_settings(device, None).await;
+    }
+
+    /// Tells it again if it says that it is behind: the broker may have forgotten.
+    pub async fn remind_of_settings(&self, device: &DeviceId, has: u64) {
+        let _turn = self.telling.lock().await;
+        self.tell_settings(device, Some(has)).await;
+    }
+
+    async fn tell_settings(&self, device: &DeviceId, has: Option<u64>) {
+        let desired = match self.store.settings(device).await {
+            Ok(Some(desired)) if has.is_none_or(|has| has < desired.version) => desired,
+            Ok(_) => return,
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                return tracing::warn!(%device, "read settings to tell them: {error:#}");
+            }
+        };
+        let wire = Settings {
+            version: desired.version,
+            store: Some(self.store.id()),
+            mark: desired.mark,
+            values: desired.values,
+        };
+        let topic = Topic::new(device, Leaf::Settings);
+        self.control.publish(&topic, codec::encode(&wire)).await;
+    }
+
     async fn tell(&self, device: &DeviceId) {
         let _turn = self.telling.lock().await;
         let cloud = Cloud {
@@ -160,6 +193,7 @@ impl Announcer {
         };
         let topic = Topic::new(device, Leaf::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;
+        self.tell_settings(device, None).await;
     }
 
     fn greeted(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {

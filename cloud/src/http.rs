@@ -14,6 +14,7 @@ pub mod page;
 mod pages;
 mod pictures;
 mod quarantine;
+mod settings;
 mod stream;
 mod system;
 mod upload;
@@ -109,6 +110,8 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
     vec![
         get(Look, "/", pages::cameras),
         get(Look, "/cameras/{device}", pages::camera),
+        get(Look, "/cameras/{device}/settings", pages::settings),
+        post(Manage, "/cameras/{device}/settings", pages::save_settings),
         get(Look, "/pictures", pages::gallery),
         get(Look, "/pictures/{id}", pages::picture),
         get(Look, "/quarantine", pages::quarantine),
@@ -118,6 +121,13 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Look, "/api/v1/devices/{device}/events", devices::events),
         get(Look, "/api/v1/devices/{device}/commands", commands::list),
         post(Manage, "/api/v1/devices/{device}/commands", commands::ask),
+        get(Look, "/api/v1/devices/{device}/settings", settings::get),
+        route(
+            Method::PUT,
+            "/api/v1/devices/{device}/settings",
+            Manage,
+            routing::put(settings::put),
+        ),
         get(Look, "/api/v1/pictures", pictures::list),
         get(Look, "/api/v1/pictures/{id}", pictures::one),
         route(

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 use shared::codec::{self, DecodeError, JSON_BYTES_MAX};
+use shared::command::RESULT_BYTES_MAX;
 use shared::event::{Event, TOMBSTONE_RANGE_MAX};
 use shared::have::{HAVE_PAGE_MAX, Have};
 use shared::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
@@ -67,6 +68,14 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
             let reply: shared::command::Reply = decode(message)?;
             if reply.id.is_empty() || reply.id.len() > 64 {
                 return Err("a reply whose command id is not 1 to 64 characters".to_owned());
+            }
+            if let Some(result) = &reply.result {
+                let bytes = codec::encode(result).len();
+                if bytes > RESULT_BYTES_MAX {
+                    return Err(format!(
+                        "a reply with a result of {bytes} bytes, at most {RESULT_BYTES_MAX} are allowed"
+                    ));
+                }
             }
             Ok(Deposit::Reply { device, reply })
         }

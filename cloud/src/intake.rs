@@ -5,7 +5,7 @@
 //! is tried again for as long as it takes, and cameras are told to hold. If a probe commits, the batch fails for its
 //! content, so its messages are tried one by one; one that fails alone three times is refused with a reason.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -269,7 +269,7 @@ impl Intake {
 
     async fn answer(&self, deposits: &[Deposit], outcomes: Vec<Outcome>, retried: bool) {
         let mut devices = HashSet::new();
-        let mut arrived = HashSet::new();
+        let mut arrived = HashMap::new();
         let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
         for (deposit, outcome) in deposits.iter().zip(outcomes) {
@@ -298,7 +298,9 @@ impl Intake {
             } = deposit
                 && status.presence == Presence::Online
             {
-                arrived.insert(device.clone());
+                let takes_settings = status.settings.is_some();
+                let has = takes_settings.then_some(status.settings_version);
+                arrived.insert(device.clone(), has);
             }
             if let Some(device) = deposit.device() {
                 if !matches!(outcome, Outcome::Quarantined) {
@@ -318,8 +320,11 @@ impl Intake {
         }
         for device in devices {
             self.announcer.greet(&device).await;
-            if arrived.contains(&device) {
+            if let Some(has) = arrived.get(&device) {
                 self.announcer.send_waiting_commands(&device).await;
+                if let Some(has) = has {
+                    self.announcer.remind_of_settings(&device, *has).await;
+                }
             }
             self.live.tell(Notice::Device(Arc::new(device)));
         }

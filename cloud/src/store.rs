@@ -20,6 +20,7 @@ mod picture;
 mod quarantine;
 mod report;
 mod schema;
+mod setting;
 mod tombstone;
 mod writer;
 
@@ -46,6 +47,7 @@ pub use event::Told;
 pub use install::{Counters, InstallState};
 pub use picture::{Page, Picture, Thumbnail};
 pub use quarantine::Quarantined;
+pub use setting::{Changed, Desired};
 
 /// The file in the data folder.
 pub const FILE: &str = "keepsake.sqlite";
@@ -80,6 +82,8 @@ pub struct Limits {
     pub quarantine_all_rows_max: u64,
     /// Commands remembered per camera.
     pub commands_max: u64,
+    /// Versions of its settings remembered per camera.
+    pub settings_max: u64,
     /// Captures asked back in answer to one status.
     pub wants_max: usize,
     /// The longest a unit of work may take.
@@ -99,6 +103,7 @@ impl Default for Limits {
             devices_max: 1_000,
             quarantine_all_rows_max: 2_000,
             commands_max: 1_000,
+            settings_max: 100,
             wants_max: 500,
             unit_of_work: Duration::from_secs(30),
         }

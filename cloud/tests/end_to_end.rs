@@ -288,6 +288,7 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
             after_us: 5,
             capture: None,
             text: None,
+            result: None,
         };
         porch.say(Leaf::Reply, codec::encode(&reply)).await;
     }
@@ -303,10 +304,10 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
         }
     };
     tokio::time::timeout(WAIT, reached).await.unwrap();
-    // Nobody can be asked for what a page does not offer.
-    let restart = br#"{"command":"restart"}"#;
-    let (status, _) = request(cloud.ready.http, "POST", path, "", restart).await;
+    let explode = br#"{"command":"explode"}"#;
+    let (status, _) = request(cloud.ready.http, "POST", path, "", explode).await;
     assert_eq!(status, 400);
+    let restart = br#"{"command":"restart"}"#;
     let nobody = "/api/v1/devices/nobody/commands";
     let (status, _) = request(cloud.ready.http, "POST", nobody, "", restart).await;
     assert_eq!(status, 404);

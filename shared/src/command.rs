@@ -1,8 +1,12 @@
 //! What the cloud asks a camera to do, and how far it got.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::id::CaptureId;
+
+/// The longest result of a command, bytes of JSON.
+pub const RESULT_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,4 +88,7 @@ pub struct Reply {
     /// A plain sentence, where there is something to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// With `done` of `diagnostics`: what it says about itself, at most [`RESULT_BYTES_MAX`] as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Map<String, Value>>,
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{InstallId, Sequence};
 use crate::ranges::Ranges;
+use crate::settings;
 use crate::time::Moment;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,8 +88,12 @@ pub struct Status {
     /// Faults that hold now, by their number on the light, 1 to 7.
     #[serde(default)]
     pub faults: Vec<u8>,
+    /// The version of `down/settings` that was taken last.
     #[serde(default)]
     pub settings_version: u64,
+    /// What became of it; absent in a last will, and from a camera that takes no settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<settings::State>>,
     /// Version of the appliance's program.
     #[serde(default)]
     pub version: String,
@@ -108,6 +113,7 @@ impl Status {
             light: LightStatus::default(),
             faults: Vec::new(),
             settings_version: 0,
+            settings: None,
             version: String::new(),
             said: None,
         }

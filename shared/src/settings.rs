@@ -8,12 +8,58 @@ use serde_json::{Map, Value};
 
 use crate::id::StoreId;
 
-/// `down/settings`: the desired settings. `version` only rises; a camera ignores one that is not above its own.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The longest that a camera says about one name it did not take, bytes.
+pub const REASON_BYTES_MAX: usize = 200;
+/// A camera names no more than this that it did not take.
+pub const REJECTED_MAX: usize = 100;
+
+/// `down/settings`: the desired settings, all of them. `version` only rises; a camera ignores one that is not above its
+/// own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     pub version: u64,
-    /// Names and values as in `camera.toml`; a name the camera does not know is reported, the rest applies.
+    /// The cloud's database, as in `down/cloud`: versions of two of them do not compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreId>,
+    /// Random, another one for every version, and said back in the status: a cloud restored from a backup gives out a
+    /// version a second time.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mark: u64,
+    /// Names and values as in `camera.toml`; a name the camera does not know is reported, the rest applies. A name that
+    /// is not here has the value that the camera's own file gives it.
     pub values: Map<String, Value>,
+}
+
+/// What a camera made of them, part of `up/status`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Of the version that [`Status::settings_version`](crate::presence::Status::settings_version) names.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub mark: u64,
+    /// Names of that version that do not hold as wished. At most [`REJECTED_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rejected: Vec<Rejected>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trying: Option<Trying>,
+    /// The values that hold now, of all names that the cloud may wish for; secrets are left out.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub in_force: Map<String, Value>,
+}
+
+/// A wish that is not fulfilled. What held before goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    pub name: String,
+    /// A plain sentence without its beginning, at most [`REASON_BYTES_MAX`]: "must be a whole number, 5 to 1200 seconds".
+    pub reason: String,
+}
+
+/// Settings of the connection that hold on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trying {
+    pub names: Vec<String>,
+    /// Seconds until they are given up, unless a connection with them reaches this cloud.
+    pub for_s: u64,
 }
 
 /// `down/cloud`: what every camera must know of the cloud before it sends.
@@ -27,4 +73,12 @@ pub struct Cloud {
     /// Set while the store is away or full: keep everything, send no frames. A plain sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference to the field"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -18,7 +18,7 @@ use shared::event::{BootLine, Event, Fault, Reason, Tombstone};
 use shared::have::Have;
 use shared::presence::{Health, Held, LightStatus, Presence, Queue, Status};
 use shared::receipt::{Answer, Receipt, Refused, Want};
-use shared::settings::{Cloud, Settings};
+use shared::settings::{Cloud, Rejected, Settings, State, Trying};
 use shared::time::Moment;
 use shared::{BootId, CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 
@@ -32,6 +32,7 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
     check(Golden::frame("v1-frame-bounded", &bounded(), PICTURE));
     check(Golden::json("v1-have", &have()));
     check(Golden::json("v1-status", &status()));
+    check(Golden::json("v1-status-settings", &settled_status()));
     check(Golden::json("v1-status-last-will", &Status::last_will()));
     check(Golden::json("v1-event-tombstone", &tombstone()));
     check(Golden::json("v1-event-tombstone-range", &range_tombstone()));
@@ -42,6 +43,7 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
     check(Golden::json("v1-event-boot-guessed", &guessed_boot_line()));
     check(Golden::json("v1-reply", &reply()));
     check(Golden::json("v1-reply-failed", &failed_reply()));
+    check(Golden::json("v1-reply-diagnostics", &diagnostics_reply()));
     check(Golden::json("v1-receipt", &receipt()));
     check(Golden::json("v1-receipt-answer", &answering_receipt()));
     check(Golden::json("v1-receipt-events", &receipt_of_events()));
@@ -54,6 +56,7 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
         check(Golden::json(name, &command(kind)));
     }
     check(Golden::json("v1-settings", &settings()));
+    check(Golden::json("v1-settings-marked", &marked_settings()));
     check(Golden::json("v1-cloud", &cloud(None)));
     check(Golden::json(
         "v1-cloud-hold",
@@ -353,8 +356,33 @@ fn status() -> Status {
         },
         faults: vec![4, 5],
         settings_version: 3,
+        settings: None,
         version: "0.1.0".into(),
         said: Some(moment()),
+    }
+}
+
+fn settled_status() -> Status {
+    Status {
+        settings_version: 4,
+        settings: Some(Box::new(State {
+            mark: 771_204_118,
+            rejected: vec![Rejected {
+                name: "interval_s".into(),
+                reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),
+            }],
+            trying: Some(Trying {
+                names: vec!["cloud.url".into()],
+                for_s: 240,
+            }),
+            in_force: [
+                ("interval_s".to_owned(), 0.into()),
+                ("light.mode".to_owned(), "quiet".into()),
+            ]
+            .into_iter()
+            .collect(),
+        })),
+        ..status()
     }
 }
 
@@ -443,6 +471,23 @@ fn reply() -> Reply {
             sequence: sequence(7),
         }),
         text: None,
+        result: None,
+    }
+}
+
+fn diagnostics_reply() -> Reply {
+    Reply {
+        stage: Stage::Done,
+        capture: None,
+        result: Some(
+            [
+                ("version".to_owned(), "0.1.0".into()),
+                ("uptime_s".to_owned(), 86_400.into()),
+            ]
+            .into_iter()
+            .collect(),
+        ),
+        ..reply()
     }
 }
 
@@ -515,7 +560,20 @@ fn settings() -> Settings {
     ]
     .into_iter()
     .collect();
-    Settings { version: 4, values }
+    Settings {
+        version: 4,
+        store: None,
+        mark: 0,
+        values,
+    }
+}
+
+fn marked_settings() -> Settings {
+    Settings {
+        store: Some(StoreId([0xc1; 16])),
+        mark: 771_204_118,
+        ..settings()
+    }
 }
 
 fn cloud(hold: Option<&str>) -> Cloud {

@@ -14,7 +14,7 @@ use shared::have::Have;
 use shared::presence::{Health, Held, LightStatus, Presence, Queue, Status};
 use shared::ranges::Ranges;
 use shared::receipt::{Answer, Receipt, Refused, Want};
-use shared::settings::{Cloud, Settings};
+use shared::settings::{Cloud, Rejected, Settings, State, Trying};
 use shared::time::Moment;
 use shared::topic::{self, Leaf, Topic};
 use shared::{BootId, CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence, StoreId};
@@ -411,7 +411,12 @@ fn status() -> impl Strategy<Value = Status> {
         health,
         light,
         vec(any::<u8>(), 0..8),
-        (any::<u64>(), ".{0,20}", option::of(moment())),
+        (
+            any::<u64>(),
+            option::of(settings_state()),
+            ".{0,20}",
+            option::of(moment()),
+        ),
     )
         .prop_map(
             |(
@@ -421,7 +426,7 @@ fn status() -> impl Strategy<Value = Status> {
                 health,
                 light,
                 faults,
-                (settings_version, version, said),
+                (settings_version, settings, version, said),
             )| {
                 Status {
                     presence: if online {
@@ -435,6 +440,7 @@ fn status() -> impl Strategy<Value = Status> {
                     light,
                     faults,
                     settings_version,
+                    settings,
                     version,
                     said,
                 }
@@ -534,6 +540,7 @@ fn reply() -> impl Strategy<Value = Reply> {
             after_us,
             capture,
             text,
+            result: None,
         })
 }
 
@@ -596,17 +603,46 @@ fn command() -> impl Strategy<Value = Command> {
     )
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn values() -> impl Strategy<Value = serde_json::Map<String, Value>> {
     let value = prop_oneof![
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         ".{0,20}".prop_map(Value::from),
     ];
-    let values = prop::collection::btree_map("[a-z_]{1,12}", value, 0..8);
-    (any::<u64>(), values).prop_map(|(version, values)| Settings {
-        version,
-        values: values.into_iter().collect(),
-    })
+    prop::collection::btree_map("[a-z_]{1,12}", value, 0..8)
+        .prop_map(|values| values.into_iter().collect())
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    (any::<u64>(), option::of(store()), any::<u64>(), values()).prop_map(
+        |(version, store, mark, values)| Settings {
+            version,
+            store,
+            mark,
+            values,
+        },
+    )
+}
+
+fn settings_state() -> impl Strategy<Value = Box<State>> {
+    let rejected =
+        ("[a-z_.]{1,12}", ".{0,40}").prop_map(|(name, reason)| Rejected { name, reason });
+    let trying = (vec("[a-z_.]{1,12}", 0..4), any::<u64>())
+        .prop_map(|(names, for_s)| Trying { names, for_s });
+    (
+        any::<u64>(),
+        vec(rejected, 0..4),
+        option::of(trying),
+        values(),
+    )
+        .prop_map(|(mark, rejected, trying, in_force)| {
+            Box::new(State {
+                mark,
+                rejected,
+                trying,
+                in_force,
+            })
+        })
 }
 
 fn cloud() -> impl Strategy<Value = Cloud> {

@@ -107,7 +107,7 @@ fn straighten(text: &str) -> String {
 }
 
 /// Replaces `path` by `bytes` so that a power cut leaves the old file or the new one.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Serialized;
-use shared::settings::schema::{SETTINGS, Setting};
+use serde_json::{Map, Value as Json};
+use shared::settings::schema::{Reach, SETTINGS, Setting};
 use toml::{Table, Value};
 
 use super::given::{given, is_section, nearest, value_of, variable};
@@ -66,6 +67,15 @@ pub struct Loaded {
     pub used_last_good: bool,
     /// The file as it was read, where it is good: what [`Self::keep_as_last_good`] keeps.
     good_file: Option<Vec<u8>>,
+    layers: Layers,
+}
+
+/// What each origin says, kept to lay wishes of the cloud between them.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Layers {
+    file: Layer,
+    environment: Layer,
+    command_line: Layer,
 }
 
 impl Loaded {
@@ -81,6 +91,48 @@ impl Loaded {
         self.problems.iter().any(|p| {
             p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
         })
+    }
+
+    /// The settings with these wishes of the cloud, which win over the file and yield to whoever started the program.
+    ///
+    /// `wishes`: names and values that [`Self::judge`] found good; others are passed over.
+    pub fn under(&self, wishes: &Map<String, Json>) -> Config {
+        let Layers {
+            file,
+            environment,
+            command_line,
+        } = &self.layers;
+        merge(&[file, &Layer::of_wishes(wishes), environment, command_line]).0
+    }
+
+    /// Why the cloud may not have its wish of this name.
+    ///
+    /// # Errors
+    /// A sentence without its beginning.
+    pub fn judge(&self, name: &str, value: &Json) -> Result<(), String> {
+        let Some(setting) = Setting::find(name) else {
+            return Err(match nearest(&shortened(name)) {
+                Some(near) => format!("is no setting of this camera, did you mean {near}?"),
+                None => "is no setting of this camera".to_owned(),
+            });
+        };
+        if setting.reach == Reach::Local {
+            return Err("is only set at the camera itself, in camera.toml".to_owned());
+        }
+        for (layer, origin) in [
+            (&self.layers.command_line, Origin::CommandLine),
+            (&self.layers.environment, Origin::Environment),
+        ] {
+            if layer.values.iter().any(|(key, _)| *key == name) {
+                return Err(format!("is set by {origin} of the camera, which wins"));
+            }
+        }
+        setting.check(value.into())
+    }
+
+    /// What the camera's own file makes of this name; `null` for what is no setting.
+    pub fn by_the_file(&self, name: &str) -> Json {
+        value_in(&merge(&[&self.layers.file]).0, name)
     }
 
     /// Keeps a copy of the file in the spool folder, for the day when someone spoils it. The folder must exist.
@@ -126,13 +178,16 @@ fn load_from(
         .map(|layer| layer.problems.clone())
         .concat();
 
-    let mut merged = merge([&file, &environment, &command_line]);
+    let mut merged = merge(&[&file, &environment, &command_line]);
+    let good_file = bytes.filter(|_| !file.is_bad());
+    let mut file = file;
     let mut used_last_good = false;
     if use_last_good && file.is_bad() {
         // Where the spool is, the good half of the settings tells.
         let (last_good, _) = Layer::of_file(&merged.0.last_good());
         if !last_good.is_bad() {
-            merged = merge([&last_good, &environment, &command_line]);
+            merged = merge(&[&last_good, &environment, &command_line]);
+            file = last_good;
             used_last_good = true;
         }
     }
@@ -140,13 +195,28 @@ fn load_from(
     Loaded {
         config: merged.0,
         used_last_good,
-        good_file: bytes.filter(|_| !file.is_bad()),
+        good_file,
         problems,
+        layers: Layers {
+            file,
+            environment,
+            command_line,
+        },
     }
 }
 
+/// The value that a setting has in `config`, as the cloud would write it; `null` for what is no setting.
+pub(crate) fn value_in(config: &Config, name: &str) -> Json {
+    let config = serde_json::to_value(config).unwrap_or_default();
+    let value = match name.split_once('.') {
+        Some((section, name)) => &config[section][name],
+        None => &config[name],
+    };
+    value.clone()
+}
+
 /// The settings of one origin that are within their bounds, and what was wrong with the rest.
-#[derive(Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 struct Layer {
     values: Vec<(&'static str, Value)>,
     problems: Vec<Problem>,
@@ -239,6 +309,20 @@ impl Layer {
         layer
     }
 
+    /// Of values that were judged already.
+    fn of_wishes(wishes: &Map<String, Json>) -> Self {
+        let mut layer = Self::default();
+        for (name, value) in wishes {
+            if let Some(setting) = Setting::find(name)
+                && let Ok(value) = Value::try_from(value)
+                && setting.check(given(&value)).is_ok()
+            {
+                layer.values.push((setting.key, value));
+            }
+        }
+        layer
+    }
+
     fn take(&mut self, origin: &Origin, setting: &'static Setting, value: Value) {
         match setting.check(given(&value)) {
             Ok(()) => self.values.push((setting.key, value)),
@@ -289,9 +373,9 @@ fn shortened(text: &str) -> String {
 }
 
 /// Later layers win. The problems are those of settings that are right alone and wrong together.
-fn merge(layers: [&Layer; 3]) -> (Config, Vec<Problem>) {
+fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
     let mut figment = Figment::from(Serialized::defaults(Config::default()));
-    for (key, value) in layers.into_iter().flat_map(|layer| &layer.values) {
+    for (key, value) in layers.iter().flat_map(|layer| &layer.values) {
         figment = figment.merge(Serialized::global(key, value));
     }
     let mut problems = Vec::new();

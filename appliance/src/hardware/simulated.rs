@@ -21,7 +21,7 @@ use shared::capture::ContentType;
 
 use super::{CameraError, Frame, HardwareError, Lamp, Press};
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::shrink::check_jpeg;
 
 /// Lines are read in pieces of this size; what is not read yet waits in the pipe.
@@ -300,6 +300,16 @@ impl Camera {
 }
 
 impl super::Camera for Camera {
+    fn adjust(&mut self, settings: &config::Camera) {
+        match &mut self.source {
+            // A photograph has the size it has.
+            Source::Photographs(_) => {}
+            Source::Scene { width, height } => {
+                (*width, *height) = (settings.width, settings.height);
+            }
+        }
+    }
+
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         if self.missing > 0 {
             self.missing -= 1;

@@ -49,13 +49,11 @@ pub(super) async fn ask(
     } else {
         serde_json::from_slice(&body)
     };
-    let wrong =
-        || Problem::wrong("Expected {\"command\": \"snap\"} or {\"command\": \"identify\"}.");
-    let Asked { command } = asked.map_err(|_| wrong())?;
-    match command {
-        CommandKind::Snap | CommandKind::Identify => {}
-        CommandKind::Restart | CommandKind::Diagnostics => return Err(wrong()),
-    }
+    let Asked { command } = asked.map_err(|_| {
+        Problem::wrong(
+            "Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".",
+        )
+    })?;
     let noted = site.announcer.command(&device, command).await?;
     if is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());

@@ -235,6 +235,9 @@ pub(super) struct Command {
     stages: Vec<Stage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<CaptureId>,
+    /// What a camera says about itself when it is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl Command {
@@ -267,6 +270,7 @@ impl Command {
             expires_us: command.expires_us,
             stages,
             capture: command.capture,
+            result: command.result,
         }
     }
 }

@@ -17,6 +17,7 @@ mod light;
 mod parts;
 mod picture;
 mod quarantine;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -31,6 +32,7 @@ pub use cameras::cameras_page;
 pub use gallery::gallery_page;
 pub use picture::picture_page;
 pub use quarantine::quarantine_page;
+pub use settings::settings_page;
 pub use view::*;
 
 /// A page for what went wrong: `status` is the HTTP status, `detail` a plain sentence.

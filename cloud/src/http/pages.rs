@@ -1,17 +1,20 @@
 //! The pages: reads what they show, and has [`super::page`] draw it.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, Path, Query, State};
 use axum::http::{Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use serde::Deserialize;
 use shared::DeviceId;
 use shared::command::CommandKind;
 use shared::id::PictureId;
 use shared::presence::Status;
+use shared::settings::schema::{Kind, Reach, SETTINGS};
 
 use super::error::{Answer, Problem};
-use super::{Site, json, page};
+use super::settings::Progress;
+use super::{Site, json, page, settings};
 use crate::now_us;
 use crate::store::{self, Page};
 
@@ -35,6 +38,48 @@ pub(super) async fn cameras(State(site): State<Site>) -> Response {
 
 pub(super) async fn camera(State(site): State<Site>, Path(device): Path<String>) -> Response {
     draw(&site, device_view(&site, &device).await, page::camera_page).await
+}
+
+pub(super) async fn settings(State(site): State<Site>, Path(device): Path<String>) -> Response {
+    let view = async {
+        let (camera, desired) = settings::find(&site, &device).await?;
+        let view = settings_view(&camera, desired.as_ref());
+        view.ok_or_else(|| Problem::not_found("setting this camera would take"))
+    };
+    draw(&site, view.await, page::settings_page).await
+}
+
+/// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
+pub(super) async fn save_settings(
+    State(site): State<Site>,
+    Path(device): Path<String>,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
+) -> Response {
+    let saved = async {
+        let Form(fields) = form.map_err(|error| Problem::wrong(error.body_text()))?;
+        let (camera, desired) = settings::find(&site, &device).await?;
+        let version = fields.iter().find(|(name, _)| name == "version");
+        let version = version
+            .and_then(|(_, text)| text.parse().ok())
+            .ok_or_else(|| Problem::wrong("The form does not say which version it is about."))?;
+        let values = settings::of_form(&fields, desired.as_ref());
+        let changed = settings::change(&site, &camera, desired.as_ref(), version, values).await;
+        let Err(problem) = changed else {
+            return Ok(None);
+        };
+        let view = settings_view(&camera, desired.as_ref())
+            .ok_or_else(|| Problem::not_found("setting this camera would take"))?;
+        Ok(Some((problem.status, typed(view, &fields, problem.detail))))
+    };
+    match saved.await {
+        Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
+        Ok(Some((status, view))) => {
+            let mut response = draw(&site, Ok(view), page::settings_page).await;
+            *response.status_mut() = status;
+            response
+        }
+        Err(problem) => draw(&site, Err(problem), page::settings_page).await,
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +195,8 @@ async fn device_view(site: &Site, device: &str) -> Answer<page::DeviceView> {
     for command in store.commands(&device, LISTED).await? {
         commands.push(command_view(store, command).await?);
     }
+    let desired = store.settings(&device).await?;
+    let settings = settings_view(&known, desired.as_ref());
     let tombstones = store.tombstones(&device, LISTED).await?;
     let faults = store.faults(&device, LISTED).await?;
     let recent = store
@@ -180,7 +227,114 @@ async fn device_view(site: &Site, device: &str) -> Answer<page::DeviceView> {
             })
             .collect(),
         recent: recent.into_iter().map(picture_view).collect(),
+        settings,
     })
+}
+
+/// `None` for a camera that never said that it takes settings, unless there are some all the same.
+fn settings_view(
+    camera: &store::Device,
+    desired: Option<&store::Desired>,
+) -> Option<page::SettingsView> {
+    let (camera_version, said) = settings::said(camera);
+    if said.is_none() && desired.is_none() {
+        return None;
+    }
+    let rejected = said
+        .map(|said| said.rejected.as_slice())
+        .unwrap_or_default();
+    let in_force = |name: &str| {
+        let value = said?.in_force.get(name)?;
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        (!text.is_empty()).then(|| text.chars().take(100).collect())
+    };
+    let wished = |name: &str| desired.and_then(|desired| desired.values.get(name));
+    let fields = SETTINGS
+        .iter()
+        .filter(|setting| setting.reach != Reach::Local)
+        .map(|setting| page::FieldView {
+            name: setting.key,
+            what: setting.what,
+            connection: setting.reach == Reach::Connection,
+            kind: match setting.kind {
+                _ if setting.secret => page::FieldKind::Secret,
+                Kind::Whole { min, max, unit } => page::FieldKind::Number {
+                    min,
+                    max,
+                    or_zero: false,
+                    unit,
+                },
+                Kind::ZeroOr { min, max, unit } => page::FieldKind::Number {
+                    min,
+                    max,
+                    or_zero: true,
+                    unit,
+                },
+                Kind::Switch => page::FieldKind::Choice(&["true", "false"]),
+                Kind::Choice(of) => page::FieldKind::Choice(of),
+                Kind::Text(_) => page::FieldKind::Text,
+            },
+            value: match wished(setting.key) {
+                Some(_) if setting.secret => String::new(),
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => String::new(),
+            },
+            is_set: wished(setting.key).is_some(),
+            in_force: in_force(setting.key),
+            rejected: rejected
+                .iter()
+                .find(|rejected| rejected.name == setting.key)
+                .map(|rejected| rejected.reason.clone()),
+        })
+        .collect();
+    Some(page::SettingsView {
+        device: camera.id.clone(),
+        version: desired.map_or(0, |desired| desired.version),
+        changed_us: desired.map(|desired| desired.changed_us),
+        camera_version,
+        state: match settings::progress(desired, camera_version, said) {
+            Progress::None => page::WishState::None,
+            Progress::Waiting => page::WishState::Waiting,
+            Progress::Applied => page::WishState::Applied,
+            Progress::Partly => page::WishState::Partly,
+            Progress::Ahead => page::WishState::Ahead {
+                version: camera_version,
+            },
+            Progress::Trying => {
+                let trying = said.and_then(|said| said.trying.clone());
+                page::WishState::Trying {
+                    for_s: trying.as_ref().map_or(0, |trying| trying.for_s),
+                    names: trying.map(|trying| trying.names).unwrap_or_default(),
+                }
+            }
+        },
+        rejected: rejected
+            .iter()
+            .map(|rejected| (rejected.name.clone(), rejected.reason.clone()))
+            .collect(),
+        fields,
+        problem: None,
+    })
+}
+
+fn typed(
+    mut view: page::SettingsView,
+    fields: &[(String, String)],
+    problem: String,
+) -> page::SettingsView {
+    for field in &mut view.fields {
+        if let page::FieldKind::Secret = field.kind {
+            continue;
+        }
+        if let Some((_, text)) = fields.iter().find(|(name, _)| name == field.name) {
+            field.value.clone_from(text);
+        }
+    }
+    view.problem = Some(problem);
+    view
 }
 
 async fn command_view(store: &store::Store, command: store::Command) -> Answer<page::CommandView> {
@@ -217,6 +371,7 @@ async fn command_view(store: &store::Store, command: store::Command) -> Answer<p
         sent_us: command.sent_us,
         uploading,
         stored,
+        result: command.result,
     })
 }
 

@@ -1,5 +1,6 @@
-//! Tables `command` and `command_stage`: what was asked of cameras, and how far each got.
+//! Tables `command`, `command_stage` and `command_result`: what was asked of cameras, and how far each got.
 
+use serde_json::{Map, Value};
 use shared::command::{CommandKind, Reply, Stage};
 use shared::{CaptureId, DeviceId};
 use sqlx::any::AnyRow;
@@ -21,6 +22,8 @@ pub struct Command {
     pub stages: Vec<StageReached>,
     /// The capture that came of it.
     pub capture: Option<CaptureId>,
+    /// What the camera answered besides.
+    pub result: Option<Map<String, Value>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +78,8 @@ impl Store {
             .doing("count commands")?;
             if let Some(oldest) = oldest {
                 for statement in [
+                    "DELETE FROM command_result WHERE command IN \
+                     (SELECT id FROM command WHERE device = ? AND created_us <= ?)",
                     "DELETE FROM command_stage WHERE command IN \
                      (SELECT id FROM command WHERE device = ? AND created_us <= ?)",
                     "DELETE FROM command WHERE device = ? AND created_us <= ?",
@@ -151,6 +156,9 @@ impl Store {
             for row in &rows {
                 let mut command = read(row, device)?;
                 command.stages = stages(&mut connection, &command.id).await?;
+                if command.command == CommandKind::Diagnostics {
+                    command.result = result(&mut connection, &command.id).await?;
+                }
                 commands.push(command);
             }
             Ok(commands)
@@ -178,6 +186,7 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
             }),
             _ => None,
         },
+        result: None,
     })
 }
 
@@ -222,11 +231,54 @@ pub(super) async fn reached(
         .bind(now_us)
         .bind(bigint(reply.after_us))
         .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
-        .execute(tx)
+        .execute(&mut *tx)
         .await
         .doing("note a stage")?;
+        if let Some(result) = &reply.result {
+            keep_result(tx, &reply.id, result).await?;
+        }
     }
     Ok(())
+}
+
+/// The first one counts, and the length of what a camera says was looked at before.
+async fn keep_result(
+    tx: &mut AnyConnection,
+    command: &str,
+    result: &Map<String, Value>,
+) -> Result<()> {
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT command FROM command_result WHERE command = ?")
+            .bind(command)
+            .fetch_optional(&mut *tx)
+            .await
+            .doing("look for the result of a command")?;
+    if known.is_none() {
+        sqlx::query("INSERT INTO command_result (command, result) VALUES (?, ?)")
+            .bind(command)
+            .bind(Value::Object(result.clone()).to_string())
+            .execute(tx)
+            .await
+            .doing("keep the result of a command")?;
+    }
+    Ok(())
+}
+
+async fn result(
+    connection: &mut AnyConnection,
+    command: &str,
+) -> Result<Option<Map<String, Value>>> {
+    let json: Option<String> =
+        sqlx::query_scalar("SELECT result FROM command_result WHERE command = ?")
+            .bind(command)
+            .fetch_optional(connection)
+            .await
+            .doing("read the result of a command")?;
+    json.map(|json| {
+        serde_json::from_str(&json)
+            .map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
+    })
+    .transpose()
 }
 
 async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<StageReached>> {

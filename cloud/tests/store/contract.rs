@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cloud::deposit::{Deposit, Outcome, Suspect};
-use cloud::store::{Command, Device, Limits, Page, Picture, Store, Thumbnail};
+use cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
 use cloud::taken::State;
 use proptest::prelude::*;
 use shared::capture::{Cause, ContentType, FrameHeader, Record};
@@ -1060,6 +1060,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
             sent_us: None,
             stages: Vec::new(),
             capture: None,
+            result: None,
         };
         fresh.store.add_command(&command).await.unwrap();
     }
@@ -1078,12 +1079,131 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
             after_us: 1,
             capture: None,
             text: None,
+            result: None,
         };
         let device = device.parse().unwrap();
         fresh.commit(Deposit::Reply { device, reply }).await;
     }
     assert_eq!(waiting(NOW + 59).await, ["first", "third"]);
     assert_eq!(waiting(NOW + 60).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
+    let limits = Limits {
+        commands_max: 2,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    fresh
+        .commit(status_of(&porch(), INSTALL, 1, &[], &[]))
+        .await;
+    let ask = async |id: &str, at: i64| {
+        let command = Command {
+            id: id.to_owned(),
+            device: porch(),
+            command: CommandKind::Diagnostics,
+            created_us: NOW + at,
+            expires_us: NOW + at + 60,
+            sent_us: None,
+            stages: Vec::new(),
+            capture: None,
+            result: None,
+        };
+        fresh.store.add_command(&command).await.unwrap();
+    };
+    ask("one", 0).await;
+    for (stage, version) in [
+        (Stage::Accepted, None),
+        (Stage::Done, Some(1)),
+        (Stage::Done, Some(2)),
+    ] {
+        let reply = Reply {
+            id: "one".to_owned(),
+            stage,
+            after_us: 1,
+            capture: None,
+            text: None,
+            result: version.map(|version| {
+                [("version".to_owned(), version.into())]
+                    .into_iter()
+                    .collect()
+            }),
+        };
+        let device = porch();
+        fresh.commit(Deposit::Reply { device, reply }).await;
+    }
+    let known = fresh.store.commands(&porch(), 9).await.unwrap();
+    assert_eq!(known[0].result.as_ref().unwrap()["version"], 1);
+    // It goes with its command.
+    for (number, id) in ["two", "three", "four"].into_iter().enumerate() {
+        ask(id, 1 + i64::try_from(number).unwrap()).await;
+    }
+    let known = fresh.store.commands(&porch(), 9).await.unwrap();
+    assert!(known.iter().all(|command| command.id != "one"));
+    ask("one", 9).await;
+    let known = fresh.store.commands(&porch(), 9).await.unwrap();
+    assert_eq!((known[0].id.as_str(), &known[0].result), ("one", &None));
+}
+
+#[tokio::test]
+async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
+    let limits = Limits {
+        settings_max: 3,
+        ..Limits::default()
+    };
+    let Some(fresh) = fresh_with(limits).await else {
+        return;
+    };
+    let values = |interval: u64| -> serde_json::Map<String, serde_json::Value> {
+        [("interval_s".to_owned(), interval.into())]
+            .into_iter()
+            .collect()
+    };
+    let change = async |based_on, ahead, interval| {
+        let values = values(interval);
+        let changed = fresh
+            .store
+            .change_settings(&porch(), based_on, ahead, &values, NOW)
+            .await;
+        match changed.unwrap() {
+            Changed::To(desired) => {
+                assert_eq!(desired.values, values);
+                Ok((desired.version, desired.mark))
+            }
+            Changed::Conflict(version) => Err(version),
+        }
+    };
+    assert_eq!(fresh.store.settings(&porch()).await.unwrap(), None);
+    let (version, first) = change(0, None, 10).await.unwrap();
+    assert_eq!(version, 1);
+    assert_eq!(change(0, None, 20).await, Err(1));
+    // The same again is no change, and earns no version.
+    assert_eq!(change(1, None, 10).await, Ok((1, first)));
+    let (version, second) = change(1, None, 20).await.unwrap();
+    assert_eq!(version, 2);
+    assert!(second != first && second != 0);
+    // The camera is ahead: this store was restored from a backup.
+    let (version, _) = change(2, Some(9), 20).await.unwrap();
+    assert_eq!(version, 10);
+    // Nobody is ahead by as much as this.
+    let (version, _) = change(10, Some(u64::MAX), 30).await.unwrap();
+    assert_eq!(version, 11);
+    for version in 11..20 {
+        change(version, None, version).await.unwrap();
+    }
+    let desired = fresh.store.settings(&porch()).await.unwrap().unwrap();
+    assert_eq!((desired.version, desired.values), (20, values(19)));
+    assert_eq!(
+        fresh
+            .store
+            .settings(&"shed".parse().unwrap())
+            .await
+            .unwrap(),
+        None
+    );
 }
 
 /// One step of a life.

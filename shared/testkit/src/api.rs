@@ -99,14 +99,55 @@ impl Api {
     }
 
     pub fn snap(&self, device: &str) -> Value {
+        self.ask(device, "snap")
+    }
+
+    /// Asks a camera for something; returns the command.
+    pub fn ask(&self, device: &str, command: &str) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
         let mut answer = self
             .agent
             .post(format!("{}{path}", self.base))
-            .send_json(json!({"command": "snap"}))
+            .send_json(json!({"command": command}))
             .unwrap_or_else(|error| panic!("POST {path}: {error}"));
         assert_eq!(answer.status().as_u16(), 202, "POST {path}");
         answer.body_mut().read_json().expect("a command as JSON")
+    }
+
+    /// Waits until a command is at this stage, and returns it.
+    pub fn command_becomes(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
+        let path = format!("/api/v1/devices/{device}/commands");
+        eventually(&format!("command {id} {stage}"), within, || {
+            let all = self.try_json(&path).ok()?;
+            let all = all["commands"].as_array()?;
+            let found = all.iter().find(|one| one["id"] == id)?;
+            (found["stage"] == stage).then(|| found.clone())
+        })
+    }
+
+    /// Wishes for these settings of a camera, on top of whatever version there is.
+    pub fn wish(&self, device: &str, values: &Value) -> Value {
+        let path = format!("/api/v1/devices/{device}/settings");
+        let version = self.json(&path)["version"].clone();
+        let mut answer = self
+            .agent
+            .put(format!("{}{path}", self.base))
+            .send_json(json!({"version": version, "values": values}))
+            .unwrap_or_else(|error| panic!("PUT {path}: {error}"));
+        let told: Value = answer.body_mut().read_json().expect("settings as JSON");
+        assert_eq!(answer.status().as_u16(), 200, "PUT {path}: {told}");
+        told
+    }
+
+    /// Waits until the camera has made of its settings what `state` says, and returns them.
+    pub fn settings_become(&self, device: &str, state: &str, within: Duration) -> Value {
+        let path = format!("/api/v1/devices/{device}/settings");
+        let mut last = Value::Null;
+        eventually_or(within, || {
+            last = self.try_json(&path).ok()?;
+            (last["state"] == state).then(|| last.clone())
+        })
+        .unwrap_or_else(|| panic!("not {state} within {within:?}: {last:#}"))
     }
 
     /// Waits until the counters of a device are what they should be, and returns the device. A cloud whose database is

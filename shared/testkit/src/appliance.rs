@@ -51,6 +51,8 @@ pub struct Appliance {
     photos: PathBuf,
     log: PathBuf,
     cloud: String,
+    /// Its camera.toml; without one all is on the command line.
+    config: Option<PathBuf>,
     settings: Vec<String>,
     events: Arc<Events>,
     program: Option<Program>,
@@ -72,6 +74,7 @@ impl Appliance {
             photos: photo::folder(),
             log: folder.join(format!("{device}.log")),
             cloud: cloud.to_owned(),
+            config: None,
             settings: [
                 // Tests press faster than fingers, and wait less than people.
                 "button.min_gap_ms=0",
@@ -101,6 +104,16 @@ impl Appliance {
     #[must_use]
     pub fn photographing(mut self, photos: &Path) -> Self {
         photos.clone_into(&mut self.photos);
+        self
+    }
+
+    /// With the address of its cloud in a camera.toml, where the cloud may wish for another one: what stands on the command
+    /// line wins over every wish.
+    #[must_use]
+    pub fn with_a_file(mut self) -> Self {
+        let file = self.log.with_extension("toml");
+        fs::write(&file, format!("[cloud]\nurl = \"{}\"\n", self.cloud)).unwrap();
+        self.config = Some(file);
         self
     }
 
@@ -179,10 +192,13 @@ impl Appliance {
             .args(["run", "--simulated", "--events"])
             .arg("--spool")
             .arg(&self.spool)
-            .args(["--cloud", &self.cloud])
             .args(["--device", &self.device])
             .arg("--photos")
             .arg(&self.photos);
+        match &self.config {
+            Some(file) => command.arg("--config").arg(file),
+            None => command.args(["--cloud", &self.cloud]),
+        };
         for setting in &self.settings {
             command.args(["--set", setting]);
         }

@@ -222,6 +222,17 @@ impl Camera {
 }
 
 impl crate::hardware::Camera for Camera {
+    fn adjust(&mut self, settings: &config::Camera) {
+        let starts_anew = (self.settings.width, self.settings.height)
+            != (settings.width, settings.height)
+            || self.settings.device != settings.device;
+        self.settings = settings.clone();
+        // The next frame agrees on the size anew.
+        if starts_anew && let Some(running) = self.running.take() {
+            take_down(running);
+        }
+    }
+
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         let until = Instant::now() + deadline;
         let mut running = match self.running.take() {

@@ -14,7 +14,7 @@ use super::parts::{
 use super::view::{CameraView, CommandView, DeviceView, FaultView, SiteView, TombstoneView};
 use super::when;
 use super::words::{Form, age_us, count, counted, lasting, size, time};
-use super::{Live, Nav, layout};
+use super::{Live, Nav, layout, settings};
 
 /// How long a command stands above the picture after it was given, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
@@ -54,7 +54,9 @@ pub fn camera_page(site: &SiteView, view: &DeviceView) -> Markup {
                 (light(camera))
                 (queue(site, camera))
                 (clock(site, view))
+                @if let Some(settings) = &view.settings { (settings::summary(site, settings)) }
                 (commands(site, &view.commands))
+                (service(site, view))
                 (past_faults(site, camera, &view.faults))
                 (about(camera))
             }
@@ -96,6 +98,101 @@ fn buttons(camera: &CameraView) -> Markup {
             }
         }
     }
+}
+
+/// What is about the camera's program and not about pictures: away from the button that is pressed all day.
+fn service(site: &SiteView, view: &DeviceView) -> Markup {
+    let camera = &view.camera;
+    let device = &camera.device;
+    if camera.presence.is_none() {
+        return html! {};
+    }
+    let away = !is_online(camera);
+    let said = view
+        .commands
+        .iter()
+        .find_map(|command| Some((command, command.result.as_ref()?)));
+    html! {
+        section.panel aria-labelledby="service" {
+            h2 #service { "Service" }
+            div.ask-buttons {
+                @for (kind, text) in [
+                    (CommandKind::Diagnostics, "Ask how it is"),
+                    (CommandKind::Restart, "Restart its program"),
+                ] {
+                    form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
+                        button.button #{ "ask-" (kind.as_str()) } type="submit" name="command" value=(kind.as_str()) disabled[away] { (text) }
+                    }
+                }
+            }
+            @if away { p.quiet { "It is offline: it can be asked again when it is back." } }
+            p.quiet { "A restart loses nothing: what is on its card stays there. It is back after a few seconds." }
+            @if let Some((command, result)) = said {
+                details data-key={ "said-" (command.id) } {
+                    summary { "How it was " (time(command.created_us, Form::Near, site.now_us)) }
+                    (facts(result, 0))
+                }
+            }
+        }
+    }
+}
+
+/// What a camera says about itself, whatever that is: names and values, three levels deep at the most.
+fn facts(result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Markup {
+    use serde_json::Value;
+    const DEPTH_MAX: u8 = 3;
+    html! {
+        dl.facts {
+            @for (name, value) in result {
+                @match value {
+                    Value::Object(inner) if depth < DEPTH_MAX => {
+                        dt.facts-group { (words(name)) }
+                        dd { (facts(inner, depth + 1)) }
+                    }
+                    Value::Array(list) if depth < DEPTH_MAX => {
+                        dt.facts-group { (words(name)) }
+                        dd {
+                            @if list.is_empty() { "none" }
+                            @for one in list {
+                                @match one {
+                                    Value::Object(inner) => (facts(inner, depth + 1)),
+                                    plain => p { (plain_value("", plain)) },
+                                }
+                            }
+                        }
+                    }
+                    plain => (fact(&words(name), &html! { (plain_value(name, plain)) })),
+                }
+            }
+        }
+    }
+}
+
+/// A value with its unit, which the end of its name tells.
+fn plain_value(name: &str, value: &serde_json::Value) -> String {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(number) => match (name.rsplit('_').next(), number.as_u64()) {
+            (Some("bytes"), Some(bytes)) => size(bytes),
+            (Some("s"), Some(seconds)) if name.ends_with("_for_s") || name.ends_with("ago_s") => {
+                lasting(seconds.saturating_mul(1_000_000))
+            }
+            (Some("mc"), Some(thousandths)) => format!("{} °C", thousandths / 1000),
+            _ => number.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+fn words(name: &str) -> String {
+    let bare = ["_for_s", "_s", "_bytes", "_mc"]
+        .iter()
+        .find_map(|unit| name.strip_suffix(unit))
+        .unwrap_or(name);
+    capital(&bare.replace('_', " "))
 }
 
 fn is_recent(command: &CommandView, now_us: i64) -> bool {

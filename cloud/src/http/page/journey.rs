@@ -303,6 +303,7 @@ mod tests {
                 stages: stages.collect(),
                 uploading: None,
                 stored: None,
+                result: None,
             };
             let stops = command_stops(&command, 20);
             let states: Vec<_> = stops.iter().map(|stop| stop.state.as_str()).collect();

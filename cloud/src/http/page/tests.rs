@@ -428,6 +428,11 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
     still.camera.installs.truncate(1);
     vec![
         ("cameras", cameras_page(&site, &cameras())),
+        ("settings", settings_page(&site, &settings())),
+        (
+            "settings-hostile",
+            settings_page(&hostile, &hostile_settings()),
+        ),
         ("cameras-hold", cameras_page(&on_hold, &cameras())),
         (
             "cameras-none",
@@ -675,6 +680,7 @@ fn device() -> DeviceView {
         stages,
         uploading: None,
         stored: None,
+        result: None,
     };
     DeviceView {
         camera,
@@ -735,6 +741,7 @@ fn device() -> DeviceView {
                 )
             })
             .collect(),
+        settings: Some(settings()),
     }
 }
 
@@ -755,7 +762,107 @@ fn new_device(presence: Option<Presence>) -> DeviceView {
         tombstones: Vec::new(),
         faults: Vec::new(),
         recent: Vec::new(),
+        settings: None,
     }
+}
+
+/// A form with a field of every kind, some wished for, one of them not taken.
+fn settings() -> SettingsView {
+    let field = |name, what, kind, value: &str| FieldView {
+        name,
+        what,
+        kind,
+        connection: false,
+        value: value.to_owned(),
+        is_set: !value.is_empty(),
+        in_force: Some("60".to_owned()),
+        rejected: None,
+    };
+    let seconds = FieldKind::Number {
+        min: 1,
+        max: 604_800,
+        or_zero: true,
+        unit: "seconds",
+    };
+    SettingsView {
+        device: "boat-shed".parse().unwrap(),
+        version: 13,
+        changed_us: Some(NOW_US - HOUR),
+        camera_version: 13,
+        state: WishState::Partly,
+        rejected: vec![(
+            "light.mode".to_owned(),
+            "is set by the command line of the camera, which wins".to_owned(),
+        )],
+        fields: vec![
+            field(
+                "interval_s",
+                "Takes a picture by itself every so often.",
+                seconds,
+                "60",
+            ),
+            FieldView {
+                rejected: Some("is set by the command line of the camera, which wins".to_owned()),
+                ..field(
+                    "light.mode",
+                    "Ready is a steady light, or a wink.",
+                    FieldKind::Choice(&["steady", "quiet", "off"]),
+                    "quiet",
+                )
+            },
+            FieldView {
+                connection: true,
+                ..field(
+                    "cloud.url",
+                    "Where it finds the cloud.",
+                    FieldKind::Text,
+                    "",
+                )
+            },
+            FieldView {
+                connection: true,
+                in_force: None,
+                is_set: true,
+                ..field("cloud.password", "Its password.", FieldKind::Secret, "")
+            },
+        ],
+        problem: None,
+    }
+}
+
+#[test]
+fn every_state_of_settings_is_said_in_words() {
+    let said = |state, rejected| {
+        let view = SettingsView {
+            state,
+            rejected,
+            ..settings()
+        };
+        settings_page(&site(), &view).into_string()
+    };
+    for (state, says) in [
+        (WishState::None, "goes by its own file"),
+        (WishState::Waiting, "waits for the camera"),
+        (WishState::Applied, "is in force"),
+        (
+            WishState::Trying {
+                names: vec!["cloud.url".to_owned()],
+                for_s: 240,
+            },
+            "given up in",
+        ),
+        (WishState::Ahead { version: 20 }, "restored from a backup"),
+    ] {
+        let html = said(state, Vec::new());
+        assert!(html.contains(says), "{says}");
+    }
+    let html = said(
+        WishState::Partly,
+        vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
+    );
+    assert!(html.contains("for 1 setting the camera did not take"));
+    // A secret is not in the page, whatever is wished for.
+    assert!(html.contains("type=\"password\"") && html.contains("stays as it is"));
 }
 
 fn hostile_device() -> DeviceView {
@@ -770,6 +877,13 @@ fn hostile_device() -> DeviceView {
     for fault in &mut view.faults {
         fault.text = HOSTILE.to_owned();
     }
+    let said = view.settings.as_mut().unwrap();
+    said.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
+    said.state = WishState::Trying {
+        names: vec![HOSTILE.to_owned()],
+        for_s: u64::MAX,
+    };
+    view.commands[0].result = Some(hostile_result());
     for command in &mut view.commands {
         command.id = HOSTILE.to_owned();
         command.created_us = i64::MIN;
@@ -866,4 +980,33 @@ fn quarantine() -> QuarantineView {
             row(HOSTILE, HOSTILE),
         ],
     }
+}
+
+fn hostile_settings() -> SettingsView {
+    let mut view = settings();
+    view.problem = Some(HOSTILE.to_owned());
+    view.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
+    for field in &mut view.fields {
+        field.value = HOSTILE.to_owned();
+        field.in_force = Some(HOSTILE.to_owned());
+        field.rejected = Some(HOSTILE.to_owned());
+    }
+    view
+}
+
+/// What a camera says about itself may be anything.
+fn hostile_result() -> serde_json::Map<String, serde_json::Value> {
+    let deep = (0..40).fold(
+        serde_json::json!(HOSTILE),
+        |inner, _| serde_json::json!({ HOSTILE: [inner] }),
+    );
+    [
+        (HOSTILE.to_owned(), HOSTILE.into()),
+        ("up_for_s".to_owned(), u64::MAX.into()),
+        ("temperature_mc".to_owned(), 1.5.into()),
+        ("free_bytes".to_owned(), serde_json::json!(-1)),
+        (String::new(), deep),
+    ]
+    .into_iter()
+    .collect()
 }

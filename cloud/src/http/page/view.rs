@@ -132,6 +132,65 @@ pub struct DeviceView {
     pub faults: Vec<FaultView>,
     /// The newest pictures, newest first; about 12.
     pub recent: Vec<PictureView>,
+    /// Absent for one that takes none.
+    pub settings: Option<SettingsView>,
+}
+
+/// `/cameras/{device}/settings`, and in short on the camera's page.
+#[derive(Debug, Clone)]
+pub struct SettingsView {
+    pub device: DeviceId,
+    /// Of what is wished for; 0 = nothing ever was.
+    pub version: u64,
+    pub changed_us: Option<i64>,
+    /// What the camera said last that it has.
+    pub camera_version: u64,
+    pub state: WishState,
+    /// Names and reasons, as the camera said them: anything may stand there.
+    pub rejected: Vec<(String, String)>,
+    pub fields: Vec<FieldView>,
+    /// Why what was just sent was not saved.
+    pub problem: Option<String>,
+}
+
+/// How far wishes got.
+#[derive(Debug, Clone)]
+pub enum WishState {
+    None,
+    Waiting,
+    Applied,
+    Partly,
+    Trying { names: Vec<String>, for_s: u64 },
+    Ahead { version: u64 },
+}
+
+/// One setting of the form.
+#[derive(Debug, Clone)]
+pub struct FieldView {
+    pub name: &'static str,
+    pub what: &'static str,
+    pub kind: FieldKind,
+    pub connection: bool,
+    /// What is wished for, or what was typed; empty = nothing. Always empty for a secret.
+    pub value: String,
+    /// A secret that is wished for.
+    pub is_set: bool,
+    /// What holds, as the camera said it.
+    pub in_force: Option<String>,
+    pub rejected: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum FieldKind {
+    Number {
+        min: u64,
+        max: u64,
+        or_zero: bool,
+        unit: &'static str,
+    },
+    Choice(&'static [&'static str]),
+    Text,
+    Secret,
 }
 
 #[derive(Debug, Clone)]
@@ -148,6 +207,8 @@ pub struct CommandView {
     pub uploading: Option<(u64, u64)>,
     /// The picture that came of it and the time of its commit.
     pub stored: Option<(PictureId, i64)>,
+    /// What the camera said about itself, as it said it.
+    pub result: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Clone)]

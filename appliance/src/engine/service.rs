@@ -1,0 +1,94 @@
+//! Commands that are about the program and not about pictures: `restart` and `diagnostics`.
+
+use shared::command::{RESULT_BYTES_MAX, Reply, Stage};
+use shared::topic::Leaf;
+
+use super::{Asked, Engine};
+use crate::clock::boottime_us;
+use crate::command::Restart;
+use crate::diagnostics::{self, Facts};
+use crate::press::lock;
+
+/// Tells the acknowledgement of the answer to a restart from those of captures, which count upwards from 1.
+const RESTARTED: u64 = u64::MAX;
+
+impl Engine {
+    /// Notes who asked, so that the program that comes up answers; it stops at the end of this turn.
+    pub(super) fn begin_restart(&mut self, asked: &Asked) {
+        let restart = Restart {
+            id: asked.id.clone(),
+            boot: self.clock.boot(),
+            at_boottime_us: asked.at_boottime_us,
+        };
+        if let Err(error) = self.commands.begin_restart(&restart) {
+            let text = format!("the card could not note the restart: {error}");
+            return self.reply(asked, Stage::Failed, None, Some(text));
+        }
+        self.restart_due = true;
+    }
+
+    /// Answers the restart that this program came up from. Said on every connection until the broker has it.
+    pub(super) fn answer_restart(&mut self) {
+        let (Some(restart), Some(publisher)) = (self.commands.restart(), &self.publisher) else {
+            return;
+        };
+        let same_boot = restart.boot == self.clock.boot();
+        let reply = Reply {
+            id: restart.id.clone(),
+            stage: Stage::Done,
+            // Time of another boot cannot be compared; the board was started anew, which is a restart, too.
+            after_us: if same_boot {
+                boottime_us().saturating_sub(restart.at_boottime_us)
+            } else {
+                0
+            },
+            capture: None,
+            text: None,
+            result: None,
+        };
+        let _ = publisher.publish(Leaf::Reply, shared::codec::encode(&reply), Some(RESTARTED));
+    }
+
+    /// Returns whether it was the answer to a restart that the broker has now.
+    pub(super) fn restart_answered(&mut self, token: u64) -> bool {
+        if token != RESTARTED {
+            return false;
+        }
+        if let Err(error) = self.commands.restart_answered() {
+            tracing::warn!(%error, "forget a restart that was answered");
+        }
+        true
+    }
+
+    pub(super) fn diagnose(&self, asked: &Asked) {
+        let result = diagnostics::describe(&self.facts(), RESULT_BYTES_MAX);
+        self.reply_with(asked, Stage::Done, None, None, Some(result));
+    }
+
+    fn facts(&self) -> Facts {
+        let spool = lock(&self.spool);
+        let (waiting, waiting_bytes, lost) = spool.depth();
+        let held = spool.held();
+        let (card_free, card_total) = spool.space().unwrap_or_default();
+        Facts {
+            running_for_s: self.began.elapsed().as_secs(),
+            clock: self.clock.now(),
+            card_free,
+            card_total,
+            waiting,
+            waiting_bytes,
+            lost,
+            parked: self.drain.parked() as u64,
+            kept: held.iter().map(|held| held.kept.count()).sum(),
+            installs: held.len() as u64,
+            oldest: spool.oldest_pressed(),
+            rate: self.drain.rate(),
+            connections: self.connections,
+            connected_for_s: self.connected_at.map(|at| at.elapsed().as_secs()),
+            faults: self.faults.iter().map(|fault| fault.number()).collect(),
+            light: self.lamp.status().pattern,
+            settings_version: self.wishes.version(),
+            troubles: self.troubles.latest(),
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Settings by the API, over the broker and back, with a camera that is a bare MQTT client.
+
+mod rig;
+
+use rig::{Camera, Cloud, WAIT, request_bytes};
+use serde_json::{Value, json};
+use shared::codec;
+use shared::command::{Command, CommandKind, Reply, Stage};
+use shared::presence::Status;
+use shared::settings::{Rejected, Settings, State};
+use shared::topic::Leaf;
+
+const PATH: &str = "/api/v1/devices/porch/settings";
+
+async fn with_porch() -> (Cloud, Camera) {
+    let cloud = Cloud::start(&[]).await;
+    let mut porch = Camera::connect(&cloud, "porch", 1).await;
+    say(&porch, 0, 0, State::default()).await;
+    // Known from now on.
+    let _: shared::settings::Cloud = porch.next(Leaf::Cloud).await;
+    (cloud, porch)
+}
+
+/// What a camera says that has these settings.
+async fn say(porch: &Camera, version: u64, mark: u64, state: State) {
+    let status = Status {
+        presence: shared::presence::Presence::Online,
+        settings_version: version,
+        settings: Some(Box::new(State { mark, ..state })),
+        said: Some(rig::moment()),
+        version: "test".to_owned(),
+        ..Status::last_will()
+    };
+    porch.say(Leaf::Status, codec::encode(&status)).await;
+}
+
+async fn put(cloud: &Cloud, headers: &str, body: &Value) -> (u16, String, Value) {
+    let body = body.to_string();
+    let (status, head, answer) =
+        request_bytes(cloud.ready.http, "PUT", PATH, headers, body.as_bytes()).await;
+    (
+        status,
+        head,
+        serde_json::from_slice(&answer).unwrap_or_default(),
+    )
+}
+
+async fn becomes(cloud: &Cloud, state: &str) -> Value {
+    let reached = async {
+        loop {
+            let now = cloud.json(PATH).await;
+            if now["state"] == state {
+                return now;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(WAIT, reached)
+        .await
+        .unwrap_or_else(|_| panic!("never {state}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
+    let (cloud, mut porch) = with_porch().await;
+    let before = becomes(&cloud, "none").await;
+    assert_eq!(
+        (&before["version"], &before["values"]),
+        (&json!(0), &json!({}))
+    );
+    let known = before["known"].as_array().unwrap();
+    let interval = known
+        .iter()
+        .find(|one| one["name"] == "interval_s")
+        .unwrap();
+    assert_eq!(
+        (&interval["max"], &interval["default"]),
+        (&json!(604_800), &json!(0))
+    );
+    assert!(known.iter().all(|one| one["name"] != "spool.folder"));
+
+    let wished = json!({"version": 0, "values": {"interval_s": 60, "light.mode": "quiet"}});
+    let (status, head, told) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &told["version"]), (200, &json!(1)), "{told}");
+    assert!(head.contains("etag: \"1\""), "{head}");
+    assert_eq!(told["state"], "waiting");
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!((wire.version, wire.store), (1, Some(cloud.ready.store)));
+    assert_eq!(wire.values["interval_s"], 60);
+
+    let rejected = Rejected {
+        name: "light.mode".to_owned(),
+        reason: "is set by the command line of the camera, which wins".to_owned(),
+    };
+    let state = State {
+        rejected: vec![rejected],
+        ..State::default()
+    };
+    say(&porch, 1, wire.mark, state).await;
+    let partly = becomes(&cloud, "partly").await;
+    assert_eq!(partly["camera"]["rejected"][0]["name"], "light.mode");
+    say(&porch, 1, wire.mark, State::default()).await;
+    becomes(&cloud, "applied").await;
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_has_seen_the_latest_may_change_it() {
+    let (cloud, _porch) = with_porch().await;
+    let values = |interval: u64| json!({"values": {"interval_s": interval}});
+    let (status, _, told) = put(&cloud, "", &values(1)).await;
+    assert_eq!(status, 428, "{told}");
+    let mut first = values(1);
+    first["version"] = 0.into();
+    assert_eq!(put(&cloud, "", &first).await.0, 200);
+    // By the body a conflict, by the header a precondition that does not hold.
+    first["values"]["interval_s"] = 2.into();
+    assert_eq!(put(&cloud, "", &first).await.0, 409);
+    assert_eq!(put(&cloud, "if-match: \"0\"\r\n", &values(2)).await.0, 412);
+    assert_eq!(put(&cloud, "if-match: x\r\n", &values(2)).await.0, 400);
+    let (status, _, told) = put(&cloud, "if-match: \"1\"\r\n", &values(2)).await;
+    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    // The same once more is no new version.
+    let (status, _, told) = put(&cloud, "if-match: \"2\"\r\n", &values(2)).await;
+    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_camera_would_take_never_goes_out() {
+    let (cloud, _porch) = with_porch().await;
+    for (values, says) in [
+        (json!({"interval_s": -1}), "must be 0 or a whole number"),
+        (json!({"interval_s": 1.5}), "must be 0 or a whole number"),
+        (json!({"interval_s": "60"}), "must be 0 or a whole number"),
+        (json!({"light.mode": "party"}), "must be one of"),
+        (json!({"cloud.url": "gopher://x"}), "mqtt://"),
+        (json!({"spool.folder": "/"}), "only set at the camera"),
+        (json!({"device": "x"}), "only set at the camera"),
+        (json!({"nonsense": 1}), "is no setting"),
+        (json!({"light.night": "\u{0}"}), "22:00-06:30"),
+        (json!({"cloud.user": "x".repeat(300)}), "longer than 256"),
+    ] {
+        // One good name beside it does not make it better.
+        let mut all = values.clone();
+        all["picture.quality"] = 80.into();
+        let (status, _, told) = put(&cloud, "", &json!({"version": 0, "values": all})).await;
+        assert_eq!(status, 422, "{values}");
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{values}: {detail}");
+    }
+    let many: serde_json::Map<String, Value> = (0..500)
+        .map(|n| (format!("name{n}"), Value::from(n)))
+        .collect();
+    let (status, _, told) = put(&cloud, "", &json!({"version": 0, "values": many})).await;
+    assert_eq!(status, 422);
+    assert!(told["detail"].as_str().unwrap().len() < 2000);
+    let long = json!({"version": 0, "values": {"cloud.user": "x".repeat(70_000)}});
+    assert_eq!(put(&cloud, "", &long).await.0, 413);
+    for body in [
+        "",
+        "[]",
+        "{\"values\":[]}",
+        "{\"version\":-1,\"values\":{}}",
+    ] {
+        let (status, _, _) =
+            request_bytes(cloud.ready.http, "PUT", PATH, "", body.as_bytes()).await;
+        assert_eq!(status, 400, "{body}");
+    }
+    let nobody = "/api/v1/devices/nobody/settings";
+    let body = b"{\"version\":0,\"values\":{}}";
+    let (status, _, _) = request_bytes(cloud.ready.http, "PUT", nobody, "", body).await;
+    assert_eq!(status, 404);
+    assert_eq!(cloud.json(PATH).await["version"], 0);
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
+    let (cloud, mut porch) = with_porch().await;
+    let wished = json!({"version": 0, "values": {"cloud.password": "open sesame"}});
+    let (status, _, told) = put(&cloud, "", &wished).await;
+    assert_eq!(status, 200);
+    assert_eq!(told["values"]["cloud.password"], "(hidden)");
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(wire.values["cloud.password"], "open sesame");
+    // Whoever changes something else hands back what they were shown.
+    let mut values = told["values"].clone();
+    values["interval_s"] = 5.into();
+    let (status, _, told) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
+    assert_eq!(status, 200);
+    assert!(!told.to_string().contains("sesame"));
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(wire.values["cloud.password"], "open sesame");
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_forgot_is_told_again_and_so_is_a_camera_that_is_behind() {
+    let (cloud, mut porch) = with_porch().await;
+    let wished = json!({"version": 0, "values": {"interval_s": 60}});
+    put(&cloud, "", &wished).await;
+    let first: Settings = porch.next(Leaf::Settings).await;
+    drop(porch);
+    // The embedded broker keeps nothing over a restart.
+    let folder = cloud.stop().await;
+    let cloud = Cloud::start_in(folder, &[]).await;
+    let mut porch = Camera::connect(&cloud, "porch", 1).await;
+    let again: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(again, first);
+    // It says that it has none: perhaps its card was changed.
+    say(&porch, 0, 0, State::default()).await;
+    let reminded: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(reminded, first);
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
+    let (cloud, mut porch) = with_porch().await;
+    let wished = json!({"version": 0, "values": {"interval_s": 60}});
+    put(&cloud, "", &wished).await;
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    say(&porch, 1, wire.mark, State::default()).await;
+    becomes(&cloud, "applied").await;
+    // The same number, given out in a life that this database knows nothing of.
+    say(&porch, 1, wire.mark ^ 1, State::default()).await;
+    becomes(&cloud, "ahead").await;
+    // Even what is wished for already is said anew then.
+    let wished = json!({"version": 1, "values": {"interval_s": 60}});
+    let (status, _, told) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &told["version"]), (200, &json!(2)));
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(wire.version, 2);
+    say(&porch, 7, 99, State::default()).await;
+    becomes(&cloud, "ahead").await;
+    let wished = json!({"version": 2, "values": {"interval_s": 60}});
+    let (status, _, told) = put(&cloud, "", &wished).await;
+    assert_eq!((status, &told["version"]), (200, &json!(8)));
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    assert_eq!(wire.version, 8);
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_camera_says_about_itself_is_shown_and_too_much_of_it_is_not_taken() {
+    let (cloud, mut porch) = with_porch().await;
+    let path = "/api/v1/devices/porch/commands";
+    let ask = br#"{"command":"diagnostics"}"#;
+    let (status, _, _) = request_bytes(cloud.ready.http, "POST", path, "", ask).await;
+    assert_eq!(status, 202);
+    let command: Command = porch.next(Leaf::Command).await;
+    assert_eq!(command.command, CommandKind::Diagnostics);
+    let reply = |text: String| Reply {
+        id: command.id.clone(),
+        stage: Stage::Done,
+        after_us: 5,
+        capture: None,
+        text: None,
+        result: Some([("model".to_owned(), text.into())].into_iter().collect()),
+    };
+    for text in ["x".repeat(20_000), "<b>Pi</b>".to_owned()] {
+        porch.say(Leaf::Reply, codec::encode(&reply(text))).await;
+    }
+    let reached = async {
+        loop {
+            let commands = cloud.json(path).await;
+            if commands["commands"][0]["stage"] == "done" {
+                return commands["commands"][0]["result"]["model"].clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let model = tokio::time::timeout(WAIT, reached).await.unwrap();
+    assert_eq!(model, "<b>Pi</b>");
+    let quarantine = cloud.json("/api/v1/quarantine").await;
+    assert_eq!(quarantine["count"], 1);
+    cloud.stop().await;
+}

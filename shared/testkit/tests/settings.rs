@@ -1,0 +1,260 @@
+//! Settings and commands of the cloud, in the real programs: taken, in force, tried, given up, answered.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use testkit::appliance::{Appliance, named};
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::photo;
+use testkit::program::free_port;
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn told(event: &str) -> impl Fn(&[Value]) -> Option<()> {
+    move |said| said.iter().any(|one| one["event"] == event).then_some(())
+}
+
+#[test]
+fn what_the_cloud_wishes_holds_without_a_restart() {
+    let folder = Folder::new("wishes");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
+        // A drawn scene has the size that is asked for.
+        .set("simulated.photos=");
+    camera.start();
+    camera.is_connected(SOON);
+    let api = cloud.api();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    camera.press_and_save(1, SOON);
+
+    api.wish("porch", &json!({"camera.width": 320, "camera.height": 240}));
+    let settled = api.settings_become("porch", "applied", SOON);
+    assert_eq!(settled["camera"]["in_force"]["camera.width"], 320);
+    camera.press_and_save(1, SOON);
+    let small = json!({"camera.width": 320, "camera.height": 240, "picture.quality": 30});
+    api.wish("porch", &small);
+    api.settings_become("porch", "applied", SOON);
+    camera.press_and_save(1, SOON);
+    api.device_becomes("porch", SOON, |device| device["stored"] == 3);
+    let pictures = api.pictures("porch");
+    let widths: Vec<_> = pictures
+        .iter()
+        .map(|one| one["width"].as_u64().unwrap())
+        .collect();
+    assert!(widths[0] > 320 && widths[1..] == [320, 320], "{widths:?}");
+    let bytes: Vec<_> = pictures
+        .iter()
+        .map(|one| one["bytes"].as_u64().unwrap())
+        .collect();
+    assert!(bytes[2] < bytes[1], "{bytes:?}");
+
+    // Pictures by themselves begin, and end.
+    let since = camera.moment();
+    api.wish("porch", &json!({"interval_s": 1}));
+    camera.expect("pictures by themselves", since, SOON, |said| {
+        (named(said, "saved").len() >= 2).then_some(())
+    });
+    api.wish("porch", &json!({}));
+    let settled = api.settings_become("porch", "applied", SOON);
+    assert_eq!(settled["camera"]["in_force"]["interval_s"], 0);
+    let since = camera.moment();
+    // Long enough for two more, if there were any.
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(named(&camera.events(since), "saved").len(), 0);
+    let restarts = camera.events(0);
+    assert!(restarts.iter().all(|one| one["event"] != "restarting"));
+
+    // A wish it cannot fulfil is told, and the rest holds; also after a restart with the power cut.
+    camera.change("light.mode=off");
+    camera.kill();
+    camera.start();
+    api.wish(
+        "porch",
+        &json!({"light.mode": "quiet", "picture.max_width": 100}),
+    );
+    let partly = api.settings_become("porch", "partly", SOON);
+    let rejected = partly["camera"]["rejected"].as_array().unwrap();
+    assert_eq!(rejected.len(), 1, "{partly:#}");
+    assert_eq!(rejected[0]["name"], "light.mode");
+    let since = camera.moment();
+    camera.press_and_save(1, SOON);
+    camera.expect("a receipt", since, SOON, told("stored"));
+    let last = api.pictures("porch").pop().unwrap();
+    assert_eq!(last["width"], 100);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
+    let folder = Folder::new("trial");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
+        .with_a_file()
+        .set("cloud.confirm_within_s=8");
+    camera.start();
+    camera.is_connected(SOON);
+    let api = cloud.api();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+
+    // Nobody listens there.
+    let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
+    let since = camera.moment();
+    api.wish(
+        "porch",
+        &json!({"cloud.url": nowhere, "light.mode": "quiet"}),
+    );
+    camera.expect("a new start", since, SOON, |said| {
+        let at = said.iter().position(|one| one["event"] == "restarting")?;
+        said[at..]
+            .iter()
+            .any(|one| one["event"] == "ready")
+            .then_some(())
+    });
+    // Pressed while it cannot reach anybody, and then the power goes.
+    let mut pressed = camera.press_and_save(1, SOON);
+    camera.kill();
+    let since = camera.moment();
+    camera.start();
+    pressed.extend(camera.press_and_save(1, SOON));
+    let settled = api.settings_become("porch", "partly", SOON);
+    let rejected = &settled["camera"]["rejected"][0];
+    assert_eq!(rejected["name"], "cloud.url", "{settled:#}");
+    assert_eq!(
+        settled["camera"]["in_force"]["cloud.url"],
+        cloud.mqtt_url().as_str()
+    );
+    // What is not of the connection was never in question.
+    assert_eq!(settled["camera"]["in_force"]["light.mode"], "quiet");
+    camera.expect("the way back", since, SOON, told("connected"));
+    camera.expect_stored(&pressed, SOON);
+    let found = audit(&cloud.store(), &pressed, &photo::all(&photo::folder()));
+    assert_eq!(found.stored, 2);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn a_connection_that_works_is_kept() {
+    let folder = Folder::new("confirmed");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
+        .with_a_file()
+        .set("cloud.confirm_within_s=20");
+    camera.start();
+    camera.is_connected(SOON);
+    let api = cloud.api();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    let other = cloud.mqtt_url().replace("127.0.0.1", "localhost");
+    let since = camera.moment();
+    api.wish(
+        "porch",
+        &json!({"cloud.url": other, "cloud.keep_alive_s": 20}),
+    );
+    camera.expect("a new start", since, SOON, told("restarting"));
+    let settled = api.settings_become("porch", "applied", SOON);
+    assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
+    // Kept for good: the next start needs no trial, and there is nothing to give up.
+    camera.kill();
+    let since = camera.moment();
+    camera.start();
+    camera.is_connected(SOON);
+    let settled = api.settings_become("porch", "applied", SOON);
+    assert_eq!(settled["camera"]["in_force"]["cloud.keep_alive_s"], 20);
+    assert!(
+        camera
+            .events(since)
+            .iter()
+            .all(|one| one["event"] != "restarting")
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn a_restart_really_restarts_and_is_answered_once() {
+    let folder = Folder::new("restart");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    camera.start();
+    camera.is_connected(SOON);
+    let api = cloud.api();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    let since = camera.moment();
+    let asked = api.ask("porch", "restart");
+    let id = asked["id"].as_str().unwrap();
+    let done = api.command_becomes("porch", id, "done", SOON);
+    let stages: Vec<_> = done["stages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["stage"].clone())
+        .collect();
+    assert_eq!(stages, ["sent", "accepted", "done"]);
+    // The same process number, another program: it said that it was ready again, and takes pictures.
+    let said = camera.events(since);
+    let of = |kind: &str| said.iter().filter(|one| one["event"] == kind).count();
+    assert_eq!((of("restarting"), of("ready")), (1, 1));
+    let pressed = camera.press_and_save(1, SOON);
+    camera.expect_stored(&pressed, SOON);
+    // It is over: neither the next connection nor the next start says it again or restarts again.
+    assert!(!camera.spool().join("restart.json").exists());
+    let since = camera.moment();
+    camera.kill();
+    camera.start();
+    camera.is_connected(SOON);
+    let told = api.ask("porch", "diagnostics");
+    let told = api.command_becomes("porch", told["id"].as_str().unwrap(), "done", SOON);
+    let result = &told["result"];
+    assert_eq!(result["spool"]["waiting"], 0, "{result:#}");
+    assert_eq!(result["line"]["connections"], 1);
+    assert!(result["machine"]["up_for_s"].as_u64().unwrap() > 0);
+    assert!(result.to_string().len() < 16 * 1024);
+    assert!(
+        camera
+            .events(since)
+            .iter()
+            .all(|one| one["event"] != "restarting")
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn pictures_take_no_more_of_the_line_than_they_may() {
+    const RATE: u64 = 100_000;
+    let folder = Folder::new("rate");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    camera.start();
+    camera.is_connected(SOON);
+    let api = cloud.api();
+    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wish("porch", &json!({"cloud.rate_bytes_per_s": RATE}));
+    api.settings_become("porch", "applied", SOON);
+    let began = Instant::now();
+    let pressed = camera.press_and_save(8, SOON);
+    camera.expect_stored(&pressed, Duration::from_secs(120));
+    let took = began.elapsed();
+    let bytes: u64 = api
+        .pictures("porch")
+        .iter()
+        .map(|one| one["bytes"].as_u64().unwrap())
+        .sum();
+    // A second of credit, and the last message may run into debt: one part is at most 256 KiB.
+    let at_least = bytes.saturating_sub(RATE + 256 * 1024) * 1000 / RATE;
+    assert!(at_least > 1000, "{bytes} bytes prove nothing");
+    assert!(
+        took.as_millis() >= u128::from(at_least),
+        "{bytes} bytes in {took:?}"
+    );
+    camera.stop();
+    cloud.stop();
+}
