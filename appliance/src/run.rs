@@ -129,7 +129,11 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         password: config.cloud.password.clone(),
         password_file: config.cloud.password_file.clone(),
         tls: config.cloud.tls(),
-        certificate_time: certificate_time(),
+        certificate_time: certificate_time(if now.synchronised {
+            None
+        } else {
+            notes.history().latest_known_us()
+        }),
         device: device.clone(),
         client_id: client_id_now,
         keep_alive: config.cloud.keep_alive(),
@@ -198,9 +202,16 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     served
 }
 
-/// What time it is for certificates: a Pi that has just woken knows at least that this program was built already.
-pub fn certificate_time() -> tls::NotBefore {
-    tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0))
+/// What time it is for certificates: a Pi that has just woken knows at least that this program was built already, and
+/// what it had noted.
+///
+/// `noted_us`: the latest time known to be past, microseconds UTC.
+pub fn certificate_time(noted_us: Option<i64>) -> tls::NotBefore {
+    let time = tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
+    if let Some(noted_us) = noted_us {
+        time.raise(u64::try_from(noted_us / 1_000_000).unwrap_or(0));
+    }
+    time
 }
 
 /// The bounds of the spool as the settings have them.
@@ -315,4 +326,24 @@ fn spawn_press(
         .name("press".to_owned())
         .spawn(take_pictures)
         .context("start the camera's thread")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::time_provider::TimeProvider;
+
+    use super::*;
+
+    #[test]
+    fn certificates_are_judged_by_no_time_before_what_was_noted() {
+        let says = |noted_us| {
+            let now = certificate_time(noted_us).current_time();
+            now.map(|now| now.as_secs())
+        };
+        let far_s = 4_000_000_000;
+        assert_eq!(says(Some(far_s * 1_000_000)), u64::try_from(far_s).ok());
+        assert!(says(None) < says(Some(far_s * 1_000_000)));
+        // What is no time changes nothing.
+        assert!(says(Some(-1)) > Some(1_700_000_000));
+    }
 }

@@ -49,7 +49,8 @@ impl Throttle {
     /// A message of so many bytes was handed over.
     pub fn sent(&mut self, bytes: u64, now: Duration) {
         let Some(rate) = self.rate else { return };
-        let costs_us = u128::from(bytes) * 1_000_000 / u128::from(rate);
+        // Rounded up, or many small messages together would take more than their share.
+        let costs_us = (u128::from(bytes) * 1_000_000).div_ceil(u128::from(rate));
         let costs = Duration::from_micros(u64::try_from(costs_us).unwrap_or(u64::MAX));
         self.paid_at = self
             .paid_at
