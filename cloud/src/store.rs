@@ -6,6 +6,7 @@
 //! in common; duplicates are found by looking first inside the one writing transaction.
 
 pub mod address;
+mod batch;
 mod boot;
 mod command;
 mod connection;
@@ -37,6 +38,7 @@ use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 use crate::deposit::{Deposit, Outcome};
 
 use address::Address;
+use batch::Batch;
 use connection::Connector;
 use writer::{Writer, Writing};
 
@@ -320,10 +322,12 @@ impl Store {
     pub async fn commit(&self, deposits: &[Deposit], now_us: i64) -> Result<Vec<Outcome>> {
         self.within(async {
             let mut tx = self.begin("begin a batch").await?;
+            let mut batch = Batch::default();
             let mut outcomes = Vec::with_capacity(deposits.len());
             for deposit in deposits {
-                outcomes.push(self.apply(&mut tx, deposit, now_us).await?);
+                outcomes.push(self.apply(&mut tx, &mut batch, deposit, now_us).await?);
             }
+            batch.finish(&mut tx).await?;
             tx.commit().await.doing("commit a batch")?;
             Ok(outcomes)
         })
@@ -388,6 +392,7 @@ impl Store {
             let deleted = fate::delete(&mut tx, key).await?;
             if deleted {
                 picture::remove(&mut tx, picture.arrival).await?;
+                batch::count(&mut tx, &picture.device, -1).await?;
             }
             tx.commit().await.doing("commit deleting")?;
             Ok(deleted)
@@ -414,10 +419,20 @@ impl Store {
             let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
-            let kept =
-                picture::keep(&mut tx, device, &header, upload.bytes, now_us, damaged).await?;
+            let mut batch = Batch::default();
+            let kept = picture::keep(
+                &mut tx,
+                &mut batch,
+                device,
+                &header,
+                upload.bytes,
+                now_us,
+                damaged,
+            )
+            .await?;
             let arrival =
                 kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
+            batch.finish(&mut tx).await?;
             tx.commit().await.doing("commit an upload")?;
             // Not read back: it is stored now, and whoever is told otherwise sends it again.
             Ok(Picture::stored(arrival, device, header, now_us, damaged))
@@ -428,11 +443,14 @@ impl Store {
     async fn apply(
         &self,
         tx: &mut AnyConnection,
+        batch: &mut Batch,
         deposit: &Deposit,
         now_us: i64,
     ) -> Result<Outcome> {
         if let Some((device, alive)) = speaker(deposit)
-            && !device::seen(tx, device, now_us, alive, self.limits.devices_max).await?
+            && !batch
+                .seen(tx, device, now_us, alive, self.limits.devices_max)
+                .await?
         {
             return Ok(no_room(deposit));
         }
@@ -452,7 +470,8 @@ impl Store {
                     arrival,
                 };
                 if header.offset == 0 && header.len == record.total {
-                    let arrival = picture::keep(tx, device, header, bytes, now_us, false).await?;
+                    let arrival =
+                        picture::keep(tx, batch, device, header, bytes, now_us, false).await?;
                     return Ok(stored(arrival));
                 }
                 if fate::is_settled(tx, Key::of(record)).await? {
@@ -462,7 +481,7 @@ impl Store {
                     part::Kept::Unfinished => Ok(Outcome::PartKept),
                     part::Kept::Whole(whole) => {
                         let arrival =
-                            picture::keep(tx, device, header, &whole, now_us, false).await?;
+                            picture::keep(tx, batch, device, header, &whole, now_us, false).await?;
                         Ok(stored(arrival))
                     }
                     part::Kept::WrongHash(whole) => {

@@ -51,6 +51,7 @@ on_both!(
     a_migration_that_died_halfway_is_finished,
     tables_of_a_newer_program_are_left_alone,
     a_table_that_does_not_survive_a_crash_is_named,
+    lists_read_no_bytes_and_no_more_rows_than_they_show,
     the_cloud_answers_before_its_database_is_there_and_after_it_was_killed,
 );
 
@@ -295,6 +296,77 @@ async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {
     let error = open(&schema.url()).await.unwrap_err();
     let sentence = error.sentence();
     assert!(sentence.contains("event is kept by MyISAM"), "{sentence}");
+}
+
+/// Counted by the server itself, so that no clock is in it.
+async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
+    const FEW: u64 = 200;
+    const MANY: u64 = 2_000;
+    let folder = Folder::new("database-lists");
+    let Some((server, url)) = private(kind, &folder, &[]) else {
+        return;
+    };
+    let store = open(&url).await.unwrap();
+    let mut read = Vec::new();
+    let mut next = 1;
+    for upto in [FEW, MANY] {
+        let numbers: Vec<u64> = (next..=upto).collect();
+        for some in numbers.chunks(50) {
+            let batch: Vec<Deposit> = some.iter().map(|number| capture(*number)).collect();
+            store.commit(&batch, NOW).await.unwrap();
+        }
+        next = upto + 1;
+        // Statements are prepared, and what the server remembers of the tables is read.
+        lists(&store).await;
+        let mut witness = server.connect("keepsake");
+        for table in ["picture", "fate", "device", "install"] {
+            witness
+                .query_drop(format!("ANALYZE TABLE {table}"))
+                .unwrap();
+        }
+        let before = rows_read(&mut witness);
+        let nothing = rows_read(&mut witness) - before;
+        let before = rows_read(&mut witness);
+        lists(&store).await;
+        read.push(rows_read(&mut witness) - before - nothing);
+    }
+    println!(
+        "{}: {read:?} rows read for {FEW} and {MANY} pictures",
+        server.version()
+    );
+    assert!(read[0] > 0 && read[1] <= read[0] + 20, "{read:?}");
+
+    // None of them asks for bytes: there are none now.
+    let mut witness = server.connect("keepsake");
+    witness
+        .query_drop("DROP TABLE picture_bytes, thumbnail")
+        .unwrap();
+    lists(&store).await;
+    store.image(1).await.unwrap_err();
+    store.close().await;
+}
+
+/// What pages and API ask for when they show many.
+async fn lists(store: &Store) {
+    let porch = porch();
+    for device in [None, Some(&porch)] {
+        for page in [Page::Before(None), Page::Before(Some(100)), Page::After(50)] {
+            assert_eq!(store.pictures(device, page, 30).await.unwrap().len(), 30);
+        }
+        assert!(store.picture_count(device).await.unwrap() >= 200);
+    }
+    assert_eq!(store.devices(NOW).await.unwrap().len(), 1);
+    store.presences(NOW).await.unwrap();
+    store.commands(&porch, 20).await.unwrap();
+    store.tombstones(&porch, 20).await.unwrap();
+    store.faults(&porch, 20).await.unwrap();
+}
+
+fn rows_read(witness: &mut mysql::Conn) -> u64 {
+    let all: Vec<(String, u64)> = witness
+        .query("SHOW GLOBAL STATUS LIKE 'Handler_read%'")
+        .unwrap();
+    all.into_iter().map(|(_, read)| read).sum()
 }
 
 async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(kind: Kind) {

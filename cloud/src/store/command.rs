@@ -145,7 +145,7 @@ impl Store {
         self.within(async {
             let mut connection = self.readers.acquire().await.doing("list commands")?;
             let rows = sqlx::query(select!(
-                "WHERE device = ? ORDER BY created_us DESC, id LIMIT ?"
+                "WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"
             ))
             .bind(device.as_str())
             .bind(i64::from(limit))

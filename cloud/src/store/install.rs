@@ -188,7 +188,7 @@ pub(super) async fn of_device(
         let (held, coarse) = if uploads {
             (0, false)
         } else {
-            report::held(connection, install, next, row.get(2)).await?
+            report::held(connection, install, next, row.get(2), sequences).await?
         };
         installs.push(InstallState {
             install,

@@ -32,14 +32,14 @@ pub(super) async fn put(
     name: &'static str,
     value: &[u8],
 ) -> Result<()> {
-    if get(connection, name).await?.is_some() {
-        sqlx::query("UPDATE store_meta SET value = ? WHERE name = ?")
-            .bind(value)
-            .bind(name)
-            .execute(connection)
-            .await
-            .doing("change what the store knows about itself")?;
-    } else {
+    let known = sqlx::query("UPDATE store_meta SET value = ? WHERE name = ?")
+        .bind(value)
+        .bind(name)
+        .execute(&mut *connection)
+        .await
+        .doing("change what the store knows about itself")?;
+    // sqlx has MySQL count the rows it found, as the others do, not the rows it changed.
+    if known.rows_affected() == 0 {
         sqlx::query("INSERT INTO store_meta (name, value) VALUES (?, ?)")
             .bind(name)
             .bind(value)
@@ -50,24 +50,32 @@ pub(super) async fn put(
     Ok(())
 }
 
-/// The next number of `name`, 1 the first time. It is taken if the transaction commits, so readers never see a higher
-/// number before a lower one.
-pub(super) async fn next(tx: &mut AnyConnection, name: &'static str) -> Result<i64> {
+/// The last number of `name` given out, 0 before the first.
+pub(super) async fn last(tx: &mut AnyConnection, name: &'static str) -> Result<i64> {
     let last: Option<i64> = sqlx::query_scalar("SELECT last FROM counter WHERE name = ?")
         .bind(name)
-        .fetch_optional(&mut *tx)
+        .fetch_optional(tx)
         .await
         .doing("read a counter")?;
-    let next = last.unwrap_or(0) + 1;
-    let statement = match last {
-        Some(_) => sqlx::query("UPDATE counter SET last = ? WHERE name = ?"),
-        None => sqlx::query("INSERT INTO counter (last, name) VALUES (?, ?)"),
-    };
-    statement
-        .bind(next)
+    Ok(last.unwrap_or(0))
+}
+
+/// Notes that numbers of `name` up to `last`, which is above what was noted before, are given out.
+pub(super) async fn raise(tx: &mut AnyConnection, name: &'static str, last: i64) -> Result<()> {
+    let known = sqlx::query("UPDATE counter SET last = ? WHERE name = ?")
+        .bind(last)
         .bind(name)
-        .execute(tx)
+        .execute(&mut *tx)
         .await
         .doing("raise a counter")?;
-    Ok(next)
+    // The number is another one than before, so it is counted whether a database counts rows found or rows changed.
+    if known.rows_affected() == 0 {
+        sqlx::query("INSERT INTO counter (last, name) VALUES (?, ?)")
+            .bind(last)
+            .bind(name)
+            .execute(tx)
+            .await
+            .doing("begin a counter")?;
+    }
+    Ok(())
 }

@@ -9,8 +9,9 @@ use shared::{BootId, CaptureId, DeviceId, Hash};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use super::batch::Batch;
 use super::{
-    BindKey, Doing, Key, Result, Store, StoreError, bigint, boot, count, fate, id, meta, sequence,
+    BindKey, Doing, Key, Result, Store, StoreError, bigint, boot, count, fate, id, sequence,
 };
 use crate::taken::{self, Press, Taken};
 
@@ -153,6 +154,7 @@ macro_rules! select {
 /// Keeps a picture whose hash is right: row, bytes and fate. Returns its arrival, or nothing for a repeat (P3).
 pub(super) async fn keep(
     tx: &mut AnyConnection,
+    batch: &mut Batch,
     device: &DeviceId,
     header: &FrameHeader,
     bytes: &[u8],
@@ -164,7 +166,7 @@ pub(super) async fn keep(
         fate::Before::Settled => return Ok(None),
         fate::Before::New { conflict } => conflict,
     };
-    let arrival = meta::next(tx, "arrival").await?;
+    let arrival = batch.arrival(tx, device).await?;
     let optional = |number: Option<u64>| number.map(bigint);
     sqlx::query(
         "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
@@ -281,15 +283,17 @@ impl Store {
     pub async fn picture_count(&self, device: Option<&DeviceId>) -> Result<u64> {
         self.within(async {
             let query = match device {
-                Some(device) => sqlx::query_scalar("SELECT COUNT(*) FROM picture WHERE device = ?")
+                Some(device) => sqlx::query_scalar("SELECT pictures FROM device WHERE id = ?")
                     .bind(device.as_str()),
-                None => sqlx::query_scalar("SELECT COUNT(*) FROM picture"),
+                None => sqlx::query_scalar(
+                    "SELECT CAST(COALESCE(SUM(pictures), 0) AS SIGNED) FROM device",
+                ),
             };
-            let all: i64 = query
-                .fetch_one(&self.readers)
+            let all: Option<i64> = query
+                .fetch_optional(&self.readers)
                 .await
                 .doing("count pictures")?;
-            Ok(count(all))
+            Ok(all.map_or(0, count))
         })
         .await
     }

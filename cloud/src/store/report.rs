@@ -88,12 +88,13 @@ pub(super) async fn keep(
 
 /// How many captures below `next` are on some card and have no fate, and whether that may be too many.
 ///
-/// `next_us`: when `next` was first heard of.
+/// `next_us`: when `next` was first heard of. `sequences`: how many have any fate.
 pub(super) async fn held(
     connection: &mut AnyConnection,
     install: InstallId,
     next: Sequence,
     next_us: i64,
+    sequences: u64,
 ) -> Result<(u64, bool)> {
     let rows =
         sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
@@ -118,16 +119,47 @@ pub(super) async fn held(
         on_cards.push((reported, Sequence::MAX));
     }
     let on_cards: Ranges = on_cards.into_iter().collect();
-    let mut held = 0;
-    for (first, last) in on_cards.iter() {
-        let last = last.get().min(next.get() - 1);
-        if first.get() <= last {
-            let span = (first.get(), last);
-            let known = fate::count_within(connection, install, span).await?;
-            held += last - first.get() + 1 - known;
+    let last = next.get() - 1;
+    let mut spans = Vec::new();
+    let mut between = Vec::new();
+    let mut reached = 1;
+    for (first, through) in on_cards.iter() {
+        let span = (first.get(), through.get().min(last));
+        if span.0 > span.1 {
+            continue;
         }
+        if reached < span.0 {
+            between.push((reached, span.0 - 1));
+        }
+        reached = span.1 + 1;
+        spans.push(span);
     }
+    if reached <= last {
+        between.push((reached, last));
+    }
+    let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, z)| z - a + 1).sum::<u64>();
+    // Every number with a fate is below `next`. So the fates on the cards may be counted, or those beside them and taken
+    // from all: a camera that keeps all it ever sent must not make the store count all of it for each page.
+    let known = if length(&spans) <= length(&between) {
+        count_all(connection, install, &spans).await?
+    } else {
+        let beside = count_all(connection, install, &between).await?;
+        sequences.saturating_sub(beside)
+    };
+    let held = length(&spans).saturating_sub(known);
     Ok((held, coarse))
+}
+
+async fn count_all(
+    connection: &mut AnyConnection,
+    install: InstallId,
+    spans: &[(u64, u64)],
+) -> Result<u64> {
+    let mut all = 0;
+    for span in spans {
+        all += fate::count_within(connection, install, *span).await?;
+    }
+    Ok(all)
 }
 
 /// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.

@@ -1,0 +1,151 @@
+//! What a store can do: pictures taken a second, and what the gallery asks of it with 200 and with 20,000 pictures, on SQLite, MariaDB and
+//! MySQL one after the other on the same machine. Trust the ratios, not the numbers: `cargo bench-store`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use cloud::deposit::Deposit;
+use cloud::store::address::{Address, Server};
+use cloud::store::{Limits, Page, Place, Store};
+use shared::capture::{Cause, ContentType, FrameHeader, Record};
+use shared::time::Moment;
+use shared::{BootId, Hash, InstallId};
+use testkit::engines::database::{Database, Kind};
+use testkit::folder::Folder;
+
+/// What a camera sends, about.
+const CAPTURE_BYTES: usize = 150_000;
+/// Pictures of that size.
+const TAKEN: u64 = 640;
+/// As `cloud` takes them from its queue.
+const BATCH: usize = 32;
+/// Pictures on a page.
+const PAGE: u32 = 60;
+const FEW: u64 = 200;
+const MANY: u64 = 20_000;
+/// Pages asked for; the median counts.
+const PAGES: usize = 101;
+/// A gallery with 20,000 pictures takes at most this much longer than one with 200.
+const RATIO_MAX: f64 = 1.5;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    println!(
+        "{:<34}{:>12}{:>14}{:>14}{:>8}",
+        "store", "pictures/s", "page, 200", "20,000", "ratio"
+    );
+    let mut good = true;
+    let folder = Folder::new("bench-sqlite");
+    good &= measure("SQLite", (&*folder).into()).await?;
+    for kind in [Kind::MariaDb, Kind::MySql] {
+        let folder = Folder::new("bench-server");
+        let Some(mut server) = Database::or_not_run("bench-store", kind, &folder) else {
+            continue;
+        };
+        server.start();
+        let url = server.create("keepsake");
+        let address = Server::parse(&url).map_err(anyhow::Error::msg)?;
+        let place = Place {
+            address: Address::Server(address),
+            capture_bytes_max: 15 * 1024 * 1024,
+            accept_weak_durability: false,
+        };
+        good &= measure(&server.version(), place).await?;
+        server.stop();
+    }
+    anyhow::ensure!(
+        good,
+        "a page of many pictures takes more than {RATIO_MAX} times as long as one of few"
+    );
+    Ok(())
+}
+
+async fn measure(name: &str, place: Place) -> Result<bool> {
+    let store = Store::open(place, Limits::default())
+        .await
+        .context("open the store")?;
+    let mut next = 1;
+    fill(&store, &mut next, FEW, 1_000).await?;
+    let few = page(&store).await?;
+    let began = Instant::now();
+    fill(&store, &mut next, TAKEN, CAPTURE_BYTES).await?;
+    let rate = f64::from(u32::try_from(TAKEN)?) / began.elapsed().as_secs_f64();
+    fill(&store, &mut next, MANY - FEW - TAKEN, 1_000).await?;
+    let many = page(&store).await?;
+    store.close().await;
+    let ratio = many.as_secs_f64() / few.as_secs_f64();
+    println!("{name:<34}{rate:>12.0}{few:>14.2?}{many:>14.2?}{ratio:>8.2}");
+    Ok(ratio <= RATIO_MAX)
+}
+
+/// Stores so many pictures more.
+async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Result<()> {
+    let all: Vec<u64> = (*next..*next + pictures).collect();
+    for numbers in all.chunks(BATCH) {
+        let batch: Vec<Deposit> = numbers
+            .iter()
+            .map(|number| capture(*number, bytes))
+            .collect();
+        store.commit(&batch, 1).await.context("commit a batch")?;
+    }
+    *next += pictures;
+    Ok(())
+}
+
+/// The median time of what the gallery asks of its store.
+async fn page(store: &Store) -> Result<Duration> {
+    let mut times = Vec::with_capacity(PAGES);
+    for _ in 0..PAGES {
+        let began = Instant::now();
+        let pictures = store.pictures(None, Page::Before(None), PAGE).await?;
+        anyhow::ensure!(
+            pictures.len() == PAGE as usize,
+            "{} pictures",
+            pictures.len()
+        );
+        store.picture_count(None).await?;
+        store.devices(1).await?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times[PAGES / 2])
+}
+
+/// A capture of one of ten cameras.
+fn capture(number: u64, length: usize) -> Deposit {
+    let camera = u8::try_from(number % 10).expect("below ten");
+    let mut bytes = vec![camera; length];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    Deposit::Capture {
+        device: format!("camera-{camera}").parse().expect("a good name"),
+        header: FrameHeader {
+            record: Record {
+                install: InstallId([camera; 16]),
+                sequence: (number / 10 + 1).try_into().expect("not 0"),
+                hash: Hash::of(&bytes),
+                total: length as u64,
+                content_type: ContentType::Jpeg,
+                width: 640,
+                height: 480,
+                cause: Cause::Button,
+                command: None,
+                pressed: Moment {
+                    boot: BootId([1; 16]),
+                    boottime_us: 5,
+                    wall_us: 1_800_000_000_000_000,
+                    synchronised: true,
+                    error_us: 3,
+                },
+                captured_after_us: 1,
+                settings_version: 0,
+            },
+            offset: 0,
+            len: length as u64,
+            attempt: 0,
+            saved_after_us: None,
+            sent_after_us: None,
+            not_before_us: None,
+        },
+        bytes: bytes.into(),
+    }
+}

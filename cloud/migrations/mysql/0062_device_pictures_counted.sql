@@ -1,0 +1,1 @@
+UPDATE device SET pictures = (SELECT COUNT(*) FROM picture WHERE picture.device = device.id);

@@ -1,0 +1,1 @@
+CREATE INDEX command_listed ON command (device, created_us, id);

@@ -1,0 +1,1 @@
+CREATE INDEX tombstone_listed ON tombstone (device, at_us, sequence);
