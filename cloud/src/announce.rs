@@ -12,8 +12,8 @@ use shared::{DeviceId, codec};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::COMMAND_EXPIRY_US;
+use crate::downlink::Downlink;
 use crate::hold::Gate;
-use crate::mqtt::Session;
 use crate::now_us;
 use crate::store::{Command, Store, StoreError};
 
@@ -21,7 +21,7 @@ use crate::store::{Command, Store, StoreError};
 #[derive(Clone)]
 pub struct Announcer {
     store: Store,
-    control: Session,
+    control: Downlink,
     gate: Gate,
     /// Another number means another start: cameras ask `up/have` again.
     started: u64,
@@ -32,7 +32,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(store: Store, control: Session, gate: Gate, capture_bytes_max: u64) -> Self {
+    pub fn new(store: Store, control: Downlink, gate: Gate, capture_bytes_max: u64) -> Self {
         Self {
             store,
             control,
@@ -87,6 +87,12 @@ impl Announcer {
         if new {
             self.tell(device).await;
         }
+    }
+
+    /// Tells a camera that has just come by HTTP what a broker would have kept for it.
+    pub async fn welcome(&self, device: &DeviceId) {
+        self.greeted().insert(device.clone());
+        self.tell(device).await;
     }
 
     /// Notes a command and sends it, at once if the camera is there, else when it comes back before the expiry.

@@ -30,6 +30,10 @@ pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Open live streams; beyond, 503. Six fit into one browser.
 pub const STREAMS_MAX: usize = 100;
+/// Requests of cameras that are being read may take this much memory, KiB; beyond, 503. One that is larger is read alone.
+pub const READING_KIB_MAX: u32 = 64 * 1024;
+/// Cameras that wait for news over HTTP at one time; beyond, 503. Each has a connection open for it.
+pub const LISTENING_MAX: usize = 256;
 /// Open HTTP connections; beyond, new ones wait.
 pub const CONNECTIONS_MAX: usize = 512;
 /// The largest picture for a database server, if nothing else is said: packets of a MariaDB are 16 MiB as it comes.

@@ -7,6 +7,7 @@
 mod commands;
 mod devices;
 mod error;
+mod frames;
 mod guard;
 mod json;
 mod metrics;
@@ -38,10 +39,11 @@ use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::announce::Announcer;
-use crate::config::{CONNECTIONS_MAX, Config, STREAMS_MAX};
+use crate::config::{CONNECTIONS_MAX, Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
 use crate::hold::Gate;
 use crate::intake::Queue;
 use crate::live::Live;
+use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::Session;
 use crate::store::Store;
@@ -62,8 +64,14 @@ pub struct Site {
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
     pub sessions: [Session; 2],
+    /// Of pictures, and of everything else that cameras say.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,
+    pub mailboxes: Mailboxes,
+    /// KiB of requests of cameras that may be read at once.
+    pub reading: Arc<Semaphore>,
+    /// Cameras that may wait for news at once.
+    pub listening: Arc<Semaphore>,
     pub config: Arc<Config>,
     /// Where we really listen, HTTP and MQTT.
     pub addresses: (std::net::SocketAddr, std::net::SocketAddr),
@@ -74,6 +82,14 @@ pub struct Site {
 impl Site {
     pub fn streams() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(STREAMS_MAX))
+    }
+
+    pub fn reading() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(READING_KIB_MAX as usize))
+    }
+
+    pub fn listening() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(LISTENING_MAX))
     }
 }
 
@@ -152,6 +168,9 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Look, "/metrics", metrics::metrics),
         get(Anyone, "/healthz", system::alive),
         get(Anyone, "/readyz", system::ready),
+        post(Camera, "/api/v1/frames", frames::frame),
+        post(Camera, "/api/v1/up/{leaf}", frames::word),
+        get(Camera, "/api/v1/down", frames::news),
         route(
             Method::POST,
             "/upload",

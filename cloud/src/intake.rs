@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 use shared::codec;
 use shared::presence::Presence;
+use shared::receipt::Receipt;
 use shared::topic::{Leaf, Topic};
-use tokio::sync::Notify;
+use shared::{DeviceId, StoreId};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::announce::Announcer;
@@ -20,6 +22,7 @@ use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
 use crate::deposit::{Deposit, Message, Outcome};
 use crate::hold::Gate;
 use crate::live::{Live, Notice};
+use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::{Ack, Session};
 use crate::store::{Store, StoreError};
@@ -38,8 +41,19 @@ const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Delivery {
     pub message: Message,
-    /// Absent in tests that have no broker.
+    /// Absent where it came by HTTP, and in tests that have no broker.
     pub ack: Option<Ack>,
+    /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
+    pub asker: Option<oneshot::Sender<Verdict>>,
+}
+
+/// What became of a message that came by HTTP. It exists only after the commit (P2).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it earned: for a capture at least one receipt, though maybe an empty one.
+    Receipts(Vec<Receipt>),
+    /// It is kept, but not as what it claims to be; the reason is a plain sentence.
+    Quarantined(String),
 }
 
 /// What came and is not committed yet, bounded in bytes. Putting never waits.
@@ -134,8 +148,10 @@ pub struct Intake {
     pub store: Store,
     pub gate: Gate,
     pub live: Live,
-    /// Sends receipts.
+    /// Sends receipts to cameras that come by MQTT.
     pub control: Session,
+    /// Where receipts wait for a camera that has gone before its request was answered.
+    pub mailboxes: Mailboxes,
     pub announcer: Announcer,
     pub capture_bytes_max: u64,
     /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
@@ -167,10 +183,12 @@ impl Intake {
     async fn take_in(&self, batch: Vec<(Instant, Delivery)>) {
         let mut came = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
+        let mut askers = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
         for (at, delivery) in batch {
             came.push(at);
             acks.push(delivery.ack);
+            askers.push(delivery.asker);
             messages.push(delivery.message);
         }
         let capture_bytes_max = self.capture_bytes_max;
@@ -195,7 +213,7 @@ impl Intake {
         for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
             self.metrics.taken_in(deposit, outcome, at.elapsed());
         }
-        self.answer(&deposits, outcomes, retried).await;
+        self.answer(&deposits, outcomes, askers, retried).await;
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
@@ -267,12 +285,18 @@ impl Intake {
         Some(outcomes)
     }
 
-    async fn answer(&self, deposits: &[Deposit], outcomes: Vec<Outcome>, retried: bool) {
+    async fn answer(
+        &self,
+        deposits: &[Deposit],
+        outcomes: Vec<Outcome>,
+        askers: Vec<Option<oneshot::Sender<Verdict>>>,
+        retried: bool,
+    ) {
         let mut devices = HashSet::new();
         let mut arrived = HashMap::new();
         let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
-        for (deposit, outcome) in deposits.iter().zip(outcomes) {
+        for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
                 Outcome::Stored { arrival, .. } => pictures |= arrival.is_some() || retried,
@@ -306,7 +330,10 @@ impl Intake {
                 if !matches!(outcome, Outcome::Quarantined) {
                     devices.insert(device.clone());
                 }
-                spoken.push((device.clone(), outcome));
+                match asker {
+                    Some(asker) => self.tell(asker, deposit, device, outcome),
+                    None => spoken.push((device.clone(), outcome)),
+                }
             }
         }
         for (device, mut receipt) in ingest::receipts(self.store.id(), &spoken) {
@@ -329,6 +356,38 @@ impl Intake {
             self.live.tell(Notice::Device(Arc::new(device)));
         }
     }
+
+    /// Answers a request; if nobody waits for the answer any more, the camera finds it when it asks for news.
+    fn tell(
+        &self,
+        asker: oneshot::Sender<Verdict>,
+        deposit: &Deposit,
+        device: &DeviceId,
+        outcome: Outcome,
+    ) {
+        let verdict = verdict(self.store.id(), deposit, device, outcome);
+        let Err(Verdict::Receipts(receipts)) = asker.send(verdict) else {
+            return;
+        };
+        for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
+            let receipt = codec::encode(receipt);
+            self.mailboxes.put(device, Leaf::Receipt, &receipt);
+        }
+    }
+}
+
+fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcome) -> Verdict {
+    if let (Deposit::Quarantine(suspect), Outcome::Quarantined) = (deposit, &outcome) {
+        return Verdict::Quarantined(suspect.reason.clone());
+    }
+    let earned = ingest::receipts(store, &[(device.clone(), outcome)]);
+    let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
+    if let Some((install, ..)) = deposit.capture()
+        && receipts.is_empty()
+    {
+        receipts.push(Receipt::new(store, install));
+    }
+    Verdict::Receipts(receipts)
 }
 
 /// What a message becomes that cannot be committed although others can.
@@ -353,6 +412,7 @@ fn chain(error: StoreError) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::downlink::Downlink;
     use crate::mqtt::Broker;
     use crate::store::Limits;
 
@@ -368,8 +428,11 @@ mod tests {
         let stop = CancellationToken::new();
         let control = Session::start("test", Vec::new(), nowhere, queue.clone(), stop);
         let gate = Gate::default();
+        let mailboxes = Mailboxes::default();
+        let downlink = Downlink::new(control.clone(), mailboxes.clone());
         Intake {
-            announcer: Announcer::new(store.clone(), control.clone(), gate.clone(), 1000),
+            announcer: Announcer::new(store.clone(), downlink, gate.clone(), 1000),
+            mailboxes,
             queue,
             store,
             gate,
@@ -394,7 +457,49 @@ mod tests {
             payload: codec::encode_frame(&serde_json::from_value(header).unwrap(), b"one").into(),
             retained: false,
         };
-        Delivery { message, ack: None }
+        Delivery {
+            message,
+            ack: None,
+            asker: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_after_its_commit_and_by_the_mailbox_if_its_asker_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let intake = intake(store);
+        let porch: DeviceId = "porch".parse().unwrap();
+        let ask = || {
+            let (asker, answer) = oneshot::channel();
+            let asked = Delivery {
+                asker: Some(asker),
+                ..capture()
+            };
+            (asked, answer)
+        };
+        let (asked, mut answer) = ask();
+        let occupied = intake.store.occupy().await.unwrap();
+        let mut taking = std::pin::pin!(intake.take_in(vec![asked]));
+        let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
+        assert!(too_early.is_err(), "the store is occupied");
+        assert!(answer.try_recv().is_err(), "a receipt before its commit");
+        drop(occupied);
+        taking.await;
+        let Ok(Verdict::Receipts(receipts)) = answer.await else {
+            panic!("no receipt");
+        };
+        assert_eq!(receipts[0].stored.len(), 1);
+
+        let visit = intake.mailboxes.open(&porch).unwrap();
+        let (asked, gone) = ask();
+        drop(gone);
+        intake.take_in(vec![asked]).await;
+        let news = visit.news(None, Duration::ZERO).await;
+        let about = |about| news.down.iter().find(|one| one.about == about);
+        let late = about("receipt").expect("the receipt of the one who left");
+        let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
+        assert_eq!(late, receipts[0]);
     }
 
     #[tokio::test]
@@ -433,7 +538,11 @@ mod tests {
             payload: vec![0; bytes].into(),
             retained: false,
         };
-        Delivery { message, ack: None }
+        Delivery {
+            message,
+            ack: None,
+            asker: None,
+        }
     }
 
     #[tokio::test]

@@ -310,6 +310,7 @@ impl Connections {
         self.queue.put(Delivery {
             message,
             ack: Some(ack),
+            asker: None,
         })
     }
 }

@@ -20,10 +20,12 @@ use tokio_util::sync::CancellationToken;
 use crate::announce::Announcer;
 use crate::broker::{self, LocalBroker};
 use crate::config::Config;
+use crate::downlink::Downlink;
 use crate::hold::{self, Gate};
 use crate::http;
 use crate::intake::{Intake, Queue};
 use crate::live::{Live, Notice};
+use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::{self, Broker, Filter, Login, Session};
 use crate::now_us;
@@ -130,9 +132,10 @@ pub async fn run(
         words.clone(),
         stop.clone(),
     );
+    let mailboxes = Mailboxes::default();
     let announcer = Announcer::new(
         store.clone(),
-        control.clone(),
+        Downlink::new(control.clone(), mailboxes.clone()),
         gate.clone(),
         config.capture_bytes_max,
     );
@@ -145,6 +148,7 @@ pub async fn run(
             gate: gate.clone(),
             live: live.clone(),
             control: control.clone(),
+            mailboxes: mailboxes.clone(),
             announcer: announcer.clone(),
             capture_bytes_max: config.capture_bytes_max,
             waits_for_space,
@@ -180,6 +184,9 @@ pub async fn run(
         sessions: [frames.clone(), control.clone()],
         queues,
         metrics,
+        mailboxes,
+        reading: http::Site::reading(),
+        listening: http::Site::listening(),
         config: Arc::new(config),
         addresses: (http_address, broker.address()),
         stop: stop.clone(),

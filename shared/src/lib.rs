@@ -9,11 +9,12 @@
 //! so a newer peer may say more; the version of the whole protocol is in the topic and in the frame's first bytes.
 //! The modules in reading order: names ([`id`], [`topic`], [`ranges`], [`time`]), messages from the camera
 //! ([`capture`], [`have`], [`presence`], [`event`]), messages from the cloud ([`receipt`], [`command`], [`settings`]),
-//! and how all of them become bytes ([`codec`]).
+//! how HTTP brings those ([`down`]), and how all of them become bytes ([`codec`]).
 
 pub mod capture;
 pub mod codec;
 pub mod command;
+pub mod down;
 pub mod event;
 pub mod have;
 pub mod id;

@@ -50,6 +50,12 @@ impl Leaf {
         }
     }
 
+    /// The last level of the topic: `frame`, `receipt`.
+    pub fn name(self) -> &'static str {
+        let path = self.path();
+        path.split_once('/').map_or(path, |(_, name)| name)
+    }
+
     /// Whether the broker keeps the last message for those who subscribe later.
     pub const fn retained(self) -> bool {
         matches!(self, Self::Status | Self::Settings | Self::Cloud)

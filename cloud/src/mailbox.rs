@@ -1,0 +1,365 @@
+//! What waits for cameras that come by HTTP. Nobody can call them: they ask what is new, are answered when there is
+//! something, and ask again.
+//!
+//! A message stays until the camera asks for what comes after it, so an answer lost on the way is told again. Bounded in
+//! messages, bytes and cameras (P4). What is pushed out by newer ones is told again by those it concerns: receipts on
+//! the repeat, commands with the next status. A mailbox nobody asks for is forgotten; the camera begins anew then.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::value::RawValue;
+use shared::DeviceId;
+use shared::down::{Down, Message};
+use shared::topic::Leaf;
+use tokio::sync::Notify;
+
+/// Messages in one mailbox.
+const MESSAGES_MAX: usize = 256;
+/// Bytes in one mailbox; four of the longest messages.
+const BYTES_MAX: usize = 1024 * 1024;
+/// Cameras that may come by HTTP at one time.
+const MAILBOXES_MAX: usize = 10_000;
+/// A mailbox that nobody has asked for this long is forgotten. A camera asks again at once, or has lost its connection.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
+
+/// All mailboxes; clones are the same ones.
+#[derive(Debug, Clone, Default)]
+pub struct Mailboxes(Arc<Mutex<HashMap<DeviceId, Arc<Mailbox>>>>);
+
+#[derive(Debug)]
+struct Mailbox {
+    /// Numbers of an earlier mailbox of this camera mean nothing here.
+    life: u32,
+    contents: Mutex<Contents>,
+    news: Notify,
+}
+
+#[derive(Debug)]
+struct Contents {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    last: u64,
+    asking: usize,
+    asked_at: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    leaf: Leaf,
+    payload: Box<RawValue>,
+}
+
+/// More cameras come by HTTP than there is room for.
+#[derive(Debug, thiserror::Error)]
+#[error("more than {MAILBOXES_MAX} cameras come by HTTP")]
+pub struct TooMany;
+
+/// Up to where a camera has heard everything. Opaque to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    life: u32,
+    number: u64,
+}
+
+impl Mark {
+    /// Whatever a camera says here it may say; what is not ours is no mark.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (life, number) = text.split_once('-')?;
+        Some(Self {
+            life: u32::from_str_radix(life, 16).ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}-{}", self.life, self.number)
+    }
+}
+
+impl Mailboxes {
+    /// Opens the mailbox of a camera that asks, making one if there is none.
+    ///
+    /// # Errors
+    /// [`TooMany`].
+    pub fn open(&self, device: &DeviceId) -> Result<Visit, TooMany> {
+        let mut all = self.lock();
+        all.retain(|_, mailbox| !mailbox.is_forgotten(Instant::now()));
+        if !all.contains_key(device) && all.len() >= MAILBOXES_MAX {
+            return Err(TooMany);
+        }
+        let mailbox = all
+            .entry(device.clone())
+            .or_insert_with(|| Arc::new(Mailbox::new()));
+        mailbox.lock().asking += 1;
+        Ok(Visit(mailbox.clone()))
+    }
+
+    /// Puts a message into the mailbox of a camera. Returns false if it has none: it does not come by HTTP.
+    ///
+    /// `payload`: one JSON value; anything else is not put, and is a bug of ours.
+    pub fn put(&self, device: &DeviceId, leaf: Leaf, payload: &[u8]) -> bool {
+        let Some(mailbox) = self.lock().get(device).cloned() else {
+            return false;
+        };
+        let Ok(payload) = serde_json::from_slice(payload) else {
+            tracing::error!(%device, leaf = leaf.path(), "a message that is no JSON");
+            return false;
+        };
+        mailbox.lock().put(leaf, payload);
+        mailbox.news.notify_waiters();
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<Mailbox>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A camera at its mailbox, until it is dropped.
+#[derive(Debug)]
+pub struct Visit(Arc<Mailbox>);
+
+impl Visit {
+    /// Whether the camera is new here, and has to be told what stands: `mark` is none of this mailbox.
+    pub fn is_first(&self, mark: Option<Mark>) -> bool {
+        mark.is_none_or(|mark| mark.life != self.0.life)
+    }
+
+    /// What comes after `mark`, as soon as there is something, or nothing after `patience`. All up to `mark` is forgotten.
+    pub async fn news(&self, mark: Option<Mark>, patience: Duration) -> Down {
+        if let Some(mark) = mark.filter(|mark| mark.life == self.0.life) {
+            self.0.lock().forget(mark.number);
+        }
+        let some = async {
+            loop {
+                let news = self.0.news.notified();
+                if !self.0.lock().waiting.is_empty() {
+                    return;
+                }
+                news.await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, some).await;
+        self.all()
+    }
+
+    fn all(&self) -> Down {
+        let contents = self.0.lock();
+        let mark = Mark {
+            life: self.0.life,
+            number: contents.last,
+        };
+        Down {
+            down: contents.waiting.iter().map(Waiting::told).collect(),
+            next: Some(mark.to_string()),
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let mut contents = self.0.lock();
+        contents.asking -= 1;
+        contents.asked_at = Instant::now();
+    }
+}
+
+impl Mailbox {
+    fn new() -> Self {
+        Self {
+            life: rand::random(),
+            contents: Mutex::new(Contents {
+                waiting: VecDeque::new(),
+                bytes: 0,
+                last: 0,
+                asking: 0,
+                asked_at: Instant::now(),
+            }),
+            news: Notify::new(),
+        }
+    }
+
+    fn is_forgotten(&self, now: Instant) -> bool {
+        let contents = self.lock();
+        contents.asking == 0 && now.saturating_duration_since(contents.asked_at) > FORGOTTEN_AFTER
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Contents {
+    fn put(&mut self, leaf: Leaf, payload: Box<RawValue>) {
+        if leaf.retained() {
+            // Of what a broker would retain only the latest counts.
+            self.drop_where(|waiting| waiting.leaf == leaf);
+        }
+        self.last += 1;
+        self.bytes += payload.get().len();
+        self.waiting.push_back(Waiting {
+            number: self.last,
+            leaf,
+            payload,
+        });
+        while self.waiting.len() > MESSAGES_MAX || self.bytes > BYTES_MAX && self.waiting.len() > 1
+        {
+            // What stands is told only once, everything else comes again by itself.
+            let oldest = self.waiting.iter().find(|old| !old.leaf.retained());
+            let oldest = oldest.or(self.waiting.front()).map(|old| old.number);
+            self.drop_where(|waiting| Some(waiting.number) == oldest);
+        }
+    }
+
+    fn forget(&mut self, up_to: u64) {
+        self.drop_where(|waiting| waiting.number <= up_to);
+    }
+
+    fn drop_where(&mut self, gone: impl Fn(&Waiting) -> bool) {
+        self.waiting.retain(|waiting| !gone(waiting));
+        self.bytes = self.waiting.iter().map(|one| one.payload.get().len()).sum();
+    }
+}
+
+impl Waiting {
+    fn told(&self) -> Message {
+        Message {
+            about: self.leaf.name().to_owned(),
+            message: self.payload.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT_ONCE: Duration = Duration::ZERO;
+
+    fn porch() -> DeviceId {
+        "porch".parse().unwrap()
+    }
+
+    fn words(down: &Down) -> Vec<String> {
+        let words = down.down.iter();
+        words
+            .map(|one| format!("{} {}", one.about, one.message))
+            .collect()
+    }
+
+    fn mark(down: &Down) -> Option<Mark> {
+        Mark::parse(down.next.as_deref().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
+        let mailboxes = Mailboxes::default();
+        assert!(!mailboxes.put(&porch(), Leaf::Command, b"1"), "no mailbox");
+        let visit = mailboxes.open(&porch()).unwrap();
+        assert!(visit.is_first(None));
+        assert!(mailboxes.put(&porch(), Leaf::Command, b"1"));
+        let first = visit.news(None, AT_ONCE).await;
+        assert_eq!(words(&first), ["command 1"]);
+        assert!(mailboxes.put(&porch(), Leaf::Command, b"2"));
+        // The first answer got lost.
+        assert_eq!(
+            words(&visit.news(None, AT_ONCE).await),
+            ["command 1", "command 2"]
+        );
+        let after = visit.news(mark(&first), AT_ONCE).await;
+        assert_eq!(words(&after), ["command 2"]);
+        assert!(!visit.is_first(mark(&after)));
+        let nothing = visit.news(mark(&after), AT_ONCE).await;
+        assert!(nothing.down.is_empty());
+        // A mark of another life of this mailbox forgets nothing.
+        assert!(mailboxes.put(&porch(), Leaf::Command, b"3"));
+        let foreign = Mark {
+            life: visit.0.life.wrapping_add(1),
+            number: u64::MAX,
+        };
+        assert!(visit.is_first(Some(foreign)));
+        let still = visit.news(Some(foreign), AT_ONCE).await;
+        assert_eq!(words(&still), ["command 3"]);
+    }
+
+    #[tokio::test]
+    async fn of_what_stands_only_the_latest_is_told() {
+        let mailboxes = Mailboxes::default();
+        let visit = mailboxes.open(&porch()).unwrap();
+        for (leaf, payload) in [
+            (Leaf::Cloud, "1"),
+            (Leaf::Settings, "2"),
+            (Leaf::Cloud, "3"),
+        ] {
+            mailboxes.put(&porch(), leaf, payload.as_bytes());
+        }
+        let told = visit.news(None, AT_ONCE).await;
+        assert_eq!(words(&told), ["settings 2", "cloud 3"]);
+    }
+
+    #[tokio::test]
+    async fn a_mailbox_is_bounded_and_keeps_what_stands() {
+        let mailboxes = Mailboxes::default();
+        let visit = mailboxes.open(&porch()).unwrap();
+        mailboxes.put(&porch(), Leaf::Cloud, b"0");
+        for number in 0..MESSAGES_MAX + 10 {
+            mailboxes.put(&porch(), Leaf::Receipt, number.to_string().as_bytes());
+        }
+        let told = words(&visit.news(None, AT_ONCE).await);
+        assert_eq!(told.len(), MESSAGES_MAX);
+        assert_eq!(told[0], "cloud 0");
+        assert_eq!(told[1], "receipt 11");
+        let large = serde_json::to_vec(&"x".repeat(BYTES_MAX / 2)).unwrap();
+        for _ in 0..4 {
+            mailboxes.put(&porch(), Leaf::Receipt, &large);
+        }
+        assert!(visit.0.lock().bytes <= BYTES_MAX);
+        assert_eq!(words(&visit.news(None, AT_ONCE).await)[0], "cloud 0");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_told_at_once() {
+        let mailboxes = Mailboxes::default();
+        let visit = mailboxes.open(&porch()).unwrap();
+        let waiting = tokio::spawn(async move { visit.news(None, Duration::from_secs(60)).await });
+        tokio::task::yield_now().await;
+        mailboxes.put(&porch(), Leaf::Command, b"1");
+        let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+        assert_eq!(words(&told.unwrap().unwrap()), ["command 1"]);
+    }
+
+    #[test]
+    fn a_mailbox_is_forgotten_when_nobody_asks_for_long() {
+        let mailboxes = Mailboxes::default();
+        let visit = mailboxes.open(&porch()).unwrap();
+        let mailbox = visit.0.clone();
+        let later = |mailbox: &Mailbox, after| {
+            let asked_at = mailbox.lock().asked_at;
+            mailbox.is_forgotten(asked_at + after)
+        };
+        let long = FORGOTTEN_AFTER + Duration::from_secs(1);
+        assert!(!later(&mailbox, long), "the camera still waits");
+        drop(visit);
+        assert!(!later(&mailbox, FORGOTTEN_AFTER));
+        assert!(later(&mailbox, long));
+    }
+
+    #[test]
+    fn a_mark_is_read_back_and_nonsense_is_none() {
+        let mark = Mark {
+            life: 0x0a,
+            number: 7,
+        };
+        assert_eq!(mark.to_string(), "0000000a-7");
+        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        for bad in ["", "-", "7", "x-1", "1-x", "1-99999999999999999999"] {
+            assert_eq!(Mark::parse(bad), None, "{bad}");
+        }
+    }
+}
