@@ -21,7 +21,7 @@ use shared::DeviceId;
 pub(crate) use file::replace as replace_privately;
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load};
-pub use shared::settings::value::{CloudUrl, Night};
+pub use shared::settings::value::{CloudUrl, Night, Scheme};
 
 use crate::backoff::Backoff;
 
@@ -53,6 +53,8 @@ pub struct Cloud {
     pub password: String,
     /// Its first line is the password; empty = `password` is. Read for every connection.
     pub password_file: PathBuf,
+    /// Of this camera, for a cloud by HTTP; empty = none.
+    pub token: String,
     /// Certificates of the authorities to believe, PEM, for TLS; empty = those of this system.
     pub ca_file: PathBuf,
     /// The camera's own certificate and its key, PEM, for a broker that asks for one; empty = none.
@@ -328,6 +330,7 @@ impl Default for Config {
                 user: String::new(),
                 password: String::new(),
                 password_file: PathBuf::new(),
+                token: String::new(),
                 ca_file: PathBuf::new(),
                 cert_file: PathBuf::new(),
                 key_file: PathBuf::new(),
@@ -421,6 +424,7 @@ mod tests {
     fn a_password_is_in_no_log() {
         let mut config = Config::default();
         config.cloud.password = "open sesame".to_owned();
+        config.cloud.token = "open sesame".to_owned();
         assert!(!format!("{config:?}").contains("sesame"));
     }
 }

@@ -305,6 +305,18 @@ impl Drain {
         Some(done.key)
     }
 
+    /// The other side cannot take this message as it is: its capture waits for its back-off, and goes in smaller parts.
+    pub fn turned_away(&mut self, token: u64, now: Duration) {
+        let Some(refused) = self.unacknowledged.remove(&token) else {
+            return;
+        };
+        self.acknowledged_at = Some(now);
+        if let Some(item) = self.items.get_mut(&refused.key) {
+            let attempt = item.attempt.saturating_add(1);
+            self.park(refused.key, now + self.limits.backoff.wait(attempt));
+        }
+    }
+
     /// The next message to publish now, if any. Call it until it says `None`.
     pub fn next(&mut self, now: Duration) -> Option<Send> {
         self.expire(now);

@@ -28,7 +28,8 @@ use crate::diagnostics::{Troubles, temperature_mc};
 use crate::drain::{self, Drain, LIVE_FOR};
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
-use crate::mqtt::{DownReason, LinkEvent, Publisher, client_id};
+use crate::link::{DownReason, LinkEvent, Publisher};
+use crate::mqtt::client_id;
 use crate::notes::Notes;
 use crate::press::{CloudLimit, Job, Outcome, SharedHow, SharedSpool, chain, lock};
 use crate::report::{Report, Reporter};
@@ -507,6 +508,11 @@ impl Engine {
                 if !self.restart_answered(token) {
                     self.drain.acknowledged(token, self.now());
                 }
+            }
+            LinkEvent::TurnedAway { token, text } => {
+                tracing::warn!(text, "not taken; it stays on the card and is tried again");
+                self.status_due = true;
+                self.drain.turned_away(token, self.now());
             }
             LinkEvent::Message { leaf, payload } => self.on_message(leaf, &payload),
         }

@@ -1,7 +1,8 @@
 //! The camera's program. One press goes through these modules in this order:
 //!
 //! [`hardware`] feels the button and takes the frame, [`press`] makes a capture of it, [`spool`] keeps it on the card
-//! so that no power cut loses it (P1), [`drain`] decides what to publish next, [`mqtt`] carries it, and [`indicator`]
+//! so that no power cut loses it (P1), [`drain`] decides what to publish next, [`mqtt`] or [`http`] carries it
+//! ([`link`] is what both have in common), and [`indicator`]
 //! decides what the light says, which [`light`] plays. The [`engine`] turns what happens into what is done, and [`run`]
 //! builds the parts, joins them and stops them in order.
 //!
@@ -17,9 +18,11 @@ pub mod drain;
 pub mod engine;
 pub mod hardware;
 pub mod history;
+pub mod http;
 pub mod indicator;
 pub mod lamp;
 pub mod light;
+pub mod link;
 pub mod mqtt;
 pub mod notes;
 pub mod press;

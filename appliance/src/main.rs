@@ -99,7 +99,7 @@ struct Settings {
     /// The folder in which pictures are kept.
     #[arg(long)]
     spool: Option<PathBuf>,
-    /// Where the cloud's broker is: mqtt://host:port or mqtts://host:port.
+    /// Where the cloud is: mqtt://host:port, mqtts://host:port, https://host:port or http://host:port.
     #[arg(long)]
     cloud: Option<String>,
     /// The name of this camera.

@@ -5,10 +5,10 @@
 //! to cancel, so it has a task to itself and nothing else happens there.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
@@ -19,6 +19,7 @@ use shared::{DeviceId, InstallId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
+use crate::link::{self, Connection, DownReason, LinkEvent, NotTaken, Publisher};
 use crate::press::chain;
 
 /// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
@@ -28,8 +29,6 @@ const REQUESTS_MAX: usize = 1024;
 const INCOMING_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a flush may take: a part of 16 KiB then needs half a KiB a second.
 const FLUSH_FOR: Duration = Duration::from_secs(30);
-/// A connection that lived shorter than this was no success, and the wait before the next one grows.
-const STEADY_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct Settings {
@@ -54,56 +53,15 @@ pub struct Settings {
     pub reconnect: Backoff,
 }
 
-/// Why there is no connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DownReason {
-    /// The broker is there and refuses this camera: name, password, certificate or permission.
-    Refused,
-    /// What answers there cannot prove that it is the broker, or this camera has not the files it needs.
-    Untrusted,
-    /// No network, no broker, or it went away.
-    Away,
-}
-
-/// What happens on the connection.
-pub enum LinkEvent {
-    /// Connected and subscribed: messages may be published.
-    Up(Publisher),
-    Down {
-        reason: DownReason,
-        text: String,
-    },
-    Message {
-        leaf: Leaf,
-        payload: Bytes,
-    },
-    /// The broker has the message of this token.
-    Acknowledged {
-        token: u64,
-    },
-}
-
-/// Publishes on one connection, and is worthless on the next.
-#[derive(Clone)]
-pub struct Publisher {
+/// One connection as its [`Publisher`] sees it.
+struct Publishing {
     client: AsyncClient,
     device: DeviceId,
     events: mpsc::Sender<LinkEvent>,
 }
 
-/// The connection takes no more; it is gone or stuck.
-#[derive(Debug, thiserror::Error)]
-#[error("hand a message to the connection")]
-pub struct NotTaken;
-
-impl Publisher {
-    /// Hands a message over; that it is published is said by [`LinkEvent::Acknowledged`], if a token is given.
-    pub fn publish(
-        &self,
-        leaf: Leaf,
-        payload: Vec<u8>,
-        token: Option<u64>,
-    ) -> Result<(), NotTaken> {
+impl Connection for Publishing {
+    fn publish(&self, leaf: Leaf, payload: Vec<u8>, token: Option<u64>) -> Result<(), NotTaken> {
         let topic = Topic::new(&self.device, leaf).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
         if leaf.retained() {
@@ -128,13 +86,13 @@ impl Publisher {
         Ok(())
     }
 
-    /// Ends the connection once what was handed over is acknowledged, or after `patience`.
-    pub async fn finish(&self, patience: Duration) {
-        let _ = self.client.disconnect_with_timeout(patience).await;
+    fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let _ = self.client.disconnect_with_timeout(patience).await;
+        })
     }
 
-    /// Ends the connection at once: it is stuck.
-    pub fn abandon(&self) {
+    fn abandon(&self) {
         let _ = self.client.try_disconnect_now();
     }
 }
@@ -149,26 +107,10 @@ pub fn client_id(device: &DeviceId, install: InstallId) -> String {
 pub async fn maintain(
     settings: Settings,
     events: mpsc::Sender<LinkEvent>,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) {
-    let mut attempt = 0;
-    while !*stop.borrow() {
-        let began = tokio::time::Instant::now();
-        let (reason, text) = connection(&settings, &events).await;
-        attempt = if began.elapsed() > STEADY_AFTER {
-            1
-        } else {
-            attempt + 1
-        };
-        if events.send(LinkEvent::Down { reason, text }).await.is_err() {
-            return;
-        }
-        let wait = settings.reconnect.wait_spread(attempt, rand::random());
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            changed = stop.changed() => if changed.is_err() { return },
-        }
-    }
+    let connect = || connection(&settings, &events);
+    link::maintain(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first byte to its last.
@@ -212,11 +154,11 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                     let text = "the broker refuses the subscription".to_owned();
                     return (DownReason::Refused, text);
                 }
-                let publisher = Publisher {
+                let publisher = Publisher::new(Publishing {
                     client: client.clone(),
                     device: settings.device.clone(),
                     events: events.clone(),
-                };
+                });
                 if events.send(LinkEvent::Up(publisher)).await.is_err() {
                     return (DownReason::Away, "stopping".to_owned());
                 }

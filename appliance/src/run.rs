@@ -1,7 +1,7 @@
 //! Builds the parts, joins them, and stops them in order.
 //!
 //! Four things run at once: a thread that waits for the button and lights up, a thread that takes and saves pictures
-//! (`press`), a task that holds the connection (`mqtt`), and the `engine`, which owns the drain and turns events
+//! (`press`), a task that holds the connection (`mqtt` or `http`), and the `engine`, which owns the drain and turns events
 //! into actions. Everything between them is a bounded channel (P4).
 
 use std::sync::Arc;
@@ -17,13 +17,15 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
 use crate::command::TakenOn;
-use crate::config::Config;
+use crate::config::{Config, Scheme};
 use crate::diagnostics::Troubles;
 use crate::drain;
 use crate::engine::{Ended, Engine, Parts};
 use crate::hardware::{Button, Hardware};
+use crate::http;
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
+use crate::link::LinkEvent;
 use crate::mqtt;
 use crate::notes::Notes;
 use crate::press::{CloudLimit, Flow, How, Job, Outcome, SharedSpool, chain};
@@ -122,27 +124,19 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     let (client_id, client_id_now) = watch::channel(mqtt::client_id(&device, install));
     let (stop_link, link_stops) = watch::channel(false);
     let (events_in, events) = mpsc::channel(256);
-    let link_settings = mqtt::Settings {
-        host: config.cloud.url.host.clone(),
-        port: config.cloud.url.port,
-        user: config.cloud.user.clone(),
-        password: config.cloud.password.clone(),
-        password_file: config.cloud.password_file.clone(),
-        tls: config.cloud.tls(),
-        certificate_time: certificate_time(if now.synchronised {
-            None
-        } else {
-            notes.history().latest_known_us()
-        }),
-        device: device.clone(),
-        client_id: client_id_now,
-        keep_alive: config.cloud.keep_alive(),
-        connect_timeout: config.cloud.connect_timeout(),
-        // Parts may become as large as a setting allows while this connection stands.
-        packet_bytes_max: PART_BYTES_BOUND + shared::codec::JSON_BYTES_MAX,
-        reconnect: config.backoff.reconnect(),
+    let noted_us = if now.synchronised {
+        None
+    } else {
+        notes.history().latest_known_us()
     };
-    let link = tokio::spawn(mqtt::maintain(link_settings, events_in, link_stops));
+    let link = spawn_link(
+        &config,
+        &device,
+        certificate_time(noted_us),
+        client_id_now,
+        events_in,
+        link_stops,
+    );
 
     let mut engine = Engine::new(Parts {
         spool: spool.clone(),
@@ -212,6 +206,51 @@ pub fn certificate_time(noted_us: Option<i64>) -> tls::NotBefore {
         time.raise(u64::try_from(noted_us / 1_000_000).unwrap_or(0));
     }
     time
+}
+
+/// Starts the task that holds the connection, whichever way the settings name.
+fn spawn_link(
+    config: &Config,
+    device: &DeviceId,
+    certificate_time: tls::NotBefore,
+    client_id: watch::Receiver<String>,
+    events: mpsc::Sender<LinkEvent>,
+    stop: watch::Receiver<bool>,
+) -> tokio::task::JoinHandle<()> {
+    let cloud = &config.cloud;
+    match cloud.url.scheme {
+        Scheme::Mqtt | Scheme::Mqtts => {
+            let settings = mqtt::Settings {
+                host: cloud.url.host.clone(),
+                port: cloud.url.port,
+                user: cloud.user.clone(),
+                password: cloud.password.clone(),
+                password_file: cloud.password_file.clone(),
+                tls: cloud.tls(),
+                certificate_time,
+                device: device.clone(),
+                client_id,
+                keep_alive: cloud.keep_alive(),
+                connect_timeout: cloud.connect_timeout(),
+                // Parts may become as large as a setting allows while this connection stands.
+                packet_bytes_max: PART_BYTES_BOUND + shared::codec::JSON_BYTES_MAX,
+                reconnect: config.backoff.reconnect(),
+            };
+            tokio::spawn(mqtt::maintain(settings, events, stop))
+        }
+        Scheme::Http | Scheme::Https => {
+            let settings = http::Settings {
+                url: cloud.url.to_string(),
+                token: cloud.token.clone(),
+                tls: cloud.tls(),
+                certificate_time,
+                device: device.clone(),
+                connect_timeout: cloud.connect_timeout(),
+                reconnect: config.backoff.reconnect(),
+            };
+            tokio::spawn(http::maintain(settings, events, stop))
+        }
+    }
 }
 
 /// The bounds of the spool as the settings have them.

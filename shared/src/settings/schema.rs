@@ -105,6 +105,9 @@ pub const SETTINGS: &[Setting] = &[
         .connection("Its password at the broker. Empty = none.")
         .secret(),
     text("cloud.password_file", path, ""),
+    text("cloud.token", short, "")
+        .connection("The token the cloud has made for it, for http and https. Empty = none.")
+        .secret(),
     text("cloud.ca_file", path, ""),
     text("cloud.cert_file", path, ""),
     text("cloud.key_file", path, ""),

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the cloud's broker is: `mqtt://host:port`, or `mqtts://host:port` for TLS.
+/// Where the cloud is: its broker at `mqtt(s)://host:port`, or itself at `http(s)://host:port`; with the `s` by TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CloudUrl {
@@ -20,15 +20,20 @@ pub enum Scheme {
     Mqtt,
     /// With TLS.
     Mqtts,
+    Http,
+    /// With TLS.
+    Https,
 }
 
 impl Scheme {
-    const ALL: [Self; 2] = [Self::Mqtt, Self::Mqtts];
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Http, Self::Https];
 
     const fn word(self) -> &'static str {
         match self {
             Self::Mqtt => "mqtt",
             Self::Mqtts => "mqtts",
+            Self::Http => "http",
+            Self::Https => "https",
         }
     }
 
@@ -37,14 +42,16 @@ impl Scheme {
         match self {
             Self::Mqtt => 1883,
             Self::Mqtts => 8883,
+            Self::Http => 80,
+            Self::Https => 443,
         }
     }
 
     /// Whether the other side has to prove who it is, and nobody between can read along.
     pub const fn tls(self) -> bool {
         match self {
-            Self::Mqtt => false,
-            Self::Mqtts => true,
+            Self::Mqtt | Self::Http => false,
+            Self::Mqtts | Self::Https => true,
         }
     }
 }
@@ -66,13 +73,10 @@ impl FromStr for CloudUrl {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err("must begin with mqtt://, such as mqtt://192.168.1.10:1883".to_owned());
         };
-        if matches!(scheme, "http" | "https") {
-            return Err("is HTTP, which comes later; use mqtt:// or mqtts://".to_owned());
-        }
         let scheme = Scheme::ALL
             .into_iter()
             .find(|known| known.word() == scheme)
-            .ok_or_else(|| format!("begins with {scheme}://, use mqtt:// or mqtts://"))?;
+            .ok_or_else(|| format!("begins with {scheme}://, use mqtt(s):// or http(s)://"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
             return Err("holds a user; set cloud.user and cloud.password instead".to_owned());
@@ -205,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_cloud_url_says_host_and_port() {
-        use Scheme::{Mqtt, Mqtts};
+        use Scheme::{Http, Https, Mqtt, Mqtts};
         for (text, scheme, host, port) in [
             ("mqtt://127.0.0.1:1883", Mqtt, "127.0.0.1", 1883),
             ("mqtt://broker.example", Mqtt, "broker.example", 1883),
@@ -214,6 +218,9 @@ mod tests {
             ("mqtt://[fe80::2]", Mqtt, "fe80::2", 1883),
             ("mqtts://broker.example", Mqtts, "broker.example", 8883),
             ("mqtts://[::1]:1", Mqtts, "::1", 1),
+            ("http://cloud.example:5000", Http, "cloud.example", 5000),
+            ("http://cloud.example/", Http, "cloud.example", 80),
+            ("https://[::1]", Https, "::1", 443),
         ] {
             let url: CloudUrl = text.parse().unwrap();
             assert_eq!(
@@ -228,9 +235,9 @@ mod tests {
     fn a_wrong_cloud_url_says_what_to_write() {
         for (text, says) in [
             ("mqtts://me:secret@host", "cloud.user"),
-            ("https://host", "comes later"),
-            ("http://host", "comes later"),
-            ("ftp://host", "use mqtt://"),
+            ("https://me:secret@host", "cloud.user"),
+            ("https://host/path", "no name or address"),
+            ("ftp://host", "use mqtt(s)://"),
             ("host:1883", "must begin with mqtt://"),
             ("mqtt://", "no name or address"),
             ("mqtt://host:", "1 to 65535"),
