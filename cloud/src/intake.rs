@@ -387,6 +387,9 @@ fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcom
     {
         receipts.push(Receipt::new(store, install));
     }
+    for receipt in &mut receipts {
+        receipt.said_us = Some(now_us());
+    }
     Verdict::Receipts(receipts)
 }
 
@@ -480,7 +483,7 @@ mod tests {
         };
         let (asked, mut answer) = ask();
         let occupied = intake.store.occupy().await.unwrap();
-        let mut taking = std::pin::pin!(intake.take_in(vec![asked]));
+        let mut taking = std::pin::pin!(intake.take_in(vec![(Instant::now(), asked)]));
         let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
         assert!(too_early.is_err(), "the store is occupied");
         assert!(answer.try_recv().is_err(), "a receipt before its commit");
@@ -494,7 +497,7 @@ mod tests {
         let visit = intake.mailboxes.open(&porch).unwrap();
         let (asked, gone) = ask();
         drop(gone);
-        intake.take_in(vec![asked]).await;
+        intake.take_in(vec![(Instant::now(), asked)]).await;
         let news = visit.news(None, Duration::ZERO).await;
         let about = |about| news.down.iter().find(|one| one.about == about);
         let late = about("receipt").expect("the receipt of the one who left");

@@ -51,8 +51,13 @@ impl Cloud {
     /// Its own sessions go through the port given, where a proxy listens.
     #[must_use]
     pub fn ingesting_through(mut self, port: u16) -> Self {
-        self.ingest_port = Some(port);
+        self.ingest_through(port);
         self
+    }
+
+    /// As [`Cloud::ingesting_through`], from the next start on.
+    pub fn ingest_through(&mut self, port: u16) {
+        self.ingest_port = Some(port);
     }
 
     /// It keeps everything in a database of a server, `mysql://user:password@host:port/name`.
@@ -159,6 +164,10 @@ impl Cloud {
 
     pub fn mqtt_url(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.mqtt_port)
+    }
+
+    pub fn http_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_port)
     }
 
     pub fn api(&self) -> Api {

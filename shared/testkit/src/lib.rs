@@ -3,7 +3,8 @@
 //! Nothing here looks inside the programs. The witnesses are the lines a program prints, its HTTP API, the messages on
 //! the broker and the rows in the database, each read over a connection of its own:
 //! [`observer`] sees every receipt and looks whether what it speaks of is committed (P2), [`proxy`] sits between the
-//! cloud and its broker and looks at every acknowledgement before it passes it on, and [`audit`] counts at the end.
+//! cloud and its broker and looks at every acknowledgement before it passes it on, [`web`] stands
+//! between a cloud and a camera that comes by HTTP, and [`audit`] counts at the end.
 //! Whatever is waited for has a deadline, and whatever is random comes from a [`seed`] that is printed.
 //!
 //! The programs are those beside the test itself (`target/debug/cloud`, `target/debug/appliance`): `cargo verify`
@@ -27,3 +28,4 @@ pub mod rig;
 pub mod seed;
 pub mod store;
 pub mod stranger;
+pub mod web;

@@ -1,5 +1,5 @@
 //! P1, P2, P3, P5: whoever is killed, and whenever: what the camera confirmed is in the database exactly once, no message
-//! was acknowledged and no receipt was sent before its commit.
+//! was acknowledged and no receipt was sent before its commit. By MQTT and by HTTP.
 
 use std::thread;
 use std::time::Duration;
@@ -12,32 +12,94 @@ use testkit::observer::Observer;
 use testkit::photo;
 use testkit::proxy::Proxy;
 use testkit::seed::Seed;
+use testkit::web::Web;
 
 const PRESSES: usize = 300;
 
 #[test]
 fn whoever_is_killed_every_picture_is_stored_once() {
-    kill_and_restart("kills", &[]);
+    kill_and_restart("kills", &[], Between::mqtt);
 }
 
 #[test]
 fn whoever_is_killed_every_picture_in_parts_is_stored_once() {
-    kill_and_restart("kills-parts", &["cloud.part_bytes_max=16384"]);
+    let small = ["cloud.part_bytes_max=16384"];
+    kill_and_restart("kills-parts", &small, Between::mqtt);
 }
 
-fn kill_and_restart(name: &str, settings: &[&str]) {
+#[test]
+fn whoever_is_killed_every_picture_by_http_is_stored_once() {
+    kill_and_restart("kills-http", &[], Between::http);
+}
+
+#[test]
+fn whoever_is_killed_every_picture_in_parts_by_http_is_stored_once() {
+    let small = ["cloud.part_bytes_max=16384"];
+    kill_and_restart("kills-http-parts", &small, Between::http);
+}
+
+/// Who stands between camera and cloud, looks whether each word of the cloud is true, and cuts the line at times.
+enum Between {
+    Mqtt(Proxy, Option<Observer>),
+    Http(Web),
+}
+
+impl Between {
+    fn mqtt(cloud: &mut Cloud) -> Self {
+        let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
+        cloud.ingest_through(proxy.port());
+        Self::Mqtt(proxy, None)
+    }
+
+    fn http(cloud: &mut Cloud) -> Self {
+        Self::Http(Web::start(cloud.http_port(), cloud.database()))
+    }
+
+    fn url(&self, cloud: &Cloud) -> String {
+        match self {
+            Self::Mqtt(..) => cloud.mqtt_url(),
+            Self::Http(web) => web.url(),
+        }
+    }
+
+    fn watch(&mut self, cloud: &Cloud) {
+        if let Self::Mqtt(_, observer) = self {
+            let watching = Observer::start(cloud.mqtt_port(), cloud.database());
+            watching.hears(Duration::from_secs(20));
+            *observer = Some(watching);
+        }
+    }
+
+    fn cut(&self) {
+        match self {
+            Self::Mqtt(proxy, _) => proxy.cut(),
+            Self::Http(web) => web.cut(),
+        }
+    }
+
+    fn verdict(self) -> String {
+        match self {
+            Self::Mqtt(proxy, observer) => {
+                let receipts = observer.expect("it watched").verdict();
+                let acknowledged = proxy.verdict();
+                format!("{receipts} receipts and {acknowledged} acknowledgements looked into")
+            }
+            Self::Http(web) => format!("{} receipts looked into", web.verdict()),
+        }
+    }
+}
+
+fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Between) {
     let mut seed = Seed::of_this_run(name);
     let folder = Folder::new(name);
     let mut cloud = Cloud::new(&folder);
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    let mut between = between(&mut cloud);
+    let mut camera = Appliance::new(&folder, "porch", &between.url(&cloud));
     for setting in settings {
         camera.change(setting);
     }
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
-    observer.hears(Duration::from_secs(20));
+    between.watch(&cloud);
     camera.start();
 
     let (mut pressed, mut kills) = (0, 0);
@@ -58,7 +120,7 @@ fn kill_and_restart(name: &str, settings: &[&str]) {
         if seed.one_in(8) {
             // An acknowledgement from before must not count for a message from after.
             thread::sleep(seed.moment(Duration::from_millis(50)));
-            proxy.cut();
+            between.cut();
         }
         if seed.one_in(6) {
             thread::sleep(seed.moment(Duration::from_millis(150)));
@@ -116,10 +178,9 @@ fn kill_and_restart(name: &str, settings: &[&str]) {
         found.stored + found.told <= pressed as u64,
         "{pressed} presses cannot make {found:?}"
     );
-    let receipts = observer.verdict();
-    let acknowledged = proxy.verdict();
+    let looked_into = between.verdict();
     println!(
-        "{name}: {pressed} pressed, {} confirmed, {kills} kills, {found:?}, {receipts} receipts and {acknowledged} acknowledgements looked into",
+        "{name}: {pressed} pressed, {} confirmed, {kills} kills, {found:?}, {looked_into}",
         confirmed.len()
     );
     camera.stop();

@@ -1,0 +1,282 @@
+//! Who stands between a camera and a cloud that speak HTTP: a witness of receipts, and at will the worst that hotels,
+//! proxies and mobile networks do to an answer.
+//!
+//! Before an answer goes on to the camera, every receipt in it is looked up in the database: a receipt before its commit
+//! would be the one lie that loses pictures (P2).
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use shared::down::Down;
+use shared::receipt::Receipt;
+
+use crate::observer::Witness;
+use crate::program::free_port;
+use crate::store::Location;
+
+/// What happens to an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    None,
+    /// The cloud answers, and the line is cut before the camera hears it.
+    Lose,
+    /// The cloud answers, and the line is cut in the middle of the answer.
+    CutInTheMiddle,
+    /// The cloud answers, and half of it comes as if it were all.
+    Halve,
+    /// The cloud is not asked: a page comes instead, with status 200.
+    Page,
+    /// The cloud is not asked: another address is named.
+    Redirect,
+    /// The cloud is not asked: too large, somebody says.
+    TooLarge,
+    /// The cloud is not asked: nothing with 200, and nothing else.
+    Nothing,
+}
+
+#[derive(Debug)]
+struct Seen {
+    witness: Witness,
+    cloud_port: u16,
+    /// To requests with a body, of which the harmed path is a part.
+    harm: Mutex<(Harm, &'static str)>,
+    harmed: AtomicU64,
+    requests: Mutex<Vec<String>>,
+    checked: AtomicU64,
+    lies: Mutex<Vec<String>>,
+    sockets: Mutex<Vec<TcpStream>>,
+    stop: AtomicBool,
+}
+
+/// Runs from its start to its end, also while the cloud is down.
+#[derive(Debug)]
+pub struct Web {
+    port: u16,
+    seen: Arc<Seen>,
+}
+
+impl Web {
+    /// `cloud_port`: of the cloud's HTTP listener; `database`: of the cloud.
+    pub fn start(cloud_port: u16, database: impl Into<Location>) -> Self {
+        let port = free_port();
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
+        let seen = Arc::new(Seen {
+            witness: Witness::new(database),
+            cloud_port,
+            harm: Mutex::new((Harm::None, "")),
+            harmed: AtomicU64::new(0),
+            requests: Mutex::default(),
+            checked: AtomicU64::new(0),
+            lies: Mutex::default(),
+            sockets: Mutex::default(),
+            stop: AtomicBool::new(false),
+        });
+        {
+            let seen = Arc::clone(&seen);
+            thread::spawn(move || {
+                for camera in listener.incoming().flatten() {
+                    if seen.stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let seen = Arc::clone(&seen);
+                    thread::spawn(move || {
+                        let _ = pass_on(&camera, &seen);
+                        let _ = camera.shutdown(Shutdown::Both);
+                    });
+                }
+            });
+        }
+        Self { port, seen }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From now on this happens to every POST whose address holds `path`.
+    pub fn harm(&self, harm: Harm, path: &'static str) {
+        *self.seen.harm.lock().unwrap() = (harm, path);
+    }
+
+    /// How many exchanges were harmed so far.
+    pub fn harmed(&self) -> u64 {
+        self.seen.harmed.load(Ordering::Relaxed)
+    }
+
+    /// The first lines of all requests so far.
+    pub fn requests(&self) -> Vec<String> {
+        self.seen.requests.lock().unwrap().clone()
+    }
+
+    /// Cuts every connection, as a network does.
+    pub fn cut(&self) {
+        for socket in self.seen.sockets.lock().unwrap().drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Fails the test if a single receipt spoke of what was not committed.
+    ///
+    /// Returns how many captures the receipts spoke of.
+    pub fn verdict(self) -> u64 {
+        let lies = self.seen.lies.lock().unwrap();
+        assert!(
+            lies.is_empty(),
+            "receipts before their commit (P2): {lies:#?}"
+        );
+        drop(lies);
+        let checked = self.seen.checked.load(Ordering::Relaxed);
+        assert!(checked > 0, "a witness that saw no receipt proves nothing");
+        checked
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        self.cut();
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// One connection of a camera: a request, its answer, the next request.
+fn pass_on(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
+    camera.set_nodelay(true)?;
+    // A cloud that is not there looks like one that hangs up.
+    let cloud = TcpStream::connect(("127.0.0.1", seen.cloud_port))?;
+    cloud.set_nodelay(true)?;
+    {
+        let mut sockets = seen.sockets.lock().unwrap();
+        sockets.push(camera.try_clone()?);
+        sockets.push(cloud.try_clone()?);
+    }
+    let mut from_camera = BufReader::new(camera.try_clone()?);
+    let mut from_cloud = BufReader::new(cloud.try_clone()?);
+    let (mut to_camera, mut to_cloud) = (camera.try_clone()?, cloud);
+    while let Some(request) = Part::read(&mut from_camera)? {
+        seen.requests.lock().unwrap().push(request.first_line());
+        let (harm, path) = *seen.harm.lock().unwrap();
+        let first = request.first_line();
+        let harm = if first.starts_with("POST ") && first.contains(path) {
+            harm
+        } else {
+            Harm::None
+        };
+        if harm != Harm::None {
+            seen.harmed.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(instead) = instead_of_the_cloud(harm) {
+            to_camera.write_all(&instead)?;
+            continue;
+        }
+        to_cloud.write_all(&request.to_bytes())?;
+        let Some(answer) = Part::read(&mut from_cloud)? else {
+            return Ok(());
+        };
+        look_into(&answer, seen);
+        match harm {
+            Harm::Lose => return Ok(()),
+            Harm::CutInTheMiddle => {
+                let bytes = answer.to_bytes();
+                return to_camera.write_all(&bytes[..bytes.len() - answer.body.len() / 2 - 1]);
+            }
+            Harm::Halve => {
+                let half = &answer.body[..answer.body.len() / 2];
+                to_camera.write_all(&whole("200 OK", "application/json", half))?;
+            }
+            Harm::None | Harm::Page | Harm::Redirect | Harm::TooLarge | Harm::Nothing => {
+                to_camera.write_all(&answer.to_bytes())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn instead_of_the_cloud(harm: Harm) -> Option<Vec<u8>> {
+    match harm {
+        Harm::None | Harm::Lose | Harm::CutInTheMiddle | Harm::Halve => None,
+        Harm::Page => Some(whole(
+            "200 OK",
+            "text/html",
+            b"<!doctype html><title>Welcome</title>Please log in to use this network.",
+        )),
+        Harm::Redirect => Some(whole(
+            "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/",
+            "text/html",
+            b"",
+        )),
+        Harm::TooLarge => Some(whole(
+            "413 Request Entity Too Large",
+            "text/html",
+            b"<h1>nginx</h1>",
+        )),
+        Harm::Nothing => Some(whole("200 OK", "application/json", b"")),
+    }
+}
+
+fn whole(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// Every receipt in an answer, against the database.
+fn look_into(answer: &Part, seen: &Seen) {
+    for receipt in receipts(&answer.body) {
+        let lies = seen.witness.lies_of(&receipt);
+        seen.lies.lock().unwrap().extend(lies);
+        let said = receipt.stored.len() as u64;
+        seen.checked.fetch_add(said, Ordering::Relaxed);
+    }
+}
+
+fn receipts(body: &[u8]) -> Vec<Receipt> {
+    if let Ok(receipt) = serde_json::from_slice(body) {
+        return vec![receipt];
+    }
+    let told: Option<Down> = serde_json::from_slice(body).ok();
+    told.into_iter()
+        .flat_map(|told| told.down)
+        .filter_map(|one| serde_json::from_str(one.message.get()).ok())
+        .collect()
+}
+
+/// A request or an answer, as it came.
+struct Part {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Part {
+    /// Nothing at the end of the connection.
+    fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if from.read_until(b'\n', &mut head)? == 0 {
+                return Ok(None);
+            }
+        }
+        let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        let length = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
+            .unwrap_or(0);
+        let mut body = vec![0; length];
+        from.read_exact(&mut body)?;
+        Ok(Some(Self { head, body }))
+    }
+
+    fn first_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.head);
+        text.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.head[..], &self.body[..]].concat()
+    }
+}

@@ -1,0 +1,208 @@
+//! The same promises where only web traffic gets through: a camera that drains by HTTP.
+
+use std::time::Duration;
+
+use testkit::appliance::Appliance;
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::{self, Folder};
+use testkit::photo;
+use testkit::web::{Harm, Web};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// P2: pictures, tombstones, counters, presence and commands all work, and a command is there within moments.
+#[test]
+fn a_camera_by_http_is_a_camera_like_any_other() {
+    let folder = Folder::new("http");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let web = Web::start(cloud.http_port(), cloud.database());
+    let mut camera =
+        Appliance::new(&folder, "porch", &web.url()).set("simulated.camera_missing_presses=1");
+    camera.start();
+    camera.is_connected(SOON);
+    // The first press finds no camera, and that is told too.
+    camera.press();
+    let saved = camera.press_and_save(3, SOON);
+    camera.expect_stored(&saved, SOON);
+
+    let since = camera.moment();
+    let asked = cloud.api().snap("porch");
+    assert_eq!(asked["stage"], "sent", "not sent at once: {asked:#}");
+    let snapped = camera.expect("the picture of the command", since, SOON, |said| {
+        let stored = testkit::appliance::named(said, "stored");
+        stored.first().copied()
+    });
+    assert_eq!(snapped.sequence, 5);
+    let device = cloud.api().device_becomes("porch", SOON, |device| {
+        device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
+    });
+    assert_eq!(device["missing"], 0, "{device:#}");
+    assert_eq!(device["presence"], "online", "{device:#}");
+    let path = "/api/v1/devices/porch/commands";
+    let commands = testkit::program::eventually("the command done", SOON, || {
+        let told = cloud.api().json(path);
+        told.to_string().contains("\"done\"").then_some(told)
+    });
+    assert!(
+        commands.to_string().contains("\"accepted\""),
+        "{commands:#}"
+    );
+
+    audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    camera.stop();
+    cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    assert!(web.verdict() >= 5);
+    cloud.stop();
+}
+
+/// P2, P3: whatever something in between makes of an answer, no picture leaves the card for it and none is stored twice.
+#[test]
+fn only_a_whole_receipt_lets_a_camera_forget() {
+    let folder = Folder::new("http-harm");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let web = Web::start(cloud.http_port(), cloud.database());
+    let mut camera = Appliance::new(&folder, "porch", &web.url());
+    camera.start();
+    camera.is_connected(SOON);
+    let mut saved = Vec::new();
+    for harm in [
+        Harm::Page,
+        Harm::Nothing,
+        Harm::Redirect,
+        Harm::Halve,
+        Harm::CutInTheMiddle,
+        Harm::Lose,
+    ] {
+        let before = web.harmed();
+        web.harm(harm, "/api/v1/frames");
+        let since = camera.moment();
+        saved.extend(camera.press_and_save(1, SOON));
+        testkit::program::eventually("a harmed answer", SOON, || {
+            (web.harmed() > before).then_some(())
+        });
+        // Two short: the camera knows that it is not in the cloud.
+        camera.expect("two short", since, SOON, |said| {
+            let kept =
+                |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+            said.iter().any(kept).then_some(())
+        });
+        let stored = testkit::appliance::named(&camera.events(since), "stored");
+        assert_eq!(stored, [], "{harm:?} was taken for a receipt");
+        web.harm(Harm::None, "");
+        camera.expect_stored(&saved, SOON);
+    }
+    // These three were committed before the answer was harmed, and came again.
+    let found = audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    assert_eq!((found.stored, found.conflicts), (6, 0));
+    web.verdict();
+    camera.stop();
+    cloud.stop();
+}
+
+/// One too large for something in between stays, and holds up nothing.
+#[test]
+fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
+    let folder = Folder::new("http-413");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let web = Web::start(cloud.http_port(), cloud.database());
+    let mut camera = Appliance::new(&folder, "porch", &web.url()).set("backoff.first_s=2");
+    camera.start();
+    camera.is_connected(SOON);
+    web.harm(Harm::TooLarge, "/api/v1/frames");
+    let first = camera.press_and_save(1, SOON);
+    cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["waiting"] == 1);
+    testkit::program::eventually("an answer with 413", SOON, || {
+        (web.harmed() > 0).then_some(())
+    });
+    web.harm(Harm::None, "");
+    let second = camera.press_and_save(1, SOON);
+    camera.expect_stored(&second, SOON);
+    camera.expect_stored(&first, SOON);
+    let connected = camera
+        .events(0)
+        .iter()
+        .filter(|event| event["event"] == "connected")
+        .count();
+    assert_eq!(connected, 1, "413 is no reason to connect anew");
+    camera.stop();
+    cloud.stop();
+}
+
+/// A cloud that was restored from last night's backup asks for what it lost, over HTTP too.
+#[test]
+fn a_restored_cloud_gets_back_what_it_lost() {
+    let folder = Folder::new("http-restored");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.http_url());
+    camera.start();
+    let early = camera.press_and_save(2, SOON);
+    camera.expect_stored(&early, SOON);
+    cloud.stop();
+    let backup = folder.join("backup");
+    folder::copy(cloud.data(), &backup);
+    cloud.start();
+    let late = camera.press_and_save(3, SOON);
+    camera.expect_stored(&late, SOON);
+    cloud.kill();
+    folder::restore(&backup, cloud.data());
+    cloud.start();
+    let device = cloud
+        .api()
+        .device_becomes("porch", SOON, |device| device["stored"] == 5);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    audit(
+        &cloud.store(),
+        &camera.saved(),
+        &photo::all(&photo::folder()),
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+/// A cloud without room is not sent anything, and gets everything later.
+#[test]
+fn a_camera_by_http_holds_when_it_is_asked_to() {
+    let folder = Folder::new("http-hold");
+    let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
+    full.start();
+    let web = Web::start(full.http_port(), full.database());
+    let mut camera = Appliance::new(&folder, "porch", &web.url());
+    camera.start();
+    camera.is_connected(SOON);
+    let since = camera.moment();
+    let saved = camera.press_and_save(3, SOON);
+    camera.expect("two short", since, SOON, |said| {
+        let kept =
+            |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+        said.iter().any(kept).then_some(())
+    });
+    let frames = |web: &Web| {
+        let requests = web.requests();
+        requests
+            .iter()
+            .filter(|line| line.contains("/api/v1/frames"))
+            .count()
+    };
+    assert_eq!(frames(&web), 0, "nothing is sent to a cloud that holds");
+    full.stop();
+    let mut roomy = full.flag("--hold-free-bytes=1");
+    roomy.start();
+    camera.expect_stored(&saved, SOON);
+    assert!(frames(&web) >= 3);
+    web.verdict();
+    camera.stop();
+    roomy.stop();
+}
