@@ -295,7 +295,7 @@ impl Engine {
         let silent = self.drain.silent_for(self.now());
         let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
         if stuck && let Some(publisher) = &self.publisher {
-            tracing::warn!("the broker acknowledges nothing: connecting anew");
+            tracing::warn!("nothing is acknowledged: connecting anew");
             publisher.abandon();
         }
         if lock(&self.spool).is_poisoned() {

@@ -1,4 +1,4 @@
-//! The connection to a cloud by HTTP: events come out, messages go in. The only file that names hyper and rustls.
+//! The connection to a cloud by HTTP: events come out, messages go in. The only file that names hyper.
 //!
 //! What MQTT carries on `up/…` is a request here, and its answer carries what would have come on `down/…`; what the cloud
 //! says of its own accord is asked for in one long request after the other. A connection in the sense of [`link`] is a
@@ -20,7 +20,6 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::{ClientConfig, RootCertStore};
 use shared::DeviceId;
 use shared::down::{ANSWER_BYTES_MAX, DEVICE_HEADER, Down};
 use shared::receipt::Receipt;
@@ -47,6 +46,8 @@ const LISTEN_S_MIN: u64 = 4;
 /// So many tries one after the other without an answer, and the connection is lost.
 const TRIES: u32 = 3;
 const TRY_AGAIN: Duration = Duration::from_millis(200);
+/// So often a question for news may be put off, and the connection is lost.
+const PUT_OFF_MAX: u32 = 6;
 /// The cloud says when to come again; within these bounds it is believed.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -203,20 +204,24 @@ async fn hello(line: &Line, events: &mpsc::Sender<LinkEvent>) -> Result<Option<S
 /// Asks for news for as long as the connection lives.
 async fn listen(line: Arc<Line>, events: mpsc::Sender<LinkEvent>, mut next: Option<String>) -> End {
     let mut wait_s = LISTEN_S;
-    let mut failed = 0;
+    let (mut failed, mut put_off) = (0, 0);
     loop {
         let after = next.as_deref().unwrap_or("");
         let path = format!("/api/v1/down?wait_s={wait_s}&after={after}");
         match line.ask(Method::GET, &path, None).await {
             Ok(answer) => {
-                failed = 0;
+                (failed, put_off) = (0, 0);
                 let handed_on = async { hand_on(read_down(&answer)?, &events).await };
                 match handed_on.await {
                     Ok(mark) => next = mark,
                     Err(end) => return end,
                 }
             }
-            Err(Failure::Later(wait)) => tokio::time::sleep(wait).await,
+            // A cloud answers this even while it holds. Who puts it off for long is something before it.
+            Err(Failure::Later(wait)) if put_off + 1 < PUT_OFF_MAX => {
+                put_off += 1;
+                tokio::time::sleep(wait).await;
+            }
             Err(Failure::Away(_)) if failed + 1 < TRIES => {
                 failed += 1;
                 // Something in between may not like a connection on which nothing happens.
@@ -388,8 +393,13 @@ impl Line {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
+        let trust = match &settings.tls {
+            Some(files) => tls::client(files, Arc::new(settings.certificate_time.clone()))
+                .map_err(|error| chain(&error))?,
+            None => tls::believing_nobody(),
+        };
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(trust(settings)?)
+            .with_tls_config(Arc::unwrap_or_clone(trust))
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -495,19 +505,68 @@ fn detail(body: &Bytes) -> String {
     )
 }
 
-/// # Errors
-/// A sentence about a file that cannot be used.
-fn trust(settings: &Settings) -> Result<ClientConfig, String> {
-    if let Some(files) = &settings.tls {
-        return tls::client(files, Arc::new(settings.certificate_time.clone()))
-            .map(Arc::unwrap_or_clone)
-            .map_err(|error| chain(&error));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(
+        status: u16,
+        retry_after: Option<&'static str>,
+        body: &'static str,
+    ) -> Result<(), Failure> {
+        let status = StatusCode::from_u16(status).unwrap();
+        let retry_after = retry_after.map(HeaderValue::from_static);
+        judge(
+            status,
+            retry_after.as_ref(),
+            &Bytes::from_static(body.as_bytes()),
+        )
     }
-    // Without TLS nobody has to be believed, and nobody is.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for both versions")
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth())
+
+    #[test]
+    fn only_200_is_an_answer() {
+        for status in [
+            201, 202, 204, 206, 301, 302, 304, 307, 308, 404, 405, 407, 408, 421, 500, 502, 504,
+        ] {
+            let judged = judged(status, None, "<html>");
+            assert!(
+                matches!(judged, Err(Failure::Away(_))),
+                "{status}: {judged:?}"
+            );
+        }
+        assert_eq!(judged(200, None, ""), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_is_about_the_camera_or_about_one_message() {
+        for status in [401, 403] {
+            let judged = judged(status, None, r#"{"detail":"No such token."}"#);
+            let Err(Failure::Refused(text)) = judged else {
+                panic!("{status}: {judged:?}");
+            };
+            assert!(text.ends_with("No such token."), "{text}");
+        }
+        for status in [400, 411, 413, 415, 422, 507] {
+            let judged = judged(status, None, "<html>");
+            assert!(
+                matches!(judged, Err(Failure::NotTaken(_))),
+                "{status}: {judged:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cloud_says_when_to_come_again_within_bounds() {
+        for (said, seconds) in [
+            (None, 5),
+            (Some("2"), 2),
+            (Some("0"), 1),
+            (Some("999999"), 60),
+            (Some("Fri, 31 Dec 1999 23:59:59 GMT"), 5),
+        ] {
+            let later = Err(Failure::Later(Duration::from_secs(seconds)));
+            assert_eq!(judged(503, said, ""), later, "{said:?}");
+            assert_eq!(judged(429, said, ""), later, "{said:?}");
+        }
+    }
 }

@@ -439,3 +439,24 @@ proptest! {
         prop_assert_eq!(drain.waiting(), 0);
     }
 }
+
+#[test]
+fn one_that_is_turned_away_waits_goes_in_smaller_parts_and_blocks_nothing() {
+    let mut drain = connected(&[PART_MAX, 100]);
+    let now = seconds(100);
+    let first = drain.next(now).unwrap();
+    assert_eq!((first.key, first.len), (key(1), PART_MAX));
+    drain.turned_away(first.token, now);
+    assert_eq!(drain.parked(), 1);
+    // A second word about the same message changes nothing.
+    drain.turned_away(first.token, now);
+    let next = drain.next(now).unwrap();
+    assert_eq!(next.key, key(2));
+    drain.acknowledged(next.token, now);
+    drain.remove(key(2));
+    assert_eq!(drain.next(seconds(109)), None);
+    let again = drain.next(seconds(110)).unwrap();
+    assert_eq!((again.key, again.attempt), (key(1), 1));
+    assert!(again.len < PART_MAX, "{} bytes", again.len);
+    assert_eq!(drain.waiting(), 1, "only a receipt removes (P2)");
+}

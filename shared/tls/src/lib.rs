@@ -101,6 +101,15 @@ pub fn client(files: &Files, now: Arc<dyn TimeProvider>) -> Result<Arc<ClientCon
         })
 }
 
+/// A configuration that believes nobody, for clients that ask for one even where there is no TLS.
+pub fn believing_nobody() -> Arc<ClientConfig> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for both versions")
+        .with_root_certificates(RootCertStore::empty());
+    Arc::new(config.with_no_client_auth())
+}
+
 fn authorities(files: &Files) -> Result<RootCertStore, FileError> {
     let mut store = RootCertStore::empty();
     let Some(path) = &files.ca else {
