@@ -5,6 +5,8 @@ const keyOf = (node) => node.nodeType === Node.ELEMENT_NODE ? (node.id || node.d
 const alike = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 
 export function morph(from, to) {
+  // What a person has opened stays open.
+  if (from.nodeName === 'DETAILS' && alike(from, to)) to.open = from.open;
   if (from.isEqualNode(to)) return;
   if (!alike(from, to)) {
     from.replaceWith(to);

@@ -277,3 +277,47 @@ async fn what_a_camera_says_about_itself_is_shown_and_too_much_of_it_is_not_take
     assert_eq!(quarantine["count"], 1);
     cloud.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_form_works_without_a_script() {
+    let (cloud, mut porch) = with_porch().await;
+    let page = "/cameras/porch/settings";
+    let (status, html) = cloud.get(page).await;
+    assert_eq!(status, 200);
+    assert!(html.contains("name=\"interval_s\"") && html.contains("name=\"version\" value=\"0\""));
+    let form = "content-type: application/x-www-form-urlencoded\r\n";
+    let post = async |body: &str| {
+        let (status, head, html) =
+            request_bytes(cloud.ready.http, "POST", page, form, body.as_bytes()).await;
+        (status, head, String::from_utf8(html).unwrap())
+    };
+    let (status, head, _) =
+        post("version=0&interval_s=60&light.mode=quiet&cloud.url=&picture.quality=").await;
+    assert_eq!(status, 303, "{head}");
+    assert!(head.contains("location: /cameras/porch"), "{head}");
+    let wire: Settings = porch.next(Leaf::Settings).await;
+    // An empty field is no wish.
+    assert_eq!(wire.values.len(), 2, "{:?}", wire.values);
+    assert_eq!(
+        (&wire.values["interval_s"], &wire.values["light.mode"]),
+        (&json!(60), &json!("quiet"))
+    );
+    // What is wrong is shown again as it was typed, with the reason, and nothing is changed.
+    let (status, _, html) = post("version=1&interval_s=<b>&light.mode=quiet").await;
+    assert_eq!(status, 422);
+    assert!(html.contains("value=\"&lt;b&gt;\"") && html.contains("interval_s must be 0 or"));
+    let (status, _, html) = post("version=0&interval_s=5").await;
+    assert_eq!(status, 409);
+    assert!(html.contains("Someone else has changed"));
+    for bad in ["", "interval_s=5", "version=x", "%ff=%ff&version=1%00"] {
+        let (status, _, _) = post(bad).await;
+        assert_eq!(status, 400, "{bad}");
+    }
+    assert_eq!(cloud.json(PATH).await["values"]["interval_s"], 60);
+    let (status, html) = cloud.get("/cameras/porch").await;
+    assert_eq!(status, 200);
+    assert!(html.contains("waits for the camera") && html.contains("Restart its program"));
+    let (status, _) = cloud.get("/cameras/nobody/settings").await;
+    assert_eq!(status, 404);
+    cloud.stop().await;
+}
