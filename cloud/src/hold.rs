@@ -6,13 +6,15 @@ use std::path::Path;
 
 use tokio::sync::watch;
 
-/// Why nothing is taken now; both may hold at once.
+/// Why nothing is taken now; all may hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hold {
     /// The store does not commit.
     pub store: Option<String>,
     /// The disk is nearly full.
     pub space: Option<String>,
+    /// The database has no room for more, whatever the disk of this machine has: it may be on another.
+    pub room: Option<String>,
     /// Free bytes on the disk of the data folder when last measured.
     pub free_bytes: Option<u64>,
 }
@@ -20,7 +22,10 @@ pub struct Hold {
 impl Hold {
     /// A plain sentence for cameras and pages; absent while everything is taken.
     pub fn reason(&self) -> Option<&str> {
-        self.store.as_deref().or(self.space.as_deref())
+        let Self {
+            store, space, room, ..
+        } = self;
+        store.as_deref().or(space.as_deref()).or(room.as_deref())
     }
 }
 
@@ -52,7 +57,16 @@ impl Gate {
         });
     }
 
-    /// Notes how much room there is.
+    /// Notes whether the database has room.
+    pub fn room(&self, reason: Option<String>) {
+        self.0.send_if_modified(|hold| {
+            let changed = hold.room != reason;
+            hold.room = reason;
+            changed
+        });
+    }
+
+    /// Notes how much room there is on the disk.
     pub fn space(&self, free_bytes: u64, reason: Option<String>) {
         self.0.send_if_modified(|hold| {
             hold.free_bytes = Some(free_bytes);

@@ -219,7 +219,7 @@ impl Intake {
     /// Commits the batch, however long it takes, and says whether that took more than one try.
     async fn commit(&self, deposits: &[Deposit]) -> (Vec<Outcome>, bool) {
         let mut wait = STORE_WAIT_MIN;
-        let mut retried = false;
+        let (mut retried, mut full) = (false, false);
         loop {
             let began = Instant::now();
             let committed = self.store.commit(deposits, now_us()).await;
@@ -227,27 +227,41 @@ impl Intake {
             let error = match committed {
                 Ok(outcomes) => {
                     self.gate.store(None);
+                    if full {
+                        self.gate.room(None);
+                    }
                     return (outcomes, retried);
                 }
                 Err(error) => error,
             };
             retried = true;
+            // A probe is small enough to fit where no picture does, so it would prove nothing.
+            let no_room = error.has_no_room().then(|| error.sentence());
             tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
-            if let Err(error) = self.store.probe(now_us()).await {
+            if no_room.is_some() {
+                full = true;
+                self.gate.room(no_room);
+            } else if let Err(error) = self.store.probe(now_us()).await {
                 self.gate.store(Some(error.sentence()));
                 tracing::error!("the store is away: {:#}", chain(error));
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(STORE_WAIT_MAX);
-                continue;
+            } else {
+                self.gate.store(None);
+                match self.commit_one_by_one(deposits).await {
+                    Some(outcomes) => {
+                        if full {
+                            self.gate.room(None);
+                        }
+                        return (outcomes, retried);
+                    }
+                    None => continue,
+                }
             }
-            self.gate.store(None);
-            if let Some(outcomes) = self.commit_one_by_one(deposits).await {
-                return (outcomes, retried);
-            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(STORE_WAIT_MAX);
         }
     }
 
-    /// Commits each message alone. Returns nothing if the store went away meanwhile: begin anew, repeats are harmless.
+    /// Commits each message alone. Returns nothing if the store went away or is full: begin anew, repeats are harmless.
     async fn commit_one_by_one(&self, deposits: &[Deposit]) -> Option<Vec<Outcome>> {
         let mut outcomes = Vec::with_capacity(deposits.len());
         for deposit in deposits {
@@ -261,7 +275,7 @@ impl Intake {
                     Ok(mut one) => break one.pop().unwrap_or(Outcome::Dropped),
                     Err(error) => {
                         attempts += 1;
-                        if self.store.probe(now_us()).await.is_err() {
+                        if error.has_no_room() || self.store.probe(now_us()).await.is_err() {
                             return None;
                         }
                         let most = if error.may_pass() {

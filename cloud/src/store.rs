@@ -32,6 +32,7 @@ use shared::capture::{FrameHeader, Record};
 use shared::presence::Presence;
 use shared::{DeviceId, Hash, InstallId, Sequence, StoreId};
 use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
+use sqlx::mysql::MySqlDatabaseError;
 use sqlx::query::{Query, QueryScalar};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 
@@ -161,8 +162,31 @@ impl StoreError {
         }
     }
 
+    /// Whether the database, or the disk it is on, is full. Small changes may still be possible then.
+    pub fn has_no_room(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
+            return false;
+        };
+        match error.try_downcast_ref::<MySqlDatabaseError>() {
+            // ER_DISK_FULL, ER_RECORD_FILE_FULL, and ER_GET_ERRNO with ENOSPC.
+            Some(mysql) => match mysql.number() {
+                1021 | 1114 => true,
+                1030 => mysql.message().contains("error 28"),
+                _ => false,
+            },
+            // SQLITE_FULL.
+            None => error.code().is_some_and(|code| code == "13"),
+        }
+    }
+
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
+        if self.has_no_room() {
+            return "the cloud's database has no room left".to_owned();
+        }
         match self {
             Self::Unfit(_) | Self::Led | Self::Newer(_) => self.to_string(),
             Self::Database { .. }

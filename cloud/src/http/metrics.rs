@@ -30,7 +30,7 @@ pub(super) async fn metrics(State(site): State<Site>) -> impl IntoResponse {
             })
             .collect(),
         held_by_store: hold.store.is_some(),
-        held_by_space: hold.space.is_some(),
+        held_by_space: hold.space.is_some() || hold.room.is_some(),
         free_bytes: hold.free_bytes,
         queued_messages,
         queued_bytes,

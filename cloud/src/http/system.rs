@@ -45,7 +45,10 @@ pub(super) async fn alive() -> Json<Alive> {
 
 pub(super) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readiness>) {
     let hold = site.gate.now();
-    let mut reasons: Vec<String> = [hold.store, hold.space].into_iter().flatten().collect();
+    let mut reasons: Vec<String> = [hold.store, hold.space, hold.room]
+        .into_iter()
+        .flatten()
+        .collect();
     for session in &site.sessions {
         let health = session.health().borrow().clone();
         if !health.connected {
