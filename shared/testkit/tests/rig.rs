@@ -1,8 +1,36 @@
-//! P2, P4 with more at once than a broker holds. The long runs, and the lab beside them, are `cargo xtask rig`.
+//! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
+//! `cargo xtask rig`.
 
+use testkit::engines::database::Kind;
+use testkit::engines::mosquitto::Persistence;
 use testkit::folder::Folder;
-use testkit::rig::flood;
+use testkit::rig::{Fault, Plan, flood, run};
+use testkit::seed::Seed;
 
+#[test]
+fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
+    everything_is_struck("rig-mariadb", Some(Kind::MariaDb), Persistence::Off);
+}
+
+#[test]
+fn whatever_is_struck_with_mysql_and_mosquitto_every_press_is_stored_once() {
+    everything_is_struck("rig-mysql", Some(Kind::MySql), Persistence::EverySecond);
+}
+
+fn everything_is_struck(name: &str, database: Option<Kind>, persistence: Persistence) {
+    let plan = Plan {
+        name: name.to_owned(),
+        presses: 80,
+        database,
+        persistence,
+        faults: Fault::ALL.to_vec(),
+    };
+    let folder = Folder::new(name);
+    let mut seed = Seed::of_this_run(name);
+    if let Some(figures) = run(&plan, &folder, &mut seed) {
+        println!("{name}: {figures:?}");
+    }
+}
 #[test]
 fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
     let plan = flood::Plan {
