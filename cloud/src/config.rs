@@ -38,6 +38,9 @@ pub const LISTENING_MAX: usize = 256;
 pub const CONNECTIONS_MAX: usize = 512;
 /// The largest picture for a database server, if nothing else is said: packets of a MariaDB are 16 MiB as it comes.
 pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
+/// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one
+/// address has a few browsers with six each, and its cameras. This computer itself has no such bound: a proxy may be here.
+pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// How long snap and identify may wait for the camera, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
@@ -45,12 +48,17 @@ pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "cloud", version, args_override_self = true)]
 pub struct Args {
+    #[command(subcommand)]
+    #[serde(skip)]
+    pub command: Option<crate::cli::Command>,
+
     /// Folder for the database and cloud.toml
     #[arg(
         long,
         env = "KEEPSAKE_CLOUD_DATA",
         default_value = "./keepsake-data",
-        value_name = "DIR"
+        value_name = "DIR",
+        global = true
     )]
     #[serde(skip)]
     pub data: PathBuf,
@@ -101,7 +109,8 @@ pub struct Args {
         long,
         env = "KEEPSAKE_CLOUD_DATABASE",
         hide_env_values = true,
-        value_name = "URL"
+        value_name = "URL",
+        global = true
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
@@ -133,10 +142,42 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_free_bytes: Option<u64>,
 
+    /// Who may bring pictures the lab's way (POST /upload, camera/image) without a key: loopback, open (everyone) or token (nobody) [default: loopback]
+    #[arg(long, env = "KEEPSAKE_CLOUD_LAB_WAY_IN", value_name = "WHO")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab_way_in: Option<LabWayIn>,
+
+    /// Certificate chain for https on --listen, PEM; read again when it changes [default: none, plain http]
+    #[arg(long, env = "KEEPSAKE_CLOUD_TLS_CERT", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, PEM
+    #[arg(long, env = "KEEPSAKE_CLOUD_TLS_KEY", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Over https, tell browsers to use nothing else for so many days (HSTS), 0 to 730; 0 says nothing [default: 0]
+    #[arg(long, env = "KEEPSAKE_CLOUD_HSTS_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsts_days: Option<u16>,
+
     /// Below this free space nothing is taken any more, percent of the disk, 0 to 90 [default: 5]
     #[arg(long, env = "KEEPSAKE_CLOUD_HOLD_FREE_PERCENT", value_name = "PERCENT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_free_percent: Option<u8>,
+}
+
+/// Who may bring pictures the lab's way without a key: raw pictures by `POST /upload` and on the lab's topics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LabWayIn {
+    /// Whoever is on this computer.
+    Loopback,
+    /// Everyone.
+    Open,
+    /// Nobody.
+    Token,
 }
 
 /// The settings as `cloud.toml` spells them.
@@ -158,6 +199,10 @@ struct Settings {
     broker_inflight: u16,
     hold_free_bytes: u64,
     hold_free_percent: u8,
+    lab_way_in: LabWayIn,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    hsts_days: u16,
 }
 
 impl Default for Settings {
@@ -178,6 +223,10 @@ impl Default for Settings {
             broker_inflight: 20,
             hold_free_bytes: 1024 * 1024 * 1024,
             hold_free_percent: 5,
+            lab_way_in: LabWayIn::Loopback,
+            tls_cert: None,
+            tls_key: None,
+            hsts_days: 0,
         }
     }
 }
@@ -198,6 +247,11 @@ pub struct Config {
     pub broker_inflight: u16,
     pub hold_free_bytes: u64,
     pub hold_free_percent: u8,
+    pub lab_way_in: LabWayIn,
+    /// Certificate chain and private key, PEM files; absent = plain http.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Days; 0 = no HSTS.
+    pub hsts_days: u16,
 }
 
 /// What is wrong with the configuration, in one sentence.
@@ -206,7 +260,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Unreadable(String),
     #[error(
-        "--{flag} {address}: only this computer may connect for now (127.0.0.1 or [::1]), because there is no login yet"
+        "--{flag} {address}: only this computer may connect to the embedded broker (127.0.0.1 or [::1]), because it knows no passwords; cameras elsewhere need --ingest-broker with a broker that does"
     )]
     NotLoopback {
         flag: &'static str,
@@ -215,6 +269,8 @@ pub enum ConfigError {
     /// Says nothing of the URL itself, which has a password in it.
     #[error("--database: {0}; expected mysql://user:password@host:port/name")]
     Database(String),
+    #[error("--tls-cert and --tls-key belong together: --{missing} is missing")]
+    HalfTls { missing: &'static str },
     #[error("--{flag} {found}: expected {expected}")]
     Bounds {
         flag: &'static str,
@@ -264,14 +320,22 @@ impl Config {
 }
 
 fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
-    for (flag, address) in [
-        ("listen", settings.listen),
-        ("mqtt-listen", settings.mqtt_listen),
-    ] {
-        if !address.ip().is_loopback() {
-            return Err(ConfigError::NotLoopback { flag, address });
-        }
+    if !settings.mqtt_listen.ip().is_loopback() {
+        return Err(ConfigError::NotLoopback {
+            flag: "mqtt-listen",
+            address: settings.mqtt_listen,
+        });
     }
+    let tls = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+        (None, None) => None,
+        (Some(_), None) => return Err(ConfigError::HalfTls { missing: "tls-key" }),
+        (None, Some(_)) => {
+            return Err(ConfigError::HalfTls {
+                missing: "tls-cert",
+            });
+        }
+    };
     let within = |flag, found: u64, bounds: std::ops::RangeInclusive<u64>, expected| {
         if bounds.contains(&found) {
             Ok(())
@@ -309,6 +373,12 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         0..=90,
         "0 to 90 percent",
     )?;
+    within(
+        "hsts-days",
+        settings.hsts_days.into(),
+        0..=730,
+        "0 to 730 days",
+    )?;
     Ok(Config {
         data: data.to_owned(),
         listen: settings.listen,
@@ -320,6 +390,9 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         broker_inflight: settings.broker_inflight,
         hold_free_bytes: settings.hold_free_bytes,
         hold_free_percent: settings.hold_free_percent,
+        lab_way_in: settings.lab_way_in,
+        tls,
+        hsts_days: settings.hsts_days,
     })
 }
 
@@ -328,14 +401,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_computer_may_connect() {
+    fn the_page_may_face_the_internet_and_the_embedded_broker_may_not() {
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], 5000));
         let settings = Settings {
-            listen: SocketAddr::from(([0, 0, 0, 0], 5000)),
+            listen: everywhere,
+            ..Settings::default()
+        };
+        assert_eq!(check(&settings, Path::new(".")).unwrap().listen, everywhere);
+        let settings = Settings {
+            mqtt_listen: everywhere,
             ..Settings::default()
         };
         let error = check(&settings, Path::new(".")).unwrap_err();
-        assert!(error.to_string().contains("--listen 0.0.0.0:5000"));
-        assert!(error.to_string().contains("no login yet"));
+        assert!(error.to_string().contains("--mqtt-listen 0.0.0.0:5000"));
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_is_an_error() {
+        let settings = Settings {
+            tls_cert: Some("cert.pem".into()),
+            ..Settings::default()
+        };
+        let error = check(&settings, Path::new(".")).unwrap_err();
+        assert!(error.to_string().contains("--tls-key is missing"));
     }
 
     #[test]

@@ -1,20 +1,27 @@
 //! Pages and API: shows what the store holds, and changes nothing but by a command or an upload.
 //!
-//! Every route is in one table, with who may take it ([`Access`]). Nobody has a login yet, so only this computer may connect, and two rules keep other
-//! web sites from using a browser on it: the Host must be this computer (against DNS rebinding), and whatever changes
-//! something must come from our own pages or from no page at all ([`guard`]).
+//! Every route is in one table, with who may take it ([`Access`]); [`guard`] stands before all of them, [`serve`] lets
+//! connections in.
 
+mod account;
 mod commands;
 mod devices;
+mod doors;
+mod entrance;
 mod error;
 mod frames;
+mod given;
 mod guard;
 mod json;
+mod keys;
 mod metrics;
+mod paced;
 pub mod page;
 mod pages;
+mod people;
 mod pictures;
 mod quarantine;
+mod serve;
 mod settings;
 mod stream;
 mod system;
@@ -22,24 +29,19 @@ mod upload;
 pub mod waiting;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{self, MethodRouter};
-use guard::Access;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+pub use guard::Access;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::announce::Announcer;
-use crate::config::{CONNECTIONS_MAX, Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
+use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
 use crate::hold::Gate;
 use crate::intake::Queue;
 use crate::live::Live;
@@ -49,15 +51,20 @@ use crate::mqtt::Session;
 use crate::store::Store;
 use crate::thumbnail::Decoder;
 
-/// A client that has not finished its header by then is cut off; without it, idle ones would use up all connections.
-const HEADER_WAIT: Duration = Duration::from_secs(10);
 /// What a form says around its picture, bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// The longest form about people and keys, bytes.
+const FIELDS_BYTES_MAX: usize = 16 * 1024;
+
+pub use doors::Doors;
+pub use serve::{Tls, TlsError, serve};
 
 /// Everything the routes work with.
 #[derive(Clone)]
 pub struct Site {
     pub store: Store,
+    pub doors: Arc<Doors>,
     pub live: Live,
     pub gate: Gate,
     pub announcer: Announcer,
@@ -109,6 +116,14 @@ fn post<H: Handler<T, Site>, T: 'static>(access: Access, path: &'static str, han
     route(Method::POST, path, access, routing::post(handler))
 }
 
+fn delete<H: Handler<T, Site>, T: 'static>(
+    access: Access,
+    path: &'static str,
+    handler: H,
+) -> Route {
+    route(Method::DELETE, path, access, routing::delete(handler))
+}
+
 fn route(method: Method, path: &'static str, access: Access, handler: MethodRouter<Site>) -> Route {
     Route {
         method,
@@ -118,12 +133,46 @@ fn route(method: Method, path: &'static str, access: Access, handler: MethodRout
     }
 }
 
+/// Every route, and who may take it: for whoever wants to check that it is so.
+pub fn told(config: &Config) -> Vec<(Method, &'static str, Access)> {
+    let all = table(config).into_iter();
+    all.map(|route| (route.method, route.path, route.access))
+        .collect()
+}
+
 /// Every route, and who may take it.
 pub(crate) fn table(config: &Config) -> Vec<Route> {
-    use Access::{Anyone, Camera, Look, Manage};
+    use Access::{Anyone, Camera, LogIn, Look, Manage, Oneself, Owner, SetUp, Upload};
     let upload_bytes_max =
         usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
     vec![
+        get(SetUp, "/setup", entrance::set_up_page),
+        post(SetUp, "/setup", entrance::set_up),
+        get(LogIn, "/login", entrance::log_in_page),
+        post(LogIn, "/login", entrance::log_in),
+        get(LogIn, "/invitation", entrance::invitation_page),
+        post(LogIn, "/invitation", entrance::accept),
+        post(LogIn, "/logout", entrance::log_out),
+        get(Oneself, "/account", account::page),
+        post(Oneself, "/account/password", account::change_password),
+        post(Oneself, "/account/sessions/end", account::end_sessions),
+        get(Owner, "/people", people::page),
+        post(Owner, "/people", people::add),
+        post(Owner, "/people/{id}/role", people::change_role),
+        post(Owner, "/people/{id}/reset", people::reset),
+        post(Owner, "/people/{id}/remove", people::remove),
+        get(Owner, "/keys", keys::page),
+        post(Owner, "/keys", keys::add),
+        post(Owner, "/keys/{id}/revoke", keys::revoke),
+        get(Owner, "/api/v1/people", people::list),
+        post(Owner, "/api/v1/people", people::add),
+        post(Owner, "/api/v1/people/{id}/role", people::change_role),
+        post(Owner, "/api/v1/people/{id}/reset", people::reset),
+        delete(Owner, "/api/v1/people/{id}", people::remove),
+        get(Owner, "/api/v1/keys", keys::list),
+        post(Owner, "/api/v1/keys", keys::add),
+        delete(Owner, "/api/v1/keys/{id}", keys::revoke),
+        get(Look, "/api/v1/me", account::me),
         get(Look, "/", pages::cameras),
         get(Look, "/cameras/{device}", pages::camera),
         get(Look, "/cameras/{device}/settings", pages::settings),
@@ -146,23 +195,13 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         ),
         get(Look, "/api/v1/pictures", pictures::list),
         get(Look, "/api/v1/pictures/{id}", pictures::one),
-        route(
-            Method::DELETE,
-            "/api/v1/pictures/{id}",
-            Manage,
-            routing::delete(pictures::delete),
-        ),
+        delete(Manage, "/api/v1/pictures/{id}", pictures::delete),
         get(Look, "/api/v1/pictures/{id}/image", pictures::image),
         get(Look, "/api/v1/pictures/{id}/thumbnail", pictures::thumbnail),
         get(Look, "/api/v1/counters", devices::counters),
         get(Look, "/api/v1/quarantine", quarantine::list),
         get(Look, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),
-        route(
-            Method::DELETE,
-            "/api/v1/quarantine/{id}",
-            Manage,
-            routing::delete(quarantine::delete),
-        ),
+        delete(Manage, "/api/v1/quarantine/{id}", quarantine::delete),
         get(Look, "/api/v1/system", system::system),
         get(Look, "/api/v1/live", stream::live),
         get(Look, "/metrics", metrics::metrics),
@@ -174,7 +213,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         route(
             Method::POST,
             "/upload",
-            Camera,
+            Upload,
             routing::post(upload::upload).layer(DefaultBodyLimit::max(upload_bytes_max)),
         ),
     ]
@@ -184,66 +223,30 @@ fn routes(site: Site) -> Router {
     let mut router = Router::new();
     for route in table(&site.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
-        let gate = axum::middleware::from_fn_with_state((site.clone(), route.access), guard::admit);
-        router = router.route(route.path, route.handler.layer(gate));
+        let state = (site.clone(), route.access);
+        let gate = axum::middleware::from_fn_with_state(state, guard::admit);
+        let handler = match route.access {
+            Access::SetUp | Access::LogIn | Access::Oneself | Access::Owner => {
+                route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
+            }
+            Access::Anyone | Access::Look | Access::Manage | Access::Camera | Access::Upload => {
+                route.handler
+            }
+        };
+        router = router.route(route.path, handler.layer(gate));
     }
+    let state = (site.clone(), Access::Look);
+    let gate = axum::middleware::from_fn_with_state(state, guard::admit);
     router
-        .fallback(pages::not_found)
+        // Whoever may not look learns nothing about what there is.
+        .fallback(pages::not_found.layer(gate))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::map_response(error::in_our_words))
-        .layer(axum::middleware::from_fn(guard::check))
+        .layer(axum::middleware::from_fn(paced::paced))
+        .layer(axum::middleware::from_fn_with_state(
+            site.clone(),
+            guard::check,
+        ))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(site)
-}
-
-/// Serves until it is stopped, then lets open requests end.
-pub async fn serve(listener: TcpListener, site: Site, stop: CancellationToken) {
-    accept(&listener, routes(site), stop).await;
-}
-
-async fn accept(listener: &TcpListener, routes: Router, stop: CancellationToken) {
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let tasks = TaskTracker::new();
-    loop {
-        let Ok(place) = connections.clone().acquire_owned().await else {
-            break;
-        };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Mostly no more file descriptors: waiting is all that helps.
-                tracing::warn!("accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(200)).await;
-                continue;
-            }
-        };
-        let service = TowerToHyperService::new(routes.clone());
-        let stop = stop.clone();
-        tasks.spawn(async move {
-            let _place = place;
-            let _ = stream.set_nodelay(true);
-            // axum::serve sets no timer, and without one hyper waits for a header for ever.
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_WAIT)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!("connection: {error}");
-            }
-        });
-    }
-    tasks.close();
-    tasks.wait().await;
 }

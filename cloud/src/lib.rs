@@ -8,6 +8,7 @@
 
 pub mod announce;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod deposit;
 pub mod downlink;
@@ -19,6 +20,7 @@ pub mod live;
 pub mod mailbox;
 pub mod metrics;
 pub mod mqtt;
+pub mod people;
 pub mod presence;
 pub mod run;
 pub mod secret;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cloud::cli;
 use cloud::config::{Args, Config};
 use cloud::run::{self, StartError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -43,6 +44,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if let Some(command) = &args.command {
+        return match runtime.block_on(cli::run(command, &config)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("cloud: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

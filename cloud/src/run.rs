@@ -29,6 +29,7 @@ use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::{self, Broker, Filter, Login, Session};
 use crate::now_us;
+use crate::people::secret::SetupCode;
 use crate::secret::{Password, Secret};
 use crate::store::address::Address;
 use crate::store::{Limits, Place, Store, StoreError};
@@ -60,26 +61,36 @@ pub enum StartError {
     Taken { folder: std::path::PathBuf },
     #[error("{0}")]
     Newer(String),
+    #[error("--tls-cert, --tls-key: {0:#}")]
+    Tls(anyhow::Error),
     #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
     Broker(#[from] broker::BrokerError),
 }
 
 /// Where everything is, once it is ready.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ready {
     pub http: SocketAddr,
     pub mqtt: SocketAddr,
     pub store: StoreId,
+    /// Where the first owner is made, with the code for it; absent once there is one.
+    pub setup: Option<String>,
 }
 
 impl Ready {
     /// The one line on standard output that says so.
     pub fn line(&self) -> String {
-        let Self { http, mqtt, store } = self;
+        let Self {
+            http,
+            mqtt,
+            store,
+            setup,
+        } = self;
         serde_json::json!({"ready": {
             "http": http.to_string(),
             "mqtt": mqtt.to_string(),
             "store": store.to_string(),
+            "setup": setup,
         }})
         .to_string()
     }
@@ -94,6 +105,13 @@ pub async fn run(
     ready: impl FnOnce(Ready),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let tls = match &config.tls {
+        Some((cert, key)) => Some(
+            http::Tls::read(cert, key)
+                .map_err(|error| StartError::Tls(anyhow::Error::from(error)))?,
+        ),
+        None => None,
+    };
     let _lock = lock(&config.data)?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -103,7 +121,7 @@ pub async fn run(
         })?;
     let mut shutdown = std::pin::pin!(shutdown);
     let store = tokio::select! {
-        store = open_store(&config, &listener) => store?,
+        store = open_store(&config, &listener, tls.clone()) => store?,
         () = shutdown.as_mut() => return Ok(()),
     };
     let broker = broker::start(&config).await.map_err(StartError::from)?;
@@ -174,8 +192,11 @@ pub async fn run(
     ));
     let own_broker = config.ingest_broker.is_none();
     let http_address = listener.local_addr().context("ask for the port")?;
+    let doors = Arc::new(http::Doors::default());
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let site = http::Site {
         store: store.clone(),
+        doors: doors.clone(),
         live,
         gate,
         announcer,
@@ -192,7 +213,7 @@ pub async fn run(
         stop: stop.clone(),
         streams: http::Site::streams(),
     };
-    let mut serving = tokio::spawn(http::serve(listener, site, stop.clone()));
+    let mut serving = tokio::spawn(http::serve(listener, tls, site, stop.clone()));
     // Our own broker is here or broken; one elsewhere may be away for as long as it likes, and the page says so.
     let patience = own_broker.then_some(SUBSCRIBE_WAIT);
     let open = async {
@@ -201,10 +222,16 @@ pub async fn run(
         }
         // Whoever publishes from now on is heard.
         broker.open_doors();
+        let has_owner = doors.has_owner(&store).await.unwrap_or(true);
+        let setup = (!has_owner).then(|| set_up_link(scheme, http_address, doors.code()));
+        if let Some(link) = &setup {
+            tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
+        }
         ready(Ready {
             http: http_address,
             mqtt: broker.address(),
             store: store.id(),
+            setup,
         });
         std::future::pending::<anyhow::Result<()>>().await
     };
@@ -230,7 +257,11 @@ pub async fn run(
 }
 
 /// Opens the store. A server that is away, or not fit to be trusted yet, is waited for; who asks meanwhile is told.
-async fn open_store(config: &Config, listener: &TcpListener) -> anyhow::Result<Store> {
+async fn open_store(
+    config: &Config,
+    listener: &TcpListener,
+    tls: Option<http::Tls>,
+) -> anyhow::Result<Store> {
     let place = Place {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
@@ -268,7 +299,7 @@ async fn open_store(config: &Config, listener: &TcpListener) -> anyhow::Result<S
     };
     let waiting = async {
         if waits {
-            http::waiting::wait(listener, reasons, opened.clone()).await;
+            http::waiting::wait(listener, tls, reasons, opened.clone()).await;
         } else {
             // A file is there at once or not at all, so whoever comes first may as well wait.
             std::future::pending::<()>().await;
@@ -282,6 +313,16 @@ async fn open_store(config: &Config, listener: &TcpListener) -> anyhow::Result<S
     // Connections that are still open belong to the one who could only say no.
     opened.cancel();
     store
+}
+
+/// Where the first owner is made. Whoever listens on all addresses knows best which of them a browser can reach.
+fn set_up_link(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
+    let host = if listen.ip().is_unspecified() {
+        format!("localhost:{}", listen.port())
+    } else {
+        listen.to_string()
+    };
+    format!("{scheme}://{host}/setup?code={}", code.as_str())
 }
 
 /// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
@@ -314,6 +355,7 @@ fn lock(folder: &Path) -> anyhow::Result<Flock<File>> {
 }
 
 /// Prints the ready line; nobody reading it is no reason to stop.
+#[expect(clippy::needless_pass_by_value, reason = "made to be handed to run")]
 pub fn say_ready(ready: Ready) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{}", ready.line()).and_then(|()| out.flush());

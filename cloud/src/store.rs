@@ -6,6 +6,7 @@
 //! in common; duplicates are found by looking first inside the one writing transaction.
 
 pub mod address;
+mod api_token;
 mod batch;
 mod boot;
 mod command;
@@ -15,8 +16,10 @@ mod event;
 mod fate;
 mod fitness;
 mod install;
+mod login;
 mod meta;
 mod part;
+mod person;
 mod picture;
 mod quarantine;
 mod report;
@@ -43,11 +46,14 @@ use batch::Batch;
 use connection::Connector;
 use writer::{Writer, Writing};
 
+pub use api_token::ApiToken;
 pub use command::{Command, StageReached};
 pub use connection::Place;
 pub use device::Device;
 pub use event::Told;
 pub use install::{Counters, InstallState};
+pub use login::Login;
+pub use person::{PeopleError, Person};
 pub use picture::{Page, Picture, Thumbnail};
 pub use quarantine::Quarantined;
 pub use setting::{Changed, Desired};
@@ -137,6 +143,8 @@ pub enum StoreError {
     Newer(i64),
     #[error("no room for a camera of a new name, there are {0}")]
     Devices(u64),
+    #[error(transparent)]
+    People(#[from] PeopleError),
     #[error("prepare the data folder {folder}")]
     Folder {
         folder: PathBuf,
@@ -158,7 +166,11 @@ impl StoreError {
                 None => false,
             },
             Self::TimedOut(_) | Self::Unfit(_) | Self::Led => true,
-            Self::Corrupt(_) | Self::Devices(_) | Self::Folder { .. } | Self::Newer(_) => false,
+            Self::Corrupt(_)
+            | Self::Devices(_)
+            | Self::People(_)
+            | Self::Folder { .. }
+            | Self::Newer(_) => false,
         }
     }
 
@@ -193,6 +205,7 @@ impl StoreError {
             | Self::TimedOut(_)
             | Self::Corrupt(_)
             | Self::Devices(_)
+            | Self::People(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),
         }
     }

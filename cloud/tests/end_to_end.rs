@@ -392,7 +392,9 @@ async fn an_upload_is_a_picture_like_any_other() {
     }
     // The page of another web site cannot do it.
     let elsewhere = format!("{kind}origin: http://evil.example\r\n");
-    let (status, _) = send("/upload", &elsewhere, form("image", &bytes)).await;
+    let body = form("image", &bytes);
+    let (status, ..) =
+        rig::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
     assert_eq!(status, 403);
     // The small version is made after the commit.
     let small = async {
@@ -425,8 +427,9 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
         .await
         .unwrap();
     let request = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nlast-event-id: 0\r\n\r\n",
-        cloud.ready.http
+        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 0\r\n\r\n",
+        cloud.ready.http,
+        rig::authorization(cloud.ready.http)
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut lines = BufReader::new(stream).lines();
@@ -469,8 +472,9 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
         .await
         .unwrap();
     let request = format!(
-        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\nlast-event-id: 4711\r\n\r\n",
-        cloud.ready.http
+        "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 4711\r\n\r\n",
+        cloud.ready.http,
+        rig::authorization(cloud.ready.http)
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut heard = vec![0; 12];

@@ -55,13 +55,11 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
     let any = "127.0.0.1:0";
     for (args, names) in [
         (
-            ["--listen", "0.0.0.0:0", "--mqtt-listen", any],
-            "no login yet",
-        ),
-        (
             ["--listen", any, "--mqtt-listen", "0.0.0.0:0"],
-            "no login yet",
+            "only this computer",
         ),
+        (["--listen", any, "--tls-cert", &taken], "--tls-key"),
+        (["--listen", any, "--lab-way-in", "perhaps"], "--lab-way-in"),
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
         (
@@ -112,7 +110,11 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
             .unwrap()
             .starts_with("HTTP/1.1 200")
     );
-    assert!(get(&listen, "/").unwrap().starts_with("HTTP/1.1 200"));
+    let page = get(&listen, "/").unwrap();
+    assert!(
+        page.starts_with("HTTP/1.1 303") && page.contains("location: /setup"),
+        "{page}"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
 }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::store::StoreError;
+use crate::store::{PeopleError, StoreError};
 
 /// What axum has to say is far shorter.
 const DETAIL_BYTES_MAX: usize = 4096;
@@ -16,6 +16,8 @@ pub(super) struct Problem {
     pub(super) status: StatusCode,
     /// A plain sentence.
     pub(super) detail: String,
+    /// After how many seconds it is worth coming again, where that is known.
+    pub(super) retry_after_s: Option<u64>,
 }
 
 pub(super) type Answer<T> = Result<T, Problem>;
@@ -25,6 +27,15 @@ impl Problem {
         Self {
             status,
             detail: detail.into(),
+            retry_after_s: None,
+        }
+    }
+
+    /// Too many requests: come again in `seconds`.
+    pub(super) fn wait(seconds: u64, detail: impl Into<String>) -> Self {
+        Self {
+            retry_after_s: Some(seconds),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
@@ -58,12 +69,26 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if let Some(seconds) = self.retry_after_s {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        }
         response
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if let StoreError::People(error) = error {
+            let status = match error {
+                PeopleError::Unknown => StatusCode::NOT_FOUND,
+                PeopleError::NameTaken | PeopleError::LastOwner | PeopleError::HasOwner => {
+                    StatusCode::CONFLICT
+                }
+                PeopleError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+            };
+            return Self::new(status, error.to_string());
+        }
         if let StoreError::Devices(_) = error {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,

@@ -123,16 +123,28 @@ pub(super) async fn news(
 }
 
 /// The camera that speaks, if whoever asks may speak for it.
-fn speaker(_who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<DeviceId, Problem> {
+fn speaker(who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<DeviceId, Problem> {
     let named = headers.get(DEVICE_HEADER);
     let name = named.map(|name| name.to_str().unwrap_or(""));
-    let Some(name) = name.or(asked) else {
+    let own = match who {
+        Who::Camera { device, .. } => Some(device.as_str()),
+        Who::Nobody | Who::Person { .. } | Who::Program { .. } | Who::Lab => None,
+    };
+    let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::wrong(format!(
             "Which camera? Name it in the header {DEVICE_HEADER}, or with ?device=."
         )));
     };
-    name.parse()
-        .map_err(|error: shared::id::IdError| Problem::wrong(format!("{name:?}: {error}.")))
+    let device = name
+        .parse()
+        .map_err(|error: shared::id::IdError| Problem::wrong(format!("{name:?}: {error}.")))?;
+    if who.may_speak_for(&device) {
+        return Ok(device);
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        format!("This key does not speak for {device}."),
+    ))
 }
 
 /// Puts one message into the queue and waits for what became of it.

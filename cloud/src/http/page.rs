@@ -11,10 +11,12 @@
 mod asset;
 mod camera;
 mod cameras;
+mod entrance;
 mod gallery;
 mod journey;
 mod light;
 mod parts;
+mod people;
 mod picture;
 mod quarantine;
 mod settings;
@@ -29,7 +31,9 @@ use maud::{DOCTYPE, Markup, html};
 pub use asset::{Asset, asset};
 pub use camera::camera_page;
 pub use cameras::cameras_page;
+pub use entrance::{invitation_page, log_in_page, refusal_page, set_up_page};
 pub use gallery::gallery_page;
+pub use people::{account_page, keys_page, people_page};
 pub use picture::picture_page;
 pub use quarantine::quarantine_page;
 pub use settings::settings_page;
@@ -51,6 +55,7 @@ pub fn problem_page(site: &SiteView, status: u16, title: &str, detail: &str) -> 
 enum Nav {
     Cameras,
     Pictures,
+    Account,
     None,
 }
 
@@ -108,6 +113,12 @@ fn layout(site: &SiteView, title: &str, nav: Nav, live: &Live<'_>, main: &Markup
                     }
                     // Filled by live.js: without it nothing here is live, and nothing says so.
                     p #live .live hidden {}
+                    @if let Some(viewer) = &site.viewer {
+                        nav.you aria-label="You" {
+                            (nav_link("/account", &viewer.name, nav == Nav::Account))
+                            form method="post" action="/logout" { button type="submit" { "Log out" } }
+                        }
+                    }
                 }
                 @if let Some(reason) = &site.hold {
                     section #hold .hold aria-labelledby="hold-title" {
@@ -120,9 +131,6 @@ fn layout(site: &SiteView, title: &str, nav: Nav, live: &Live<'_>, main: &Markup
                 }
                 main #main tabindex="-1" { (main) }
                 footer #foot {
-                    @if site.loopback_only {
-                        p { "Listening on this machine only: there is no login yet." }
-                    }
                     @for warning in &site.warnings {
                         p { (sentence(warning)) " This was accepted: a power cut may take back what has a receipt." }
                     }

@@ -1,8 +1,8 @@
 //! The pages: reads what they show, and has [`super::page`] draw it.
 
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, Path, Query, State};
-use axum::http::{Uri, header};
+use axum::extract::{Form, Path, Query};
+use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use serde::Deserialize;
@@ -13,9 +13,11 @@ use shared::presence::Status;
 use shared::settings::schema::{Kind, Reach, SETTINGS};
 
 use super::error::{Answer, Problem};
+use super::guard::{Visit, Who};
 use super::settings::Progress;
 use super::{Site, json, page, settings};
 use crate::now_us;
+use crate::people::Role;
 use crate::store::{self, Page};
 
 /// Entries in each list of a camera's page.
@@ -26,7 +28,7 @@ const RECENT: u32 = 12;
 const GALLERY: u32 = 100;
 const QUARANTINE: u32 = 200;
 
-pub(super) async fn cameras(State(site): State<Site>) -> Response {
+pub(super) async fn cameras(site: Visit) -> Response {
     let view = async {
         let devices = site.store.devices(now_us()).await?;
         Ok(page::CamerasView {
@@ -36,11 +38,11 @@ pub(super) async fn cameras(State(site): State<Site>) -> Response {
     draw(&site, view.await, page::cameras_page).await
 }
 
-pub(super) async fn camera(State(site): State<Site>, Path(device): Path<String>) -> Response {
+pub(super) async fn camera(site: Visit, Path(device): Path<String>) -> Response {
     draw(&site, device_view(&site, &device).await, page::camera_page).await
 }
 
-pub(super) async fn settings(State(site): State<Site>, Path(device): Path<String>) -> Response {
+pub(super) async fn settings(site: Visit, Path(device): Path<String>) -> Response {
     let view = async {
         let (camera, desired) = settings::find(&site, &device).await?;
         let view = settings_view(&camera, desired.as_ref());
@@ -51,7 +53,7 @@ pub(super) async fn settings(State(site): State<Site>, Path(device): Path<String
 
 /// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
 pub(super) async fn save_settings(
-    State(site): State<Site>,
+    site: Visit,
     Path(device): Path<String>,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
@@ -90,7 +92,7 @@ pub(super) struct Asked {
 }
 
 pub(super) async fn gallery(
-    State(site): State<Site>,
+    site: Visit,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let view = match asked {
@@ -100,11 +102,11 @@ pub(super) async fn gallery(
     draw(&site, view, page::gallery_page).await
 }
 
-pub(super) async fn picture(State(site): State<Site>, Path(id): Path<String>) -> Response {
+pub(super) async fn picture(site: Visit, Path(id): Path<String>) -> Response {
     draw(&site, picture_detail(&site, &id).await, page::picture_page).await
 }
 
-pub(super) async fn quarantine(State(site): State<Site>) -> Response {
+pub(super) async fn quarantine(site: Visit) -> Response {
     let view = async {
         let (rows, _) = site.store.quarantine(None, QUARANTINE).await?;
         Ok(page::QuarantineView {
@@ -141,17 +143,17 @@ pub(super) async fn asset(Path(path): Path<String>) -> Response {
 }
 
 /// A page for people, a problem for programs.
-pub(super) async fn not_found(State(site): State<Site>, uri: Uri) -> Response {
+pub(super) async fn not_found(site: Visit, uri: Uri) -> Response {
     let problem = Problem::not_found("such page");
-    if uri.path().starts_with("/api/") {
+    if !is_page(uri.path()) {
         return problem.into_response();
     }
     draw(&site, Err(problem), |_, (): &()| maud::html! {}).await
 }
 
 /// Draws a page, or the page that says why there is none.
-async fn draw<V>(
-    site: &Site,
+pub(super) async fn draw<V>(
+    site: &Visit,
     view: Answer<V>,
     with: impl FnOnce(&page::SiteView, &V) -> Markup,
 ) -> Response {
@@ -167,7 +169,28 @@ async fn draw<V>(
     }
 }
 
-async fn around(site: &Site) -> page::SiteView {
+/// Whether a person reads what stands at this address, and not a program.
+pub(super) fn is_page(path: &str) -> bool {
+    ![
+        "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
+    ]
+    .iter()
+    .any(|prefix| path.starts_with(prefix))
+}
+
+/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
+pub(super) fn refusal(problem: &Problem) -> Response {
+    let title = problem.status.canonical_reason().unwrap_or("Problem");
+    let page = page::refusal_page(problem.status.as_u16(), title, &problem.detail);
+    let mut response = (problem.status, page).into_response();
+    if let Some(seconds) = problem.retry_after_s {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
+}
+
+async fn around(site: &Visit) -> page::SiteView {
     let hold = site.gate.now();
     let (http, mqtt) = site.addresses;
     page::SiteView {
@@ -182,6 +205,15 @@ async fn around(site: &Site) -> page::SiteView {
         free_bytes: hold.free_bytes,
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),
+        viewer: match &site.who {
+            Who::Person { name, role, .. } => Some(page::Viewer {
+                name: name.clone(),
+                role: *role,
+            }),
+            Who::Nobody | Who::Program { .. } | Who::Camera { .. } | Who::Lab => None,
+        },
+        role: site.who.role().unwrap_or(Role::Look),
+        origin: site.caller.origin(&site.host),
     }
 }
 

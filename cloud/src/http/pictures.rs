@@ -33,6 +33,9 @@ pub(super) struct Pictures {
     next: Option<i64>,
 }
 
+/// A picture is bytes from elsewhere: opened by itself, whatever a browser takes it for, it runs and loads nothing.
+pub(super) const PICTURE_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
+
 pub(super) async fn list(
     State(site): State<Site>,
     asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
@@ -181,8 +184,11 @@ fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'stati
 }
 
 fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
-    let content_type = [(header::CONTENT_TYPE, content_type)];
-    (content_type, kept_forever(etag), bytes).into_response()
+    let kind = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY),
+    ];
+    (kind, kept_forever(etag), bytes).into_response()
 }
 
 fn kept_forever(etag: &str) -> [(header::HeaderName, String); 2] {

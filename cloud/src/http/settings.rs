@@ -421,7 +421,7 @@ mod tests {
             values(json!({"interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "quiet"})),
             None,
         );
-        let Problem { status, detail } = wrong.unwrap_err();
+        let Problem { status, detail, .. } = wrong.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         for says in [
             "interval_s must be 0 or",

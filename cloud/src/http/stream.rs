@@ -9,7 +9,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -21,6 +20,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::error::{Answer, Problem};
+use super::guard::{self, Visit};
 use super::{Site, json};
 use crate::live::Notice;
 use crate::now_us;
@@ -32,7 +32,10 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Pictures read at once.
 const PAGE: u32 = 100;
 
-pub(super) async fn live(State(site): State<Site>, headers: HeaderMap) -> Answer<Response> {
+pub(super) async fn live(visit: Visit, headers: HeaderMap) -> Answer<Response> {
+    let secret = guard::shown(&visit.site, &headers, visit.caller);
+    let Visit { site, who, .. } = visit;
+    let unwelcome = guard::until_unwelcome(site.clone(), who, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -66,7 +69,9 @@ pub(super) async fn live(State(site): State<Site>, headers: HeaderMap) -> Answer
             .map(|event| (Ok::<_, Infallible>(event), teller))
     });
     // An open stream would keep a stopping server from ever ending.
-    let events = events.take_until(Box::pin(stop));
+    let events = events
+        .take_until(Box::pin(stop))
+        .take_until(Box::pin(unwelcome));
     // An event and not a comment, as scripts cannot see comments, and a page should notice a dead line.
     let beat = KeepAlive::new()
         .interval(BEAT)

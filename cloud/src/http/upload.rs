@@ -1,10 +1,10 @@
 //! `POST /upload`: a picture by HTTP, the lab's way: `curl -F image=@photo.jpg http://127.0.0.1:5000/upload`.
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use shared::DeviceId;
 use shared::capture::ContentType;
@@ -12,6 +12,7 @@ use shared::id::PictureId;
 
 use super::Site;
 use super::error::{Answer, Problem};
+use super::guard::Who;
 use crate::live::Notice;
 use crate::now_us;
 use crate::store::Upload;
@@ -31,11 +32,15 @@ pub(super) struct Stored {
 
 pub(super) async fn upload(
     State(site): State<Site>,
+    Extension(who): Extension<Who>,
     Query(asked): Query<Asked>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Answer<(StatusCode, Json<Stored>)> {
     let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let mut device = asked.device;
+    if let (Who::Camera { device: own, .. }, None) = (&who, &device) {
+        device = Some(own.to_string());
+    }
     let mut image = None;
     while let Some(field) = form.next_field().await.map_err(broken)? {
         match field.name() {
@@ -50,6 +55,12 @@ pub(super) async fn upload(
         .unwrap_or(DEVICE_DEFAULT)
         .parse()
         .map_err(|error: shared::id::IdError| Problem::wrong(error.to_string()))?;
+    if !who.may_speak_for(&device) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("This key brings no pictures of {device}."),
+        ));
+    }
     let image = image.ok_or_else(|| Problem::wrong("There is no field called image."))?;
     let id = keep(&site, &device, image).await?;
     Ok((StatusCode::CREATED, Json(Stored { id })))

@@ -11,11 +11,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Problem;
-use super::{accept, system};
+use super::serve::accept;
+use super::{Tls, system};
 
 /// Answers until it is stopped. `reason`: a plain sentence.
 pub async fn wait(
     listener: &TcpListener,
+    tls: Option<Tls>,
     reason: watch::Receiver<String>,
     stop: CancellationToken,
 ) {
@@ -37,7 +39,7 @@ pub async fn wait(
         .route("/healthz", routing::get(system::alive))
         .route("/readyz", routing::get(unready))
         .fallback(nothing_yet);
-    accept(listener, routes, stop).await;
+    accept(listener, tls, routes, stop).await;
 }
 
 fn retry_soon(mut response: Response) -> Response {

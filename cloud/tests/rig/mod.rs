@@ -6,8 +6,10 @@
     reason = "every test file takes what it needs"
 )]
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use cloud::config::{Args, Config};
@@ -39,6 +41,14 @@ impl Cloud {
     }
 
     pub async fn start_in(folder: tempfile::TempDir, more: &[&str]) -> Self {
+        let cloud = Self::start_unowned(folder, more).await;
+        let key = owners_key(&cloud.ready, cloud.folder.path()).await;
+        KEYS.lock().unwrap().insert(cloud.ready.http, key);
+        cloud
+    }
+
+    /// Without doing its set-up, if it has no owner yet.
+    pub async fn start_unowned(folder: tempfile::TempDir, more: &[&str]) -> Self {
         let data = folder.path().to_str().unwrap();
         let all = ["cloud", "--data", data]
             .into_iter()
@@ -95,7 +105,45 @@ pub async fn database(folder: &Path) -> sqlx::SqliteConnection {
         .unwrap()
 }
 
-/// One HTTP request on a connection of its own; the body must not be longer than it says.
+/// The key of the owner, with which requests to each cloud are made.
+static KEYS: LazyLock<Mutex<HashMap<SocketAddr, String>>> = LazyLock::new(Mutex::default);
+
+pub const OWNER: &str = "ada";
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Does the set-up of a new cloud, and makes a key. It lies beside the database, and goes where that goes.
+async fn owners_key(ready: &Ready, folder: &Path) -> String {
+    let file = folder.join("tests.key");
+    let Some(link) = &ready.setup else {
+        return std::fs::read_to_string(file).unwrap();
+    };
+    let code = link.split_once("code=").unwrap().1;
+    let body = serde_json::json!({"code": code, "name": OWNER, "password": PASSWORD}).to_string();
+    let json = "content-type: application/json\r\n";
+    let (status, head, _) = request_bare(ready.http, "POST", "/setup", json, body.as_bytes()).await;
+    assert_eq!(status, 201, "{head}");
+    let headers = format!("{json}{}", as_browser(ready.http, &cookie(&head)));
+    let body = br#"{"name": "tests", "role": "owner"}"#;
+    let (status, _, made) = request_bare(ready.http, "POST", "/api/v1/keys", &headers, body).await;
+    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&made));
+    let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+    let key = made["secret"].as_str().unwrap().to_owned();
+    std::fs::write(file, &key).unwrap();
+    key
+}
+
+/// The `name=value` of the cookie that an answer sets.
+pub fn cookie(head: &str) -> String {
+    let (_, set) = head.split_once("set-cookie: ").unwrap();
+    set.split(';').next().unwrap().to_owned()
+}
+
+/// What a page of the cloud itself makes a browser send.
+pub fn as_browser(to: SocketAddr, cookie: &str) -> String {
+    format!("cookie: {cookie}\r\norigin: http://{to}\r\n")
+}
+
+/// One HTTP request of the owner on a connection of its own; the body must not be longer than it says.
 pub async fn request(
     to: SocketAddr,
     method: &str,
@@ -107,7 +155,27 @@ pub async fn request(
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
+/// The same, with the head of the answer.
 pub async fn request_bytes(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String, Vec<u8>) {
+    let headers = format!("{}{headers}", authorization(to));
+    request_bare(to, method, path, &headers, body).await
+}
+
+/// The header with the key of the owner.
+pub fn authorization(to: SocketAddr) -> String {
+    let key = KEYS.lock().unwrap().get(&to).cloned();
+    let key = key.expect("a cloud started by this rig");
+    format!("authorization: Bearer {key}\r\n")
+}
+
+/// One HTTP request of somebody unknown, but for what the headers say.
+pub async fn request_bare(
     to: SocketAddr,
     method: &str,
     path: &str,

@@ -11,6 +11,8 @@ use crate::program::eventually;
 pub struct Api {
     base: String,
     agent: ureq::Agent,
+    /// The whole header, once there is a key.
+    key: Option<String>,
 }
 
 impl Api {
@@ -24,7 +26,41 @@ impl Api {
         Self {
             base: format!("http://{address}"),
             agent,
+            key: None,
         }
+    }
+
+    /// The same API, with a key.
+    #[must_use]
+    pub fn with_key(mut self, key: &str) -> Self {
+        self.key = Some(format!("Bearer {key}"));
+        self
+    }
+
+    /// Makes the owner of a new cloud, by the link from its ready line, and returns a key of his.
+    pub fn set_up(&self, link: &str) -> String {
+        let (_, code) = link.split_once("code=").expect("the link has the code");
+        let answer = self
+            .agent
+            .post(format!("{}/setup", self.base))
+            .send_json(json!({"code": code, "name": "ada", "password": "correct horse battery"}))
+            .unwrap_or_else(|error| panic!("POST /setup: {error}"));
+        assert_eq!(answer.status().as_u16(), 201, "POST /setup");
+        let cookie = answer.headers().get("set-cookie").expect("a session");
+        let cookie = cookie.to_str().expect("a cookie is a text");
+        let mut answer = self
+            .agent
+            .post(format!("{}/api/v1/keys", self.base))
+            .header("cookie", cookie.split(';').next().unwrap_or(cookie))
+            .header("origin", &self.base)
+            .send_json(json!({"name": "tests", "role": "owner"}))
+            .unwrap_or_else(|error| panic!("POST /api/v1/keys: {error}"));
+        assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/keys");
+        let made: Value = answer.body_mut().read_json().expect("a key as JSON");
+        made["secret"]
+            .as_str()
+            .expect("a key has a secret")
+            .to_owned()
     }
 
     /// The status and the body of a GET.
@@ -32,9 +68,11 @@ impl Api {
     /// # Errors
     /// A sentence, when there was no answer at all.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
-        let mut answer = self
-            .agent
-            .get(format!("{}{path}", self.base))
+        let mut asked = self.agent.get(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            asked = asked.header("authorization", key);
+        }
+        let mut answer = asked
             .call()
             .map_err(|error| format!("GET {path}: {error}"))?;
         let body = answer
@@ -105,9 +143,11 @@ impl Api {
     /// Asks a camera for something; returns the command.
     pub fn ask(&self, device: &str, command: &str) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
-        let mut answer = self
-            .agent
-            .post(format!("{}{path}", self.base))
+        let mut asked = self.agent.post(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            asked = asked.header("authorization", key);
+        }
+        let mut answer = asked
             .send_json(json!({"command": command}))
             .unwrap_or_else(|error| panic!("POST {path}: {error}"));
         assert_eq!(answer.status().as_u16(), 202, "POST {path}");
@@ -129,9 +169,11 @@ impl Api {
     pub fn wish(&self, device: &str, values: &Value) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let version = self.json(&path)["version"].clone();
-        let mut answer = self
-            .agent
-            .put(format!("{}{path}", self.base))
+        let mut asked = self.agent.put(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            asked = asked.header("authorization", key);
+        }
+        let mut answer = asked
             .send_json(json!({"version": version, "values": values}))
             .unwrap_or_else(|error| panic!("PUT {path}: {error}"));
         let told: Value = answer.body_mut().read_json().expect("settings as JSON");

@@ -97,11 +97,20 @@ impl Cloud {
     /// [`Missed`] when it ended instead, or was not ready in time.
     pub fn try_start(&mut self) -> Result<(), Missed> {
         let since = self.launch();
-        self.events.wait(since, READY_WITHIN, |said| {
-            said.iter()
-                .any(|line| line["ready"].is_object())
-                .then_some(())
-        })
+        let ready = self.events.wait(since, READY_WITHIN, |said| {
+            let mut ready = said.iter().map(|line| &line["ready"]);
+            ready.find(|ready| ready.is_object()).cloned()
+        })?;
+        if let Some(link) = ready["setup"].as_str() {
+            let key = self.bare_api().set_up(link);
+            fs::write(self.key_file(), key).expect("keep the key of the owner");
+        }
+        Ok(())
+    }
+
+    /// The key of the owner lies beside the database, so that it goes where that goes.
+    fn key_file(&self) -> PathBuf {
+        self.data.join("tests.key")
     }
 
     fn launch(&mut self) -> usize {
@@ -170,7 +179,16 @@ impl Cloud {
         format!("http://127.0.0.1:{}", self.http_port)
     }
 
+    /// The API as the owner sees it, once the cloud was ready.
     pub fn api(&self) -> Api {
+        match fs::read_to_string(self.key_file()) {
+            Ok(key) => self.bare_api().with_key(&key),
+            Err(_) => self.bare_api(),
+        }
+    }
+
+    /// The API as somebody unknown sees it.
+    pub fn bare_api(&self) -> Api {
         Api::new(&format!("127.0.0.1:{}", self.http_port))
     }
 

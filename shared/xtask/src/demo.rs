@@ -62,6 +62,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         cloud.http,
         data.display()
     );
+    if let Some(link) = &cloud.setup {
+        println!("Nobody owns it yet. Open this link and choose a name and a password: {link}");
+    }
     let (events, heard) = mpsc::channel();
     let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
     let all_stored = match presses {
@@ -104,11 +107,16 @@ struct Cloud {
     program: Guarded,
     http: String,
     mqtt: String,
+    /// Where the owner is made, until there is one.
+    setup: Option<String>,
+    /// With which the pictures are counted, whether anybody has logged in or not.
+    key: String,
 }
 
 impl Cloud {
     fn start(listen: &str, data: &Path) -> Result<Self> {
         let log = data.join("cloud.log");
+        let key = make_key(data)?;
         let mut command = built("cloud")?;
         command
             .arg("--data")
@@ -145,12 +153,15 @@ impl Cloud {
             program,
             http: address("http")?,
             mqtt: address("mqtt")?,
+            setup: ready["ready"]["setup"].as_str().map(str::to_owned),
+            key,
         })
     }
 
     fn get(&self, path: &str) -> Result<Value> {
         let url = format!("http://{}{path}", self.http);
         ureq::get(&url)
+            .header("authorization", format!("Bearer {}", self.key))
             .call()
             .and_then(|mut answer| answer.body_mut().read_json())
             .with_context(|| format!("ask {url}"))
@@ -184,6 +195,24 @@ impl Cloud {
             }
         }
     }
+}
+
+/// A key of this demo's own; the one of the last start is revoked.
+fn make_key(data: &Path) -> Result<String> {
+    let made = built("cloud")?
+        .args(["key", "create", "demo", "--role", "look", "--replace"])
+        .arg("--data")
+        .arg(data.join("cloud"))
+        .stdin(Stdio::null())
+        .stderr(append_to(&data.join("cloud.log"))?)
+        .output()
+        .context("run the cloud")?;
+    if !made.status.success() {
+        let log = end_of(&data.join("cloud.log"));
+        bail!("the cloud could not prepare its data folder:\n{log}");
+    }
+    let key = String::from_utf8(made.stdout).context("read the key")?;
+    Ok(key.trim().to_owned())
 }
 
 /// The simulated camera.

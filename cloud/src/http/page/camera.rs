@@ -15,6 +15,7 @@ use super::view::{CameraView, CommandView, DeviceView, FaultView, SiteView, Tomb
 use super::when;
 use super::words::{Form, age_us, count, counted, lasting, size, time};
 use super::{Live, Nav, layout, settings};
+use crate::people::Role;
 
 /// How long a command stands above the picture after it was given, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
@@ -34,7 +35,7 @@ pub fn camera_page(site: &SiteView, view: &DeviceView) -> Markup {
                 p.crumbs { a href="/" { "Cameras" } " / " (camera.device) }
                 div.title { h1 { (camera.device) } (chip(tone, &words)) }
             }
-            (buttons(camera))
+            @if site.may(Role::Manage) { (buttons(camera)) }
         }
         (faults(site, camera, &view.faults))
         div.columns {

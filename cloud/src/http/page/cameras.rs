@@ -140,7 +140,7 @@ fn no_camera(site: &SiteView) -> Markup {
             p {
                 "Put this address into its " code { "camera.toml" } ": " code { "mqtt://" (site.mqtt) } "."
                 @if site.loopback_only {
-                    " For now this cloud listens on this machine only, so the camera must run here too, or come in by a tunnel."
+                    " This cloud listens on this machine only, so the camera must run here too, or come in by a tunnel."
                 }
             }
             h2 { "A single picture" }

@@ -8,6 +8,7 @@ use super::parts::{Tone, camera_url, chip, shape};
 use super::view::{FieldKind, FieldView, SettingsView, WishState};
 use super::words::{Form, counted, lasting, time};
 use super::{Live, Nav, SiteView, layout, sentence};
+use crate::people::Role;
 
 /// Sections in the order of the page: what they begin with, and what they are called.
 const SECTIONS: [(&str, &str); 7] = [
@@ -51,7 +52,7 @@ pub fn settings_page(site: &SiteView, view: &SettingsView) -> Markup {
                 }
             }
             p.form-end {
-                button.button.button-first type="submit" { "Save" }
+                @if site.may(Role::Manage) { button.button.button-first type="submit" { "Save" } }
                 " " a.button href=(camera_url(device)) { "Back to the camera" }
             }
             p.quiet { "An empty field leaves the setting to the camera's own file." }

@@ -8,6 +8,8 @@ use shared::id::{DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
 use shared::presence::{Health, LightStatus, Presence, Queue};
 use shared::time::Moment;
 
+use crate::people::Role;
+
 /// What every page shows around its own matter. All times are microseconds UTC since 1970.
 #[derive(Debug, Clone)]
 pub struct SiteView {
@@ -29,6 +31,19 @@ pub struct SiteView {
     pub free_bytes: Option<u64>,
     /// Messages in quarantine.
     pub quarantined: u64,
+    /// Absent for a key: programs may read pages too.
+    pub viewer: Option<Viewer>,
+    /// What whoever looks may do.
+    pub role: Role,
+    /// How the browser reached this page, such as `https://cam.example:5000`.
+    pub origin: String,
+}
+
+impl SiteView {
+    /// Whether whoever looks may do what `least` may.
+    pub fn may(&self, least: Role) -> bool {
+        self.role >= least
+    }
 }
 
 /// `/`: all cameras. The page puts them in order (those with a trouble first, then by name).
@@ -294,4 +309,99 @@ pub struct QuarantineRow {
     pub times: u64,
     /// When it came last.
     pub last_us: i64,
+}
+
+/// Who looks at the page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Viewer {
+    pub name: String,
+    pub role: Role,
+}
+
+/// `/setup`.
+#[derive(Debug, Clone)]
+pub struct SetUpView {
+    /// From the link in the log, or as it was typed.
+    pub code: String,
+    pub name: String,
+    /// What was wrong with the last try.
+    pub wrong: Option<String>,
+    /// Passwords travel unprotected, and not only within this computer.
+    pub plain_http: bool,
+}
+
+/// `/login`.
+#[derive(Debug, Clone)]
+pub struct LogInView {
+    pub name: String,
+    /// Where to go afterwards: a path of our own, or nothing.
+    pub next: String,
+    pub wrong: Option<String>,
+    pub plain_http: bool,
+}
+
+/// `/invitation`.
+#[derive(Debug, Clone)]
+pub struct InvitationView {
+    /// Absent if the invitation is used, over or unknown.
+    pub name: Option<String>,
+    pub code: String,
+    pub wrong: Option<String>,
+}
+
+/// `/account`.
+#[derive(Debug, Clone)]
+pub struct AccountView {
+    /// Why the password was not changed.
+    pub wrong: Option<String>,
+    pub sessions: Vec<SessionView>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SessionView {
+    pub id: String,
+    /// The one this page is read in.
+    pub this: bool,
+    pub created_us: i64,
+    pub used_us: i64,
+    pub address: String,
+    /// What the browser calls itself.
+    pub agent: String,
+}
+
+/// `/people`.
+#[derive(Debug, Clone)]
+pub struct PeopleView {
+    /// Name and link of somebody just invited.
+    pub invited: Option<(String, String)>,
+    pub people: Vec<PersonView>,
+}
+
+#[derive(Debug, Clone)]
+pub struct PersonView {
+    pub id: String,
+    pub name: String,
+    pub role: Role,
+    pub oneself: bool,
+    pub has_password: bool,
+    pub seen_us: Option<i64>,
+}
+
+/// `/keys`.
+#[derive(Debug, Clone)]
+pub struct KeysView {
+    /// Name and secret of a key just made.
+    pub made: Option<(String, String)>,
+    pub cameras: Vec<DeviceId>,
+    pub keys: Vec<KeyView>,
+}
+
+#[derive(Debug, Clone)]
+pub struct KeyView {
+    pub id: String,
+    pub name: String,
+    /// A role, or which camera's uploads.
+    pub opens: String,
+    pub created_us: i64,
+    pub used_us: Option<i64>,
 }

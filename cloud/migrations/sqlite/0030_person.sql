@@ -1,0 +1,11 @@
+-- Who may log in. `name_key` is the name in small letters, as bytes, so that every database compares it alike; without
+-- a password somebody was invited and has not come yet.
+CREATE TABLE person (
+    id BLOB NOT NULL PRIMARY KEY,
+    name VARCHAR(64) NOT NULL,
+    name_key BLOB NOT NULL UNIQUE,
+    rights VARCHAR(16) NOT NULL,
+    password VARCHAR(255),
+    created_us BIGINT NOT NULL,
+    seen_us BIGINT
+);

@@ -1,0 +1,1 @@
+CREATE INDEX login_person ON login (person, used_us);

@@ -1,0 +1,10 @@
+-- Keys of programs (`rights` is a role) and of cameras (`rights` is 'camera', of `device`): the SHA-256 of each.
+CREATE TABLE api_token (
+    id BLOB NOT NULL PRIMARY KEY,
+    name VARCHAR(64) NOT NULL,
+    secret BLOB NOT NULL UNIQUE,
+    rights VARCHAR(16) NOT NULL,
+    device VARCHAR(64),
+    created_us BIGINT NOT NULL,
+    used_us BIGINT
+);

@@ -1,0 +1,145 @@
+//! What proves who somebody is: made once, shown once, kept as a hash.
+
+use std::fmt;
+
+use shared::Hash;
+use subtle::ConstantTimeEq;
+
+/// So that people, and programs that look for leaked secrets, know one when they see it.
+const KEY_PREFIX: &str = "ks_";
+
+/// 256 random bits as a text. Its `Debug` says nothing, so that no log can.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// For a session or an invitation.
+    pub fn new() -> Self {
+        let bits: [u8; 32] = rand::random();
+        Self(hex::encode(bits))
+    }
+
+    /// For a program or a camera.
+    pub fn key() -> Self {
+        Self(format!("{KEY_PREFIX}{}", Self::new().0))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub fn hash(&self) -> SecretHash {
+        SecretHash::of(&self.0)
+    }
+}
+
+impl Default for Secret {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The SHA-256 of a secret's text. With 256 random bits behind it there is nothing to guess, so it needs no salt and
+/// may be looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretHash(pub [u8; 32]);
+
+impl SecretHash {
+    /// Of whatever text somebody shows.
+    pub fn of(text: &str) -> Self {
+        Self(Hash::of(text.as_bytes()).0)
+    }
+}
+
+impl TryFrom<&[u8]> for SecretHash {
+    type Error = std::array::TryFromSliceError;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        bytes.try_into().map(Self)
+    }
+}
+
+/// The code that makes the first owner: for people to type, so it is short, and guessing is slowed down elsewhere.
+#[derive(Clone)]
+pub struct SetupCode(String);
+
+impl SetupCode {
+    /// Without letters and digits that look like others. 30^12 is 58 bits.
+    const LETTERS: &[u8; 30] = b"23456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+    pub fn new() -> Self {
+        let groups = [(); 3].map(|()| {
+            [(); 4]
+                .map(|()| char::from(Self::LETTERS[rand::random_range(0..Self::LETTERS.len())]))
+                .iter()
+                .collect::<String>()
+        });
+        Self(groups.join("-"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `shown` is this code, however it is spaced and written, in the same time for every answer.
+    pub fn is(&self, shown: &str) -> bool {
+        let (right, shown) = (plain(&self.0), plain(shown));
+        let (right, shown) = (SecretHash::of(&right), SecretHash::of(&shown));
+        right.0.ct_eq(&shown.0).into()
+    }
+}
+
+impl Default for SetupCode {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for SetupCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SetupCode")
+    }
+}
+
+fn plain(code: &str) -> String {
+    let letters = code.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_uppercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_known_however_it_is_written_and_no_other_is() {
+        let code = SetupCode::new();
+        let text = code.as_str();
+        assert_eq!(text.len(), 14);
+        for good in [
+            text.to_owned(),
+            text.to_lowercase(),
+            text.replace('-', " "),
+            plain(text),
+        ] {
+            assert!(code.is(&good), "{good}");
+        }
+        for bad in ["", "----", &text[..13], SetupCode::new().as_str()] {
+            assert!(!code.is(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_printed() {
+        let (key, code) = (Secret::key(), SetupCode::new());
+        let printed = format!("{key:?} {code:?}");
+        assert!(!printed.contains(&key.as_str()[3..]) && !printed.contains(code.as_str()));
+        assert_ne!(Secret::key().hash(), key.hash());
+        assert_eq!(SecretHash::of(key.as_str()), key.hash());
+    }
+}
