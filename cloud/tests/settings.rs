@@ -134,7 +134,7 @@ async fn what_no_camera_would_take_never_goes_out() {
         (json!({"interval_s": 1.5}), "must be 0 or a whole number"),
         (json!({"interval_s": "60"}), "must be 0 or a whole number"),
         (json!({"light.mode": "party"}), "must be one of"),
-        (json!({"cloud.url": "gopher://x"}), "mqtt://"),
+        (json!({"cloud.url": "gopher://x"}), "begins with gopher://"),
         (json!({"spool.folder": "/"}), "only set at the camera"),
         (json!({"device": "x"}), "only set at the camera"),
         (json!({"nonsense": 1}), "is no setting"),
