@@ -26,6 +26,7 @@ use crate::photo;
 use crate::program::eventually;
 use crate::proxy::Proxy;
 use crate::seed::Seed;
+use crate::web::Web;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How long everything may take to arrive after the last press: also what was tried several times in vain.
@@ -113,6 +114,13 @@ impl fmt::Display for Fault {
     }
 }
 
+/// How pictures come to the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Mosquitto(Persistence),
+    Http,
+}
+
 /// One run.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -120,7 +128,8 @@ pub struct Plan {
     pub presses: usize,
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
-    pub persistence: Persistence,
+    /// By HTTP there is no broker to be struck.
+    pub way: Way,
     /// In this order, each with its share of the presses, before it, while it lasts, and after it.
     pub faults: Vec<Fault>,
 }
@@ -134,7 +143,7 @@ pub struct Figures {
     pub found: Audit,
     /// Captures that receipts spoke of, all looked up.
     pub receipts: u64,
-    /// Acknowledgements to the broker, all looked up.
+    /// Acknowledgements to the broker, all looked up; by HTTP there are none.
     pub acknowledged: u64,
     /// The broker and the database, as they call themselves.
     pub versions: String,
@@ -147,13 +156,21 @@ pub struct Figures {
 /// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
     let start = Instant::now();
-    let mut broker = Mosquitto::or_not_run(&plan.name, folder, plan.persistence)?;
+    let mut broker = match plan.way {
+        Way::Mosquitto(persistence) => {
+            Some(Mosquitto::or_not_run(&plan.name, folder, persistence)?)
+        }
+        Way::Http => None,
+    };
     let mut database = match plan.database {
         None => None,
         Some(kind) => Some(Database::or_not_run(&plan.name, kind, folder)?),
     };
-    broker.start();
-    let mut versions = broker.version().to_owned();
+    let mut versions = "HTTP".to_owned();
+    if let Some(broker) = &mut broker {
+        broker.start();
+        broker.version().clone_into(&mut versions);
+    }
     let mut cloud = Cloud::new(folder);
     if let Some(database) = &mut database {
         database.start();
@@ -162,12 +179,8 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
             .storing_in(&for_the_cloud(database))
             .flag(CAPTURE_BYTES_MAX);
     }
-    let proxy = Proxy::start(broker.port(), cloud.database());
-    cloud = cloud.ingesting_through(proxy.port());
-    cloud.start();
-    let observer = Observer::start(broker.port(), cloud.database());
-    observer.hears(SOON);
-    let mut camera = Appliance::new(folder, "porch", &broker.url());
+    let witnesses = Witnesses::start(&mut cloud, broker.as_ref());
+    let mut camera = Appliance::new(folder, "porch", &witnesses.url);
     camera.start();
     camera.is_connected(SOON);
 
@@ -183,7 +196,8 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
             });
             thread::sleep(seed.moment(BEFORE));
             let database = database.as_mut();
-            strike(fault, &camera, &mut cloud, &mut broker, database, seed);
+            let broker = broker.as_mut();
+            strike(fault, &camera, &mut cloud, broker, database, seed);
         });
     }
     let camera = &mut *camera.lock().unwrap();
@@ -208,22 +222,67 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
         assert_eq!(confirmed.len(), pressed, "every press is answered");
         assert_eq!(found.stored, pressed as u64, "{found:?}");
     }
+    let (receipts, acknowledged) = witnesses.verdict();
     let figures = Figures {
         pressed,
         confirmed: confirmed.len(),
         found,
-        receipts: observer.verdict(),
-        acknowledged: proxy.verdict(),
+        receipts,
+        acknowledged,
         versions,
         took: start.elapsed(),
     };
     camera.stop();
     cloud.stop();
-    broker.stop();
+    if let Some(mut broker) = broker {
+        broker.stop();
+    }
     if let Some(mut database) = database {
         database.stop();
     }
     Some(figures)
+}
+
+/// Who looks at everything that is said between camera and cloud.
+struct Witnesses {
+    /// Where the camera finds the cloud.
+    url: String,
+    mqtt: Option<(Observer, Proxy)>,
+    web: Option<Web>,
+}
+
+impl Witnesses {
+    /// Starts them and the cloud. Without a broker the camera comes by HTTP.
+    fn start(cloud: &mut Cloud, broker: Option<&Mosquitto>) -> Self {
+        let Some(broker) = broker else {
+            let web = Web::start(cloud.http_port(), cloud.database());
+            cloud.start();
+            return Self {
+                url: web.url(),
+                mqtt: None,
+                web: Some(web),
+            };
+        };
+        let proxy = Proxy::start(broker.port(), cloud.database());
+        cloud.ingest_through(proxy.port());
+        cloud.start();
+        let observer = Observer::start(broker.port(), cloud.database());
+        observer.hears(SOON);
+        Self {
+            url: broker.url(),
+            mqtt: Some((observer, proxy)),
+            web: None,
+        }
+    }
+
+    /// How many captures in receipts, and how many acknowledgements they have looked up.
+    fn verdict(self) -> (u64, u64) {
+        let mqtt = self
+            .mqtt
+            .map(|(observer, proxy)| (observer.verdict(), proxy.verdict()));
+        mqtt.or(self.web.map(|web| (web.verdict(), 0)))
+            .expect("one of the two was started")
+    }
 }
 
 /// Each fault with its share of the presses.
@@ -272,7 +331,7 @@ fn strike(
     fault: Fault,
     camera: &Mutex<Appliance>,
     cloud: &mut Cloud,
-    broker: &mut Mosquitto,
+    broker: Option<&mut Mosquitto>,
     database: Option<&mut Database>,
     seed: &mut Seed,
 ) {
@@ -306,12 +365,13 @@ fn strike(
 /// `pause`: how time passes meanwhile.
 fn strike_a_server(
     fault: Fault,
-    broker: &mut Mosquitto,
+    broker: Option<&mut Mosquitto>,
     database: Option<&mut Database>,
     seed: &mut Seed,
     pause: &mut dyn FnMut(Duration),
 ) {
     if fault == Fault::Broker {
+        let broker = broker.expect("a way with a broker");
         broker.kill();
         pause(seed.moment(AWAY_FOR));
         broker.start();

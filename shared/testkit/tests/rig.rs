@@ -4,26 +4,35 @@
 use testkit::engines::database::Kind;
 use testkit::engines::mosquitto::Persistence;
 use testkit::folder::Folder;
-use testkit::rig::{Fault, Plan, flood, run};
+use testkit::rig::{Fault, Plan, Way, flood, run};
 use testkit::seed::Seed;
 
 #[test]
 fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
-    everything_is_struck("rig-mariadb", Some(Kind::MariaDb), Persistence::Off);
+    let way = Way::Mosquitto(Persistence::Off);
+    everything_is_struck("rig-mariadb", Kind::MariaDb, way);
 }
 
 #[test]
 fn whatever_is_struck_with_mysql_and_mosquitto_every_press_is_stored_once() {
-    everything_is_struck("rig-mysql", Some(Kind::MySql), Persistence::EverySecond);
+    let way = Way::Mosquitto(Persistence::EverySecond);
+    everything_is_struck("rig-mysql", Kind::MySql, way);
 }
 
-fn everything_is_struck(name: &str, database: Option<Kind>, persistence: Persistence) {
+#[test]
+fn whatever_is_struck_with_mariadb_by_http_every_press_is_stored_once() {
+    everything_is_struck("rig-http", Kind::MariaDb, Way::Http);
+}
+
+fn everything_is_struck(name: &str, database: Kind, way: Way) {
+    let mut faults = Fault::ALL.to_vec();
+    faults.retain(|fault| way != Way::Http || *fault != Fault::Broker);
     let plan = Plan {
         name: name.to_owned(),
         presses: 80,
-        database,
-        persistence,
-        faults: Fault::ALL.to_vec(),
+        database: Some(database),
+        way,
+        faults,
     };
     let folder = Folder::new(name);
     let mut seed = Seed::of_this_run(name);
@@ -31,6 +40,7 @@ fn everything_is_struck(name: &str, database: Option<Kind>, persistence: Persist
         println!("{name}: {figures:?}");
     }
 }
+
 #[test]
 fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
     let plan = flood::Plan {

@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use testkit::engines::database::Kind;
 use testkit::engines::mosquitto::Persistence;
 use testkit::folder::Folder;
-use testkit::rig::{self, Fault, Plan, flood, lab};
+use testkit::rig::{self, Fault, Plan, Way, flood, lab};
 use testkit::seed::Seed;
 
 /// Strikes the broker, the cloud, the camera and the database while presses go on, and counts what is lost.
@@ -26,6 +26,9 @@ struct Arguments {
     /// Only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
+    /// By HTTP instead of mosquitto; the lab has nothing of the kind that waits
+    #[arg(long)]
+    http: bool,
     /// Leave the lab out
     #[arg(long)]
     no_lab: bool,
@@ -81,7 +84,7 @@ fn strike(arguments: &Arguments) -> bool {
     let mut seed = Seed::of_this_run("rig");
     let mut lines = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
-    for (case, persistence, faults) in cases(arguments) {
+    for (case, way, faults) in cases(arguments) {
         let mut line = Line {
             case: case.clone(),
             cells: Vec::new(),
@@ -90,7 +93,7 @@ fn strike(arguments: &Arguments) -> bool {
             name: format!("{case}, {name}"),
             presses: usize::try_from(arguments.presses).expect("a few presses"),
             database,
-            persistence,
+            way,
             faults: faults.clone(),
         };
         for engine in &arguments.engines {
@@ -176,24 +179,34 @@ fn flood(arguments: &Arguments) -> bool {
 }
 
 /// Each fault by itself, several times; then all in turn.
-fn cases(arguments: &Arguments) -> Vec<(String, Persistence, Vec<Fault>)> {
+fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
     let strikes = usize::try_from(arguments.strikes).expect("a few strikes");
     let mut cases = Vec::new();
     for fault in Fault::ALL {
         let faults = vec![fault; strikes];
         if fault == Fault::Broker {
             let old = format!("{fault}, with persistence");
-            cases.push((old, Persistence::EverySecond, faults.clone()));
-            cases.push((format!("{fault}, without"), Persistence::Off, faults));
+            cases.push((
+                old,
+                Way::Mosquitto(Persistence::EverySecond),
+                faults.clone(),
+            ));
+            let new = format!("{fault}, without");
+            cases.push((new, Way::Mosquitto(Persistence::Off), faults));
         } else {
-            cases.push((fault.to_string(), Persistence::Off, faults));
+            cases.push((fault.to_string(), Way::Mosquitto(Persistence::Off), faults));
         }
     }
-    cases.push((
-        "all in turn".to_owned(),
-        Persistence::EverySecond,
-        Fault::ALL.to_vec(),
-    ));
+    let all = Fault::ALL.to_vec();
+    let way = Way::Mosquitto(Persistence::EverySecond);
+    cases.push(("all in turn".to_owned(), way, all));
+    if arguments.http {
+        cases.retain(|(_, _, faults)| faults.iter().any(|fault| *fault != Fault::Broker));
+        for (_, way, faults) in &mut cases {
+            *way = Way::Http;
+            faults.retain(|fault| *fault != Fault::Broker);
+        }
+    }
     cases.retain(|(case, ..)| {
         arguments
             .only

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use mysql::prelude::Queryable;
 use shared::Hash;
 
-use super::{AWAY_FOR, BEFORE, Fault, Plan, SOON, at_random_moments, shares, strike_a_server};
+use super::{AWAY_FOR, BEFORE, Fault, Plan, SOON, Way, at_random_moments, shares, strike_a_server};
 use crate::engines::database::{Database, Kind};
 use crate::engines::mosquitto::{Mosquitto, Persistence};
 use crate::engines::python::{Python, fixture};
@@ -48,10 +48,13 @@ impl Figures {
 /// Runs `plan` with the lab's listener and MariaDB; `None` after it was said what cannot be had, and where the lab has
 /// nothing that could be struck: its camera is a script for one picture.
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
+    let Way::Mosquitto(persistence) = plan.way else {
+        return None;
+    };
     if plan.faults.contains(&Fault::Camera) {
         return None;
     }
-    let mut lab = Lab::or_not_run(&plan.name, folder, plan.persistence)?;
+    let mut lab = Lab::or_not_run(&plan.name, folder, persistence)?;
     let cat = photo::all(&photo::folder()).swap_remove(1);
     let pictures = numbered(&cat, plan.presses);
     let port = lab.mqtt_port();
@@ -125,7 +128,7 @@ impl Lab {
         } else {
             let mut pause = |how_long| self.listener.pause(how_long);
             let database = Some(&mut self.database);
-            strike_a_server(fault, &mut self.broker, database, seed, &mut pause);
+            strike_a_server(fault, Some(&mut self.broker), database, seed, &mut pause);
         }
     }
 
