@@ -673,7 +673,7 @@ mod tests {
             ),
             ("device = \"a/b\"", "device = \"a/b\" is no device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
-            ("[cloud]\nurl = \"ftp://a\"", "use mqtt://"),
+            ("[cloud]\nurl = \"ftp://a\"", "use mqtt(s)://"),
             (
                 "[spool]\nwhen_full = \"explode\"",
                 "must be one of refuse, drop-oldest",
