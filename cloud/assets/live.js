@@ -88,6 +88,8 @@ function again() {
   show('off');
   clearTimeout(retryTimer);
   retryTimer = setTimeout(open, retryMs);
+  // A stream does not say why it was refused; the page does.
+  fetchPage();
   retryMs = Math.min(retryMs * 2, RETRY_MAX_MS);
 }
 
@@ -213,6 +215,8 @@ async function draw() {
 async function fetchPage() {
   try {
     const answer = await fetch(location.href, { headers: { accept: 'text/html' }, signal: AbortSignal.timeout(15_000) });
+    // The session is over: the page that says so is the true one.
+    if (answer.redirected && new URL(answer.url).pathname !== location.pathname) location.assign(answer.url);
     if (!answer.ok) return null;
     return new DOMParser().parseFromString(await answer.text(), 'text/html');
   } catch {

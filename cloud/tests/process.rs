@@ -129,3 +129,102 @@ fn get(address: &str, path: &str) -> std::io::Result<String> {
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
+
+/// Runs `cloud` with a subcommand, and gives what it said and whether it went well.
+fn ask(folder: &std::path::Path, args: &[&str], stdin: &str) -> (bool, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_cloud"))
+        .args(args)
+        .arg("--data")
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may have ended without reading.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let ended = child.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (
+        ended.status.success(),
+        String::from_utf8(said).unwrap().trim().to_owned(),
+    )
+}
+
+fn status(address: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    // Before the cloud has ever run, and before there is an owner.
+    let (done, key) = ask(data, &["key", "create", "scripts", "--role", "manage"], "");
+    assert!(done && key.starts_with("ks_"), "{key}");
+    let any = ["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"];
+    let mut child = cloud(data, &any);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+    let http = ready["ready"]["http"].as_str().unwrap();
+    assert!(ready["ready"]["setup"].is_string());
+    let get = |path: &str, key: &str| {
+        status(
+            http,
+            &format!(
+                "GET {path} HTTP/1.1\r\nhost: {http}\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
+            ),
+        )
+    };
+    assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 200"));
+
+    // While it runs: an owner, whom it knows at once.
+    let create = ["user", "create", "ada", "--role", "owner"];
+    let (done, said) = ask(data, &create, "short\n");
+    assert!(!done && said.contains("at least 10 characters"), "{said}");
+    let (done, said) = ask(data, &create, "correct horse battery\n");
+    assert!(done, "{said}");
+    let (done, said) = ask(data, &create, "correct horse battery\n");
+    assert!(!done && said.contains("already"), "{said}");
+    let (_, said) = ask(data, &["user", "list"], "");
+    assert_eq!(said, "ada\towner\tnever logged in");
+    let log_in = |password: &str| {
+        let body = format!("name=ada&password={password}");
+        let length = body.len();
+        status(
+            http,
+            &format!(
+                "POST /login HTTP/1.1\r\nhost: {http}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            ),
+        )
+    };
+    assert!(log_in("correct+horse+battery").contains("\r\nset-cookie: "));
+    assert!(
+        status(
+            http,
+            &format!("GET /setup HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n")
+        )
+        .contains("location: /login")
+    );
+    let (done, said) = ask(data, &["user", "reset", "ada"], "another password\n");
+    assert!(done, "{said}");
+    assert!(log_in("correct+horse+battery").starts_with("HTTP/1.1 401"));
+    assert!(log_in("another+password").contains("\r\nset-cookie: "));
+    let (done, link) = ask(data, &["user", "reset", "ada", "--link"], "");
+    assert!(done && link.starts_with("/invitation?code="), "{link}");
+    let unknown = |path: &str| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nconnection: close\r\n\r\n");
+        status(http, &head)
+    };
+    assert!(unknown(&link).contains("Welcome, ada"));
+
+    let (done, said) = ask(data, &["key", "revoke", "scripts"], "");
+    assert!(done, "{said}");
+    assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 401"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

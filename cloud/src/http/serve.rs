@@ -31,7 +31,7 @@ const HEADER_WAIT: Duration = Duration::from_secs(10);
 /// The same for the handshake of TLS.
 const HANDSHAKE_WAIT: Duration = Duration::from_secs(10);
 /// How often the files of the certificate are looked at.
-const CERTIFICATE_EVERY: Duration = Duration::from_secs(30);
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(5);
 /// Requests under way at once in one connection of HTTP/2.
 const HTTP2_STREAMS_MAX: u32 = 64;
 /// All names and values of one request in HTTP/2, bytes; HTTP/1 has a bound of its own.
