@@ -3,8 +3,8 @@
 //! It keeps nothing on disk: a camera lets go of nothing before a receipt, so a broker that forgets costs a resend and
 //! nothing else. Nobody but the cloud is let in before the ingest has subscribed, because what is published to nobody
 //! is acknowledged and gone. Who may do what is decided by the client id, on loopback only: `{device}.{8 hex}` is a
-//! camera and keeps to its own topics; other names may watch everything and write what cameras write, never what the
-//! cloud says (`down/#`), so that no receipt can be forged; `cloud.*` needs the password made at this start.
+//! camera and keeps to its own topics; other names may watch everything and write what cameras write and what the lab's and
+//! the owner's topics bring ([`WaysIn`]), never what the cloud says (`down/#`), so that no receipt can be forged; `cloud.*` needs the password made at this start.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -21,6 +21,7 @@ use shared::codec::{CAPTURE_BYTES_MAX, FRAME_OVERHEAD_MAX};
 use shared::topic::{ROOT, may_publish};
 
 use crate::config::{BROKER_QUEUE_BYTES_MAX, Config};
+use crate::way_in::WaysIn;
 
 /// A name and a password for the cloud's own sessions.
 #[derive(Clone)]
@@ -77,6 +78,7 @@ pub async fn start(config: &Config) -> Result<Arc<dyn LocalBroker>, BrokerError>
         .with_sys_topics_enabled(false)
         .with_storage(storage);
     let door = Arc::new(Door {
+        ways: config.ways.clone(),
         password: hex::encode(rand::random::<[u8; 16]>()),
         open: AtomicBool::new(false),
     });
@@ -130,6 +132,8 @@ impl LocalBroker for Embedded {
 
 /// Decides who comes in and what they may do.
 struct Door {
+    /// Topics of cameras that know nothing of Keepsake.
+    ways: WaysIn,
     password: String,
     open: AtomicBool,
 }
@@ -157,7 +161,7 @@ impl Client {
         camera.map_or(Self::Other, Self::Camera)
     }
 
-    fn may_publish(&self, topic: &str) -> bool {
+    fn may_publish(&self, topic: &str, ways: &WaysIn) -> bool {
         match self {
             Self::Cloud => true,
             Self::Camera(device) => may_publish(device, topic),
@@ -166,7 +170,7 @@ impl Client {
                     .strip_prefix(ROOT)
                     .and_then(|rest| rest.strip_prefix('/'))
                     .and_then(|rest| rest.split_once('/'));
-                rest.is_some_and(|(_, path)| path.starts_with("up/"))
+                rest.is_some_and(|(_, path)| path.starts_with("up/")) || ways.hears(topic)
             }
         }
     }
@@ -210,7 +214,7 @@ impl AuthProvider for Door {
         _user: Option<&'a str>,
         topic: &'a str,
     ) -> Answer<'a, bool> {
-        let may = Client::of(client_id).may_publish(topic);
+        let may = Client::of(client_id).may_publish(topic, &self.ways);
         Box::pin(async move { may })
     }
 
@@ -229,13 +233,18 @@ impl AuthProvider for Door {
 mod tests {
     use super::*;
 
+    fn lab() -> WaysIn {
+        WaysIn::new(true, &std::collections::BTreeMap::new()).unwrap()
+    }
+
     #[test]
     fn a_camera_keeps_to_its_own_topics() {
         let camera = Client::of("porch.0123abcd");
         assert_eq!(camera, Client::Camera("porch".parse().unwrap()));
-        assert!(camera.may_publish("keepsake/v1/porch/up/frame"));
-        assert!(!camera.may_publish("keepsake/v1/shed/up/frame"));
-        assert!(!camera.may_publish("keepsake/v1/porch/down/receipt"));
+        assert!(camera.may_publish("keepsake/v1/porch/up/frame", &lab()));
+        assert!(!camera.may_publish("keepsake/v1/shed/up/frame", &lab()));
+        assert!(!camera.may_publish("keepsake/v1/porch/down/receipt", &lab()));
+        assert!(!camera.may_publish("camera/image", &lab()));
         assert!(camera.may_subscribe("keepsake/v1/porch/down/#"));
         for filter in [
             "#",
@@ -253,9 +262,12 @@ mod tests {
             let client = Client::of(id);
             assert_eq!(client, Client::Other, "{id}");
             assert!(client.may_subscribe("#"));
-            assert!(client.may_publish("keepsake/v1/porch/up/frame"));
-            assert!(!client.may_publish("keepsake/v1/porch/down/receipt"));
-            assert!(!client.may_publish("camera/image"));
+            assert!(client.may_publish("keepsake/v1/porch/up/frame", &lab()));
+            assert!(!client.may_publish("keepsake/v1/porch/down/receipt", &lab()));
+            assert!(client.may_publish("camera/image", &lab()));
+            assert!(client.may_publish("camera/porch/image", &lab()));
+            assert!(!client.may_publish("camera/image", &WaysIn::default()));
+            assert!(!client.may_publish("anything/else", &lab()));
         }
         assert_eq!(Client::of("CLOUD.frames"), Client::Cloud);
     }

@@ -5,6 +5,7 @@
 
 mod ingest;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,7 @@ use crate::store::address::{Address, Server};
 pub use ingest::IngestBroker;
 
 use crate::secret::Secret;
+use crate::way_in::{PatternError, WaysIn};
 
 /// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
 /// room, and the broker brings again what was not acknowledged.
@@ -126,6 +128,20 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_weak_durability: Option<bool>,
 
+    /// Who may bring pictures the lab's way (POST /upload, camera/image) without a key: loopback, open (everyone) or token (nobody) [default: loopback]
+    #[arg(long, env = "KEEPSAKE_CLOUD_LAB_WAY_IN", value_name = "WHO")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lab_way_in: Option<LabWayIn>,
+
+    /// A topic to which other cameras publish JPEG or PNG, and their name, as in 'frigate/+/snapshot={1}'; may be repeated
+    #[arg(
+        long = "topic-pattern",
+        value_name = "FILTER=NAME",
+        value_parser = topic_pattern
+    )]
+    #[serde(skip)]
+    pub topic_patterns: Vec<(String, String)>,
+
     /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864; with --database 15728640, which fits
     /// into the packets of a MariaDB as it comes]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
@@ -180,6 +196,13 @@ pub enum LabWayIn {
     Token,
 }
 
+fn topic_pattern(text: &str) -> Result<(String, String), String> {
+    let (filter, name) = text
+        .rsplit_once('=')
+        .ok_or("expected a filter, = and a name, such as frigate/+/snapshot={1}")?;
+    Ok((filter.to_owned(), name.to_owned()))
+}
+
 /// The settings as `cloud.toml` spells them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -203,6 +226,8 @@ struct Settings {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     hsts_days: u16,
+    /// MQTT filter = name of the camera, in which {1} is what the filter's first `+` has met.
+    topic_patterns: BTreeMap<String, String>,
 }
 
 impl Default for Settings {
@@ -227,6 +252,7 @@ impl Default for Settings {
             tls_cert: None,
             tls_key: None,
             hsts_days: 0,
+            topic_patterns: BTreeMap::new(),
         }
     }
 }
@@ -252,6 +278,8 @@ pub struct Config {
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Days; 0 = no HSTS.
     pub hsts_days: u16,
+    /// Topics of cameras that know nothing of Keepsake.
+    pub ways: WaysIn,
 }
 
 /// What is wrong with the configuration, in one sentence.
@@ -277,6 +305,8 @@ pub enum ConfigError {
         found: String,
         expected: &'static str,
     },
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     #[error("--{flag} needs {needs}")]
     Alone {
         flag: &'static str,
@@ -304,6 +334,10 @@ impl Config {
         let mut layers = Figment::from(Serialized::defaults(Settings::default()));
         if file.exists() {
             layers = layers.merge(Toml::file_exact(file));
+        }
+        if !args.topic_patterns.is_empty() {
+            let patterns: BTreeMap<_, _> = args.topic_patterns.iter().cloned().collect();
+            layers = layers.merge(Serialized::default("topic_patterns", patterns));
         }
         if let Ok(password) = std::env::var(INGEST_PASSWORD) {
             layers = layers.merge(Serialized::default(
@@ -393,6 +427,12 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         lab_way_in: settings.lab_way_in,
         tls,
         hsts_days: settings.hsts_days,
+        // The embedded broker lets in nobody but this computer, and who may write to one elsewhere is for that to say; a
+        // key cannot be shown there.
+        ways: WaysIn::new(
+            settings.lab_way_in != LabWayIn::Token,
+            &settings.topic_patterns,
+        )?,
     })
 }
 
@@ -441,6 +481,32 @@ mod tests {
         let error = check("mysql://me:secret@db.lan").unwrap_err().to_string();
         assert!(error.contains("--database"), "{error}");
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn topics_of_other_cameras_come_from_the_file_and_from_arguments() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let load = |more: &[&str]| {
+            let args = ["cloud", "--data", data];
+            Config::load(&Args::parse_from(args.iter().chain(more)))
+        };
+        let text =
+            "[topic_patterns]\n\"frigate/+/snapshot\" = \"{1}\"\n\"tele/a.b/cam\" = \"garage\"";
+        std::fs::write(folder.path().join("cloud.toml"), text).unwrap();
+        let ways = load(&["--topic-pattern", "x/+={1}"]).unwrap().ways;
+        for topic in [
+            "frigate/yard/snapshot",
+            "tele/a.b/cam",
+            "x/y",
+            "camera/image",
+        ] {
+            assert!(ways.hears(topic), "{topic}");
+        }
+        let closed = load(&["--lab-way-in", "token"]).unwrap().ways;
+        assert!(!closed.hears("camera/image") && closed.hears("tele/a.b/cam"));
+        let error = load(&["--topic-pattern", "#=x"]).unwrap_err();
+        assert!(error.to_string().contains("keepsake/v1/#"), "{error}");
     }
 
     #[test]

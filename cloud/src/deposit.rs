@@ -1,7 +1,7 @@
 //! The words between deciding and storing: what a message asks to be committed, and what became of it.
 
 use bytes::Bytes;
-use shared::capture::FrameHeader;
+use shared::capture::{ContentType, FrameHeader};
 use shared::event::{BootLine, Tombstone};
 use shared::have::Have;
 use shared::presence::Status;
@@ -55,6 +55,18 @@ pub enum Deposit {
         device: DeviceId,
         reply: shared::command::Reply,
     },
+    /// A whole picture of a camera that knows nothing of Keepsake: no number, no receipt.
+    Upload {
+        device: DeviceId,
+        hash: Hash,
+        bytes: Bytes,
+        content_type: ContentType,
+        /// Pixels; 0 = unknown.
+        width: u32,
+        height: u32,
+        /// It may have been committed before: then it is a repeat if the camera has sent just this within a day.
+        again: bool,
+    },
     Quarantine(Suspect),
     /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
     TooLarge {
@@ -90,6 +102,7 @@ impl Deposit {
             | Self::Have { device, .. }
             | Self::Status { device, .. }
             | Self::Reply { device, .. }
+            | Self::Upload { device, .. }
             | Self::TooLarge { device, .. } => Some(device),
             Self::Quarantine(suspect) => suspect.device.as_ref(),
         }
@@ -116,6 +129,7 @@ impl Deposit {
             | Self::Have { .. }
             | Self::Status { .. }
             | Self::Reply { .. }
+            | Self::Upload { .. }
             | Self::Quarantine(_) => None,
         }
     }
@@ -158,6 +172,10 @@ pub enum Outcome {
         wants: Vec<(InstallId, Vec<Want>)>,
     },
     Replied,
+    /// The picture of a camera that waits for no receipt is in the store; `arrival` is absent for a repeat.
+    Uploaded {
+        arrival: Option<i64>,
+    },
     Quarantined,
     /// Not taken, for a reason of the cloud's own.
     Refused {

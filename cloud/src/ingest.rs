@@ -17,6 +17,7 @@ use shared::topic::{Leaf, ROOT, Topic};
 use shared::{DeviceId, Hash, InstallId, StoreId};
 
 use crate::deposit::{Deposit, Message, Outcome, Suspect};
+use crate::way_in::WaysIn;
 
 /// More installs than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;
@@ -26,6 +27,21 @@ pub const INSTALLS_MAX: usize = 64;
 /// `capture_bytes_max`: the largest picture this cloud takes, bytes.
 pub fn read(message: &Message, capture_bytes_max: u64) -> Deposit {
     guarded(message, || understand(message, capture_bytes_max))
+}
+
+/// As [`read`], for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
+///
+/// `again`: the broker says that it may have brought it before.
+pub fn read_from_broker(
+    message: &Message,
+    again: bool,
+    ways: &WaysIn,
+    capture_bytes_max: u64,
+) -> Deposit {
+    guarded(message, || {
+        ways.read(message, again, capture_bytes_max)
+            .map_or_else(|| understand(message, capture_bytes_max), Ok)
+    })
 }
 
 /// A message that makes us panic, which none should, must not come again for ever, nor take its neighbours with it.
@@ -269,6 +285,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
             | Outcome::WrongHash
             | Outcome::Noted { awaited: None }
             | Outcome::Replied
+            | Outcome::Uploaded { .. }
             | Outcome::Quarantined
             | Outcome::Dropped => {}
         }
@@ -406,6 +423,7 @@ mod tests {
             Outcome::Quarantined,
             Outcome::Noted { awaited: None },
             Outcome::Replied,
+            Outcome::Uploaded { arrival: Some(1) },
             Outcome::Dropped,
             Outcome::Reported { wants: Vec::new() },
         ] {
@@ -589,7 +607,8 @@ mod tests {
             | Deposit::Note { .. }
             | Deposit::Have { .. }
             | Deposit::Status { .. }
-            | Deposit::Reply { .. } => "no frame at all".to_owned(),
+            | Deposit::Reply { .. }
+            | Deposit::Upload { .. } => "no frame at all".to_owned(),
         };
         assert_eq!(taken(&message(right, 15), 100), "capture of 15");
         assert_eq!(taken(&message(wrong, 5), 100), "capture of 5");

@@ -26,6 +26,7 @@ use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::{Ack, Session};
 use crate::store::{Store, StoreError};
+use crate::way_in::WaysIn;
 use crate::{ingest, now_us};
 
 /// A capture fails alone this often, while a probe commits, before it is refused.
@@ -154,6 +155,8 @@ pub struct Intake {
     pub mailboxes: Mailboxes,
     pub announcer: Announcer,
     pub capture_bytes_max: u64,
+    /// Topics of cameras that know nothing of Keepsake.
+    pub ways: Arc<WaysIn>,
     /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
     pub waits_for_space: bool,
     pub thumbnails: Arc<Notify>,
@@ -187,18 +190,22 @@ impl Intake {
         let mut messages = Vec::with_capacity(batch.len());
         for (at, delivery) in batch {
             came.push(at);
+            let again = delivery.ack.as_ref().is_some_and(Ack::again);
             acks.push(delivery.ack);
             askers.push(delivery.asker);
-            messages.push(delivery.message);
+            messages.push((delivery.message, again));
         }
         let capture_bytes_max = self.capture_bytes_max;
+        let ways = self.ways.clone();
         let reading = tokio::task::spawn_blocking(move || {
             messages
                 .iter()
-                .map(|message| ingest::read(message, capture_bytes_max))
+                .map(|(message, again)| {
+                    ingest::read_from_broker(message, *again, &ways, capture_bytes_max)
+                })
                 .collect::<Vec<_>>()
         });
-        let deposits = match reading.await {
+        let mut deposits = match reading.await {
             Ok(deposits) => deposits,
             Err(error) => {
                 // Only while the program ends, as no message makes reading panic. Not acknowledged, so nothing is lost.
@@ -206,7 +213,7 @@ impl Intake {
                 return;
             }
         };
-        let (outcomes, retried) = self.commit(&deposits).await;
+        let (outcomes, retried) = self.commit(&mut deposits).await;
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
@@ -217,7 +224,7 @@ impl Intake {
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
-    async fn commit(&self, deposits: &[Deposit]) -> (Vec<Outcome>, bool) {
+    async fn commit(&self, deposits: &mut [Deposit]) -> (Vec<Outcome>, bool) {
         let mut wait = STORE_WAIT_MIN;
         let (mut retried, mut full) = (false, false);
         loop {
@@ -237,6 +244,12 @@ impl Intake {
             retried = true;
             // A probe is small enough to fit where no picture does, so it would prove nothing.
             let no_room = error.has_no_room().then(|| error.sentence());
+            // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
+            for deposit in &mut *deposits {
+                if let Deposit::Upload { again, .. } = deposit {
+                    *again = true;
+                }
+            }
             tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
             if no_room.is_some() {
                 full = true;
@@ -313,7 +326,9 @@ impl Intake {
         for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
-                Outcome::Stored { arrival, .. } => pictures |= arrival.is_some() || retried,
+                Outcome::Stored { arrival, .. } | Outcome::Uploaded { arrival } => {
+                    pictures |= arrival.is_some() || retried
+                }
                 Outcome::Quarantined => {
                     if let Deposit::Quarantine(suspect) = deposit {
                         tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
@@ -456,6 +471,7 @@ mod tests {
             live: Live::default(),
             control,
             capture_bytes_max: 1000,
+            ways: Arc::default(),
             waits_for_space: false,
             thumbnails: Arc::default(),
             metrics: Metrics::default(),

@@ -27,6 +27,7 @@ pub mod secret;
 pub mod store;
 pub mod taken;
 pub mod thumbnail;
+pub mod way_in;
 
 /// The wall clock, microseconds since 1970-01-01 UTC.
 pub fn now_us() -> i64 {

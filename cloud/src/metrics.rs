@@ -130,6 +130,14 @@ impl Metrics {
             Outcome::Answered { .. } => "answered",
             Outcome::Reported { .. } => "reported",
             Outcome::Replied => "replied",
+            Outcome::Uploaded { arrival: Some(_) } => {
+                self.pictures.inc();
+                if let Deposit::Upload { bytes, .. } = deposit {
+                    self.picture_bytes.inc_by(bytes.len() as u64);
+                }
+                "stored"
+            }
+            Outcome::Uploaded { arrival: None } => "repeat",
             Outcome::Quarantined => "quarantined",
             Outcome::Refused { .. } => "refused",
             Outcome::Dropped => "dropped",

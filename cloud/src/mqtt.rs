@@ -80,6 +80,11 @@ pub struct Ack {
 }
 
 impl Ack {
+    /// Whether the broker says that it may have brought this message before.
+    pub fn again(&self) -> bool {
+        self.publish.dup
+    }
+
     /// Says that the message is committed. If its connection is gone this does nothing: the broker brings the message
     /// again, and it is a repeat then.
     pub async fn acknowledge(&self) {

@@ -136,9 +136,18 @@ pub async fn run(
 
     let target = session_target(&config, broker.as_ref());
     let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
+    let ways = Arc::new(config.ways.clone());
+    let other_cameras: Vec<Filter> = ways
+        .filters()
+        .map(|filter| Filter {
+            filter: filter.to_owned(),
+            // Pictures of Keepsake's own cameras come in all the same.
+            required: false,
+        })
+        .collect();
     let frames = Session::start(
         &mqtt::client_id("frames", store.id()),
-        Filter::of_every_device(&[Leaf::Frame]),
+        [Filter::of_every_device(&[Leaf::Frame]), other_cameras].concat(),
         target.clone(),
         pictures.clone(),
         stop.clone(),
@@ -169,6 +178,7 @@ pub async fn run(
             mailboxes: mailboxes.clone(),
             announcer: announcer.clone(),
             capture_bytes_max: config.capture_bytes_max,
+            ways: ways.clone(),
             waits_for_space,
             thumbnails: thumbnails.clone(),
             metrics: metrics.clone(),

@@ -22,6 +22,7 @@ mod part;
 mod person;
 mod picture;
 mod quarantine;
+mod recent;
 mod report;
 mod schema;
 mod setting;
@@ -489,7 +490,7 @@ impl Store {
                 .seen(tx, device, now_us, alive, self.limits.devices_max)
                 .await?
         {
-            return Ok(no_room(deposit));
+            return self.no_room(tx, deposit, now_us).await;
         }
         match deposit {
             Deposit::Capture {
@@ -621,6 +622,31 @@ impl Store {
                 command::reached(tx, device, reply, now_us).await?;
                 Ok(Outcome::Replied)
             }
+            Deposit::Upload {
+                device,
+                hash,
+                bytes,
+                content_type,
+                width,
+                height,
+                again,
+            } => {
+                if *again && recent::is_repeat(tx, device, *hash, now_us).await? {
+                    return Ok(Outcome::Uploaded { arrival: None });
+                }
+                let (install, sequence) = install::next_upload(tx, device, now_us).await?;
+                let upload = Upload {
+                    bytes,
+                    content_type: *content_type,
+                    width: *width,
+                    height: *height,
+                    damaged: false,
+                };
+                let header = upload.header(install, sequence, now_us);
+                let arrival = picture::keep(tx, device, &header, bytes, now_us, false).await?;
+                recent::note(tx, device, *hash, now_us).await?;
+                Ok(Outcome::Uploaded { arrival })
+            }
             Deposit::Quarantine(suspect) => {
                 quarantine::keep(tx, suspect, now_us, &self.limits).await?;
                 Ok(Outcome::Quarantined)
@@ -639,6 +665,44 @@ impl Store {
                 retry_after: RETRY_S,
             }),
         }
+    }
+
+    /// What a deposit becomes that would need one camera too many.
+    async fn no_room(
+        &self,
+        tx: &mut AnyConnection,
+        deposit: &Deposit,
+        now_us: i64,
+    ) -> Result<Outcome> {
+        const REASON: &str = "this cloud has no room for another camera";
+        if let Deposit::Upload {
+            device,
+            hash,
+            bytes,
+            ..
+        } = deposit
+        {
+            // Nobody keeps it and offers it again.
+            let suspect = crate::deposit::Suspect {
+                device: None,
+                topic: format!("an upload of {device}"),
+                reason: REASON.to_owned(),
+                hash: *hash,
+                bytes: bytes.clone(),
+            };
+            quarantine::keep(tx, &suspect, now_us, &self.limits).await?;
+            return Ok(Outcome::Quarantined);
+        }
+        Ok(match deposit.capture() {
+            Some((install, sequence, hash)) => Outcome::Refused {
+                install,
+                sequence,
+                hash,
+                reason: REASON.to_owned(),
+                retry_after: RETRY_S,
+            },
+            None => Outcome::Dropped,
+        })
     }
 
     /// Begins to write; what comes of it is committed by [`Writing::commit`] or not at all.
@@ -674,6 +738,8 @@ fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
             status,
             retained,
         } => Some((device, !retained && status.said.is_some())),
+        // It has no presence, and nothing is missed when it is silent.
+        Deposit::Upload { device, .. } => Some((device, false)),
         // Anyone may have written what cannot be understood.
         Deposit::Quarantine(_) => None,
         Deposit::Capture { .. }
@@ -685,21 +751,7 @@ fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
     }
 }
 
-/// What a deposit becomes that would need one camera too many.
-fn no_room(deposit: &Deposit) -> Outcome {
-    match deposit.capture() {
-        Some((install, sequence, hash)) => Outcome::Refused {
-            install,
-            sequence,
-            hash,
-            reason: "this cloud has no room for another camera".to_owned(),
-            retry_after: RETRY_S,
-        },
-        None => Outcome::Dropped,
-    }
-}
-
-/// A picture that came by HTTP.
+/// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
 #[derive(Debug)]
 pub struct Upload<'a> {
     pub bytes: &'a [u8],

@@ -16,9 +16,7 @@ use super::guard::Who;
 use crate::live::Notice;
 use crate::now_us;
 use crate::store::Upload;
-
-/// The camera of pictures that name none.
-const DEVICE_DEFAULT: &str = "camera";
+use crate::way_in::DEVICE_DEFAULT;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
