@@ -460,13 +460,7 @@ mod tests {
         ] {
             refused(&[(filter, "x")], "it would hear keepsake/v1/#");
         }
-        for filter in [
-            "camera/image",
-            "+/image",
-            "camera/+/image",
-            "camera/#",
-            "+/+/image",
-        ] {
+        for filter in ["camera/image", "+/image", "camera/+/image", "camera/#"] {
             refused(&[(filter, "x")], "it would hear camera/");
         }
         refused(&[("a/+", "x"), ("+/b", "y")], "has a meaning already");

@@ -261,6 +261,53 @@ async fn the_same_number_with_other_bytes_is_kept_and_marked() {
 }
 
 #[tokio::test]
+async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
+    let Some(fresh) = fresh().await else { return };
+    let upload = |device: &DeviceId, bytes: &'static [u8], again| Deposit::Upload {
+        device: device.clone(),
+        hash: Hash::of(bytes),
+        bytes: bytes.into(),
+        content_type: ContentType::Jpeg,
+        width: 1,
+        height: 1,
+        again,
+    };
+    let (porch, shed) = (porch(), "shed".parse().unwrap());
+    let new = |arrival| Outcome::Uploaded {
+        arrival: Some(arrival),
+    };
+    let repeat = Outcome::Uploaded { arrival: None };
+    for (device, bytes, again, now_us, expected) in [
+        // The broker may say so and yet bring it for the first time.
+        (&porch, b"one".as_slice(), true, NOW, new(1)),
+        (&porch, b"one", true, NOW, repeat.clone()),
+        (&porch, b"one", true, NOW + DAY - 1, repeat.clone()),
+        (&porch, b"two", true, NOW, new(2)),
+        (&shed, b"one", true, NOW, new(3)),
+        // Without the broker's word it is a picture of its own, and may be looked for from now on.
+        (&porch, b"one", false, NOW + DAY / 2, new(4)),
+        (&porch, b"one", true, NOW + DAY, repeat.clone()),
+        (&porch, b"two", true, NOW + DAY, new(5)),
+    ] {
+        let outcome = fresh.commit_at(upload(device, bytes, again), now_us).await;
+        assert_eq!(outcome, expected, "{bytes:?} {again} {}", now_us - NOW);
+    }
+    let pictures = fresh.all().await;
+    assert!(
+        pictures
+            .iter()
+            .all(|picture| picture.cause == Cause::Upload)
+    );
+    // One that was deleted does not come back by it.
+    assert!(fresh.store.delete(&pictures[3]).await.unwrap());
+    let outcome = fresh
+        .commit_at(upload(&porch, b"one", true), NOW + DAY)
+        .await;
+    assert_eq!(outcome, repeat);
+    assert_eq!(fresh.all().await.len(), 4);
+}
+
+#[tokio::test]
 async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
     let Some(fresh) = fresh().await else { return };
     fresh.commit(capture(1, b"one")).await;

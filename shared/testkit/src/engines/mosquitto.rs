@@ -229,6 +229,18 @@ impl Mosquitto {
     }
 }
 
+/// `mosquitto_pub`, with which people try out a broker: the system's, or a fetched one.
+///
+/// # Errors
+/// A sentence: why none can be had.
+pub fn publisher() -> Result<Command, String> {
+    match find_program("mosquitto_pub") {
+        Some(installed) => Ok(Command::new(installed)),
+        None => Prefix::fetch("mosquitto-clients", &["mosquitto-clients"], Source::System)?
+            .command("usr/bin/mosquitto_pub"),
+    }
+}
+
 /// Stock: 1,000 messages in a queue and 20 in flight, and whatever is more is dropped without a word.
 fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
     let folder = folder.display();

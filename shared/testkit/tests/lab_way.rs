@@ -1,0 +1,225 @@
+//! Cameras that know nothing of Keepsake bring their pictures unchanged: the lab's own script, `mosquitto_pub`, and
+//! whatever publishes JPEGs to a topic of its own; by the embedded broker and by mosquitto.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use shared::Hash;
+use testkit::cloud::Cloud;
+use testkit::engines::mosquitto::{self, Mosquitto, Persistence};
+use testkit::engines::python::Python;
+use testkit::folder::Folder;
+use testkit::mqtt::{Client, Outcome};
+use testkit::not_run::not_run;
+use testkit::photo;
+use testkit::program::eventually;
+use testkit::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_embedded_broker_takes_pictures_the_labs_way() {
+    let folder = Folder::new("lab-way-embedded");
+    let cloud = Cloud::new(&folder);
+    let port = cloud.mqtt_port();
+    takes_pictures_the_labs_way("lab-way-embedded", cloud, port);
+}
+
+#[test]
+fn a_mosquitto_takes_pictures_the_labs_way() {
+    let name = "lab-way-mosquitto";
+    let folder = Folder::new(name);
+    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    takes_pictures_the_labs_way(name, cloud, broker.port());
+    broker.stop();
+}
+
+fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
+    let mut cloud = cloud
+        .flag("--topic-pattern=frigate/+/snapshot={1}")
+        .flag("--capture-bytes-max=1000000");
+    cloud.start();
+    let photos = photos();
+
+    if let Some(python) = Python::or_not_run(name) {
+        let mut script = python.script("lab/send_image_mqtt.py");
+        succeeds(script.arg(&photos[0]).args(["--port", &port.to_string()]));
+        has(&cloud, "camera", &[&photos[0]]);
+    }
+
+    let publish = |topic: &str, payload: &[&str]| {
+        let mut command = match mosquitto::publisher() {
+            Ok(command) => command,
+            Err(why) => {
+                not_run(name, &why, "install mosquitto-clients");
+                return false;
+            }
+        };
+        let port = port.to_string();
+        let to = ["-h", "127.0.0.1", "-p", &port, "-t", topic];
+        succeeds(command.args(to).args(payload));
+        true
+    };
+    let file = |at: usize| photos[at].to_str().expect("a path of ASCII").to_owned();
+    if publish("camera/porch/image", &["-f", &file(1)]) {
+        has(&cloud, "porch", &[&photos[1]]);
+        publish("camera/porch/image", &["-q", "1", "-f", &file(2)]);
+        has(&cloud, "porch", &[&photos[1], &photos[2]]);
+        publish("frigate/yard/snapshot", &["-q", "1", "-f", &file(3)]);
+        has(&cloud, "yard", &[&photos[3]]);
+        // What is no picture is kept where its owner finds it, and stops nobody.
+        publish("camera/porch/image", &["-q", "1", "-m", "hello"]);
+        publish("camera/cloud/image", &["-q", "1", "-f", &file(3)]);
+        publish("camera/Side Door/image", &["-q", "1", "-f", &file(4)]);
+        has(&cloud, "Side-Door", &[&photos[4]]);
+        let quarantine = cloud.api().json("/api/v1/quarantine");
+        let reasons: BTreeSet<&str> = quarantine["quarantine"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|one| one["reason"].as_str())
+            .collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        for says in [
+            "neither a JPEG nor a PNG",
+            "no camera can be called \"cloud\"",
+        ] {
+            assert!(
+                reasons.iter().any(|reason| reason.contains(says)),
+                "{reasons:?}"
+            );
+        }
+    }
+    cloud.stop();
+}
+
+#[test]
+fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
+    let name = "lab-way-retained";
+    let folder = Folder::new(name);
+    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    let photos = photos();
+    let bytes = |at: usize| std::fs::read(&photos[at]).unwrap();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    let topic = b"camera/doorbell/image";
+    assert_eq!(
+        sender.publish_with(topic, &bytes(0), true).unwrap(),
+        Outcome::Acknowledged
+    );
+    cloud.start();
+    has(&cloud, "doorbell", &[&photos[0]]);
+    for round in 1..=2 {
+        cloud.stop();
+        cloud.start();
+        sender.publish(topic, &bytes(round)).unwrap();
+        let all: Vec<&PathBuf> = photos[..=round].iter().collect();
+        has(&cloud, "doorbell", &all);
+    }
+    // The same picture taken again is another one.
+    sender.publish(topic, &bytes(0)).unwrap();
+    has(
+        &cloud,
+        "doorbell",
+        &[&photos[0], &photos[0], &photos[1], &photos[2]],
+    );
+    cloud.stop();
+    broker.stop();
+}
+
+const SNAPSHOTS: usize = 60;
+
+#[test]
+fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
+    let name = "lab-way-killed";
+    let mut seed = Seed::of_this_run(name);
+    let folder = Folder::new(name);
+    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    // From now on its session is there, and the broker keeps what it misses.
+    cloud.start();
+    let photo = std::fs::read(&photos()[0]).unwrap();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    let mut sent = Vec::new();
+    for n in 0..SNAPSHOTS {
+        let picture = photo::enlarged(&photo, photo.len() + 1000 + n, &mut seed);
+        sent.push(Hash::of(&picture).to_string());
+        let said = sender.publish(b"camera/doorbell/image", &picture).unwrap();
+        assert_eq!(said, Outcome::Acknowledged);
+        if n % 20 == 10 {
+            std::thread::sleep(seed.moment(Duration::from_millis(100)));
+            cloud.kill();
+            cloud.launch_only();
+        }
+    }
+    sent.sort();
+    let stored = || {
+        let mut hashes = hashes_of(&cloud, "doorbell")?;
+        hashes.sort();
+        Some(hashes)
+    };
+    eventually("every snapshot is stored", Duration::from_secs(60), || {
+        (stored()?.len() >= SNAPSHOTS).then_some(())
+    });
+    assert_eq!(stored(), Some(sent));
+    println!("{name}: {SNAPSHOTS} snapshots, 3 kills, 0 lost, 0 doubled");
+    cloud.stop();
+    broker.stop();
+}
+
+fn photos() -> Vec<PathBuf> {
+    let mut photos = testkit::folder::files(&photo::folder());
+    photos.retain(|file| file.extension().is_some_and(|kind| kind == "jpg"));
+    photos.sort();
+    assert!(photos.len() >= 5);
+    photos
+}
+
+fn succeeds(command: &mut Command) {
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("a program that runs");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
+}
+
+/// Waits until these and no other pictures of the camera are in the cloud.
+fn has(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
+    let hash = |photo: &&PathBuf| Hash::of(&std::fs::read(photo).unwrap()).to_string();
+    let mut expected: Vec<String> = photos.iter().map(hash).collect();
+    expected.sort();
+    eventually(
+        &format!("{} pictures of {device}", photos.len()),
+        SOON,
+        || (hashes_of(cloud, device)?.len() >= expected.len()).then_some(()),
+    );
+    let mut stored = hashes_of(cloud, device).expect("an answer, as just before");
+    stored.sort();
+    assert_eq!(stored, expected, "pictures of {device}");
+}
+
+fn hashes_of(cloud: &Cloud, device: &str) -> Option<Vec<String>> {
+    let (status, body) = cloud
+        .api()
+        .get(&format!("/api/v1/pictures?device={device}&limit=500"))
+        .ok()?;
+    if status != 200 {
+        return None;
+    }
+    let page: serde_json::Value = serde_json::from_slice(&body).ok()?;
+    let hash = |picture: &serde_json::Value| picture["hash"].as_str().map(str::to_owned);
+    page["pictures"].as_array()?.iter().map(hash).collect()
+}
