@@ -1,6 +1,7 @@
 //! The cloud of Keepsake: takes what cameras bring, commits it, answers with receipts, and shows it.
 //!
-//! The way of a picture: [`mqtt`] reads it and never waits for anything else, [`ingest`] decides what it is, [`intake`]
+//! The way of a picture: [`mqtt`] reads it and never waits for anything else, [`ingest`] decides what it is ([`way_in`] if the
+//! camera knows nothing of Keepsake), [`intake`]
 //! has a batch of them committed by [`store`], and only then acknowledges and sends receipts (P2). [`http`] shows what
 //! is in the store, and is the other way in: a camera that comes by HTTP goes through the same [`intake`]. [`downlink`] speaks to
 //! cameras either way, [`mailbox`] keeps what waits for those that have to ask. [`broker`] is the embedded broker, [`announce`] tells cameras about the cloud and hands them commands, [`presence`] decides who is there, [`mod@taken`] when a picture was taken, [`hold`]
