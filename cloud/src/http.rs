@@ -48,6 +48,7 @@ use crate::live::Live;
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
 use crate::mqtt::Session;
+use crate::mqtt::check::Findings;
 use crate::store::Store;
 use crate::thumbnail::Decoder;
 
@@ -71,6 +72,8 @@ pub struct Site {
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
     pub sessions: [Session; 2],
+    /// What is wrong with a broker elsewhere.
+    pub broker_findings: Findings,
     /// Of pictures, and of everything else that cameras say.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,

@@ -6,6 +6,8 @@
 //! same packet id. `poll` lives alone in its task (it is not cancel-safe) and waits for nothing else: when the queue
 //! has no room the connection is dropped, and the broker brings again what was not acknowledged.
 
+pub mod check;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +62,8 @@ pub struct Health {
     /// Rises with every connection that has subscribed; 0 = never yet.
     pub subscribed: u64,
     pub connected: bool,
+    /// The broker had kept nothing of this session when it was last connected to again.
+    pub forgotten: bool,
     /// Why there is no connection, in a sentence; absent while there is one.
     pub trouble: Option<Arc<str>>,
 }
@@ -262,7 +266,10 @@ impl Connections {
         };
         loop {
             match events.poll().await {
-                Ok(Event::Incoming(Incoming::ConnAck(_))) => {
+                Ok(Event::Incoming(Incoming::ConnAck(answer))) => {
+                    self.health.send_modify(|health| {
+                        health.forgotten = health.subscribed > 0 && !answer.session_present;
+                    });
                     let filters = self.filters.iter().map(|Filter { filter, .. }| {
                         SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
                     });

@@ -27,7 +27,7 @@ use crate::intake::{Intake, Queue};
 use crate::live::{Live, Notice};
 use crate::mailbox::Mailboxes;
 use crate::metrics::Metrics;
-use crate::mqtt::{self, Broker, Filter, Login, Session};
+use crate::mqtt::{self, Broker, Filter, Login, Session, check};
 use crate::now_us;
 use crate::people::secret::SetupCode;
 use crate::secret::{Password, Secret};
@@ -135,6 +135,7 @@ pub async fn run(
     look_at_space(&config, &gate).await;
 
     let target = session_target(&config, broker.as_ref());
+    let looked_at = target.clone();
     let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
     let ways = Arc::new(config.ways.clone());
     let other_cameras: Vec<Filter> = ways
@@ -201,6 +202,11 @@ pub async fn run(
         stop.clone(),
     ));
     let own_broker = config.ingest_broker.is_none();
+    let broker_findings = if own_broker {
+        check::none()
+    } else {
+        check::start(looked_at, store.id(), &frames, stop.clone())
+    };
     let http_address = listener.local_addr().context("ask for the port")?;
     let doors = Arc::new(http::Doors::default());
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -213,6 +219,7 @@ pub async fn run(
         decoder,
         thumbnails,
         sessions: [frames.clone(), control.clone()],
+        broker_findings,
         queues,
         metrics,
         mailboxes,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::id::DeviceId;
+use crate::id::{DeviceId, StoreId};
 
 /// The root of every topic; the version of the protocol is part of it.
 pub const ROOT: &str = "keepsake/v1";
@@ -70,6 +70,11 @@ impl Leaf {
 /// The filter with which a camera subscribes to all that is meant for it.
 pub fn everything_down(device: &DeviceId) -> String {
     format!("{ROOT}/{device}/down/#")
+}
+
+/// Where a cloud talks to itself, to see what the broker makes of it. No camera is called `cloud`.
+pub fn check(store: StoreId) -> String {
+    format!("{ROOT}/cloud/check/{store}")
 }
 
 /// The pattern below which a camera may publish, and nowhere else.

@@ -19,7 +19,7 @@ pub(super) struct Readiness {
     ready: bool,
     /// Plain sentences; empty when ready.
     reasons: Vec<String>,
-    /// What was accepted although it is not as it should be.
+    /// What works although it is not as it should be: the database, or the limits of a broker elsewhere.
     warnings: Vec<String>,
 }
 
@@ -70,15 +70,12 @@ pub(super) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readine
         StatusCode::SERVICE_UNAVAILABLE
     };
     let ready = reasons.is_empty();
-    let warnings = site.store.weaknesses();
-    (
-        status,
-        Json(Readiness {
-            ready,
-            reasons,
-            warnings,
-        }),
-    )
+    let readiness = Readiness {
+        ready,
+        reasons,
+        warnings: warnings(&site),
+    };
+    (status, Json(readiness))
 }
 
 pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
@@ -88,9 +85,15 @@ pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
         version: env!("CARGO_PKG_VERSION"),
         protocol: shared::topic::ROOT,
         hold: hold.reason().map(str::to_owned),
-        warnings: site.store.weaknesses(),
+        warnings: warnings(&site),
         free_bytes: hold.free_bytes,
         quarantined: site.store.quarantine_count().await?,
         capture_bytes_max: site.config.capture_bytes_max,
     }))
+}
+
+fn warnings(site: &Site) -> Vec<String> {
+    let mut warnings = site.store.weaknesses();
+    warnings.extend(site.broker_findings.borrow().iter().cloned());
+    warnings
 }

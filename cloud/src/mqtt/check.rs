@@ -1,0 +1,331 @@
+//! Looks at a broker elsewhere as the cloud's sessions use it, and says which of its limits will cost pictures.
+//!
+//! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to itself
+//! and sees whether it comes back. Only what was seen is said. It happens whenever the sessions have connected anew; from
+//! then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
+
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Incoming, Publish, PublishOptions, QoS, SubscribeReasonCode};
+use shared::StoreId;
+use shared::codec::FRAME_OVERHEAD_MAX;
+use shared::topic;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Broker, Health, Session, client_id, connect, explain};
+
+/// A part of a picture as cameras send it unless they are set otherwise, bytes.
+const PART_BYTES: usize = 256 * 1024;
+/// How long what the cloud says to itself may take: the largest message then needs 13 KB/s.
+const BACK_WITHIN: Duration = Duration::from_secs(20);
+/// A connection that was lost is made again after this, unless the sessions connect anew before.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// mosquitto's count of messages that found no room in a queue.
+const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
+
+/// Sentences about the broker; empty while nothing is wrong with it.
+pub type Findings = watch::Receiver<Vec<String>>;
+
+/// Begins to look, and goes on until it is stopped.
+pub fn start(
+    broker: Broker,
+    store: StoreId,
+    frames: &Session,
+    stop: CancellationToken,
+) -> Findings {
+    let (findings, seen) = watch::channel(Vec::new());
+    let check = Check {
+        broker,
+        store,
+        sessions: frames.health(),
+        findings,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = check.run() => {}
+        }
+    });
+    seen
+}
+
+/// Nothing to find: the broker is our own.
+pub fn none() -> Findings {
+    watch::channel(Vec::new()).1
+}
+
+struct Check {
+    broker: Broker,
+    store: StoreId,
+    sessions: watch::Receiver<Health>,
+    findings: watch::Sender<Vec<String>>,
+}
+
+impl Check {
+    async fn run(mut self) {
+        loop {
+            let connected = self.sessions.wait_for(|health| health.connected).await;
+            let Ok(health) = connected.map(|health| health.clone()) else {
+                return;
+            };
+            let mut found = Vec::new();
+            if health.forgotten {
+                found.push(
+                    "the broker had forgotten the cloud's session when it came back: what waited for the cloud is lost \
+                     there (cameras of Keepsake send it again); see persistence"
+                        .to_owned(),
+                );
+            }
+            let line = self.look(&mut found).await;
+            self.say(&found);
+            let anew = self
+                .sessions
+                .wait_for(|now| now.connected && now.subscribed > health.subscribed);
+            let ended = async {
+                if let Some(line) = line {
+                    watch_drops(line, &self.findings).await;
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            };
+            tokio::select! {
+                anew = anew => if anew.is_err() { return },
+                () = ended => {}
+            }
+        }
+    }
+
+    fn say(&self, found: &[String]) {
+        for text in found {
+            if !self.findings.borrow().contains(text) {
+                tracing::warn!("the broker: {text}");
+            }
+        }
+        self.findings.send_if_modified(|known| {
+            let changed = known != found;
+            found.clone_into(known);
+            changed
+        });
+    }
+
+    /// Tries what there is to try. Returns the connection if it has lived through it.
+    async fn look(&self, found: &mut Vec<String>) -> Option<Line> {
+        let id = client_id("check", self.store);
+        let topic = topic::check(self.store);
+        let mut line = match Line::open(&id, &self.broker) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::debug!("look at the broker: {error}");
+                return None;
+            }
+        };
+        match line.subscribe(&topic).await {
+            Heard::This(true) => {}
+            Heard::This(false) => {
+                found.push(cannot_see(&topic));
+                return Some(line);
+            }
+            Heard::Nothing | Heard::End => return None,
+        }
+        match line.back(&topic, vec![1]).await {
+            Heard::This(_) => {}
+            Heard::Nothing => {
+                found.push(cannot_see(&topic));
+                return Some(line);
+            }
+            Heard::End => return None,
+        }
+        let bytes = PART_BYTES + FRAME_OVERHEAD_MAX;
+        match line.back(&topic, vec![2; bytes]).await {
+            Heard::This(_) => {}
+            Heard::Nothing => found.push(format!(
+                "a message of {bytes} bytes is acknowledged and then dropped: parts of pictures do not come in; raise \
+                 message_size_limit, or lower cloud.part_bytes_max of the cameras"
+            )),
+            Heard::End => {
+                found.push(format!(
+                    "a message of {bytes} bytes costs the connection: parts of pictures do not come in; raise \
+                     max_packet_size, or lower cloud.part_bytes_max of the cameras"
+                ));
+                return None;
+            }
+        }
+        let kept = format!("{topic}/kept");
+        let keeps = line.keeps(&kept).await;
+        if !matches!(keeps, Heard::This(())) {
+            found.push(
+                "retained messages are not kept: a camera that connects is not told the cloud's limits and wishes, and \
+                 nobody sees that a camera went away"
+                    .to_owned(),
+            );
+        }
+        if matches!(keeps, Heard::End) {
+            return None;
+        }
+        // A broker that does not let the cloud see this says nothing, and then nothing is said here.
+        let _ = line.client.try_subscribe(DROPPED, QoS::AtMostOnce);
+        Some(line)
+    }
+}
+
+fn cannot_see(topic: &str) -> String {
+    format!(
+        "its limits cannot be seen, because what the cloud says to itself on {topic} does not come back; let it read and \
+         write there"
+    )
+}
+
+/// Follows the broker's count until the connection ends.
+async fn watch_drops(mut line: Line, findings: &watch::Sender<Vec<String>>) {
+    let mut first: Option<u64> = None;
+    let mut told = false;
+    while let Some(publish) = line.incoming.recv().await {
+        let Incoming::Publish(publish) = publish else {
+            continue;
+        };
+        let count = std::str::from_utf8(&publish.payload)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let Some(count) = count.filter(|_| &*publish.topic == DROPPED.as_bytes()) else {
+            continue;
+        };
+        let before = *first.get_or_insert(count);
+        if count > before && !told {
+            told = true;
+            let text = "it drops messages because a queue is full (max_queued_messages, max_queued_bytes): cameras of \
+                        Keepsake send them again, pictures of others are lost";
+            tracing::warn!(
+                "the broker: {text}; {} since the cloud connected",
+                count - before
+            );
+            findings.send_modify(|known| known.push(text.to_owned()));
+        }
+    }
+}
+
+/// What came of waiting.
+enum Heard<T> {
+    This(T),
+    Nothing,
+    /// The connection is gone.
+    End,
+}
+
+/// One connection, polled by a task of its own because `poll` must not be cancelled.
+struct Line {
+    client: AsyncClient,
+    incoming: mpsc::Receiver<Incoming>,
+    polling: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.polling.abort();
+    }
+}
+
+impl Line {
+    fn open(client_id: &str, broker: &Broker) -> Result<Self, String> {
+        let (client, mut events) = connect(client_id, broker, true)?;
+        let (sender, incoming) = mpsc::channel(64);
+        let polling = tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(rumqttc::Event::Incoming(packet)) => {
+                        if sender.send(packet).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(rumqttc::Event::Outgoing(_)) => {}
+                    Err(error) => {
+                        tracing::debug!("looking at the broker ended: {}", explain(&error));
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            client,
+            incoming,
+            polling,
+        })
+    }
+
+    /// Waits for what `find` looks for.
+    async fn hear<T>(&mut self, mut find: impl FnMut(&Incoming) -> Option<T>) -> Heard<T> {
+        let found = async {
+            while let Some(packet) = self.incoming.recv().await {
+                if let Some(found) = find(&packet) {
+                    return Heard::This(found);
+                }
+            }
+            Heard::End
+        };
+        timeout(BACK_WITHIN, found).await.unwrap_or(Heard::Nothing)
+    }
+
+    /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need here.
+    async fn subscribe(&mut self, filter: &str) -> Heard<bool> {
+        if self
+            .client
+            .subscribe(filter, QoS::AtMostOnce)
+            .await
+            .is_err()
+        {
+            return Heard::End;
+        }
+        self.hear(|packet| match packet {
+            Incoming::SubAck(granted) => {
+                Some(!granted.return_codes.contains(&SubscribeReasonCode::Failure))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says something, and waits until it comes back.
+    async fn back(&mut self, topic: &str, payload: Vec<u8>) -> Heard<()> {
+        let length = payload.len();
+        let options = PublishOptions::new(QoS::AtLeastOnce);
+        if self.client.publish(topic, payload, options).await.is_err() {
+            return Heard::End;
+        }
+        self.hear(|packet| is_publish(packet, topic, |publish| publish.payload.len() == length))
+            .await
+    }
+
+    /// Whether the broker keeps a retained message; it is taken away again.
+    async fn keeps(&mut self, topic: &str) -> Heard<()> {
+        let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
+        if self
+            .client
+            .publish(topic, vec![3], retained.clone())
+            .await
+            .is_err()
+        {
+            return Heard::End;
+        }
+        let acknowledged = self.hear(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
+        if !matches!(acknowledged.await, Heard::This(())) {
+            return Heard::End;
+        }
+        if self.client.subscribe(topic, QoS::AtMostOnce).await.is_err() {
+            return Heard::End;
+        }
+        let kept = self
+            .hear(|packet| is_publish(packet, topic, |publish| publish.retain))
+            .await;
+        let _ = self.client.publish(topic, Vec::new(), retained).await;
+        kept
+    }
+}
+
+fn is_publish(packet: &Incoming, topic: &str, is: impl Fn(&Publish) -> bool) -> Option<()> {
+    match packet {
+        Incoming::Publish(publish) => {
+            (&*publish.topic == topic.as_bytes() && is(publish)).then_some(())
+        }
+        _ => None,
+    }
+}
