@@ -80,6 +80,10 @@ impl Check {
             }
             let line = self.look(&mut found).await;
             self.say(&found);
+            tracing::info!(
+                "looked at the broker: {} things will cost pictures",
+                found.len()
+            );
             let anew = self
                 .sessions
                 .wait_for(|now| now.connected && now.subscribed > health.subscribed);
