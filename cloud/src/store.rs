@@ -643,7 +643,8 @@ impl Store {
                     damaged: false,
                 };
                 let header = upload.header(install, sequence, now_us);
-                let arrival = picture::keep(tx, device, &header, bytes, now_us, false).await?;
+                let arrival =
+                    picture::keep(tx, batch, device, &header, bytes, now_us, false).await?;
                 recent::note(tx, device, *hash, now_us).await?;
                 Ok(Outcome::Uploaded { arrival })
             }
