@@ -128,11 +128,6 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_weak_durability: Option<bool>,
 
-    /// Who may bring pictures the lab's way (POST /upload, camera/image) without a key: loopback, open (everyone) or token (nobody) [default: loopback]
-    #[arg(long, env = "KEEPSAKE_CLOUD_LAB_WAY_IN", value_name = "WHO")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lab_way_in: Option<LabWayIn>,
-
     /// A topic to which other cameras publish JPEG or PNG, and their name, as in 'frigate/+/snapshot={1}'; may be repeated
     #[arg(
         long = "topic-pattern",
