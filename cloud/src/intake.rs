@@ -327,7 +327,7 @@ impl Intake {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
                 Outcome::Stored { arrival, .. } | Outcome::Uploaded { arrival } => {
-                    pictures |= arrival.is_some() || retried
+                    pictures |= arrival.is_some() || retried;
                 }
                 Outcome::Quarantined => {
                     if let Deposit::Quarantine(suspect) = deposit {

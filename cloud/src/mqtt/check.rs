@@ -302,12 +302,7 @@ impl Line {
     /// Whether the broker keeps a retained message; it is taken away again.
     async fn keeps(&mut self, topic: &str) -> Heard<()> {
         let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
-        if self
-            .client
-            .publish(topic, vec![3], retained.clone())
-            .await
-            .is_err()
-        {
+        if self.client.publish(topic, vec![3], retained).await.is_err() {
             return Heard::End;
         }
         let acknowledged = self.hear(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
