@@ -539,9 +539,12 @@ mod tests {
     async fn a_picture_committed_by_a_try_that_failed_is_news_all_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits {
-            unit_of_work: Duration::from_millis(100),
+            unit_of_work: Duration::from_millis(300),
             ..Limits::default()
         };
+        // Making the tables may take longer than that.
+        let made = Store::open(folder.path(), Limits::default()).await;
+        made.unwrap().close().await;
         let intake = intake(Store::open(folder.path(), limits).await.unwrap());
         let pictures = |news: &mut tokio::sync::broadcast::Receiver<Notice>| {
             let heard = std::iter::from_fn(|| news.try_recv().ok());

@@ -457,13 +457,18 @@ async fn look_at_store(store: &Store, gate: &Gate) {
         // Only a commit proves that it takes something again.
         Some(_) => store.probe(now_us()).await,
     };
-    let reason = found.as_ref().err().map(StoreError::sentence);
-    if let Err(error) = found
-        && reason != held
-    {
-        tracing::error!("look at the store: {:#}", anyhow::Error::from(error));
+    match found {
+        // A look proves nothing against a commit that has failed while it waited for its turn.
+        Ok(()) if held.is_none() => {}
+        Ok(()) => gate.store(None),
+        Err(error) => {
+            let reason = Some(error.sentence());
+            if reason != held {
+                tracing::error!("look at the store: {:#}", anyhow::Error::from(error));
+            }
+            gate.store(reason);
+        }
     }
-    gate.store(reason);
 }
 
 async fn look_at_space(config: &Config, gate: &Gate) {

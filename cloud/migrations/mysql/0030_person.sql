@@ -8,4 +8,5 @@ CREATE TABLE person (
     password VARCHAR(255),
     created_us BIGINT NOT NULL,
     seen_us BIGINT
-);
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;

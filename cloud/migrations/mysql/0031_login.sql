@@ -6,4 +6,5 @@ CREATE TABLE login (
     used_us BIGINT NOT NULL,
     address VARCHAR(64) NOT NULL,
     agent VARCHAR(255) NOT NULL
-);
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;

@@ -7,4 +7,5 @@ CREATE TABLE api_token (
     device VARCHAR(64),
     created_us BIGINT NOT NULL,
     used_us BIGINT
-);
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
+  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;
