@@ -48,6 +48,8 @@ const NOTES_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// The longest a refused capture is left alone, whatever the cloud says.
 const PARKED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// At most so many different reasons for no connection are told before there is one again.
+const REASONS_MAX: usize = 8;
 /// The press thread says that it lives at least this often, unless the camera hangs.
 const BEAT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -120,8 +122,8 @@ pub struct Engine {
     client_id: watch::Sender<String>,
     device: DeviceId,
     publisher: Option<Publisher>,
-    /// Why the broker and this camera do not come together, as it was last told.
-    refusal: Option<String>,
+    /// Why there was no connection, as was told since there was one.
+    reasons: Vec<String>,
     question: Option<Question>,
     questions: u32,
     cloud_started: Option<u64>,
@@ -163,7 +165,7 @@ impl Engine {
             client_id: parts.client_id,
             device: parts.device,
             publisher: None,
-            refusal: None,
+            reasons: Vec::new(),
             question: None,
             questions: 0,
             cloud_started: None,
@@ -472,7 +474,7 @@ impl Engine {
                 self.connections += 1;
                 self.connected_at = Some(tokio::time::Instant::now());
                 self.set_fault(Number::Pairing, false);
-                self.refusal = None;
+                self.reasons.clear();
                 self.drain.connected(self.now());
                 self.publish_status();
                 self.answer_restart();
@@ -486,16 +488,19 @@ impl Engine {
                     DownReason::Away => false,
                 };
                 let was_up = self.publisher.take().is_some();
-                // It is tried for ever; the same reason again is no news.
-                let news = was_up || someone_must_act && self.refusal.as_ref() != Some(&text);
-                if news {
+                // It is tried for ever, and the same reason again is no news.
+                let new = !self.reasons.contains(&text) && self.reasons.len() < REASONS_MAX;
+                if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
+                }
+                // That there is no network yet is what a camera that has just started expects.
+                if was_up || new && someone_must_act {
                     self.reporter.tell(&Report::Disconnected { text: &text });
                 }
-                self.set_fault(Number::Pairing, someone_must_act);
-                if someone_must_act {
-                    self.refusal = Some(text);
+                if new {
+                    self.reasons.push(text);
                 }
+                self.set_fault(Number::Pairing, someone_must_act);
                 self.question = None;
                 self.connected_at = None;
                 let tried = self.drain.disconnected(self.now());

@@ -237,6 +237,11 @@ fn explain(error: &ConnectionError) -> (DownReason, String) {
                 "the broker refuses this camera's name or password ({code:?}): see cloud.user and cloud.password"
             ),
         ),
+        // A broker without TLS hangs up on the first bytes of it.
+        ConnectionError::Tls(error) => (
+            DownReason::Away,
+            format!("TLS did not come about ({error}); is it the broker's port without TLS?"),
+        ),
         other => (DownReason::Away, other.to_string()),
     }
 }

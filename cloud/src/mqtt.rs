@@ -384,6 +384,10 @@ fn explain(error: &ConnectionError) -> String {
         ) => format!(
             "the broker refuses the cloud's name or password ({code:?}); see --ingest-user and --ingest-password-file"
         ),
+        // A broker without TLS hangs up on the first bytes of it.
+        ConnectionError::Tls(error) => {
+            format!("TLS did not come about ({error}); is it the broker's port without TLS?")
+        }
         other => other.to_string(),
     }
 }

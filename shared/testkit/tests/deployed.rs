@@ -219,7 +219,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     hasty.start();
     hasty.press_and_save(1, SOON);
     eventually("the log says that there is no TLS", SOON, || {
-        hasty.log().contains("speaks no TLS").then_some(())
+        hasty.log().contains("port without TLS?").then_some(())
     });
     hasty.stop();
     let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);
