@@ -2,8 +2,12 @@
 //! whatever publishes JPEGs to a topic of its own; by the embedded broker and by mosquitto.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shared::Hash;
@@ -11,7 +15,7 @@ use testkit::cloud::Cloud;
 use testkit::engines::mosquitto::{self, Mosquitto, Persistence};
 use testkit::engines::python::Python;
 use testkit::folder::Folder;
-use testkit::mqtt::{Client, Outcome};
+use testkit::mqtt::{Client, Outcome, Packet};
 use testkit::not_run::not_run;
 use testkit::photo;
 use testkit::program::eventually;
@@ -134,6 +138,79 @@ fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
     );
     cloud.stop();
     broker.stop();
+}
+
+/// So many acknowledgements get lost.
+const LOST: usize = 3;
+
+#[test]
+fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
+    let name = "lab-way-again";
+    let folder = Folder::new(name);
+    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let lost = Arc::new(AtomicUsize::new(0));
+    let port = losing_acknowledgements(broker.port(), lost.clone());
+    let mut cloud = Cloud::new(&folder).ingesting_through(port);
+    cloud.start();
+    let photos = photos();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    for (at, photo) in photos[..2].iter().enumerate() {
+        let bytes = std::fs::read(photo).unwrap();
+        sender.publish(b"camera/doorbell/image", &bytes).unwrap();
+        has(
+            &cloud,
+            "doorbell",
+            &photos[..=at].iter().collect::<Vec<_>>(),
+        );
+    }
+    eventually("the broker has brought it again and again", SOON, || {
+        (lost.load(Ordering::SeqCst) == LOST).then_some(())
+    });
+    sender
+        .publish(
+            b"camera/doorbell/image",
+            &std::fs::read(&photos[2]).unwrap(),
+        )
+        .unwrap();
+    has(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
+    cloud.stop();
+    broker.stop();
+}
+
+/// A way to the broker that breaks down over each of the first acknowledgements.
+fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut cloud in listener.incoming().flatten() {
+            let mut broker = TcpStream::connect(("127.0.0.1", broker)).unwrap();
+            let (mut to_cloud, mut from_broker) =
+                (cloud.try_clone().unwrap(), broker.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_broker, &mut to_cloud);
+                let _ = to_cloud.shutdown(Shutdown::Both);
+            });
+            let lost = lost.clone();
+            std::thread::spawn(move || {
+                while let Ok(Some(packet)) = Packet::read(&mut cloud) {
+                    let breaks = packet.acknowledges().is_some()
+                        && lost
+                            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+                                (n < LOST).then_some(n + 1)
+                            })
+                            .is_ok();
+                    if breaks || broker.write_all(&packet.to_bytes()).is_err() {
+                        break;
+                    }
+                }
+                let _ = broker.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    port
 }
 
 const SNAPSHOTS: usize = 60;
