@@ -82,7 +82,7 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
         capture_bytes_max: config.capture_bytes_max,
         accept_weak_durability: config.accept_weak_durability,
     };
-    let store = Store::open(place, Limits::default())
+    let store = Store::open_beside(place, Limits::default())
         .await
         .with_context(|| format!("open the store {}", config.database))?;
     let done = match command {

@@ -44,7 +44,7 @@ use crate::deposit::{Deposit, Outcome};
 
 use address::Address;
 use batch::Batch;
-use connection::Connector;
+use connection::{Connector, Lead};
 use writer::{Writer, Writing};
 
 pub use api_token::ApiToken;
@@ -294,14 +294,26 @@ impl Store {
     /// [`StoreError::Unfit`] and [`StoreError::Led`] if nothing may be written there, [`StoreError::Database`] and
     /// [`StoreError::TimedOut`] if there is no database. Any but the first two may pass.
     pub async fn open(place: impl Into<Place>, limits: Limits) -> Result<Self> {
-        let place = place.into();
+        Self::open_as(place.into(), limits, Lead::Required).await
+    }
+
+    /// As [`Store::open`], for a command that changes a few rows of people and keys while a cloud may be at work there:
+    /// where that one has the lease, it is left to it, and so are the tables.
+    ///
+    /// # Errors
+    /// As those of [`Store::open`], but for [`StoreError::Led`].
+    pub async fn open_beside(place: impl Into<Place>, limits: Limits) -> Result<Self> {
+        Self::open_as(place.into(), limits, Lead::Spared).await
+    }
+
+    async fn open_as(place: Place, limits: Limits, lead: Lead) -> Result<Self> {
         if let Address::Folder(folder) = &place.address {
             std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
                 folder: folder.clone(),
                 source,
             })?;
         }
-        let connector = Connector::new(place)?;
+        let connector = Connector::new(place, lead)?;
         let writer = Writer::new(connector.clone());
         tokio::time::timeout(limits.unit_of_work, writer.check())
             .await

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use cloud::deposit::{Deposit, Outcome};
+use cloud::people::Role;
 use cloud::store::address::{Address, Server};
 use cloud::store::{Limits, Page, Place, Store, StoreError};
 use mysql::prelude::Queryable;
@@ -48,6 +49,7 @@ on_both!(
     nothing_is_committed_to_another_store_at_the_same_address,
     a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
     one_cloud_writes_and_another_waits,
+    an_owner_is_made_beside_the_cloud_that_leads,
     a_migration_that_died_halfway_is_finished,
     tables_of_a_newer_program_are_left_alone,
     a_table_that_does_not_survive_a_crash_is_named,
@@ -246,6 +248,32 @@ async fn one_cloud_writes_and_another_waits(kind: Kind) {
         [repeat(2)]
     );
     second.close().await;
+}
+
+/// As `cloud user create` does it.
+async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    let leader = open(&schema.url()).await.unwrap();
+    let beside = Store::open_beside(place(&schema.url()), Limits::default())
+        .await
+        .unwrap();
+    assert_eq!(beside.id(), leader.id());
+    let ada = "ada".parse::<cloud::people::PersonName>().unwrap();
+    beside
+        .add_person(&ada, Role::Owner, None, NOW)
+        .await
+        .unwrap();
+    beside.close().await;
+    let people = leader.people().await.unwrap();
+    assert_eq!(people.len(), 1);
+    assert_eq!(
+        (people[0].name.as_str(), people[0].role),
+        ("ada", Role::Owner)
+    );
+    leader.commit(&[capture(1)], NOW).await.unwrap();
+    leader.close().await;
 }
 
 async fn a_migration_that_died_halfway_is_finished(kind: Kind) {

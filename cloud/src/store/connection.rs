@@ -59,10 +59,19 @@ impl<P: AsRef<std::path::Path>> From<P> for Place {
     }
 }
 
+/// Whether whoever writes must be the one who leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lead {
+    Required,
+    /// Another one may have the lease.
+    Spared,
+}
+
 /// Opens connections to one place; clones know the same.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     place: Place,
+    lead: Lead,
     options: AnyConnectOptions,
     /// Of the store, once it is known. Another one at the same address is never written to.
     id: Arc<OnceLock<StoreId>>,
@@ -70,7 +79,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(place: Place) -> Result<Self> {
+    pub(super) fn new(place: Place, lead: Lead) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let options = match &place.address {
             Address::Folder(folder) => {
@@ -83,6 +92,7 @@ impl Connector {
         };
         Ok(Self {
             place,
+            lead,
             options: options.doing("name the database")?,
             id: Arc::default(),
             weak: Arc::default(),
@@ -125,13 +135,18 @@ impl Connector {
         self.tell(&mut connection)
             .await
             .doing("prepare a connection")?;
-        let number = match &self.place.address {
-            Address::Folder(_) => None,
-            Address::Server(server) => Some(lease(&mut connection, server, before).await?),
+        let (number, led) = match &self.place.address {
+            Address::Folder(_) => (None, false),
+            Address::Server(server) => match lease(&mut connection, server, before).await {
+                Ok(number) => (Some(number), false),
+                Err(StoreError::Led) if self.lead == Lead::Spared => (None, true),
+                Err(error) => return Err(error),
+            },
         };
         if self.id.get().is_none() {
             match &self.place.address {
                 Address::Folder(_) => schema::of_sqlite(&mut connection).await?,
+                Address::Server(_) if led => schema::check_server(&mut connection).await?,
                 Address::Server(_) => {
                     // Before the first table, so that nothing of ours is ever in a database that cannot keep it.
                     self.check_settings(&mut connection).await?;
