@@ -13,6 +13,7 @@ use cloud::store::{Limits, Page, Place, Store, StoreError};
 use mysql::prelude::Queryable;
 use shared::capture::{Cause, ContentType, FrameHeader, Record};
 use shared::{DeviceId, Hash, InstallId};
+use testkit::authority::{Authority, Validity};
 use testkit::engines::database::{Database, Kind, Schema};
 use testkit::folder::Folder;
 use testkit::program::free_port;
@@ -50,6 +51,7 @@ on_both!(
     a_commit_whose_answer_is_lost_is_not_believed_and_not_doubled,
     one_cloud_writes_and_another_waits,
     an_owner_is_made_beside_the_cloud_that_leads,
+    a_server_is_spoken_to_by_tls_and_only_the_right_one,
     a_migration_that_died_halfway_is_finished,
     tables_of_a_newer_program_are_left_alone,
     a_table_that_does_not_survive_a_crash_is_named,
@@ -274,6 +276,45 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
     );
     leader.commit(&[capture(1)], NOW).await.unwrap();
     leader.close().await;
+}
+
+async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
+    let folder = Folder::new("database-tls");
+    let authority = Authority::new(&folder.join("ours"), "Keepsake CA");
+    let stranger = Authority::new(&folder.join("stranger"), "another CA");
+    let server = authority.server("server", &["127.0.0.1"], Validity::Now);
+    let flag = |name: &str, file: &Path| format!("--ssl-{name}={}", file.display());
+    let flags = [
+        flag("ca", &authority.certificate()),
+        flag("cert", &server.certificate),
+        flag("key", &server.key),
+    ];
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let Some((mut server, url)) = private(kind, &folder, &flags) else {
+        return;
+    };
+    server.execute("SET GLOBAL require_secure_transport = ON");
+    let by = |mode: &str, ca: &Authority| {
+        format!(
+            "{url}?ssl-mode={mode}&ssl-ca={}",
+            ca.certificate().display()
+        )
+    };
+    let store = open(&by("verify_identity", &authority)).await.unwrap();
+    store.commit(&[capture(1)], NOW).await.unwrap();
+    assert_eq!(stored(&store).await, [1]);
+    store.close().await;
+    for wrong in [
+        by("verify_ca", &stranger),
+        format!("{url}?ssl-mode=disabled"),
+    ] {
+        let error = open(&wrong).await.unwrap_err();
+        assert!(
+            !format!("{error:?}").contains("only-for-tests"),
+            "{error:?}"
+        );
+    }
+    server.kill();
 }
 
 async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
