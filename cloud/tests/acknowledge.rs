@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-/// Passes everything on, and counts what the cloud acknowledges.
+/// Passes everything on, and counts the connections of the sessions that take in, and what they acknowledge.
 #[derive(Default)]
 struct Proxy {
     /// Where the broker is; known only once the cloud has started it.
@@ -24,6 +24,7 @@ struct Proxy {
     cut: Mutex<CancellationToken>,
 }
 
+const CONNECT: u8 = 1;
 const PUBACK: u8 = 4;
 
 impl Proxy {
@@ -39,7 +40,6 @@ impl Proxy {
                 let Ok(broker) = TcpStream::connect(("127.0.0.1", port)).await else {
                     continue;
                 };
-                accepting.connections.fetch_add(1, Ordering::SeqCst);
                 let cut = accepting.cut.lock().unwrap().clone();
                 let passing = accepting.clone();
                 tokio::spawn(async move {
@@ -62,8 +62,16 @@ impl Proxy {
         let (mut from_cloud, mut to_cloud) = cloud.into_split();
         let (mut from_broker, mut to_broker) = broker.into_split();
         let up = async {
+            // What the cloud sends to itself to know the broker's limits has a session of its own, and is no picture.
+            let mut takes_in = false;
             while let Some((kind, packet)) = packet(&mut from_cloud).await {
-                if kind == PUBACK {
+                if kind == CONNECT {
+                    let check = b"cloud.check.";
+                    takes_in = !packet.windows(check.len()).any(|part| part == check);
+                    self.connections
+                        .fetch_add(usize::from(takes_in), Ordering::SeqCst);
+                }
+                if kind == PUBACK && takes_in {
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);
                 }
                 if to_broker.write_all(&packet).await.is_err() {
