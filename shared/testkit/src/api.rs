@@ -136,6 +136,22 @@ impl Api {
         body
     }
 
+    /// A key with which a camera of this name brings pictures by HTTP, and nothing else is done.
+    pub fn camera_key(&self, device: &str) -> String {
+        let path = "/api/v1/keys";
+        let mut asked = self.agent.post(format!("{}{path}", self.base));
+        if let Some(key) = &self.key {
+            asked = asked.header("authorization", key);
+        }
+        let mut answer = asked
+            .send_json(json!({"name": device, "role": "camera", "device": device}))
+            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
+        assert_eq!(answer.status().as_u16(), 201, "POST {path}");
+        let made: Value = answer.body_mut().read_json().expect("a key as JSON");
+        let secret = made["secret"].as_str().expect("a key has a secret");
+        secret.to_owned()
+    }
+
     pub fn snap(&self, device: &str) -> Value {
         self.ask(device, "snap")
     }

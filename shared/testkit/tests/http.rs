@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use testkit::appliance::Appliance;
 use testkit::audit::audit;
+use testkit::authority::{Authority, Validity};
 use testkit::cloud::Cloud;
 use testkit::folder::{self, Folder};
 use testkit::photo;
@@ -60,6 +61,56 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
         .api()
         .device_becomes("porch", SOON, |device| device["presence"] == "offline");
     assert!(web.verdict() >= 5);
+    cloud.stop();
+}
+
+/// As on a public address: TLS by a certificate of one's own, and nobody brings anything without a key for it.
+#[test]
+fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
+    let folder = Folder::new("https");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let [porch_key, shed_key] = ["porch", "shed"].map(|name| cloud.api().camera_key(name));
+    cloud.stop();
+    let authority = Authority::new(&folder.join("authority"), "Keepsake CA");
+    let server = authority.server("server", &["localhost"], Validity::Now);
+    let mut cloud = cloud
+        .flag(&format!("--tls-cert={}", server.certificate.display()))
+        .flag(&format!("--tls-key={}", server.key.display()))
+        .flag("--lab-way-in=token");
+    cloud.start();
+
+    let url = format!("https://localhost:{}", cloud.http_port());
+    let mut porch = Appliance::new(&folder, "porch", &url).set(&format!(
+        "cloud.ca_file={}",
+        authority.certificate().display()
+    ));
+    let mut saved = Vec::new();
+    for wrong in ["", &shed_key] {
+        porch.change(&format!("cloud.token={wrong}"));
+        porch.start();
+        saved.extend(porch.press_and_save(1, SOON));
+        let refused = porch.wait(0, SOON, |said| {
+            let fault = said.iter().find(|one| one["pattern"] == "fault-4");
+            fault.map(drop)
+        });
+        assert!(refused.is_ok(), "{wrong:?} {:?}", porch.run_events());
+        porch.stop();
+    }
+    assert_eq!(cloud.store().picture_count(), 0, "stored without its key");
+    porch.change(&format!("cloud.token={porch_key}"));
+    porch.start();
+    saved.extend(porch.press_and_save(1, SOON));
+    porch.expect_stored(&saved[2..], SOON);
+    testkit::program::eventually("all are stored", SOON, || {
+        (cloud.store().picture_count() == 3).then_some(())
+    });
+    audit(
+        &cloud.store(),
+        &porch.saved(),
+        &photo::all(&photo::folder()),
+    );
+    porch.stop();
     cloud.stop();
 }
 
