@@ -212,7 +212,9 @@ fn a_restart_really_restarts_and_is_answered_once() {
     let told = api.ask("porch", "diagnostics");
     let told = api.command_becomes("porch", told["id"].as_str().unwrap(), "done", SOON);
     let result = &told["result"];
-    assert_eq!(result["spool"]["waiting"], 0, "{result:#}");
+    // If it died before the receipt was noted on the card, it has to ask for it first.
+    let waiting = result["spool"]["waiting"].as_u64();
+    assert!(waiting.is_some_and(|waiting| waiting <= 1), "{result:#}");
     assert_eq!(result["line"]["connections"], 1);
     assert!(result["machine"]["up_for_s"].as_u64().unwrap() > 0);
     assert!(result.to_string().len() < 16 * 1024);
