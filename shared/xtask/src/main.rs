@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 mod child;
 mod demo;
 mod deny;
-mod rig;
+mod torture;
 mod verify;
 mod workspace;
 
@@ -24,9 +24,9 @@ enum Command {
     Demo(demo::Arguments),
     /// Run everything CI runs.
     Verify(verify::Arguments),
-    /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask rig --help`.
+    /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask torture --help`.
     #[command(disable_help_flag = true)]
-    Rig(rig::Arguments),
+    Torture(torture::Arguments),
     /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
     Advisories,
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse_from(arguments).command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Rig(arguments) => rig::run(&arguments),
+        Command::Torture(arguments) => torture::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),
     };
     match result {

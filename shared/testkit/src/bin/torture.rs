@@ -1,4 +1,4 @@
-//! `cargo xtask rig`: Keepsake and the lab it grew from, struck in the same ways; one table of both at the end.
+//! `cargo xtask torture`: Keepsake and the lab it grew from, struck in the same ways; one table of both at the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -7,12 +7,12 @@ use clap::{Parser, ValueEnum};
 use testkit::engines::database::Kind;
 use testkit::engines::mosquitto::Persistence;
 use testkit::folder::Folder;
-use testkit::rig::{self, Fault, Plan, Way, flood, lab};
 use testkit::seed::Seed;
+use testkit::torture::{self, Fault, Plan, Way, flood, lab};
 
 /// Strikes the broker, the cloud, the camera and the database while presses go on, and counts what is lost.
 #[derive(Parser)]
-#[command(name = "cargo xtask rig")]
+#[command(name = "cargo xtask torture")]
 struct Arguments {
     /// Databases, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "mariadb,mysql")]
@@ -81,7 +81,7 @@ fn main() -> ExitCode {
 
 /// Returns whether Keepsake has lost nothing.
 fn strike(arguments: &Arguments) -> bool {
-    let mut seed = Seed::of_this_run("rig");
+    let mut seed = Seed::of_this_run("torture");
     let mut lines = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
     for (case, way, faults) in cases(arguments) {
@@ -122,7 +122,7 @@ fn strike(arguments: &Arguments) -> bool {
         }
         if !arguments.no_lab {
             let plan = plan("lab", None);
-            let folder = Folder::new("rig-lab");
+            let folder = Folder::new("torture-lab");
             let cell = lab::run(&plan, &folder, &mut seed).map_or("-".to_owned(), |figures| {
                 format!(
                     "{} published, {} acknowledged, {} stored, {} LOST",
@@ -154,7 +154,7 @@ fn flood(arguments: &Arguments) -> bool {
     };
     for engine in &arguments.engines {
         let plan = plan(engine.name(), engine.kind());
-        let folder = Folder::new("rig");
+        let folder = Folder::new("torture");
         let run = catch_unwind(AssertUnwindSafe(|| flood::run(&plan, &folder)));
         lines.push(match run {
             Ok(Some(figures)) => format!("{}: 0 lost: {figures:?}", plan.name),
@@ -167,7 +167,7 @@ fn flood(arguments: &Arguments) -> bool {
     }
     if !arguments.no_lab {
         let plan = plan("the lab".to_owned(), None);
-        let figures = flood::lab(&plan, &Folder::new("rig-lab"));
+        let figures = flood::lab(&plan, &Folder::new("torture-lab"));
         lines.push(
             figures.map_or(format!("{}: NOT RUN", plan.name), |figures| {
                 format!("{}: {} LOST: {figures:?}", plan.name, figures.lost())
@@ -217,13 +217,13 @@ fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
 }
 
 /// A run that loses something panics, with everything that is known; the next case is run all the same.
-fn keepsake(plan: &Plan, seed: &mut Seed) -> Result<Option<rig::Figures>, ()> {
-    let folder = Folder::new("rig");
-    catch_unwind(AssertUnwindSafe(|| rig::run(plan, &folder, seed)))
+fn keepsake(plan: &Plan, seed: &mut Seed) -> Result<Option<torture::Figures>, ()> {
+    let folder = Folder::new("torture");
+    catch_unwind(AssertUnwindSafe(|| torture::run(plan, &folder, seed)))
         .map_err(|_| println!("the files of this case stay in {}", folder.keep().display()))
 }
 
-fn told(figures: &rig::Figures) -> String {
+fn told(figures: &torture::Figures) -> String {
     let found = &figures.found;
     format!(
         "{} pressed, {} confirmed, {} stored, 0 lost ({:.0} s)",

@@ -1,27 +1,27 @@
 //! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
-//! `cargo xtask rig`.
+//! `cargo xtask torture`.
 
 use testkit::engines::database::Kind;
 use testkit::engines::mosquitto::Persistence;
 use testkit::folder::Folder;
-use testkit::rig::{Fault, Plan, Way, flood, run};
 use testkit::seed::Seed;
+use testkit::torture::{Fault, Plan, Way, flood, run};
 
 #[test]
 fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
     let way = Way::Mosquitto(Persistence::Off);
-    everything_is_struck("rig-mariadb", Kind::MariaDb, way);
+    everything_is_struck("torture-mariadb", Kind::MariaDb, way);
 }
 
 #[test]
 fn whatever_is_struck_with_mysql_and_mosquitto_every_press_is_stored_once() {
     let way = Way::Mosquitto(Persistence::EverySecond);
-    everything_is_struck("rig-mysql", Kind::MySql, way);
+    everything_is_struck("torture-mysql", Kind::MySql, way);
 }
 
 #[test]
 fn whatever_is_struck_with_mariadb_by_http_every_press_is_stored_once() {
-    everything_is_struck("rig-http", Kind::MariaDb, Way::Http);
+    everything_is_struck("torture-http", Kind::MariaDb, Way::Http);
 }
 
 fn everything_is_struck(name: &str, database: Kind, way: Way) {
@@ -44,14 +44,14 @@ fn everything_is_struck(name: &str, database: Kind, way: Way) {
 #[test]
 fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
     let plan = flood::Plan {
-        name: "rig-flood".to_owned(),
+        name: "torture-flood".to_owned(),
         cameras: 20,
         each: 60,
         database: None,
     };
-    let folder = Folder::new("rig-flood");
+    let folder = Folder::new("torture-flood");
     if let Some(figures) = flood::run(&plan, &folder) {
-        println!("rig-flood: {figures:?}");
+        println!("torture-flood: {figures:?}");
         assert!(figures.dropped, "no more came at once than mosquitto holds");
     }
 }

@@ -3,7 +3,7 @@
 //! every acknowledgement.
 //!
 //! [`run`] does it with Keepsake, [`lab`] with the listener Keepsake grew from, and [`flood`] brings more at once than the
-//! broker holds. `cargo xtask rig` has the long runs, `tests/rig.rs` short ones.
+//! broker holds. `cargo xtask torture` has the long runs, `tests/torture.rs` short ones.
 
 pub mod flood;
 pub mod lab;

@@ -1,4 +1,4 @@
-//! `cargo xtask rig`: the long runs of the end-to-end tests. The work is done by a program of the test kit, which this one
+//! `cargo xtask torture`: the long runs of the end-to-end tests. The work is done by a program of the test kit, which this one
 //! need not know, so that it is built sooner.
 
 use std::ffi::OsString;
@@ -30,7 +30,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             "--package",
             "testkit",
             "--bin",
-            "rig",
+            "torture",
             "--",
         ])
         .args(&arguments.arguments)
