@@ -1,6 +1,6 @@
-//! Every setting with its unit, default and bound, from `cloud.toml` in the data folder, the environment and arguments.
+//! Every setting with its unit, default and bound, from `cloud.toml`, the environment and arguments.
 //!
-//! Later ones win: defaults, `DIR/cloud.toml`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
+//! Later ones win: defaults, `DIR/cloud.toml` or the file of `--config`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
 //! opened; what is wrong is one sentence that names the setting.
 
 mod ingest;
@@ -64,6 +64,16 @@ pub struct Args {
     )]
     #[serde(skip)]
     pub data: PathBuf,
+
+    /// The settings file, which must then be there [default: cloud.toml in the data folder, if there is one]
+    #[arg(
+        long,
+        env = "KEEPSAKE_CLOUD_CONFIG",
+        value_name = "FILE",
+        global = true
+    )]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
 
     /// Address of the pages and the API; port 0 takes any free port [default: 127.0.0.1:5000]
     #[arg(long, env = "KEEPSAKE_CLOUD_LISTEN", value_name = "ADDRESS:PORT")]
@@ -325,9 +335,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError`]: nothing has been opened.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
-        let file = args.data.join("cloud.toml");
+        let file = match &args.config {
+            Some(file) => file.clone(),
+            None => args.data.join("cloud.toml"),
+        };
         let mut layers = Figment::from(Serialized::defaults(Settings::default()));
-        if file.exists() {
+        if is_there(&file, args.config.is_some())? {
             layers = layers.merge(Toml::file_exact(file));
         }
         if !args.topic_patterns.is_empty() {
@@ -345,6 +358,21 @@ impl Config {
             .extract()
             .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
         check(&settings, &args.data)
+    }
+}
+
+/// Without the file there are defaults, unless it was asked for by name. One that is there and cannot be read is told:
+/// a cloud with other settings than its owner has written could take pictures to another place.
+fn is_there(file: &Path, named: bool) -> Result<bool, ConfigError> {
+    match std::fs::File::open(file) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(false),
+        Err(error) => {
+            let file = file.display();
+            Err(ConfigError::Unreadable(format!(
+                "read {file}: {error}; this user must be able to read it, or name another with --config"
+            )))
+        }
     }
 }
 
@@ -434,6 +462,56 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settings_file_of_the_package_has_every_setting_with_its_default() {
+        let text = include_str!("../cloud.toml");
+        let as_it_is: Settings = Figment::from(Toml::string(text)).extract().unwrap();
+        let json = |settings: &Settings| serde_json::to_value(settings).unwrap();
+        assert_eq!(json(&as_it_is), json(&Settings::default()));
+        let named = |line: &str| {
+            let (name, _) = line.trim_start_matches('#').split_once(" = ")?;
+            Some(name.to_owned())
+        };
+        let names: Vec<String> = text.lines().filter_map(named).collect();
+        for name in json(&Settings::default()).as_object().unwrap().keys() {
+            let section = text.contains(&format!("\n[{name}]\n"));
+            assert!(
+                section || names.contains(name),
+                "{name} is not in cloud.toml"
+            );
+        }
+        // The examples behind a # are settings, too.
+        let examples: String = text
+            .lines()
+            .map(|line| match line.strip_prefix('#') {
+                Some(example) if named(line).is_some() && !example.starts_with(' ') => example,
+                _ => line,
+            })
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let examples: Settings = Figment::from(Toml::string(&examples)).extract().unwrap();
+        assert!(examples.database.is_some() && examples.topic_patterns.len() == 1);
+    }
+
+    #[test]
+    fn a_settings_file_that_was_named_must_be_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.toml");
+        let load = |arguments: &[&str]| {
+            let data = ["cloud", "--data", folder.path().to_str().unwrap()];
+            Config::load(&Args::parse_from(data.iter().chain(arguments)))
+        };
+        let named = ["--config", file.to_str().unwrap()];
+        let error = load(&named).unwrap_err().to_string();
+        assert!(
+            error.contains("own.toml") && error.contains("--config"),
+            "{error}"
+        );
+        std::fs::write(&file, "broker_inflight = 7").unwrap();
+        assert_eq!(load(&named).unwrap().broker_inflight, 7);
+        assert_eq!(load(&[]).unwrap().broker_inflight, 20);
+    }
 
     #[test]
     fn the_page_may_face_the_internet_and_the_embedded_broker_may_not() {

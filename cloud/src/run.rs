@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use nix::fcntl::{Flock, FlockArg};
+use sd_notify::NotifyState;
 use shared::StoreId;
 use shared::presence::Presence;
 use shared::topic::Leaf;
@@ -234,6 +235,13 @@ pub async fn run(
     // Our own broker is here or broken; one elsewhere may be away for as long as it likes, and the page says so.
     let patience = own_broker.then_some(SUBSCRIBE_WAIT);
     let open = async {
+        if !own_broker {
+            // It may take for ever, and whoever starts us must not wait for that: the page and HTTP cameras are served.
+            tell_systemd(&[
+                NotifyState::Ready,
+                NotifyState::Status("waiting for the broker"),
+            ]);
+        }
         for session in [&frames, &control] {
             subscribed(session, patience).await?;
         }
@@ -244,6 +252,10 @@ pub async fn run(
         if let Some(link) = &setup {
             tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
         }
+        tell_systemd(&[
+            NotifyState::Ready,
+            NotifyState::Status("open to cameras and browsers"),
+        ]);
         ready(Ready {
             http: http_address,
             mqtt: broker.address(),
@@ -258,6 +270,7 @@ pub async fn run(
         failed = open => return failed,
     }
 
+    tell_systemd(&[NotifyState::Stopping]);
     stop.cancel();
     let ended = async {
         while tasks.join_next().await.is_some() {}
@@ -310,6 +323,12 @@ async fn open_store(
                 last = said;
             }
             reason.send_replace(sentence);
+            // The page says why it cannot be shown, so this is a start; and it may stay like this for as long as it likes.
+            tell_systemd(&[
+                NotifyState::Ready,
+                NotifyState::Watchdog,
+                NotifyState::Status("waiting for the database"),
+            ]);
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(STORE_WAIT_MAX);
         }
@@ -428,6 +447,8 @@ async fn look_around(
                 _ = look.tick() => {
                     look_at_space(&config, &gate).await;
                     look_at_store(&store, &gate).await;
+                    // Both looks are bounded. A database that is away is found to be so, and no reason to start anew.
+                    tell_systemd(&[NotifyState::Watchdog]);
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {
                             live.tell(Notice::Device(Arc::new(known.0.clone())));
@@ -446,6 +467,13 @@ async fn look_around(
     tokio::select! {
         () = stop.cancelled() => {}
         () = work => {}
+    }
+}
+
+/// Where systemd has not started us there is nobody to tell.
+fn tell_systemd(what: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(what) {
+        tracing::debug!("tell systemd: {error}");
     }
 }
 
