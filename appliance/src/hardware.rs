@@ -195,7 +195,11 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
     })
 }
 
-pub(crate) fn open_light(config: &Config) -> Result<Box<dyn Light>, HardwareError> {
+/// Opens the lamp alone.
+///
+/// # Errors
+/// As [`Hardware::open`].
+pub fn open_light(config: &Config) -> Result<Box<dyn Light>, HardwareError> {
     Ok(if config.simulated.on {
         Box::new(simulated::Light::on_stderr())
     } else {

@@ -31,5 +31,6 @@ pub mod run;
 pub mod self_test;
 pub mod shrink;
 pub mod spool;
+pub mod stopped;
 pub mod throttle;
 pub mod wishes;

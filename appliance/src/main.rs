@@ -10,10 +10,11 @@ use appliance::clock::{Clock, boottime_us};
 use appliance::config::{self, Config, Level, Loaded};
 use appliance::diagnostics::Troubles;
 use appliance::engine::Ended;
-use appliance::hardware::{Hardware, Identity};
+use appliance::hardware::{self, Hardware, Identity};
 use appliance::report::Reporter;
 use appliance::run::{self, Start};
 use appliance::spool::{Limits, Spool, export};
+use appliance::stopped;
 use appliance::wishes::{Since, Wishes};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -53,6 +54,14 @@ enum Verb {
     SelfTest {
         #[command(flatten)]
         settings: Settings,
+    },
+    /// Let the light say that the program has stopped (fault 7). systemd runs it when that has happened.
+    ShowStopped {
+        #[command(flatten)]
+        settings: Settings,
+        /// Once, then dark; not at all after a stop that was asked for.
+        #[arg(long)]
+        once: bool,
     },
     /// Look at the pictures on the card; nothing is changed.
     Spool {
@@ -143,6 +152,7 @@ fn main() -> ExitCode {
             })
         }
         Verb::SelfTest { settings } => self_test(&settings),
+        Verb::ShowStopped { settings, once } => show_stopped(&settings, once),
         Verb::Spool { verb } => spool(verb),
         Verb::ForgetCloud { spool } => forget_cloud(spool),
     };
@@ -274,6 +284,18 @@ fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(FAILED)
     })
+}
+
+fn show_stopped(settings: &Settings, once: bool) -> anyhow::Result<ExitCode> {
+    let result = std::env::var("SERVICE_RESULT").ok();
+    if once && !stopped::is_to_be_shown(result.as_deref()) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What is wrong with the settings the program itself has told.
+    let config = load(settings).config;
+    let light = hardware::open_light(&config)?;
+    stopped::show(light, &config.light, once).context("show fault 7")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod child;
+mod deb;
 mod demo;
 mod deny;
+mod tool;
 mod torture;
 mod verify;
 mod workspace;
@@ -27,6 +29,8 @@ enum Command {
     /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask torture --help`.
     #[command(disable_help_flag = true)]
     Torture(torture::Arguments),
+    /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
+    Deb(deb::Arguments),
     /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
     Advisories,
 }
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
+        Command::Deb(arguments) => deb::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),
     };
     match result {

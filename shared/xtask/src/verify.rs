@@ -238,7 +238,7 @@ fn number_after(text: &str, what: &str) -> Option<f64> {
 }
 
 /// Where bindgen would look: the variable, what llvm-config says, and the usual folders.
-fn has_libclang() -> bool {
+pub(crate) fn has_libclang() -> bool {
     let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH")
         .into_iter()
         .map(Into::into)
@@ -272,7 +272,13 @@ fn holds_libclang(folder: &Path) -> bool {
 }
 
 /// On Debian and its kin, and only where we are root anyway, as in CI.
-fn install_libclang() -> bool {
+pub(crate) fn install_libclang() -> bool {
+    println!("libclang is missing; installing libclang-dev");
+    apt_install(&["libclang-dev"]) && has_libclang()
+}
+
+/// Installs packages of Debian, if this is one and we are root; returns whether they are there now.
+pub(crate) fn apt_install(packages: &[&str]) -> bool {
     if !workspace::is_root() || !Path::new("/usr/bin/apt-get").exists() {
         return false;
     }
@@ -285,9 +291,8 @@ fn install_libclang() -> bool {
             .status()
             .is_ok_and(|status| status.success())
     };
-    let install = ["install", "-y", "--no-install-recommends", "libclang-dev"];
-    println!("libclang is missing; installing libclang-dev");
-    (apt(&install) || (apt(&["update"]) && apt(&install))) && has_libclang()
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    apt(&install) || (apt(&["update"]) && apt(&install))
 }
 
 /// All closing lines of the test runner in one.

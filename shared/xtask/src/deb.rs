@@ -1,0 +1,233 @@
+//! `cargo xtask deb`: the packages for Debian, Ubuntu and Raspberry Pi OS, in `target/debian`.
+//!
+//! cargo-deb makes them by what stands in `appliance/Cargo.toml` and `cloud/Cargo.toml`; here is what it takes to build
+//! for another processor, and the settings file of the camera as the service wants it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::tool::Tool;
+use crate::{verify, workspace};
+
+const CARGO_DEB: Tool = Tool {
+    name: "cargo-deb",
+    version: "3.8.0",
+};
+
+/// Where the service of the camera keeps its pictures (`StateDirectory=` of the unit), and the default it replaces.
+const SPOOL: &str = "folder = \"/var/lib/keepsake/pictures\"";
+const SPOOL_DEFAULT: &str = "folder = \"keepsake-spool\"";
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// For this processor; may be repeated. Without, for both.
+    #[arg(long, value_enum)]
+    arch: Vec<Arch>,
+    /// The version of the packages, instead of that of the workspace.
+    #[arg(long, value_name = "VERSION")]
+    deb_version: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Arch {
+    Arm64,
+    Amd64,
+}
+
+impl Arch {
+    /// As Debian names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::Amd64 => "amd64",
+        }
+    }
+
+    /// As Rust names it.
+    fn target(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64-unknown-linux-gnu",
+            Self::Amd64 => "x86_64-unknown-linux-gnu",
+        }
+    }
+
+    /// As `uname -m` and Rust name the processor.
+    fn processor(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::Amd64 => "x86_64",
+        }
+    }
+
+    fn is_own(self) -> bool {
+        self.processor() == std::env::consts::ARCH
+    }
+
+    /// For cargo. What is built for this computer anyway lies elsewhere, and need not be built twice.
+    fn target_arguments(self) -> Vec<&'static str> {
+        if self.is_own() {
+            Vec::new()
+        } else {
+            vec!["--target", self.target()]
+        }
+    }
+
+    /// Debian's compiler for it, which also is the linker (`.cargo/config.toml`).
+    fn compiler(self) -> String {
+        format!("{}-linux-gnu-gcc", self.processor())
+    }
+}
+
+/// Returns whether everything that was asked for has come about.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let arches = match arguments.arch.as_slice() {
+        [] => vec![Arch::Amd64, Arch::Arm64],
+        some => some.to_vec(),
+    };
+    for arch in arches {
+        build(arch)?;
+        for package in ["appliance", "cloud"] {
+            let file = make(package, arch, arguments.deb_version.as_deref())?;
+            let bytes = fs::metadata(&file)
+                .with_context(|| format!("find {}", file.display()))?
+                .len();
+            println!("{} ({} KiB)", file.display(), bytes >> 10);
+        }
+    }
+    Ok(true)
+}
+
+/// Builds both programs for this processor, the camera with V4L2.
+fn build(arch: Arch) -> Result<()> {
+    ensure!(
+        verify::has_libclang() || verify::install_libclang(),
+        "libclang is missing; install libclang-dev"
+    );
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["build", "--release"])
+        .args(arch.target_arguments())
+        .args(["--package", "appliance", "--package", "cloud"])
+        .args(["--features", "appliance/v4l"]);
+    if !arch.is_own() {
+        have_compiler(arch)?;
+        have_std(arch)?;
+    }
+    let status = cargo.stdin(Stdio::null()).status().context("run cargo")?;
+    ensure!(status.success(), "cargo build has failed, see above");
+    Ok(())
+}
+
+/// Makes one package of what is built; returns its file.
+fn make(package: &str, arch: Arch, version: Option<&str>) -> Result<PathBuf> {
+    let folder = workspace::target()?.join("debian");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    write_camera_settings(&folder.join("camera.toml"))?;
+    let version = match version {
+        Some(version) => version.to_owned(),
+        None => format!("{}-1", env!("CARGO_PKG_VERSION")),
+    };
+    let file = folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name()));
+    let status = Command::new(CARGO_DEB.find()?)
+        .current_dir(workspace::root())
+        // As cargo would call it.
+        .arg("deb")
+        .args(["--package", package, "--no-build", "--quiet"])
+        .args(arch.target_arguments())
+        .args(["--deb-version", &version, "--output"])
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
+        .context("run cargo-deb")?;
+    ensure!(status.success(), "cargo-deb has failed for {package}");
+    Ok(file)
+}
+
+/// `appliance/camera.toml`, but a service has no folder it was started in.
+fn write_camera_settings(to: &Path) -> Result<()> {
+    let from = workspace::root().join("appliance/camera.toml");
+    let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
+    fs::write(to, for_the_service(&text)?).with_context(|| format!("write {}", to.display()))
+}
+
+fn for_the_service(settings: &str) -> Result<String> {
+    let found = settings.matches(SPOOL_DEFAULT).count();
+    ensure!(
+        found == 1,
+        "{SPOOL_DEFAULT} stands {found} times in camera.toml instead of once"
+    );
+    Ok(settings.replace(SPOOL_DEFAULT, SPOOL))
+}
+
+fn have_compiler(arch: Arch) -> Result<()> {
+    let compiler = arch.compiler();
+    let works = |name: &str| {
+        let mut command = Command::new(name);
+        command.arg("--version").stdout(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    if works(&compiler) {
+        return Ok(());
+    }
+    let packages = [
+        &format!("gcc-{}-linux-gnu", arch.processor().replace('_', "-")),
+        &format!("libc6-dev-{}-cross", arch.name()),
+    ];
+    let [gcc, libc] = packages;
+    println!("{compiler} is missing; installing {gcc} and {libc}");
+    let installed = verify::apt_install(&[gcc, libc]);
+    if !(installed && works(&compiler)) {
+        bail!("{compiler} is missing: apt-get install {gcc} {libc}");
+    }
+    Ok(())
+}
+
+/// The standard library for this processor. Without rustup it has to be there already: docs/decisions/0014-packages.md
+/// has the way by Debian's own compiler.
+fn have_std(arch: Arch) -> Result<()> {
+    let target = arch.target();
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "target-libdir", "--target", target])
+        .output()
+        .context("run rustc")?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    if output.status.success() && folder.is_dir() {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", target]).stdin(Stdio::null());
+    if !rustup.status().is_ok_and(|status| status.success()) {
+        bail!(
+            "the standard library for {target} is missing: rustup target add {target}, or RUSTC= a compiler that has it \
+             (docs/decisions/0014-packages.md)"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_camera_of_the_package_keeps_its_pictures_where_the_service_may_write() {
+        let text = include_str!("../../../appliance/camera.toml");
+        let settings = for_the_service(text).unwrap();
+        let changed: Vec<_> = settings
+            .lines()
+            .zip(text.lines())
+            .filter(|(service, own)| service != own)
+            .collect();
+        assert_eq!(changed, [(SPOOL, SPOOL_DEFAULT)]);
+        let unit = include_str!("../../../appliance/debian/keepsake-appliance.service");
+        let folder = SPOOL.split('"').nth(1).unwrap();
+        assert!(folder.starts_with("/var/lib/keepsake/"));
+        assert!(unit.contains("\nStateDirectory=keepsake\n"));
+        assert!(for_the_service("").is_err());
+    }
+}
