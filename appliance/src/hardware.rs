@@ -94,6 +94,10 @@ pub trait Camera: Send {
     /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
 
+    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
+    /// is said in the log, and again by the first frame.
+    fn prepare(&mut self, _within: Duration) {}
+
     /// Other settings from the next frame on. A camera that has nothing to set ignores them.
     fn adjust(&mut self, _settings: &config::Camera) {}
 

@@ -327,7 +327,7 @@ mod tests {
         let told = |line: &&str| !line.starts_with(' ');
         assert_eq!(report.to_string().lines().filter(told).count(), 8);
         let (_, text) = verdict(&report, "camera");
-        for found in ["1920 x 1080 pixels", "% bright", "\na drawn scene"] {
+        for found in ["640 x 360 pixels", "% bright", "\na drawn scene"] {
             assert!(text.contains(found), "{text}");
         }
     }

@@ -32,10 +32,9 @@ impl Camera {
             on_rpicam: false,
         })
     }
-}
 
-impl super::Camera for Camera {
-    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
+    /// The one to ask now.
+    fn chosen(&mut self) -> &mut dyn super::Camera {
         let by_v4l = match &self.v4l {
             None => false,
             Some(v4l) => {
@@ -46,9 +45,19 @@ impl super::Camera for Camera {
         };
         self.on_rpicam = !by_v4l;
         match &mut self.v4l {
-            Some(v4l) if by_v4l => v4l.frame(deadline),
-            Some(_) | None => self.rpicam.frame(deadline),
+            Some(v4l) if by_v4l => v4l,
+            Some(_) | None => &mut self.rpicam,
         }
+    }
+}
+
+impl super::Camera for Camera {
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
+        self.chosen().frame(deadline)
+    }
+
+    fn prepare(&mut self, within: Duration) {
+        self.chosen().prepare(within);
     }
 
     fn adjust(&mut self, settings: &config::Camera) {

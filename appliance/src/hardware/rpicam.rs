@@ -232,6 +232,15 @@ impl Camera {
 }
 
 impl super::Camera for Camera {
+    fn prepare(&mut self, within: Duration) {
+        if let Err(error) = self.frame(within) {
+            tracing::warn!(
+                error = crate::press::chain(&error),
+                "the camera is not ready"
+            );
+        }
+    }
+
     fn adjust(&mut self, settings: &config::Camera) {
         let before = self.arguments().ok();
         let bytes_max = self.settings.frame_bytes_max;

@@ -33,6 +33,10 @@ impl super::Camera for Camera {
         Ok(shrink::oriented(frame, |before| self.turn.after(before)))
     }
 
+    fn prepare(&mut self, within: Duration) {
+        self.camera.prepare(within);
+    }
+
     fn adjust(&mut self, settings: &config::Camera) {
         self.turn = Turn::of(settings);
         self.camera.adjust(settings);

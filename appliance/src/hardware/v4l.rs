@@ -38,6 +38,8 @@ mod driver;
 #[cfg(feature = "v4l")]
 mod kernel;
 #[cfg(any(test, feature = "v4l"))]
+mod nodes;
+#[cfg(any(test, feature = "v4l"))]
 pub mod picture;
 
 #[cfg(feature = "v4l")]
@@ -86,6 +88,10 @@ mod with {
     impl super::super::Camera for Camera {
         fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
             self.0.frame(deadline)
+        }
+
+        fn prepare(&mut self, within: Duration) {
+            self.0.prepare(within);
         }
 
         fn adjust(&mut self, settings: &config::Camera) {

@@ -251,6 +251,15 @@ impl Camera {
 }
 
 impl crate::hardware::Camera for Camera {
+    fn prepare(&mut self, within: Duration) {
+        if let Err(error) = self.frame(within) {
+            tracing::warn!(
+                error = crate::press::chain(&error),
+                "the camera is not ready"
+            );
+        }
+    }
+
     fn adjust(&mut self, settings: &config::Camera) {
         let what_runs = |of: &config::Camera| {
             let size = (of.width, of.height);

@@ -3,12 +3,13 @@
 //! The crate takes what drivers say for right and panics where it is not: text that is no UTF-8, a colour space of a
 //! newer kernel, a stream that does not stop. A camera must not end with that, so every call of it is guarded.
 
-use std::fs;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use v4l::buffer::{Flags, Type};
 use v4l::capability::Flags as Capability;
 use v4l::control::{Control, Value};
@@ -21,6 +22,7 @@ use v4l::video::Capture;
 use super::driver::{
     About, Agreed, Device, Driver, Fourcc, Given, Offer, Range, Size, Sizes, Stamp, Stream,
 };
+use super::nodes::nodes_below;
 
 /// The kernel.
 pub(super) struct Kernel;
@@ -32,41 +34,18 @@ impl Driver for Kernel {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Device>> {
         let device = guarded(|| v4l::Device::with_path(path))?;
+        close_on_exec(&device)?;
         Ok(Box::new(Opened(device)))
     }
 }
 
-/// Names under `by-id` stay when a camera moves to another port, those under `by-path` when another one is plugged in
-/// beside it, and numbers stay for nothing.
-fn nodes_below(dev: &Path) -> Vec<PathBuf> {
-    let listed = |folder: &Path| {
-        let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect();
-        // video10 after video9, index1 after index0.
-        paths.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
-        paths
-    };
-    let is_video = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| name.starts_with("video"))
-    };
-    let numbered = listed(dev).into_iter().filter(is_video);
-    let mut seen = Vec::new();
-    listed(&dev.join("v4l/by-id"))
-        .into_iter()
-        .chain(listed(&dev.join("v4l/by-path")))
-        .chain(numbered)
-        .filter(|path| {
-            let device = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-            let new = !seen.contains(&device);
-            seen.push(device);
-            new
-        })
-        .collect()
+/// The crate forgets it. A program that begins anew in the place of this one would find the camera in use, by itself.
+fn close_on_exec(device: &v4l::Device) -> io::Result<()> {
+    let handle = device.handle();
+    // SAFETY: the handle keeps it open for as long as it is borrowed.
+    let fd = unsafe { BorrowedFd::borrow_raw(handle.fd()) };
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(())
 }
 
 /// A panic of the crate as the error it should have been.
@@ -271,38 +250,21 @@ impl Drop for Mapped {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
-    fn lasting_names_come_first_and_every_device_once() {
-        let dev = tempfile::tempdir().unwrap();
-        let path = |name: &str| dev.path().join(name);
-        for folder in ["v4l/by-id", "v4l/by-path"] {
-            fs::create_dir_all(path(folder)).unwrap();
-        }
-        for name in ["video0", "video1", "video2", "video10", "vbi0"] {
-            fs::write(path(name), "").unwrap();
-        }
-        for (link, device) in [
-            ("v4l/by-id/usb-cam-video-index1", "../../video1"),
-            ("v4l/by-id/usb-cam-video-index0", "../../video0"),
-            ("v4l/by-path/usb-1.2-video-index0", "../../video0"),
-            ("v4l/by-path/platform-isp-video-index0", "../../video10"),
-        ] {
-            symlink(device, path(link)).unwrap();
-        }
-        assert_eq!(
-            nodes_below(dev.path()),
-            [
-                path("v4l/by-id/usb-cam-video-index0"),
-                path("v4l/by-id/usb-cam-video-index1"),
-                path("v4l/by-path/platform-isp-video-index0"),
-                path("video2"),
-            ]
+    fn a_camera_is_not_handed_to_the_program_that_comes_after() {
+        let device = v4l::Device::with_path("/dev/null").unwrap();
+        let handle = device.handle();
+        // SAFETY: it is open until the end of this test.
+        let fd = unsafe { BorrowedFd::borrow_raw(handle.fd()) };
+        let flags = || FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
+        assert!(
+            !flags().contains(FdFlag::FD_CLOEXEC),
+            "the crate has learned it"
         );
-        assert_eq!(nodes_below(&path("nothing")), Vec::<PathBuf>::new());
+        close_on_exec(&device).unwrap();
+        assert!(flags().contains(FdFlag::FD_CLOEXEC));
     }
 
     #[test]

@@ -309,6 +309,21 @@ fn a_press_takes_a_picture_and_the_stream_runs_on() {
 }
 
 #[test]
+fn a_camera_that_was_prepared_is_running_at_the_first_press() {
+    let kernel = Kernel::of(
+        &[jpeg_camera()],
+        &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]],
+    );
+    let mut camera = kernel.camera(|_| {});
+    camera.prepare(DEADLINE);
+    assert_grey(camera.frame(DEADLINE), 90);
+    assert_eq!(kernel.streams_begun(), 1);
+    // One that is not there yet is no reason to stop.
+    let unplugged = Kernel::of(&[], &[]);
+    unplugged.camera(|_| {}).prepare(DEADLINE);
+}
+
+#[test]
 fn no_camera_at_all_is_said_at_once() {
     let kernel = Kernel::of(&[], &[]);
     let frame = kernel.camera(|_| {}).frame(DEADLINE);
