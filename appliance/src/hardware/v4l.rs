@@ -39,7 +39,6 @@ mod driver;
 mod kernel;
 #[cfg(any(test, feature = "v4l"))]
 mod nodes;
-#[cfg(any(test, feature = "v4l"))]
 pub mod picture;
 
 #[cfg(feature = "v4l")]

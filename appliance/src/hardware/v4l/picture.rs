@@ -18,7 +18,7 @@ const SCAN: u8 = 0xda;
 ///
 /// # Errors
 /// The frame is cut or broken, as happens on a busy bus: take the next one.
-pub(super) fn from_mjpeg(frame: &[u8]) -> Result<(Vec<u8>, u32, u32), JpegError> {
+pub fn from_mjpeg(frame: &[u8]) -> Result<(Vec<u8>, u32, u32), JpegError> {
     let (width, height) = check_jpeg(frame)?;
     Ok((with_tables(frame)?, width, height))
 }
