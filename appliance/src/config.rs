@@ -156,6 +156,8 @@ pub struct Camera {
     pub device: String,
     pub width: u32,
     pub height: u32,
+    /// Four letters of V4L2, or `auto`.
+    pub format: String,
     /// Of what the camera can do; 0 = as it is.
     pub brightness_percent: u8,
     /// Clockwise, before [`Self::flip`].
@@ -378,6 +380,7 @@ impl Default for Config {
                 device: String::new(),
                 width: 1920,
                 height: 1080,
+                format: "auto".to_owned(),
                 brightness_percent: 0,
                 rotation_degrees: 0,
                 flip: Flip::None,

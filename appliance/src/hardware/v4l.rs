@@ -1,14 +1,14 @@
 //! USB cameras, and all others whose driver hands out pictures by V4L2.
 //!
 //! The stream runs on between presses, so that exposure is right when the button is pressed, and a press takes the first
-//! frame that began after it. What can go wrong, and what becomes of it ([`camera`] does it, `camera/tests.rs` plays
+//! frame that began after it. What can go wrong, and what becomes of it (`camera.rs` does it, `camera/tests.rs` plays
 //! every row on a scripted driver):
 //!
 //! | the driver | what is done | the press becomes |
 //! |---|---|---|
 //! | has no camera at all | said at once, with what was found instead | tombstone: camera not found |
 //! | lacks the device that the settings name | the same, and the names of the cameras that are there | tombstone: camera not found |
-//! | offers no format that becomes a picture, or buffers of several planes | said, with what it offers | tombstone: camera failed |
+//! | offers no format that becomes a picture, or not the one that the settings name, or buffers of several planes | said, with what it offers | tombstone: camera failed |
 //! | agrees to another format than it offered | the next best offer | a picture |
 //! | is used by another program (EBUSY), or forbidden (EACCES) | said, with the fix | tombstone: camera failed, not found |
 //! | gives no frame, the stream being fresh | given up at the deadline | tombstone: camera timed out |

@@ -149,6 +149,8 @@ pub const SETTINGS: &[Setting] = &[
     whole("camera.width", 64, 8192, "pixels", 1920)
         .live("The width to ask the camera for. It gives the nearest it has."),
     whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+    choice("camera.format", CAMERA_FORMATS, "auto")
+        .live("The format to ask a USB camera for, for one that is bad at its best."),
     zero_or("camera.brightness_percent", 1, 100, "percent", 0)
         .live("How bright the camera is to make its pictures. 0 = as it has it."),
     one_of("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
@@ -194,6 +196,12 @@ pub const SETTINGS: &[Setting] = &[
     whole("simulated.camera_missing_presses", 0, 1_000_000, "presses", 0),
     zero_or("simulated.frame_bytes", KIB, 64 * MIB, "bytes", 0),
     whole("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
+];
+
+/// As V4L2 calls those that become a picture.
+const CAMERA_FORMATS: &[&str] = &[
+    "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3",
+    "BGR3", "GREY",
 ];
 
 const fn whole(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {

@@ -87,12 +87,17 @@ impl Camera {
             about,
             offers,
         } = choice::find(self.driver.as_ref(), &self.settings.device)?;
+        let wished: Vec<_> = offers
+            .iter()
+            .filter(|offer| choice::is_wished(offer, &self.settings.format))
+            .cloned()
+            .collect();
         let failed = |doing: &str, error| explained(&path, doing, asked, error);
-        let Picked { agreed, pixels } = choice::agree(device.as_ref(), &offers, self.wish())
+        let Picked { agreed, pixels } = choice::agree(device.as_ref(), &wished, self.wish())
             .map_err(|e| failed("set its format", e))?
             .ok_or_else(|| CameraError::Failed {
                 camera: path.display().to_string(),
-                what: choice::nothing_fits(&offers),
+                what: choice::nothing_fits(&offers, &self.settings.format),
                 source: None,
             })?;
         if let Err(error) = self.brighten(device.as_ref()) {
@@ -263,7 +268,12 @@ impl crate::hardware::Camera for Camera {
     fn adjust(&mut self, settings: &config::Camera) {
         let what_runs = |of: &config::Camera| {
             let size = (of.width, of.height);
-            (size, of.brightness_percent, of.device.clone())
+            (
+                size,
+                of.brightness_percent,
+                of.device.clone(),
+                of.format.clone(),
+            )
         };
         // The next frame agrees on everything anew.
         if what_runs(&self.settings) != what_runs(settings) {

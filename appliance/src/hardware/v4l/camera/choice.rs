@@ -10,6 +10,8 @@ use super::{CameraError, Pixels, is_gone};
 
 pub(super) const FIX: &str =
     "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.kind to rpicam";
+/// In the settings: whichever suits best.
+const ANY: &str = "auto";
 const FORBIDDEN: &str = "let this user open it: sudo usermod -aG video USER, then log in again";
 
 /// Drivers of boards whose devices look like cameras and are parts of one: they turn pictures of others into pictures,
@@ -54,7 +56,7 @@ pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<Found, CameraError
         match open(driver, &path) {
             Ok(found) if NO_CAMERAS.contains(&found.about.driver.as_str()) => {}
             Ok(found) if !has_picture(&found.offers) => {
-                refused.get_or_insert((path, Problem::Useless(nothing_fits(&found.offers))));
+                refused.get_or_insert((path, Problem::Useless(nothing_fits(&found.offers, ANY))));
             }
             Ok(found) => return Ok(found),
             Err(Problem::System(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -239,11 +241,18 @@ fn pixels(agreed: &Agreed) -> Option<Pixels> {
     }))
 }
 
-pub(super) fn nothing_fits(offers: &[Offer]) -> String {
+/// `format`: of the settings.
+pub(super) fn is_wished(offer: &Offer, format: &str) -> bool {
+    format == ANY || offer.fourcc.0 == format.as_bytes()
+}
+
+pub(super) fn nothing_fits(offers: &[Offer], format: &str) -> String {
     let mut known = String::new();
     let all = JPEGS.into_iter().map(|fourcc| fourcc.0);
     for fourcc in all.chain(Layout::KNOWN.map(|(fourcc, _)| fourcc)) {
-        let _ = write!(known, " {}", Fourcc(fourcc));
+        if format == ANY || fourcc == format.as_bytes() {
+            let _ = write!(known, " {}", Fourcc(fourcc));
+        }
     }
     let mut offered = String::new();
     for offer in offers {

@@ -11,6 +11,7 @@ use super::super::driver::{
 };
 use super::*;
 use crate::hardware::Camera as _;
+use crate::hardware::v4l::picture::Layout;
 use crate::shrink::check_jpeg;
 
 const WIDTH: u16 = 64;
@@ -420,6 +421,28 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         let asked = kernel.0.lock().unwrap().agreed.clone();
         assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{wish:?}");
     }
+}
+
+#[test]
+fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
+    let sizes = [size(WIDTH, HEIGHT)];
+    let offers = [offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)];
+    let device = camera_at(BY_ID, &offers);
+    let kernel = Kernel::of(&[device], &[&[Does::Gives(raw(126))]]);
+    let mut camera = kernel.camera(|s| s.format = "YUYV".to_owned());
+    assert_grey(camera.frame(DEADLINE), 128);
+    let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
+    let says = ["none of NV12;", "it has MJPG YUYV"];
+    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    // Every format that is known here can be wished for, and no other.
+    let setting = shared::settings::schema::Setting::find("camera.format").unwrap();
+    let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
+    known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
+    for format in &known {
+        let given = shared::settings::schema::Given::Text(format);
+        assert_eq!(setting.check(given), Ok(()), "{format}");
+    }
+    assert_eq!(setting.bound().split(", ").count(), known.len());
 }
 
 #[test]
