@@ -152,12 +152,19 @@ pub enum WhenFull {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Camera {
     pub kind: CameraKind,
-    /// Path of the V4L2 device, empty = the first one that can take pictures.
+    /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
     pub device: String,
     pub width: u32,
     pub height: u32,
+    /// Four letters of V4L2, or `auto`.
+    pub format: String,
+    /// Of what the camera can do; 0 = as it is.
+    pub brightness_percent: u8,
+    /// Clockwise, before [`Self::flip`].
+    pub rotation_degrees: u16,
+    pub flip: Flip,
     pub deadline_s: u64,
-    /// Frames thrown away after the camera starts, while it finds its exposure.
+    /// Most frames thrown away after the camera starts, while it finds its exposure.
     pub warm_up_frames: u64,
     /// The warm-up ends after this time, however few frames came.
     pub warm_up_s: u64,
@@ -178,11 +185,25 @@ impl Camera {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CameraKind {
-    /// V4L2, or the simulated one under `--simulated`.
+    /// V4L2, a CSI camera if there is none; or the simulated one under `--simulated`.
     Auto,
     V4l,
+    /// A CSI camera by the programs of Raspberry Pi OS.
+    Rpicam,
     Simulated,
     None,
+}
+
+/// Which sides of a picture change places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flip {
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    Both,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -359,8 +380,12 @@ impl Default for Config {
                 device: String::new(),
                 width: 1920,
                 height: 1080,
+                format: "auto".to_owned(),
+                brightness_percent: 0,
+                rotation_degrees: 0,
+                flip: Flip::None,
                 deadline_s: 8,
-                warm_up_frames: 5,
+                warm_up_frames: 30,
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
             },

@@ -1,14 +1,21 @@
 //! The three things a camera is made of, [`Button`], [`Light`] and [`Camera`], and the [`Frame`] they pass on.
 //!
 //! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`] and [`v4l`] are the
-//! real ones and the only files that name rppal and v4l, [`simulated`] needs neither. Hardware does what it is told
+//! real ones and the only files that name rppal and v4l, [`rpicam`] speaks to a program, [`simulated`] needs none of
+//! them. Hardware does what it is told
 //! and decides nothing; when it cannot, its error says what to do about it.
 
+mod auto;
+mod exposure;
 pub mod gpio;
+pub mod rpicam;
 pub mod simulated;
+mod turned;
 pub mod v4l;
 
+use std::borrow::Cow;
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,8 +94,39 @@ pub trait Camera: Send {
     /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
 
+    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
+    /// is said in the log, and again by the first frame.
+    fn prepare(&mut self, _within: Duration) {}
+
     /// Other settings from the next frame on. A camera that has nothing to set ignores them.
     fn adjust(&mut self, _settings: &config::Camera) {}
+
+    /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
+    fn about(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Mean brightness of a picture, 0 to 255; `None` = it does not decode.
+pub(crate) fn brightness(bytes: &[u8], content_type: ContentType) -> Option<u8> {
+    let format = match content_type {
+        ContentType::Jpeg => image::ImageFormat::Jpeg,
+        ContentType::Png => image::ImageFormat::Png,
+    };
+    // Bounded by the library: what would need more than half a gigabyte is refused.
+    let picture = image::ImageReader::with_format(Cursor::new(bytes), format)
+        .decode()
+        .ok()?
+        .into_rgb8();
+    // One byte in 97 is enough, and as a prime it meets every colour and every column.
+    let (sum, count) = picture
+        .as_raw()
+        .iter()
+        .step_by(97)
+        .fold((0u64, 0u64), |(sum, count), &level| {
+            (sum + u64::from(level), count + 1)
+        });
+    u8::try_from(sum.checked_div(count)?).ok()
 }
 
 /// Why there is no frame.
@@ -97,7 +135,7 @@ pub enum CameraError {
     #[error("find the camera {camera} ({fix})")]
     NotFound {
         camera: String,
-        fix: &'static str,
+        fix: Cow<'static, str>,
         #[source]
         source: Option<std::io::Error>,
     },
@@ -179,12 +217,16 @@ impl Hardware {
 }
 
 pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
-    Ok(match config.camera.kind {
+    let settings = &config.camera;
+    let camera: Box<dyn Camera> = match settings.kind {
         CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
         CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
-        CameraKind::Auto | CameraKind::V4l => Box::new(v4l::Camera::open(&config.camera)?),
+        CameraKind::Auto => Box::new(auto::Camera::open(settings)?),
+        CameraKind::V4l => Box::new(v4l::Camera::open(settings)?),
+        CameraKind::Rpicam => Box::new(rpicam::Camera::open(settings)),
         CameraKind::None => Box::new(NoCamera),
-    })
+    };
+    Ok(Box::new(turned::Camera::new(camera, settings)))
 }
 
 pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
@@ -214,7 +256,7 @@ impl Camera for NoCamera {
     fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
         Err(CameraError::NotFound {
             camera: "none".to_owned(),
-            fix: "set camera.kind to auto",
+            fix: "set camera.kind to auto".into(),
             source: None,
         })
     }

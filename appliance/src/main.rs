@@ -128,6 +128,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
+    give_back_large_blocks();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,sled=warn".into());
     let log = tracing_subscriber::fmt::layer()
@@ -245,6 +246,16 @@ fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::
         Ended::ToRestart => Err(begin_anew(
             &program.context("ask for the name of this program")?,
         )),
+    }
+}
+
+/// Has every block of pixels go back to the system when it is freed. By itself glibc learns from the first one that such
+/// sizes are usual, and keeps eight megabytes for the next picture, which may be of tomorrow.
+fn give_back_large_blocks() {
+    // SAFETY: it changes a number that malloc compares with, before there are other threads.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
     }
 }
 

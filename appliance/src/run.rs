@@ -343,6 +343,7 @@ fn spawn_press(
     beat: Arc<AtomicU64>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let take_pictures = move || {
+        flow.prepare();
         loop {
             beat.store(boottime_us(), Ordering::Relaxed);
             let job = match jobs.recv_timeout(Duration::from_millis(500)) {

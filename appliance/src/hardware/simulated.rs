@@ -310,12 +310,19 @@ impl super::Camera for Camera {
         }
     }
 
+    fn about(&mut self) -> Vec<String> {
+        vec![match &self.source {
+            Source::Photographs(paths) => format!("{} photographs in turn, simulated", paths.len()),
+            Source::Scene { .. } => "a drawn scene, simulated".to_owned(),
+        }]
+    }
+
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         if self.missing > 0 {
             self.missing -= 1;
             return Err(CameraError::NotFound {
                 camera: "simulated".to_owned(),
-                fix: "lower simulated.camera_missing_presses",
+                fix: "lower simulated.camera_missing_presses".into(),
                 source: None,
             });
         }

@@ -47,6 +47,11 @@ pub enum Kind {
         max: u64,
         unit: &'static str,
     },
+    /// One of these whole numbers, in digits.
+    OneOf {
+        of: &'static [&'static str],
+        unit: &'static str,
+    },
     Switch,
     Choice(&'static [&'static str]),
     /// Text that `check` accepts; its error goes on after "must be"-less words, such as "is too long".
@@ -139,15 +144,23 @@ pub const SETTINGS: &[Setting] = &[
         .live("And take at most so much of the room for pictures."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
         .live("A press on a full card is refused, or the oldest picture that waits is given up."),
-    choice("camera.kind", &["auto", "v4l", "simulated", "none"], "auto"),
+    choice("camera.kind", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
     whole("camera.width", 64, 8192, "pixels", 1920)
         .live("The width to ask the camera for. It gives the nearest it has."),
     whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+    choice("camera.format", CAMERA_FORMATS, "auto")
+        .live("The format to ask a USB camera for, for one that is bad at its best."),
+    zero_or("camera.brightness_percent", 1, 100, "percent", 0)
+        .live("How bright the camera is to make its pictures. 0 = as it has it."),
+    one_of("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
+        .live("Turns pictures clockwise."),
+    choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
+        .live("Then mirrors them: left and right, top and bottom, or both."),
     whole("camera.deadline_s", 1, 30, "seconds", 8)
         .live("A press without a frame by then has failed."),
-    whole("camera.warm_up_frames", 0, 120, "frames", 5)
-        .live("Frames thrown away after the camera starts, while it finds its exposure."),
+    whole("camera.warm_up_frames", 0, 120, "frames", 30)
+        .live("At most so many frames are thrown away after the camera starts, until its exposure stands still."),
     whole("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
     whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is an error of the camera."),
@@ -185,6 +198,12 @@ pub const SETTINGS: &[Setting] = &[
     whole("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
 ];
 
+/// As V4L2 calls those that become a picture.
+const CAMERA_FORMATS: &[&str] = &[
+    "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3",
+    "BGR3", "GREY",
+];
+
 const fn whole(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
     setting(key, Kind::Whole { min, max, unit }, Given::Whole(default))
 }
@@ -197,6 +216,15 @@ const fn zero_or(
     default: u64,
 ) -> Setting {
     setting(key, Kind::ZeroOr { min, max, unit }, Given::Whole(default))
+}
+
+const fn one_of(
+    key: &'static str,
+    of: &'static [&'static str],
+    unit: &'static str,
+    default: u64,
+) -> Setting {
+    setting(key, Kind::OneOf { of, unit }, Given::Whole(default))
 }
 
 const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str) -> Setting {
@@ -276,6 +304,7 @@ impl Setting {
             (Kind::ZeroOr { min, max, .. }, Given::Whole(n)) => {
                 n == 0 || (*min..=*max).contains(&n)
             }
+            (Kind::OneOf { of, .. }, Given::Whole(n)) => of.contains(&n.to_string().as_str()),
             (Kind::Switch, Given::Switch(_)) => true,
             (Kind::Choice(of), Given::Text(word)) => of.contains(&word),
             (Kind::Text(check), Given::Text(text)) => return check(text),
@@ -283,7 +312,11 @@ impl Setting {
                 return Err(format!("{} (write it in quotes)", self.bound()));
             }
             (
-                Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::Switch | Kind::Choice(_),
+                Kind::Whole { .. }
+                | Kind::ZeroOr { .. }
+                | Kind::OneOf { .. }
+                | Kind::Switch
+                | Kind::Choice(_),
                 Given::Whole(_) | Given::Switch(_) | Given::Text(_) | Given::Other,
             ) => false,
         };
@@ -301,6 +334,7 @@ impl Setting {
             Kind::ZeroOr { min, max, unit } => {
                 format!("must be 0 or a whole number, {min} to {max} {unit}")
             }
+            Kind::OneOf { of, unit } => format!("must be one of {} {unit}", of.join(", ")),
             Kind::Switch => "must be true or false".to_owned(),
             Kind::Choice(of) => format!("must be one of {}", of.join(", ")),
             Kind::Text(_) => "must be text".to_owned(),
