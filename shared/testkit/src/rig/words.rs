@@ -24,7 +24,8 @@ pub enum Ask {
     Stop,
     /// Press the button on `pin`, to ground, for so long.
     Press { pin: u8, held_ms: u64 },
-    /// Press it with a contact that bounces: `edges` of them, spread over `within_ms`, and then it is held.
+    /// Press it with a contact that bounces: `edges` of them, spread over `within_ms`, and then it is held, and bounces
+    /// in the same way as it opens.
     Bounce {
         pin: u8,
         edges: u32,
@@ -37,15 +38,10 @@ pub enum Ask {
     Memory,
     /// For how much of the next `within_ms` the lamp on `pin` is lit.
     Duty { pin: u8, within_ms: u64 },
-    /// Write a file, for the program to read.
-    Write { path: String, text: String },
+    /// Let a group read and write this file or folder, as the rules of udev would.
+    Give { path: String, group: u32 },
     /// Read a file. The answer is [`Told::Text`].
     Read { path: String },
-    /// Run a program to its end. The answer is [`Told::Text`].
-    Run {
-        program: String,
-        arguments: Vec<String>,
-    },
     /// The machine ends.
     Off,
 }
@@ -87,6 +83,11 @@ pub enum Told {
     /// The button's contact was moved for the first time by this ask.
     Edge {
         at_us: u64,
+    },
+    /// How long the contact bounced, at the longer of both times: a machine that stood still meanwhile made another
+    /// experiment of it.
+    Bounced {
+        took_us: u64,
     },
     /// A lamp was lit or put out.
     Lamp {
