@@ -182,8 +182,8 @@ impl Scene<'_> {
         self.a_bouncing_contact_is_one_press();
         self.without_a_camera_it_says_so();
         self.without_a_cloud_it_answers_short();
-        self.held_it_says_what_letting_go_does();
         let (rss_kib, peak_kib) = self.memory();
+        self.held_it_says_what_letting_go_does();
         self.stop();
         self.audit();
 
@@ -368,7 +368,7 @@ impl Scene<'_> {
         let rss_kib = kib("rss_kib");
         assert!(
             !self.bound_memory || rss_kib <= RSS_KIB_MAX,
-            "{:.1} MiB at rest, and {} are the bound",
+            "{:.1} MiB at rest, and {} are the bound: {told}",
             mib(rss_kib),
             RSS_KIB_MAX >> 10
         );

@@ -285,21 +285,26 @@ impl Guest {
         };
         self.tell.say(&Told::Memory {
             rss_kib: kib("VmRSS:")?,
+            anonymous_kib: kib("RssAnon:")?,
+            file_kib: kib("RssFile:")?,
+            shared_kib: kib("RssShmem:")?,
             peak_kib: kib("VmHWM:")?,
         });
         Ok(())
     }
 }
 
-/// From its start on: what root has opened before would be open to it.
+/// With the groups first: who is not root any more may not choose them.
 fn become_user(command: &mut Command, user: User) {
     let User { uid, groups } = user;
-    command.uid(uid).gid(uid);
-    // SAFETY: setgroups(2) is async-signal-safe and reads the list only, which is not freed before.
+    // SAFETY: these calls are async-signal-safe, and the list they read is kept by the closure.
     unsafe {
         command.pre_exec(move || {
             let groups: &[libc::gid_t] = &groups;
-            if libc::setgroups(groups.len(), groups.as_ptr()) == -1 {
+            let failed = libc::setgroups(groups.len(), groups.as_ptr()) == -1
+                || libc::setgid(uid) == -1
+                || libc::setuid(uid) == -1;
+            if failed {
                 return Err(std::io::Error::last_os_error());
             }
             Ok(())

@@ -95,9 +95,12 @@ pub enum Told {
         lit: bool,
         at_us: u64,
     },
-    /// Of the camera's program, in KiB (`VmRSS`, `VmHWM`).
+    /// Of the camera's program, in KiB (`VmRSS`, of that `RssAnon`, `RssFile` and `RssShmem`, and `VmHWM`).
     Memory {
         rss_kib: u64,
+        anonymous_kib: u64,
+        file_kib: u64,
+        shared_kib: u64,
         peak_kib: u64,
     },
     /// Percent.
