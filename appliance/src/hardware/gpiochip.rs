@@ -60,7 +60,7 @@ impl Gpiochip {
         let labels = found
             .iter()
             .filter_map(|(label, path)| Some((label.as_ref().ok()?.as_str(), path)));
-        if let Some((label, path)) = header(labels) {
+        if let Some((label, path)) = header(&labels.collect::<Vec<_>>()) {
             return Ok(Self {
                 path: path.clone(),
                 label: label.to_owned(),
@@ -140,10 +140,11 @@ impl Gpiochip {
 }
 
 /// The first of those that drive a header, in the order of [`HEADERS`].
-fn header<'a, P>(chips: impl Iterator<Item = (&'a str, P)> + Clone) -> Option<(&'a str, P)> {
+fn header<'a, P: Clone>(chips: &[(&'a str, P)]) -> Option<(&'a str, P)> {
     HEADERS
         .iter()
-        .find_map(|header| chips.clone().find(|(label, _)| label == header))
+        .find_map(|header| chips.iter().find(|(label, _)| label == header))
+        .cloned()
 }
 
 /// Why a chip cannot be used.
@@ -419,10 +420,10 @@ mod tests {
     #[test]
     fn the_header_is_known_by_its_driver_whatever_its_number() {
         let pi_5 = [("gpio-brcmstb@107d508500", 10), ("pinctrl-rp1", 0)];
-        assert_eq!(header(pi_5.into_iter()), Some(("pinctrl-rp1", 0)));
+        assert_eq!(header(&pi_5), Some(("pinctrl-rp1", 0)));
         let pi_4 = [("raspberrypi-exp-gpio", 1), ("pinctrl-bcm2711", 0)];
-        assert_eq!(header(pi_4.into_iter()), Some(("pinctrl-bcm2711", 0)));
-        assert_eq!(header([("INT34C6:00", 0)].into_iter()), None);
+        assert_eq!(header(&pi_4), Some(("pinctrl-bcm2711", 0)));
+        assert_eq!(header(&[("INT34C6:00", 0)]), None);
     }
 
     #[test]
