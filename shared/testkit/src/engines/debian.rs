@@ -162,7 +162,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `usr/lib/x86_64-linux-gnu` and the like; also without `usr`, as in Debian before 13.
+/// `usr/lib/x86_64-linux-gnu` and the like, and what is kept apart in them; also without `usr`, as in Debian before 13.
 fn library_folders(prefix: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = ["usr/lib", "lib"]
         .into_iter()
@@ -170,6 +170,9 @@ fn library_folders(prefix: &Path) -> Vec<PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
         .filter(|path| path.is_dir() && path.to_string_lossy().contains("-linux-gnu"))
         .collect();
+    // systemd keeps what its programs share in a folder of its own.
+    let private: Vec<PathBuf> = found.iter().map(|folder| folder.join("systemd")).collect();
+    found.extend(private.into_iter().filter(|folder| folder.is_dir()));
     found.sort();
     found
 }
