@@ -21,7 +21,7 @@ use shared::DeviceId;
 pub(crate) use file::replace as replace_privately;
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load};
-pub use shared::settings::value::{CloudUrl, Night, Scheme};
+pub use shared::settings::value::{CloudUrl, Night, RgbPins, Scheme};
 
 use crate::backoff::Backoff;
 
@@ -36,10 +36,13 @@ pub struct Config {
     pub device: Option<DeviceId>,
     /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
     pub interval_s: u64,
+    /// Written when somebody holds the button for it, in plain words; empty = none.
+    pub status_file: PathBuf,
     pub cloud: Cloud,
     pub picture: Picture,
     pub spool: Spool,
     pub camera: Camera,
+    pub gpio: Gpio,
     pub button: Button,
     pub light: Light,
     pub backoff: BackoffSettings,
@@ -206,6 +209,25 @@ pub enum Flip {
     Both,
 }
 
+/// How the pins are reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpio {
+    pub kind: GpioKind,
+    /// Path of the character device, empty = that of the header, known by its driver.
+    pub chip: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpioKind {
+    /// rppal where there is a `/dev/gpiomem` that works, else the character device.
+    Auto,
+    /// The registers, through `/dev/gpiomem`.
+    Rppal,
+    /// The character device, through any kernel.
+    Gpiochip,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Button {
     /// BCM number.
@@ -245,8 +267,11 @@ pub enum Active {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Light {
-    /// BCM number.
+    /// BCM number, of a lamp of one colour.
     pub pin: u8,
+    /// Of a lamp of three colours, which then is the lamp; empty in the file = it has one colour.
+    #[serde(with = "optional")]
+    pub rgb_pins: Option<RgbPins>,
     pub active: Active,
     /// Of everything but the steady "ready" light.
     pub brightness_percent: u8,
@@ -275,6 +300,16 @@ pub struct BackoffSettings {
     pub max_s: u64,
     pub reconnect_first_s: u64,
     pub reconnect_max_s: u64,
+}
+
+impl Light {
+    /// One pin, or three for red, green and blue.
+    pub fn pins(&self) -> Vec<u8> {
+        self.rgb_pins.map_or_else(
+            || vec![self.pin],
+            |pins| vec![pins.red, pins.green, pins.blue],
+        )
+    }
 }
 
 impl BackoffSettings {
@@ -346,6 +381,7 @@ impl Default for Config {
         Self {
             device: None,
             interval_s: 0,
+            status_file: PathBuf::new(),
             cloud: Cloud {
                 url: CloudUrl::default(),
                 user: String::new(),
@@ -389,6 +425,10 @@ impl Default for Config {
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
             },
+            gpio: Gpio {
+                kind: GpioKind::Auto,
+                chip: PathBuf::new(),
+            },
             button: Button {
                 pin: 17,
                 pull: Pull::Up,
@@ -398,6 +438,7 @@ impl Default for Config {
             },
             light: Light {
                 pin: 27,
+                rgb_pins: None,
                 active: Active::High,
                 brightness_percent: 100,
                 ready_brightness_percent: 10,

@@ -258,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::gesture::Stage;
     use crate::indicator::Fault;
 
     struct Watched(Sender<(Lamp, Instant)>);
@@ -325,6 +326,7 @@ mod tests {
         for (settings, night) in [(&off, false), (&settings(), true)] {
             for pattern in [
                 Pattern::Identify,
+                Pattern::Held(Stage::Forget),
                 Pattern::Capturing,
                 Pattern::Stored,
                 Pattern::Kept,

@@ -128,7 +128,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
-    give_back_large_blocks();
+    give_memory_back();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,sled=warn".into());
     let log = tracing_subscriber::fmt::layer()
@@ -161,6 +161,18 @@ fn main() -> ExitCode {
         tracing::error!("{error:#}");
         ExitCode::from(FAILED)
     })
+}
+
+/// A frame is some hundred times larger than anything else here, and glibc keeps what was freed for the next one: in as many
+/// arenas as there are threads, and by a threshold that rises with the largest. A camera is at rest nearly always.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes no pointer, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 fn load(settings: &Settings) -> Loaded {
@@ -246,16 +258,6 @@ fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::
         Ended::ToRestart => Err(begin_anew(
             &program.context("ask for the name of this program")?,
         )),
-    }
-}
-
-/// Has every block of pixels go back to the system when it is freed. By itself glibc learns from the first one that such
-/// sizes are usual, and keeps eight megabytes for the next picture, which may be of tomorrow.
-fn give_back_large_blocks() {
-    // SAFETY: it changes a number that malloc compares with, before there are other threads.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 256 << 10);
     }
 }
 

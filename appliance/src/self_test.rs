@@ -194,10 +194,15 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
+    let way = hardware::Pins::open(&config.gpio).map_err(|e| chain(&e))?;
+    let way = way.describe();
     match button.wait(PRESS_WITHIN).map_err(|e| chain(&e))? {
-        Some(_) => Ok((Verdict::Good, "was pressed".to_owned())),
+        Some(_) => Ok((
+            Verdict::Good,
+            format!("was pressed; the pins are reached {way}"),
+        )),
         None => Err(format!(
-            "no press within {seconds} s. Press it during the test; check its wires, button.pin, button.pull and \
+            "no press within {seconds} s, and the pins are reached {way}. Press it during the test; check its wires, button.pin, button.pull and \
              button.active"
         )),
     }

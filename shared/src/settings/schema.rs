@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::value::{CloudUrl, Night};
+use super::value::{CloudUrl, Night, RgbPins};
 
 /// One setting.
 #[derive(Debug)]
@@ -96,13 +96,14 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const DAY_S: u64 = 86_400;
 /// GPIO lines on the header of a Raspberry Pi.
-const PIN_MAX: u64 = 27;
+const PIN_MAX: u64 = super::value::PIN_MAX as u64;
 
 /// Every setting, in the order of `camera.toml`.
 pub const SETTINGS: &[Setting] = &[
     text("device", device, ""),
     zero_or("interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture by itself every so often. 0 = only when asked."),
+    text("status_file", path, ""),
     text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
         .connection("Where the camera finds the cloud."),
     text("cloud.user", short, "").connection("Its name at the broker. Empty = none."),
@@ -164,6 +165,8 @@ pub const SETTINGS: &[Setting] = &[
     whole("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
     whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is an error of the camera."),
+    choice("gpio.kind", &["auto", "rppal", "gpiochip"], "auto"),
+    text("gpio.chip", path, ""),
     whole("button.pin", 0, PIN_MAX, "", 17),
     choice("button.pull", &["up", "down", "none"], "up"),
     choice("button.active", &["low", "high"], "low"),
@@ -171,6 +174,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("button.debounce_ms", 0, 45, "milliseconds", 30),
     whole("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
     whole("light.pin", 0, PIN_MAX, "", 27),
+    text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
     whole("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
     whole("light.ready_brightness_percent", 1, 100, "percent", 10)
@@ -289,6 +293,13 @@ fn night(text: &str) -> Result<(), String> {
         return Ok(());
     }
     text.parse::<Night>().map(drop)
+}
+
+fn rgb_pins(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    text.parse::<RgbPins>().map(drop)
 }
 
 impl Setting {

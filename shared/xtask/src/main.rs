@@ -8,6 +8,7 @@ mod child;
 mod deb;
 mod demo;
 mod deny;
+mod rig;
 mod tool;
 mod torture;
 mod verify;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run everything CI runs.
     Verify(verify::Arguments),
+    /// Try the camera's program in a machine with kernel drivers: GPIO edges, V4L2, a lamp that is read.
+    Rig(rig::Arguments),
     /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask torture --help`.
     #[command(disable_help_flag = true)]
     Torture(torture::Arguments),
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse_from(arguments).command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Rig(arguments) => rig::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{deny, workspace};
+use crate::{deny, rig, workspace};
 
 /// Light on at most this long after the press, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
@@ -58,6 +58,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                 verify.test(&["test", "--workspace", "--no-fail-fast"])
             });
         }
+        verify.step("rig: GPIO and V4L2 in a machine", |verify| {
+            rig::run_noting(&rig::Arguments::of_verify(), Some(&verify.not_run_file))
+        });
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
             deny::check(&["bans", "licenses", "sources"])
