@@ -282,7 +282,13 @@ impl Camera {
         let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
         let mut command = system.command(Some(machine));
         command
-            .args(["runuser", "-u", "keepsake", "--", "appliance", "run"])
+            .args([
+                "setpriv",
+                "--reuid=keepsake",
+                "--regid=keepsake",
+                "--init-groups",
+            ])
+            .args(["appliance", "run"])
             .args([
                 "--simulated",
                 "--events",

@@ -161,8 +161,8 @@ impl Place<'_> {
             "{owners}"
         );
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
-        self.script("runuser -u keepsake -- appliance check-config /etc/keepsake/camera.toml")?;
-        self.script("runuser -u keepsake -- test ! -r /etc/keepsake/cloud.toml")?;
+        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml")?;
+        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
         done("users, groups, settings, folders and units are in place");
         Ok(())
     }
@@ -170,7 +170,7 @@ impl Place<'_> {
     /// On a computer without button, light and camera; in words that help, and without any of ours that do not.
     fn says_what_is_missing(self) -> Result<()> {
         let output = self.try_script(
-            "cd /var/lib/keepsake && exec runuser -u keepsake -- appliance self-test --config /etc/keepsake/camera.toml",
+            "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
         let said = crate::debian::text(&output.stdout);
         ensure!(
@@ -227,23 +227,7 @@ impl Place<'_> {
 
     /// Both programs as packed, without a systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
-        let said = self.script(
-            "cd /var/lib/keepsake-cloud
-             ip link set lo up
-             runuser -u keepsake-cloud -- cloud --config /etc/keepsake/cloud.toml --data /var/lib/keepsake-cloud >/run/cloud 2>&1 &
-             for i in $(seq 120); do grep -q '\"ready\"' /run/cloud && break; sleep 1; done
-             cd /var/lib/keepsake
-             mkfifo /run/button
-             runuser -u keepsake -- appliance run --simulated --events --config /etc/keepsake/camera.toml \
-                 </run/button >/run/camera 2>/run/camera.log &
-             exec 3>/run/button
-             for i in $(seq 120); do grep -q '\"connected\"' /run/camera && break; sleep 1; done
-             echo >&3
-             for i in $(seq 120); do grep -q '\"event\":\"stored\"' /run/camera && break; sleep 1; done
-             pkill -TERM -x 'appliance|cloud' || pkill -TERM -f '/usr/bin/(appliance|cloud) '
-             wait
-             cat /run/camera",
-        )?;
+        let said = self.script(include_str!("press.sh"))?;
         ensure!(
             said.contains("\"event\":\"stored\""),
             "nothing was stored: {said}"
