@@ -6,8 +6,11 @@ use clap::{Parser, Subcommand};
 
 mod child;
 mod deb;
+mod debian;
 mod demo;
 mod deny;
+mod ec2;
+mod release;
 mod rig;
 mod tool;
 mod torture;
@@ -34,6 +37,10 @@ enum Command {
     Torture(torture::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
     Deb(deb::Arguments),
+    /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
+    Ec2(ec2::Arguments),
+    /// Lay out everything a release consists of, with manifest and checksums, in target/release-files.
+    Release(release::Arguments),
     /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
     Advisories,
 }
@@ -50,6 +57,8 @@ fn main() -> ExitCode {
         Command::Rig(arguments) => rig::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
+        Command::Ec2(arguments) => ec2::run(&arguments),
+        Command::Release(arguments) => release::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),
     };
     match result {
