@@ -117,6 +117,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         if !arguments.no_build {
             build(arch)?;
         }
+        // The older first: making a package takes other versions of it out of target/debian.
+        let older = if arguments.check {
+            Some(make_both(arch, Some(OLDER))?)
+        } else {
+            None
+        };
         let packages = make_both(arch, arguments.deb_version.as_deref())?;
         for file in [&packages.appliance, &packages.cloud] {
             let bytes = fs::metadata(file)
@@ -124,8 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                 .len();
             println!("{} ({} KiB)", file.display(), bytes >> 10);
         }
-        if arguments.check {
-            let older = make_both(arch, Some(OLDER))?;
+        if let Some(older) = older {
             for release in &arguments.release {
                 check::run(arch, *release, &older, &packages)?;
             }
@@ -208,7 +213,7 @@ fn own_version() -> String {
 
 /// Where a package lies; the folder is there afterwards.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
-    // cargo-deb takes away what it finds of another version in the folder it writes to.
+    // Not beside those that are to be given to others.
     let folder = workspace::target()?.join(if version == OLDER {
         "debian-older"
     } else {
