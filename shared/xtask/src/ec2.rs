@@ -149,14 +149,14 @@ fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
         .context("type the commands")?;
     drop(stdin);
     let output = child.wait_with_output().context("wait for the commands")?;
-    let said = text(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "{}: {said}{}",
-        output.status,
-        text(&output.stderr)
-    );
-    Ok(said)
+    if !output.status.success() {
+        let log = machine.try_script(
+            "journalctl -b -u keepsake-cloud -u mosquitto -u mariadb -u mysql -n 20 --no-pager -o cat; tail -n 10 /var/log/mosquitto/mosquitto.log",
+        )?;
+        let errors = text(&output.stderr);
+        bail!("{}: {errors}\n{}", output.status, text(&log.stdout));
+    }
+    Ok(text(&output.stdout))
 }
 
 /// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
