@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// The version of the packages, instead of that of the workspace.
     #[arg(long, value_name = "VERSION")]
     deb_version: Option<String>,
+    /// Pack what is built already.
+    #[arg(long)]
+    no_build: bool,
     /// Also try them in a fresh system: install, start, hang, kill, upgrade, remove, purge. Takes some minutes; root only.
     #[arg(long)]
     check: bool,
@@ -111,7 +114,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         debian::can_be_had()?;
     }
     for arch in arches {
-        build(arch)?;
+        if !arguments.no_build {
+            build(arch)?;
+        }
+        // The older first: making a package takes other versions of it out of target/debian.
+        let older = if arguments.check {
+            Some(make_both(arch, Some(OLDER))?)
+        } else {
+            None
+        };
         let packages = make_both(arch, arguments.deb_version.as_deref())?;
         for file in [&packages.appliance, &packages.cloud] {
             let bytes = fs::metadata(file)
@@ -119,8 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                 .len();
             println!("{} ({} KiB)", file.display(), bytes >> 10);
         }
-        if arguments.check {
-            let older = make_both(arch, Some(OLDER))?;
+        if let Some(older) = older {
             for release in &arguments.release {
                 check::run(arch, *release, &older, &packages)?;
             }
@@ -179,7 +189,8 @@ fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
 /// Makes one package of what is built; returns its file.
 fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     let file = file(package, arch, version)?;
-    write_camera_settings(&file.with_file_name("camera.toml"))?;
+    // Where `appliance/Cargo.toml` has it from.
+    write_camera_settings(&workspace::target()?.join("debian/camera.toml"))?;
     let status = Command::new(CARGO_DEB.find()?)
         .current_dir(workspace::root())
         // As cargo would call it.
@@ -202,7 +213,12 @@ fn own_version() -> String {
 
 /// Where a package lies; the folder is there afterwards.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
-    let folder = workspace::target()?.join("debian");
+    // Not beside those that are to be given to others.
+    let folder = workspace::target()?.join(if version == OLDER {
+        "debian-older"
+    } else {
+        "debian"
+    });
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }

