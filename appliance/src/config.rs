@@ -23,7 +23,7 @@ pub use card::{CardSettings, NETWORKS_MAX, Network, card_settings};
 pub(crate) use file::replace as replace_privately;
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load, read_card_settings};
-pub use shared::settings::value::{CloudUrl, Night, Scheme};
+pub use shared::settings::value::{CloudUrl, Night, RgbPins, Scheme};
 
 use crate::backoff::Backoff;
 
@@ -38,10 +38,13 @@ pub struct Config {
     pub device: Option<DeviceId>,
     /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
     pub interval_s: u64,
+    /// Written when somebody holds the button for it, in plain words; empty = none.
+    pub status_file: PathBuf,
     pub cloud: Cloud,
     pub picture: Picture,
     pub spool: Spool,
     pub camera: Camera,
+    pub gpio: Gpio,
     pub button: Button,
     pub light: Light,
     pub backoff: BackoffSettings,
@@ -154,12 +157,19 @@ pub enum WhenFull {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Camera {
     pub kind: CameraKind,
-    /// Path of the V4L2 device, empty = the first one that can take pictures.
+    /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
     pub device: String,
     pub width: u32,
     pub height: u32,
+    /// Four letters of V4L2, or `auto`.
+    pub format: String,
+    /// Of what the camera can do; 0 = as it is.
+    pub brightness_percent: u8,
+    /// Clockwise, before [`Self::flip`].
+    pub rotation_degrees: u16,
+    pub flip: Flip,
     pub deadline_s: u64,
-    /// Frames thrown away after the camera starts, while it finds its exposure.
+    /// Most frames thrown away after the camera starts, while it finds its exposure.
     pub warm_up_frames: u64,
     /// The warm-up ends after this time, however few frames came.
     pub warm_up_s: u64,
@@ -180,11 +190,44 @@ impl Camera {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CameraKind {
-    /// V4L2, or the simulated one under `--simulated`.
+    /// V4L2, a CSI camera if there is none; or the simulated one under `--simulated`.
     Auto,
     V4l,
+    /// A CSI camera by the programs of Raspberry Pi OS.
+    Rpicam,
     Simulated,
     None,
+}
+
+/// Which sides of a picture change places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flip {
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    Both,
+}
+
+/// How the pins are reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gpio {
+    pub kind: GpioKind,
+    /// Path of the character device, empty = that of the header, known by its driver.
+    pub chip: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpioKind {
+    /// rppal where there is a `/dev/gpiomem` that works, else the character device.
+    Auto,
+    /// The registers, through `/dev/gpiomem`.
+    Rppal,
+    /// The character device, through any kernel.
+    Gpiochip,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -226,8 +269,11 @@ pub enum Active {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Light {
-    /// BCM number.
+    /// BCM number, of a lamp of one colour.
     pub pin: u8,
+    /// Of a lamp of three colours, which then is the lamp; empty in the file = it has one colour.
+    #[serde(with = "optional")]
+    pub rgb_pins: Option<RgbPins>,
     pub active: Active,
     /// Of everything but the steady "ready" light.
     pub brightness_percent: u8,
@@ -256,6 +302,16 @@ pub struct BackoffSettings {
     pub max_s: u64,
     pub reconnect_first_s: u64,
     pub reconnect_max_s: u64,
+}
+
+impl Light {
+    /// One pin, or three for red, green and blue.
+    pub fn pins(&self) -> Vec<u8> {
+        self.rgb_pins.map_or_else(
+            || vec![self.pin],
+            |pins| vec![pins.red, pins.green, pins.blue],
+        )
+    }
 }
 
 impl BackoffSettings {
@@ -327,6 +383,7 @@ impl Default for Config {
         Self {
             device: None,
             interval_s: 0,
+            status_file: PathBuf::new(),
             cloud: Cloud {
                 url: CloudUrl::default(),
                 user: String::new(),
@@ -361,10 +418,18 @@ impl Default for Config {
                 device: String::new(),
                 width: 1920,
                 height: 1080,
+                format: "auto".to_owned(),
+                brightness_percent: 0,
+                rotation_degrees: 0,
+                flip: Flip::None,
                 deadline_s: 8,
-                warm_up_frames: 5,
+                warm_up_frames: 30,
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
+            },
+            gpio: Gpio {
+                kind: GpioKind::Auto,
+                chip: PathBuf::new(),
             },
             button: Button {
                 pin: 17,
@@ -375,6 +440,7 @@ impl Default for Config {
             },
             light: Light {
                 pin: 27,
+                rgb_pins: None,
                 active: Active::High,
                 brightness_percent: 100,
                 ready_brightness_percent: 10,

@@ -1,6 +1,7 @@
 //! Turns what happens into what is done: outcomes of presses, messages of the cloud, and time go in; the drain decides,
 //! and messages, lights and notes on the card come out. The one owner of the drain.
 
+mod by_hand;
 mod service;
 mod wished;
 
@@ -26,6 +27,7 @@ use crate::clock::{Clock, boottime_us};
 use crate::command::{TakenOn, is_sound_id};
 use crate::diagnostics::{Troubles, temperature_mc};
 use crate::drain::{self, Drain, LIVE_FOR};
+use crate::gesture::Wish;
 use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::link::{DownReason, LinkEvent, Publisher};
@@ -84,6 +86,8 @@ pub struct Parts {
     pub lamp: Lamp,
     pub reporter: Reporter,
     pub jobs: SyncSender<Job>,
+    /// What somebody wants who held the button.
+    pub held: mpsc::Receiver<Wish>,
     pub commands: TakenOn,
     pub notes: Notes,
     pub cloud_limit: CloudLimit,
@@ -117,6 +121,7 @@ pub struct Engine {
     reporter: Reporter,
     /// Gone while stopping.
     jobs: Option<SyncSender<Job>>,
+    by_hand: mpsc::Receiver<Wish>,
     commands: TakenOn,
     notes: Notes,
     /// When what waits in the notes is sent again, and the wait after that.
@@ -144,6 +149,8 @@ pub struct Engine {
     /// Seconds between pictures of the interval, 0 = none.
     interval_s: u64,
     restart_due: bool,
+    /// The status file tells of this start.
+    status_file_written: bool,
     troubles: Troubles,
     connections: u64,
     connected_at: Option<tokio::time::Instant>,
@@ -163,6 +170,7 @@ impl Engine {
             lamp: parts.lamp,
             reporter: parts.reporter,
             jobs: Some(parts.jobs),
+            by_hand: parts.held,
             commands: parts.commands,
             notes: parts.notes,
             notes_due: (Duration::ZERO, NOTES_WAIT_MIN),
@@ -186,6 +194,7 @@ impl Engine {
             wishes: parts.wishes,
             how: parts.how,
             restart_due: false,
+            status_file_written: false,
             troubles: parts.troubles,
             connections: 0,
             connected_at: None,
@@ -226,6 +235,7 @@ impl Engine {
             tokio::select! {
                 () = &mut stop => return Ok(Ended::AsAsked),
                 outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
+                Some(wish) = self.by_hand.recv() => self.on_wish(wish),
                 event = events.recv() => self.on_link(event.context("the connection's task ended")?),
                 _ = tick.tick() => self.on_tick(),
                 _ = tidy.tick() => self.tidy(),
@@ -507,6 +517,7 @@ impl Engine {
                 self.ask();
                 self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
                 self.send_notes();
+                self.tell_of_this_start();
             }
             LinkEvent::Down { reason, text } => {
                 let someone_must_act = match reason {
@@ -535,6 +546,8 @@ impl Engine {
                 for (key, attempts) in tried {
                     spool.tried(key, attempts);
                 }
+                drop(spool);
+                self.tell_of_this_start();
             }
             LinkEvent::Acknowledged { token } => {
                 if !self.restart_answered(token) {

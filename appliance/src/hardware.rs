@@ -1,36 +1,45 @@
 //! The three things a camera is made of, [`Button`], [`Light`] and [`Camera`], and the [`Frame`] they pass on.
 //!
-//! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`] and [`v4l`] are the
-//! real ones and the only files that name rppal and v4l, [`simulated`] needs neither. Hardware does what it is told
+//! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`], [`gpiochip`] and
+//! [`v4l`] are the real ones and the only files that name rppal, gpiocdev and v4l, [`rpicam`] speaks to a program,
+//! [`simulated`] needs none of them. Hardware does what it is told
 //! and decides nothing; when it cannot, its error says what to do about it.
 
+mod auto;
+mod exposure;
 pub mod gpio;
+pub mod gpiochip;
+pub mod rpicam;
 pub mod simulated;
+mod turned;
 pub mod v4l;
 
+use std::borrow::Cow;
 use std::fs;
+use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
 use shared::capture::ContentType;
 use shared::event::Reason;
 
-use crate::config::{self, CameraKind, Config};
+use crate::config::{self, CameraKind, Config, GpioKind};
 
-/// One press, on press-down and debounced.
+/// The button was pressed down or let go, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Press {
-    /// CLOCK_BOOTTIME of the press, microseconds.
+pub struct Touch {
+    pub down: bool,
+    /// CLOCK_BOOTTIME of it, microseconds.
     pub at_boottime_us: u64,
 }
 
 /// The button. It has a thread of its own, which does nothing but wait.
 pub trait Button: Send {
-    /// Waits at most `timeout` for the next press; `None` = there was none.
+    /// Waits at most `timeout` until it is pressed down or let go; `None` = it was not.
     ///
     /// # Errors
     /// The button cannot be read any more. Waiting again later is allowed: it tries to begin anew.
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Press>, HardwareError>;
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError>;
 }
 
 /// What the lamp does now.
@@ -43,6 +52,21 @@ pub enum Lamp {
         /// Red, green, blue, 0 to 255; a lamp of one colour ignores it.
         colour: [u8; 3],
     },
+}
+
+impl Lamp {
+    /// How much of the time each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
+    fn shares(self, channels: usize) -> Vec<f64> {
+        let Self::On { brightness, colour } = self else {
+            return vec![0.0; channels];
+        };
+        let bright = f64::from(brightness) / 100.0;
+        if channels == 1 {
+            return vec![bright];
+        }
+        let colour = colour.iter().map(|part| bright * f64::from(*part) / 255.0);
+        colour.take(channels).collect()
+    }
 }
 
 /// The lamp beside the button.
@@ -87,8 +111,39 @@ pub trait Camera: Send {
     /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
 
+    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
+    /// is said in the log, and again by the first frame.
+    fn prepare(&mut self, _within: Duration) {}
+
     /// Other settings from the next frame on. A camera that has nothing to set ignores them.
     fn adjust(&mut self, _settings: &config::Camera) {}
+
+    /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
+    fn about(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Mean brightness of a picture, 0 to 255; `None` = it does not decode.
+pub(crate) fn brightness(bytes: &[u8], content_type: ContentType) -> Option<u8> {
+    let format = match content_type {
+        ContentType::Jpeg => image::ImageFormat::Jpeg,
+        ContentType::Png => image::ImageFormat::Png,
+    };
+    // Bounded by the library: what would need more than half a gigabyte is refused.
+    let picture = image::ImageReader::with_format(Cursor::new(bytes), format)
+        .decode()
+        .ok()?
+        .into_rgb8();
+    // One byte in 97 is enough, and as a prime it meets every colour and every column.
+    let (sum, count) = picture
+        .as_raw()
+        .iter()
+        .step_by(97)
+        .fold((0u64, 0u64), |(sum, count), &level| {
+            (sum + u64::from(level), count + 1)
+        });
+    u8::try_from(sum.checked_div(count)?).ok()
 }
 
 /// Why there is no frame.
@@ -97,7 +152,7 @@ pub enum CameraError {
     #[error("find the camera {camera} ({fix})")]
     NotFound {
         camera: String,
-        fix: &'static str,
+        fix: Cow<'static, str>,
         #[source]
         source: Option<std::io::Error>,
     },
@@ -169,6 +224,10 @@ impl Hardware {
     /// # Errors
     /// A part that cannot work until someone changes something; the text says what.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
+        if !config.simulated.on {
+            let way = Pins::open(&config.gpio)?.describe();
+            tracing::info!("the pins are reached {way}");
+        }
         Ok(Self {
             camera: open_camera(config)?,
             button: open_button(config)?,
@@ -179,19 +238,25 @@ impl Hardware {
 }
 
 pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
-    Ok(match config.camera.kind {
+    let settings = &config.camera;
+    let camera: Box<dyn Camera> = match settings.kind {
         CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
         CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
-        CameraKind::Auto | CameraKind::V4l => Box::new(v4l::Camera::open(&config.camera)?),
+        CameraKind::Auto => Box::new(auto::Camera::open(settings)?),
+        CameraKind::V4l => Box::new(v4l::Camera::open(settings)?),
+        CameraKind::Rpicam => Box::new(rpicam::Camera::open(settings)),
         CameraKind::None => Box::new(NoCamera),
-    })
+    };
+    Ok(Box::new(turned::Camera::new(camera, settings)))
 }
 
 pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
-    Ok(if config.simulated.on {
-        Box::new(simulated::Button::on_stdin()?)
-    } else {
-        Box::new(gpio::Gpio::open()?.button(&config.button)?)
+    if config.simulated.on {
+        return Ok(Box::new(simulated::Button::on_stdin()?));
+    }
+    Ok(match Pins::open(&config.gpio)? {
+        Pins::Rppal(pins) => Box::new(pins.button(&config.button)?),
+        Pins::Gpiochip(chip) => Box::new(chip.button(&config.button)?),
     })
 }
 
@@ -200,11 +265,59 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
 /// # Errors
 /// As [`Hardware::open`].
 pub fn open_light(config: &Config) -> Result<Box<dyn Light>, HardwareError> {
-    Ok(if config.simulated.on {
-        Box::new(simulated::Light::on_stderr())
-    } else {
-        Box::new(gpio::Gpio::open()?.light(&config.light)?)
+    if config.simulated.on {
+        return Ok(Box::new(simulated::Light::on_stderr()));
+    }
+    let pins = Pins::open(&config.gpio)?;
+    Ok(match &pins {
+        Pins::Rppal(pins) => Box::new(pins.light(&config.light)?),
+        Pins::Gpiochip(chip) => Box::new(chip.light(&config.light)?),
     })
+}
+
+/// The pins of this board, one way or the other.
+pub(crate) enum Pins {
+    Rppal(gpio::Gpio),
+    Gpiochip(gpiochip::Gpiochip),
+}
+
+impl Pins {
+    /// Finds the way to the pins. On the kernel of Raspberry Pi rppal has `/dev/gpiomem`; any other has the character
+    /// device alone, which is also taken where rppal does not know the board.
+    ///
+    /// # Errors
+    /// Neither way works, or not the one that was asked for.
+    pub(crate) fn open(settings: &config::Gpio) -> Result<Self, HardwareError> {
+        match settings.kind {
+            GpioKind::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
+            GpioKind::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
+            GpioKind::Auto if gpio::has_registers() => match gpio::Gpio::open() {
+                Ok(pins) => Ok(Self::Rppal(pins)),
+                Err(first) => match gpiochip::Gpiochip::open(&settings.chip) {
+                    Ok(chip) => Ok(Self::Gpiochip(chip)),
+                    // What keeps rppal from a device that is there is what somebody has to mend.
+                    Err(_) => Err(first),
+                },
+            },
+            GpioKind::Auto => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
+        }
+    }
+
+    /// In words, for the log and for `appliance self-test`.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Rppal(_) => {
+                format!(
+                    "by rppal, because {} is there",
+                    gpio::REGISTERS.join(" or ")
+                )
+            }
+            Self::Gpiochip(chip) if gpio::has_registers() => {
+                format!("by {chip}, because rppal cannot use /dev/gpiomem or was not asked for")
+            }
+            Self::Gpiochip(chip) => format!("by {chip}, because there is no /dev/gpiomem"),
+        }
+    }
 }
 
 /// `camera.kind = "none"`: for a box that has only a button, and for trying out what that looks like.
@@ -214,7 +327,7 @@ impl Camera for NoCamera {
     fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
         Err(CameraError::NotFound {
             camera: "none".to_owned(),
-            fix: "set camera.kind to auto",
+            fix: "set camera.kind to auto".into(),
             source: None,
         })
     }
@@ -326,6 +439,22 @@ mod tests {
         ]);
         assert_ne!(pi.fingerprint, other_card.fingerprint);
         assert_eq!(pi.serial, other_card.serial);
+    }
+
+    #[test]
+    fn a_lamp_of_one_colour_ignores_it_and_one_of_three_mixes_it() {
+        let amber = Lamp::On {
+            brightness: 50,
+            colour: [255, 140, 0],
+        };
+        assert_eq!(amber.shares(1), [0.5]);
+        let mixed = amber.shares(3);
+        assert!(
+            (mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0,
+            "{mixed:?}"
+        );
+        assert!((mixed[1] - 0.274).abs() < 0.001, "{mixed:?}");
+        assert_eq!(Lamp::Off.shares(3), [0.0; 3]);
     }
 
     #[test]

@@ -9,6 +9,8 @@
 
 use std::time::Duration;
 
+use crate::gesture::Stage;
+
 /// A press is answered this long after it at the latest, or as soon as its saving ends.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -78,6 +80,8 @@ pub enum Pattern {
     Offline,
     Setup,
     Identify,
+    /// The button is held, and letting go now would do this.
+    Held(Stage),
     Capturing,
     /// The answer: in the cloud.
     Stored,
@@ -146,6 +150,11 @@ impl Pattern {
             Self::Offline => "offline",
             Self::Setup => "setup",
             Self::Identify => "identify",
+            Self::Held(stage) => match stage {
+                Stage::Reconnect => "held-reconnect",
+                Stage::Forget => "held-forget",
+                Stage::Cancelled => "held-cancelled",
+            },
             Self::Capturing => "capturing",
             Self::Stored => "stored",
             Self::Kept => "kept",
@@ -172,6 +181,11 @@ impl Pattern {
             Self::Offline => "a short wink every two seconds",
             Self::Setup => "slow even blink, one second on, one off",
             Self::Identify => "quick even blink",
+            Self::Held(stage) => match stage {
+                Stage::Reconnect => "slow even blink, one second on, one off",
+                Stage::Forget => "quick even blink",
+                Stage::Cancelled => "off",
+            },
             Self::Capturing => "on",
             Self::Stored => "one long",
             Self::Kept => "two short",
@@ -198,6 +212,11 @@ impl Pattern {
             Self::Offline => "Pictures are safe here and will be sent.",
             Self::Setup => "Setup mode: ready to be talked to.",
             Self::Identify => "This one.",
+            Self::Held(stage) => match stage {
+                Stage::Reconnect => "Let go to read camera.toml again and connect anew.",
+                Stage::Forget => "Let go to forget the cloud; pictures are kept.",
+                Stage::Cancelled => "Held too long. Letting go does nothing.",
+            },
             Self::Capturing => "Got it, hold still.",
             Self::Stored => "In the cloud.",
             Self::Kept => "Safe on the card, will be sent later.",
@@ -211,8 +230,8 @@ impl Pattern {
             Self::Off | Self::Starting | Self::Identify | Self::Capturing => Colour::White,
             Self::Ready | Self::Uploading | Self::Stored => Colour::Green,
             Self::Offline | Self::Kept => Colour::Amber,
-            Self::Setup => Colour::Blue,
-            Self::NotTaken { .. } | Self::Fault(_) => Colour::Red,
+            Self::Setup | Self::Held(Stage::Reconnect | Stage::Cancelled) => Colour::Blue,
+            Self::NotTaken { .. } | Self::Fault(_) | Self::Held(Stage::Forget) => Colour::Red,
         }
     }
 
@@ -220,6 +239,7 @@ impl Pattern {
     pub const fn answers_a_person(self) -> bool {
         match self {
             Self::Identify
+            | Self::Held(_)
             | Self::Capturing
             | Self::Stored
             | Self::Kept
@@ -241,7 +261,7 @@ impl Pattern {
             repeat,
         };
         match self {
-            Self::Off => steps(&[(false, 1000)], true),
+            Self::Off | Self::Held(Stage::Cancelled) => steps(&[(false, 1000)], true),
             Self::Ready | Self::Capturing => steps(&[(true, 1000)], true),
             Self::Starting => steps(
                 &[(true, 150), (false, 150), (true, 150), (false, 600)],
@@ -249,8 +269,10 @@ impl Pattern {
             ),
             Self::Uploading => steps(&[(true, 250), (false, 250)], true),
             Self::Offline => steps(&[(true, 150), (false, 1850)], true),
-            Self::Setup => steps(&[(true, 1000), (false, 1000)], true),
-            Self::Identify => steps(&[(true, 200), (false, 200)], true),
+            Self::Setup | Self::Held(Stage::Reconnect) => {
+                steps(&[(true, 1000), (false, 1000)], true)
+            }
+            Self::Identify | Self::Held(Stage::Forget) => steps(&[(true, 200), (false, 200)], true),
             Self::Stored => steps(&[(false, 250), (true, 1500), (false, 250)], false),
             Self::Kept => steps(
                 &[
@@ -309,6 +331,8 @@ pub enum Event {
     Fault(Fault, bool),
     /// Somebody looks for this camera.
     Identify,
+    /// The button is held so long already, or not any more.
+    Held(Option<Stage>),
 }
 
 /// What the light said to these presses. Every press is in exactly one answer, and that has at least begun: one that was
@@ -328,6 +352,7 @@ pub struct Answer {
 pub struct Indicator {
     conditions: Conditions,
     identify_until: Option<Duration>,
+    held: Option<Stage>,
     group: Group,
     answers: Vec<Answer>,
 }
@@ -416,6 +441,7 @@ impl Indicator {
             Event::Fault(fault, true) => conditions.faults |= 1 << fault.number(),
             Event::Fault(fault, false) => conditions.faults &= !(1 << fault.number()),
             Event::Identify => self.identify_until = Some(now + IDENTIFY_FOR),
+            Event::Held(stage) => self.held = stage,
         }
         self.decide(now);
     }
@@ -565,7 +591,10 @@ impl Indicator {
             }
         }
         let conditions = &self.conditions;
-        if self.identify_until.is_some() {
+        // A press is answered first, also that of the hold itself.
+        if let Some(stage) = self.held {
+            Pattern::Held(stage)
+        } else if self.identify_until.is_some() {
             Pattern::Identify
         } else if conditions.starting {
             Pattern::Starting
@@ -992,7 +1021,10 @@ mod tests {
         );
         after(Event::Starting(true), Pattern::Starting);
         after(Event::Identify, Pattern::Identify);
+        let held = Pattern::Held(Stage::Reconnect);
+        after(Event::Held(Some(Stage::Reconnect)), held);
         after(Event::Pressed(7), Pattern::Capturing);
+        after(Event::Held(None), Pattern::Capturing);
         assert_eq!(indicator.faults(), [Fault::Network, Fault::Card]);
         for (event, pattern) in [
             (Event::Failed(7, Fault::Card), Pattern::Capturing),
@@ -1029,6 +1061,9 @@ mod tests {
             Pattern::Offline,
             Pattern::Setup,
             Pattern::Identify,
+            Pattern::Held(Stage::Reconnect),
+            Pattern::Held(Stage::Forget),
+            Pattern::Held(Stage::Cancelled),
             Pattern::Capturing,
             Pattern::Stored,
             Pattern::Kept,
@@ -1176,6 +1211,7 @@ mod tests {
                         | Pattern::Offline
                         | Pattern::Setup
                         | Pattern::Identify
+                        | Pattern::Held(_)
                         | Pattern::Capturing
                         | Pattern::Fault(_) => panic!("{:?} is no answer", answer.answer),
                     }

@@ -132,6 +132,22 @@ impl Score {
     }
 }
 
+/// Plays one pass of `pattern` on the thread of the caller, then puts the lamp out. However late a step is on a busy
+/// machine, it is one pass.
+pub fn play_once(light: &mut dyn Light, pattern: Pattern, settings: &Settings) {
+    light.caption(pattern.looks(), pattern.means());
+    for step in rhythm(pattern, settings, is_night(settings)).steps {
+        light.show(lamp(pattern, step, settings));
+        thread::sleep(Duration::from_millis(u64::from(step.ms)));
+    }
+    darken(light);
+}
+
+fn darken(light: &mut dyn Light) {
+    light.show(Lamp::Off);
+    light.caption(Pattern::Off.looks(), "");
+}
+
 fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern, u64)) {
     let mut pattern = Pattern::Off;
     let mut steps = Pattern::Off.steps();
@@ -181,8 +197,7 @@ fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern,
             }
         }
     }
-    light.show(Lamp::Off);
-    light.caption(Pattern::Off.looks(), "");
+    darken(&mut *light);
 }
 
 /// The rhythm of a pattern as the settings allow it.
@@ -243,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::gesture::Stage;
     use crate::indicator::Fault;
 
     struct Watched(Sender<(Lamp, Instant)>);
@@ -310,6 +326,7 @@ mod tests {
         for (settings, night) in [(&off, false), (&settings(), true)] {
             for pattern in [
                 Pattern::Identify,
+                Pattern::Held(Stage::Forget),
                 Pattern::Capturing,
                 Pattern::Stored,
                 Pattern::Kept,

@@ -144,6 +144,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 }
 
 fn main() -> ExitCode {
+    give_memory_back();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,sled=warn".into());
     let log = tracing_subscriber::fmt::layer()
@@ -177,6 +178,18 @@ fn main() -> ExitCode {
         tracing::error!("{error:#}");
         ExitCode::from(FAILED)
     })
+}
+
+/// A frame is some hundred times larger than anything else here, and glibc keeps what was freed for the next one: in as many
+/// arenas as there are threads, and by a threshold that rises with the largest. A camera is at rest nearly always.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt(3) takes no pointer, and no other thread runs yet.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+    }
 }
 
 fn load(settings: &Settings) -> Loaded {

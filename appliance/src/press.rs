@@ -139,6 +139,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Has the camera find its exposure before the first press.
+    pub fn prepare(&mut self) {
+        self.camera.prepare(self.told.deadline());
+    }
+
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
     /// frame, before it is saved: the person may move again.
     pub fn take(&mut self, job: Job, on_captured: impl FnOnce(&Job)) -> Outcome {

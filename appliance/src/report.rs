@@ -61,7 +61,11 @@ pub enum Report<'a> {
         /// Names that are tried from the next start on.
         trying: &'a [String],
     },
-    /// The program starts anew, as a command or other settings of the connection ask.
+    /// The button was held, and somebody wants this: `reconnect` or `forget`.
+    Held {
+        wish: &'a str,
+    },
+    /// The program starts anew, as a command, a hold of the button, or other settings of the connection ask.
     Restarting,
     Connected,
     Disconnected {

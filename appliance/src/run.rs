@@ -21,6 +21,7 @@ use crate::config::{Config, Scheme};
 use crate::diagnostics::Troubles;
 use crate::drain;
 use crate::engine::{Ended, Engine, Parts};
+use crate::gesture::{Action, Gesture, Wish};
 use crate::hardware::{Button, Hardware};
 use crate::http;
 use crate::indicator::{Event as Light, Fault as Number};
@@ -34,6 +35,10 @@ use crate::spool::{self, Spool};
 use crate::throttle::Throttle;
 use crate::wishes::Wishes;
 
+/// Wishes of whoever held the button; nobody holds it more often than one is carried out.
+const HELD_MAX: usize = 4;
+/// How long the button's thread waits before it looks whether the program stops.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Presses that may wait for the camera; the button waits when there are more.
 const JOBS_MAX: usize = 4;
 /// In memory at the most, handed over and not yet acknowledged, bytes.
@@ -112,13 +117,24 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         how: how_now.clone(),
         told: config.camera.clone(),
     };
-    spawn_button(
-        hardware.button,
-        lamp.clone(),
-        jobs.clone(),
-        stopping.clone(),
-        reporter.clone(),
-    )?;
+    let (held_in, held) = mpsc::channel(HELD_MAX);
+    // A line from a keyboard comes from no worn contact.
+    let min_gap = if config.simulated.on {
+        Duration::ZERO
+    } else {
+        config.button.min_gap()
+    };
+    ButtonThread {
+        button: hardware.button,
+        gesture: Gesture::new(min_gap),
+        lamp: lamp.clone(),
+        jobs: jobs.clone(),
+        held: held_in,
+        stopping: stopping.clone(),
+        reporter: reporter.clone(),
+        presses: 0,
+    }
+    .spawn()?;
     let pressing = spawn_press(flow, lamp.clone(), jobs_to_do, outcomes_in, beat.clone())?;
 
     let (client_id, client_id_now) = watch::channel(mqtt::client_id(&device, install));
@@ -144,6 +160,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         lamp: lamp.clone(),
         reporter: reporter.clone(),
         jobs,
+        held,
         commands,
         notes,
         cloud_limit,
@@ -291,48 +308,75 @@ pub fn drain_limits(config: &Config) -> drain::Limits {
     }
 }
 
-fn spawn_button(
-    mut button: Box<dyn Button>,
+/// Waits for the button, lights up, and hands over what a touch means.
+struct ButtonThread {
+    button: Box<dyn Button>,
+    gesture: Gesture,
     lamp: Lamp,
     jobs: SyncSender<Job>,
+    held: mpsc::Sender<Wish>,
     stopping: Arc<AtomicBool>,
     reporter: Reporter,
-) -> anyhow::Result<()> {
-    let wait_for_presses = move || {
-        let mut number = 0;
-        while !stopping.load(Ordering::Relaxed) {
-            let press = match button.wait(Duration::from_millis(500)) {
-                Ok(Some(press)) => press,
-                Ok(None) => continue,
-                Err(error) => {
-                    let text = chain(&error);
-                    tracing::error!(error = text, "the button cannot be read");
-                    reporter.tell(&Report::Warning { text: &text });
-                    std::thread::sleep(Duration::from_secs(5));
-                    continue;
-                }
-            };
-            if stopping.load(Ordering::Relaxed) {
-                return;
-            }
-            number += 1;
-            lamp.pressed(number, press.at_boottime_us);
-            if jobs
-                .send(Job::Press {
-                    number,
-                    at_boottime_us: press.at_boottime_us,
-                })
-                .is_err()
-            {
-                return;
-            }
+    presses: u64,
+}
+
+impl ButtonThread {
+    fn spawn(mut self) -> anyhow::Result<()> {
+        std::thread::Builder::new()
+            .name("button".to_owned())
+            .spawn(move || while self.turn() {})
+            .context("start the button's thread")?;
+        Ok(())
+    }
+
+    /// Waits for one touch, or for the next stage of a hold. Returns whether to go on.
+    fn turn(&mut self) -> bool {
+        let due_us = self.gesture.due_us();
+        let due = due_us.map(|due| Duration::from_micros(due.saturating_sub(boottime_us())));
+        let touched = self
+            .button
+            .wait(due.map_or(LOOK_EVERY, |due| due.min(LOOK_EVERY)));
+        if self.stopping.load(Ordering::Relaxed) {
+            return false;
         }
-    };
-    std::thread::Builder::new()
-        .name("button".to_owned())
-        .spawn(wait_for_presses)
-        .context("start the button's thread")?;
-    Ok(())
+        let actions = match touched {
+            Ok(Some(touch)) => self.gesture.touched(touch.down, touch.at_boottime_us),
+            Ok(None) => self.gesture.passed(boottime_us()).into_iter().collect(),
+            Err(error) => {
+                let text = chain(&error);
+                tracing::error!(error = text, "the button cannot be read");
+                self.reporter.tell(&Report::Warning { text: &text });
+                std::thread::sleep(Duration::from_secs(5));
+                Vec::new()
+            }
+        };
+        actions.into_iter().all(|action| self.act(action))
+    }
+
+    fn act(&mut self, action: Action) -> bool {
+        match action {
+            Action::Press { at_us } => {
+                self.presses += 1;
+                let number = self.presses;
+                self.lamp.pressed(number, at_us);
+                let at_boottime_us = at_us;
+                let job = Job::Press {
+                    number,
+                    at_boottime_us,
+                };
+                self.jobs.send(job).is_ok()
+            }
+            Action::Show(stage) => {
+                self.lamp.tell(Light::Held(stage));
+                true
+            }
+            // One that finds no room was wished for a moment before.
+            Action::Do(wish) => !matches!(
+                self.held.try_send(wish),
+                Err(mpsc::error::TrySendError::Closed(_))
+            ),
+        }
+    }
 }
 
 fn spawn_press(
@@ -343,6 +387,7 @@ fn spawn_press(
     beat: Arc<AtomicU64>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let take_pictures = move || {
+        flow.prepare();
         loop {
             beat.store(boottime_us(), Ordering::Relaxed);
             let job = match jobs.recv_timeout(Duration::from_millis(500)) {

@@ -3,9 +3,9 @@
 //! It is the test for hardware, run beside the Pi with a finger on the button. It takes no capture and leaves nothing
 //! behind, so it may be run on a camera that is in use as long as that one is stopped.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::mpsc;
@@ -33,7 +33,7 @@ pub struct Report {
 pub struct Line {
     pub part: &'static str,
     pub verdict: Verdict,
-    /// What was found, and for a failure what to do about it.
+    /// What was found, and for a failure what to do about it. More lines are details.
     pub text: String,
 }
 
@@ -67,7 +67,15 @@ impl fmt::Display for Report {
                 Verdict::Note => "note",
                 Verdict::Failed => "FAIL",
             };
-            writeln!(f, "{verdict:4} {part:8} {text}")?;
+            let mut lines = text.lines();
+            writeln!(
+                f,
+                "{verdict:4} {part:8} {}",
+                lines.next().unwrap_or_default()
+            )?;
+            for line in lines {
+                writeln!(f, "{:13} {line}", "")?;
+            }
         }
         Ok(())
     }
@@ -186,29 +194,59 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
+    let way = hardware::Pins::open(&config.gpio).map_err(|e| chain(&e))?;
+    let way = way.describe();
     match button.wait(PRESS_WITHIN).map_err(|e| chain(&e))? {
-        Some(_) => Ok((Verdict::Good, "was pressed".to_owned())),
+        Some(_) => Ok((
+            Verdict::Good,
+            format!("was pressed; the pins are reached {way}"),
+        )),
         None => Err(format!(
-            "no press within {seconds} s. Press it during the test; check its wires, button.pin, button.pull and \
+            "no press within {seconds} s, and the pins are reached {way}. Press it during the test; check its wires, button.pin, button.pull and \
              button.active"
         )),
     }
 }
 
+/// Two frames: the first has to start the camera, the second is what a press waits for.
 fn camera(config: &Config) -> Result<(Verdict, String), String> {
     let mut camera = hardware::open_camera(config).map_err(|e| chain(&e))?;
-    let began = Instant::now();
-    let frame = camera
-        .frame(config.camera.deadline())
-        .map_err(|e| chain(&e))?;
-    let text = format!(
-        "{} x {} pixels, {} KiB, in {} ms",
+    let mut frame = || {
+        let began = Instant::now();
+        let frame = camera
+            .frame(config.camera.deadline())
+            .map_err(|e| chain(&e))?;
+        Ok::<_, String>((frame, began.elapsed().as_millis()))
+    };
+    let (_, started_ms) = frame()?;
+    let (frame, took_ms) = frame()?;
+    let mut text = format!(
+        "{} x {} pixels, {} KiB, in {took_ms} ms ({started_ms} ms with its start)",
         frame.width,
         frame.height,
         frame.bytes.len() >> 10,
-        began.elapsed().as_millis()
     );
-    Ok((Verdict::Good, text))
+    let verdict = match hardware::brightness(&frame.bytes, frame.content_type) {
+        None => return Err(format!("{text}; it does not decode. Try another camera")),
+        Some(level) => {
+            let _ = write!(text, ", {} % bright", u32::from(level) * 100 / 255);
+            let hint = match level {
+                0..8 => "; as good as black: is something in front of the lens?",
+                8..=247 => "",
+                248.. => "; as good as white: does it look into the light?",
+            };
+            text.push_str(hint);
+            if hint.is_empty() {
+                Verdict::Good
+            } else {
+                Verdict::Note
+            }
+        }
+    };
+    for line in camera.about() {
+        let _ = write!(text, "\n{line}");
+    }
+    Ok((verdict, text))
 }
 
 fn cloud(settings: &Cloud) -> Result<(Verdict, String), String> {
@@ -291,7 +329,31 @@ mod tests {
         let report = run(&config(folder.path(), &listener));
         assert!(report.is_good(), "{report}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        assert_eq!(report.to_string().lines().count(), 8);
+        let told = |line: &&str| !line.starts_with(' ');
+        assert_eq!(report.to_string().lines().filter(told).count(), 8);
+        let (_, text) = verdict(&report, "camera");
+        for found in ["640 x 360 pixels", "% bright", "\na drawn scene"] {
+            assert!(text.contains(found), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_camera_that_sees_nothing_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut config = config(folder.path(), &listener);
+        config.simulated.photos = folder.path().join("photos");
+        fs::create_dir(&config.simulated.photos).unwrap();
+        for (level, says) in [(0, "black"), (255, "white")] {
+            let mut jpeg = Vec::new();
+            jpeg_encoder::Encoder::new(&mut jpeg, 90)
+                .encode(&[level; 64 * 48], 64, 48, jpeg_encoder::ColorType::Luma)
+                .unwrap();
+            fs::write(config.simulated.photos.join("one.jpg"), jpeg).unwrap();
+            let (verdict, text) = camera(&config).unwrap();
+            assert_eq!(verdict, Verdict::Note);
+            assert!(text.contains(says), "{text}");
+        }
     }
 
     #[test]

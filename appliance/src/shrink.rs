@@ -4,6 +4,7 @@
 //! passed on byte for byte. Blocks for a decode and a few encodes, so it belongs on the camera's thread.
 
 mod jpeg;
+mod orientation;
 
 use std::io::Cursor;
 
@@ -14,7 +15,8 @@ use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use shared::capture::ContentType;
 
 pub use jpeg::{JpegError, check_jpeg};
-pub(crate) use jpeg::{Segment, segments};
+pub(crate) use jpeg::{Segment, Walk, segments};
+pub(crate) use orientation::oriented;
 
 use crate::hardware::Frame;
 
@@ -51,7 +53,7 @@ pub enum ShrinkError {
 ///
 /// `bytes_max`: the most bytes. `max_width`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
 /// 1 to 100; a picture that fits is encoded anew where that saves bytes; 0 = only if it does not fit. Exif and short
-/// comments are carried over, so that orientation and origin survive.
+/// comments are carried over, so that its origin survives; one that is encoded anew is upright.
 ///
 /// # Errors
 /// [`ShrinkError`]: it does not fit and cannot be made to.
@@ -135,6 +137,7 @@ fn fits(frame: &Frame, bytes_max: u64, max_width: u32) -> bool {
     frame.bytes.len() as u64 <= bytes_max && (max_width == 0 || frame.width <= max_width)
 }
 
+/// Upright, whichever way it is to be held.
 fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
     let format = match frame.content_type {
         ContentType::Jpeg => ImageFormat::Jpeg,
@@ -148,7 +151,10 @@ fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
     reader.limits(limits);
     reader
         .decode()
-        .map(|image| image.into_rgb8())
+        .map(|mut image| {
+            image.apply_orientation(orientation::of(frame));
+            image.into_rgb8()
+        })
         .map_err(|source| ShrinkError::Decode {
             bytes: frame.bytes.len(),
             source,
@@ -199,7 +205,8 @@ fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ShrinkError> {
     Ok(jpeg)
 }
 
-/// Exif and comments of at most 1 KiB, whole segments, as long as they stay within `bytes_max`.
+/// Exif and comments of at most 1 KiB, whole segments, as long as they stay within `bytes_max`. For pixels that are
+/// upright.
 fn kept_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
     const COMMENT_BYTES_MAX: usize = 1 << 10;
     let mut kept = Vec::new();
@@ -210,7 +217,11 @@ fn kept_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
         let exif = marker == 0xe1 && bytes.get(4..).is_some_and(|b| b.starts_with(b"Exif\0"));
         let comment = marker == 0xfe && bytes.len() <= COMMENT_BYTES_MAX;
         if (exif || comment) && (kept.len() + bytes.len()) as u64 <= bytes_max {
+            let from = kept.len();
             kept.extend_from_slice(bytes);
+            if exif {
+                orientation::set_upright(&mut kept[from..]);
+            }
         }
     }
     kept
@@ -276,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn orientation_and_comments_survive() {
+    fn exif_and_comments_survive() {
         let small = to_budget(frame(400, 300), 20_000, 0, 0).unwrap();
         let found: Vec<u8> = segments(&small.bytes).flatten().map(|s| s.marker).collect();
         assert!(found.starts_with(&[0xe1, 0xfe]), "{found:x?}");

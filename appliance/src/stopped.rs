@@ -5,14 +5,13 @@
 //! starts anew, or pass after pass where it will not.
 
 use std::io;
-use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::config;
 use crate::hardware::Light;
 use crate::indicator::{Fault, Pattern};
-use crate::light::Player;
+use crate::light::{self, Player};
 
 /// What systemd says in `$SERVICE_RESULT` of a service that was stopped as asked.
 const AS_ASKED: &str = "success";
@@ -28,22 +27,20 @@ pub fn is_to_be_shown(service_result: Option<&str>) -> bool {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn show(light: Box<dyn Light>, settings: &config::Light, once: bool) -> io::Result<()> {
+pub fn show(mut light: Box<dyn Light>, settings: &config::Light, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(Fault::Program);
-    let mut end = SigSet::empty();
-    if !once {
-        // Before there is a thread that could be hit: whoever ends this must not find the lamp lit.
-        end.add(Signal::SIGTERM);
-        end.add(Signal::SIGINT);
-        end.thread_block()?;
+    if once {
+        light::play_once(&mut *light, pattern, settings);
+        return Ok(());
     }
+    // Before there is a thread that could be hit: whoever ends this must not find the lamp lit.
+    let mut end = SigSet::empty();
+    end.add(Signal::SIGTERM);
+    end.add(Signal::SIGINT);
+    end.thread_block()?;
     let player = Player::start(light, settings, |_, _| {})?;
     player.show(pattern);
-    if once {
-        thread::sleep(pattern.steps().length());
-    } else {
-        end.wait()?;
-    }
+    end.wait()?;
     player.stop();
     Ok(())
 }
@@ -85,7 +82,9 @@ mod tests {
         let settings = Config::default().light;
         show(Box::new(Written(Arc::clone(&shown))), &settings, true).unwrap();
         let shown = shown.lock().unwrap();
+        let one_pass = Pattern::Fault(Fault::Program).steps().steps;
+        let expected: Vec<bool> = one_pass.iter().map(|step| step.on).chain([false]).collect();
+        assert_eq!(*shown, expected);
         assert_eq!(shown.iter().filter(|on| **on).count(), 8, "{shown:?}");
-        assert_eq!(shown.last(), Some(&false));
     }
 }

@@ -21,6 +21,7 @@ pub mod live;
 pub mod mailbox;
 pub mod metrics;
 pub mod mqtt;
+mod orientation;
 pub mod people;
 pub mod presence;
 pub mod run;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
-use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
 use shared::capture::ContentType;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::live::{Live, Notice};
+use crate::orientation;
 use crate::store::{Picture, Store, StoreError};
 
 /// The longer side of a small version, pixels: twice the width of a tile, for dense screens.
@@ -52,7 +53,7 @@ pub struct Small {
     pub jpeg: Vec<u8>,
     /// The average, 0xRRGGBB.
     pub color: u32,
-    /// Pixels of the original.
+    /// Pixels of the original, as it is to be held.
     pub width: u32,
     pub height: u32,
 }
@@ -174,7 +175,9 @@ fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
     limits.max_alloc = Some(DECODE_BYTES_MAX);
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let decoder = reader.into_decoder()?;
+    let mut decoder = reader.into_decoder()?;
+    // A camera that is mounted on its side, or a phone, says how to hold the picture, and every browser keeps to that.
+    let orientation = orientation::of(&mut decoder);
     // The decoder counts its own buffers against the limit; the pixels it gives us, and the three bytes a pixel made
     // of those, are on top.
     let (width, height) = decoder.dimensions();
@@ -195,12 +198,18 @@ fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
     let source = Image::from_vec_u8(width, height, full.into_raw(), PixelType::U8x3)?;
     let mut target = Image::new(small_width, small_height, PixelType::U8x3);
     Resizer::new().resize(&source, &mut target, None)?;
-    let pixels = target.into_vec();
+    let small = RgbImage::from_raw(small_width, small_height, target.into_vec())
+        .ok_or_else(|| anyhow::anyhow!("a small version of another size"))?;
+    // The small one is turned: a large one would take its memory twice.
+    let mut small = image::DynamicImage::ImageRgb8(small);
+    small.apply_orientation(orientation);
+    let pixels = small.into_rgb8();
+    let (width, height) = orientation::as_held(orientation, (width, height));
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, QUALITY).encode(
         &pixels,
-        u16::try_from(small_width)?,
-        u16::try_from(small_height)?,
+        u16::try_from(pixels.width())?,
+        u16::try_from(pixels.height())?,
         jpeg_encoder::ColorType::Rgb,
     )?;
     Ok(Small {
@@ -249,6 +258,30 @@ mod tests {
             let found = i64::from(small.color >> shift & 0xff);
             assert!((found - expected).abs() < 6, "{:06x}", small.color);
         }
+    }
+
+    #[test]
+    fn a_picture_that_is_to_be_held_on_its_side_is_shown_so() {
+        // Left half dark, and an Exif that says: turn a quarter to the right.
+        let mut pixels = [200_u8, 100, 50].repeat(1000 * 500);
+        for line in pixels.chunks_exact_mut(3000) {
+            line[..1500].fill(0);
+        }
+        let mut coded = Vec::new();
+        jpeg_encoder::Encoder::new(&mut coded, 90)
+            .encode(&pixels, 1000, 500, jpeg_encoder::ColorType::Rgb)
+            .unwrap();
+        let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+        let turned = [&coded[..2], exif, &coded[2..]].concat();
+        let small = decode(&turned, ContentType::Jpeg).small.unwrap();
+        assert_eq!((small.width, small.height), (500, 1000));
+        let shown = image::load_from_memory(&small.jpeg).unwrap().into_luma8();
+        assert_eq!(shown.dimensions(), (240, 480));
+        assert!(shown.get_pixel(120, 60).0[0] < 20 && shown.get_pixel(120, 400).0[0] > 80);
+        let dimensions = |bytes| orientation::dimensions(bytes, ContentType::Jpeg);
+        assert_eq!(dimensions(&turned), Some((500, 1000)));
+        assert_eq!(dimensions(&coded), Some((1000, 500)));
+        assert_eq!(dimensions(b"no picture"), None);
     }
 
     #[test]

@@ -6,18 +6,17 @@
 //! delivery is at least once: what the broker brings again, or kept from earlier, is told from a new picture by its hash.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use image::{ImageFormat, ImageReader};
 use shared::capture::ContentType;
 use shared::topic::ROOT;
 use shared::{DeviceId, Hash};
 
 use crate::deposit::{Deposit, Message, Suspect};
+use crate::orientation::dimensions;
 
 /// The camera of pictures that name none.
 pub const DEVICE_DEFAULT: &str = "camera";
@@ -118,7 +117,7 @@ impl WaysIn {
             .and_then(|device| Ok((device, picture(&message.payload, bytes_max)?)));
         Some(match understood {
             Ok((device, (bytes, content_type))) => {
-                let (width, height) = dimensions(&bytes, content_type);
+                let (width, height) = dimensions(&bytes, content_type).unwrap_or_default();
                 Deposit::Upload {
                     device,
                     hash: Hash::of(&bytes),
@@ -201,16 +200,6 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Pixels, as the head of the picture says; 0 where it says nothing. Whether it decodes is seen after the commit.
-fn dimensions(bytes: &[u8], content_type: ContentType) -> (u32, u32) {
-    let format = match content_type {
-        ContentType::Jpeg => ImageFormat::Jpeg,
-        ContentType::Png => ImageFormat::Png,
-    };
-    ImageReader::with_format(Cursor::new(bytes), format)
-        .into_dimensions()
-        .unwrap_or((0, 0))
-}
-
 fn check_filter(filter: &str) -> Result<(), PatternError> {
     let sound = |c: char| !c.is_control();
     let mut levels = filter.split('/').peekable();

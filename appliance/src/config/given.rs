@@ -25,7 +25,7 @@ pub(super) fn variable(setting: &Setting) -> String {
 /// [`Setting::check`] to complain about.
 pub(super) fn value_of(setting: &Setting, text: &str) -> Value {
     match setting.kind {
-        Kind::Whole { .. } | Kind::ZeroOr { .. } => text
+        Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => text
             .trim()
             .replace('_', "")
             .parse()

@@ -583,6 +583,7 @@ mod tests {
                 Kind::Choice(of) => {
                     says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
                 }
+                Kind::OneOf { of, .. } => says(&[of.join(", ")]),
                 Kind::Switch | Kind::Text(_) => {}
             }
         }

@@ -65,7 +65,7 @@ impl Engine {
         self.reply_with(asked, Stage::Done, None, None, Some(result));
     }
 
-    fn facts(&self) -> Facts {
+    pub(super) fn facts(&self) -> Facts {
         let spool = lock(&self.spool);
         let (waiting, waiting_bytes, lost) = spool.depth();
         let held = spool.held();

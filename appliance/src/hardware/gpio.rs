@@ -3,16 +3,25 @@
 //! rppal needs `/dev/gpiomem` (`/dev/gpiomem0` on a Pi 5) for levels and `/dev/gpiochipN` for edges. It puts a pin back
 //! as it was when dropped, so both parts keep theirs for as long as they live, and the lamp does not stay lit.
 
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
 use rppal::gpio::{Error, InputPin, Level, OutputPin, Trigger};
 
-use super::{HardwareError, Lamp, Press};
+use super::{HardwareError, Lamp, Touch};
 use crate::clock;
 use crate::config::{self, Active, Pull};
 
 /// Too fast for an eye to see it flicker, slow enough for rppal's software PWM.
 const PWM_HZ: f64 = 200.0;
+
+/// Where the registers are: up to the Pi 4, and from the Pi 5 on.
+pub(super) const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
+
+/// Whether rppal could work here.
+pub(super) fn has_registers() -> bool {
+    REGISTERS.iter().any(|path| Path::new(path).exists())
+}
 
 /// The pins of this board.
 pub struct Gpio(rppal::gpio::Gpio);
@@ -41,13 +50,11 @@ impl Gpio {
         };
         let mut button = Button {
             pin,
-            trigger: match settings.active {
+            pressed_by: match settings.active {
                 Active::Low => Trigger::FallingEdge,
                 Active::High => Trigger::RisingEdge,
             },
             debounce: settings.debounce(),
-            min_gap: settings.min_gap(),
-            last_press_us: None,
             listening: false,
         };
         button.listen()?;
@@ -55,26 +62,26 @@ impl Gpio {
     }
 
     /// # Errors
-    /// The pin is taken or does not exist.
+    /// A pin is taken or does not exist.
     pub fn light(&self, settings: &config::Light) -> Result<Light, HardwareError> {
-        let doing = || format!("use pin {} for the light (light.pin)", settings.pin);
-        let pin = self
-            .0
-            .get(settings.pin)
-            .map_err(|e| explained(doing(), e))?;
         let (off, on) = match settings.active {
             Active::High => (Level::Low, Level::High),
             Active::Low => (Level::High, Level::Low),
         };
-        let pin = match off {
-            Level::Low => pin.into_output_low(),
-            Level::High => pin.into_output_high(),
+        let take = |number: u8| {
+            let doing = || format!("use pin {number} for the light (light.pin, light.rgb_pins)");
+            let pin = self.0.get(number).map_err(|e| explained(doing(), e))?;
+            let pin = match off {
+                Level::Low => pin.into_output_low(),
+                Level::High => pin.into_output_high(),
+            };
+            Ok(Channel { pin, dimmed: false })
         };
+        let channels = settings.pins().into_iter().map(take);
         Ok(Light {
-            pin,
+            channels: channels.collect::<Result<_, _>>()?,
             off,
             on,
-            dimmed: false,
         })
     }
 }
@@ -82,10 +89,9 @@ impl Gpio {
 /// A button between a pin and ground, or between a pin and 3.3 V.
 pub struct Button {
     pin: InputPin,
-    trigger: Trigger,
+    /// The edge that is a press; the other is its end.
+    pressed_by: Trigger,
     debounce: Duration,
-    min_gap: Duration,
-    last_press_us: Option<u64>,
     listening: bool,
 }
 
@@ -94,7 +100,7 @@ impl Button {
     fn listen(&mut self) -> Result<(), HardwareError> {
         let debounce = (!self.debounce.is_zero()).then_some(self.debounce);
         self.pin
-            .set_interrupt(self.trigger, debounce)
+            .set_interrupt(Trigger::Both, debounce)
             .map_err(|e| explained(format!("listen to pin {}", self.pin.pin()), e))?;
         self.listening = true;
         Ok(())
@@ -102,65 +108,65 @@ impl Button {
 }
 
 impl super::Button for Button {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Press>, HardwareError> {
-        let until = Instant::now() + timeout;
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError> {
         if !self.listening {
             self.listen()?;
         }
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            // Not reset: an edge that came while the last press was handled is a press too.
-            let event = self.pin.poll_interrupt(false, Some(left)).map_err(|e| {
-                self.listening = false;
-                explained(format!("wait for the button on pin {}", self.pin.pin()), e)
-            })?;
-            let Some(event) = event else {
-                return Ok(None);
-            };
+        // Not reset: an edge that came while the last press was handled is a press too.
+        let event = self.pin.poll_interrupt(false, Some(timeout)).map_err(|e| {
+            self.listening = false;
+            explained(format!("wait for the button on pin {}", self.pin.pin()), e)
+        })?;
+        Ok(event.map(|event| {
             let at_monotonic_us = u64::try_from(event.timestamp.as_micros()).unwrap_or(u64::MAX);
-            let at_boottime_us = clock::boottime_of_monotonic_us(at_monotonic_us);
-            if is_new_press(self.last_press_us, at_boottime_us, self.min_gap) {
-                self.last_press_us = Some(at_boottime_us);
-                return Ok(Some(Press { at_boottime_us }));
+            Touch {
+                down: event.trigger == self.pressed_by,
+                at_boottime_us: clock::boottime_of_monotonic_us(at_monotonic_us),
             }
-        }
+        }))
     }
 }
 
-/// Nobody presses twice within `min_gap`: that is a worn contact.
-fn is_new_press(last_us: Option<u64>, at_us: u64, min_gap: Duration) -> bool {
-    last_us.is_none_or(|last| u128::from(at_us.saturating_sub(last)) >= min_gap.as_micros())
-}
-
-/// A lamp of one colour between a pin and ground, or between a pin and 3.3 V.
+/// A lamp of one colour, or of three, between pins and ground, or between pins and 3.3 V.
 pub struct Light {
-    pin: OutputPin,
+    channels: Vec<Channel>,
     off: Level,
     on: Level,
+}
+
+struct Channel {
+    pin: OutputPin,
     dimmed: bool,
 }
 
 impl super::Light for Light {
     fn show(&mut self, lamp: Lamp) {
+        let shares = lamp.shares(self.channels.len());
+        for (channel, share) in self.channels.iter_mut().zip(shares) {
+            channel.light_for(share, self.off, self.on);
+        }
+    }
+}
+
+impl Channel {
+    fn light_for(&mut self, share: f64, off: Level, on: Level) {
         if self.dimmed {
             // It only fails when the thread behind it is gone, and then there is nothing to clear.
             let _ = self.pin.clear_pwm();
             self.dimmed = false;
         }
-        match lamp {
-            Lamp::Off => self.pin.write(self.off),
-            Lamp::On { brightness, .. } if brightness < 100 => {
-                let share = f64::from(brightness) / 100.0;
-                let high = match self.on {
-                    Level::High => share,
-                    Level::Low => 1.0 - share,
-                };
-                self.dimmed = self.pin.set_pwm_frequency(PWM_HZ, high).is_ok();
-                if !self.dimmed {
-                    self.pin.write(self.on);
-                }
-            }
-            Lamp::On { .. } => self.pin.write(self.on),
+        if share <= 0.0 {
+            return self.pin.write(off);
+        }
+        if share < 1.0 {
+            let high = match on {
+                Level::High => share,
+                Level::Low => 1.0 - share,
+            };
+            self.dimmed = self.pin.set_pwm_frequency(PWM_HZ, high).is_ok();
+        }
+        if !self.dimmed {
+            self.pin.write(on);
         }
     }
 }
@@ -175,7 +181,7 @@ impl Drop for Light {
 fn explained(doing: String, error: Error) -> HardwareError {
     let fix = match &error {
         Error::UnknownModel => "this is no Raspberry Pi that is known here; --simulated needs none",
-        Error::PinUsed(_) => "button.pin and light.pin must differ",
+        Error::PinUsed(_) => "button.pin and the pins of the light must differ",
         Error::PinNotAvailable(_) => "use the BCM number of a pin on the header, 0 to 27",
         Error::PermissionDenied(_) => {
             "put the user into the group gpio, and install the udev rules"
@@ -190,20 +196,6 @@ fn explained(doing: String, error: Error) -> HardwareError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_worn_contact_is_one_press() {
-        let gap = Duration::from_millis(300);
-        for (last, at, new) in [
-            (None, 0, true),
-            (Some(1_000_000), 1_299_999, false),
-            (Some(1_000_000), 1_300_000, true),
-            (Some(1_000_000), 999_000, false),
-        ] {
-            assert_eq!(is_new_press(last, at, gap), new, "{last:?} {at}");
-        }
-        assert!(is_new_press(Some(5), 5, Duration::ZERO));
-    }
 
     #[test]
     fn every_error_names_the_fix() {

@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use shared::capture::ContentType;
 
-use super::{CameraError, Frame, HardwareError, Lamp, Press};
+use super::{CameraError, Frame, HardwareError, Lamp, Touch};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::shrink::check_jpeg;
@@ -27,7 +27,7 @@ use crate::shrink::check_jpeg;
 /// Lines are read in pieces of this size; what is not read yet waits in the pipe.
 const READ_BYTES: usize = 4096;
 
-/// One press a line, one press a SIGUSR1.
+/// One press a line, one press a SIGUSR1, and let go at once.
 ///
 /// A press has the time at which it is taken, like a button that is pressed again once the hand is free: lines that
 /// come without spacing wait in the pipe and none is lost. The end of the input is the end of its presses only.
@@ -39,6 +39,8 @@ pub struct Button {
     /// The last bytes read are a line that has no end yet.
     line_begun: bool,
     signals: BorrowedFd<'static>,
+    /// It is down, and let go next.
+    down: bool,
 }
 
 impl Button {
@@ -66,6 +68,7 @@ impl Button {
             lines: 0,
             line_begun: false,
             signals,
+            down: false,
         })
     }
 
@@ -94,6 +97,13 @@ impl Button {
         }
     }
 
+    fn touch(&self) -> Touch {
+        Touch {
+            down: self.down,
+            at_boottime_us: clock::boottime_us(),
+        }
+    }
+
     fn take_signal(&self) -> bool {
         let mut count = [0; 8];
         nix::unistd::read(self.signals, &mut count).is_ok_and(|n| n == count.len())
@@ -101,15 +111,17 @@ impl Button {
 }
 
 impl super::Button for Button {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Press>, HardwareError> {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError> {
+        if std::mem::take(&mut self.down) {
+            return Ok(Some(self.touch()));
+        }
         let until = Instant::now() + timeout;
         loop {
             let line = self.lines > 0;
             if line || self.take_signal() {
                 self.lines -= usize::from(line);
-                return Ok(Some(Press {
-                    at_boottime_us: clock::boottime_us(),
-                }));
+                self.down = true;
+                return Ok(Some(self.touch()));
             }
             let left = until.saturating_duration_since(Instant::now());
             // Rounded up, or the last millisecond would be spent turning in circles.
@@ -310,12 +322,19 @@ impl super::Camera for Camera {
         }
     }
 
+    fn about(&mut self) -> Vec<String> {
+        vec![match &self.source {
+            Source::Photographs(paths) => format!("{} photographs in turn, simulated", paths.len()),
+            Source::Scene { .. } => "a drawn scene, simulated".to_owned(),
+        }]
+    }
+
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         if self.missing > 0 {
             self.missing -= 1;
             return Err(CameraError::NotFound {
                 camera: "simulated".to_owned(),
-                fix: "lower simulated.camera_missing_presses",
+                fix: "lower simulated.camera_missing_presses".into(),
                 source: None,
             });
         }
@@ -434,6 +453,12 @@ mod tests {
         (writer, button)
     }
 
+    /// Pressed down, and let go.
+    fn is_pressed(button: &mut Button) -> bool {
+        let mut touch = || button.wait(LONG).unwrap().is_some_and(|touch| touch.down);
+        touch() && !touch()
+    }
+
     fn camera(set: impl FnOnce(&mut Config)) -> Camera {
         let mut config = Config::default();
         config.camera.width = 64;
@@ -451,6 +476,8 @@ mod tests {
         let mut last_us = 0;
         for _ in 0..5000 {
             let press = button.wait(LONG).unwrap().unwrap();
+            let end = button.wait(LONG).unwrap().unwrap();
+            assert!(press.down && !end.down, "and let go at once");
             let in_order = press.at_boottime_us >= last_us.max(sent_us);
             assert!(in_order, "a press has the time at which it is taken");
             last_us = press.at_boottime_us;
@@ -461,7 +488,7 @@ mod tests {
             nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
         }
         for _ in 0..3 {
-            assert!(button.wait(LONG).unwrap().is_some());
+            assert!(is_pressed(&mut button));
         }
         assert_eq!(button.wait(Duration::ZERO).unwrap(), None);
 
@@ -471,17 +498,17 @@ mod tests {
                 thread::sleep(Duration::from_millis(50));
                 nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
             });
-            assert!(button.wait(LONG).unwrap().is_some());
+            assert!(is_pressed(&mut button));
         });
 
         keys.write_all(b"one\nand a line without end").unwrap();
         drop(keys);
-        assert!(button.wait(LONG).unwrap().is_some());
-        assert!(button.wait(LONG).unwrap().is_some());
+        assert!(is_pressed(&mut button));
+        assert!(is_pressed(&mut button));
         assert_eq!(button.wait(Duration::from_millis(20)).unwrap(), None);
         // The end of the lines is not the end of the signals.
         nix::sys::signal::raise(Signal::SIGUSR1).unwrap();
-        assert!(button.wait(LONG).unwrap().is_some());
+        assert!(is_pressed(&mut button));
     }
 
     #[test]

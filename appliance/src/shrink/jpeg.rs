@@ -26,6 +26,7 @@ pub(crate) struct Segment<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
+const START: u8 = 0xd8;
 const END: u8 = 0xd9;
 const SCAN: u8 = 0xda;
 
@@ -80,43 +81,104 @@ fn segment_at(jpeg: &[u8], at: usize) -> Result<Segment<'_>, JpegError> {
 /// # Errors
 /// [`JpegError`]: ask the camera again.
 pub fn check_jpeg(jpeg: &[u8]) -> Result<(u32, u32), JpegError> {
-    if !jpeg.starts_with(&[0xff, 0xd8]) {
-        return Err(JpegError::NoStart);
+    match Walk::default().go_on(jpeg)? {
+        Some(whole) => Ok(whole.size),
+        None if jpeg.is_empty() => Err(JpegError::NoStart),
+        None => Err(JpegError::Cut),
     }
-    let mut size = None;
-    let mut at = 2;
-    loop {
-        let segment = segment_at(jpeg, at)?;
-        at = segment.at + segment.bytes.len();
-        match segment.marker {
-            END => return size.ok_or(JpegError::NoSize),
-            SCAN => at = end_of_scan(jpeg, at).ok_or(JpegError::Cut)?,
-            // The frame headers; the three left out are tables and a reserved marker.
-            0xc0..=0xcf if !matches!(segment.marker, 0xc4 | 0xc8 | 0xcc) => {
-                let Some(&[h1, h0, w1, w0]) = segment.bytes.get(5..9) else {
-                    return Err(JpegError::Broken);
-                };
-                let (height, width) = (u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]));
-                if width == 0 || height == 0 {
-                    return Err(JpegError::NoSize);
-                }
-                size = Some((u32::from(width), u32::from(height)));
+}
+
+/// Follows the markers of a JPEG that is still arriving, and takes up again where the bytes ended.
+#[derive(Debug, Default)]
+pub(crate) struct Walk {
+    /// The next marker, or the coded data, begins here.
+    at: usize,
+    in_scan: bool,
+    size: Option<(u32, u32)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Whole {
+    /// Width and height, pixels.
+    pub(crate) size: (u32, u32),
+    /// Bytes from the start to the end marker, which is one of them.
+    pub(crate) len: usize,
+}
+
+impl Walk {
+    /// Bytes that were followed: after an error, nothing before this can be the start of another picture.
+    pub(crate) fn followed(&self) -> usize {
+        self.at
+    }
+
+    /// `jpeg`: all that is there so far, with what was given before at its beginning. `None` = the rest is still to come.
+    ///
+    /// # Errors
+    /// No more bytes can make this a whole picture.
+    pub(crate) fn go_on(&mut self, jpeg: &[u8]) -> Result<Option<Whole>, JpegError> {
+        if self.at == 0 {
+            match jpeg {
+                [0xff, 0xd8, ..] => self.at = 2,
+                [] | [0xff] => return Ok(None),
+                _ => return Err(JpegError::NoStart),
             }
-            _ => {}
+        }
+        loop {
+            if self.in_scan {
+                match end_of_scan(jpeg, self.at) {
+                    Ok(marker_at) => (self.at, self.in_scan) = (marker_at, false),
+                    Err(looked_until) => {
+                        self.at = looked_until;
+                        return Ok(None);
+                    }
+                }
+            }
+            let segment = match segment_at(jpeg, self.at) {
+                Ok(segment) => segment,
+                Err(JpegError::Cut) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            self.at = segment.at + segment.bytes.len();
+            match segment.marker {
+                END => {
+                    let size = self.size.ok_or(JpegError::NoSize)?;
+                    return Ok(Some(Whole { size, len: self.at }));
+                }
+                // Another picture begins before this one has ended.
+                START => {
+                    self.at = segment.at;
+                    return Err(JpegError::Cut);
+                }
+                SCAN => self.in_scan = true,
+                // The frame headers; the three left out are tables and a reserved marker.
+                0xc0..=0xcf if !matches!(segment.marker, 0xc4 | 0xc8 | 0xcc) => {
+                    let Some(&[h1, h0, w1, w0]) = segment.bytes.get(5..9) else {
+                        return Err(JpegError::Broken);
+                    };
+                    let (height, width) =
+                        (u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]));
+                    if width == 0 || height == 0 {
+                        return Err(JpegError::NoSize);
+                    }
+                    self.size = Some((u32::from(width), u32::from(height)));
+                }
+                _ => {}
+            }
         }
     }
 }
 
-/// Where the next marker stands after the coded data that begins `at`.
-fn end_of_scan(jpeg: &[u8], mut at: usize) -> Option<usize> {
+/// Where the next marker stands after the coded data that begins `at`, or where to look on once there is more.
+fn end_of_scan(jpeg: &[u8], mut at: usize) -> Result<usize, usize> {
     loop {
-        at += jpeg.get(at..)?.iter().position(|&c| c == 0xff)?;
-        match jpeg.get(at + 1)? {
+        let rest = jpeg.get(at..).unwrap_or_default();
+        at += rest.iter().position(|&c| c == 0xff).ok_or(jpeg.len())?;
+        match jpeg.get(at + 1).ok_or(at)? {
             // A stuffed 0xff of the data, or a restart.
             0x00 | 0xd0..=0xd7 => at += 2,
             // A fill byte.
             0xff => at += 1,
-            _ => return Some(at),
+            _ => return Ok(at),
         }
     }
 }
@@ -159,6 +221,38 @@ mod tests {
             }
             let half = [&whole[..whole.len() / 2], &vec![0; whole.len()][..]].concat();
             assert!(check_jpeg(&half).is_err());
+        }
+    }
+
+    #[test]
+    fn a_picture_that_another_one_cuts_short_is_not_whole() {
+        for progressive in [false, true] {
+            let whole = jpeg(progressive);
+            let half = &whole[..whole.len() / 2];
+            assert_eq!(check_jpeg(&[half, &whole].concat()), Err(JpegError::Cut));
+        }
+    }
+
+    #[test]
+    fn a_picture_that_arrives_in_pieces_ends_where_it_ends() {
+        for progressive in [false, true] {
+            let whole = jpeg(progressive);
+            let two = [&whole[..], &whole].concat();
+            for piece in [1, 7, 100] {
+                let mut walk = Walk::default();
+                let ends = (0..=two.len())
+                    .step_by(piece)
+                    .find_map(|until| walk.go_on(&two[..until]).unwrap());
+                let len = whole.len();
+                assert_eq!(
+                    ends,
+                    Some(Whole {
+                        size: (64, 48),
+                        len
+                    }),
+                    "{piece}"
+                );
+            }
         }
     }
 

@@ -305,7 +305,7 @@ fn settings_view(
                     unit,
                 },
                 Kind::Switch => page::FieldKind::Choice(&["true", "false"]),
-                Kind::Choice(of) => page::FieldKind::Choice(of),
+                Kind::Choice(of) | Kind::OneOf { of, .. } => page::FieldKind::Choice(of),
                 Kind::Text(_) => page::FieldKind::Text,
             },
             value: match wished(setting.key) {

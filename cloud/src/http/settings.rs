@@ -210,7 +210,7 @@ pub(super) fn of_form(fields: &[(String, String)], before: Option<&Desired>) -> 
         let value = match setting.kind {
             _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
             _ if text.is_empty() => continue,
-            Kind::Whole { .. } | Kind::ZeroOr { .. } => text
+            Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => text
                 .trim()
                 .parse::<u64>()
                 .map_or_else(|_| text.as_str().into(), Value::from),
@@ -326,6 +326,7 @@ fn known() -> Vec<Known> {
             let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
                 Kind::Whole { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
                 Kind::ZeroOr { min, max, unit } => ("zero-or", Some((min, max)), unit, &[]),
+                Kind::OneOf { of, unit } => ("one-of", None, unit, of),
                 Kind::Switch => ("switch", None, "", &[]),
                 Kind::Choice(of) => ("choice", None, "", of),
                 Kind::Text(_) => ("text", None, "", &[]),

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::value::{CloudUrl, Night};
+use super::value::{CloudUrl, Night, RgbPins};
 
 /// One setting.
 #[derive(Debug)]
@@ -45,6 +45,11 @@ pub enum Kind {
     ZeroOr {
         min: u64,
         max: u64,
+        unit: &'static str,
+    },
+    /// One of these whole numbers, in digits.
+    OneOf {
+        of: &'static [&'static str],
         unit: &'static str,
     },
     Switch,
@@ -91,13 +96,14 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 const DAY_S: u64 = 86_400;
 /// GPIO lines on the header of a Raspberry Pi.
-const PIN_MAX: u64 = 27;
+const PIN_MAX: u64 = super::value::PIN_MAX as u64;
 
 /// Every setting, in the order of `camera.toml`.
 pub const SETTINGS: &[Setting] = &[
     text("device", device, ""),
     zero_or("interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture by itself every so often. 0 = only when asked."),
+    text("status_file", path, ""),
     text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
         .connection("Where the camera finds the cloud."),
     text("cloud.user", short, "").connection("Its name at the broker. Empty = none."),
@@ -139,18 +145,28 @@ pub const SETTINGS: &[Setting] = &[
         .live("And take at most so much of the room for pictures."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
         .live("A press on a full card is refused, or the oldest picture that waits is given up."),
-    choice("camera.kind", &["auto", "v4l", "simulated", "none"], "auto"),
+    choice("camera.kind", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
     whole("camera.width", 64, 8192, "pixels", 1920)
         .live("The width to ask the camera for. It gives the nearest it has."),
     whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+    choice("camera.format", CAMERA_FORMATS, "auto")
+        .live("The format to ask a USB camera for, for one that is bad at its best."),
+    zero_or("camera.brightness_percent", 1, 100, "percent", 0)
+        .live("How bright the camera is to make its pictures. 0 = as it has it."),
+    one_of("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
+        .live("Turns pictures clockwise."),
+    choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
+        .live("Then mirrors them: left and right, top and bottom, or both."),
     whole("camera.deadline_s", 1, 30, "seconds", 8)
         .live("A press without a frame by then has failed."),
-    whole("camera.warm_up_frames", 0, 120, "frames", 5)
-        .live("Frames thrown away after the camera starts, while it finds its exposure."),
+    whole("camera.warm_up_frames", 0, 120, "frames", 30)
+        .live("At most so many frames are thrown away after the camera starts, until its exposure stands still."),
     whole("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
     whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is an error of the camera."),
+    choice("gpio.kind", &["auto", "rppal", "gpiochip"], "auto"),
+    text("gpio.chip", path, ""),
     whole("button.pin", 0, PIN_MAX, "", 17),
     choice("button.pull", &["up", "down", "none"], "up"),
     choice("button.active", &["low", "high"], "low"),
@@ -158,6 +174,7 @@ pub const SETTINGS: &[Setting] = &[
     whole("button.debounce_ms", 0, 45, "milliseconds", 30),
     whole("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
     whole("light.pin", 0, PIN_MAX, "", 27),
+    text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
     whole("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
     whole("light.ready_brightness_percent", 1, 100, "percent", 10)
@@ -185,6 +202,12 @@ pub const SETTINGS: &[Setting] = &[
     whole("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
 ];
 
+/// As V4L2 calls those that become a picture.
+const CAMERA_FORMATS: &[&str] = &[
+    "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3",
+    "BGR3", "GREY",
+];
+
 const fn whole(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
     setting(key, Kind::Whole { min, max, unit }, Given::Whole(default))
 }
@@ -197,6 +220,15 @@ const fn zero_or(
     default: u64,
 ) -> Setting {
     setting(key, Kind::ZeroOr { min, max, unit }, Given::Whole(default))
+}
+
+const fn one_of(
+    key: &'static str,
+    of: &'static [&'static str],
+    unit: &'static str,
+    default: u64,
+) -> Setting {
+    setting(key, Kind::OneOf { of, unit }, Given::Whole(default))
 }
 
 const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str) -> Setting {
@@ -263,6 +295,13 @@ fn night(text: &str) -> Result<(), String> {
     text.parse::<Night>().map(drop)
 }
 
+fn rgb_pins(text: &str) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    text.parse::<RgbPins>().map(drop)
+}
+
 impl Setting {
     pub fn find(key: &str) -> Option<&'static Self> {
         SETTINGS.iter().find(|setting| setting.key == key)
@@ -276,6 +315,7 @@ impl Setting {
             (Kind::ZeroOr { min, max, .. }, Given::Whole(n)) => {
                 n == 0 || (*min..=*max).contains(&n)
             }
+            (Kind::OneOf { of, .. }, Given::Whole(n)) => of.contains(&n.to_string().as_str()),
             (Kind::Switch, Given::Switch(_)) => true,
             (Kind::Choice(of), Given::Text(word)) => of.contains(&word),
             (Kind::Text(check), Given::Text(text)) => return check(text),
@@ -283,7 +323,11 @@ impl Setting {
                 return Err(format!("{} (write it in quotes)", self.bound()));
             }
             (
-                Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::Switch | Kind::Choice(_),
+                Kind::Whole { .. }
+                | Kind::ZeroOr { .. }
+                | Kind::OneOf { .. }
+                | Kind::Switch
+                | Kind::Choice(_),
                 Given::Whole(_) | Given::Switch(_) | Given::Text(_) | Given::Other,
             ) => false,
         };
@@ -301,6 +345,7 @@ impl Setting {
             Kind::ZeroOr { min, max, unit } => {
                 format!("must be 0 or a whole number, {min} to {max} {unit}")
             }
+            Kind::OneOf { of, unit } => format!("must be one of {} {unit}", of.join(", ")),
             Kind::Switch => "must be true or false".to_owned(),
             Kind::Choice(of) => format!("must be one of {}", of.join(", ")),
             Kind::Text(_) => "must be text".to_owned(),

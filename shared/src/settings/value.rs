@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// The highest pin on the header of a Raspberry Pi, by its BCM number.
+pub const PIN_MAX: u8 = 27;
+
 /// Where the cloud is: its broker at `mqtt(s)://host:port`, or itself at `http(s)://host:port`; with the `s` by TLS.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -201,11 +204,63 @@ impl fmt::Display for Night {
     }
 }
 
+/// The pins of an LED of three colours, by their BCM numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RgbPins {
+    pub red: u8,
+    pub green: u8,
+    pub blue: u8,
+}
+
+impl FromStr for RgbPins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let pins: Option<Vec<u8>> = text
+            .split(',')
+            .map(|pin| pin.trim().parse().ok().filter(|pin| *pin <= PIN_MAX))
+            .collect();
+        match pins.as_deref() {
+            Some(&[red, green, blue]) if red != green && green != blue && blue != red => {
+                Ok(Self { red, green, blue })
+            }
+            Some(_) | None => Err(
+                "must be three different pins from 0 to 27 for red, green and blue, such as 27,22,23"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+impl fmt::Display for RgbPins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{},{}", self.red, self.green, self.blue)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_lamp_of_three_colours_has_three_pins() {
+        let pins: RgbPins = "27, 22,23".parse().unwrap();
+        assert_eq!((pins.red, pins.green, pins.blue), (27, 22, 23));
+        assert_eq!(pins.to_string(), "27,22,23");
+        for wrong in [
+            "27",
+            "27,22",
+            "27,22,22",
+            "27,22,28",
+            "red,22,23",
+            "1,2,3,4",
+            "27,22,-1",
+        ] {
+            assert!(wrong.parse::<RgbPins>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_cloud_url_says_host_and_port() {

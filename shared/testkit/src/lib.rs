@@ -24,6 +24,7 @@ pub mod observer;
 pub mod photo;
 pub mod program;
 pub mod proxy;
+pub mod rig;
 pub mod seed;
 pub mod store;
 pub mod stranger;

@@ -60,7 +60,10 @@ fn has_no_room(name: &str, kind: Kind) {
     let why = eventually("the cloud says that there is no room", SOON, || {
         let (status, body) = cloud.api().get("/readyz").ok()?;
         let said = String::from_utf8_lossy(&body).into_owned();
-        (status == 503 && said.contains("no room")).then_some(said)
+        // A MariaDB whose file may not grow sometimes ends itself by an assertion before it has told its client why.
+        let died = kind == Kind::MariaDb && !database.runs();
+        let why = if died { "does not answer" } else { "no room" };
+        (status == 503 && said.contains(why)).then_some(said)
     });
     let stored = || testkit::appliance::named(&camera.events(0), "stored").len();
     let fitted = stored();
@@ -72,7 +75,7 @@ fn has_no_room(name: &str, kind: Kind) {
     thread::sleep(Duration::from_secs(20));
     assert!(stored() < PRESSES);
 
-    // A server that has no room at all may take very long to stop, or be gone already: MariaDB dies of it.
+    // A server that has no room at all may take very long to stop, or be gone already.
     database.kill();
     database.set_flags(&room(300).each_ref().map(String::as_str));
     database.start();

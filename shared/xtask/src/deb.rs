@@ -9,8 +9,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::debian::{self, Release};
 use crate::tool::Tool;
 use crate::{verify, workspace};
+
+mod check;
 
 const CARGO_DEB: Tool = Tool {
     name: "cargo-deb",
@@ -29,17 +32,34 @@ pub(crate) struct Arguments {
     /// The version of the packages, instead of that of the workspace.
     #[arg(long, value_name = "VERSION")]
     deb_version: Option<String>,
+    /// Also try them in a fresh system: install, start, hang, kill, upgrade, remove, purge. Takes some minutes; root only.
+    #[arg(long)]
+    check: bool,
+    /// Try them in this one; may be repeated.
+    #[arg(long, value_enum, requires = "check", default_values = ["debian12", "debian13"])]
+    release: Vec<Release>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Arch {
+pub(crate) enum Arch {
     Arm64,
     Amd64,
 }
 
+/// What the check upgrades from.
+const OLDER: &str = "0.0.9-1";
+
 impl Arch {
+    /// That of this computer.
+    pub(crate) fn own() -> Result<Self> {
+        [Self::Arm64, Self::Amd64]
+            .into_iter()
+            .find(|arch| arch.is_own())
+            .context("there are no packages for the processor of this computer")
+    }
+
     /// As Debian names it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Arm64 => "arm64",
             Self::Amd64 => "amd64",
@@ -62,7 +82,7 @@ impl Arch {
         }
     }
 
-    fn is_own(self) -> bool {
+    pub(crate) fn is_own(self) -> bool {
         self.processor() == std::env::consts::ARCH
     }
 
@@ -87,17 +107,42 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         [] => vec![Arch::Amd64, Arch::Arm64],
         some => some.to_vec(),
     };
+    if arguments.check {
+        debian::can_be_had()?;
+    }
     for arch in arches {
         build(arch)?;
-        for package in ["appliance", "cloud"] {
-            let file = make(package, arch, arguments.deb_version.as_deref())?;
-            let bytes = fs::metadata(&file)
+        let packages = make_both(arch, arguments.deb_version.as_deref())?;
+        for file in [&packages.appliance, &packages.cloud] {
+            let bytes = fs::metadata(file)
                 .with_context(|| format!("find {}", file.display()))?
                 .len();
             println!("{} ({} KiB)", file.display(), bytes >> 10);
         }
+        if arguments.check {
+            let older = make_both(arch, Some(OLDER))?;
+            for release in &arguments.release {
+                check::run(arch, *release, &older, &packages)?;
+            }
+            // Nobody is to give these to others.
+            for file in [&older.appliance, &older.cloud] {
+                let _ = fs::remove_file(file);
+            }
+        }
     }
     Ok(true)
+}
+
+/// The file of one package of this version, made now unless it is said to be there.
+pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf> {
+    let version = own_version();
+    if is_there {
+        let file = file(name, arch, &version)?;
+        ensure!(file.is_file(), "{} is not there", file.display());
+        return Ok(file);
+    }
+    build(arch)?;
+    make(name, arch, &version)
 }
 
 /// Builds both programs for this processor, the camera with V4L2.
@@ -121,23 +166,27 @@ fn build(arch: Arch) -> Result<()> {
     Ok(())
 }
 
+/// Makes both packages of what is built.
+fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
+    let version = version.map_or_else(own_version, str::to_owned);
+    Ok(check::Packages {
+        appliance: make("appliance", arch, &version)?,
+        cloud: make("cloud", arch, &version)?,
+        version,
+    })
+}
+
 /// Makes one package of what is built; returns its file.
-fn make(package: &str, arch: Arch, version: Option<&str>) -> Result<PathBuf> {
-    let folder = workspace::target()?.join("debian");
-    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    write_camera_settings(&folder.join("camera.toml"))?;
-    let version = match version {
-        Some(version) => version.to_owned(),
-        None => format!("{}-1", env!("CARGO_PKG_VERSION")),
-    };
-    let file = folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name()));
+fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
+    let file = file(package, arch, version)?;
+    write_camera_settings(&file.with_file_name("camera.toml"))?;
     let status = Command::new(CARGO_DEB.find()?)
         .current_dir(workspace::root())
         // As cargo would call it.
         .arg("deb")
         .args(["--package", package, "--no-build", "--quiet"])
         .args(arch.target_arguments())
-        .args(["--deb-version", &version, "--output"])
+        .args(["--deb-version", version, "--output"])
         .arg(&file)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -145,6 +194,17 @@ fn make(package: &str, arch: Arch, version: Option<&str>) -> Result<PathBuf> {
         .context("run cargo-deb")?;
     ensure!(status.success(), "cargo-deb has failed for {package}");
     Ok(file)
+}
+
+fn own_version() -> String {
+    format!("{}-1", env!("CARGO_PKG_VERSION"))
+}
+
+/// Where a package lies; the folder is there afterwards.
+fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
+    let folder = workspace::target()?.join("debian");
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+    Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }
 
 /// `appliance/camera.toml`, but a service has no folder it was started in.

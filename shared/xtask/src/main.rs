@@ -6,8 +6,12 @@ use clap::{Parser, Subcommand};
 
 mod child;
 mod deb;
+mod debian;
 mod demo;
 mod deny;
+mod ec2;
+mod release;
+mod rig;
 mod tool;
 mod torture;
 mod verify;
@@ -26,11 +30,17 @@ enum Command {
     Demo(demo::Arguments),
     /// Run everything CI runs.
     Verify(verify::Arguments),
+    /// Try the camera's program in a machine with kernel drivers: GPIO edges, V4L2, a lamp that is read.
+    Rig(rig::Arguments),
     /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask torture --help`.
     #[command(disable_help_flag = true)]
     Torture(torture::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
     Deb(deb::Arguments),
+    /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
+    Ec2(ec2::Arguments),
+    /// Lay out everything a release consists of, with manifest and checksums, in target/release-files.
+    Release(release::Arguments),
     /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
     Advisories,
 }
@@ -44,8 +54,11 @@ fn main() -> ExitCode {
     let result = match Arguments::parse_from(arguments).command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Rig(arguments) => rig::run(&arguments),
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
+        Command::Ec2(arguments) => ec2::run(&arguments),
+        Command::Release(arguments) => release::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),
     };
     match result {

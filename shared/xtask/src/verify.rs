@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{deny, workspace};
+use crate::{deny, rig, workspace};
 
 /// Light on at most this long after the press, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
@@ -58,6 +58,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                 verify.test(&["test", "--workspace", "--no-fail-fast"])
             });
         }
+        verify.step("rig: GPIO and V4L2 in a machine", |verify| {
+            rig::run_noting(&rig::Arguments::of_verify(), Some(&verify.not_run_file))
+        });
+        verify.step("units of systemd", Verify::units);
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
             deny::check(&["bans", "licenses", "sources"])
@@ -140,6 +144,50 @@ impl Verify {
             }
         }
         Ok(child.wait().context("wait for cargo test")?.success())
+    }
+
+    /// What systemd itself says about our units. `cargo xtask deb --check` has them run.
+    fn units(&mut self) -> Result<bool> {
+        let folder = workspace::target()?.join("units");
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        let mut units = Vec::new();
+        for package in ["appliance/debian", "cloud/debian"] {
+            let from = workspace::root().join(package);
+            let entries = fs::read_dir(&from).with_context(|| format!("read {package}"))?;
+            let files = entries.flatten().map(|entry| entry.path());
+            for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service"))
+            {
+                // Our programs are not installed here, and of a program it asks only whether it is there.
+                let text = fs::read_to_string(&file)
+                    .with_context(|| format!("read {}", file.display()))?
+                    .replace("/usr/bin/appliance ", "/bin/true ")
+                    .replace("/usr/bin/cloud ", "/bin/true ");
+                let copy = folder.join(file.file_name().unwrap_or_default());
+                fs::write(&copy, text).with_context(|| format!("write {}", copy.display()))?;
+                units.push(copy);
+            }
+        }
+        let done = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .args(&units)
+            .stdin(Stdio::null())
+            .output();
+        let Ok(done) = done else {
+            let what = "NOT RUN: units of systemd: there is no systemd-analyze here; it comes with systemd 250 or later";
+            self.notes.push(what.to_owned());
+            return Ok(true);
+        };
+        // It looks at all units that ours name, and what it finds wrong it tells, and ends with 0 all the same.
+        let said = String::from_utf8_lossy(&done.stderr);
+        let ours: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains("keepsake-"))
+            .collect();
+        println!("{} units looked at", units.len());
+        for line in &ours {
+            println!("{line}");
+        }
+        Ok(ours.is_empty() && !units.is_empty())
     }
 
     /// A demo in a folder of its own on a free port, and the times it should keep.

@@ -22,14 +22,14 @@ fn hue(pattern: &str) -> &'static str {
 /// The rhythm of a pattern by its name in a status; `None` for one that is not known.
 fn rhythm(pattern: &str) -> Option<Rhythm> {
     Some(match pattern {
-        "off" => vec![(0, 1000)],
+        "off" | "held-cancelled" => vec![(0, 1000)],
         "starting" => vec![(150, 150), (150, 600)],
         "ready" | "capturing" => vec![(1000, 0)],
         "quiet" => vec![(40, 4960)],
         "uploading" => vec![(250, 250)],
         "offline" => vec![(150, 1850)],
-        "setup" => vec![(1000, 1000)],
-        "identify" => vec![(200, 200)],
+        "setup" | "held-reconnect" => vec![(1000, 1000)],
+        "identify" | "held-forget" => vec![(200, 200)],
         // An answer is given once; the page repeats it, with a rest, for as long as the camera says so.
         "stored" => vec![(0, 250), (1500, 1250)],
         "kept" => vec![(0, 250), (200, 200), (200, 1250)],
@@ -135,7 +135,7 @@ fn switches(rhythm: &Rhythm) -> Vec<(u32, bool)> {
 mod tests {
     use super::*;
 
-    const PATTERNS: [&str; 18] = [
+    const PATTERNS: [&str; 21] = [
         "off",
         "starting",
         "ready",
@@ -145,6 +145,9 @@ mod tests {
         "offline",
         "setup",
         "identify",
+        "held-reconnect",
+        "held-forget",
+        "held-cancelled",
         "stored",
         "kept",
         "failed",

@@ -1,5 +1,6 @@
 //! Programs out of Debian packages, without installing them: apt with a state of its own fetches them with everything
-//! they depend on, down to the C library, and they are unpacked into a prefix from which they run.
+//! they depend on, down to the C library, and they are unpacked into a prefix from which they run. Or only some of what
+//! they depend on: a kernel wants no tools to install it.
 //!
 //! Needs no root and leaves the system as it is: the sources and their keys are read from `/etc/apt`, everything that is
 //! written is below `target/engines`. apt checks signatures as it always does.
@@ -10,7 +11,7 @@ use std::process::Command;
 
 use crate::program::built_beside_this_test;
 
-/// How long one call of apt may take, as `timeout` reads it: some 70 MB over a slow line.
+/// How long one call of apt may take, as `timeout` reads it: some 120 MB over a slow line.
 const APT_WITHIN: &str = "300";
 /// Where Debian keeps the key its own lists are signed with.
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -33,6 +34,15 @@ impl Source {
     }
 }
 
+/// Which packages.
+#[derive(Debug, Clone, Copy)]
+enum Wanted<'a> {
+    /// These and all they depend on.
+    Whole(&'a [&'a str]),
+    /// Of all that the first depends on, those whose names pass.
+    Some(&'a str, fn(&str) -> bool),
+}
+
 /// A folder with unpacked packages.
 #[derive(Debug, Clone)]
 pub struct Prefix(PathBuf);
@@ -46,14 +56,27 @@ impl Prefix {
     /// # Errors
     /// A sentence: there is no apt here, or what it said.
     pub fn fetch(name: &str, packages: &[&str], source: Source) -> Result<Self, String> {
-        let cache = built_beside_this_test().join("../engines");
-        Self::fetch_into(&cache, name, packages, source)
+        Self::fetch_into(&cache(), name, Wanted::Whole(packages), source)
+    }
+
+    /// As [`Prefix::fetch`], but of `package` and all it depends on only those whose names pass: a package that merely
+    /// names the newest one leads to it.
+    ///
+    /// # Errors
+    /// As [`Prefix::fetch`].
+    pub fn fetch_some(
+        name: &str,
+        package: &str,
+        wanted: fn(&str) -> bool,
+        source: Source,
+    ) -> Result<Self, String> {
+        Self::fetch_into(&cache(), name, Wanted::Some(package, wanted), source)
     }
 
     fn fetch_into(
         cache: &Path,
         name: &str,
-        packages: &[&str],
+        wanted: Wanted<'_>,
         source: Source,
     ) -> Result<Self, String> {
         fs::create_dir_all(cache)
@@ -77,7 +100,7 @@ impl Prefix {
             // What an earlier attempt has left is in doubt; only a whole prefix bears its name.
             let _ = fs::remove_dir_all(&folder);
             let unpacked = folder.join("unpacked");
-            let archives = download(&folder, packages, source)?;
+            let archives = download(&folder, wanted, source)?;
             unpack(&archives, &unpacked)?;
             link_libraries(&library_folders(&unpacked))?;
             note_versions(&archives, &folder.join("packages"))?;
@@ -124,6 +147,11 @@ impl Prefix {
     }
 }
 
+/// What was fetched stays here, beside what was built.
+fn cache() -> PathBuf {
+    built_beside_this_test().join("../engines")
+}
+
 /// The file of a program of the system. Those of daemons are in folders that a user's `PATH` need not name.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -134,7 +162,7 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// `usr/lib/x86_64-linux-gnu` and the like; also without `usr`, as in Debian before 13.
+/// `usr/lib/x86_64-linux-gnu` and the like, and what is kept apart in them; also without `usr`, as in Debian before 13.
 fn library_folders(prefix: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = ["usr/lib", "lib"]
         .into_iter()
@@ -142,6 +170,9 @@ fn library_folders(prefix: &Path) -> Vec<PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
         .filter(|path| path.is_dir() && path.to_string_lossy().contains("-linux-gnu"))
         .collect();
+    // systemd keeps what its programs share in a folder of its own.
+    let private: Vec<PathBuf> = found.iter().map(|folder| folder.join("systemd")).collect();
+    found.extend(private.into_iter().filter(|folder| folder.is_dir()));
     found.sort();
     found
 }
@@ -157,7 +188,7 @@ fn loaders_in(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
 }
 
 /// Returns the package files, in `folder/apt`.
-fn download(folder: &Path, packages: &[&str], source: Source) -> Result<Vec<PathBuf>, String> {
+fn download(folder: &Path, wanted: Wanted<'_>, source: Source) -> Result<Vec<PathBuf>, String> {
     let apt = folder.join("apt");
     let write = |name: &str, text: &str| {
         let file = apt.join(name);
@@ -176,8 +207,24 @@ fn download(folder: &Path, packages: &[&str], source: Source) -> Result<Vec<Path
         write("sources.list", &line)?;
     }
     apt_get(&apt, &["update"])?;
-    let install = ["install", "--yes", "--download-only"];
-    apt_get(&apt, &[&install, packages].concat())?;
+    match wanted {
+        Wanted::Whole(packages) => {
+            let install = ["install", "--yes", "--download-only"];
+            apt_get(&apt, &[&install, packages].concat())?;
+        }
+        Wanted::Some(package, passes) => {
+            let all = all_it_depends_on(&apt, package)?;
+            let names: Vec<&str> = all
+                .iter()
+                .map(String::as_str)
+                .filter(|n| passes(n))
+                .collect();
+            if names.is_empty() {
+                return Err(format!("{package} leads to none of the packages wanted"));
+            }
+            apt_get(&apt, &[&["download"], names.as_slice()].concat())?;
+        }
+    }
     let mut archives = crate::folder::files(&apt.join("cache/archives"));
     archives.retain(|file| file.extension().is_some_and(|kind| kind == "deb"));
     Ok(archives)
@@ -209,15 +256,30 @@ fn configuration(apt: &Path, source: Source) -> String {
 }
 
 fn apt_get(apt: &Path, arguments: &[&str]) -> Result<(), String> {
+    ask_apt("apt-get", apt, arguments).map(|_| ())
+}
+
+/// Runs a tool of apt with the state in `apt` and returns what it says.
+fn ask_apt(tool: &str, apt: &Path, arguments: &[&str]) -> Result<String, String> {
     let mut command = Command::new("timeout");
     command
-        .args(["--kill-after=5", APT_WITHIN, "apt-get", "-c"])
+        .args(["--kill-after=5", APT_WITHIN, tool, "-c"])
         .arg(apt.join("apt.conf"))
         .arg("--quiet")
         .args(arguments)
+        // `apt-get download` puts what it fetches here.
+        .current_dir(apt.join("cache/archives"))
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C");
-    run(&mut command, &format!("apt-get {}", arguments.join(" ")))
+    run(&mut command, &format!("{tool} {}", arguments.join(" ")))
+}
+
+fn all_it_depends_on(apt: &Path, package: &str) -> Result<Vec<String>, String> {
+    let depends = ["depends", "--recurse", "--important", package];
+    let said = ask_apt("apt-cache", apt, &depends)?;
+    // A package begins a line, and what is known of it follows further right; one that nobody has is in brackets.
+    let begins = |line: &&str| line.starts_with(|c: char| c.is_ascii_alphanumeric());
+    Ok(said.lines().filter(begins).map(str::to_owned).collect())
 }
 
 fn unpack(archives: &[PathBuf], to: &Path) -> Result<(), String> {
@@ -234,11 +296,14 @@ fn unpack(archives: &[PathBuf], to: &Path) -> Result<(), String> {
 
 /// Some libraries are found by a name that only installing them would have made.
 fn link_libraries(folders: &[PathBuf]) -> Result<(), String> {
+    if folders.is_empty() {
+        return Ok(());
+    }
     let ldconfig = find_program("ldconfig").ok_or("there is no ldconfig on this system")?;
     let mut command = Command::new(ldconfig);
     // With -n it leaves the system's folders and its cache alone.
     command.arg("-n").args(folders);
-    run(&mut command, "link the libraries")
+    run(&mut command, "link the libraries").map(|_| ())
 }
 
 fn note_versions(archives: &[PathBuf], to: &Path) -> Result<(), String> {
@@ -250,13 +315,13 @@ fn note_versions(archives: &[PathBuf], to: &Path) -> Result<(), String> {
     fs::write(to, names.concat()).map_err(|error| format!("write {}: {error}", to.display()))
 }
 
-fn run(command: &mut Command, what: &str) -> Result<(), String> {
+fn run(command: &mut Command, what: &str) -> Result<String, String> {
     let done = command
         .stdin(std::process::Stdio::null())
         .output()
         .map_err(|error| format!("{what}: {error}"))?;
     if done.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&done.stderr);
     let last: Vec<&str> = said.lines().rev().take(3).collect();
@@ -276,8 +341,8 @@ mod tests {
         fs::create_dir_all(&made).unwrap();
         fs::write(made.join("program"), "").unwrap();
         // No package has this name: had it been asked for, that would have been an error.
-        let nothing = ["keepsake-no-such-package"];
-        let found = Prefix::fetch_into(&folder, "ready", &nothing, Source::System).unwrap();
+        let nothing = Wanted::Whole(&["keepsake-no-such-package"]);
+        let found = Prefix::fetch_into(&folder, "ready", nothing, Source::System).unwrap();
         assert!(found.path().join("usr/sbin/program").is_file());
         assert!(found.command("usr/sbin/another").is_err());
     }

@@ -53,12 +53,12 @@ impl Deployed {
                     format!("listener {plain_port} 127.0.0.1\n"),
                 ),
                 ("/etc/mosquitto/", format!("{own}/")),
-                ("/var/lib/mosquitto/", format!("{own}/")),
             ] {
                 assert!(text.contains(from), "the shipped file has no {from:?}");
                 text = text.replace(from, &to);
             }
-            text
+            // Read after Debian's mosquitto.conf, which says this already; twice would be an error.
+            format!("persistence true\npersistence_location {own}/\n{text}")
         };
         let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
         let folder = folder.join("mosquitto");

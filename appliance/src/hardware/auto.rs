@@ -1,0 +1,76 @@
+//! `camera.kind = "auto"`: a camera by V4L2 if there is one, else a CSI camera if its program is there.
+//!
+//! Asked anew by every press that finds no camera running, so whichever is plugged in later is found. One that runs is
+//! kept to.
+
+use std::time::Duration;
+
+use super::{CameraError, Frame, HardwareError, rpicam, v4l};
+use crate::config;
+
+pub(super) struct Camera {
+    /// `None`: this binary was built without.
+    v4l: Option<v4l::Camera>,
+    rpicam: rpicam::Camera,
+    /// The last frame came from there.
+    on_rpicam: bool,
+}
+
+impl Camera {
+    /// # Errors
+    /// This binary knows no V4L2, and there is no program for CSI cameras either.
+    pub(super) fn open(settings: &config::Camera) -> Result<Self, HardwareError> {
+        let rpicam = rpicam::Camera::open(settings);
+        let v4l = match v4l::Camera::open(settings) {
+            Ok(v4l) => Some(v4l),
+            Err(_) if rpicam.is_there() => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self {
+            v4l,
+            rpicam,
+            on_rpicam: false,
+        })
+    }
+
+    /// The one to ask now.
+    fn chosen(&mut self) -> &mut dyn super::Camera {
+        let by_v4l = match &self.v4l {
+            None => false,
+            Some(v4l) => {
+                let rpicam_runs = self.on_rpicam && self.rpicam.is_running();
+                // With neither, V4L2 says best what is missing.
+                !rpicam_runs && (v4l.is_there() || !self.rpicam.is_there())
+            }
+        };
+        self.on_rpicam = !by_v4l;
+        match &mut self.v4l {
+            Some(v4l) if by_v4l => v4l,
+            Some(_) | None => &mut self.rpicam,
+        }
+    }
+}
+
+impl super::Camera for Camera {
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
+        self.chosen().frame(deadline)
+    }
+
+    fn prepare(&mut self, within: Duration) {
+        self.chosen().prepare(within);
+    }
+
+    fn adjust(&mut self, settings: &config::Camera) {
+        if let Some(v4l) = &mut self.v4l {
+            v4l.adjust(settings);
+        }
+        self.rpicam.adjust(settings);
+    }
+
+    fn about(&mut self) -> Vec<String> {
+        match &mut self.v4l {
+            Some(v4l) if !self.on_rpicam => v4l.about(),
+            Some(_) | None => self.rpicam.about(),
+        }
+    }
+}

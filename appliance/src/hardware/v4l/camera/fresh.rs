@@ -1,0 +1,93 @@
+//! Which frame began after the press. Pure.
+//!
+//! Between presses the driver fills its buffers and then waits: when a press comes, minutes later, every one of them
+//! holds an old frame. Their stamps tell, where a driver stamps well. Where it does not, they are counted.
+
+use super::super::driver::Stamp;
+
+/// More buffers than a driver makes out of the three it is asked for. Who has passed over so many has been given a buffer
+/// twice, and filled it after the press.
+const PASSED_OVER_MAX: u32 = 8;
+
+#[derive(Debug)]
+pub(super) struct Freshness {
+    pressed_us: u64,
+    passed_over: u32,
+    last: Option<Stamp>,
+}
+
+impl Freshness {
+    /// `pressed_us`: CLOCK_MONOTONIC.
+    pub(super) fn new(pressed_us: u64) -> Self {
+        Self {
+            pressed_us,
+            passed_over: 0,
+            last: None,
+        }
+    }
+
+    /// `stamp`: of the next frame. `now_us`: CLOCK_MONOTONIC, when it was handed out.
+    pub(super) fn is_fresh(&mut self, stamp: Option<Stamp>, now_us: u64) -> bool {
+        let rises = |stamp: &Stamp| self.last.is_none_or(|last| stamp.us() > last.us());
+        // A stamp from the future is of another clock, and so is one that stands still.
+        let believed = stamp.filter(|stamp| stamp.us() <= now_us && rises(stamp));
+        let began_after = match (believed, self.last) {
+            (Some(Stamp::Began(us)), _) => us >= self.pressed_us,
+            // It began when the one before had ended, or later.
+            (Some(Stamp::Ended(_)), Some(Stamp::Ended(before))) => before >= self.pressed_us,
+            (Some(Stamp::Ended(_)), Some(Stamp::Began(_)) | None) | (None, _) => false,
+        };
+        let fresh = began_after || self.passed_over >= PASSED_OVER_MAX;
+        self.passed_over += 1;
+        self.last = stamp;
+        fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which frame is taken, counted from zero. The press is at 1000, one frame is handed out every 10.
+    fn taken(stamps: &[Option<Stamp>]) -> Option<usize> {
+        let mut freshness = Freshness::new(1000);
+        stamps
+            .iter()
+            .zip((1001..).step_by(10))
+            .position(|(&stamp, now)| freshness.is_fresh(stamp, now))
+    }
+
+    #[test]
+    fn frames_from_before_the_press_are_passed_over() {
+        let began = |us: &[u64]| {
+            us.iter()
+                .map(|&us| Some(Stamp::Began(us)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&began(&[400, 410, 420, 1003])), Some(3));
+        assert_eq!(taken(&began(&[999, 1005])), Some(1));
+        assert_eq!(taken(&began(&[1000])), Some(0));
+    }
+
+    #[test]
+    fn a_frame_that_ended_after_the_press_may_have_begun_before_it() {
+        let ended = |us: &[u64]| {
+            us.iter()
+                .map(|&us| Some(Stamp::Ended(us)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&ended(&[400, 410, 1005, 1020, 1030])), Some(3));
+        assert_eq!(taken(&ended(&[1000, 1008])), Some(1));
+    }
+
+    #[test]
+    fn stamps_of_another_clock_are_not_believed() {
+        let eight_passed = Some(8);
+        let wall = |n: u64| Some(Stamp::Began(1_700_000_000_000_000 + n));
+        assert_eq!(taken(&(0..20).map(wall).collect::<Vec<_>>()), eight_passed);
+        assert_eq!(taken(&[None; 20]), eight_passed);
+        assert_eq!(taken(&[Some(Stamp::Began(0)); 20]), eight_passed);
+        assert_eq!(taken(&[Some(Stamp::Ended(1000)); 20]), eight_passed);
+        assert_eq!(taken(&[None; 8]), None);
+    }
+}

@@ -1,0 +1,756 @@
+//! Every row of [the fault table](crate::hardware::v4l), played on a driver that does what the test says.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::super::driver::{
+    About, Agreed, Device, Driver, Fourcc, Given, Offer, Range, Size, Sizes, Stamp, Stream,
+};
+use super::*;
+use crate::hardware::Camera as _;
+use crate::hardware::v4l::picture::Layout;
+use crate::shrink::check_jpeg;
+
+const WIDTH: u16 = 64;
+const HEIGHT: u16 = 48;
+/// Long enough that no test depends on it, and a test that waits for it is seen to.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a driver does when it is asked for the next frame.
+#[derive(Debug, Clone)]
+enum Does {
+    /// Hands out a frame that began now.
+    Gives(Vec<u8>),
+    /// One that began long ago.
+    GivesOld(Vec<u8>),
+    /// One that it does not stamp.
+    GivesUnstamped(Vec<u8>),
+    GivesMarked(Vec<u8>),
+    Fails(i32),
+    TimesOut,
+}
+
+/// One device as the kernel would have it, shared with the test.
+#[derive(Debug, Clone)]
+struct Scripted {
+    path: PathBuf,
+    about: About,
+    offers: Vec<Offer>,
+    /// Agrees to something else when asked for one of these.
+    goes_back_on: Vec<Fourcc>,
+    stride: u32,
+    /// The answer to opening it.
+    open: Option<i32>,
+    agree: Option<i32>,
+    map: Option<i32>,
+    brightness: Option<Range>,
+}
+
+#[derive(Default)]
+struct World {
+    devices: Vec<Scripted>,
+    /// What streams do, one after the other. Where a list ends, its stream times out.
+    streams: VecDeque<Vec<Does>>,
+    agreed: Vec<(Fourcc, Size)>,
+    brightness_set: Vec<i32>,
+    streams_begun: usize,
+}
+
+#[derive(Clone, Default)]
+struct Kernel(Arc<Mutex<World>>);
+
+impl Kernel {
+    fn of(devices: &[Scripted], streams: &[&[Does]]) -> Self {
+        let kernel = Self::default();
+        kernel.0.lock().unwrap().devices = devices.to_vec();
+        kernel.will(streams);
+        kernel
+    }
+
+    fn will(&self, streams: &[&[Does]]) {
+        self.0.lock().unwrap().streams = streams.iter().map(|does| does.to_vec()).collect();
+    }
+
+    fn streams_begun(&self) -> usize {
+        self.0.lock().unwrap().streams_begun
+    }
+
+    fn camera(&self, set: impl FnOnce(&mut config::Camera)) -> Camera {
+        let mut settings = config::Camera {
+            width: WIDTH.into(),
+            height: HEIGHT.into(),
+            warm_up_frames: 0,
+            ..config::Config::default().camera
+        };
+        set(&mut settings);
+        Camera::new(Box::new(self.clone()), &settings)
+    }
+}
+
+fn error_of(errno: Option<i32>) -> io::Result<()> {
+    errno.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
+}
+
+impl Driver for Kernel {
+    fn nodes(&self) -> Vec<PathBuf> {
+        let world = self.0.lock().unwrap();
+        world.devices.iter().map(|d| d.path.clone()).collect()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Device>> {
+        let world = self.0.lock().unwrap();
+        let device = world
+            .devices
+            .iter()
+            .find(|device| device.path == path)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))?;
+        error_of(device.open)?;
+        Ok(Box::new(Opened {
+            device: device.clone(),
+            world: self.0.clone(),
+        }))
+    }
+}
+
+struct Opened {
+    device: Scripted,
+    world: Arc<Mutex<World>>,
+}
+
+impl Device for Opened {
+    fn about(&self) -> io::Result<About> {
+        Ok(self.device.about.clone())
+    }
+
+    fn offers(&self) -> io::Result<Vec<Offer>> {
+        Ok(self.device.offers.clone())
+    }
+
+    fn agree(&self, fourcc: Fourcc, size: Size) -> io::Result<Agreed> {
+        error_of(self.device.agree)?;
+        self.world.lock().unwrap().agreed.push((fourcc, size));
+        let other = Fourcc(*b"H264");
+        let goes_back = self.device.goes_back_on.contains(&fourcc);
+        Ok(Agreed {
+            fourcc: if goes_back { other } else { fourcc },
+            size,
+            stride: self.device.stride,
+            full_range: false,
+            rec709: false,
+        })
+    }
+
+    fn brightness(&self) -> io::Result<Option<Range>> {
+        Ok(self.device.brightness)
+    }
+
+    fn set_brightness(&self, value: i32) -> io::Result<()> {
+        self.world.lock().unwrap().brightness_set.push(value);
+        Ok(())
+    }
+
+    fn stream(&self, buffers: u32) -> io::Result<Box<dyn Stream>> {
+        assert!(buffers > 0);
+        error_of(self.device.map)?;
+        let mut world = self.world.lock().unwrap();
+        world.streams_begun += 1;
+        let does = world.streams.pop_front().unwrap_or_default();
+        Ok(Box::new(Played {
+            does: does.into(),
+            bytes: Vec::new(),
+            failed: false,
+        }))
+    }
+}
+
+struct Played {
+    does: VecDeque<Does>,
+    bytes: Vec<u8>,
+    failed: bool,
+}
+
+impl Stream for Played {
+    fn next(&mut self, _timeout: Duration) -> io::Result<Given<'_>> {
+        assert!(!self.failed, "a stream that failed was asked again");
+        let began = |us| Some(Stamp::Began(us));
+        // No two frames of a camera begin at once.
+        let before = clock::monotonic_us();
+        while clock::monotonic_us() == before {
+            std::hint::spin_loop();
+        }
+        let (bytes, stamp, broken) = match self.does.pop_front().unwrap_or(Does::TimesOut) {
+            Does::Gives(bytes) => (bytes, began(clock::monotonic_us()), false),
+            Does::GivesMarked(bytes) => (bytes, began(clock::monotonic_us()), true),
+            Does::GivesOld(bytes) => (bytes, began(1), false),
+            Does::GivesUnstamped(bytes) => (bytes, None, false),
+            Does::Fails(errno) => {
+                self.failed = true;
+                return Err(io::Error::from_raw_os_error(errno));
+            }
+            Does::TimesOut => {
+                self.failed = true;
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        };
+        self.bytes = bytes;
+        Ok(Given {
+            bytes: &self.bytes,
+            stamp,
+            broken,
+        })
+    }
+}
+
+fn size(width: u16, height: u16) -> Size {
+    Size {
+        width: width.into(),
+        height: height.into(),
+    }
+}
+
+fn offer(fourcc: &[u8; 4], sizes: &[Size]) -> Offer {
+    Offer {
+        fourcc: Fourcc(*fourcc),
+        sizes: sizes.iter().copied().map(Sizes::One).collect(),
+    }
+}
+
+fn camera_at(path: &str, offers: &[Offer]) -> Scripted {
+    Scripted {
+        path: path.into(),
+        about: About {
+            driver: "uvcvideo".to_owned(),
+            card: "Test Camera".to_owned(),
+            bus: "usb-1.2".to_owned(),
+            capture: true,
+            multi_planar: false,
+            streaming: true,
+        },
+        offers: offers.to_vec(),
+        goes_back_on: Vec::new(),
+        stride: 0,
+        open: None,
+        agree: None,
+        map: None,
+        brightness: None,
+    }
+}
+
+const BY_ID: &str = "/dev/v4l/by-id/usb-Test-video-index0";
+
+/// With MJPEG in one size.
+fn jpeg_camera() -> Scripted {
+    camera_at(BY_ID, &[offer(b"MJPG", &[size(WIDTH, HEIGHT)])])
+}
+
+fn raw_camera() -> Scripted {
+    camera_at(BY_ID, &[offer(b"YUYV", &[size(WIDTH, HEIGHT)])])
+}
+
+/// A JPEG whose grey says which one it is.
+fn jpeg(grey: u8) -> Vec<u8> {
+    jpeg_of(grey, WIDTH, HEIGHT)
+}
+
+fn jpeg_of(grey: u8, width: u16, height: u16) -> Vec<u8> {
+    let mut jpeg = Vec::new();
+    let pixels = vec![grey; usize::from(width) * usize::from(height)];
+    jpeg_encoder::Encoder::new(&mut jpeg, 90)
+        .encode(&pixels, width, height, jpeg_encoder::ColorType::Luma)
+        .unwrap();
+    jpeg
+}
+
+fn raw(grey: u8) -> Vec<u8> {
+    [grey, 128].repeat(usize::from(WIDTH) * usize::from(HEIGHT))
+}
+
+/// Which picture it is.
+fn grey(frame: &Frame) -> u8 {
+    assert_eq!(
+        check_jpeg(&frame.bytes),
+        Ok((frame.width, frame.height)),
+        "the frame is whole and as large as it says"
+    );
+    brightness(&frame.bytes, frame.content_type).unwrap()
+}
+
+#[track_caller]
+fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
+    let frame = frame.unwrap();
+    let found = grey(&frame);
+    assert!(found.abs_diff(wanted) <= 3, "{found} instead of {wanted}");
+}
+
+#[track_caller]
+fn assert_error(frame: Result<Frame, CameraError>, reason: shared::event::Reason, says: &[&str]) {
+    let error = frame.unwrap_err();
+    assert_eq!(error.reason(), reason, "{error}");
+    let text = crate::press::chain(&error);
+    for words in says {
+        assert!(text.contains(words), "{words:?} is not in {text:?}");
+    }
+}
+
+use shared::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
+
+#[test]
+fn a_press_takes_a_picture_and_the_stream_runs_on() {
+    let kernel = Kernel::of(
+        &[jpeg_camera()],
+        &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]],
+    );
+    let mut camera = kernel.camera(|_| {});
+    assert_grey(camera.frame(DEADLINE), 50);
+    assert_grey(camera.frame(DEADLINE), 90);
+    assert_eq!(kernel.streams_begun(), 1);
+}
+
+#[test]
+fn a_camera_that_was_prepared_is_running_at_the_first_press() {
+    let kernel = Kernel::of(
+        &[jpeg_camera()],
+        &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]],
+    );
+    let mut camera = kernel.camera(|_| {});
+    camera.prepare(DEADLINE);
+    assert_grey(camera.frame(DEADLINE), 90);
+    assert_eq!(kernel.streams_begun(), 1);
+    // One that is not there yet is no reason to stop.
+    let unplugged = Kernel::of(&[], &[]);
+    unplugged.camera(|_| {}).prepare(DEADLINE);
+}
+
+#[test]
+fn no_camera_at_all_is_said_at_once() {
+    let kernel = Kernel::of(&[], &[]);
+    let frame = kernel.camera(|_| {}).frame(DEADLINE);
+    assert_error(frame, CameraNotFound, &["check its cable", "rpicam"]);
+}
+
+#[test]
+fn a_named_camera_that_is_missing_says_which_ones_are_there() {
+    let metadata = camera_at("/dev/video1", &[]);
+    let kernel = Kernel::of(&[jpeg_camera(), metadata], &[]);
+    let mut camera = kernel.camera(|s| s.device = "/dev/video7".to_owned());
+    let says = ["/dev/video7", "set camera.device", BY_ID, "Test Camera"];
+    let frame = camera.frame(DEADLINE);
+    let text = frame.as_ref().unwrap_err().to_string();
+    assert!(!text.contains("/dev/video1"), "{text}");
+    assert_error(frame, CameraNotFound, &says);
+    // The name of one that takes no pictures says what to take instead.
+    let mut camera = kernel.camera(|s| s.device = "/dev/video1".to_owned());
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["index0"]);
+}
+
+#[test]
+fn what_cannot_become_a_picture_is_named() {
+    let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
+    let frame = Kernel::of(&[h264], &[]).camera(|_| {}).frame(DEADLINE);
+    assert_error(
+        frame,
+        CameraFailed,
+        &["none of MJPG JPEG YUYV", "it has H264 pRAA"],
+    );
+
+    let mut planes = raw_camera();
+    (planes.about.capture, planes.about.multi_planar) = (false, true);
+    let frame = Kernel::of(&[planes], &[]).camera(|_| {}).frame(DEADLINE);
+    assert_error(frame, CameraFailed, &["every plane", "rpicam"]);
+}
+
+#[test]
+fn parts_of_a_board_are_not_taken_for_cameras() {
+    let mut isp = camera_at("/dev/video14", &[offer(b"YUYV", &[])]);
+    isp.about.driver = "bcm2835-isp".to_owned();
+    let metadata = camera_at("/dev/video1", &[]);
+    let alone = Kernel::of(&[isp.clone(), metadata.clone()], &[]);
+    assert!(!alone.camera(|_| {}).is_there());
+    let kernel = Kernel::of(&[isp, metadata, jpeg_camera()], &[&[Does::Gives(jpeg(70))]]);
+    assert!(kernel.camera(|_| {}).is_there());
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 70);
+}
+
+#[test]
+fn another_format_than_agreed_leads_to_the_next_offer() {
+    let sizes = [size(WIDTH, HEIGHT)];
+    let offers = [
+        offer(b"H264", &sizes),
+        offer(b"YUYV", &sizes),
+        offer(b"MJPG", &sizes),
+    ];
+    let mut device = camera_at(BY_ID, &offers);
+    device.goes_back_on = vec![Fourcc(*b"MJPG")];
+    let kernel = Kernel::of(&[device.clone()], &[&[Does::Gives(raw(126))]]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+    device.goes_back_on.push(Fourcc(*b"YUYV"));
+    let frame = Kernel::of(&[device], &[]).camera(|_| {}).frame(DEADLINE);
+    assert_error(frame, CameraFailed, &["it has H264 YUYV MJPG"]);
+}
+
+#[test]
+fn the_nearest_size_wins_and_then_the_cheapest_format() {
+    let steps = Sizes::Steps {
+        min: size(32, 32),
+        max: size(1920, 1200),
+        step: size(16, 8),
+    };
+    let any = Offer {
+        fourcc: Fourcc(*b"NV12"),
+        sizes: vec![steps],
+    };
+    let offers = [
+        offer(b"YUYV", &[size(640, 480), size(1280, 720)]),
+        offer(b"MJPG", &[size(1280, 720), size(1920, 1080)]),
+        offer(b"GREY", &[]),
+        any,
+    ];
+    for (wish, fourcc, agreed) in [
+        ((1920, 1080), b"MJPG", size(1920, 1080)),
+        ((1300, 700), b"NV12", size(1296, 704)),
+        ((1280, 720), b"MJPG", size(1280, 720)),
+        ((4000, 3000), b"NV12", size(1920, 1200)),
+        ((640, 480), b"YUYV", size(640, 480)),
+    ] {
+        let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[]);
+        let mut camera = kernel.camera(|s| (s.width, s.height) = wish);
+        let _ = camera.frame(Duration::from_millis(1));
+        let asked = kernel.0.lock().unwrap().agreed.clone();
+        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{wish:?}");
+    }
+}
+
+#[test]
+fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
+    let sizes = [size(WIDTH, HEIGHT)];
+    let offers = [offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)];
+    let device = camera_at(BY_ID, &offers);
+    let kernel = Kernel::of(&[device], &[&[Does::Gives(raw(126))]]);
+    let mut camera = kernel.camera(|s| s.format = "YUYV".to_owned());
+    assert_grey(camera.frame(DEADLINE), 128);
+    let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
+    let says = ["none of NV12;", "it has MJPG YUYV"];
+    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    // Every format that is known here can be wished for, and no other.
+    let setting = shared::settings::schema::Setting::find("camera.format").unwrap();
+    let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
+    known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
+    for format in &known {
+        let given = shared::settings::schema::Given::Text(format);
+        assert_eq!(setting.check(given), Ok(()), "{format}");
+    }
+    assert_eq!(setting.bound().split(", ").count(), known.len());
+}
+
+#[test]
+fn a_camera_in_use_or_forbidden_names_the_fix() {
+    let mut device = jpeg_camera();
+    device.agree = Some(libc::EBUSY);
+    let kernel = Kernel::of(&[device], &[]);
+    assert_error(
+        kernel.camera(|_| {}).frame(DEADLINE),
+        CameraFailed,
+        &["another program uses it"],
+    );
+    let mut device = jpeg_camera();
+    device.open = Some(libc::EACCES);
+    let kernel = Kernel::of(&[device], &[]);
+    let says = ["usermod -aG video", BY_ID];
+    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraNotFound, &says);
+    let mut named = kernel.camera(|s| s.device = BY_ID.to_owned());
+    assert_error(named.frame(DEADLINE), CameraNotFound, &says);
+    let mut device = jpeg_camera();
+    device.map = Some(libc::ENOSPC);
+    let kernel = Kernel::of(&[device], &[]);
+    assert_error(
+        kernel.camera(|_| {}).frame(DEADLINE),
+        CameraFailed,
+        &["camera.width"],
+    );
+}
+
+#[test]
+fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[], &[Does::Gives(jpeg(60))]]);
+    let mut camera = kernel.camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraTimedOut, &[BY_ID]);
+    assert_eq!(kernel.streams_begun(), 1, "once a press");
+    assert_grey(camera.frame(DEADLINE), 60);
+}
+
+#[test]
+fn a_kept_stream_that_died_is_built_anew_within_the_press() {
+    for died in [
+        Does::TimesOut,
+        Does::Fails(libc::EIO),
+        Does::Fails(libc::ENODEV),
+    ] {
+        let kernel = Kernel::of(
+            &[jpeg_camera()],
+            &[
+                &[Does::Gives(jpeg(40)), died.clone()],
+                &[Does::Gives(jpeg(80))],
+            ],
+        );
+        let mut camera = kernel.camera(|_| {});
+        assert_grey(camera.frame(DEADLINE), 40);
+        assert_grey(camera.frame(DEADLINE), 80);
+        assert_eq!(kernel.streams_begun(), 2, "{died:?}");
+    }
+}
+
+#[test]
+fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
+    for errno in [libc::EIO, libc::EPROTO, libc::EINVAL] {
+        let kernel = Kernel::of(
+            &[jpeg_camera()],
+            &[&[Does::Fails(errno)], &[Does::Gives(jpeg(55))]],
+        );
+        assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 55);
+    }
+    let fails = [Does::Fails(libc::EIO)];
+    let kernel = Kernel::of(&[jpeg_camera()], &[&fails[..]; 9]);
+    let frame = kernel.camera(|_| {}).frame(DEADLINE);
+    assert_error(frame, CameraFailed, &["cable and the power supply", BY_ID]);
+    assert_eq!(kernel.streams_begun(), 2);
+}
+
+#[test]
+fn an_unplugged_camera_is_said_until_it_is_back() {
+    let kernel = Kernel::of(
+        &[jpeg_camera()],
+        &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]],
+    );
+    let mut camera = kernel.camera(|_| {});
+    assert_grey(camera.frame(DEADLINE), 30);
+    let unplugged = std::mem::take(&mut kernel.0.lock().unwrap().devices);
+    for _ in 0..3 {
+        assert_error(camera.frame(DEADLINE), CameraNotFound, &["check its cable"]);
+    }
+    kernel.0.lock().unwrap().devices = unplugged;
+    kernel.will(&[&[Does::Gives(jpeg(110))]]);
+    assert_grey(camera.frame(DEADLINE), 110);
+}
+
+#[test]
+fn a_camera_that_goes_during_a_press_is_not_waited_for() {
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Fails(libc::ENODEV)]]);
+    let frame = kernel.camera(|_| {}).frame(DEADLINE);
+    assert_error(frame, CameraNotFound, &["check its cable"]);
+    assert_eq!(kernel.streams_begun(), 1);
+}
+
+#[test]
+fn damaged_jpegs_are_passed_over() {
+    let whole = jpeg(200);
+    let half = whole[..whole.len() / 2].to_vec();
+    let in_a_full_buffer = [&half[..], &[0; 4000]].concat();
+    let without_end = whole[..whole.len() - 2].to_vec();
+    let two_halves = [&half[..], &whole].concat();
+    let mut without_size = whole.clone();
+    let at = without_size.windows(2).position(|w| w == [0xff, 0xc0]);
+    without_size[at.unwrap() + 5..][..4].fill(0);
+    for damaged in [
+        half,
+        in_a_full_buffer,
+        without_end,
+        two_halves,
+        without_size,
+        Vec::new(),
+        vec![0; 5000],
+        jpeg_of(200, 32, 32),
+    ] {
+        let script = [Does::Gives(damaged.clone()), Does::Gives(jpeg(100))];
+        let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
+        assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+    }
+    let script = [Does::GivesMarked(whole), Does::Gives(jpeg(100))];
+    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+}
+
+#[test]
+fn a_camera_that_keeps_to_another_size_is_believed() {
+    let other = Does::Gives(jpeg_of(100, 64, 56));
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[other.clone(), other.clone(), other]]);
+    let frame = kernel.camera(|_| {}).frame(DEADLINE).unwrap();
+    assert_eq!((frame.width, frame.height), (64, 56));
+    assert_grey(Ok(frame), 100);
+}
+
+#[test]
+fn a_frame_without_huffman_tables_becomes_a_picture() {
+    let whole = jpeg(140);
+    let mut bare = vec![0xff, 0xd8];
+    let mut scan_at = 0;
+    for segment in crate::shrink::segments(&whole).flatten() {
+        match segment.marker {
+            0xda => scan_at = segment.at,
+            0xc4 => {}
+            _ => bare.extend_from_slice(segment.bytes),
+        }
+    }
+    bare.extend_from_slice(&whole[scan_at..]);
+    assert_eq!(brightness(&bare, ContentType::Jpeg), None);
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(bare)]]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 140);
+}
+
+#[test]
+fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
+    let short = raw(235)[1..].to_vec();
+    let script = [Does::Gives(short), Does::Gives(raw(126))];
+    let kernel = Kernel::of(&[raw_camera()], &[&script]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+
+    let mut padded = raw_camera();
+    let line_bytes = usize::from(WIDTH) * 2;
+    padded.stride = u32::from(WIDTH) * 2 + 32;
+    let line = [[126, 128].repeat(line_bytes / 2), vec![235; 32]].concat();
+    let frame = line.repeat(HEIGHT.into());
+    let kernel = Kernel::of(&[padded], &[&[Does::Gives(frame)]]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+}
+
+#[test]
+fn damaged_frames_without_end_are_given_up() {
+    let damaged = vec![Does::Gives(vec![1, 2, 3]); 500];
+    let kernel = Kernel::of(&[jpeg_camera()], &[&damaged]);
+    let mut camera = kernel.camera(|_| {});
+    let says = ["30 damaged frames", "does not begin as one"];
+    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+    // And nothing of it stays.
+    kernel.will(&[&[Does::Gives(jpeg(100))]]);
+    assert_grey(camera.frame(DEADLINE), 100);
+}
+
+#[test]
+fn a_frame_above_the_bound_names_the_setting() {
+    let huge = vec![7; 70_000];
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(huge)]]);
+    let mut camera = kernel.camera(|s| s.frame_bytes_max = 65_536);
+    let says = ["70000", "camera.frame_bytes_max"];
+    assert_error(camera.frame(DEADLINE), CameraFailed, &says);
+}
+
+#[test]
+fn frames_that_waited_in_the_driver_are_not_the_picture_of_this_press() {
+    // Three buffers filled right after the last press, minutes ago.
+    let old = [Does::GivesOld(jpeg(200)), Does::GivesOld(jpeg(200))];
+    let script = [
+        &[Does::Gives(jpeg(40))],
+        &old[..],
+        &[Does::GivesOld(jpeg(200)), Does::Gives(jpeg(80))],
+    ]
+    .concat();
+    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
+    let mut camera = kernel.camera(|_| {});
+    assert_grey(camera.frame(DEADLINE), 40);
+    assert_grey(camera.frame(DEADLINE), 80);
+}
+
+#[test]
+fn frames_without_a_stamp_are_passed_over_by_number() {
+    let script = [
+        vec![Does::GivesUnstamped(jpeg(200)); 8],
+        vec![Does::GivesUnstamped(jpeg(80))],
+    ]
+    .concat();
+    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
+    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 80);
+}
+
+#[test]
+fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
+    // It gets brighter for six frames, then stays so.
+    let levels = [10, 40, 70, 100, 120, 130, 130, 130, 130, 131];
+    for (make, scripted) in [
+        (jpeg as fn(u8) -> Vec<u8>, jpeg_camera()),
+        (raw, raw_camera()),
+    ] {
+        let script = levels.map(|level| Does::Gives(make(level)));
+        let warmed = |frames: u64, seconds: u64| {
+            let kernel = Kernel::of(std::slice::from_ref(&scripted), &[&script]);
+            let mut camera = kernel.camera(|s| (s.warm_up_frames, s.warm_up_s) = (frames, seconds));
+            grey(&camera.frame(DEADLINE).unwrap())
+        };
+        assert!(warmed(30, 20) >= 125, "until it stands still");
+        assert!(warmed(2, 20).abs_diff(70) <= 10, "at most so many frames");
+        assert!(warmed(30, 0) <= 12, "at most so long");
+        assert!(warmed(0, 20) <= 12);
+    }
+}
+
+#[test]
+fn brightness_is_a_share_of_the_range_and_is_put_back() {
+    let mut device = jpeg_camera();
+    device.brightness = Some(Range {
+        min: -64,
+        max: 64,
+        step: 1,
+        default: -10,
+    });
+    let gives = [Does::Gives(jpeg(99))];
+    let kernel = Kernel::of(&[device], &[&gives[..]; 9]);
+    let mut camera = kernel.camera(|_| {});
+    let mut settings = camera.settings.clone();
+    let mut frame_with = |percent| {
+        settings.brightness_percent = percent;
+        camera.adjust(&settings);
+        assert_grey(camera.frame(DEADLINE), 99);
+        kernel.0.lock().unwrap().brightness_set.clone()
+    };
+    assert!(frame_with(0).is_empty(), "a camera is left as it is");
+    assert_eq!(frame_with(75), [32]);
+    assert_eq!(frame_with(0), [32, -10]);
+    // A camera without it still takes pictures.
+    let kernel = Kernel::of(&[jpeg_camera()], &[&gives]);
+    let mut camera = kernel.camera(|s| s.brightness_percent = 10);
+    assert_grey(camera.frame(DEADLINE), 99);
+}
+
+#[test]
+fn other_settings_hold_from_the_next_frame_on() {
+    let sizes = [size(WIDTH, HEIGHT), size(32, 24)];
+    let device = camera_at(BY_ID, &[offer(b"MJPG", &sizes)]);
+    let small = [Does::Gives(jpeg_of(20, 32, 24))];
+    let kernel = Kernel::of(
+        &[device],
+        &[&[Does::Gives(jpeg(10)), Does::Gives(jpeg(15))], &small],
+    );
+    let mut camera = kernel.camera(|_| {});
+    assert_grey(camera.frame(DEADLINE), 10);
+    let mut settings = camera.settings.clone();
+    settings.deadline_s = 3;
+    camera.adjust(&settings);
+    assert_grey(camera.frame(DEADLINE), 15);
+    assert_eq!(kernel.streams_begun(), 1, "the stream need not change");
+    (settings.width, settings.height) = (32, 24);
+    camera.adjust(&settings);
+    let frame = camera.frame(DEADLINE).unwrap();
+    assert_eq!((frame.width, frame.height), (32, 24));
+}
+
+#[test]
+fn a_camera_tells_what_it_is_and_what_it_has() {
+    let offers = [
+        offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]),
+        offer(b"H264", &[]),
+    ];
+    let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Does::Gives(jpeg(10))]]);
+    let mut camera = kernel.camera(|_| {});
+    assert_eq!(camera.about(), Vec::<String>::new());
+    camera.frame(DEADLINE).unwrap();
+    assert_eq!(
+        camera.about(),
+        [
+            "Test Camera (uvcvideo, usb-1.2) at /dev/v4l/by-id/usb-Test-video-index0",
+            "agreed on MJPG 64x48",
+            "offers MJPG 64x48 32x24",
+            "offers H264 (not used)",
+        ]
+    );
+}

@@ -1,0 +1,10 @@
+//! The first program of the machine that `cargo rig` starts. On any other computer it would end that computer, so it
+//! refuses unless it is the first one.
+
+fn main() {
+    if std::process::id() != 1 {
+        eprintln!("this is the first program of a machine of its own; run `cargo rig`");
+        std::process::exit(1);
+    }
+    testkit::rig::guest::run()
+}

@@ -1,0 +1,334 @@
+//! The first program of the machine. It makes the hardware, moves the contacts, watches the lamps, and starts the
+//! camera's program; what it does and when is decided outside.
+
+mod boot;
+mod chip;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::words::{Ask, Told, User};
+pub(super) use boot::MODULES;
+use chip::Chip;
+
+/// Where the camera's program is in the machine.
+pub const PROGRAM: &str = "/usr/bin/appliance";
+/// A folder on a file system of its own, for its pictures: the one with the programs does not know how full it is.
+pub const SPOOL: &str = "/spool";
+const CAMERA: &str = "vivid.0";
+const CAMERA_DRIVER: &str = "/sys/bus/platform/drivers/vivid";
+/// How long the program may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Does what it is asked until it is asked to end, and then ends the machine.
+pub fn run() -> ! {
+    let why = match serve() {
+        Ok(()) => "as asked".to_owned(),
+        Err(why) => why,
+    };
+    // On the console, for whoever reads it after a failure.
+    eprintln!("the guest ends: {why}");
+    boot::power_off()
+}
+
+fn serve() -> Result<(), String> {
+    // A contact does not wait for a program.
+    set_niceness(-20);
+    boot::mount_all()?;
+    boot::load_modules()?;
+    let port = boot::port(super::words::PORT)?;
+    boot::join_the_network()?;
+    let tell = Teller(Arc::new(Mutex::new(
+        port.try_clone().map_err(|error| error.to_string())?,
+    )));
+    tell.say(&Told::Up {
+        kernel: boot::kernel_release(),
+        after_ms: now_us() / 1000,
+    });
+    let mut guest = Guest {
+        tell: tell.clone(),
+        chip: None,
+        program: None,
+    };
+    for line in BufReader::new(port).lines() {
+        let line = line.map_err(|error| format!("read the port: {error}"))?;
+        let done = match serde_json::from_str(&line) {
+            Ok(Ask::Off) => return Ok(()),
+            Ok(ask) => guest.obey(ask),
+            Err(error) => Err(format!("{line}: {error}")),
+        };
+        tell.say(&match done {
+            Ok(()) => Told::Done,
+            Err(text) => Told::Failed { text },
+        });
+    }
+    Ok(())
+}
+
+fn set_niceness(niceness: libc::c_int) {
+    // SAFETY: setpriority(2) takes no pointer.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+}
+
+/// CLOCK_BOOTTIME, microseconds.
+fn now_us() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime(2) writes one timespec, which lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
+}
+
+/// Writes whole lines from several threads.
+#[derive(Debug, Clone)]
+struct Teller(Arc<Mutex<File>>);
+
+impl Teller {
+    fn say(&self, told: &Told) {
+        let mut line = serde_json::to_vec(told).expect("words are JSON");
+        line.push(b'\n');
+        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody is left to hear of it.
+        let _ = port.write_all(&line);
+    }
+
+    /// Tells every line of what a program writes, until it ends.
+    fn pass_on(&self, from: impl Read + Send + 'static, told: fn(String) -> Told) {
+        let tell = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines() {
+                let Ok(line) = line else { return };
+                tell.say(&told(line));
+            }
+        });
+    }
+}
+
+struct Guest {
+    tell: Teller,
+    chip: Option<Chip>,
+    program: Option<Arc<Mutex<Child>>>,
+}
+
+impl Guest {
+    fn obey(&mut self, ask: Ask) -> Result<(), String> {
+        match ask {
+            Ask::Board(board) => {
+                // The old one goes first: its name is the name of the new one.
+                self.chip = None;
+                self.chip = Some(Chip::new(&board, &self.tell)?);
+            }
+            Ask::Start { arguments, user } => self.start(&arguments, user)?,
+            Ask::Stop => self.stop()?,
+            Ask::Press { pin, held_ms } => {
+                self.edge(pin, true)?;
+                thread::sleep(Duration::from_millis(held_ms));
+                self.chip()?.press(pin, false)?;
+            }
+            Ask::Bounce {
+                pin,
+                edges,
+                within_ms,
+                held_ms,
+            } => self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?,
+            Ask::Camera { plugged } => {
+                let file = if plugged { "bind" } else { "unbind" };
+                write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
+            }
+            Ask::Memory => self.memory()?,
+            Ask::Duty { pin, within_ms } => {
+                let lit = self.chip()?.duty(pin, Duration::from_millis(within_ms))?;
+                self.tell.say(&Told::Duty { lit });
+            }
+            Ask::Give { path, group } => give(&path, group)?,
+            Ask::Read { path } => {
+                let text = read(&path)?;
+                self.tell.say(&Told::Text { text });
+            }
+            Ask::Off => unreachable!("the loop ends on it"),
+        }
+        Ok(())
+    }
+
+    fn chip(&self) -> Result<&Chip, String> {
+        self.chip
+            .as_ref()
+            .ok_or_else(|| "there is no board".to_owned())
+    }
+
+    fn edge(&self, pin: u8, pressed: bool) -> Result<(), String> {
+        let at_us = now_us();
+        self.chip()?.press(pin, pressed)?;
+        self.tell.say(&Told::Edge { at_us });
+        Ok(())
+    }
+
+    fn bounce(&self, pin: u8, edges: u32, within: Duration, held_ms: u64) -> Result<(), String> {
+        let chip = self.chip()?;
+        let at_us = now_us();
+        // An odd number, so that the contact is where it belongs after the last.
+        let edges = edges | 1;
+        let burst = |closes: bool| {
+            let began = Instant::now();
+            for edge in 0..edges {
+                chip.press(pin, (edge % 2 == 0) == closes)?;
+                // Not asleep: whoever sleeps here may be woken much later.
+                while edge + 1 < edges && began.elapsed() < within * (edge + 1) / edges {}
+            }
+            Ok::<_, String>(began.elapsed())
+        };
+        let closing = burst(true)?;
+        self.tell.say(&Told::Edge { at_us });
+        thread::sleep(Duration::from_millis(held_ms));
+        let opening = burst(false)?;
+        let took = closing.max(opening).as_micros();
+        self.tell.say(&Told::Bounced {
+            took_us: u64::try_from(took).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    }
+
+    fn start(&mut self, arguments: &[String], user: Option<User>) -> Result<(), String> {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .env("RUST_LOG", "info,sled=warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // SAFETY: setpriority(2) is async-signal-safe and takes no pointer.
+        unsafe {
+            command.pre_exec(|| {
+                set_niceness(0);
+                Ok(())
+            });
+        }
+        if let Some(user) = user {
+            become_user(&mut command, user);
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("start {PROGRAM}: {error}"))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        self.tell.pass_on(
+            stdout.ok_or("no standard output")?,
+            |line| match serde_json::from_str(&line) {
+                Ok(event) => Told::Event { event },
+                Err(_) => Told::Log { line },
+            },
+        );
+        self.tell
+            .pass_on(stderr.ok_or("no standard error")?, |line| Told::Log {
+                line,
+            });
+        let child = Arc::new(Mutex::new(child));
+        self.program = Some(child.clone());
+        let tell = self.tell.clone();
+        thread::spawn(move || {
+            let code = loop {
+                match hold(&child).try_wait() {
+                    Ok(None) => {}
+                    Ok(Some(status)) => break status.code(),
+                    Err(_) => break None,
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
+            tell.say(&Told::Ended { code });
+        });
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<u32, String> {
+        let program = self.program.as_ref();
+        program
+            .map(|program| hold(program).id())
+            .ok_or_else(|| "the program was not started".to_owned())
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let pid = self.pid()?;
+        let pid = i32::try_from(pid).map_err(|error| error.to_string())?;
+        // SAFETY: kill(2) takes no pointer, and the child is not waited for before it ended.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let until = Instant::now() + STOP_WITHIN;
+        let program = self
+            .program
+            .take()
+            .expect("it has a number, so it is there");
+        while hold(&program)
+            .try_wait()
+            .map_err(|error| error.to_string())?
+            .is_none()
+        {
+            if Instant::now() > until {
+                let _ = hold(&program).kill();
+                return Err("it did not end in time".to_owned());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<(), String> {
+        let status = read(&format!("/proc/{}/status", self.pid()?))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .ok_or_else(|| format!("no {name} in its status"))
+        };
+        self.tell.say(&Told::Memory {
+            rss_kib: kib("VmRSS:")?,
+            anonymous_kib: kib("RssAnon:")?,
+            file_kib: kib("RssFile:")?,
+            shared_kib: kib("RssShmem:")?,
+            peak_kib: kib("VmHWM:")?,
+        });
+        Ok(())
+    }
+}
+
+/// With the groups first: who is not root any more may not choose them.
+fn become_user(command: &mut Command, user: User) {
+    let User { uid, groups } = user;
+    // SAFETY: these calls are async-signal-safe, and the list they read is kept by the closure.
+    unsafe {
+        command.pre_exec(move || {
+            let groups: &[libc::gid_t] = &groups;
+            let failed = libc::setgroups(groups.len(), groups.as_ptr()) == -1
+                || libc::setgid(uid) == -1
+                || libc::setuid(uid) == -1;
+            if failed {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
+fn hold(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn give(path: &str, group: u32) -> Result<(), String> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = fs::metadata(path).is_ok_and(|meta| meta.is_dir());
+    let mode = if folder { 0o770 } else { 0o660 };
+    chown(path, None, Some(group))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(|error| format!("give {path} to group {group}: {error}"))
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("write {path}: {error}"))
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("read {path}: {error}"))
+}

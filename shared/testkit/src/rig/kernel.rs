@@ -1,0 +1,172 @@
+//! The kernel of the machine and its modules, out of Debian's packages.
+//!
+//! `gpio-sim` is in Debian's kernels since 7.0, and `vivid` in all but those for clouds. They are newer than the current
+//! release, so they come from its backports.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::engines::debian::{Prefix, Source};
+
+const SUITE: &str = "trixie-backports";
+
+/// An unpacked kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    prefix: Prefix,
+    image: PathBuf,
+    /// The file of each module, by the name the kernel has for it.
+    modules: HashMap<String, PathBuf>,
+}
+
+/// A module as the kernel takes it.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) name: String,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Kernel {
+    /// Fetches the newest one, some 120 MB, or finds that it was done before.
+    ///
+    /// # Errors
+    /// A sentence: why there is none.
+    pub fn fetch() -> Result<Self, String> {
+        if std::env::consts::ARCH != "x86_64" {
+            return Err("the machine is an x86-64 one, and this computer is not".to_owned());
+        }
+        let prefix = Prefix::fetch_some(
+            "linux",
+            "linux-image-amd64",
+            is_part_of_a_kernel,
+            Source::Suite(SUITE),
+        )?;
+        let files = crate::folder::files(prefix.path());
+        let is_image = |file: &&PathBuf| {
+            file.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
+        };
+        let image = files.iter().find(is_image);
+        let image = image.ok_or("the packages have no kernel in them")?.clone();
+        let modules = files
+            .into_iter()
+            .filter_map(|file| Some((module_name(&file)?, file)))
+            .collect();
+        Ok(Self {
+            prefix,
+            image,
+            modules,
+        })
+    }
+
+    pub fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// The package it came in, with its version.
+    pub fn version(&self) -> String {
+        let packages = self.prefix.packages();
+        let named = |line: &&str| line.starts_with("linux-image-");
+        packages.lines().find(named).unwrap_or("linux").to_owned()
+    }
+
+    /// These modules with all they need, in the order in which the kernel takes them.
+    pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<Module>, String> {
+        let mut loaded = Vec::new();
+        for name in wanted {
+            self.load(name, &mut loaded)?;
+        }
+        Ok(loaded)
+    }
+
+    fn load(&self, name: &str, loaded: &mut Vec<Module>) -> Result<(), String> {
+        if loaded.iter().any(|module| module.name == name) {
+            return Ok(());
+        }
+        let file = self.modules.get(name);
+        let file = file.ok_or_else(|| format!("{} has no module {name}", self.version()))?;
+        let bytes = unpacked(file)?;
+        for needed in depends(&bytes) {
+            self.load(&needed, loaded)?;
+        }
+        loaded.push(Module {
+            name: name.to_owned(),
+            bytes,
+        });
+        Ok(())
+    }
+}
+
+/// The kernel, its modules, and whatever else a later one is divided into; not what it is installed by.
+fn is_part_of_a_kernel(package: &str) -> bool {
+    ["linux-image-", "linux-binary-", "linux-modules-"]
+        .iter()
+        .filter_map(|kind| package.strip_prefix(kind))
+        .any(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// `gpio_sim` of `…/gpio-sim.ko.xz`.
+fn module_name(file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?;
+    let (name, _) = name.split_once(".ko")?;
+    Some(name.replace('-', "_"))
+}
+
+fn unpacked(file: &Path) -> Result<Vec<u8>, String> {
+    let failed = |error: String| format!("read {}: {error}", file.display());
+    let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+    if file.extension().is_none_or(|kind| kind != "xz") {
+        return Ok(bytes);
+    }
+    let mut unpacked = Vec::new();
+    lzma_rs::xz_decompress(&mut bytes.as_slice(), &mut unpacked)
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(unpacked)
+}
+
+/// What a module says it needs: a line of names in its section `.modinfo`.
+fn depends(module: &[u8]) -> Vec<String> {
+    const BEFORE: &[u8] = b"\0depends=";
+    let at = module
+        .windows(BEFORE.len())
+        .position(|window| window == BEFORE);
+    let Some(at) = at else {
+        return Vec::new();
+    };
+    let names = &module[at + BEFORE.len()..];
+    let end = names.iter().position(|&byte| byte == 0);
+    let names = String::from_utf8_lossy(&names[..end.unwrap_or(0)]);
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_says_what_it_needs() {
+        let module = b"\x7fELF..\0license=GPL\0depends=videodev,videobuf2-vmalloc\0name=vivid\0";
+        assert_eq!(depends(module), ["videodev", "videobuf2_vmalloc"]);
+        assert!(depends(b"\0depends=\0name=mc\0").is_empty());
+        assert!(depends(b"no module").is_empty());
+    }
+
+    #[test]
+    fn what_installs_a_kernel_is_no_part_of_it() {
+        for (package, part) in [
+            ("linux-image-7.3.4+deb13-amd64", true),
+            ("linux-modules-7.3.4+deb13-amd64", true),
+            ("linux-binary-7.3.4+deb13-amd64", true),
+            ("linux-image-amd64", false),
+            ("linux-base-7.3.4+deb13-amd64", false),
+            ("initramfs-tools", false),
+        ] {
+            assert_eq!(is_part_of_a_kernel(package), part, "{package}");
+        }
+    }
+}

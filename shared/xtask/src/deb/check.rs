@@ -1,0 +1,408 @@
+//! `cargo xtask deb --check`: the packages in fresh Debian systems, from the first installation to the purge.
+//!
+//! For this computer's own processor the system is booted, and its systemd starts, watches and ends the services. For the
+//! other one the programs run by QEMU, and there is no systemd to start them. What a board would be needed for
+//! stands in `docs/hardware.md`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::Arch;
+use crate::debian::{Emulation, Machine, Release, System};
+
+const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
+/// What `systemd-analyze security` may say at most; 10 is no sandbox at all.
+const EXPOSURE_MAX: f64 = 2.5;
+/// A watchdog of 60 s, and the start afterwards.
+const WATCHDOG_WITHIN: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(40);
+
+/// The two packages of one version for one processor.
+pub(super) struct Packages {
+    pub(super) appliance: PathBuf,
+    pub(super) cloud: PathBuf,
+    pub(super) version: String,
+}
+
+/// `old`: an earlier version of the same, to upgrade from.
+pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) -> Result<()> {
+    let place = format!("{} {}", release.name(), arch.name());
+    println!("\n==> {place}");
+    let _emulation = Emulation::of(arch)?;
+    let system = System::fresh(release, arch)?;
+    for packages in [old, new] {
+        for (name, file) in [
+            ("appliance", &packages.appliance),
+            ("cloud", &packages.cloud),
+        ] {
+            system.put(file, &format!("/root/{name}-{}.deb", packages.version))?;
+        }
+    }
+    if arch.is_own() {
+        let machine = system.boot()?;
+        let place = Place::Booted(&machine);
+        place.all(&old.version, &new.version)
+    } else {
+        Place::Entered(&system).all(&old.version, &new.version)
+    }
+    .with_context(|| place)
+}
+
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    Booted(&'a Machine),
+    Entered(&'a System),
+}
+
+impl Place<'_> {
+    fn all(self, old: &str, new: &str) -> Result<()> {
+        self.script(&install(old))?;
+        done("an older version is installed");
+        self.has_all_in_place()?;
+        self.says_what_is_missing()?;
+        self.is_verified()?;
+        if let Self::Booted(machine) = self {
+            says_why_it_does_not_start(machine)?;
+            press_under_systemd(machine)?;
+        } else {
+            self.press_in_the_foreground()?;
+        }
+
+        // Settings of one's own, and what is on card and in the database.
+        self.script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
+        self.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
+        let kept = self.script(KEPT)?;
+        ensure!(
+            kept.lines().count() >= 4,
+            "there is not much to keep: {kept}"
+        );
+
+        self.script(&install(new))?;
+        self.script(&format!(
+            "test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"
+        ))?;
+        self.still_has(&kept)?;
+        done("an upgrade keeps pictures and changed settings");
+        if let Self::Booted(machine) = self {
+            survives_what_befalls_it(machine)?;
+        }
+        let kept = self.script(KEPT)?;
+
+        self.script("apt-get -qy remove keepsake-appliance keepsake-cloud")?;
+        self.script("! test -e /usr/bin/appliance && ! test -e /usr/bin/cloud")?;
+        self.still_has(&kept)?;
+        if let Self::Booted(machine) = self {
+            machine.script("! pgrep -x 'appliance|cloud'")?;
+        }
+        done("removal keeps pictures and settings");
+
+        self.script(&install(new))?;
+        self.still_has(&kept)?;
+        self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
+        done("they can be installed again");
+
+        let said = self.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
+        for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
+            let told = said
+                .lines()
+                .any(|line| line.contains("stay") && line.ends_with(place));
+            ensure!(told, "purging does not say what stays in {place}: {said}");
+        }
+        self.script("! test -e /etc/keepsake")?;
+        let pictures = |all: &str| -> String {
+            let below = all.lines().filter(|line| line.contains(" /var/"));
+            below.map(|line| format!("{line}\n")).collect()
+        };
+        let left = self.script(KEPT)?;
+        ensure!(pictures(&kept) == left, "before: {kept}after: {left}");
+        done("purging takes the settings and leaves the pictures");
+        Ok(())
+    }
+
+    fn script(self, script: &str) -> Result<String> {
+        match self {
+            Self::Booted(machine) => machine.script(script),
+            Self::Entered(system) => system.script(script),
+        }
+    }
+
+    fn try_script(self, script: &str) -> Result<std::process::Output> {
+        match self {
+            Self::Booted(machine) => machine.try_script(script),
+            Self::Entered(system) => system.try_script(script),
+        }
+    }
+
+    fn still_has(self, kept: &str) -> Result<()> {
+        let now = self.script(KEPT)?;
+        ensure!(now == kept, "before: {kept}after: {now}");
+        Ok(())
+    }
+
+    fn has_all_in_place(self) -> Result<()> {
+        let groups = self.script("id -nG keepsake")?;
+        for group in ["keepsake", "gpio", "video"] {
+            ensure!(
+                groups.split_whitespace().any(|one| one == group),
+                "keepsake is in {groups}"
+            );
+        }
+        let owners = self.script(
+            "stat -c '%n %U:%G %a' /etc/keepsake/camera.toml /etc/keepsake/cloud.toml /var/lib/keepsake /var/lib/keepsake-cloud",
+        )?;
+        ensure!(
+            owners
+                == "/etc/keepsake/camera.toml root:keepsake 640\n\
+                    /etc/keepsake/cloud.toml root:keepsake-cloud 640\n\
+                    /var/lib/keepsake keepsake:keepsake 750\n\
+                    /var/lib/keepsake-cloud keepsake-cloud:keepsake-cloud 750\n",
+            "{owners}"
+        );
+        self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
+        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml")?;
+        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
+        done("users, groups, settings, folders and units are in place");
+        Ok(())
+    }
+
+    /// On a computer without button, light and camera; in words that help, and without any of ours that do not.
+    fn says_what_is_missing(self) -> Result<()> {
+        let output = self.try_script(
+            "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
+        )?;
+        let said = crate::debian::text(&output.stdout);
+        ensure!(
+            output.status.code() == Some(1),
+            "{}: {said}{}",
+            output.status,
+            crate::debian::text(&output.stderr)
+        );
+        for part in ["light", "button", "camera"] {
+            let line = said
+                .lines()
+                .find(|line| line.starts_with(&format!("FAIL {part}")));
+            ensure!(
+                line.is_some_and(|line| line.len() > 40),
+                "{part} is not told: {said}"
+            );
+        }
+        for part in ["name", "card", "space"] {
+            let line = said
+                .lines()
+                .find(|line| line.starts_with(&format!("ok   {part}")));
+            ensure!(line.is_some(), "{part} should be good: {said}");
+        }
+        done("the self-test says what is missing:");
+        for line in said.lines() {
+            println!("       {line}");
+        }
+        Ok(())
+    }
+
+    fn is_verified(self) -> Result<()> {
+        for unit in UNITS {
+            let output = self.try_script(&format!(
+                "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
+            ))?;
+            let said = crate::debian::text(&output.stdout);
+            let ours: Vec<&str> = said
+                .lines()
+                .filter(|line| line.contains("keepsake"))
+                .collect();
+            ensure!(output.status.success() && ours.is_empty(), "{unit}: {said}");
+            let said = self.script(&format!(
+                "systemd-analyze security --offline=true --no-pager {unit}.service"
+            ))?;
+            let exposure = exposure(&said).with_context(|| format!("no score in {said}"))?;
+            ensure!(
+                exposure <= EXPOSURE_MAX,
+                "{unit} is exposed by {exposure}: {said}"
+            );
+            done(&format!("{unit}: verified, exposure {exposure}"));
+        }
+        Ok(())
+    }
+
+    /// Both programs as packed, without a systemd: a press is stored.
+    fn press_in_the_foreground(self) -> Result<()> {
+        let said = self.script(include_str!("press.sh"))?;
+        ensure!(
+            said.contains("\"event\":\"stored\""),
+            "nothing was stored: {said}"
+        );
+        done("a press of the simulated camera is stored by the cloud");
+        Ok(())
+    }
+}
+
+/// From the folder they were put into, without asking.
+fn install(version: &str) -> String {
+    format!("apt-get -qy install /root/appliance-{version}.deb /root/cloud-{version}.deb")
+}
+
+/// Everything that must be the same afterwards, with its hash: settings, pictures on the card, and who the camera is.
+const KEPT: &str = "find /etc/keepsake /var/lib/keepsake/pictures/frames /var/lib/keepsake-cloud \
+    \\( -name '*.toml' -o -path '*/frames/*' -o -name 'keepsake.sqlite' \\) -type f 2>/dev/null | sort | \
+    while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
+
+/// The figure in the closing line of `systemd-analyze security`.
+fn exposure(said: &str) -> Option<f64> {
+    let (_, after) = said.split_once("Overall exposure level")?;
+    let (_, figure) = after.split_once(": ")?;
+    figure.split_whitespace().next()?.parse().ok()
+}
+
+fn done(what: &str) {
+    println!("  ok  {what}");
+}
+
+/// Without a pin to press on, the service tries for ever and the log says what is wrong.
+fn says_why_it_does_not_start(machine: &Machine) -> Result<()> {
+    let said = machine.eventually(
+        "the log says why",
+        SOON,
+        "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR",
+    )?;
+    done(&format!(
+        "without a board the service says: {}",
+        said.trim()
+    ));
+    machine.eventually(
+        "it is tried again",
+        SOON,
+        "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]",
+    )?;
+    done("and is tried again and again");
+    Ok(())
+}
+
+/// The simulated button, light and camera in the service as it is.
+fn press_under_systemd(machine: &Machine) -> Result<()> {
+    machine.script(
+        "sed -i '/^\\[simulated\\]/,$s/^on = false/on = true/' /etc/keepsake/camera.toml
+         systemctl restart keepsake-appliance",
+    )?;
+    machine.script(
+        "runuser -u keepsake-cloud -- cloud --config /etc/keepsake/cloud.toml --data /var/lib/keepsake-cloud \
+             key create check --role look > /root/key",
+    )?;
+    let status = machine.eventually(
+        "both are ready",
+        SOON,
+        "systemctl is-active -q keepsake-appliance keepsake-cloud
+         systemctl show -P StatusText keepsake-cloud",
+    )?;
+    done(&format!(
+        "systemd sees both ready; the cloud: {}",
+        status.trim()
+    ));
+    press(machine, 1)
+}
+
+/// One more, which makes so many.
+fn press(machine: &Machine, stored: u32) -> Result<()> {
+    machine.script("systemctl kill --kill-whom=main --signal=SIGUSR1 keepsake-appliance")?;
+    machine.eventually(
+        "the press is stored",
+        SOON,
+        &format!(
+            "counters=$(curl -fsS -H \"Authorization: Bearer $(cat /root/key)\" http://127.0.0.1:5000/api/v1/counters)
+             echo \"$counters\"
+             grep -q '\"pressed\":{stored},\"stored\":{stored},.*\"missing\":0' <<< \"$counters\""
+        ),
+    )?;
+    done(&format!(
+        "a press in the service is stored, {stored} in all"
+    ));
+    Ok(())
+}
+
+fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
+    machine.eventually(
+        "the new version runs",
+        SOON,
+        "systemctl is-active -q keepsake-appliance keepsake-cloud",
+    )?;
+    press(machine, 2)?;
+
+    // Both hang. Neither says a word any more, and systemd starts them anew.
+    machine.script(
+        "systemctl kill --kill-whom=main --signal=SIGSTOP keepsake-appliance keepsake-cloud",
+    )?;
+    for unit in ["keepsake-appliance", "keepsake-cloud"] {
+        machine.eventually(
+            &format!("the watchdog of {unit}"),
+            WATCHDOG_WITHIN,
+            &format!(
+                "journalctl -u {unit} -o cat | grep -q 'Watchdog timeout'
+                 systemctl is-active -q {unit}"
+            ),
+        )?;
+    }
+    done("a program that hangs is started anew by the watchdog");
+    press(machine, 3)?;
+
+    // A light that says "ready" to nobody: fault 7 is shown before the next start.
+    machine.script("systemctl kill --kill-whom=main --signal=SIGKILL keepsake-appliance")?;
+    machine.eventually(
+        "ExecStopPost",
+        SOON,
+        "[ $(systemctl show -P SubState keepsake-appliance) = stop-post ]
+         tr '\\0' ' ' < /proc/$(systemctl show -P ControlPID keepsake-appliance)/cmdline | grep 'show-stopped --once'",
+    )?;
+    machine.eventually(
+        "the camera is back",
+        SOON,
+        "systemctl is-active -q keepsake-appliance",
+    )?;
+    done("after kill -9 the light says fault 7 before the next start");
+    press(machine, 4)?;
+
+    // What no start can mend: fault 7 for good, until someone has mended it.
+    machine.script(
+        "mkdir -p /run/systemd/system/keepsake-appliance.service.d
+         printf '[Service]\\nEnvironment=KEEPSAKE_BUTTON_PIN=99\\n' > /run/systemd/system/keepsake-appliance.service.d/wrong.conf
+         systemctl daemon-reload
+         ! systemctl restart keepsake-appliance",
+    )?;
+    machine.eventually(
+        "keepsake-stopped",
+        SOON,
+        "systemctl is-failed -q keepsake-appliance
+         [ $(systemctl show -P ExecMainStatus keepsake-appliance) = 78 ]
+         systemctl is-active -q keepsake-stopped",
+    )?;
+    machine.script(
+        "rm -r /run/systemd/system/keepsake-appliance.service.d
+         systemctl daemon-reload
+         systemctl start keepsake-appliance
+         ! systemctl is-active -q keepsake-stopped",
+    )?;
+    done("a wrong variable is not tried again; the light says fault 7 until it is mended");
+    press(machine, 5)?;
+
+    // As asked: no fault is shown, and the end is clean.
+    machine.script(
+        "systemctl stop keepsake-appliance keepsake-cloud
+         [ $(systemctl show -P Result keepsake-appliance) = success ]
+         [ $(systemctl show -P Result keepsake-cloud) = success ]
+         systemctl start keepsake-cloud keepsake-appliance",
+    )?;
+    press(machine, 6)?;
+    done("a stop is a clean one");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_is_read_from_its_line() {
+        let said = "✓ PrivateMounts=  Service cannot install system mounts\n\n→ Overall exposure level for keepsake-cloud.service: 1.3 OK :-)\n";
+        assert_eq!(exposure(said), Some(1.3));
+        assert_eq!(exposure("nothing of the kind"), None);
+    }
+}

@@ -1,0 +1,464 @@
+//! Fresh Debian and Ubuntu systems in folders, in which packages and instructions are tried: entered, or booted with a
+//! systemd of their own.
+//!
+//! A system is made once by mmdebstrap, from the archives and with the signatures apt knows, and kept as a file in
+//! `target/systems`; each check unpacks a fresh copy, which is gone afterwards. Nothing is installed or started on the
+//! computer itself, but for mmdebstrap, qemu-user-static and slirp4netns. A booted system has processes, mounts and a network of its
+//! own: nobody reaches it from outside, its ports are in nobody's way, and it reaches the archives through slirp4netns.
+//! Programs for another processor run by QEMU, which the kernel is told about for as long as the check takes.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::child::Guarded;
+use crate::deb::Arch;
+use crate::{verify, workspace};
+
+const ENTER: &str = include_str!("debian/enter.sh");
+const ARCHIVE: &str = "http://deb.debian.org/debian";
+const UBUNTU_ARCHIVE: &str = "http://archive.ubuntu.com/ubuntu";
+/// Where the kernel is told which program runs programs of a foreign format.
+const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
+const BINFMT_NAME: &str = "keepsake-aarch64";
+/// Programs for arm64, by the beginning of their file (binfmt_misc, and qemu's own scripts/qemu-binfmt-conf.sh).
+const AARCH64: &str = r":M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:";
+/// In a system that is booted, as in the images of a computer centre: systemd, what a person needs to log in and become
+/// root, and what is there anyway.
+const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl,iproute2,procps";
+/// In one that is not. Under QEMU each costs its seconds.
+const PACKAGES_EMULATED: &str = "systemd,udev,ca-certificates,iproute2";
+/// How long a systemd may take to start everything.
+const BOOT_WITHIN: Duration = Duration::from_secs(180);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Release {
+    Debian12,
+    Debian13,
+    Ubuntu2404,
+}
+
+impl Release {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Debian12 => "Debian 12",
+            Self::Debian13 => "Debian 13",
+            Self::Ubuntu2404 => "Ubuntu 24.04",
+        }
+    }
+
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Debian12 => "bookworm",
+            Self::Debian13 => "trixie",
+            Self::Ubuntu2404 => "noble",
+        }
+    }
+}
+
+/// Whether this computer can have such systems; says in a sentence why not.
+pub(crate) fn can_be_had() -> Result<()> {
+    ensure!(
+        workspace::is_root() && Path::new("/usr/bin/apt-get").exists(),
+        "fresh systems to try it in are made by root on Debian or Ubuntu"
+    );
+    let tools = ["mmdebstrap", "slirp4netns", "qemu-aarch64-static"];
+    let missing = |tool: &&&str| !Path::new("/usr/bin").join(tool).exists();
+    if tools.iter().any(|tool| missing(&tool)) {
+        println!("installing mmdebstrap, slirp4netns, qemu-user-static and util-linux");
+        verify::apt_install(&[
+            "mmdebstrap",
+            "slirp4netns",
+            "qemu-user-static",
+            "util-linux",
+        ]);
+    }
+    if let Some(tool) = tools.iter().find(|tool| missing(tool)) {
+        bail!("{tool} is missing: apt-get install mmdebstrap slirp4netns qemu-user-static");
+    }
+    Ok(())
+}
+
+/// The kernel runs programs for arm64 by QEMU for as long as this lives.
+pub(crate) struct Emulation;
+
+impl Emulation {
+    /// `None` where there is nothing to emulate.
+    pub(crate) fn of(arch: Arch) -> Result<Option<Self>> {
+        if arch.is_own() {
+            return Ok(None);
+        }
+        ensure!(arch == Arch::Arm64, "only arm64 is emulated");
+        let folder = Path::new(BINFMT);
+        if !folder.join("register").exists() {
+            let mounted = Command::new("mount")
+                .args(["-t", "binfmt_misc", "none", BINFMT])
+                .status();
+            ensure!(
+                mounted.is_ok_and(|status| status.success()),
+                "mount {BINFMT}: does this kernel have binfmt_misc?"
+            );
+        }
+        // One that was killed has left it.
+        let _ = fs::write(folder.join(BINFMT_NAME), "-1");
+        // F: the program is opened now, so it need not be in the systems.
+        let entry = format!(":{BINFMT_NAME}{AARCH64}/usr/bin/qemu-aarch64-static:OCF");
+        fs::write(folder.join("register"), entry).context("tell the kernel of QEMU")?;
+        Ok(Some(Self))
+    }
+}
+
+impl Drop for Emulation {
+    fn drop(&mut self) {
+        let _ = fs::write(Path::new(BINFMT).join(BINFMT_NAME), "-1");
+    }
+}
+
+/// A system in a folder, which goes with it.
+pub(crate) struct System {
+    pub(crate) root: PathBuf,
+    enter: PathBuf,
+}
+
+impl System {
+    /// A fresh one. The first of its kind takes a minute to make, under QEMU some more, and the others seconds.
+    pub(crate) fn fresh(release: Release, arch: Arch) -> Result<Self> {
+        let kept = workspace::target()?.join("systems");
+        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
+        let archive = kept.join(format!("{}-{}.tar", release.suite(), arch.name()));
+        let made_of = archive.with_extension("packages");
+        let packages = if arch.is_own() {
+            PACKAGES
+        } else {
+            PACKAGES_EMULATED
+        };
+        let old = fs::read_to_string(&made_of).unwrap_or_default();
+        if !archive.is_file() || old != packages {
+            println!("making {} for {}", release.name(), arch.name());
+            make(release, arch, packages, &archive)?;
+            fs::write(&made_of, packages)
+                .with_context(|| format!("write {}", made_of.display()))?;
+        }
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let name = format!("{}-{}-{process}-{number}", release.suite(), arch.name());
+        let root = kept.join(&name);
+        fs::create_dir_all(&root).with_context(|| format!("create {}", root.display()))?;
+        let enter = kept.join(format!("{name}.sh"));
+        fs::write(&enter, ENTER).with_context(|| format!("write {}", enter.display()))?;
+        let system = Self { root, enter };
+        succeed(
+            Command::new("tar")
+                .arg("--directory")
+                .arg(&system.root)
+                .args(["--numeric-owner", "-xpf"])
+                .arg(&archive),
+            "unpack the system",
+        )?;
+        Ok(system)
+    }
+
+    /// Puts a file into it.
+    pub(crate) fn put(&self, from: &Path, to: &str) -> Result<()> {
+        let to = self.root.join(to.trim_start_matches('/'));
+        fs::copy(from, &to)
+            .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
+            .with_context(|| format!("let others read {}", to.display()))
+    }
+
+    /// A command that runs in it while no systemd does, with the network of `beside`, or with none.
+    pub(crate) fn command(&self, beside: Option<&Machine>) -> Command {
+        let mut command = match beside {
+            Some(machine) => {
+                let mut command = Command::new("nsenter");
+                command
+                    .arg(format!("--net=/proc/{}/ns/net", machine.init))
+                    .arg("sh");
+                command
+            }
+            None => {
+                let mut command = Command::new("sh");
+                command.env("NETWORK", "own");
+                command
+            }
+        };
+        command.arg(&self.enter).arg(&self.root);
+        command
+    }
+
+    /// Runs a script in it, as root; returns what it says, in whatever way it ends.
+    pub(crate) fn try_script(&self, script: &str) -> Result<Output> {
+        let mut command = self.command(None);
+        command.args(["sh", "-ec", script]).stdin(Stdio::null());
+        command.output().context("enter the system")
+    }
+
+    /// Runs a script that must succeed; returns its standard output.
+    pub(crate) fn script(&self, script: &str) -> Result<String> {
+        said(&self.try_script(script)?, script)
+    }
+
+    /// Starts its systemd, and waits until everything it starts is up.
+    pub(crate) fn boot(self) -> Result<Machine> {
+        // The only name server in there is that of slirp4netns.
+        let resolver = self.root.join("etc/resolv.conf");
+        let _ = fs::remove_file(&resolver);
+        fs::write(&resolver, "nameserver 10.0.2.3\n").context("write resolv.conf")?;
+        let cgroup = cgroups()?.join(self.root.file_name().unwrap_or_default());
+        fs::create_dir_all(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
+
+        let mut command = Command::new("sh");
+        command
+            .arg(&self.enter)
+            .arg(&self.root)
+            .args(["/sbin/init", "--log-level=warning", "--show-status=no"])
+            .env("NETWORK", "own")
+            .env("CGROUP", &cgroup)
+            .env("WAIT", "yes")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut unshare = Guarded::start(&mut command, "systemd")?;
+        let outside = unshare.child().id();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let init = loop {
+            if let Some(init) = only_child_of(outside) {
+                break init;
+            }
+            if let Some(ended) = unshare.ended() {
+                bail!("{ended}; may this computer make namespaces?");
+            }
+            ensure!(Instant::now() < deadline, "no namespaces came about");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let mut slirp = Command::new("slirp4netns");
+        slirp
+            .args(["--configure", "--mtu=65520", "--disable-host-loopback"])
+            .arg(init.to_string())
+            .arg("tap0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let slirp = Guarded::start(&mut slirp, "slirp4netns")?;
+        let mut go = unshare.child().stdin.take().context("a pipe to it")?;
+        let machine = Machine {
+            init,
+            unshare: Some(unshare),
+            _slirp: slirp,
+            cgroup,
+            system: self,
+        };
+        go.write_all(b"go\n").context("let systemd start")?;
+        machine.is_up()?;
+        Ok(machine)
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_file(&self.enter);
+    }
+}
+
+/// A system whose systemd runs.
+pub(crate) struct Machine {
+    init: u32,
+    unshare: Option<Guarded>,
+    _slirp: Guarded,
+    cgroup: PathBuf,
+    pub(crate) system: System,
+}
+
+impl Machine {
+    /// A command that runs in it, as root.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .args(["--all", "--target"])
+            .arg(self.init.to_string())
+            .args(["env", "-i", "HOME=/root", "LC_ALL=C.UTF-8"])
+            .args(["DEBIAN_FRONTEND=noninteractive", "TERM=dumb"])
+            .arg("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+        command
+    }
+
+    /// Runs a script in it, as root; returns what it says, in whatever way it ends.
+    pub(crate) fn try_script(&self, script: &str) -> Result<Output> {
+        let mut command = self.command();
+        command
+            .args(["bash", "-eo", "pipefail", "-c", script])
+            .stdin(Stdio::null());
+        command.output().context("enter the machine")
+    }
+
+    /// Runs a script that must succeed; returns its standard output.
+    pub(crate) fn script(&self, script: &str) -> Result<String> {
+        said(&self.try_script(script)?, script)
+    }
+
+    /// Runs a script until it succeeds; returns what it says then.
+    pub(crate) fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
+        let deadline = Instant::now() + within;
+        loop {
+            let output = self.try_script(script)?;
+            if output.status.success() {
+                return Ok(text(&output.stdout));
+            }
+            if Instant::now() > deadline {
+                let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+                bail!("{what}: not within {} s: {}", within.as_secs(), said.trim());
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn is_up(&self) -> Result<()> {
+        // `degraded` is up as well, and what has failed then is named.
+        let up = "state=$(systemctl is-system-running || true); echo $state; [ $state = running ] || [ $state = degraded ]";
+        self.eventually("the start of systemd", BOOT_WITHIN, up)?;
+        let failed = self.script("systemctl list-units --failed --plain --no-legend")?;
+        ensure!(failed.trim().is_empty(), "failed at the start: {failed}");
+        Ok(())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if let Some(mut unshare) = self.unshare.take() {
+            // Its systemd goes with it, and with that everything in there.
+            let _ = unshare.child().kill();
+            let _ = unshare.child().wait();
+        }
+        remove_cgroup(&self.cgroup);
+    }
+}
+
+/// What a command has written, in words.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn said(output: &Output, script: &str) -> Result<String> {
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    let lines: Vec<&str> = all.lines().collect();
+    let last = lines[lines.len().saturating_sub(30)..].join("\n");
+    bail!("{}: {script}\n{last}", output.status)
+}
+
+/// Where the tree of cgroups (v2) is. Controllers may be bound to the old trees; a systemd does without.
+fn cgroups() -> Result<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+    let mut found = mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ');
+        let folder = words.nth(1)?;
+        (words.next()? == "cgroup2").then(|| PathBuf::from(folder))
+    });
+    found
+        .next()
+        .context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
+}
+
+/// A cgroup goes when nobody is in it and none below it, so from the leaves.
+fn remove_cgroup(folder: &Path) {
+    let below = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.path().is_dir()) {
+        remove_cgroup(&entry.path());
+    }
+    for _ in 0..50 {
+        if fs::remove_dir(folder).is_ok() || !folder.exists() {
+            return;
+        }
+        // The kernel is not done with those who were killed.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn only_child_of(process: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
+}
+
+fn make(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<()> {
+    let unfinished = archive.with_extension("unfinished.tar");
+    let mut command = Command::new("mmdebstrap");
+    command
+        .args(["--mode=root", "--variant=minbase", "--quiet"])
+        .arg(format!("--architectures={}", arch.name()))
+        .arg(format!("--include={packages}"))
+        .args([
+            r#"--aptopt=Acquire::Languages "none""#,
+            r#"--aptopt=Acquire::Retries "2""#,
+            "--dpkgopt=force-unsafe-io",
+            // It would ask a register of foreign programs, and we have told the kernel by ourselves.
+            "--skip=check/qemu",
+        ]);
+    if !arch.is_own() {
+        // Looking at every certificate takes QEMU a quarter of an hour, and nothing here needs one. /usr/local/sbin comes
+        // first.
+        command
+            .env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .args([
+                "--essential-hook=ln -s /bin/true \"$1\"/usr/local/sbin/update-ca-certificates",
+                "--customize-hook=rm \"$1\"/usr/local/sbin/update-ca-certificates",
+            ]);
+    }
+    if release == Release::Ubuntu2404 {
+        command.arg(format!("--keyring={}", ubuntu_keys(archive)?.display()));
+    }
+    command.arg(release.suite()).arg(&unfinished);
+    match release {
+        Release::Debian12 | Release::Debian13 => command.arg(ARCHIVE),
+        Release::Ubuntu2404 => {
+            let suite = release.suite();
+            for suite in [suite.to_owned(), format!("{suite}-updates")] {
+                // mysql-server is in main, some of what it stands on in universe.
+                command.arg(format!("deb {UBUNTU_ARCHIVE} {suite} main universe"));
+            }
+            &mut command
+        }
+    };
+    succeed(&mut command, "make the system")?;
+    fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))
+}
+
+/// The keys Ubuntu signs with, out of a package that Debian has signed.
+fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
+    let keys = beside.with_file_name("ubuntu-archive-keyring.gpg");
+    if !keys.is_file() {
+        let machine = System::fresh(Release::Debian13, Arch::own()?)?.boot()?;
+        machine.script(
+            "cd /root && apt-get -q update && apt-get -q download ubuntu-keyring && dpkg-deb -x ubuntu-keyring_*.deb keys",
+        )?;
+        let inside = "root/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg";
+        let unfinished = keys.with_extension("unfinished");
+        fs::copy(machine.system.root.join(inside), &unfinished).context("copy Ubuntu's keys")?;
+        fs::rename(&unfinished, &keys).context("keep Ubuntu's keys")?;
+    }
+    Ok(keys)
+}
+
+fn succeed(command: &mut Command, what: &str) -> Result<()> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{what}: {:?}", command.get_program()))?;
+    if !output.status.success() {
+        let all = text(&output.stderr);
+        let lines: Vec<&str> = all.lines().collect();
+        let last = lines[lines.len().saturating_sub(10)..].join("\n");
+        bail!("{what}: {}: {last}", output.status);
+    }
+    Ok(())
+}

@@ -1,0 +1,479 @@
+//! `cargo xtask ec2`: does what `cloud/deploy/ec2/README.md` tells people to do, word for word, in fresh systems.
+//!
+//! The commands are taken out of that page, so that it cannot say what does not work. In each system a person with sudo sets
+//! up the cloud with the mosquitto and the MySQL (or MariaDB) of that system; then a camera brings pictures by TLS, the package for
+//! arm64 under QEMU; then last night's backup is restored, and the camera is asked for what is missing there. At last
+//! cloud-init does the same by `user-data.yaml`. No instance of EC2 is started.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::child::Guarded;
+use crate::deb::{self, Arch};
+use crate::debian::{self, Emulation, Machine, Release, System, text};
+use crate::workspace;
+
+const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
+const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");
+/// The host of the page.
+const HOST: &str = "cameras.example.org";
+/// What a person would type instead in `user-data.yaml`.
+const ADDRESS: &str = "https://example.org/keepsake-cloud_0.1.0-1_amd64.deb";
+/// A start under QEMU, or a picture on its way through everything.
+const SOON: Duration = Duration::from_secs(120);
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Do it in this system; may be repeated.
+    #[arg(long, value_enum, default_values = ["debian12", "debian13", "ubuntu2404"])]
+    release: Vec<Release>,
+    /// The packages are in target/debian already.
+    #[arg(long)]
+    no_build: bool,
+}
+
+/// Returns whether all of it worked; the first thing that does not is an error.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    debian::can_be_had()?;
+    let own = Arch::own()?;
+    let cloud = deb::package("cloud", own, arguments.no_build)?;
+    let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
+    let _emulation = Emulation::of(Arch::Arm64)?;
+    for release in &arguments.release {
+        println!("\n==> {}, by hand", release.name());
+        by_hand(*release, &cloud, &appliance).with_context(|| release.name())?;
+    }
+    for release in &arguments.release {
+        println!("\n==> {}, by user data", release.name());
+        by_user_data(*release, &cloud).with_context(|| format!("{}, user data", release.name()))?;
+    }
+    Ok(true)
+}
+
+/// The first block of a language below a heading of the page.
+fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
+    let missing = || format!("no block {language} below {heading:?}");
+    let (_, below) = page
+        .split_once(&format!("\n## {heading}\n"))
+        .with_context(missing)?;
+    let below = below.split("\n## ").next().unwrap_or(below);
+    let (_, code) = below
+        .split_once(&format!("\n```{language}\n"))
+        .with_context(missing)?;
+    let (code, _) = code.split_once("\n```").with_context(missing)?;
+    Ok(code)
+}
+
+fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
+    let system = System::fresh(release, Arch::own()?)?;
+    let machine = system.boot()?;
+    machine.script(
+        "useradd --create-home --shell /bin/bash admin
+         echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin",
+    )?;
+    let name = cloud.file_name().context("a package has a name")?;
+    machine
+        .system
+        .put(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
+
+    let began = Instant::now();
+    let said = as_admin(&machine, block(PAGE, "The commands", "sh")?)?;
+    let link = said
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("/setup?code="))
+        .with_context(|| format!("no link for the first owner: {said}"))?;
+    let server = machine.script("mysqld --version 2>/dev/null || mariadbd --version")?;
+    done(&format!(
+        "the commands work, in {} s, with {}",
+        began.elapsed().as_secs(),
+        server.trim()
+    ));
+    let key = make_owner(&machine, link)?;
+    is_ready(&machine)?;
+    only_these_listen(&machine)?;
+
+    let mut camera = Camera::start(&machine, appliance)?;
+    camera.press_and_store(3)?;
+    counts(&machine, &key, 3)?;
+    camera.is_in_the_database(&machine)?;
+    done("pictures of the arm64 camera are in the database, byte for byte");
+
+    as_admin(&machine, block(PAGE, "Backup", "sh")?)?;
+    camera.press_and_store(3)?;
+    counts(&machine, &key, 6)?;
+    as_admin(&machine, block(PAGE, "Restore", "sh")?)?;
+    counts(&machine, &key, 6)?;
+    camera.is_in_the_database(&machine)?;
+    done("last night's backup is restored, and the camera has brought what was missing");
+    camera.press_and_store(1)?;
+    counts(&machine, &key, 7)?;
+
+    // A restart of everything, in the order systemd likes.
+    machine.script("systemctl restart mosquitto mysql keepsake-cloud")?;
+    is_ready(&machine)?;
+    camera.press_and_store(1)?;
+    counts(&machine, &key, 8)?;
+    done("after a restart of broker, database and cloud a press is stored");
+    camera.stop()
+}
+
+/// As somebody who has logged in by SSH would: in a shell of his own, in his own folder.
+fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
+    let mut command = machine.command();
+    command
+        .args([
+            "runuser",
+            "--login",
+            "admin",
+            "-c",
+            "exec bash -eo pipefail",
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().context("enter the machine")?;
+    let mut stdin = child.stdin.take().context("a pipe to it")?;
+    // In one go and before it reads: commands that read from standard input would eat what comes after them, as they
+    // would in a terminal.
+    let script = format!("main() {{\n{commands}\n}}\nmain < /dev/null\n");
+    stdin
+        .write_all(script.as_bytes())
+        .context("type the commands")?;
+    drop(stdin);
+    let output = child.wait_with_output().context("wait for the commands")?;
+    let said = text(&output.stdout);
+    ensure!(
+        output.status.success(),
+        "{}: {said}{}",
+        output.status,
+        text(&output.stderr)
+    );
+    Ok(said)
+}
+
+/// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
+fn asked(path: &str, more: &str) -> String {
+    format!(
+        "curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}"
+    )
+}
+
+/// Makes the first owner by the link; returns a key.
+fn make_owner(machine: &Machine, link: &str) -> Result<String> {
+    let (_, code) = link.split_once("code=").context("the link has the code")?;
+    let json = "-H 'Content-Type: application/json'";
+    machine.script(&asked(
+        "/setup",
+        &format!(
+            "{json} -c /root/cookies -d '{{\"code\":\"{code}\",\"name\":\"ada\",\"password\":\"correct horse battery\"}}'"
+        ),
+    ))?;
+    let made = machine.script(&asked(
+        "/api/v1/keys",
+        &format!(
+            "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
+        ),
+    ))?;
+    let made: Value = serde_json::from_str(&made).context("a key as JSON")?;
+    let key = made["secret"].as_str().context("a key has a secret")?;
+    done("the first owner is made by the link, over https");
+    Ok(key.to_owned())
+}
+
+/// Ready, and without a word about broker or database.
+fn is_ready(machine: &Machine) -> Result<()> {
+    let said = machine.eventually(
+        "the cloud is ready",
+        SOON,
+        &format!(
+            "said=$({}); echo \"$said\"; grep -q '\"ready\":true' <<< \"$said\"",
+            asked("/readyz", "")
+        ),
+    )?;
+    // The broker is looked at a moment after the connection.
+    std::thread::sleep(Duration::from_secs(5));
+    let now = machine.script(&asked("/readyz", ""))?;
+    let now: Value = serde_json::from_str(&now).with_context(|| said.clone())?;
+    let none = |what: &str| now[what].as_array().is_none_or(Vec::is_empty);
+    ensure!(none("warnings") && none("reasons"), "{now}");
+    done("the cloud is ready, and finds nothing to warn of in broker and database");
+    Ok(())
+}
+
+/// What the security group lets through is meant to be reached, and nothing else can be.
+fn only_these_listen(machine: &Machine) -> Result<()> {
+    let said = machine.script("ss -Htln")?;
+    let mut open = BTreeSet::new();
+    let mut shut = BTreeSet::new();
+    for line in said.lines() {
+        let address = line.split_whitespace().nth(3).unwrap_or_default();
+        let (host, port) = address.rsplit_once(':').context("host and port")?;
+        let on_host_only = host.starts_with("127.") || host == "[::1]";
+        let which = if on_host_only { &mut shut } else { &mut open };
+        which.insert(port.parse::<u16>().context("a port")?);
+    }
+    ensure!(open == BTreeSet::from([5000, 8883, 8884]), "open: {said}");
+    ensure!(
+        shut.is_superset(&BTreeSet::from([1883, 3306])),
+        "shut: {said}"
+    );
+    done("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
+    Ok(())
+}
+
+/// Waits until so many are stored, and none is missing or on its way.
+fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
+    let wanted = format!(
+        "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
+    );
+    let header = format!("-H 'Authorization: Bearer {key}'");
+    machine.eventually(
+        &format!("{stored} are stored"),
+        SOON,
+        &format!(
+            "said=$({}); echo \"$said\"; [ \"$said\" = '{wanted}' ]",
+            asked("/api/v1/counters", &header)
+        ),
+    )?;
+    done(&format!("the dashboard counts {wanted}"));
+    Ok(())
+}
+
+/// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
+struct Camera {
+    program: Guarded,
+    button: std::process::ChildStdin,
+    events: PathBuf,
+    log: PathBuf,
+    presses: usize,
+    _system: System,
+}
+
+impl Camera {
+    fn start(machine: &Machine, package: &Path) -> Result<Self> {
+        let system = System::fresh(Release::Debian12, Arch::Arm64)?;
+        system.put(package, "/root/appliance.deb")?;
+        system.script("apt-get -qy install /root/appliance.deb")?;
+        for (from, to) in [("porch.password", "password"), ("ca.crt", "ca.crt")] {
+            let from = machine.system.root.join("etc/keepsake").join(from);
+            system.put(&from, &format!("/etc/keepsake/{to}"))?;
+        }
+        fs::write(
+            system.root.join("etc/keepsake/camera.toml"),
+            block(PAGE, "A camera", "toml")?,
+        )
+        .context("write camera.toml")?;
+        fs::write(
+            system.root.join("etc/hosts"),
+            format!("127.0.0.1 localhost {HOST}\n"),
+        )
+        .context("write hosts")?;
+        system.script("appliance check-config /etc/keepsake/camera.toml")?;
+
+        let folder = workspace::target()?.join("systems");
+        let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
+        let mut command = system.command(Some(machine));
+        command
+            .args([
+                "setpriv",
+                "--reuid=keepsake",
+                "--regid=keepsake",
+                "--init-groups",
+            ])
+            .args(["appliance", "run"])
+            .args([
+                "--simulated",
+                "--events",
+                "--config",
+                "/etc/keepsake/camera.toml",
+            ])
+            .args(["--spool", "/var/lib/keepsake/pictures"])
+            .stdin(Stdio::piped())
+            .stdout(File::create(&events).context("create a file for its events")?)
+            .stderr(File::create(&log).context("create a file for its log")?);
+        let mut program = Guarded::start(&mut command, "the camera")?;
+        let button = program.child().stdin.take().context("a pipe to it")?;
+        let mut camera = Self {
+            program,
+            button,
+            events,
+            log,
+            presses: 0,
+            _system: system,
+        };
+        camera.eventually("a connection", |events| {
+            events.iter().any(|event| event["event"] == "connected")
+        })?;
+        let processor = machine.script("uname -m")?;
+        done(&format!(
+            "a camera for arm64 runs on {} and is let in by TLS, name and password",
+            processor.trim()
+        ));
+        Ok(camera)
+    }
+
+    fn said(&self) -> Vec<Value> {
+        let all = fs::read_to_string(&self.events).unwrap_or_default();
+        let whole = all
+            .split_inclusive('\n')
+            .filter(|line| line.ends_with('\n'));
+        whole
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    fn eventually(&mut self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
+        let deadline = Instant::now() + SOON;
+        while !there(&self.said()) {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if let Some(ended) = self.program.ended() {
+                bail!("{what}: {ended}: {log}");
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "{what}: not within {SOON:?}: {log}"
+            );
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// Presses, and waits for the receipts.
+    fn press_and_store(&mut self, presses: usize) -> Result<()> {
+        for _ in 0..presses {
+            self.button.write_all(b"\n").context("press")?;
+            self.presses += 1;
+            // Presses closer together are one (`button.min_gap_ms`).
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        let presses = self.presses;
+        self.eventually(&format!("{presses} receipts"), |events| {
+            let stored = events.iter().filter(|event| event["event"] == "stored");
+            let numbers: BTreeSet<_> = stored.map(|event| event["sequence"].as_u64()).collect();
+            numbers.len() == presses
+        })
+    }
+
+    /// What the camera has saved is what the server has, by the server's own reckoning.
+    fn is_in_the_database(&self, machine: &Machine) -> Result<()> {
+        let said = self.said();
+        let saved: BTreeSet<String> = said
+            .iter()
+            .filter(|event| event["event"] == "saved")
+            .filter_map(|event| event["hash"].as_str().map(str::to_owned))
+            .collect();
+        ensure!(saved.len() == self.presses, "{} hashes", saved.len());
+        let found =
+            machine.script("mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'")?;
+        let found: BTreeSet<String> = found.split_whitespace().map(str::to_owned).collect();
+        ensure!(found == saved, "saved {saved:?}, in the database {found:?}");
+        Ok(())
+    }
+
+    fn stop(self) -> Result<()> {
+        let Self {
+            program, button, ..
+        } = self;
+        drop(button);
+        program.stop(Duration::from_secs(1));
+        Ok(())
+    }
+}
+
+/// cloud-init of the system itself runs the file, as at the first start of an instance.
+fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
+    let machine = System::fresh(release, Arch::own()?)?.boot()?;
+    let name = cloud.file_name().context("a package has a name")?;
+    let name = name.to_string_lossy();
+    machine.system.put(cloud, &format!("/srv/{name}"))?;
+    machine
+        .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
+    ensure!(
+        USER_DATA.contains(ADDRESS),
+        "the address of the package has changed"
+    );
+    let user_data = USER_DATA.replace(ADDRESS, &format!("file:///srv/{name}"));
+    let seed = machine.system.root.join("var/lib/cloud/seed/nocloud");
+    fs::create_dir_all(&seed).context("create the seed of cloud-init")?;
+    for (file, content) in [
+        (seed.join("user-data"), user_data.as_str()),
+        (seed.join("meta-data"), "instance-id: keepsake\n"),
+        (
+            machine
+                .system
+                .root
+                .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
+            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n",
+        ),
+    ] {
+        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+    }
+    let schema = machine.script(&format!(
+        "cloud-init schema --config-file {} 2>&1",
+        "/var/lib/cloud/seed/nocloud/user-data"
+    ))?;
+    ensure!(schema.to_lowercase().contains("valid"), "{schema}");
+    done(&format!(
+        "cloud-init finds the file in order: {}",
+        schema.trim()
+    ));
+    // The services of cloud-init run these, one after the other.
+    machine.script(
+        "cloud-init init --local
+         cloud-init init
+         cloud-init modules --mode=config
+         cloud-init modules --mode=final > /var/log/cloud-init-output.log 2>&1 || { cat /var/log/cloud-init-output.log; false; }",
+    )?;
+    let link = machine.script("grep -o '/setup?code=[^ ]*' /var/log/cloud-init-output.log")?;
+    make_owner(&machine, link.trim())?;
+    is_ready(&machine)?;
+    only_these_listen(&machine)
+}
+
+fn done(what: &str) {
+    println!("  ok  {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use yaml_rust2::YamlLoader;
+
+    use super::*;
+
+    #[test]
+    fn user_data_are_the_commands_of_the_page() {
+        let commands = block(PAGE, "The commands", "sh").unwrap();
+        let indented: Vec<String> = commands
+            .lines()
+            .map(|line| match line {
+                "" => String::new(),
+                line => format!("      {line}"),
+            })
+            .collect();
+        assert!(USER_DATA.contains(&indented.join("\n")));
+        assert_eq!(USER_DATA.matches(ADDRESS).count(), 1);
+        assert!(USER_DATA.starts_with("#cloud-config\n"));
+        let parsed = YamlLoader::load_from_str(USER_DATA).unwrap();
+        let file = &parsed[0]["write_files"][0];
+        let run = &parsed[0]["runcmd"][0];
+        assert!(file["content"].as_str().unwrap().contains(commands));
+        assert_eq!(file["path"], run[1]);
+    }
+
+    #[test]
+    fn the_page_has_what_is_done_with_it() {
+        for heading in ["The commands", "Backup", "Restore"] {
+            assert!(block(PAGE, heading, "sh").is_ok(), "{heading}");
+        }
+        assert!(block(PAGE, "A camera", "toml").unwrap().contains(HOST));
+        assert!(block(PAGE, "No such heading", "sh").is_err());
+    }
+}

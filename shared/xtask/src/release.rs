@@ -1,0 +1,197 @@
+//! `cargo xtask release`: everything a release consists of in one folder, `target/release-files`, with a manifest and
+//! checksums. What is not built yet is an error, and nothing is left out in silence.
+//!
+//! `manifest.json` says of which commit the files are, and names each with its size and SHA-256; `SHA256SUMS` says the same
+//! for `sha256sum --check`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+
+use crate::deb::{self, Arch};
+use crate::workspace;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The tag of this release, which must be the version of the workspace: v1.2.3.
+    #[arg(long)]
+    tag: Option<String>,
+    /// Without the image for the SD card.
+    #[arg(long)]
+    no_image: bool,
+}
+
+/// Returns whether the release is complete.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    if let Some(tag) = &arguments.tag {
+        ensure!(
+            *tag == format!("v{VERSION}"),
+            "the tag is {tag}, and Cargo.toml says {VERSION}: one of them is wrong"
+        );
+    }
+    let mut files = Vec::new();
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        for name in ["appliance", "cloud"] {
+            let file = deb::package(name, arch, true).context("run `cargo xtask deb` before")?;
+            files.push(file);
+        }
+    }
+    if !arguments.no_image {
+        let image = workspace::target()?
+            .join("image")
+            .join(format!("keepsake-{VERSION}-arm64.img.zst"));
+        ensure!(
+            image.is_file(),
+            "{} is not there: run `cargo image` before, or say --no-image",
+            image.display()
+        );
+        files.push(image);
+    }
+    let folder = workspace::target()?.join("release-files");
+    for file in lay_out(&files, &folder, &commit()?)? {
+        println!("{}", file.display());
+    }
+    Ok(true)
+}
+
+/// Copies the files, and writes manifest and checksums beside them. What lay there before is gone.
+fn lay_out(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
+    }
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    let mut laid_out = Vec::new();
+    let mut entries = Vec::new();
+    let mut sums = String::new();
+    for file in files {
+        let name = file.file_name().context("a file has a name")?;
+        let copy = folder.join(name);
+        fs::copy(file, &copy).with_context(|| format!("copy {}", file.display()))?;
+        let name = name.to_string_lossy();
+        let sum = sha256(&copy)?;
+        let bytes = fs::metadata(&copy)
+            .with_context(|| format!("find {}", copy.display()))?
+            .len();
+        entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
+        // Two blanks: as `sha256sum` writes and reads it.
+        sums.push_str(&format!("{sum}  {name}\n"));
+        laid_out.push(copy);
+    }
+    let manifest = json!({"version": VERSION, "commit": commit, "files": entries});
+    let manifest = serde_json::to_string_pretty(&manifest).context("write the manifest")?;
+    for (name, content) in [("manifest.json", manifest + "\n"), ("SHA256SUMS", sums)] {
+        let file = folder.join(name);
+        fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
+        laid_out.push(file);
+    }
+    Ok(laid_out)
+}
+
+/// Of what is in the folder now; files that were changed and not committed make it nobody's.
+fn commit() -> Result<String> {
+    let git = |arguments: &[&str]| -> Result<String> {
+        let output = Command::new("git")
+            .current_dir(workspace::root())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .context("run git")?;
+        ensure!(
+            output.status.success(),
+            "git {}: {}",
+            arguments.join(" "),
+            output.status
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let changed = git(&["status", "--porcelain"])?;
+    let commit = git(&["rev-parse", "HEAD"])?;
+    if changed.is_empty() {
+        return Ok(commit);
+    }
+    println!("note: there are changes that are not committed, and the manifest says so");
+    Ok(format!("{commit} and changes"))
+}
+
+fn sha256(file: &Path) -> Result<String> {
+    let output = Command::new("sha256sum")
+        .arg("--")
+        .arg(file)
+        .stdin(Stdio::null())
+        .output()
+        .context("run sha256sum (coreutils)")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    match said.split_whitespace().next() {
+        Some(sum) if output.status.success() && sum.len() == 64 => Ok(sum.to_owned()),
+        _ => bail!("sha256sum {}: {}", file.display(), output.status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use yaml_rust2::YamlLoader;
+
+    use super::*;
+
+    #[test]
+    fn what_is_laid_out_is_named_with_its_hash_and_nothing_else_is_there() {
+        let folder = std::env::temp_dir().join(format!("keepsake-release-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&folder);
+        let from = folder.join("from");
+        fs::create_dir_all(&from).unwrap();
+        fs::create_dir_all(folder.join("to")).unwrap();
+        fs::write(folder.join("to/of-the-last-release.deb"), "old").unwrap();
+        fs::write(from.join("a.deb"), "abc").unwrap();
+        let out = lay_out(&[from.join("a.deb")], &folder.join("to"), "c0ffee").unwrap();
+        assert_eq!(out.len(), 3);
+        assert_eq!(fs::read_dir(folder.join("to")).unwrap().count(), 3);
+        // FIPS 180-2, the first example.
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let sums = fs::read_to_string(folder.join("to/SHA256SUMS")).unwrap();
+        assert_eq!(sums, format!("{sum}  a.deb\n"));
+        let manifest = fs::read_to_string(folder.join("to/manifest.json")).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+        assert_eq!(
+            manifest,
+            json!({"version": VERSION, "commit": "c0ffee", "files": [{"name": "a.deb", "bytes": 3, "sha256": sum}]})
+        );
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    /// The file that makes releases says nothing that the project cannot do by itself.
+    #[test]
+    fn the_workflow_is_yaml_and_calls_commands_there_are() {
+        let workflow = include_str!("../../../.github/workflows/release.yml");
+        let parsed = YamlLoader::load_from_str(workflow).unwrap();
+        let steps = parsed[0]["jobs"]["release"]["steps"].as_vec().unwrap();
+        let run: Vec<&str> = steps
+            .iter()
+            .filter_map(|step| step["run"].as_str())
+            .collect();
+        // The first two get Rust onto a fresh Debian, as a person would.
+        assert_eq!(
+            run[2..],
+            [
+                ".ci/run",
+                "cargo xtask deb",
+                "cargo image",
+                "cargo xtask release --tag \"$GITHUB_REF_NAME\"",
+                "gh release create \"$GITHUB_REF_NAME\" --verify-tag --generate-notes target/release-files/*",
+            ]
+        );
+        let image = steps
+            .iter()
+            .find(|step| step["run"].as_str() == Some("cargo image"));
+        assert_eq!(
+            image.unwrap()["if"].as_str(),
+            Some("hashFiles('image-build/Cargo.toml') != ''")
+        );
+        let rust = parsed[0]["jobs"]["release"]["env"]["RUSTUP_TOOLCHAIN"].as_str();
+        assert_eq!(rust, Some(env!("CARGO_PKG_RUST_VERSION")));
+    }
+}
