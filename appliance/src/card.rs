@@ -69,10 +69,13 @@ impl Default for Places {
 }
 
 /// What [`prepare`] found, for [`watch`].
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// It holds passwords: there is no `Debug` of it, and its file is for root alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     pub sentences: Vec<String>,
-    has_wifi: bool,
+    /// Name and password of the Wi-Fi networks, in the order in which wpa_supplicant numbers them.
+    networks: Vec<(String, String)>,
     cloud_is_unset: bool,
     device: String,
 }
@@ -93,7 +96,10 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
     prepared.sentences.extend(found.sentences);
     let kept = read_networks(&places.data.join("wifi-that-worked.json"));
     let networks = wifi::to_try(&found.card.networks, &[kept, found.kept].concat());
-    prepared.has_wifi = !networks.is_empty();
+    prepared.networks = networks
+        .iter()
+        .map(|(network, _)| (network.name.clone(), network.password.clone()))
+        .collect();
     let camera = config::load(found.file.as_deref(), &[], false).config;
     prepared.cloud_is_unset = camera.cloud.url == config::CloudUrl::default();
     prepared.device = camera
@@ -102,7 +108,7 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
         .unwrap_or_default();
 
     let etc = |name: &str| places.etc.join(name);
-    if prepared.has_wifi {
+    if !prepared.networks.is_empty() {
         let text = wifi::configuration(&networks, found.card.country.as_deref());
         write_privately(
             &etc("wpa_supplicant/wpa_supplicant-wlan0.conf"),
@@ -335,6 +341,13 @@ pub fn watch() -> Result<()> {
         .iter()
         .map(|network| network.password.as_str())
         .collect();
+    // Also the kept ones, which stand in no file that anyone sees.
+    secrets.extend(
+        prepared
+            .networks
+            .iter()
+            .map(|(_, password)| password.as_str()),
+    );
     secrets.extend([camera.cloud.password.as_str(), camera.cloud.token.as_str()]);
 
     let mut written: Option<Instant> = None;
@@ -343,7 +356,7 @@ pub fn watch() -> Result<()> {
         let start = Start {
             boot: boot.trim().to_owned(),
             at: known_time(),
-            sentences: sentences_now(&prepared, &places, &card),
+            sentences: sentences_now(&prepared, &places),
         };
         let is_news = starts.note(start);
         let may = written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && writes < WRITES_MAX;
@@ -367,7 +380,7 @@ pub fn watch() -> Result<()> {
 }
 
 /// What there is to say at this moment. Numbers that change all the time are not among it.
-fn sentences_now(prepared: &Prepared, places: &Places, card: &CardSettings) -> Vec<String> {
+fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
     let wpa = |what: &str| said_by(Command::new("wpa_cli").args(["-i", "wlan0", what]));
     let addresses = network::addresses();
@@ -379,14 +392,16 @@ fn sentences_now(prepared: &Prepared, places: &Places, card: &CardSettings) -> V
     if let Some(address) = by("eth").or(by("usb")) {
         sentences.push(format!("Network: by cable, address {}.", address.ip));
     }
-    if prepared.has_wifi {
+    if !prepared.networks.is_empty() {
         let status = wpa("status");
         match (wifi::joined(&status), by("wlan")) {
-            (Some(name), Some(address)) => {
+            (Some((id, name)), Some(address)) => {
                 sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
-                keep(places, card, name);
+                if let Some(network) = prepared.networks.get(id) {
+                    keep(places, network);
+                }
             }
-            (Some(name), None) => sentences.push(format!(
+            (Some((_, name)), None) => sentences.push(format!(
                 "Wi-Fi \"{name}\" was joined and gives no address. What to do: start the router anew."
             )),
             (None, _) => {
@@ -446,18 +461,20 @@ fn sentences_now(prepared: &Prepared, places: &Places, card: &CardSettings) -> V
     sentences
 }
 
-/// Notes the network that has just worked, with the password it was joined by as far as the settings know it.
-fn keep(places: &Places, card: &CardSettings, name: &str) {
+/// Notes the network that has just worked, with the password it was joined by: another one of the same name may stand in
+/// the present settings, and be wrong.
+fn keep(places: &Places, network: &(String, String)) {
     let file = places.data.join("wifi-that-worked.json");
-    let Some(network) = card.networks.iter().find(|network| network.name == name) else {
-        return;
-    };
+    let (name, password) = network;
     let before = read_networks(&file);
-    if before.first() == Some(network) {
+    if before
+        .first()
+        .is_some_and(|kept| (&kept.name, &kept.password) == (name, password))
+    {
         return;
     }
     // The one that works now, and only that: whatever was kept before has done its duty.
-    let pair = [(&network.name, &network.password)];
+    let pair = [network];
     if let Err(error) = serde_json::to_vec(&pair)
         .map_err(std::io::Error::other)
         .and_then(|bytes| config::replace_privately(&file, &bytes))

@@ -128,7 +128,7 @@ mod tests {
             assert_eq!(text.len(), BYTES, "{number}");
             assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
         }
-        starts.note(start("long", &[&long; 20]));
+        starts.note(start("long", &[long.as_str(); 20]));
         let text = starts.text(&[]);
         assert_eq!(text.len(), BYTES);
         assert!(text.contains("goes on"));

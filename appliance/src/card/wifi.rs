@@ -76,14 +76,18 @@ pub fn tries(log: &str) -> Tries {
     tries
 }
 
-/// The network that is joined, from `wpa_cli status`.
-pub fn joined(status: &str) -> Option<&str> {
+/// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
+/// [`configuration`] from 0; two may have one name, and another password each.
+pub fn joined(status: &str) -> Option<(usize, &str)> {
     let field = |name: &str| {
         status
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
     };
-    (field("wpa_state") == Some("COMPLETED")).then(|| field("ssid"))?
+    if field("wpa_state") != Some("COMPLETED") {
+        return None;
+    }
+    Some((field("id")?.parse().ok()?, field("ssid")?))
 }
 
 /// Names and strengths (dBm) of what is in reach, the strongest first, each name once, from `wpa_cli scan_results`.
@@ -179,10 +183,10 @@ mod tests {
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=1 ssid=\"Other\" auth_failures=1 duration=10 reason=CONN_FAILED\n";
         assert_eq!(tries(log).refused, ["Hytta"]);
         assert_eq!(
-            joined("bssid=1\nssid=Hytta\nwpa_state=COMPLETED\n"),
-            Some("Hytta")
+            joined("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
+            Some((2, "Hytta"))
         );
-        assert_eq!(joined("ssid=Hytta\nwpa_state=SCANNING\n"), None);
+        assert_eq!(joined("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"), None);
         let scan = "bssid / frequency / signal level / flags / ssid\n\
                     00:11\t2412\t-80\t[WPA2]\tNaboen\n00:12\t2412\t-61\t[WPA2]\tHytta\n00:13\t5180\t-70\t[WPA2]\tHytta\n00:14\t2412\t-50\t[WPA2]\t\n";
         assert_eq!(

@@ -70,7 +70,7 @@ pub fn card_settings(table: &Table) -> (CardSettings, Vec<(Level, String)>) {
         None => {}
         Some(Value::Table(system)) => read.system(system),
         Some(_) => {
-            read.error("system is a section: write [system] on a line of its own".to_owned())
+            read.error("system is a section: write [system] on a line of its own".to_owned());
         }
     }
     (read.settings, read.problems)

@@ -101,7 +101,7 @@ mod tests {
         assert!(text.starts_with("070701"));
         // Inode, mode, owner, group, links, time, size.
         assert!(text.contains("07070100000002000081ed0000000000000000000000010000000000000005"));
-        assert!(text.contains("hello\0\0\0070701"));
+        assert!(text.contains("hello\x00\x00\x00070701"));
         assert!(text.contains("0000000500000001"));
         assert!(text.contains("TRAILER!!!"));
     }
