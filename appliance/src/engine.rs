@@ -32,6 +32,7 @@ use crate::indicator::{Event as Light, Fault as Number};
 use crate::lamp::Lamp;
 use crate::link::{DownReason, LinkEvent, Publisher};
 use crate::mqtt::client_id;
+use crate::network;
 use crate::notes::Notes;
 use crate::press::{CloudLimit, Job, Outcome, SharedHow, SharedSpool, chain, lock};
 use crate::report::{Report, Reporter};
@@ -40,6 +41,8 @@ use crate::throttle::Throttle;
 use crate::wishes::Wishes;
 
 const TICK: Duration = Duration::from_secs(1);
+/// So long a network may take to come before its absence is a fault: an access point that starts with the camera.
+const NETWORK_WITHIN: Duration = Duration::from_secs(120);
 /// A camera that says nothing for longer counts as quiet in the cloud.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
@@ -151,6 +154,8 @@ pub struct Engine {
     troubles: Troubles,
     connections: u64,
     connected_at: Option<tokio::time::Instant>,
+    /// Since when this computer has no address at all.
+    no_network_since: Option<tokio::time::Instant>,
 }
 
 impl Engine {
@@ -193,6 +198,7 @@ impl Engine {
             troubles: parts.troubles,
             connections: 0,
             connected_at: None,
+            no_network_since: None,
         };
         engine.reload();
         engine.tell_warnings();
@@ -317,6 +323,7 @@ impl Engine {
             self.set_fault(Number::Card, false);
         }
         self.look_at_the_clock();
+        self.look_at_the_network();
         // The page shows the light as it is now.
         let light_changed = self.lamp.status() != self.light_told;
         let due = self
@@ -329,6 +336,24 @@ impl Engine {
         let quiet_us = boottime_us().saturating_sub(self.beat.load(Ordering::Relaxed));
         if Duration::from_micros(quiet_us) < BEAT_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+    }
+
+    /// Without any network the camera says so (fault 2), for then nobody has to look for what is wrong with the cloud.
+    fn look_at_the_network(&mut self) {
+        let has_one = self.publisher.is_some()
+            || is_this_computer(&self.wishes.config().cloud.url.host)
+            || !network::addresses().is_empty();
+        if has_one {
+            self.no_network_since = None;
+            self.set_fault(Number::Network, false);
+            return;
+        }
+        let since = self
+            .no_network_since
+            .get_or_insert_with(tokio::time::Instant::now);
+        if since.elapsed() >= NETWORK_WITHIN {
+            self.set_fault(Number::Network, true);
         }
     }
 
@@ -479,6 +504,7 @@ impl Engine {
         match event {
             LinkEvent::Up(publisher) => {
                 tracing::info!("connected");
+                say_to_systemd("connected");
                 self.reporter.tell(&Report::Connected);
                 self.publisher = Some(publisher);
                 self.connections += 1;
@@ -503,6 +529,7 @@ impl Engine {
                 let new = !self.reasons.contains(&text) && self.reasons.len() < REASONS_MAX;
                 if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
+                    say_to_systemd(&format!("not connected ({text}); pictures are kept"));
                 }
                 // That there is no network yet is what a camera that has just started expects.
                 if was_up || new && someone_must_act {
@@ -1063,6 +1090,16 @@ impl Engine {
             self.lamp.tell(Light::Uploading(uploading));
         }
     }
+}
+
+/// What `systemctl status` shows, and the card's `CAMERA-STATUS.txt`.
+fn say_to_systemd(text: &str) {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(text)]);
+}
+
+fn is_this_computer(host: &str) -> bool {
+    let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 fn asker(job: &Job) -> (Option<u64>, Option<Asked>) {

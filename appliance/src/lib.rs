@@ -10,6 +10,7 @@
 //! out. `hardware` and `spool` do what they are told and decide nothing. docs/architecture.md has the map.
 
 pub mod backoff;
+pub mod card;
 pub mod clock;
 pub mod command;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod lamp;
 pub mod light;
 pub mod link;
 pub mod mqtt;
+pub mod network;
 pub mod notes;
 pub mod press;
 pub mod report;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
+use appliance::card;
 use appliance::clock::{Clock, boottime_us};
 use appliance::config::{self, Config, Level, Loaded};
 use appliance::diagnostics::Troubles;
@@ -68,11 +69,26 @@ enum Verb {
         #[command(subcommand)]
         verb: SpoolVerb,
     },
+    /// Look after the SD card of the image. systemd runs it, as root.
+    Card {
+        #[command(subcommand)]
+        verb: CardVerb,
+    },
     /// Accept another cloud from now on: pictures the old one has are offered to the new one as far as they are here.
     ForgetCloud {
         #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
         spool: Option<PathBuf>,
     },
+}
+
+#[derive(Subcommand)]
+enum CardVerb {
+    /// Before the network: room for the pictures, and the settings from the KEEPSAKE partition.
+    Prepare,
+    /// Beside the camera: CAMERA-STATUS.txt, and the Wi-Fi that works.
+    Watch,
+    /// Copy the end of the log to the card.
+    KeepLog,
 }
 
 #[derive(Subcommand)]
@@ -155,6 +171,7 @@ fn main() -> ExitCode {
         Verb::SelfTest { settings } => self_test(&settings),
         Verb::ShowStopped { settings, once } => show_stopped(&settings, once),
         Verb::Spool { verb } => spool(verb),
+        Verb::Card { verb } => look_after_card(&verb),
         Verb::ForgetCloud { spool } => forget_cloud(spool),
     };
     outcome.unwrap_or_else(|error| {
@@ -225,6 +242,12 @@ fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::
         boot: Clock::open()?.boot(),
         boottime_us: boottime_us(),
     };
+    // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, as soon as there is a spool.
+    if config.spool.folder.is_dir()
+        && let Err(error) = loaded.keep_as_last_good()
+    {
+        tracing::warn!(%error, "keep a copy of the settings");
+    }
     let wishes = Wishes::open(loaded.clone(), device.clone(), now);
     let hardware = Hardware::open(wishes.config())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -344,6 +367,15 @@ fn spool(verb: SpoolVerb) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn look_after_card(verb: &CardVerb) -> anyhow::Result<ExitCode> {
+    match verb {
+        CardVerb::Prepare => card::prepare_card(),
+        CardVerb::Watch => card::watch(),
+        CardVerb::KeepLog => card::keep_log(),
+    }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 fn forget_cloud(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {

@@ -12,7 +12,7 @@ use shared::settings::schema::{Reach, SETTINGS, Setting};
 use toml::{Table, Value};
 
 use super::given::{given, is_section, nearest, value_of, variable};
-use super::{Cloud, Config, file};
+use super::{Cloud, Config, card, file};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +248,10 @@ impl Layer {
                 for warning in parsed.warnings {
                     layer.say(Level::Warning, &origin, warning);
                 }
+                let (_, problems) = card::card_settings(&parsed.table);
+                for (level, text) in problems {
+                    layer.say(level, &origin, text);
+                }
                 layer.take_table(&origin, "", parsed.table);
             }
             Err(error) => layer.say(Level::Error, &origin, error),
@@ -267,6 +271,8 @@ impl Layer {
                     self.take_table(origin, &key, inner);
                 }
                 (value, Some(setting)) => self.take(origin, setting, value),
+                // For the system below the camera, which has looked at them already.
+                (_, None) if section.is_empty() && card::is_ours(&key) => {}
                 (_, None) if section.is_empty() && is_section(&key) => {
                     let text = format!("{key} is a section: write [{key}] on a line of its own");
                     self.say(Level::Error, origin, text);
@@ -445,6 +451,14 @@ fn keys_that_do_not_fit(cloud: &Cloud) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(wrong, text)| wrong.then_some(text))
     .collect()
+}
+
+/// What a card is told by these bytes, and what of it cannot be used; nothing where they are no settings at all.
+pub fn read_card_settings(bytes: &[u8]) -> (card::CardSettings, Vec<(Level, String)>) {
+    file::parse(bytes).map_or_else(
+        |_| Default::default(),
+        |parsed| card::card_settings(&parsed.table),
+    )
 }
 
 /// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.

@@ -1,0 +1,596 @@
+//! The camera as the master of its card: `appliance card`, which the SD card image starts as root.
+//!
+//! [`prepare`] runs before the network: it lets the data grow to the end of the card, finds the settings on the `KEEPSAKE`
+//! partition, and lays them out for the system and the camera. [`watch`] runs beside the camera: it keeps the Wi-Fi that
+//! works and writes `CAMERA-STATUS.txt`. Nothing a person can write into a file keeps the camera from starting: what cannot
+//! be used is told, and the last good settings are used instead.
+//!
+//! What to do is decided in `choose`, `wifi`, `status` and [`crate::config::card_settings`], which are pure; here it is done.
+
+mod choose;
+mod grow;
+mod status;
+mod wifi;
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, CardSettings, Level, Network, read_card_settings};
+use crate::network;
+use choose::Candidate;
+use status::{Start, Starts};
+
+/// How often the state is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Between two writes to the FAT partition, and how many there are of one start at the most: it is the part of the card
+/// that a pulled plug can hurt.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+const WRITES_MAX: u32 = 20;
+/// The end of the log that is kept of each start, bytes, and of how many starts.
+const LOG_BYTES: usize = 128 << 10;
+const LOGS: usize = 5;
+const STATUS_FILE: &str = "CAMERA-STATUS.txt";
+
+/// Where everything is. On a card there is one; a test has its own.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The partition a person sees.
+    pub boot: PathBuf,
+    /// A folder that outlives everything.
+    pub data: PathBuf,
+    /// `/etc`, which is forgotten at every start.
+    pub etc: PathBuf,
+    /// `/run`, which is, too.
+    pub run: PathBuf,
+    /// For the key of whoever may log in.
+    pub root_home: PathBuf,
+    /// What the image came with, to know it again.
+    pub shipped: PathBuf,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self {
+            boot: "/boot/keepsake".into(),
+            data: "/data/card".into(),
+            etc: "/etc".into(),
+            run: "/run/keepsake-card".into(),
+            root_home: "/root".into(),
+            shipped: "/usr/share/keepsake/camera.toml".into(),
+        }
+    }
+}
+
+/// What [`prepare`] found, for [`watch`].
+///
+/// It holds passwords: there is no `Debug` of it, and its file is for root alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    pub sentences: Vec<String>,
+    /// Name and password of the Wi-Fi networks, in the order in which wpa_supplicant numbers them.
+    networks: Vec<(String, String)>,
+    cloud_is_unset: bool,
+    device: String,
+}
+
+/// Gets the card ready: growth, settings, Wi-Fi, name, time zone, SSH.
+///
+/// # Errors
+/// None that a setting or a missing partition could cause: only what makes the system itself unusable, such as an `/etc`
+/// that cannot be written.
+pub fn prepare(places: &Places) -> Result<Prepared> {
+    let mut prepared = Prepared::default();
+    if let Err(error) = fs::create_dir_all(&places.data) {
+        prepared.sentences.push(format!(
+            "The part of the card that keeps the pictures cannot be used ({error}). Nothing can be saved: try another card."
+        ));
+    }
+    let found = settings_of(places);
+    prepared.sentences.extend(found.sentences);
+    let kept = read_networks(&places.data.join("wifi-that-worked.json"));
+    let networks = wifi::to_try(&found.card.networks, &[kept, found.kept].concat());
+    prepared.networks = networks
+        .iter()
+        .map(|(network, _)| (network.name.clone(), network.password.clone()))
+        .collect();
+    let camera = config::load(found.file.as_deref(), &[], false).config;
+    prepared.cloud_is_unset = camera.cloud.url == config::CloudUrl::default();
+    prepared.device = camera
+        .device
+        .map(|name| name.to_string())
+        .unwrap_or_default();
+
+    let etc = |name: &str| places.etc.join(name);
+    if !prepared.networks.is_empty() {
+        let text = wifi::configuration(&networks, found.card.country.as_deref());
+        write_privately(
+            &etc("wpa_supplicant/wpa_supplicant-wlan0.conf"),
+            text.as_bytes(),
+        )?;
+        if found.card.country.is_none() {
+            prepared.sentences.push(
+                "No country is set for the Wi-Fi: only channels that are allowed everywhere are used. Write country = \"..\" into [[wifi]]."
+                    .to_owned(),
+            );
+        }
+    }
+    if let Some(server) = &found.card.time_server {
+        let text = format!("[Time]\nNTP={server}\n");
+        write_privately(&etc("systemd/timesyncd.conf.d/card.conf"), text.as_bytes())?;
+        open_to_all(&etc("systemd/timesyncd.conf.d/card.conf"))?;
+    }
+    if let Some(zone) = &found.card.timezone {
+        let zone = Path::new("/usr/share/zoneinfo").join(zone);
+        if zone.is_file() {
+            let link = etc("localtime");
+            let _ = fs::remove_file(&link);
+            symlink(&zone, &link).context("set the time zone")?;
+        } else {
+            prepared.sentences.push(
+                "system.timezone is no place that is known; it is written such as \"Europe/Oslo\". UTC is used."
+                    .to_owned(),
+            );
+        }
+    }
+    if let Some(name) = &found.card.hostname {
+        fs::write(etc("hostname"), format!("{name}\n")).context("write the host name")?;
+    }
+    if let Some(key) = &found.card.ssh_key {
+        let file = places.root_home.join(".ssh/authorized_keys");
+        write_privately(&file, format!("{key}\n").as_bytes())?;
+        fs::set_permissions(
+            places.root_home.join(".ssh"),
+            fs::Permissions::from_mode(0o700),
+        )?;
+        prepared
+            .sentences
+            .push("SSH is on, for the key in camera.toml.".to_owned());
+    }
+    let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
+    write_privately(&places.run.join("prepared.json"), &text)?;
+    Ok(prepared)
+}
+
+/// [`prepare`] on the card itself, with what only a whole system has: growth, a host name, an owner of the settings.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_card() -> Result<()> {
+    let places = Places::default();
+    let grown = grow::to_the_end("/data");
+    let mut prepared = prepare(&places)?;
+    match grown {
+        Ok(Some(bytes)) => prepared.sentences.push(format!(
+            "The room for pictures has grown to the end of the card: {} MB.",
+            bytes / 1_000_000
+        )),
+        Ok(None) => {}
+        Err(error) => prepared.sentences.push(format!(
+            "The room for pictures could not grow to the end of the card: {error:#}."
+        )),
+    }
+    let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
+    write_privately(&places.run.join("prepared.json"), &text)?;
+    if let Ok(name) = fs::read_to_string(places.etc.join("hostname")) {
+        nix::unistd::sethostname(name.trim()).context("set the host name")?;
+    }
+    let settings = places.etc.join("keepsake/camera.toml");
+    let group = nix::unistd::Group::from_name("keepsake").ok().flatten();
+    if let Some(group) = group {
+        nix::unistd::chown(&settings, None, Some(group.gid))
+            .context("give the settings to the camera")?;
+        fs::set_permissions(&settings, fs::Permissions::from_mode(0o640))?;
+    }
+    for sentence in &prepared.sentences {
+        tracing::info!("{sentence}");
+    }
+    Ok(())
+}
+
+struct Found {
+    /// The file the camera is to read.
+    file: Option<PathBuf>,
+    card: CardSettings,
+    /// Networks of the last good file, where the present one is bad or away.
+    kept: Vec<Network>,
+    sentences: Vec<String>,
+}
+
+/// Finds the settings on the partition, and puts them where the camera reads them.
+fn settings_of(places: &Places) -> Found {
+    let mut sentences = Vec::new();
+    let last_good = places.data.join("camera.last-good.toml");
+    let for_the_camera = places.etc.join("keepsake/camera.toml");
+    let put = |bytes: &[u8]| {
+        if let Err(error) = write_privately(&for_the_camera, bytes) {
+            tracing::error!("{error:#}");
+        }
+    };
+    let (chosen, about) = choose::choose(candidates(places)).unzip();
+    sentences.extend(about.flatten());
+    let read = chosen
+        .as_ref()
+        .map(|file| fs::read(places.boot.join(&file.name)));
+    let bytes = match read {
+        Some(Ok(bytes)) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
+        unread => {
+            sentences.push(match unread {
+                Some(Err(error)) => format!("camera.toml cannot be read ({error})."),
+                Some(Ok(_)) => "camera.toml is empty.".to_owned(),
+                None => "There is no camera.toml on this card.".to_owned(),
+            });
+            let kept = fs::read(&last_good).ok();
+            sentences.push(match &kept {
+                Some(_) => "The last good settings are used.".to_owned(),
+                None => "The camera uses its defaults: there is no Wi-Fi and no cloud in them."
+                    .to_owned(),
+            });
+            let kept = kept.unwrap_or_default();
+            put(&kept);
+            let (card, _) = read_card_settings(&kept);
+            return Found {
+                file: Some(for_the_camera),
+                card,
+                kept: Vec::new(),
+                sentences,
+            };
+        }
+    };
+    put(&bytes);
+    let loaded = config::load(Some(&for_the_camera), &[], false);
+    let (mut card, _) = read_card_settings(&bytes);
+    let mut kept = Vec::new();
+    for problem in &loaded.problems {
+        let kind = match problem.level {
+            Level::Warning => "Look at",
+            Level::Error => "Mistake in",
+        };
+        sentences.push(format!("{kind} camera.toml: {}.", problem.text));
+    }
+    if loaded.file_is_bad() {
+        let before = fs::read(&last_good).ok();
+        sentences.push(match &before {
+            Some(_) => {
+                "Until that is put right the last good settings are used (fault 1).".to_owned()
+            }
+            None => {
+                "Until that is put right everything else in the file is used (fault 1).".to_owned()
+            }
+        });
+        let (before, _) = read_card_settings(&before.unwrap_or_default());
+        kept = before.networks;
+        card.country = card.country.or(before.country);
+        card.hostname = card.hostname.or(before.hostname);
+        card.timezone = card.timezone.or(before.timezone);
+    } else {
+        if loaded.problems.is_empty() {
+            sentences.push("camera.toml was read, and everything in it is understood.".to_owned());
+        }
+        // An SD card is spared a write at every start.
+        if fs::read(&last_good).is_ok_and(|before| before == bytes) {
+        } else if let Err(error) = config::replace_privately(&last_good, &bytes) {
+            tracing::warn!(%error, "keep a copy of the settings");
+        }
+    }
+    Found {
+        file: Some(for_the_camera),
+        card,
+        kept,
+        sentences,
+    }
+}
+
+fn candidates(places: &Places) -> Vec<Candidate> {
+    let shipped = fs::read(&places.shipped).ok();
+    let Ok(entries) = fs::read_dir(&places.boot) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(about) = entry.metadata() else {
+            continue;
+        };
+        if !about.is_file() || !choose::is_settings(&name) {
+            continue;
+        }
+        let changed_at_s = about
+            .modified()
+            .ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .map_or(0, |time| time.as_secs());
+        let same_size = shipped
+            .as_ref()
+            .is_some_and(|shipped| shipped.len() as u64 == about.len());
+        found.push(Candidate {
+            is_as_shipped: same_size && fs::read(entry.path()).ok() == shipped,
+            name,
+            changed_at_s,
+        });
+    }
+    found
+}
+
+/// Keeps the Wi-Fi that works, and `CAMERA-STATUS.txt` up to date, without end.
+///
+/// # Errors
+/// [`prepare`] has not run.
+pub fn watch() -> Result<()> {
+    let places = Places::default();
+    let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
+    let prepared: Prepared =
+        serde_json::from_slice(&note).context("understand what was prepared")?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let starts_file = places.data.join("starts.json");
+    let mut starts: Starts = fs::read(&starts_file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let settings = fs::read(places.etc.join("keepsake/camera.toml")).unwrap_or_default();
+    let (card, _) = read_card_settings(&settings);
+    let camera = config::load(Some(&places.etc.join("keepsake/camera.toml")), &[], false).config;
+    let mut secrets: Vec<&str> = card
+        .networks
+        .iter()
+        .map(|network| network.password.as_str())
+        .collect();
+    // Also the kept ones, which stand in no file that anyone sees.
+    secrets.extend(
+        prepared
+            .networks
+            .iter()
+            .map(|(_, password)| password.as_str()),
+    );
+    secrets.extend([camera.cloud.password.as_str(), camera.cloud.token.as_str()]);
+
+    let mut written: Option<Instant> = None;
+    let mut writes = 0;
+    loop {
+        let start = Start {
+            boot: boot.trim().to_owned(),
+            at: known_time(),
+            sentences: sentences_now(&prepared, &places),
+        };
+        let is_news = starts.note(start);
+        let may = written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && writes < WRITES_MAX;
+        let text = starts.text(&secrets);
+        let shown = fs::read(places.boot.join(STATUS_FILE)).unwrap_or_default();
+        if may && (is_news || shown != text.as_bytes()) {
+            if let Err(error) = serde_json::to_vec(&starts)
+                .map_err(std::io::Error::other)
+                .and_then(|bytes| config::replace_privately(&starts_file, &bytes))
+            {
+                tracing::warn!(%error, "note this start");
+            }
+            if let Err(error) = write_status(&places.boot, &text) {
+                tracing::warn!("{error:#}");
+            }
+            written = Some(Instant::now());
+            writes += 1;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// What there is to say at this moment. Numbers that change all the time are not among it.
+fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
+    let mut sentences = prepared.sentences.clone();
+    let wpa = |what: &str| said_by(Command::new("wpa_cli").args(["-i", "wlan0", what]));
+    let addresses = network::addresses();
+    let by = |start: &str| {
+        addresses
+            .iter()
+            .find(|address| address.interface.starts_with(start))
+    };
+    if let Some(address) = by("eth").or(by("usb")) {
+        sentences.push(format!("Network: by cable, address {}.", address.ip));
+    }
+    if !prepared.networks.is_empty() {
+        let status = wpa("status");
+        match (wifi::joined(&status), by("wlan")) {
+            (Some((id, name)), Some(address)) => {
+                sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
+                if let Some(network) = prepared.networks.get(id) {
+                    keep(places, network);
+                }
+            }
+            (Some((_, name)), None) => sentences.push(format!(
+                "Wi-Fi \"{name}\" was joined and gives no address. What to do: start the router anew."
+            )),
+            (None, _) => {
+                let log = said_by(Command::new("journalctl").args([
+                    "--boot", "--quiet", "--output=cat", "--unit=wpa_supplicant@wlan0.service",
+                ]));
+                for name in wifi::tries(&log).refused {
+                    sentences.push(format!(
+                        "Could not join Wi-Fi \"{name}\": the password was refused. What to do: correct it in camera.toml."
+                    ));
+                }
+                let names: Vec<String> = wifi::in_reach(&wpa("scan_results"))
+                    .into_iter()
+                    .take(8)
+                    .map(|(name, _)| name)
+                    .collect();
+                if addresses.is_empty() {
+                    sentences.push(if names.is_empty() {
+                        "No Wi-Fi is in reach, or this board has none.".to_owned()
+                    } else {
+                        format!("Wi-Fi in reach: {}.", names.join(", "))
+                    });
+                }
+            }
+        }
+    } else if addresses.is_empty() {
+        sentences.push(
+            "No network (fault 2): there is no cable, and no Wi-Fi in camera.toml. Pictures are kept on this card."
+                .to_owned(),
+        );
+    }
+    if prepared.cloud_is_unset {
+        sentences.push(
+            "No cloud is set. What to do: write where it is into camera.toml, url = \"...\" under [cloud].".to_owned(),
+        );
+    }
+    let service = said_by(Command::new("systemctl").args([
+        "show",
+        "--property=ActiveState",
+        "--property=StatusText",
+        "keepsake-appliance.service",
+    ]));
+    let field = |name: &str| {
+        service
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let said = field("StatusText");
+    sentences.push(match field("ActiveState").as_str() {
+        "active" if said.is_empty() => "Camera: ready for a press.".to_owned(),
+        "active" => format!("Camera: ready for a press. Cloud: {said}."),
+        "activating" => "Camera: starting.".to_owned(),
+        _ => "Camera: the program has stopped (fault 7). What to do: see the log on this card, or start anew.".to_owned(),
+    });
+    sentences
+}
+
+/// Notes the network that has just worked, with the password it was joined by: another one of the same name may stand in
+/// the present settings, and be wrong.
+fn keep(places: &Places, network: &(String, String)) {
+    let file = places.data.join("wifi-that-worked.json");
+    let (name, password) = network;
+    let before = read_networks(&file);
+    if before
+        .first()
+        .is_some_and(|kept| (&kept.name, &kept.password) == (name, password))
+    {
+        return;
+    }
+    // The one that works now, and only that: whatever was kept before has done its duty.
+    let pair = [network];
+    if let Err(error) = serde_json::to_vec(&pair)
+        .map_err(std::io::Error::other)
+        .and_then(|bytes| config::replace_privately(&file, &bytes))
+    {
+        tracing::warn!(%error, "keep the Wi-Fi that works");
+    }
+}
+
+fn read_networks(file: &Path) -> Vec<Network> {
+    let pairs: Vec<(String, String)> = fs::read(file)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    pairs
+        .into_iter()
+        .map(|(name, password)| Network { name, password })
+        .collect()
+}
+
+/// Copies the end of the log to the card, where it outlives the plug.
+///
+/// # Errors
+/// The log cannot be read or written.
+pub fn keep_log() -> Result<()> {
+    let folder = Places::default().data.join("log");
+    fs::create_dir_all(&folder).context("create the folder of logs")?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .context("read the number of this start")?;
+    let file = folder.join(format!("{}.txt", boot.trim()));
+    let log = said_by(Command::new("journalctl").args([
+        "--boot",
+        "--quiet",
+        "--lines=1000",
+        "--output=short-iso",
+    ]));
+    ensure!(!log.is_empty(), "the log is empty");
+    let mut from = log.len().saturating_sub(LOG_BYTES);
+    while !log.is_char_boundary(from) {
+        from += 1;
+    }
+    config::replace_privately(&file, &log.as_bytes()[from..]).context("write the log")?;
+    let mut files: Vec<(std::time::SystemTime, PathBuf)> = fs::read_dir(&folder)?
+        .flatten()
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    files.sort();
+    for (_, old) in files.iter().rev().skip(LOGS) {
+        let _ = fs::remove_file(old);
+    }
+    Ok(())
+}
+
+/// In the place of the file that is there: nothing else on the partition moves, so a plug pulled now harms this file at the
+/// most.
+fn write_status(boot: &Path, text: &str) -> Result<()> {
+    remount(boot, "rw")?;
+    let written = (|| {
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(boot.join(STATUS_FILE))?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)?;
+        file.sync_all()
+    })();
+    remount(boot, "ro")?;
+    written.with_context(|| format!("write {STATUS_FILE}"))
+}
+
+fn remount(boot: &Path, how: &str) -> Result<()> {
+    let status = Command::new("mount")
+        .args(["-o", &format!("remount,{how}")])
+        .arg(boot)
+        .status()
+        .context("run mount")?;
+    ensure!(
+        status.success(),
+        "{} cannot be opened for {how}",
+        boot.display()
+    );
+    Ok(())
+}
+
+/// When this start was, once the time is known.
+fn known_time() -> String {
+    if !Path::new("/run/systemd/timesync/synchronized").exists() {
+        return String::new();
+    }
+    let up_s = fs::read_to_string("/proc/uptime")
+        .ok()
+        .and_then(|text| text.split('.').next()?.parse::<i64>().ok())
+        .unwrap_or(0);
+    let began = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(up_s);
+    // Not to the second: the same start has to have the same name each time it is looked at.
+    began.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+/// What a program prints; nothing where there is no such program or it fails.
+fn said_by(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
+    output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    )
+}
+
+/// A file that only root can read, with its folder.
+fn write_privately(file: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = file.parent().context("a file is in a folder")?;
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    config::replace_privately(file, bytes).with_context(|| format!("write {}", file.display()))
+}
+
+fn open_to_all(file: &Path) -> Result<()> {
+    let mode = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(file, mode).with_context(|| format!("open {}", file.display()))
+}

@@ -1,0 +1,159 @@
+//! Step two: the image, made of unpacked packages and the files in `card/`.
+
+pub mod boot;
+mod cpio;
+pub mod kernel;
+pub mod root;
+mod users;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::layout;
+use crate::prepare::{self, Package};
+use crate::tool;
+
+/// What an image is made of.
+pub struct Inputs<'a> {
+    pub packages: &'a [Package],
+    /// The camera's program for the Pi.
+    pub program: &'a Path,
+    /// The folder of the workspace: units, rules and settings are taken from where the packages take them.
+    pub workspace: &'a Path,
+    /// Scratch; what is in it is thrown away.
+    pub work: &'a Path,
+    /// Every time in the image, seconds since 1970.
+    pub epoch_s: u64,
+}
+
+/// What came of it.
+pub struct Built {
+    pub image: PathBuf,
+    /// The unpacked system, for whoever wants to count what is on it.
+    pub root: PathBuf,
+    pub boot: PathBuf,
+}
+
+/// Makes the image, some 580 MiB of which most is empty, at `work/card.img`.
+///
+/// # Errors
+/// A package that is not what it was, a program that fails, a disk that is full.
+pub fn image(inputs: &Inputs) -> Result<Built> {
+    // Modes are part of the image; what the person's own mask says is not.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let work = inputs.work;
+    let _ = fs::remove_dir_all(work);
+    let root = work.join("root");
+    let boot = work.join("boot");
+    for folder in [&root, &boot] {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
+
+    let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();
+    let (kernel, others): (Vec<&Package>, Vec<&Package>) =
+        used.into_iter().partition(|package| package.is_kernel());
+    ensure!(
+        kernel.len() == 1,
+        "{} kernels were fetched instead of one",
+        kernel.len()
+    );
+    // Into this one the others are unpacked: it has the links /bin, /lib and /sbin.
+    let (base, others): (Vec<&Package>, Vec<&Package>) =
+        others.into_iter().partition(|p| p.name == "base-files");
+    prepare::unpack(base.into_iter().chain(others), &root, inputs.epoch_s)?;
+    let kernel_tree = work.join("kernel");
+    fs::create_dir_all(&kernel_tree)?;
+    prepare::unpack(kernel, &kernel_tree, inputs.epoch_s)?;
+
+    let busybox = root.join("usr/bin/busybox");
+    let kernel = kernel::Kernel::find(&kernel_tree)?;
+    kernel.copy_modules(&root, inputs.epoch_s)?;
+    kernel.write_image(&boot.join("kernel8.img"), inputs.epoch_s)?;
+    kernel.write_initrd(&boot.join("initrd.img"), &busybox, inputs.epoch_s)?;
+    kernel.copy_device_trees(&boot)?;
+    boot::fill(&boot, &root, inputs.workspace)?;
+    root::finish(&root, inputs)?;
+
+    let system = work.join("system.squashfs");
+    squash(&root, &system, inputs.epoch_s)?;
+    let boot_image = work.join("boot.fat");
+    boot::make_file_system(&boot, &boot_image, inputs.epoch_s)?;
+    let data = work.join("data.ext4");
+    make_data(&data, inputs.epoch_s)?;
+
+    let image = work.join("card.img");
+    let mut file =
+        File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
+    file.set_len(layout::IMAGE_BYTES)?;
+    file.write_all(&layout::table())?;
+    for (partition, content) in [
+        (layout::BOOT, &boot_image),
+        (layout::SYSTEM_A, &system),
+        (layout::DATA, &data),
+    ] {
+        let mut content =
+            File::open(content).with_context(|| format!("open {}", content.display()))?;
+        layout::place(&mut file, partition, &mut content)?;
+    }
+    file.sync_all()?;
+    Ok(Built { image, root, boot })
+}
+
+/// One file of the whole system, owned by root, with every time the same.
+fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
+    let mut command = tool::command("mksquashfs", epoch_s)?;
+    let epoch = epoch_s.to_string();
+    command
+        // The options say the same, and mksquashfs refuses to be told twice.
+        .env_remove("SOURCE_DATE_EPOCH")
+        .arg(root)
+        .arg(to)
+        .args(["-noappend", "-no-progress", "-quiet", "-all-root"])
+        .args(["-no-xattrs", "-no-exports", "-comp", "zstd"])
+        // Read far more often than made.
+        .args(["-Xcompression-level", "19", "-b", "256K"])
+        .args(["-mkfs-time", &epoch, "-all-time", &epoch]);
+    tool::run(&mut command).map(drop)
+}
+
+/// The file system for pictures, empty but for two folders, small until it meets its card.
+///
+/// ext4, because it has survived more pulled plugs than any other and a person can read it on any Linux. `meta_bg` lets it
+/// grow from 64 MiB to any card; checksums tell a torn block from a good one; a journal of 16 MiB stays of use when it has
+/// grown. The inodes suffice for pictures of 16 KiB.
+fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
+    let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
+    file.set_len(layout::DATA.bytes)?;
+    let mut command = tool::command("mke2fs", epoch_s)?;
+    command
+        .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"])
+        .args(["-i", "16384", "-I", "256", "-L", "keepsake-data"])
+        .args([
+            "-O",
+            "^resize_inode,meta_bg,64bit,metadata_csum,has_journal",
+        ])
+        .args(["-J", "size=16", "-U", layout::DATA_UUID])
+        // Everything is written now: nothing is left for a kernel to do in the background while a person waits.
+        .args([
+            "-E",
+            &format!(
+                "lazy_itable_init=0,lazy_journal_init=0,hash_seed={}",
+                layout::DATA_UUID
+            ),
+        ])
+        .arg(to);
+    tool::run(&mut command)?;
+    for request in [
+        "mkdir keepsake",
+        "mkdir card",
+        "set_inode_field card mode 040700",
+    ] {
+        let mut command = tool::command("debugfs", epoch_s)?;
+        command.args(["-w", "-R", request]).arg(to);
+        tool::run(&mut command)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! The FAT partition `KEEPSAKE`: what the Pi's own firmware reads, and what a person does.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::layout;
+use crate::tool;
+
+/// The Pi's first programs: 3 and 3+, then 4 (which has the very first one in a chip of its own).
+const FIRMWARE: [&str; 5] = [
+    "bootcode.bin",
+    "start.elf",
+    "fixup.dat",
+    "start4.elf",
+    "fixup4.dat",
+];
+const CONFIG: &str = include_str!("../../card/boot/config.txt");
+const START_HERE: &str = include_str!("../../card/boot/START-HERE.html");
+/// What only a card has settings for; goes in front of the first section of the camera's own settings.
+const CARD_SETTINGS: &str = include_str!("../../card/boot/card-settings.toml");
+/// Bytes of `CAMERA-STATUS.txt`, always: rewriting it moves nothing else on the partition.
+const STATUS_BYTES: usize = 4096;
+const STATUS: &str = "This camera has not been started with this card yet.";
+
+/// Words for the kernel. `systemd.show_status` would draw on a screen nobody has.
+pub fn kernel_command_line() -> String {
+    format!(
+        "keepsake.disk={:08x} keepsake.slot={} net.ifnames=0 panic=20 quiet console=tty1\n",
+        layout::DISK_ID,
+        layout::SYSTEM_A.number
+    )
+}
+
+/// Everything but the kernel into the folder `boot`. The firmware is moved out of the system, where nothing reads it.
+///
+/// # Errors
+/// A file that is not in the packages, or the disk's.
+pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
+    let firmware = root.join("usr/lib/raspi-firmware");
+    for name in FIRMWARE {
+        fs::copy(firmware.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
+    }
+    fs::remove_dir_all(&firmware).context("remove the firmware from the system")?;
+    let settings = workspace.join("appliance/camera.toml");
+    let settings =
+        fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    for (name, text) in [
+        ("config.txt", CONFIG.to_owned()),
+        ("cmdline.txt", kernel_command_line()),
+        ("START-HERE.html", START_HERE.to_owned()),
+        ("camera.toml", for_windows(&camera_settings(&settings)?)),
+        ("CAMERA-STATUS.txt", status()),
+    ] {
+        fs::write(boot.join(name), text).with_context(|| format!("write {name}"))?;
+    }
+    Ok(())
+}
+
+/// `appliance/camera.toml` with the settings that only a card has.
+///
+/// # Errors
+/// The file has changed and has no place for them.
+pub fn camera_settings(appliance: &str) -> Result<String> {
+    let (first, spool) = ("\n[cloud]\n", "folder = \"keepsake-spool\"");
+    for text in [first, spool] {
+        let found = appliance.matches(text).count();
+        ensure!(
+            found == 1,
+            "{} stands {found} times in camera.toml instead of once",
+            text.trim()
+        );
+    }
+    Ok(appliance
+        .replace(first, &format!("\n{CARD_SETTINGS}\n{first}"))
+        .replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
+}
+
+/// Old editors on Windows show the whole file as one line without it.
+fn for_windows(text: &str) -> String {
+    text.replace('\n', "\r\n")
+}
+
+fn status() -> String {
+    format!("{STATUS:<width$}\r\n", width = STATUS_BYTES - 2)
+}
+
+/// The file system of the partition, with every file of `boot`.
+///
+/// # Errors
+/// mtools', or it does not fit.
+pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
+    let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
+    file.set_len(layout::BOOT.bytes)?;
+    let mut format = tool::command("mkfs.vfat", epoch_s)?;
+    format
+        .args(["-F", "32", "-s", "1", "--invariant"])
+        .args(["-n", layout::BOOT_LABEL, "-i", layout::BOOT_VOLUME_ID])
+        .arg(to);
+    tool::run(&mut format)?;
+    let mut names: Vec<_> = fs::read_dir(boot)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    names.sort();
+    let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(epoch_s);
+    for file in &names {
+        let times = fs::FileTimes::new().set_modified(then).set_accessed(then);
+        File::options().write(true).open(file)?.set_times(times)?;
+    }
+    let mut copy = tool::command("mcopy", epoch_s)?;
+    // -m: with the times just set.
+    copy.args(["-m", "-Q", "-i"])
+        .arg(to)
+        .args(&names)
+        .arg("::/");
+    tool::run(&mut copy).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPLIANCE: &str = include_str!("../../../appliance/camera.toml");
+
+    #[test]
+    fn the_settings_on_the_card_are_those_of_the_camera_with_the_card_s_own() {
+        let settings = camera_settings(APPLIANCE).unwrap();
+        assert!(settings.contains("[[wifi]]"));
+        assert!(settings.contains("folder = \"/var/lib/keepsake/pictures\""));
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("camera.toml");
+        fs::write(&file, for_windows(&settings)).unwrap();
+        let (said, good) = appliance::config::check_config(&file);
+        assert!(good, "{said}");
+    }
+
+    #[test]
+    fn settings_without_a_place_for_the_card_s_own_make_no_image() {
+        assert!(camera_settings("").is_err());
+    }
+
+    #[test]
+    fn the_status_file_has_its_size_from_the_beginning() {
+        assert_eq!(status().len(), STATUS_BYTES);
+    }
+
+    #[test]
+    fn the_kernel_is_told_which_card_is_its_own() {
+        let line = kernel_command_line();
+        assert!(line.contains("keepsake.disk=4b534b31 keepsake.slot=2 "));
+        assert_eq!(line.lines().count(), 1);
+    }
+}

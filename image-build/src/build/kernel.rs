@@ -1,0 +1,313 @@
+//! The kernel, the modules a camera can have a use for, and the first program it runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::cpio::Archive;
+use crate::tool;
+
+const INIT: &[u8] = include_bytes!("../../card/initrd/init");
+
+/// Needed before there is a system to load modules from.
+const EARLY: [&str; 9] = [
+    // The card: Pi 3, then Pi 4, whose voltage is switched by an expander.
+    "bcm2835",
+    "sdhci-iproc",
+    "gpio-regulator",
+    // File systems.
+    "squashfs",
+    "overlay",
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    // From the first second on, so that a start that hangs ends.
+    "bcm2835_wdt",
+];
+
+/// Everything else. What is no USB camera, network or part of a Pi 3 or 4 is not on the card.
+const LATE: [&str; 43] = [
+    "nls_ascii",
+    "nls_iso8859-1",
+    "autofs4",
+    // The network by wire: 3, 3+, 4, and adapters.
+    "smsc95xx",
+    "lan78xx",
+    "genet",
+    "broadcom",
+    "microchip",
+    "r8152",
+    "asix",
+    "ax88179_178a",
+    "cdc_ether",
+    "cdc_ncm",
+    "rndis_host",
+    // Wi-Fi, and the ciphers it uses.
+    "brcmfmac",
+    "brcmfmac-wcc",
+    "brcmfmac-cyw",
+    "ccm",
+    "cmac",
+    "aes_ce_blk",
+    "algif_hash",
+    // USB: 3 and 4, cameras, sticks.
+    "dwc2",
+    "phy-generic",
+    "xhci-pci",
+    "reset-raspberrypi",
+    "usb-storage",
+    "uas",
+    "sd_mod",
+    "uvcvideo",
+    // Buttons, lights, buses.
+    "leds-gpio",
+    "gpio-keys",
+    "usbhid",
+    "hid-generic",
+    "i2c-bcm2835",
+    "i2c-dev",
+    "spi-bcm2835",
+    "pwm-bcm2835",
+    // Heat, speed, chance.
+    "bcm2835_thermal",
+    "bcm2711_thermal",
+    "raspberrypi-cpufreq",
+    "bcm2835-rng",
+    "iproc-rng200",
+    // The network of the emulated Pi.
+    "usbnet",
+];
+
+/// The boards this image starts on.
+const DEVICE_TREES: [&str; 4] = [
+    "bcm2837-rpi-3-b.dtb",
+    "bcm2837-rpi-3-b-plus.dtb",
+    "bcm2837-rpi-3-a-plus.dtb",
+    "bcm2711-rpi-4-b.dtb",
+];
+
+/// Debian's kernel package, unpacked.
+pub struct Kernel {
+    tree: PathBuf,
+    version: String,
+    /// Each module with those it needs, by its path below `modules`.
+    needs: BTreeMap<String, Vec<String>>,
+    builtin: BTreeSet<String>,
+}
+
+impl Kernel {
+    /// # Errors
+    /// There is no kernel in `tree`, or depmod's.
+    pub fn find(tree: &Path) -> Result<Self> {
+        let modules = tree.join("usr/lib/modules");
+        let mut versions = fs::read_dir(&modules)
+            .with_context(|| format!("there is no kernel in {}", tree.display()))?;
+        let version = versions.next().context("the kernel has no modules")??;
+        let version = version.file_name().to_string_lossy().into_owned();
+        // depmod looks below /lib, which is a link in a whole system.
+        std::os::unix::fs::symlink("usr/lib", tree.join("lib")).context("link lib")?;
+        depmod(tree, &version, 0)?;
+        let folder = modules.join(&version);
+        let text = |name: &str| {
+            let file = folder.join(name);
+            fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))
+        };
+        let needs = text("modules.dep")?
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(module, needs)| {
+                let needs = needs.split_whitespace().map(str::to_owned).collect();
+                (module.to_owned(), needs)
+            })
+            .collect();
+        let builtin = text("modules.builtin")?.lines().map(module_name).collect();
+        Ok(Self {
+            tree: tree.to_owned(),
+            version,
+            needs,
+            builtin,
+        })
+    }
+
+    /// These modules and all they need, each behind what it needs.
+    fn closure(&self, names: &[&str]) -> Result<Vec<String>> {
+        let by_name: BTreeMap<String, &String> = self
+            .needs
+            .keys()
+            .map(|path| (module_name(path), path))
+            .collect();
+        let mut ordered: Vec<String> = Vec::new();
+        for name in names {
+            let name = name.replace('-', "_");
+            let Some(path) = by_name.get(&name) else {
+                ensure!(
+                    self.builtin.contains(&name),
+                    "the kernel has no module {name}: Debian's kernel has changed"
+                );
+                continue;
+            };
+            // depmod names the nearest need first.
+            let needs = self.needs[*path].iter().rev();
+            for module in needs.chain([*path]) {
+                if !ordered.contains(module) {
+                    ordered.push(module.clone());
+                }
+            }
+        }
+        Ok(ordered)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.tree.join("usr/lib/modules").join(&self.version)
+    }
+
+    /// Puts the modules for a running camera into its system.
+    ///
+    /// # Errors
+    /// A module that is not there, or the disk's.
+    pub fn copy_modules(&self, root: &Path, epoch_s: u64) -> Result<()> {
+        let to = root.join("usr/lib/modules").join(&self.version);
+        let lists = [
+            "modules.builtin",
+            "modules.builtin.modinfo",
+            "modules.order",
+        ];
+        let modules = self.closure(&[&EARLY[..], &LATE[..]].concat())?;
+        for name in modules.iter().map(String::as_str).chain(lists) {
+            let file = to.join(name);
+            fs::create_dir_all(file.parent().expect("it is in a folder"))?;
+            fs::copy(self.folder().join(name), &file).with_context(|| format!("copy {name}"))?;
+        }
+        depmod(root, &self.version, epoch_s)
+    }
+
+    /// The kernel itself. The Pi unpacks gzip.
+    ///
+    /// # Errors
+    /// gzip's, or the disk's.
+    pub fn write_image(&self, to: &Path, epoch_s: u64) -> Result<()> {
+        let from = self.tree.join(format!("boot/vmlinuz-{}", self.version));
+        let mut gzip = tool::command("gzip", epoch_s)?;
+        gzip.args(["-9", "--no-name", "--stdout"]).arg(from);
+        fs::write(to, tool::run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
+    }
+
+    /// The archive with `card/initrd/init`, busybox and what it takes to reach the card.
+    ///
+    /// # Errors
+    /// A module that is not there, zstd's, or the disk's.
+    pub fn write_initrd(&self, to: &Path, busybox: &Path, epoch_s: u64) -> Result<()> {
+        let mut archive = Archive::new(Vec::new());
+        for folder in ["bin", "dev", "mnt", "modules", "proc", "ro", "rw", "sys"] {
+            archive.folder(folder)?;
+        }
+        // Before there is a file system of devices, messages have to go somewhere.
+        archive.device("dev/console", 5, 1)?;
+        let busybox = fs::read(busybox).context("read busybox")?;
+        archive.file("bin/busybox", 0o755, &busybox)?;
+        archive.link("bin/sh", "busybox")?;
+        archive.file("init", 0o755, INIT)?;
+        for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
+            let mut xz = tool::command("xz", epoch_s)?;
+            xz.args(["--decompress", "--stdout"])
+                .arg(self.folder().join(module));
+            // busybox loads them in the order of their names.
+            let name = format!("modules/{number:02}-{}.ko", module_name(module));
+            archive.file(&name, 0o644, &tool::run(&mut xz)?)?;
+        }
+        let archive = archive.finish()?;
+        let mut zstd = tool::command("zstd", epoch_s)?;
+        let file = File::create(to).with_context(|| format!("create {}", to.display()))?;
+        let mut zstd = zstd
+            .args(["-19", "--quiet", "--stdout"])
+            .stdin(Stdio::piped())
+            .stdout(file)
+            .spawn()
+            .context("run zstd")?;
+        let mut stdin = zstd.stdin.take().expect("it was asked for");
+        stdin.write_all(&archive).context("compress the initrd")?;
+        drop(stdin);
+        if !zstd.wait()?.success() {
+            bail!("zstd has failed");
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// One of the boards is not in the kernel, or the disk's.
+    pub fn copy_device_trees(&self, boot: &Path) -> Result<()> {
+        let folder = self
+            .tree
+            .join(format!("usr/lib/linux-image-{}/broadcom", self.version));
+        for name in DEVICE_TREES {
+            fs::copy(folder.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn depmod(root: &Path, version: &str, epoch_s: u64) -> Result<()> {
+    let mut command = tool::command("depmod", epoch_s)?;
+    command.arg("-b").arg(root).arg(version);
+    tool::run(&mut command).map(drop)
+}
+
+/// `kernel/fs/ext4/ext4.ko.xz` is `ext4`; in names `-` and `_` are the same.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.split(".ko").next().unwrap_or(file);
+    name.replace('-', "_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kernel() -> Kernel {
+        let needs = [
+            (
+                "kernel/a/top.ko.xz",
+                vec!["kernel/b/mid-dle.ko.xz", "kernel/c/low.ko.xz"],
+            ),
+            ("kernel/b/mid-dle.ko.xz", vec!["kernel/c/low.ko.xz"]),
+            ("kernel/c/low.ko.xz", vec![]),
+            ("kernel/d/unused.ko.xz", vec![]),
+        ];
+        Kernel {
+            tree: PathBuf::new(),
+            version: String::new(),
+            needs: needs
+                .map(|(name, needs)| {
+                    (
+                        name.to_owned(),
+                        needs.iter().map(|&n| n.to_owned()).collect(),
+                    )
+                })
+                .into(),
+            builtin: ["inside".to_owned()].into(),
+        }
+    }
+
+    #[test]
+    fn a_module_comes_with_all_it_needs_and_behind_it() {
+        let all = kernel().closure(&["top", "mid_dle", "inside"]).unwrap();
+        assert_eq!(
+            all,
+            [
+                "kernel/c/low.ko.xz",
+                "kernel/b/mid-dle.ko.xz",
+                "kernel/a/top.ko.xz"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_module_the_kernel_no_longer_has_makes_no_image() {
+        let error = kernel().closure(&["gone"]).unwrap_err().to_string();
+        assert!(error.contains("gone"), "{error}");
+    }
+}

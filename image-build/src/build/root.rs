@@ -1,0 +1,389 @@
+//! The system of the camera: unpacked packages become a root file system.
+//!
+//! What the packages' own scripts would do is done here, once, and for good: the system is never written to afterwards.
+//! Users, the list of what starts, certificates. Everything else is taken away: what nobody can call has no holes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+
+use super::Inputs;
+use super::users::Users;
+
+/// What starts, and for the sake of which target.
+const STARTED: [(&str, &str); 12] = [
+    ("multi-user.target", "keepsake-appliance.service"),
+    ("multi-user.target", "keepsake-card.service"),
+    ("multi-user.target", "keepsake-card-status.service"),
+    ("timers.target", "keepsake-journal-tail.timer"),
+    ("multi-user.target", "systemd-networkd.service"),
+    ("sockets.target", "systemd-networkd.socket"),
+    ("sysinit.target", "systemd-resolved.service"),
+    ("sysinit.target", "systemd-timesyncd.service"),
+    // Only with a key in camera.toml: `card/root/etc/systemd/system/ssh.service.d`.
+    ("multi-user.target", "ssh.service"),
+    // Names by which programs of systemd find each other.
+    (
+        "dbus",
+        "systemd-networkd.service=dbus-org.freedesktop.network1.service",
+    ),
+    (
+        "dbus",
+        "systemd-resolved.service=dbus-org.freedesktop.resolve1.service",
+    ),
+    (
+        "dbus",
+        "systemd-timesyncd.service=dbus-org.freedesktop.timesync1.service",
+    ),
+];
+
+/// What packages start and this system has no use for: it is made already, there is nobody to log in at a screen, and what
+/// is written down for the next start is gone by then.
+const NOT_STARTED: [&str; 24] = [
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "getty@tty1.service",
+    "ldconfig.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sshd-keygen.service",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-binfmt.service",
+    "systemd-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-initctl.socket",
+    "systemd-journal-flush.service",
+    "systemd-machine-id-commit.service",
+    "systemd-pcrlock-make-policy.service",
+    "systemd-random-seed.service",
+    "systemd-rfkill.socket",
+    "systemd-sysusers.service",
+    "systemd-tpm2-setup-early.service",
+    "systemd-tpm2-setup.service",
+    "systemd-update-done.service",
+];
+
+/// Folders and files that a camera never reads, below the root.
+const TAKEN_AWAY: [&str; 36] = [
+    "boot",
+    "etc/default/raspi-firmware",
+    "etc/init.d",
+    "etc/initramfs",
+    "etc/kernel",
+    "etc/runit",
+    "etc/sv",
+    "etc/ufw",
+    "etc/update-motd.d",
+    "etc/wpa_supplicant/action_wpa.sh",
+    "lib/systemd/system/emergency.service.d",
+    "usr/games",
+    "usr/include",
+    "usr/lib/kernel",
+    "usr/lib/systemd/boot",
+    "usr/lib/systemd/catalog",
+    "usr/lib/udev/hwdb.d",
+    "usr/lib/aarch64-linux-gnu/perl-base",
+    "usr/share/base-files",
+    "usr/share/bash-completion",
+    "usr/share/bug",
+    "usr/share/debconf",
+    "usr/share/debianutils",
+    "usr/share/gcc",
+    "usr/share/gdb",
+    "usr/share/info",
+    "usr/share/initramfs-tools",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/pixmaps",
+    "usr/share/pkgconfig",
+    "usr/share/zoneinfo/posix",
+    "usr/share/zoneinfo/right",
+    "usr/share/zsh",
+    "var/lib/dpkg",
+];
+
+/// The Wi-Fi of the Pi 3 (43430), 3+ and 4 (43455), and what every radio needs to know of every country.
+const RADIOS: [&str; 4] = ["43430-sdio", "43455-sdio", "regulatory", "LICENCE"];
+
+/// # Errors
+/// A package that is not what it was, or the disk's.
+pub fn finish(root: &Path, inputs: &Inputs) -> Result<()> {
+    install_camera(root, inputs)?;
+    make_users(root)?;
+    make_certificates(root)?;
+    make_small_files(root, inputs.epoch_s)?;
+    keep_radios_only(&root.join("usr/lib/firmware"))?;
+    take_away(root)?;
+    copy_folder(&inputs.workspace.join("image-build/card/root"), root)?;
+    choose_what_starts(root)?;
+    take_privileges(root)
+}
+
+/// As its package does (`appliance/Cargo.toml`).
+fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
+    let debian = inputs.workspace.join("appliance/debian");
+    copy_file(inputs.program, &root.join("usr/bin/appliance"), 0o755)?;
+    for unit in ["keepsake-appliance.service", "keepsake-stopped.service"] {
+        let to = root.join("usr/lib/systemd/system").join(unit);
+        copy_file(&debian.join(unit), &to, 0o644)?;
+    }
+    copy_folder(&debian.join("sysusers.d"), &root.join("usr/lib/sysusers.d"))?;
+    let rules = inputs.workspace.join("udev");
+    if rules.is_dir() {
+        for rule in files(&rules)? {
+            if rule.extension().is_some_and(|kind| kind == "rules") {
+                let name = rule.file_name().expect("a file has a name");
+                copy_file(&rule, &root.join("usr/lib/udev/rules.d").join(name), 0o644)?;
+            }
+        }
+    }
+    // To know it again on a card where it lies beside one that somebody has written.
+    let settings = inputs.work.join("boot/camera.toml");
+    copy_file(
+        &settings,
+        &root.join("usr/share/keepsake/camera.toml"),
+        0o644,
+    )?;
+    fs::create_dir_all(root.join("etc/keepsake")).context("create etc/keepsake")
+}
+
+fn make_users(root: &Path) -> Result<()> {
+    let read =
+        |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
+    let base = root.join("usr/share/base-passwd");
+    let mut users = Users::of_base(
+        &read(&base.join("passwd.master"))?,
+        &read(&base.join("group.master"))?,
+    )?;
+    let mut asked = BTreeMap::new();
+    for file in files(&root.join("usr/lib/sysusers.d"))? {
+        let name = file.file_name().expect("a file has a name");
+        asked.insert(name.to_string_lossy().into_owned(), read(&file)?);
+    }
+    users.add(&asked)?;
+    for (name, text) in users.files() {
+        write(root, name, &text)?;
+    }
+    let shadow = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(root.join("etc/shadow"), shadow).context("close etc/shadow")
+}
+
+/// One file with all authorities Mozilla believes, as `update-ca-certificates` would make it.
+fn make_certificates(root: &Path) -> Result<()> {
+    let folder = root.join("usr/share/ca-certificates/mozilla");
+    let mut all = String::new();
+    for file in files(&folder)? {
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        all.push_str(text.trim_end());
+        all.push('\n');
+    }
+    ensure!(
+        all.matches("BEGIN CERTIFICATE").count() > 50,
+        "there are no certificates"
+    );
+    write(root, "etc/ssl/certs/ca-certificates.crt", &all)
+}
+
+fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
+    // Empty: the number of a camera is made at its start (`card/initrd/init`).
+    for (name, text) in [
+        ("etc/machine-id", String::new()),
+        ("etc/hostname", "keepsake\n".to_owned()),
+        (
+            "etc/hosts",
+            "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
+        ),
+        // systemd never lets the clock show a time before this one.
+        ("usr/lib/clock-epoch", format!("{epoch_s}\n")),
+    ] {
+        write(root, name, &text)?;
+    }
+    fs::copy(
+        root.join("usr/share/libc-bin/nsswitch.conf"),
+        root.join("etc/nsswitch.conf"),
+    )
+    .context("copy nsswitch.conf")?;
+    let names = fs::read_to_string(root.join("etc/nsswitch.conf"))?;
+    // Names are asked of systemd-resolved, which also knows those ending in .local.
+    let hosts = "hosts:          files resolve [!UNAVAIL=return] dns";
+    let names: String = names
+        .lines()
+        .map(|line| {
+            if line.starts_with("hosts:") {
+                hosts
+            } else {
+                line
+            }
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    write(root, "etc/nsswitch.conf", &names)?;
+    for (name, to) in [
+        ("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
+        ("etc/localtime", "../usr/share/zoneinfo/Etc/UTC"),
+        ("etc/mtab", "../proc/self/mounts"),
+    ] {
+        let _ = fs::remove_file(root.join(name));
+        symlink(to, root.join(name)).with_context(|| format!("link {name}"))?;
+    }
+    for folder in ["boot/keepsake", "data", "var/lib/keepsake", "ro"] {
+        fs::create_dir_all(root.join(folder)).with_context(|| format!("create {folder}"))?;
+    }
+    Ok(())
+}
+
+fn keep_radios_only(firmware: &Path) -> Result<()> {
+    for file in all_files(firmware)? {
+        let name = file.to_string_lossy();
+        if !RADIOS.iter().any(|radio| name.contains(radio))
+            || name.contains("43430a0")
+            || name.contains("Hampoo")
+        {
+            fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
+        }
+    }
+    // Names of other boards are links and files that no Pi asks for.
+    for file in all_files(firmware)? {
+        let name = file
+            .file_name()
+            .expect("a file has a name")
+            .to_string_lossy();
+        let for_a_board =
+            name.contains("-sdio.") && name.ends_with(".txt") && name.matches('.').count() > 1;
+        if (for_a_board && !name.contains("raspberrypi")) || !file.exists() {
+            fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
+        }
+    }
+    ensure!(
+        firmware.join("brcm/brcmfmac43455-sdio.bin").is_file()
+            && firmware.join("brcm/brcmfmac43430-sdio.bin").is_file(),
+        "the firmware of the radios has moved in its package"
+    );
+    Ok(())
+}
+
+fn take_away(root: &Path) -> Result<()> {
+    for name in TAKEN_AWAY {
+        let path = root.join(name);
+        let gone = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        gone.with_context(|| format!("remove {name}"))?;
+    }
+    fs::create_dir_all(root.join("boot/keepsake")).context("create boot/keepsake")?;
+    // Of the documents the licences stay.
+    for file in all_files(&root.join("usr/share/doc"))? {
+        if file.file_name().is_none_or(|name| name != "copyright") {
+            fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn choose_what_starts(root: &Path) -> Result<()> {
+    let own = root.join("etc/systemd/system");
+    let packaged = root.join("usr/lib/systemd/system");
+    let find = |unit: &str| -> Result<String> {
+        for (folder, name) in [
+            (&own, "/etc/systemd/system"),
+            (&packaged, "/usr/lib/systemd/system"),
+        ] {
+            if folder.join(unit).is_file() {
+                return Ok(format!("{name}/{unit}"));
+            }
+        }
+        anyhow::bail!("there is no unit {unit}: its package has changed")
+    };
+    for (target, unit) in STARTED {
+        let (unit, link) = match unit.split_once('=') {
+            Some((unit, alias)) => (unit, own.join(alias)),
+            None => (unit, own.join(format!("{target}.wants")).join(unit)),
+        };
+        fs::create_dir_all(link.parent().expect("it is in a folder"))?;
+        symlink(find(unit)?, &link).with_context(|| format!("start {unit}"))?;
+    }
+    for unit in NOT_STARTED {
+        symlink("/dev/null", own.join(unit)).with_context(|| format!("do not start {unit}"))?;
+    }
+    symlink(
+        "/usr/lib/systemd/system/multi-user.target",
+        own.join("default.target"),
+    )
+    .context("choose the target")
+}
+
+/// No program becomes another user by being called.
+fn take_privileges(root: &Path) -> Result<()> {
+    for file in all_files(root)? {
+        let found = fs::symlink_metadata(&file)?;
+        let mode = found.permissions().mode();
+        if found.is_file() && mode & 0o6000 != 0 {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode & 0o777))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(root: &Path, name: &str, text: &str) -> Result<()> {
+    let file = root.join(name);
+    fs::create_dir_all(file.parent().expect("it is in a folder"))?;
+    fs::write(&file, text).with_context(|| format!("write {name}"))
+}
+
+fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
+    fs::create_dir_all(to.parent().expect("it is in a folder"))?;
+    fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
+    // What the person's own copy of the sources allows is not for the card.
+    fs::set_permissions(to, fs::Permissions::from_mode(mode))
+        .with_context(|| format!("set the mode of {}", to.display()))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    for file in all_files(from)? {
+        let name = file.strip_prefix(from).expect("it was found there");
+        copy_file(&file, &to.join(name), 0o644)?;
+    }
+    Ok(())
+}
+
+/// The files right in a folder, in the order of their names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
+        let path = entry?.path();
+        if path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// All files and links below a folder; links are not followed.
+pub fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else {
+                found.push(entry.path());
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
