@@ -155,6 +155,16 @@ pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf>
     make(name, arch, &version)
 }
 
+/// Builds the camera's program for a Raspberry Pi, with V4L2; returns its file.
+pub(crate) fn build_for_the_pi() -> Result<PathBuf> {
+    build(Arch::Arm64)?;
+    let mut folder = workspace::target()?;
+    if !Arch::Arm64.is_own() {
+        folder.push(Arch::Arm64.target());
+    }
+    Ok(folder.join("release/appliance"))
+}
+
 /// Builds both programs for this processor, the camera with V4L2.
 fn build(arch: Arch) -> Result<()> {
     ensure!(

@@ -179,17 +179,10 @@ mod tests {
             [
                 ".ci/run",
                 "cargo xtask deb",
-                "cargo image",
-                "cargo xtask release --tag \"$GITHUB_REF_NAME\"",
+                // No image is given to anybody before one was seen to start a camera (docs/decisions/0018-image.md).
+                "cargo xtask release --no-image --tag \"$GITHUB_REF_NAME\"",
                 "gh release create \"$GITHUB_REF_NAME\" --verify-tag --generate-notes target/release-files/*",
             ]
-        );
-        let image = steps
-            .iter()
-            .find(|step| step["run"].as_str() == Some("cargo image"));
-        assert_eq!(
-            image.unwrap()["if"].as_str(),
-            Some("hashFiles('image-build/Cargo.toml') != ''")
         );
         let rust = parsed[0]["jobs"]["release"]["env"]["RUSTUP_TOOLCHAIN"].as_str();
         assert_eq!(rust, Some(env!("CARGO_PKG_RUST_VERSION")));
