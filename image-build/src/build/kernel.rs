@@ -14,7 +14,7 @@ use crate::tool;
 const INIT: &[u8] = include_bytes!("../../card/initrd/init");
 
 /// Needed before there is a system to load modules from.
-const EARLY: [&str; 9] = [
+const EARLY: [&str; 10] = [
     // The card: Pi 3, then Pi 4, whose voltage is switched by an expander.
     "bcm2835",
     "sdhci-iproc",
@@ -23,6 +23,8 @@ const EARLY: [&str; 9] = [
     "squashfs",
     "overlay",
     "ext4",
+    // ext4 asks for it by the name of the sum, which no list of needs tells.
+    "crc32c_generic",
     "vfat",
     "nls_cp437",
     // From the first second on, so that a start that hangs ends.

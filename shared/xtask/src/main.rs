@@ -38,7 +38,7 @@ enum Command {
     Torture(torture::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
     Deb(deb::Arguments),
-    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet seen to start a camera.
+    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board.
     Image(image::Arguments),
     /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
     Ec2(ec2::Arguments),

@@ -179,7 +179,7 @@ mod tests {
             [
                 ".ci/run",
                 "cargo xtask deb",
-                // No image is given to anybody before one was seen to start a camera (docs/decisions/0018-image.md).
+                // No image is given to anybody before one was seen to take a picture (docs/decisions/0018-image.md).
                 "cargo xtask release --no-image --tag \"$GITHUB_REF_NAME\"",
                 "gh release create \"$GITHUB_REF_NAME\" --verify-tag --generate-notes target/release-files/*",
             ]
