@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -114,8 +114,15 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     as_admin(&machine, block(PAGE, "Backup", "sh")?)?;
     camera.press_and_store(3)?;
     counts(&machine, &key, 6)?;
+    let restored = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     as_admin(&machine, block(PAGE, "Restore", "sh")?)?;
     counts(&machine, &key, 6)?;
+    let since_us = restored.context("the clock is set")?.as_micros();
+    let again = stored_since(&machine, &key, since_us)?;
+    ensure!(
+        again == 3,
+        "{again} pictures were stored after the restoration"
+    );
     camera.is_in_the_database(&machine)?;
     done("last night's backup is restored, and the camera has brought what was missing");
     camera.press_and_store(1)?;
@@ -250,6 +257,20 @@ fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
     )?;
     done(&format!("the dashboard counts {wanted}"));
     Ok(())
+}
+
+/// How many pictures were stored after a moment, microseconds since 1970.
+fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
+    let header = format!("-H 'Authorization: Bearer {key}'");
+    let said = machine.script(&asked("/api/v1/pictures", &header))?;
+    let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
+    let pictures = said["pictures"].as_array().context("a list of pictures")?;
+    let later = |picture: &&Value| {
+        picture["stored_us"]
+            .as_u64()
+            .is_some_and(|stored_us| u128::from(stored_us) > since_us)
+    };
+    Ok(pictures.iter().filter(later).count())
 }
 
 /// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
@@ -398,6 +419,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     let machine = System::fresh(release, Arch::own()?)?.boot()?;
     let name = cloud.file_name().context("a package has a name")?;
     let name = name.to_string_lossy();
+    machine.script(ENOUGH_ROOM)?;
     machine.system.put(cloud, &format!("/srv/{name}"))?;
     machine
         .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
