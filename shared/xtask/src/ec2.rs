@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Do it in this system; may be repeated.
     #[arg(long, value_enum, default_values = ["debian12", "debian13", "ubuntu2404"])]
     release: Vec<Release>,
+    /// Only what cloud-init does.
+    #[arg(long)]
+    user_data_only: bool,
     /// The packages are in target/debian already.
     #[arg(long)]
     no_build: bool,
@@ -46,7 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
     let _emulation = Emulation::of(Arch::Arm64)?;
-    for release in &arguments.release {
+    for release in arguments
+        .release
+        .iter()
+        .filter(|_| !arguments.user_data_only)
+    {
         println!("\n==> {}, by hand", release.name());
         by_hand(*release, &cloud, &appliance).with_context(|| release.name())?;
     }
@@ -438,7 +445,9 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
                 .system
                 .root
                 .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
-            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n",
+            // What an instance has and these systems have not, such as an SSH server, is not set up.
+            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: [write-files]\n\
+             cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
     ] {
         fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
