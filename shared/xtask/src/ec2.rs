@@ -67,9 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 /// The first block of a language below a heading of the page.
 fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     let missing = || format!("no block {language} below {heading:?}");
-    let (_, below) = page
-        .split_once(&format!("\n## {heading}\n"))
-        .with_context(missing)?;
+    let start = format!("\n## {heading}\n");
+    let at = page.find(&start).with_context(missing)?;
+    // From the end of that line on, since a block may begin on the next one.
+    let below = &page[at + start.len() - 1..];
     let below = below.split("\n## ").next().unwrap_or(below);
     let (_, code) = below
         .split_once(&format!("\n```{language}\n"))
@@ -128,7 +129,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     let again = stored_since(&machine, &key, since_us)?;
     ensure!(
         again == 3,
-        "{again} pictures were stored after the restoration"
+        "{again} pictures instead of 3 were stored after the restoration"
     );
     camera.is_in_the_database(&machine)?;
     done("last night's backup is restored, and the camera has brought what was missing");
@@ -512,5 +513,7 @@ mod tests {
         }
         assert!(block(PAGE, "A camera", "toml").unwrap().contains(HOST));
         assert!(block(PAGE, "No such heading", "sh").is_err());
+        let restore = block(PAGE, "Restore", "sh").unwrap();
+        assert!(restore.contains("sudo mysql") && !restore.contains("sqlite3"));
     }
 }
