@@ -423,6 +423,8 @@ fn make(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<
             ]);
     }
     if release == Release::Ubuntu2404 {
+        // Not of itself, as in Debian.
+        command.arg("--include=apt");
         command.arg(format!("--keyring={}", ubuntu_keys(archive)?.display()));
     }
     command.arg(release.suite()).arg(&unfinished);

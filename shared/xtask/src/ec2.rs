@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Do it in this system; may be repeated.
     #[arg(long, value_enum, default_values = ["debian12", "debian13", "ubuntu2404"])]
     release: Vec<Release>,
+    /// Only what cloud-init does.
+    #[arg(long)]
+    user_data_only: bool,
     /// The packages are in target/debian already.
     #[arg(long)]
     no_build: bool,
@@ -46,7 +49,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
     let _emulation = Emulation::of(Arch::Arm64)?;
-    for release in &arguments.release {
+    for release in arguments
+        .release
+        .iter()
+        .filter(|_| !arguments.user_data_only)
+    {
         println!("\n==> {}, by hand", release.name());
         by_hand(*release, &cloud, &appliance).with_context(|| release.name())?;
     }
@@ -60,9 +67,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 /// The first block of a language below a heading of the page.
 fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     let missing = || format!("no block {language} below {heading:?}");
-    let (_, below) = page
-        .split_once(&format!("\n## {heading}\n"))
-        .with_context(missing)?;
+    let start = format!("\n## {heading}\n");
+    let at = page.find(&start).with_context(missing)?;
+    // From the end of that line on, since a block may begin on the next one.
+    let below = &page[at + start.len() - 1..];
     let below = below.split("\n## ").next().unwrap_or(below);
     let (_, code) = below
         .split_once(&format!("\n```{language}\n"))
@@ -114,8 +122,15 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     as_admin(&machine, block(PAGE, "Backup", "sh")?)?;
     camera.press_and_store(3)?;
     counts(&machine, &key, 6)?;
+    let restored = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     as_admin(&machine, block(PAGE, "Restore", "sh")?)?;
     counts(&machine, &key, 6)?;
+    let since_us = restored.context("the clock is set")?.as_micros();
+    let again = stored_since(&machine, &key, since_us)?;
+    ensure!(
+        again == 3,
+        "{again} pictures instead of 3 were stored after the restoration"
+    );
     camera.is_in_the_database(&machine)?;
     done("last night's backup is restored, and the camera has brought what was missing");
     camera.press_and_store(1)?;
@@ -250,6 +265,20 @@ fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
     )?;
     done(&format!("the dashboard counts {wanted}"));
     Ok(())
+}
+
+/// How many pictures were stored after a moment, microseconds since 1970.
+fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
+    let header = format!("-H 'Authorization: Bearer {key}'");
+    let said = machine.script(&asked("/api/v1/pictures", &header))?;
+    let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
+    let pictures = said["pictures"].as_array().context("a list of pictures")?;
+    let later = |picture: &&Value| {
+        picture["stored_us"]
+            .as_u64()
+            .is_some_and(|stored_us| u128::from(stored_us) > since_us)
+    };
+    Ok(pictures.iter().filter(later).count())
 }
 
 /// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
@@ -398,6 +427,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     let machine = System::fresh(release, Arch::own()?)?.boot()?;
     let name = cloud.file_name().context("a package has a name")?;
     let name = name.to_string_lossy();
+    machine.script(ENOUGH_ROOM)?;
     machine.system.put(cloud, &format!("/srv/{name}"))?;
     machine
         .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
@@ -416,7 +446,9 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
                 .system
                 .root
                 .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
-            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\n",
+            // What an instance has and these systems have not, such as an SSH server, is not set up.
+            "datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: [write-files]\n\
+             cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
     ] {
         fs::write(&file, content).with_context(|| format!("write {}", file.display()))?;
@@ -481,5 +513,7 @@ mod tests {
         }
         assert!(block(PAGE, "A camera", "toml").unwrap().contains(HOST));
         assert!(block(PAGE, "No such heading", "sh").is_err());
+        let restore = block(PAGE, "Restore", "sh").unwrap();
+        assert!(restore.contains("sudo mysql") && !restore.contains("sqlite3"));
     }
 }
