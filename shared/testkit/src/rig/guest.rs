@@ -143,15 +143,7 @@ impl Guest {
                 write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
             }
             Ask::Memory => self.memory()?,
-            Ask::Duty { pin, within_ms } => {
-                let lit = self.chip()?.duty(pin, Duration::from_millis(within_ms))?;
-                self.tell.say(&Told::Duty { lit });
-            }
             Ask::Give { path, group } => give(&path, group)?,
-            Ask::Read { path } => {
-                let text = read(&path)?;
-                self.tell.say(&Told::Text { text });
-            }
             Ask::Off => unreachable!("the loop ends on it"),
         }
         Ok(())

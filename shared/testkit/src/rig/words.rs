@@ -36,12 +36,8 @@ pub enum Ask {
     Camera { plugged: bool },
     /// How much memory the program has now.
     Memory,
-    /// For how much of the next `within_ms` the lamp on `pin` is lit.
-    Duty { pin: u8, within_ms: u64 },
     /// Let a group read and write this file or folder, as the rules of udev would.
     Give { path: String, group: u32 },
-    /// Read a file. The answer is [`Told::Text`].
-    Read { path: String },
     /// The machine ends.
     Off,
 }
@@ -102,13 +98,6 @@ pub enum Told {
         file_kib: u64,
         shared_kib: u64,
         peak_kib: u64,
-    },
-    /// Percent.
-    Duty {
-        lit: f64,
-    },
-    Text {
-        text: String,
     },
     /// A line the camera's program wrote with `--events`.
     Event {

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -78,22 +78,6 @@ impl Chip {
             registers.set_level(pin, !pressed);
         }
         write(&format!("{}/sim_gpio{pin}/pull", self.lines), pull)
-    }
-
-    /// For how many percent of this time the pin is driven high.
-    pub(super) fn duty(&self, pin: u8, time: Duration) -> Result<f64, String> {
-        let level = self.level_of(pin)?;
-        let began = Instant::now();
-        let (mut lit, mut last) = (Duration::ZERO, began);
-        while last < began + time {
-            let high = level();
-            let now = Instant::now();
-            if high {
-                lit += now - last;
-            }
-            last = now;
-        }
-        Ok(lit.as_secs_f64() / time.as_secs_f64() * 100.0)
     }
 
     /// Asks again and again what the pin is driven to.
