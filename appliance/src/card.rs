@@ -594,3 +594,48 @@ fn open_to_all(file: &Path) -> Result<()> {
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(file, mode).with_context(|| format!("open {}", file.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(root: &Path) -> Places {
+        let places = Places {
+            boot: root.join("boot"),
+            data: root.join("data"),
+            etc: root.join("etc"),
+            run: root.join("run"),
+            root_home: root.join("root"),
+            shipped: root.join("shipped.toml"),
+        };
+        for folder in [&places.boot, &places.data, &places.etc] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        fs::write(&places.shipped, "").unwrap();
+        places
+    }
+
+    /// A wrong new password must not cost the one by which the camera still gets home.
+    #[test]
+    fn the_wifi_that_works_is_kept_with_the_password_it_was_joined_by() {
+        let root = tempfile::tempdir().unwrap();
+        let places = places(root.path());
+        let worked = ("Hytta".to_owned(), "the old one".to_owned());
+        keep(&places, &worked);
+        fs::write(
+            places.boot.join("camera.toml"),
+            "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n",
+        )
+        .unwrap();
+        let prepared = prepare(&places).unwrap();
+        let wrong = ("Hytta".to_owned(), "mistyped".to_owned());
+        assert_eq!(prepared.networks.as_slice(), [wrong, worked.clone()]);
+
+        // wpa_supplicant could not join the first, and has joined the second.
+        let status = "ssid=Hytta\nid=1\nwpa_state=COMPLETED\n";
+        let (id, _) = wifi::joined(status).unwrap();
+        keep(&places, &prepared.networks[id]);
+        let again = prepare(&places).unwrap();
+        assert_eq!(again.networks.last(), Some(&worked));
+    }
+}
