@@ -228,6 +228,13 @@ impl Store {
             .unwrap_or(0)
     }
 
+    /// Committed parts of pictures that are not whole yet; 0 also while it cannot be asked.
+    pub fn part_count(&self) -> u64 {
+        self.one(sqlx::query("SELECT COUNT(*) FROM part"))
+            .and_then(|row| number(&row, 0))
+            .unwrap_or(0)
+    }
+
     fn has(&self, count: &'static str, hash: Hash) -> sqlx::Result<bool> {
         let row = self.one(sqlx::query(count).bind(hash.0.to_vec()))?;
         Ok(number(&row, 0)? > 0)
