@@ -1,29 +1,15 @@
-//! `cargo rig`: the unmodified `appliance` in a machine with kernel drivers, pressed over GPIO edges, photographing through
-//! V4L2, sending its pictures over a network to a cloud outside, and answering on a pin.
-//!
-//! Without QEMU or a kernel it says what it could not run, and why, and is no failure.
+//! What happens in one machine: from the first start of the program to its end, with what a person beside it would see.
 
-use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
-use serde_json::Value;
+use serde_json::{Value, json};
 use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::not_run::not_run;
-use testkit::program::binary;
-use testkit::rig::kernel::Kernel;
 use testkit::rig::lamp::{Flash, Look, flashes, looks};
-use testkit::rig::words::{Ask, Board, User};
-use testkit::rig::{HOST, Machine, Qemu, SPOOL};
+use testkit::rig::words::{Ask, User};
+use testkit::rig::{HOST, Machine, SPOOL};
 
-const BUTTON: u8 = 17;
-const LAMP: u8 = 27;
-/// Numbers of the user and the groups in the machine.
-const KEEPSAKE: u32 = 990;
-const GPIO: u32 = 991;
-const VIDEO: u32 = 992;
+use super::{BUTTON, GPIO, KEEPSAKE, Shot, VIDEO, Way, bars};
+
 /// As long as a finger stays on a button.
 const HELD_MS: u64 = 120;
 /// Presses of each way.
@@ -37,196 +23,95 @@ const TRIES: u32 = 10;
 /// The bound for the program at rest, KiB.
 const RSS_KIB_MAX: u64 = 32 << 10;
 /// A picture from press to receipt, and all else that is waited for, on a busy computer.
-const WITHIN: Duration = Duration::from_secs(30);
-
-/// Runs the camera's program in a machine with kernel drivers, and counts what the cloud has.
-#[derive(Parser)]
-#[command(name = "cargo rig")]
-struct Arguments {
-    /// The program it is about; it must have been built with the feature v4l
-    #[arg(long)]
-    appliance: Option<PathBuf>,
-    /// Only ways to the pins whose name contains this: rppal, gpiochip
-    #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
-    /// Hold it to the memory a camera may need; a debug build needs more
-    #[arg(long)]
-    bound_memory: bool,
-    /// Keep the files of the machine, and say where they are
-    #[arg(long)]
-    keep: bool,
-}
-
-/// A board, and how the program is to reach its pins.
-struct Way {
-    name: &'static str,
-    board: Board,
-    size: (u32, u32),
-    /// How long the button is held at the end, and what for.
-    held: (Duration, &'static str),
-    /// What of the machine is given to a user who is not root, as the udev rules do; nothing = the program is root.
-    given: &'static [(&'static str, u32)],
-    /// What its log must say of it.
-    says: &'static str,
-}
-
-fn ways() -> [Way; 2] {
-    let board = |label: &str, registers| Board {
-        label: label.to_owned(),
-        registers,
-        button: BUTTON,
-        lamps: vec![LAMP],
-    };
-    [
-        Way {
-            name: "rppal",
-            board: board("pinctrl-bcm2835", true),
-            size: (640, 360),
-            held: (Duration::from_millis(5_300), "reconnect"),
-            // rppal finds /dev/gpiomem of a board without root; here it is a file that root has made.
-            given: &[],
-            says: "rppal",
-        },
-        Way {
-            name: "gpiochip",
-            board: board("pinctrl-bcm2711", false),
-            size: (640, 480),
-            held: (Duration::from_millis(10_300), "forget"),
-            given: &[
-                ("/dev/gpiochip0", GPIO),
-                ("/dev/video0", VIDEO),
-                (SPOOL, KEEPSAKE),
-            ],
-            says: "/dev/gpiochip",
-        },
-    ]
-}
-
-fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let began = Instant::now();
-    let parts = Kernel::fetch().and_then(|kernel| {
-        let qemu = Qemu::find()?;
-        let version = qemu.version()?;
-        Ok((kernel, qemu, version))
-    });
-    let (kernel, qemu, version) = match parts {
-        Ok(parts) => parts,
-        Err(why) => {
-            not_run(
-                "cargo rig, the camera with kernel drivers",
-                &why,
-                "it needs Debian's apt with the archive's keys on x86-64, or qemu-system-x86 installed",
-            );
-            return ExitCode::SUCCESS;
-        }
-    };
-    println!("rig: {version}; {}", kernel.version());
-    let appliance = arguments.appliance.unwrap_or_else(|| binary("appliance"));
-    let folder = Folder::new("rig");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut machine = match Machine::start(&folder, &qemu, &kernel, &appliance) {
-        Ok(machine) => machine,
-        Err(why) => {
-            eprintln!("rig: {why}");
-            return ExitCode::FAILURE;
-        }
-    };
-    println!("rig: the machine is up after {}", seconds(began));
-    for way in ways() {
-        let wanted = arguments.only.as_ref();
-        if wanted.is_some_and(|text| !way.name.contains(text.as_str())) {
-            continue;
-        }
-        Scene {
-            machine: &mut machine,
-            cloud: &mut cloud,
-            way: &way,
-            device: format!("rig-{}", way.name),
-            bound_memory: arguments.bound_memory,
-            taken: 0,
-        }
-        .play();
-    }
-    machine.off();
-    cloud.stop();
-    println!("rig: all as promised, after {}", seconds(began));
-    if arguments.keep {
-        println!("rig: the files are in {}", folder.keep().display());
-    }
-    ExitCode::SUCCESS
-}
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// One way, from the first start of the program to its end.
-struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     machine: &'a mut Machine,
     cloud: &'a mut Cloud,
     way: &'a Way,
     device: String,
     bound_memory: bool,
-    /// Pictures that must be in the cloud by now.
-    taken: usize,
+    /// The sizes of the pictures that must be in the cloud by now.
+    taken: Vec<(u32, u32)>,
+    /// What the camera is set to.
+    shot: Shot,
 }
 
-impl Scene<'_> {
-    fn play(mut self) {
+impl<'a> Scene<'a> {
+    pub(crate) fn new(
+        machine: &'a mut Machine,
+        cloud: &'a mut Cloud,
+        way: &'a Way,
+        bound_memory: bool,
+    ) -> Self {
+        Self {
+            machine,
+            cloud,
+            way,
+            device: format!("rig-{}", way.name),
+            bound_memory,
+            taken: Vec::new(),
+            shot: way.shots[0],
+        }
+    }
+
+    pub(crate) fn play(mut self) {
         let began = Instant::now();
         self.machine.ask(&Ask::Board(self.way.board.clone()));
         self.give();
-        let since = self.start(&[]);
+        let since = self.start();
         self.expect_log(since, self.way.says);
 
+        self.set_to(self.shot);
         let lit_after = self.a_press_is_answered_long();
         let felt = self.presses_are_all_stored();
-        let (rss_kib, anonymous_kib) = self.memory();
-        assert!(
-            !self.bound_memory || rss_kib <= RSS_KIB_MAX,
-            "{:.1} MiB at rest, and {} are the bound",
-            mib(rss_kib),
-            RSS_KIB_MAX >> 10
-        );
+        let at_rest_kib = self.memory();
         self.a_bouncing_contact_is_one_press();
+        for shot in &self.way.shots[1..] {
+            self.a_picture_has_the_colours_of_the_scene(*shot);
+        }
         self.without_a_camera_it_says_so();
         self.without_a_cloud_it_answers_short();
-        let (later_kib, _) = self.memory();
+        let later_kib = self.memory();
         self.held_it_says_what_letting_go_does();
         self.stop();
         self.audit();
 
-        let Way { name, size, .. } = self.way;
+        let formats: Vec<_> = self.way.shots.iter().map(|shot| shot.format).collect();
         println!(
-            "rig: {name}: {PRESSES} pressed, {PRESSES} stored ({} x {}); edge to light {:.1} ms, of that felt to light max \
-             {:.1} ms; at rest {:.1} MiB ({:.1} of them no file), after all faults {:.1}; {}",
-            size.0,
-            size.1,
+            "rig: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
+             max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
+            self.way.name,
+            formats.join(", "),
             milliseconds(lit_after),
             milliseconds(felt),
-            mib(rss_kib),
-            mib(anonymous_kib),
+            mib(at_rest_kib),
             mib(later_kib),
             seconds(began)
         );
     }
 
     /// Starts the program and waits until it is connected; returns from where on it is told of.
-    fn start(&mut self, settings: &[&str]) -> usize {
+    fn start(&mut self) -> usize {
         let since = self.machine.moment();
         let mut arguments: Vec<String> = ["run", "--events", "--spool"].map(str::to_owned).into();
         arguments.push(format!("{SPOOL}/{}", self.device));
         arguments.extend(["--device".to_owned(), self.device.clone()]);
         arguments.push("--cloud".to_owned());
         arguments.push(format!("mqtt://{HOST}:{}", self.cloud.mqtt_port()));
-        let (width, height) = self.way.size;
-        let size = [
-            format!("camera.width={width}"),
-            format!("camera.height={height}"),
-        ];
         // Dark but for answers, so that every flash is one.
-        let all = ["light.mode=off", "backoff.reconnect_max_s=2"]
-            .iter()
-            .chain(settings);
-        for setting in all.map(|one| (*one).to_owned()).chain(size) {
+        let mut settings = vec![
+            "light.mode=off".to_owned(),
+            "backoff.reconnect_max_s=2".to_owned(),
+        ];
+        if let super::Lamp::Rgb(pins) = self.way.lamp {
+            settings.push(format!(
+                "light.rgb_pins={}",
+                pins.map(|pin| pin.to_string()).join(",")
+            ));
+        }
+        for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
         }
         let user = (!self.way.given.is_empty()).then(|| User {
@@ -235,6 +120,8 @@ impl Scene<'_> {
         });
         self.machine.ask(&Ask::Start { arguments, user });
         self.expect_event(since, "connected");
+        let api = self.cloud.api();
+        api.device_becomes(&self.device, WITHIN, |found| found["presence"] == "online");
         since
     }
 
@@ -245,12 +132,33 @@ impl Scene<'_> {
         }
     }
 
+    /// Sets format and size from the cloud, while the program runs.
+    fn set_to(&mut self, shot: Shot) {
+        let (width, height) = shot.size;
+        let wish =
+            json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
+        let api = self.cloud.api();
+        api.wish(&self.device, &wish);
+        api.settings_become(&self.device, "applied", WITHIN);
+        self.shot = shot;
+    }
+
+    fn takes_one(&mut self) {
+        self.taken.push(self.shot.size);
+    }
+
     fn a_press_is_answered_long(&mut self) -> u64 {
         let since = self.machine.moment();
         let at_us = self.press();
         self.expect_event(since, "stored");
-        let seen = self.expect_flashes("one long", since, &[Look::Long]);
-        self.taken += 1;
+        let seen = self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+        // "Felt" is white and "in the cloud" is green, so the others of three colours had one flash.
+        for &pin in self.way.lamp.pins() {
+            let all = flashes(&self.machine.told(since), pin);
+            let wanted = if pin == self.way.lamp.stored() { 2 } else { 1 };
+            assert_eq!(all.len(), wanted, "pin {pin}: {all:?}");
+        }
+        self.takes_one();
         seen[0].at_us - at_us
     }
 
@@ -264,7 +172,7 @@ impl Scene<'_> {
             std::thread::sleep(GAP.saturating_sub(began.elapsed()));
         }
         self.expect_events(since, "stored", PRESSES - 1);
-        self.taken += PRESSES - 1;
+        self.taken.extend([self.shot.size; PRESSES - 1]);
         let all = self.machine.told(since);
         let felt = events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
         felt.max().expect("presses light up")
@@ -282,14 +190,15 @@ impl Scene<'_> {
             };
             let bounced = self.machine.ask_for(&bounce, "bounced");
             self.expect_event(since, "stored");
-            self.expect_flashes("one long", since, &[Look::Long]);
+            self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
             // Long after the last edge: a second press would have been felt by now.
             let all = self.machine.told(since);
             let (pressed, saved) = (
                 events(&all, "pressed").count(),
                 events(&all, "saved").count(),
             );
-            self.taken += saved;
+            self.taken
+                .extend(std::iter::repeat_n(self.shot.size, saved));
             // With a level that was steady for as long as the debounce, it was not one contact that bounced.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
                 assert_eq!(
@@ -303,6 +212,33 @@ impl Scene<'_> {
         panic!("in {TRIES} tries the machine never stood still for less than {STEADY_US} us");
     }
 
+    /// The stream is built anew with another format, and what was photographed is what vivid draws.
+    fn a_picture_has_the_colours_of_the_scene(&mut self, shot: Shot) {
+        let since = self.machine.moment();
+        self.set_to(shot);
+        self.press();
+        let hash = self.expect_stored(since);
+        self.takes_one();
+        let (width, height) = shot.size;
+        let starts = format!("format={} size={width}x{height}", shot.format);
+        self.expect_log(since, &starts);
+        let api = self.cloud.api();
+        let pictures = api.pictures(&self.device);
+        let of_it = |picture: &&Value| {
+            picture["hash"]
+                .as_str()
+                .is_some_and(|all| all.starts_with(&hash))
+        };
+        let picture = pictures
+            .iter()
+            .find(of_it)
+            .expect("what is stored is in the list");
+        let image = api.image(picture["id"].as_str().expect("a picture has an id"));
+        if let Err(wrong) = bars::are_in(&image, shot.format == "GREY") {
+            panic!("{} {width} x {height}: {wrong}", shot.format);
+        }
+    }
+
     fn without_a_camera_it_says_so(&mut self) {
         self.is_quiet();
         self.machine.ask(&Ask::Camera { plugged: false });
@@ -313,15 +249,15 @@ impl Scene<'_> {
         let mut looks = vec![Look::Short; 5];
         looks.push(Look::Counting);
         looks.extend([Look::Short; 5]);
-        self.expect_flashes("five short, and the fault", since, &looks);
+        self.expect_flashes(self.way.lamp.not_stored(), since, &looks);
         self.machine.ask(&Ask::Camera { plugged: true });
         self.give();
         self.is_quiet();
         let since = self.machine.moment();
         self.press();
         self.expect_event(since, "stored");
-        self.expect_flashes("one long", since, &[Look::Long]);
-        self.taken += 1;
+        self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+        self.takes_one();
     }
 
     fn without_a_cloud_it_answers_short(&mut self) {
@@ -332,10 +268,14 @@ impl Scene<'_> {
         let since = self.machine.moment();
         self.press();
         self.expect_event(since, "saved");
-        self.expect_flashes("two short", since, &[Look::Short, Look::Short]);
+        self.expect_flashes(
+            self.way.lamp.not_stored(),
+            since,
+            &[Look::Short, Look::Short],
+        );
         self.cloud.start();
         self.expect_event(since, "stored");
-        self.taken += 1;
+        self.takes_one();
     }
 
     fn held_it_says_what_letting_go_does(&mut self) {
@@ -367,14 +307,20 @@ impl Scene<'_> {
                 .position(|told| told["event"]["event"] == "restarting")?;
             events(&said[again..], "connected").next().map(drop)
         });
-        self.taken += 1;
+        self.takes_one();
     }
 
-    /// All of it, and what of it is no file, KiB.
-    fn memory(&mut self) -> (u64, u64) {
+    /// Of the program, KiB.
+    fn memory(&mut self) -> u64 {
         let told = self.machine.ask_for(&Ask::Memory, "memory");
-        let kib = |name: &str| told[name].as_u64().expect("a number of KiB");
-        (kib("rss_kib"), kib("anonymous_kib"))
+        let rss_kib = told["rss_kib"].as_u64().expect("a number of KiB");
+        assert!(
+            !self.bound_memory || rss_kib <= RSS_KIB_MAX,
+            "{:.1} MiB at rest, and {} are the bound: {told}",
+            mib(rss_kib),
+            RSS_KIB_MAX >> 10
+        );
+        rss_kib
     }
 
     fn stop(&mut self) {
@@ -385,7 +331,7 @@ impl Scene<'_> {
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
         self.machine.expect("a dark lamp", 0, WITHIN, |said| {
-            (!is_lit(said)).then_some(())
+            (!is_lit(said, self.way.lamp.pins())).then_some(())
         });
     }
 
@@ -393,16 +339,19 @@ impl Scene<'_> {
     fn audit(&self) {
         let api = self.cloud.api();
         let device = &self.device;
-        let (taken, told) = (self.taken, 1);
+        let (taken, told) = (self.taken.len(), 1);
         api.device_becomes(device, WITHIN, |found| {
             found["stored"] == taken && found["told"] == told && found["missing"] == 0
         });
         let pictures = api.pictures(device);
-        assert_eq!(pictures.len(), taken, "{device}: pictures in the list");
+        let size = |picture: &Value| (picture["width"].as_u64(), picture["height"].as_u64());
+        let mut found: Vec<_> = pictures.iter().map(size).collect();
+        let some = |&(width, height): &(u32, u32)| (Some(width.into()), Some(height.into()));
+        let mut wanted: Vec<_> = self.taken.iter().map(some).collect();
+        found.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(found, wanted, "{device}: sizes of the pictures in the list");
         for picture in &pictures {
-            let (width, height) = self.way.size;
-            assert_eq!(picture["width"], width, "{picture}");
-            assert_eq!(picture["height"], height, "{picture}");
             assert_eq!(picture["damaged"], false, "{picture}");
         }
     }
@@ -424,6 +373,15 @@ impl Scene<'_> {
         });
     }
 
+    /// Returns the beginning of the hash of the picture that was stored.
+    fn expect_stored(&self, since: usize) -> String {
+        let what = format!("{}: a picture stored", self.device);
+        self.machine.expect(&what, since, WITHIN, |said| {
+            let stored = events(said, "stored").next()?;
+            stored["hash"].as_str().map(str::to_owned)
+        })
+    }
+
     fn expect_event(&self, since: usize, kind: &str) {
         self.expect_events(since, kind, 1);
     }
@@ -436,10 +394,10 @@ impl Scene<'_> {
     }
 
     /// Waits until the lamp has flashed so, after the light that says that the press was felt.
-    fn expect_flashes(&self, what: &str, since: usize, wanted: &[Look]) -> Vec<Flash> {
-        let what = format!("{}: {what} on pin {LAMP}", self.device);
+    fn expect_flashes(&self, pin: u8, since: usize, wanted: &[Look]) -> Vec<Flash> {
+        let what = format!("{}: {wanted:?} on pin {pin}", self.device);
         let seen = self.machine.expect(&what, since, WITHIN, |said| {
-            let seen = flashes(said, LAMP);
+            let seen = flashes(said, pin);
             // The last one is over, or it is not known yet what it will be.
             let over = seen.last().is_some_and(|last| last.for_us.is_some());
             (over && seen.len() > wanted.len()).then_some(seen)
@@ -456,14 +414,21 @@ impl Scene<'_> {
             .expect("the end of an answer", 0, WITHIN, |said| {
                 let light = events(said, "light").last()?;
                 let over = answers.iter().all(|answer| light["pattern"] != *answer);
-                (over && !is_lit(said)).then_some(())
+                (over && !is_lit(said, self.way.lamp.pins())).then_some(())
             });
     }
 }
 
-fn is_lit(said: &[Value]) -> bool {
-    let last = said.iter().rev().find(|told| told["told"] == "lamp");
-    last.is_some_and(|told| told["lit"] == true)
+/// Whether any lamp is.
+fn is_lit(said: &[Value], pins: &[u8]) -> bool {
+    let changes = |pin: u8| {
+        said.iter()
+            .rev()
+            .find(move |told| told["told"] == "lamp" && told["pin"] == pin)
+    };
+    pins.iter()
+        .filter_map(|&pin| changes(pin))
+        .any(|last| last["lit"] == true)
 }
 
 /// The events of this kind that the program told.
@@ -474,7 +439,7 @@ fn events<'a>(said: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Valu
         .filter(move |event| event["event"] == kind)
 }
 
-fn seconds(since: Instant) -> String {
+pub(crate) fn seconds(since: Instant) -> String {
     format!("{:.1} s", since.elapsed().as_secs_f64())
 }
 

@@ -1,0 +1,240 @@
+//! `cargo rig`: the unmodified `appliance` in a machine with kernel drivers, pressed over GPIO edges, photographing through
+//! V4L2, sending its pictures over a network to a cloud outside, and answering on a pin.
+//!
+//! Without QEMU or a kernel it says what it could not run, and why, and is no failure.
+
+mod bars;
+mod scene;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+use testkit::not_run::not_run;
+use testkit::program::binary;
+use testkit::rig::kernel::Kernel;
+use testkit::rig::words::Board;
+use testkit::rig::{Machine, Qemu, SPOOL};
+
+use scene::{Scene, seconds};
+
+const BUTTON: u8 = 17;
+/// Numbers of the user and the groups in the machine.
+const KEEPSAKE: u32 = 990;
+const GPIO: u32 = 991;
+const VIDEO: u32 = 992;
+
+/// Runs the camera's program in a machine with kernel drivers, and counts what the cloud has.
+#[derive(Parser)]
+#[command(name = "cargo rig")]
+struct Arguments {
+    /// The program it is about; it must have been built with the feature v4l
+    #[arg(long)]
+    appliance: Option<PathBuf>,
+    /// Only ways to the pins whose name contains this: rppal, gpiochip
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Hold it to the memory a camera may need; a debug build needs more
+    #[arg(long)]
+    bound_memory: bool,
+    /// Keep the files of the machines, and say where they are
+    #[arg(long)]
+    keep: bool,
+}
+
+/// A board, and how the program is to reach its pins.
+struct Way {
+    name: &'static str,
+    board: Board,
+    lamp: Lamp,
+    shots: Vec<Shot>,
+    /// How long the button is held at the end, and what for.
+    held: (Duration, &'static str),
+    /// What of the machine is given to a user who is not root, as the udev rules do; nothing = the program is root.
+    given: &'static [(&'static str, u32)],
+    /// What its log must say of it.
+    says: &'static str,
+}
+
+/// On which pins an answer is read.
+enum Lamp {
+    /// An LED of one colour.
+    One(u8),
+    /// Red, green, blue.
+    Rgb([u8; 3]),
+}
+
+impl Lamp {
+    fn pins(&self) -> &[u8] {
+        match self {
+            Self::One(pin) => std::slice::from_ref(pin),
+            Self::Rgb(pins) => pins,
+        }
+    }
+
+    /// Lit by "in the cloud", which is green.
+    fn stored(&self) -> u8 {
+        match *self {
+            Self::One(pin) | Self::Rgb([_, pin, _]) => pin,
+        }
+    }
+
+    /// Lit by "kept", which is amber, and by "not taken", which is red.
+    fn not_stored(&self) -> u8 {
+        match *self {
+            Self::One(pin) | Self::Rgb([pin, _, _]) => pin,
+        }
+    }
+}
+
+/// What vivid is asked for, in pixels and as V4L2 calls it.
+#[derive(Clone, Copy)]
+struct Shot {
+    format: &'static str,
+    size: (u32, u32),
+}
+
+fn shot(format: &'static str, width: u32, height: u32) -> Shot {
+    Shot {
+        format,
+        size: (width, height),
+    }
+}
+
+fn ways() -> [Way; 2] {
+    let board = |label: &str, registers, lamp: &Lamp| Board {
+        label: label.to_owned(),
+        registers,
+        button: BUTTON,
+        lamps: lamp.pins().to_vec(),
+    };
+    let (one, rgb) = (Lamp::One(27), Lamp::Rgb([22, 23, 24]));
+    [
+        Way {
+            name: "rppal",
+            board: board("pinctrl-bcm2835", true, &one),
+            lamp: one,
+            // Of the first the presses are, of the others one each.
+            shots: vec![
+                shot("YUYV", 640, 360),
+                shot("UYVY", 640, 480),
+                shot("YVYU", 320, 180),
+                shot("VYUY", 640, 360),
+                shot("RGB3", 1280, 720),
+                shot("GREY", 320, 180),
+            ],
+            held: (Duration::from_millis(5_300), "reconnect"),
+            // rppal finds /dev/gpiomem of a board without root; here it is a file that root has made.
+            given: &[],
+            says: "rppal",
+        },
+        Way {
+            name: "gpiochip",
+            board: board("pinctrl-bcm2711", false, &rgb),
+            lamp: rgb,
+            shots: vec![
+                shot("NV12", 640, 480),
+                shot("NV21", 640, 360),
+                shot("YU12", 1280, 720),
+                shot("YV12", 320, 180),
+                shot("BGR3", 640, 360),
+            ],
+            held: (Duration::from_millis(10_300), "forget"),
+            given: &[
+                ("/dev/gpiochip0", GPIO),
+                ("/dev/video0", VIDEO),
+                (SPOOL, KEEPSAKE),
+            ],
+            says: "/dev/gpiochip",
+        },
+    ]
+}
+
+/// What a machine is made of.
+struct Parts {
+    kernel: Kernel,
+    qemu: Qemu,
+    appliance: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let began = Instant::now();
+    let parts = Kernel::fetch().and_then(|kernel| {
+        let qemu = Qemu::find()?;
+        println!("rig: {}; {}", qemu.version()?, kernel.version());
+        Ok((kernel, qemu))
+    });
+    let (kernel, qemu) = match parts {
+        Ok(parts) => parts,
+        Err(why) => {
+            not_run(
+                "cargo rig, the camera with kernel drivers",
+                &why,
+                "it needs Debian's apt with the archive's keys on x86-64, or qemu-system-x86 installed",
+            );
+            return ExitCode::SUCCESS;
+        }
+    };
+    let parts = Parts {
+        kernel,
+        qemu,
+        appliance: arguments.appliance.unwrap_or_else(|| binary("appliance")),
+    };
+    let folder = Folder::new("rig");
+    let wanted = |way: &Way| {
+        let only = arguments.only.as_ref();
+        only.is_none_or(|text| way.name.contains(text.as_str()))
+    };
+    let ways: Vec<Way> = ways().into_iter().filter(wanted).collect();
+    // Most of the time is that of fingers and lamps, so each has a machine of its own, at the same time.
+    let passed = thread::scope(|scope| {
+        let played: Vec<_> = ways
+            .iter()
+            .map(|way| scope.spawn(|| play(way, &parts, &folder, arguments.bound_memory)))
+            .collect();
+        let passed = played.into_iter().map(|played| match played.join() {
+            Ok(Ok(())) => true,
+            Ok(Err(why)) => {
+                eprintln!("rig: {why}");
+                false
+            }
+            // It has said what it saw.
+            Err(_) => false,
+        });
+        passed.fold(!ways.is_empty(), |all, one| all & one)
+    });
+    if arguments.keep || !passed {
+        println!("rig: the files are in {}", folder.keep().display());
+    }
+    if !passed {
+        println!("rig: NOT as promised, after {}", seconds(began));
+        return ExitCode::FAILURE;
+    }
+    println!("rig: all as promised, after {}", seconds(began));
+    ExitCode::SUCCESS
+}
+
+/// One way in a machine of its own, with a cloud of its own.
+fn play(way: &Way, parts: &Parts, folder: &Path, bound_memory: bool) -> Result<(), String> {
+    let began = Instant::now();
+    let folder = folder.join(way.name);
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| format!("create {}: {error}", folder.display()))?;
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
+    println!(
+        "rig: {}: the machine is up after {}",
+        way.name,
+        seconds(began)
+    );
+    Scene::new(&mut machine, &mut cloud, way, bound_memory).play();
+    machine.off();
+    cloud.stop();
+    Ok(())
+}
