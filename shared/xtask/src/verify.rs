@@ -36,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     verify.step("format", |_| cargo(&["fmt", "--all", "--check"]));
     if arguments.quick {
         verify.step("clippy", |_| clippy(&[]));
-        if verify.step("build", |_| build()) {
+        if verify.step("build", |_| build(&[])) {
             verify.step("tests", |verify| {
                 let unit = [
                     "test",
@@ -51,11 +51,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             });
         }
     } else {
-        verify.step("clippy, all features", Verify::clippy_with_all_features);
-        if verify.step("build", |_| build()) {
+        let v4l = verify.can_build_v4l();
+        let (all, packaged): (&[&str], &[&str]) = if v4l {
+            (&["--all-features"], &["--features", "appliance/v4l"])
+        } else {
+            (&[], &[])
+        };
+        verify.step("clippy, all features", |_| clippy(all));
+        // As the packages have it.
+        if verify.step("build", |_| build(packaged)) {
             verify.step("engines: broker, databases, Python", Verify::engines);
             verify.step("tests", |verify| {
-                verify.test(&["test", "--workspace", "--no-fail-fast"])
+                verify.test(&[&["test", "--workspace", "--no-fail-fast"], packaged].concat())
             });
         }
         verify.step("rig: GPIO and V4L2 in a machine", |verify| {
@@ -98,15 +105,16 @@ impl Verify {
     }
 
     /// The v4l feature makes its bindings with libclang, which not every machine has.
-    fn clippy_with_all_features(&mut self) -> Result<bool> {
+    fn can_build_v4l(&mut self) -> bool {
         if has_libclang() || install_libclang() {
-            return clippy(&["--all-features"]);
+            return true;
         }
         self.notes.push(
-            "NOT RUN: clippy of the v4l feature: libclang is missing; install libclang-dev (Debian, Ubuntu) or clang-devel"
+            "NOT RUN: clippy and tests of the v4l feature: libclang is missing; install libclang-dev (Debian, Ubuntu) or \
+             clang-devel"
                 .to_owned(),
         );
-        clippy(&[])
+        false
     }
 
     /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
@@ -257,8 +265,9 @@ fn clippy(features: &[&str]) -> Result<bool> {
 }
 
 /// The end-to-end tests start the programs beside them.
-fn build() -> Result<bool> {
-    cargo(&["build", "--package", "cloud", "--package", "appliance"])
+fn build(features: &[&str]) -> Result<bool> {
+    let build = ["build", "--package", "cloud", "--package", "appliance"];
+    cargo(&[&build[..], features].concat())
 }
 
 /// With the private items: these are programs, whoever reads their docs is about to change them.
