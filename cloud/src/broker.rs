@@ -54,12 +54,14 @@ const CLOUD_USER: &str = "cloud";
 /// Client ids of the cloud's own sessions begin with this.
 const CLOUD_PREFIX: &str = "cloud.";
 
-/// Starts the embedded broker; it runs until it is stopped.
+/// Starts the embedded broker on `address`; it runs until it is stopped.
 ///
 /// # Errors
 /// [`BrokerError`]: mostly a port that is taken.
-pub async fn start(config: &Config) -> Result<Arc<dyn LocalBroker>, BrokerError> {
-    let address = config.mqtt_listen;
+pub async fn start(
+    config: &Config,
+    address: SocketAddr,
+) -> Result<Arc<dyn LocalBroker>, BrokerError> {
     let failed = |source| BrokerError { address, source };
     // A broker that is not a dispatcher of whole captures would be one of parts: the largest message is one capture in
     // one message, with its header and topic.

@@ -80,7 +80,7 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
 
-    /// Address of the embedded MQTT broker; port 0 takes any free port [default: 127.0.0.1:1883]
+    /// Address of the embedded MQTT broker; port 0 takes any free port [default: 127.0.0.1:1883, and none with --ingest-broker]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_LISTEN", value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_listen: Option<SocketAddr>,
@@ -213,7 +213,7 @@ fn topic_pattern(text: &str) -> Result<(String, String), String> {
 #[serde(deny_unknown_fields)]
 struct Settings {
     listen: SocketAddr,
-    mqtt_listen: SocketAddr,
+    mqtt_listen: Option<SocketAddr>,
     ingest_broker: Option<String>,
     ingest_user: Option<String>,
     ingest_password: Option<Secret>,
@@ -239,7 +239,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
-            mqtt_listen: SocketAddr::from(([127, 0, 0, 1], 1883)),
+            mqtt_listen: None,
             ingest_broker: None,
             ingest_user: None,
             ingest_password: None,
@@ -267,7 +267,8 @@ impl Default for Settings {
 pub struct Config {
     pub data: PathBuf,
     pub listen: SocketAddr,
-    pub mqtt_listen: SocketAddr,
+    /// Of the embedded broker; none = it is not started.
+    pub mqtt_listen: Option<SocketAddr>,
     /// Absent = the embedded broker.
     pub ingest_broker: Option<IngestBroker>,
     /// Where the pictures are kept.
@@ -377,10 +378,14 @@ fn is_there(file: &Path, named: bool) -> Result<bool, ConfigError> {
 }
 
 fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
-    if !settings.mqtt_listen.ip().is_loopback() {
+    let mqtt_listen = settings.mqtt_listen.or_else(|| {
+        let alone = settings.ingest_broker.is_none();
+        alone.then_some(SocketAddr::from(([127, 0, 0, 1], 1883)))
+    });
+    if let Some(address) = mqtt_listen.filter(|address| !address.ip().is_loopback()) {
         return Err(ConfigError::NotLoopback {
             flag: "mqtt-listen",
-            address: settings.mqtt_listen,
+            address,
         });
     }
     let tls = match (&settings.tls_cert, &settings.tls_key) {
@@ -439,7 +444,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     Ok(Config {
         data: data.to_owned(),
         listen: settings.listen,
-        mqtt_listen: settings.mqtt_listen,
+        mqtt_listen,
         ingest_broker: ingest::check(settings)?,
         database,
         accept_weak_durability: settings.accept_weak_durability,
@@ -522,11 +527,27 @@ mod tests {
         };
         assert_eq!(check(&settings, Path::new(".")).unwrap().listen, everywhere);
         let settings = Settings {
-            mqtt_listen: everywhere,
+            mqtt_listen: Some(everywhere),
             ..Settings::default()
         };
         let error = check(&settings, Path::new(".")).unwrap_err();
         assert!(error.to_string().contains("--mqtt-listen 0.0.0.0:5000"));
+    }
+
+    #[test]
+    fn with_a_broker_elsewhere_ours_is_started_for_whoever_asks_for_it_only() {
+        let listens = |broker: Option<&str>, listen: Option<SocketAddr>| {
+            let settings = Settings {
+                ingest_broker: broker.map(str::to_owned),
+                mqtt_listen: listen,
+                ..Settings::default()
+            };
+            check(&settings, Path::new(".")).unwrap().mqtt_listen
+        };
+        let (elsewhere, asked) = (Some("mqtt://cloud@broker.lan"), "127.0.0.1:7".parse().ok());
+        assert_eq!(listens(None, None).unwrap().port(), 1883);
+        assert_eq!(listens(elsewhere, None), None);
+        assert_eq!(listens(elsewhere, asked), asked);
     }
 
     #[test]

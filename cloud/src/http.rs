@@ -83,8 +83,10 @@ pub struct Site {
     /// Cameras that may wait for news at once.
     pub listening: Arc<Semaphore>,
     pub config: Arc<Config>,
-    /// Where we really listen, HTTP and MQTT.
-    pub addresses: (std::net::SocketAddr, std::net::SocketAddr),
+    /// Where we really listen.
+    pub address: std::net::SocketAddr,
+    /// Where cameras connect, and our own sessions.
+    pub broker: crate::mqtt::Broker,
     pub stop: CancellationToken,
     pub streams: Arc<Semaphore>,
 }

@@ -50,6 +50,26 @@ pub struct Broker {
     pub tls: Option<tls::Files>,
 }
 
+impl Broker {
+    /// As a camera on this network names it, `mqtt://host:port` or `mqtts://host:port`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        let Self { host, port, .. } = self;
+        // An IPv6 address has colons of its own.
+        if host.contains(':') && !host.starts_with('[') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
+
+    /// Only this computer reaches it.
+    pub fn is_loopback(&self) -> bool {
+        let address: Option<std::net::IpAddr> = self.host.parse().ok();
+        self.host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Login {
     pub user: String,

@@ -72,7 +72,8 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Ready {
     pub http: SocketAddr,
-    pub mqtt: SocketAddr,
+    /// Of the embedded broker; absent where there is none.
+    pub mqtt: Option<SocketAddr>,
     pub store: StoreId,
     /// Where the first owner is made, with the code for it; absent once there is one.
     pub setup: Option<String>,
@@ -89,7 +90,7 @@ impl Ready {
         } = self;
         serde_json::json!({"ready": {
             "http": http.to_string(),
-            "mqtt": mqtt.to_string(),
+            "mqtt": mqtt,
             "store": store.to_string(),
             "setup": setup,
         }})
@@ -125,7 +126,13 @@ pub async fn run(
         store = open_store(&config, &listener, tls.clone()) => store?,
         () = shutdown.as_mut() => return Ok(()),
     };
-    let broker = broker::start(&config).await.map_err(StartError::from)?;
+    let broker = match config.mqtt_listen {
+        Some(address) => {
+            let started = broker::start(&config, address).await;
+            Some(started.map_err(StartError::from)?)
+        }
+        None => None,
+    };
 
     let stop = CancellationToken::new();
     let gate = Gate::default();
@@ -135,7 +142,7 @@ pub async fn run(
     let metrics = Metrics::default();
     look_at_space(&config, &gate).await;
 
-    let target = session_target(&config, broker.as_ref());
+    let target = session_target(&config, broker.as_deref());
     let looked_at = target.clone();
     let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
     let ways = Arc::new(config.ways.clone());
@@ -206,7 +213,7 @@ pub async fn run(
     let broker_findings = if own_broker {
         check::none()
     } else {
-        check::start(looked_at, store.id(), &frames, stop.clone())
+        check::start(looked_at.clone(), store.id(), &frames, stop.clone())
     };
     let http_address = listener.local_addr().context("ask for the port")?;
     let doors = Arc::new(http::Doors::default());
@@ -227,7 +234,8 @@ pub async fn run(
         reading: http::Site::reading(),
         listening: http::Site::listening(),
         config: Arc::new(config),
-        addresses: (http_address, broker.address()),
+        address: http_address,
+        broker: looked_at,
         stop: stop.clone(),
         streams: http::Site::streams(),
     };
@@ -246,7 +254,9 @@ pub async fn run(
             subscribed(session, patience).await?;
         }
         // Whoever publishes from now on is heard.
-        broker.open_doors();
+        if let Some(broker) = &broker {
+            broker.open_doors();
+        }
         let has_owner = doors.has_owner(&store).await.unwrap_or(true);
         let setup = (!has_owner).then(|| set_up_link(scheme, http_address, doors.code()));
         if let Some(link) = &setup {
@@ -258,7 +268,7 @@ pub async fn run(
         ]);
         ready(Ready {
             http: http_address,
-            mqtt: broker.address(),
+            mqtt: broker.as_ref().map(|broker| broker.address()),
             store: store.id(),
             setup,
         });
@@ -281,7 +291,9 @@ pub async fn run(
     }
     frames.disconnect();
     control.disconnect();
-    broker.stop();
+    if let Some(broker) = broker {
+        broker.stop();
+    }
     store.close().await;
     Ok(())
 }
@@ -397,20 +409,25 @@ pub fn say_ready(ready: Ready) {
     let _ = writeln!(out, "{}", ready.line()).and_then(|()| out.flush());
 }
 
-fn session_target(config: &Config, broker: &dyn LocalBroker) -> Broker {
-    let own = broker.credentials();
-    let own = Login {
+/// Where the sessions of the cloud connect: `own`, or one elsewhere.
+///
+/// # Panics
+/// There is neither, which the settings do not allow.
+fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
+    let login = own.map(LocalBroker::credentials).map(|own| Login {
         user: own.user,
         password: Some(Password::Known(Secret::new(own.password))),
-    };
+    });
     let Some(elsewhere) = &config.ingest_broker else {
+        let address = own.expect("one of the two brokers is there").address();
         return Broker {
-            host: broker.address().ip().to_string(),
-            port: broker.address().port(),
-            login: Some(own),
+            host: address.ip().to_string(),
+            port: address.port(),
+            login,
             tls: None,
         };
     };
+    let own = login;
     let host: Option<IpAddr> = elsewhere.host.parse().ok();
     let login = match &elsewhere.user {
         Some(user) => Some(Login {
@@ -418,7 +435,7 @@ fn session_target(config: &Config, broker: &dyn LocalBroker) -> Broker {
             password: elsewhere.password.clone(),
         }),
         // On this computer it may be a way to our own broker that someone listens in on.
-        None => host.is_some_and(|host| host.is_loopback()).then_some(own),
+        None => own.filter(|_| host.is_some_and(|host| host.is_loopback())),
     };
     Broker {
         host: elsewhere.host.clone(),

@@ -192,14 +192,18 @@ pub(super) fn refusal(problem: &Problem) -> Response {
 
 async fn around(site: &Visit) -> page::SiteView {
     let hold = site.gate.now();
-    let (http, mqtt) = site.addresses;
+    let scheme = if site.config.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     page::SiteView {
         now_us: now_us(),
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        http: http.to_string(),
-        mqtt: mqtt.to_string(),
-        loopback_only: http.ip().is_loopback() && mqtt.ip().is_loopback(),
+        http: format!("{scheme}://{}", site.address),
+        mqtt: site.broker.url(),
+        loopback_only: site.address.ip().is_loopback() && site.broker.is_loopback(),
         hold: hold.reason().map(str::to_owned),
         warnings: site.store.weaknesses(),
         free_bytes: hold.free_bytes,

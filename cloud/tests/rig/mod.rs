@@ -235,7 +235,7 @@ impl Camera {
         install: InstallId,
         filter: &str,
     ) -> Self {
-        let address = cloud.ready.mqtt;
+        let address = cloud.ready.mqtt.expect("the embedded broker runs");
         let mut options = MqttOptions::new(id, (address.ip().to_string(), address.port()));
         options
             .set_max_packet_size(80 * 1024 * 1024, 80 * 1024 * 1024)

@@ -135,16 +135,16 @@ fn no_camera(site: &SiteView) -> Markup {
         section.panel.steps aria-label="First steps" {
             h2 { "A camera without a Raspberry Pi" }
             p { "It takes photographs from a folder; Enter is its button:" }
-            pre { code { "appliance run --simulated --cloud mqtt://" (site.mqtt) } }
+            pre { code { "appliance run --simulated --cloud " (site.mqtt) } }
             h2 { "A Raspberry Pi" }
             p {
-                "Put this address into its " code { "camera.toml" } ": " code { "mqtt://" (site.mqtt) } "."
+                "Put this address into its " code { "camera.toml" } ": " code { (site.mqtt) } "."
                 @if site.loopback_only {
                     " This cloud listens on this machine only, so the camera must run here too, or come in by a tunnel."
                 }
             }
             h2 { "A single picture" }
-            pre { code { "curl -F image=@photo.jpg http://" (site.http) "/upload" } }
+            pre { code { "curl -F image=@photo.jpg " (site.http) "/upload" } }
         }
     }
 }

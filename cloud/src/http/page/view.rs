@@ -17,9 +17,9 @@ pub struct SiteView {
     pub store: StoreId,
     /// Version of the cloud's program.
     pub version: String,
-    /// Where this page is served, such as `127.0.0.1:5000`.
+    /// Where this page is served, such as `http://127.0.0.1:5000`.
     pub http: String,
-    /// Where cameras say hello, such as `127.0.0.1:1883`.
+    /// Where cameras say hello, such as `mqtt://127.0.0.1:1883`.
     pub mqtt: String,
     /// Both of them are on loopback, so that only this machine gets in.
     pub loopback_only: bool,
