@@ -21,8 +21,17 @@ const CARGO_DEB: Tool = Tool {
 };
 
 /// Where the service of the camera keeps its pictures (`StateDirectory=` of the unit), and the default it replaces.
-const SPOOL: &str = "folder = \"/var/lib/keepsake/pictures\"";
-const SPOOL_DEFAULT: &str = "folder = \"keepsake-spool\"";
+/// What a service needs otherwise than a program that somebody starts in a folder: ours, and the package's.
+const FOR_THE_SERVICE: [(&str, &str); 2] = [
+    (
+        "folder = \"keepsake-spool\"",
+        "folder = \"/var/lib/keepsake/pictures\"",
+    ),
+    (
+        "status_file = \"\"",
+        "status_file = \"/var/lib/keepsake/CAMERA-STATUS.txt\"",
+    ),
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -233,7 +242,7 @@ fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }
 
-/// `appliance/camera.toml`, but a service has no folder it was started in.
+/// `appliance/camera.toml` as a service needs it.
 fn write_camera_settings(to: &Path) -> Result<()> {
     let from = workspace::root().join("appliance/camera.toml");
     let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
@@ -241,12 +250,16 @@ fn write_camera_settings(to: &Path) -> Result<()> {
 }
 
 fn for_the_service(settings: &str) -> Result<String> {
-    let found = settings.matches(SPOOL_DEFAULT).count();
-    ensure!(
-        found == 1,
-        "{SPOOL_DEFAULT} stands {found} times in camera.toml instead of once"
-    );
-    Ok(settings.replace(SPOOL_DEFAULT, SPOOL))
+    let mut settings = settings.to_owned();
+    for (own, service) in FOR_THE_SERVICE {
+        let found = settings.matches(own).count();
+        ensure!(
+            found == 1,
+            "{own} stands {found} times in camera.toml instead of once"
+        );
+        settings = settings.replace(own, service);
+    }
+    Ok(settings)
 }
 
 fn have_compiler(arch: Arch) -> Result<()> {
@@ -301,18 +314,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_camera_of_the_package_keeps_its_pictures_where_the_service_may_write() {
+    fn the_camera_of_the_package_writes_where_the_service_may() {
         let text = include_str!("../../../appliance/camera.toml");
         let settings = for_the_service(text).unwrap();
-        let changed: Vec<_> = settings
-            .lines()
-            .zip(text.lines())
-            .filter(|(service, own)| service != own)
-            .collect();
-        assert_eq!(changed, [(SPOOL, SPOOL_DEFAULT)]);
+        let changed = text.lines().zip(settings.lines());
+        let mut changed: Vec<_> = changed.filter(|(own, service)| own != service).collect();
+        let mut wanted = FOR_THE_SERVICE;
+        changed.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(changed, wanted);
         let unit = include_str!("../../../appliance/debian/keepsake-appliance.service");
-        let folder = SPOOL.split('"').nth(1).unwrap();
-        assert!(folder.starts_with("/var/lib/keepsake/"));
+        for (_, service) in FOR_THE_SERVICE {
+            let path = service.split('"').nth(1).unwrap();
+            assert!(path.starts_with("/var/lib/keepsake/"), "{path}");
+        }
         assert!(unit.contains("\nStateDirectory=keepsake\n"));
         assert!(for_the_service("").is_err());
     }
