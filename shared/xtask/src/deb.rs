@@ -246,6 +246,9 @@ fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
 fn write_camera_settings(to: &Path) -> Result<()> {
     let from = workspace::root().join("appliance/camera.toml");
     let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
+    }
     fs::write(to, for_the_service(&text)?).with_context(|| format!("write {}", to.display()))
 }
 
