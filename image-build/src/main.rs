@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{build, prepare, tool};
+use image_build::{build, check, papers, prepare, tool};
 
 /// Make the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
@@ -21,6 +21,15 @@ struct Arguments {
     /// Uses the packages that were fetched for the last image, and no network.
     #[arg(long)]
     offline: bool,
+    /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
+    #[arg(long)]
+    check: bool,
+    /// Where the packages are kept, instead of below the output.
+    #[arg(long, value_name = "DIR", hide = true)]
+    packages: Option<PathBuf>,
+    /// Where units, rules and settings are taken from.
+    #[arg(long, value_name = "DIR", hide = true)]
+    workspace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -35,18 +44,36 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     tool::check()?;
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("this crate is in a workspace")?;
+    let workspace = arguments.workspace.as_deref().unwrap_or(sources);
     let output = &arguments.output;
+    std::fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
     let epoch_s = epoch_s(workspace)?;
 
     let begun = Instant::now();
-    let packages = prepare::fetch(&output.join("packages"), arguments.offline)?;
+    let folder = output.join("packages");
+    let folder = arguments.packages.as_ref().unwrap_or(&folder);
+    let packages = prepare::fetch(folder, arguments.offline)?;
     println!(
         "{} packages",
         packages.iter().filter(|p| p.is_used()).count()
     );
+    if arguments.check {
+        let sums = check::twice(&check::Twice {
+            program: &arguments.program,
+            packages: folder,
+            workspace,
+            work: &output.join("check"),
+            epoch_s,
+        })?;
+        println!(
+            "made twice, by two people in two places, and the same ({} s):\n{sums}",
+            begun.elapsed().as_secs()
+        );
+        return Ok(());
+    }
     let built = build::image(&build::Inputs {
         packages: &packages,
         program: &arguments.program,
@@ -60,8 +87,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         env!("CARGO_PKG_VERSION")
     ));
     compress(&built.image, &image, epoch_s)?;
+    let contents = papers::write(&papers::Made {
+        image: &image,
+        built: &built,
+        packages: &packages,
+        sources,
+        epoch_s,
+    })?;
     println!(
-        "{} ({} MB, {} s)",
+        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, what is on it (.contents.txt), of what it is made (.cdx.json), and the file for Raspberry Pi Imager",
         image.display(),
         std::fs::metadata(&image)?.len() / 1_000_000,
         begun.elapsed().as_secs()

@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Uses the packages that were fetched for the last image, and no network.
     #[arg(long)]
     offline: bool,
+    /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
+    #[arg(long)]
+    check: bool,
 }
 
 /// Returns whether the image was made.
@@ -40,6 +43,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         .arg(workspace::target()?.join("image"));
     if arguments.offline {
         image.arg("--offline");
+    }
+    if arguments.check {
+        image.arg("--check");
     }
     Ok(image.status().context("run cargo")?.success())
 }
