@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{build, check, papers, prepare, tool, write};
+use image_build::{build, check, onto, papers, prepare, tool, write};
 
 /// Make the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
@@ -36,6 +36,9 @@ struct Arguments {
     /// The serial number or the size in bytes of a disk that does not look like a card.
     #[arg(long, value_name = "NUMBER", requires = "write")]
     yes_this_disk: Option<String>,
+    /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
+    onto: Option<PathBuf>,
     /// Where the packages are kept, instead of below the output.
     #[arg(long, value_name = "DIR", hide = true)]
     packages: Option<PathBuf>,
@@ -76,6 +79,28 @@ fn run(arguments: &Arguments) -> Result<()> {
     let epoch_s = epoch_s(workspace)?;
 
     let begun = Instant::now();
+    if let Some(image) = &arguments.onto {
+        let name = image.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.split(".img").next().unwrap_or("raspios");
+        let to = output.join(format!("{name}-keepsake.img.zst"));
+        let work = output.join("onto");
+        let made = onto::onto(&onto::Inputs {
+            image,
+            program,
+            workspace,
+            work: &work,
+            epoch_s,
+        })?;
+        compress(&made, &to, epoch_s)?;
+        std::fs::remove_dir_all(&work).context("throw the scratch away")?;
+        println!(
+            "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
+            to.display(),
+            std::fs::metadata(&to)?.len() / 1_000_000,
+            begun.elapsed().as_secs()
+        );
+        return Ok(());
+    }
     let folder = output.join("packages");
     let folder = arguments.packages.as_ref().unwrap_or(&folder);
     let packages = prepare::fetch(folder, arguments.offline)?;

@@ -190,7 +190,10 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
 }
 
 /// Hands on the unpacked image, in pieces of [`CHUNK`] but for the last.
-fn each_chunk(image: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
+pub(crate) fn each_chunk(
+    image: &Path,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<()> {
     let mut source = Source::open(image)?;
     let mut chunk = vec![0; CHUNK];
     loop {

@@ -18,6 +18,9 @@ pub(crate) struct Arguments {
     /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
     #[arg(long)]
     check: bool,
+    /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
+    onto: Option<PathBuf>,
     /// Writes the image that was made last to this disk, a card in a reader, and reads it back. Nothing is made.
     #[arg(long, value_name = "DISK", conflicts_with_all = ["check", "program", "offline"])]
     write: Option<PathBuf>,
@@ -53,6 +56,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             None => deb::build_for_the_pi()?,
         };
         image.arg("--program").arg(program);
+        if let Some(file) = &arguments.onto {
+            image.arg("--onto").arg(file);
+        }
     }
     for (flag, given) in [
         ("--offline", arguments.offline),
