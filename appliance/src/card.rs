@@ -5,7 +5,7 @@
 //! works and writes `CAMERA-STATUS.txt`. Nothing a person can write into a file keeps the camera from starting: what cannot
 //! be used is told, and the last good settings are used instead.
 //!
-//! What to do is decided in `choose`, `wifi`, `status` and [`crate::config::card_settings`], which are pure; here it is done.
+//! What to do is decided in `choose`, `wifi`, `status` and [`crate::config::load()`], which are pure; here it is done.
 
 mod choose;
 mod grow;
@@ -13,7 +13,7 @@ mod status;
 mod wifi;
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, CardSettings, Level, Network, read_card_settings};
+use crate::config::{self, CardSettings, Level, Network, Origin, read_card_settings};
 use crate::network;
 use choose::Candidate;
 use status::{Start, Starts};
@@ -36,6 +36,9 @@ const WRITES_MAX: u32 = 20;
 /// The end of the log that is kept of each start, bytes, and of how many starts.
 const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
+/// Mistakes in the settings that are told at once; who has more of them begins with these.
+const MISTAKES_TOLD: usize = 6;
+const LAST_GOOD_USED: &str = "Until that is put right the last good settings are used (fault 1).";
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
 /// Where everything is. On a card there is one; a test has its own.
@@ -100,7 +103,7 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
         .iter()
         .map(|(network, _)| (network.name.clone(), network.password.clone()))
         .collect();
-    let camera = config::load(found.file.as_deref(), &[], false).config;
+    let camera = config::load(found.in_force.as_deref(), &[], false).config;
     prepared.cloud_is_unset = camera.cloud.url == config::CloudUrl::default();
     prepared.device = camera
         .device
@@ -114,9 +117,18 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
             &etc("wpa_supplicant/wpa_supplicant-wlan0.conf"),
             text.as_bytes(),
         )?;
+        for (network, _) in networks
+            .iter()
+            .filter(|(network, _)| network.password.is_empty())
+        {
+            prepared.sentences.push(format!(
+                "The password of Wi-Fi \"{}\" is empty, so it is joined only if it asks for none. If it asks for one, write it between the quotes of password = \"\".",
+                network.name
+            ));
+        }
         if found.card.country.is_none() {
             prepared.sentences.push(
-                "No country is set for the Wi-Fi: only channels that are allowed everywhere are used. Write country = \"..\" into [[wifi]]."
+                "No country is set for the Wi-Fi, so only channels that are allowed everywhere are used. Write country = \"NO\" (the two letters of yours) below [[wifi]]."
                     .to_owned(),
             );
         }
@@ -195,8 +207,8 @@ pub fn prepare_card() -> Result<()> {
 }
 
 struct Found {
-    /// The file the camera is to read.
-    file: Option<PathBuf>,
+    /// The file whose settings hold; `None` = the defaults do.
+    in_force: Option<PathBuf>,
     card: CardSettings,
     /// Networks of the last good file, where the present one is bad or away.
     kept: Vec<Network>,
@@ -204,86 +216,133 @@ struct Found {
 }
 
 /// Finds the settings on the partition, and puts them where the camera reads them.
+///
+/// Where there are none the camera finds none either, so that its light says fault 1 and it takes its own last good ones.
 fn settings_of(places: &Places) -> Found {
     let mut sentences = Vec::new();
     let last_good = places.data.join("camera.last-good.toml");
     let for_the_camera = places.etc.join("keepsake/camera.toml");
-    let put = |bytes: &[u8]| {
-        if let Err(error) = write_privately(&for_the_camera, bytes) {
-            tracing::error!("{error:#}");
-        }
-    };
     let (chosen, about) = choose::choose(candidates(places)).unzip();
     sentences.extend(about.flatten());
-    let read = chosen
-        .as_ref()
-        .map(|file| fs::read(places.boot.join(&file.name)));
-    let bytes = match read {
-        Some(Ok(bytes)) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
+    let name = chosen.map_or_else(|| "camera.toml".to_owned(), |file| file.name);
+    let bytes = match read_bounded(&places.boot.join(&name)) {
+        Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
         unread => {
-            sentences.push(match unread {
-                Some(Err(error)) => format!("camera.toml cannot be read ({error})."),
-                Some(Ok(_)) => "camera.toml is empty.".to_owned(),
-                None => "There is no camera.toml on this card.".to_owned(),
-            });
+            sentences.push(why_unread(&name, unread));
+            if let Err(error) = fs::remove_file(&for_the_camera)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::error!(%error, "take the old settings away");
+            }
             let kept = fs::read(&last_good).ok();
             sentences.push(match &kept {
-                Some(_) => "The last good settings are used.".to_owned(),
-                None => "The camera uses its defaults: there is no Wi-Fi and no cloud in them."
+                Some(_) => LAST_GOOD_USED.to_owned(),
+                None => "Until then the camera uses what it was made with (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
                     .to_owned(),
             });
-            let kept = kept.unwrap_or_default();
-            put(&kept);
-            let (card, _) = read_card_settings(&kept);
             return Found {
-                file: Some(for_the_camera),
-                card,
+                in_force: kept.is_some().then_some(last_good),
+                card: read_card_settings(&kept.unwrap_or_default()),
                 kept: Vec::new(),
                 sentences,
             };
         }
     };
-    put(&bytes);
+    if let Err(error) = write_privately(&for_the_camera, &bytes) {
+        tracing::error!("{error:#}");
+    }
     let loaded = config::load(Some(&for_the_camera), &[], false);
-    let (mut card, _) = read_card_settings(&bytes);
-    let mut kept = Vec::new();
-    for problem in &loaded.problems {
+    let mut card = read_card_settings(&bytes);
+    // Of the command line and the environment nobody with a card reader knows.
+    let of_the_file = |problem: &&config::Problem| {
+        matches!(problem.origin, Origin::File(_) | Origin::Combination)
+    };
+    let problems: Vec<_> = loaded.problems.iter().filter(of_the_file).collect();
+    for problem in problems.iter().take(MISTAKES_TOLD) {
         let kind = match problem.level {
             Level::Warning => "Look at",
             Level::Error => "Mistake in",
         };
-        sentences.push(format!("{kind} camera.toml: {}.", problem.text));
-    }
-    if loaded.file_is_bad() {
-        let before = fs::read(&last_good).ok();
-        sentences.push(match &before {
-            Some(_) => {
-                "Until that is put right the last good settings are used (fault 1).".to_owned()
-            }
-            None => {
-                "Until that is put right everything else in the file is used (fault 1).".to_owned()
-            }
+        let end = if problem.text.ends_with('?') { "" } else { "." };
+        sentences.push(match problem.line {
+            Some(line) => format!("{kind} line {line} of {name}: {}{end}", problem.text),
+            None => format!("{kind} {name}: {}{end}", problem.text),
         });
-        let (before, _) = read_card_settings(&before.unwrap_or_default());
-        kept = before.networks;
-        card.country = card.country.or(before.country);
-        card.hostname = card.hostname.or(before.hostname);
-        card.timezone = card.timezone.or(before.timezone);
-    } else {
-        if loaded.problems.is_empty() {
-            sentences.push("camera.toml was read, and everything in it is understood.".to_owned());
+    }
+    if problems.len() > MISTAKES_TOLD {
+        sentences.push(format!(
+            "There is more to mend in {name} ({} more).",
+            problems.len() - MISTAKES_TOLD
+        ));
+    }
+    if !loaded.file_is_bad() {
+        if problems.is_empty() {
+            sentences.push(format!(
+                "{name} was read, and everything in it is understood."
+            ));
         }
         // An SD card is spared a write at every start.
         if fs::read(&last_good).is_ok_and(|before| before == bytes) {
         } else if let Err(error) = config::replace_privately(&last_good, &bytes) {
             tracing::warn!(%error, "keep a copy of the settings");
         }
+        return Found {
+            in_force: Some(for_the_camera),
+            card,
+            kept: Vec::new(),
+            sentences,
+        };
     }
+    let Ok(before) = fs::read(&last_good) else {
+        sentences.push(
+            "Until that is put right everything else in the file is used (fault 1).".to_owned(),
+        );
+        return Found {
+            in_force: Some(for_the_camera),
+            card,
+            kept: Vec::new(),
+            sentences,
+        };
+    };
+    sentences.push(LAST_GOOD_USED.to_owned());
+    let before = read_card_settings(&before);
+    card.country = card.country.or(before.country);
+    card.hostname = card.hostname.or(before.hostname);
+    card.timezone = card.timezone.or(before.timezone);
+    card.time_server = card.time_server.or(before.time_server);
     Found {
-        file: Some(for_the_camera),
+        in_force: Some(last_good),
         card,
-        kept,
+        kept: before.networks,
         sentences,
+    }
+}
+
+/// The file, or as much of it as is enough to see that it is too large.
+fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(file)?
+        .take(config::FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn why_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
+    use std::io::ErrorKind;
+
+    const COPY: &str = "What to do: put the camera.toml of the image, with your Wi-Fi and your cloud in it, on this card.";
+    match unread.map_err(|error| (error.kind(), error)) {
+        Ok(_) => format!("{name} is empty. {COPY}"),
+        Err((ErrorKind::NotFound, _)) => format!("There is no camera.toml on this card. {COPY}"),
+        Err((ErrorKind::IsADirectory, _)) => format!("{name} is a folder and no file. {COPY}"),
+        Err((ErrorKind::PermissionDenied, _)) => {
+            format!("{name} may not be read: whoever saved it has closed it. {COPY}")
+        }
+        Err((_, error)) => {
+            format!(
+                "{name} cannot be read ({error}); the card may be failing. What to do: try another card."
+            )
+        }
     }
 }
 
@@ -323,60 +382,98 @@ fn candidates(places: &Places) -> Vec<Candidate> {
 /// # Errors
 /// [`prepare`] has not run.
 pub fn watch() -> Result<()> {
-    let places = Places::default();
-    let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
-    let prepared: Prepared =
-        serde_json::from_slice(&note).context("understand what was prepared")?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let starts_file = places.data.join("starts.json");
-    let mut starts: Starts = fs::read(&starts_file)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    let settings = fs::read(places.etc.join("keepsake/camera.toml")).unwrap_or_default();
-    let (card, _) = read_card_settings(&settings);
-    let camera = config::load(Some(&places.etc.join("keepsake/camera.toml")), &[], false).config;
-    let mut secrets: Vec<&str> = card
-        .networks
-        .iter()
-        .map(|network| network.password.as_str())
-        .collect();
-    // Also the kept ones, which stand in no file that anyone sees.
-    secrets.extend(
-        prepared
-            .networks
-            .iter()
-            .map(|(_, password)| password.as_str()),
-    );
-    secrets.extend([camera.cloud.password.as_str(), camera.cloud.token.as_str()]);
-
-    let mut written: Option<Instant> = None;
-    let mut writes = 0;
+    let mut watch = Watch::begin(Places::default())?;
     loop {
-        let start = Start {
-            boot: boot.trim().to_owned(),
-            at: known_time(),
-            sentences: sentences_now(&prepared, &places),
-        };
-        let is_news = starts.note(start);
-        let may = written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && writes < WRITES_MAX;
-        let text = starts.text(&secrets);
-        let shown = fs::read(places.boot.join(STATUS_FILE)).unwrap_or_default();
-        if may && (is_news || shown != text.as_bytes()) {
-            if let Err(error) = serde_json::to_vec(&starts)
-                .map_err(std::io::Error::other)
-                .and_then(|bytes| config::replace_privately(&starts_file, &bytes))
-            {
-                tracing::warn!(%error, "note this start");
-            }
-            if let Err(error) = write_status(&places.boot, &text) {
-                tracing::warn!("{error:#}");
-            }
-            written = Some(Instant::now());
-            writes += 1;
-        }
+        watch.look();
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// What [`watch`] remembers between two looks.
+pub struct Watch {
+    places: Places,
+    prepared: Prepared,
+    boot: String,
+    starts: Starts,
+    secrets: Vec<String>,
+    written: Option<Instant>,
+    writes: u32,
+}
+
+impl Watch {
+    /// # Errors
+    /// [`prepare`] has not run.
+    pub fn begin(places: Places) -> Result<Self> {
+        let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
+        let prepared: Prepared =
+            serde_json::from_slice(&note).context("understand what was prepared")?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let starts = fs::read(places.data.join("starts.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let secrets = secrets_of(&places, &prepared);
+        Ok(Self {
+            boot: boot.trim().to_owned(),
+            places,
+            prepared,
+            starts,
+            secrets,
+            written: None,
+            writes: 0,
+        })
+    }
+
+    /// Looks once, and writes what is news. A card that cannot be written to is told in the log only.
+    pub fn look(&mut self) {
+        let is_news = self.starts.note(Start {
+            boot: self.boot.clone(),
+            at: known_time(),
+            sentences: sentences_now(&self.prepared, &self.places),
+        });
+        let may =
+            self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && self.writes < WRITES_MAX;
+        let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
+        let text = self.starts.text(&secrets);
+        let shown = fs::read(self.places.boot.join(STATUS_FILE)).unwrap_or_default();
+        if !may || !(is_news || shown != text.as_bytes()) {
+            return;
+        }
+        if let Err(error) = serde_json::to_vec(&self.starts)
+            .map_err(std::io::Error::other)
+            .and_then(|bytes| {
+                config::replace_privately(&self.places.data.join("starts.json"), &bytes)
+            })
+        {
+            tracing::warn!(%error, "note this start");
+        }
+        if let Err(error) = write_status(&self.places.boot, &text) {
+            tracing::warn!("{error:#}");
+        }
+        self.written = Some(Instant::now());
+        self.writes += 1;
+    }
+}
+
+/// Everything that must never stand in a file that anyone who finds the card can read.
+fn secrets_of(places: &Places, prepared: &Prepared) -> Vec<String> {
+    let mut secrets: Vec<String> = Vec::new();
+    for file in [
+        places.etc.join("keepsake/camera.toml"),
+        places.data.join("camera.last-good.toml"),
+    ] {
+        let Ok(bytes) = read_bounded(&file) else {
+            continue;
+        };
+        let networks = read_card_settings(&bytes).networks;
+        secrets.extend(networks.into_iter().map(|network| network.password));
+        let cloud = config::load(Some(&file), &[], false).config.cloud;
+        secrets.extend([cloud.password, cloud.token]);
+    }
+    // Also the kept ones, which stand in no file that anyone sees.
+    let kept = prepared.networks.iter();
+    secrets.extend(kept.map(|(_, password)| password.clone()));
+    secrets
 }
 
 /// What there is to say at this moment. Numbers that change all the time are not among it.
@@ -420,9 +517,13 @@ fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
                     .collect();
                 if addresses.is_empty() {
                     sentences.push(if names.is_empty() {
-                        "No Wi-Fi is in reach, or this board has none.".to_owned()
+                        "No network (fault 2): no Wi-Fi is in reach, or this board has none. Pictures are kept on this card."
+                            .to_owned()
                     } else {
-                        format!("Wi-Fi in reach: {}.", names.join(", "))
+                        format!(
+                            "No network (fault 2): of the Wi-Fi in camera.toml none was joined. In reach: {}. Pictures are kept on this card.",
+                            names.join(", ")
+                        )
                     });
                 }
             }
@@ -547,6 +648,16 @@ fn write_status(boot: &Path, text: &str) -> Result<()> {
 }
 
 fn remount(boot: &Path, how: &str) -> Result<()> {
+    // A folder is what it is; the partition is opened for the moment of writing.
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let is_mounted = |line: &str| {
+        line.split(' ')
+            .nth(1)
+            .is_some_and(|at| Path::new(at) == boot)
+    };
+    if !mounts.lines().any(is_mounted) {
+        return Ok(());
+    }
     let status = Command::new("mount")
         .args(["-o", &format!("remount,{how}")])
         .arg(boot)

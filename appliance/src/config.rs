@@ -7,6 +7,7 @@
 //! which is kept in the spool folder; where there is no such copy, the good settings of the file apply and the bad
 //! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.
 
+mod advice;
 mod card;
 mod file;
 mod given;
@@ -19,8 +20,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::DeviceId;
 
-pub use card::{CardSettings, NETWORKS_MAX, Network, card_settings};
-pub(crate) use file::replace as replace_privately;
+pub use card::{CardSettings, NETWORKS_MAX, Network};
+pub(crate) use file::{FILE_BYTES_MAX, replace as replace_privately};
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load, read_card_settings};
 pub use shared::settings::value::{CloudUrl, Night, RgbPins, Scheme};

@@ -247,10 +247,10 @@ fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::
         boot: Clock::open()?.boot(),
         boottime_us: boottime_us(),
     };
-    // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, as soon as there is a spool.
-    if config.spool.folder.is_dir()
-        && let Err(error) = loaded.keep_as_last_good()
-    {
+    // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, before the first picture. What
+    // keeps the folder from being made the spool will tell.
+    let _ = std::fs::create_dir_all(&config.spool.folder);
+    if let Err(error) = loaded.keep_as_last_good() {
         tracing::warn!(%error, "keep a copy of the settings");
     }
     let wishes = Wishes::open(loaded.clone(), device.clone(), now);

@@ -6,21 +6,45 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{build, prepare, tool};
+use image_build::{build, check, onto, papers, prepare, tool, write};
 
 /// Make the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
 #[command(name = "cargo image")]
 struct Arguments {
     /// The camera's program, built for arm64.
-    #[arg(long, value_name = "FILE")]
-    program: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "write")]
+    program: Option<PathBuf>,
     /// Everything goes below this folder.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Uses the packages that were fetched for the last image, and no network.
     #[arg(long)]
     offline: bool,
+    /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
+    #[arg(long)]
+    check: bool,
+    /// Writes the image that was made last to this disk, a card in a reader, and reads it back. Nothing is made.
+    #[arg(long, value_name = "DISK", conflicts_with = "check")]
+    write: Option<PathBuf>,
+    /// The image to write, instead of the one that was made last.
+    #[arg(long, value_name = "FILE", requires = "write")]
+    image: Option<PathBuf>,
+    /// What is written to is a file and no disk.
+    #[arg(long, requires = "write")]
+    file: bool,
+    /// The serial number or the size in bytes of a disk that does not look like a card.
+    #[arg(long, value_name = "NUMBER", requires = "write")]
+    yes_this_disk: Option<String>,
+    /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
+    onto: Option<PathBuf>,
+    /// Where the packages are kept, instead of below the output.
+    #[arg(long, value_name = "DIR", hide = true)]
+    packages: Option<PathBuf>,
+    /// Where units, rules and settings are taken from.
+    #[arg(long, value_name = "DIR", hide = true)]
+    workspace: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -34,36 +58,118 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    let output = &arguments.output;
+    let image = output.join(format!(
+        "keepsake-{}-arm64.img.zst",
+        env!("CARGO_PKG_VERSION")
+    ));
+    if let Some(to) = &arguments.write {
+        return write_to(arguments, arguments.image.as_ref().unwrap_or(&image), to);
+    }
     tool::check()?;
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+    let program = arguments
+        .program
+        .as_deref()
+        .context("--program is missing")?;
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("this crate is in a workspace")?;
-    let output = &arguments.output;
+    let workspace = arguments.workspace.as_deref().unwrap_or(sources);
+    std::fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
     let epoch_s = epoch_s(workspace)?;
 
     let begun = Instant::now();
-    let packages = prepare::fetch(&output.join("packages"), arguments.offline)?;
+    if let Some(image) = &arguments.onto {
+        let name = image.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.split(".img").next().unwrap_or("raspios");
+        let to = output.join(format!("{name}-keepsake.img.zst"));
+        let work = output.join("onto");
+        let made = onto::onto(&onto::Inputs {
+            image,
+            program,
+            workspace,
+            work: &work,
+            epoch_s,
+        })?;
+        compress(&made, &to, epoch_s)?;
+        std::fs::remove_dir_all(&work).context("throw the scratch away")?;
+        println!(
+            "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
+            to.display(),
+            std::fs::metadata(&to)?.len() / 1_000_000,
+            begun.elapsed().as_secs()
+        );
+        return Ok(());
+    }
+    let folder = output.join("packages");
+    let folder = arguments.packages.as_ref().unwrap_or(&folder);
+    let packages = prepare::fetch(folder, arguments.offline)?;
     println!(
         "{} packages",
         packages.iter().filter(|p| p.is_used()).count()
     );
+    if arguments.check {
+        let sums = check::twice(&check::Twice {
+            program,
+            packages: folder,
+            workspace,
+            work: &output.join("check"),
+            epoch_s,
+        })?;
+        println!(
+            "made twice, by two people in two places, and the same ({} s):\n{sums}",
+            begun.elapsed().as_secs()
+        );
+        return Ok(());
+    }
     let built = build::image(&build::Inputs {
         packages: &packages,
-        program: &arguments.program,
+        program,
         workspace,
         work: &output.join("work"),
         epoch_s,
     })?;
 
-    let image = output.join(format!(
-        "keepsake-{}-arm64.img.zst",
-        env!("CARGO_PKG_VERSION")
-    ));
     compress(&built.image, &image, epoch_s)?;
+    let contents = papers::write(&papers::Made {
+        image: &image,
+        built: &built,
+        packages: &packages,
+        sources,
+        epoch_s,
+    })?;
     println!(
-        "{} ({} MB, {} s)",
+        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, what is on it (.contents.txt), of what it is made (.cdx.json), and the file for Raspberry Pi Imager",
         image.display(),
         std::fs::metadata(&image)?.len() / 1_000_000,
+        begun.elapsed().as_secs()
+    );
+    Ok(())
+}
+
+fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
+    ensure!(
+        image.is_file(),
+        "there is no {}; cargo image makes it",
+        image.display()
+    );
+    let order = write::Order {
+        image,
+        to,
+        is_file: arguments.file,
+        yes_this_disk: arguments.yes_this_disk.as_deref(),
+    };
+    let begun = Instant::now();
+    let hash = write::write(&order, |question| {
+        println!("{question}\nWrite {} to go on:", to.display());
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        Ok(Path::new(answer.trim()) == to)
+    })?;
+    println!(
+        "{} holds {} (SHA-256 {hash}, read back, {} s)",
+        to.display(),
+        image.display(),
         begun.elapsed().as_secs()
     );
     Ok(())

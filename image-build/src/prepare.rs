@@ -98,6 +98,16 @@ impl Package {
         !LEFT_OUT.contains(&self.name.as_str())
     }
 
+    /// As Debian calls it: `arm64`, or `all`.
+    pub fn architecture(&self) -> String {
+        let name = self
+            .archive
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy();
+        name.rsplit('_').next().unwrap_or_default().to_owned()
+    }
+
     pub fn is_kernel(&self) -> bool {
         self.name.starts_with("linux-image-")
     }
@@ -250,6 +260,7 @@ mod tests {
             (package.name.as_str(), package.version.as_str()),
             ("wpasupplicant", "2:2.10-24")
         );
+        assert_eq!(package.architecture(), "arm64");
         assert_eq!(named(Path::new("/a/lock")), None);
     }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 
 /// What is run, and the Debian package that has it.
-const NEEDED: [(&str, &str); 11] = [
+const NEEDED: [(&str, &str); 12] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("depmod", "kmod"),
@@ -19,6 +19,7 @@ const NEEDED: [(&str, &str); 11] = [
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("e2fsck", "e2fsprogs"),
 ];
 
 /// Debian's keys, by which apt knows its packages.

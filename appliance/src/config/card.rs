@@ -35,6 +35,20 @@ pub struct CardSettings {
     pub ssh_key: Option<String>,
 }
 
+/// Something wrong with what a card was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    pub level: Level,
+    /// What it is about: `wifi.2.password`, counted from 1; or `system.hostname`.
+    pub key: String,
+    pub text: String,
+}
+
+/// The names of all of them, as they stand in their sections.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    WIFI.into_iter().chain(SYSTEM)
+}
+
 /// Whether this name at the top of `camera.toml` is one of ours.
 pub(super) fn is_ours(key: &str) -> bool {
     key == "wifi" || key == "system"
@@ -43,34 +57,42 @@ pub(super) fn is_ours(key: &str) -> bool {
 /// What can be used of the file, and a sentence for each thing that cannot.
 ///
 /// Never quotes a password or a key.
-pub fn card_settings(table: &Table) -> (CardSettings, Vec<(Level, String)>) {
+pub fn card_settings(table: &Table) -> (CardSettings, Vec<Remark>) {
     let mut read = Reading::default();
     match table.get("wifi") {
         None => {}
         Some(Value::Array(networks)) => {
             if networks.len() > NETWORKS_MAX {
-                read.error(format!(
-                    "there are more than {NETWORKS_MAX} [[wifi]], the rest is not used"
-                ));
+                read.error(
+                    format!("wifi.{}", NETWORKS_MAX + 1),
+                    format!("there are more than {NETWORKS_MAX} [[wifi]], the rest is not used"),
+                );
             }
             for (number, network) in (1..).zip(networks.iter().take(NETWORKS_MAX)) {
                 match network {
                     Value::Table(network) => read.wifi(number, network),
-                    _ => read.error(format!(
-                        "[[wifi]] number {number} has no name and no password"
-                    )),
+                    _ => read.error(
+                        "wifi",
+                        "[[wifi]] stands on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+                    ),
                 }
             }
         }
         // One pair of brackets for the only network there is: it is clear what is meant.
         Some(Value::Table(network)) => read.wifi(1, network),
-        Some(_) => read.error("wifi is a section: write [[wifi]] on a line of its own".to_owned()),
+        Some(_) => read.error(
+            "wifi",
+            "wifi is a section; write [[wifi]] on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+        ),
     }
     match table.get("system") {
         None => {}
         Some(Value::Table(system)) => read.system(system),
         Some(_) => {
-            read.error("system is a section: write [system] on a line of its own".to_owned());
+            read.error(
+                "system",
+                "system is a section; write [system] on a line of its own",
+            );
         }
     }
     (read.settings, read.problems)
@@ -79,20 +101,29 @@ pub fn card_settings(table: &Table) -> (CardSettings, Vec<(Level, String)>) {
 #[derive(Default)]
 struct Reading {
     settings: CardSettings,
-    problems: Vec<(Level, String)>,
+    problems: Vec<Remark>,
 }
 
 impl Reading {
-    fn error(&mut self, text: String) {
-        self.problems.push((Level::Error, text));
+    fn error(&mut self, key: impl Into<String>, text: impl Into<String>) {
+        self.say(Level::Error, key, text);
+    }
+
+    fn say(&mut self, level: Level, key: impl Into<String>, text: impl Into<String>) {
+        self.problems.push(Remark {
+            level,
+            key: key.into(),
+            text: text.into(),
+        });
     }
 
     fn wifi(&mut self, number: usize, table: &Table) {
-        let which = format!("[[wifi]] number {number}");
-        self.unknown(&which, table, &WIFI);
-        let name = self.text(&which, table, "name");
-        let password = self.text(&which, table, "password");
-        let country = self.text(&which, table, "country");
+        let section = format!("wifi.{number}");
+        let at = |name: &str| format!("{section}.{name}");
+        let misspelt = self.unknown("[[wifi]]", &section, table, &WIFI);
+        let name = self.text(&section, table, "name");
+        let password = self.text(&section, table, "password");
+        let country = self.text(&section, table, "country");
         if let Some(country) = country.filter(|country| !country.is_empty()) {
             let capital = country.trim().to_ascii_uppercase();
             if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
@@ -104,45 +135,73 @@ impl Reading {
                 };
                 self.settings.country.get_or_insert(capital);
             } else {
-                self.error(format!(
-                    "{which}: country is two letters, such as DE, NO or US"
-                ));
+                self.error(
+                    at("country"),
+                    "a country is two letters; write country = \"NO\" for Norway, \"DE\" for Germany, \"US\" for the United States",
+                );
             }
         }
         let (Some(name), Some(password)) = (name, password) else {
             return;
         };
         if name.is_empty() {
-            if !password.is_empty() {
-                self.error(format!("{which} has a password and no name"));
+            if !password.is_empty() && !misspelt.contains(&"name") {
+                self.error(
+                    at("name"),
+                    "this [[wifi]] has a password and no name; write name = \"...\" as your router calls the network",
+                );
             }
             return;
         }
+        let short: String = name.chars().take(40).collect();
         if name.len() > NAME_BYTES_MAX {
-            self.error(format!(
-                "{which}: a name has {NAME_BYTES_MAX} bytes at the most"
-            ));
+            self.error(
+                at("name"),
+                format!(
+                    "the Wi-Fi name \"{short}\" has {} bytes, and no Wi-Fi has more than {NAME_BYTES_MAX}",
+                    name.len()
+                ),
+            );
+            return;
+        }
+        // A password that was forgotten must not lead into a network of the same name that anyone has set up.
+        if !table.contains_key("password") {
+            if !misspelt.contains(&"password") {
+                self.error(
+                    at("password"),
+                    format!(
+                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it asks for none"
+                    ),
+                );
+            }
             return;
         }
         if name.trim() != name {
-            let text = format!("{which}: the name begins or ends with a space; is that meant?");
-            self.problems.push((Level::Warning, text));
+            let text =
+                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that meant?");
+            self.say(Level::Warning, at("name"), text);
         }
         let count = password.chars().count();
         let is_key = count == 64 && password.bytes().all(|c| c.is_ascii_hexdigit());
         let is_plain = password.bytes().all(|c| (b' '..=b'~').contains(&c));
         if !is_key && count > 0 && !PASSWORD_CHARS.contains(&count) {
-            self.error(format!(
-                "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}",
-                PASSWORD_CHARS.start(),
-                PASSWORD_CHARS.end()
-            ));
+            self.error(
+                at("password"),
+                format!(
+                    "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}, and it stands on the label of the router",
+                    PASSWORD_CHARS.start(),
+                    PASSWORD_CHARS.end()
+                ),
+            );
             return;
         }
         if !is_plain {
-            self.error(format!(
-                "the password of Wi-Fi \"{name}\" has a character no Wi-Fi password has: letters without accents, digits and signs"
-            ));
+            self.error(
+                at("password"),
+                format!(
+                    "the password of Wi-Fi \"{name}\" has a character that no Wi-Fi password has; it has plain letters without accents, digits and signs"
+                ),
+            );
             return;
         }
         if self
@@ -151,18 +210,19 @@ impl Reading {
             .iter()
             .any(|other| other.name == name)
         {
-            self.error(format!(
-                "Wi-Fi \"{name}\" is there twice; the first one counts"
-            ));
+            self.error(
+                at("name"),
+                format!("Wi-Fi \"{name}\" is there twice; the first one counts, delete the other"),
+            );
             return;
         }
         self.settings.networks.push(Network { name, password });
     }
 
     fn system(&mut self, table: &Table) {
-        self.unknown("[system]", table, &SYSTEM);
+        self.unknown("[system]", "system", table, &SYSTEM);
         let mut given = |name: &str| {
-            let text = self.text("[system]", table, name)?;
+            let text = self.text("system", table, name)?;
             let text = text.trim().to_owned();
             (!text.is_empty()).then_some(text)
         };
@@ -181,7 +241,10 @@ impl Reading {
         if hostname.as_deref().is_none_or(label) {
             self.settings.hostname = hostname;
         } else {
-            self.error("system.hostname has 1 to 63 of a-z 0-9 -, and no dot or space".to_owned());
+            self.error(
+                "system.hostname",
+                "system.hostname has 1 to 63 of a-z 0-9 -, and no dot or space; write hostname = \"keepsake\"",
+            );
         }
         let zone = |text: &str| {
             text.bytes()
@@ -191,7 +254,10 @@ impl Reading {
         if timezone.as_deref().is_none_or(zone) {
             self.settings.timezone = timezone;
         } else {
-            self.error("system.timezone is a name such as \"Europe/Oslo\"".to_owned());
+            self.error(
+                "system.timezone",
+                "system.timezone is a name of a place; write timezone = \"Europe/Oslo\"",
+            );
         }
         let host = |text: &str| {
             text.bytes()
@@ -201,38 +267,51 @@ impl Reading {
             self.settings.time_server = time_server;
         } else {
             self.error(
-                "system.time_server is one name or address, such as \"192.168.1.1\"".to_owned(),
+                "system.time_server",
+                "system.time_server is one name or address; write time_server = \"192.168.1.1\"",
             );
         }
         match ssh_key {
             Some(key) if key.contains("PRIVATE KEY") => self.error(
-                "system.ssh_key is the private half of your key, which nobody but you should have; the public half is in the file ending in .pub".to_owned(),
+                "system.ssh_key",
+                "system.ssh_key is the private half of your key, which nobody but you should have; the public half is in the file ending in .pub",
             ),
             Some(key) if !is_public_key(&key) => self.error(
-                "system.ssh_key is no public key: it is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-".to_owned(),
+                "system.ssh_key",
+                "system.ssh_key is no public key; it is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
             ),
             key => self.settings.ssh_key = key,
         }
     }
 
-    fn text(&mut self, which: &str, table: &Table, name: &str) -> Option<String> {
+    fn text(&mut self, section: &str, table: &Table, name: &str) -> Option<String> {
+        let at = format!("{section}.{name}");
         match table.get(name) {
             None => Some(String::new()),
             Some(Value::String(text)) if text.contains(['\n', '\r', '\0']) => {
-                self.error(format!("{which}: {name} is more than one line"));
+                self.error(at, format!("{name} is more than one line"));
                 None
             }
             Some(Value::String(text)) => Some(text.clone()),
             Some(_) => {
-                self.error(format!(
-                    "{which}: {name} has to stand in quotes, {name} = \"...\""
-                ));
+                self.error(
+                    at,
+                    format!("{name} has to stand in quotes; write {name} = \"...\""),
+                );
                 None
             }
         }
     }
 
-    fn unknown(&mut self, which: &str, table: &Table, known: &[&str]) {
+    /// Returns the names that were meant.
+    fn unknown(
+        &mut self,
+        shown: &str,
+        section: &str,
+        table: &Table,
+        known: &[&'static str],
+    ) -> Vec<&'static str> {
+        let mut misspelt = Vec::new();
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
             let near = known
                 .iter()
@@ -240,13 +319,19 @@ impl Reading {
                 .chain(meant(key).map(|name| (1.0, name)))
                 .filter(|(likeness, _)| *likeness >= 0.6)
                 .max_by(|a, b| a.0.total_cmp(&b.0));
+            misspelt.extend(near.map(|(_, near)| near));
+            let at = format!("{section}.{key}");
             let key: String = key.chars().take(60).collect();
             let text = match near {
-                Some((_, near)) => format!("{which}: {key} is no setting, did you mean {near}?"),
-                None => format!("{which}: {key} is no setting"),
+                Some((_, near)) => format!("{key} is no setting of {shown}, did you mean {near}?"),
+                None => format!(
+                    "{key} is no setting of {shown}; it has {}",
+                    known.join(", ")
+                ),
             };
-            self.problems.push((Level::Warning, text));
+            self.error(at, text);
         }
+        misspelt
     }
 }
 

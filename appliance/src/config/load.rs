@@ -12,7 +12,7 @@ use shared::settings::schema::{Reach, SETTINGS, Setting};
 use toml::{Table, Value};
 
 use super::given::{given, is_section, nearest, value_of, variable};
-use super::{Cloud, Config, card, file};
+use super::{Cloud, Config, advice, card, file};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,17 @@ impl fmt::Display for Origin {
 pub struct Problem {
     pub level: Level,
     pub origin: Origin,
+    /// Of the file, from 1; `None` where it is about no single line.
+    pub line: Option<usize>,
     pub text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.origin, self.text)
+        match self.line {
+            Some(line) => write!(f, "{}: line {line}: {}", self.origin, self.text),
+            None => write!(f, "{}: {}", self.origin, self.text),
+        }
     }
 }
 
@@ -234,52 +239,100 @@ impl Layer {
         let (bytes, warning) = match file::read(path) {
             Ok(read) => read,
             Err(error) => {
-                layer.say(Level::Error, &origin, error);
+                layer.say(Level::Error, &origin, None, error);
                 return (layer, None);
             }
         };
-        layer.problems.extend(warning.map(|text| Problem {
-            level: Level::Warning,
-            origin: origin.clone(),
-            text,
-        }));
+        if let Some(text) = warning {
+            layer.say(Level::Warning, &origin, None, text);
+        }
         match file::parse(&bytes) {
-            Ok(parsed) => {
-                for warning in parsed.warnings {
-                    layer.say(Level::Warning, &origin, warning);
+            Ok(mut parsed) => {
+                for remark in std::mem::take(&mut parsed.warnings) {
+                    layer.say(Level::Warning, &origin, remark.line, remark.text);
                 }
-                let (_, problems) = card::card_settings(&parsed.table);
-                for (level, text) in problems {
-                    layer.say(level, &origin, text);
+                let mistakes = std::mem::take(&mut parsed.mistakes);
+                let is_whole = mistakes.is_empty();
+                for remark in mistakes {
+                    layer.say(Level::Error, &origin, remark.line, remark.text);
                 }
-                layer.take_table(&origin, "", parsed.table);
+                let (_, remarks) = card::card_settings(&parsed.table);
+                for remark in remarks {
+                    // What is not there may stand in a line that cannot be read.
+                    if !is_whole && !parsed.has(&remark.key) {
+                        continue;
+                    }
+                    let line = parsed.line_of(&remark.key);
+                    layer.say(remark.level, &origin, line, remark.text);
+                }
+                let table = std::mem::take(&mut parsed.table);
+                layer.take_table(&origin, "", table, &|key| parsed.line_of(key));
+                layer.part_pins(&origin, &|key| parsed.line_of(key));
+                // As a person goes through the file.
+                layer.problems.sort_by_key(|problem| problem.line);
             }
-            Err(error) => layer.say(Level::Error, &origin, error),
+            Err(error) => layer.say(Level::Error, &origin, None, error),
         }
         (layer, Some(bytes))
     }
 
-    fn take_table(&mut self, origin: &Origin, section: &str, table: Table) {
+    fn take_table(
+        &mut self,
+        origin: &Origin,
+        section: &str,
+        table: Table,
+        line_of: &dyn Fn(&str) -> Option<usize>,
+    ) {
         for (name, value) in table {
             let key = if section.is_empty() {
                 name
             } else {
                 format!("{section}.{name}")
             };
+            let line = line_of(&key);
             match (value, Setting::find(&key)) {
                 (Value::Table(inner), None) if section.is_empty() && is_section(&key) => {
-                    self.take_table(origin, &key, inner);
+                    self.take_table(origin, &key, inner, line_of);
                 }
-                (value, Some(setting)) => self.take(origin, setting, value),
+                (value, Some(setting)) => self.take(origin, line, setting, value),
                 // For the system below the camera, which has looked at them already.
                 (_, None) if section.is_empty() && card::is_ours(&key) => {}
-                (_, None) if section.is_empty() && is_section(&key) => {
-                    let text = format!("{key} is a section: write [{key}] on a line of its own");
-                    self.say(Level::Error, origin, text);
+                (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
+                    let text = format!("write [{key}], with one bracket on each side");
+                    self.say(Level::Error, origin, line, text);
                 }
-                (_, None) => self.say(Level::Warning, origin, unknown(&key)),
+                (_, None) if section.is_empty() && is_section(&key) => {
+                    let text = format!("{key} is a section; write [{key}] on a line of its own");
+                    self.say(Level::Error, origin, line, text);
+                }
+                (Value::Table(_) | Value::Array(_), None) if section.is_empty() => {
+                    self.say(Level::Error, origin, line, unknown_section(&key));
+                }
+                (_, None) => self.say(Level::Error, origin, line, unknown(&key)),
             }
         }
+    }
+
+    /// Button and light on one pin: neither would work, so neither counts.
+    fn part_pins(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
+        const BUTTON: &str = "button.pin";
+        let config = merge(&[self]).0;
+        let pin = config.button.pin;
+        if !config.light.pins().contains(&pin) {
+            return;
+        }
+        let (light, other) = if config.light.rgb_pins.is_some() {
+            ("light.rgb_pins", "one of light.rgb_pins")
+        } else {
+            ("light.pin", "light.pin")
+        };
+        self.values
+            .retain(|(key, _)| ![BUTTON, light].contains(key));
+        let line = line_of(BUTTON).max(line_of(light));
+        let text = format!(
+            "button.pin and {other} are both {pin}; each needs a pin of its own, such as 17 for the button and 27 for the light"
+        );
+        self.say(Level::Error, origin, line, text);
     }
 
     fn of_environment(variables: &[(String, String)]) -> Self {
@@ -287,7 +340,7 @@ impl Layer {
         for (name, text) in variables {
             let known = SETTINGS.iter().find(|setting| &variable(setting) == name);
             if let Some(setting) = known {
-                layer.take(&Origin::Environment, setting, value_of(setting, text));
+                layer.take(&Origin::Environment, None, setting, value_of(setting, text));
                 continue;
             }
             // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
@@ -297,7 +350,7 @@ impl Layer {
                 .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
             if let Some(near) = near {
                 let text = format!("{name} is no setting, did you mean {near}?");
-                layer.say(Level::Warning, &Origin::Environment, text);
+                layer.say(Level::Warning, &Origin::Environment, None, text);
             }
         }
         layer
@@ -307,9 +360,11 @@ impl Layer {
         let mut layer = Self::default();
         for (key, text) in overrides {
             match Setting::find(key) {
-                Some(setting) => layer.take(&Origin::CommandLine, setting, value_of(setting, text)),
+                Some(setting) => {
+                    layer.take(&Origin::CommandLine, None, setting, value_of(setting, text));
+                }
                 // Someone is looking, so a slip is better corrected than passed over.
-                None => layer.say(Level::Error, &Origin::CommandLine, unknown(key)),
+                None => layer.say(Level::Error, &Origin::CommandLine, None, unknown(key)),
             }
         }
         layer
@@ -329,30 +384,45 @@ impl Layer {
         layer
     }
 
-    fn take(&mut self, origin: &Origin, setting: &'static Setting, value: Value) {
+    fn take(
+        &mut self,
+        origin: &Origin,
+        line: Option<usize>,
+        setting: &'static Setting,
+        value: Value,
+    ) {
         match setting.check(given(&value)) {
             Ok(()) => self.values.push((setting.key, value)),
             Err(what) => {
-                let shown = if setting.secret {
-                    "(hidden)".to_owned()
-                } else {
-                    shortened(&value.to_string())
-                };
-                self.say(
-                    Level::Error,
-                    origin,
-                    format!("{} = {shown} {what}", setting.key),
+                let text = format!(
+                    "{} = {} {what}{}",
+                    setting.key,
+                    shown(setting, &value),
+                    advice::for_value(setting, &value)
                 );
+                self.say(Level::Error, origin, line, text);
             }
         }
     }
 
-    fn say(&mut self, level: Level, origin: &Origin, text: String) {
+    fn say(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
         self.problems.push(Problem {
             level,
             origin: origin.clone(),
+            line,
             text,
         });
+    }
+}
+
+/// The value as it may be repeated.
+fn shown(setting: &Setting, value: &Value) -> String {
+    // Who writes the password into the address finds it hidden as well.
+    let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
+    if setting.secret || holds_a_user {
+        "(hidden)".to_owned()
+    } else {
+        shortened(&value.to_string())
     }
 }
 
@@ -360,7 +430,29 @@ fn unknown(key: &str) -> String {
     let key = shortened(key);
     match nearest(&key) {
         Some(near) => format!("{key} is no setting, did you mean {near}?"),
-        None => format!("{key} is no setting"),
+        None => format!("{key} is no setting; is it spelt as in the camera.toml of the image?"),
+    }
+}
+
+fn unknown_section(key: &str) -> String {
+    let key = shortened(key);
+    let near = SETTINGS
+        .iter()
+        .filter_map(|setting| Some((setting.key.split_once('.')?.0, false)))
+        .chain([("wifi", true), ("system", false)])
+        .map(|(name, many)| {
+            (
+                strsim::normalized_damerau_levenshtein(&key.to_lowercase(), name),
+                name,
+                many,
+            )
+        })
+        .filter(|(likeness, ..)| *likeness >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((_, name, true)) => format!("[{key}] is no section, did you mean [[{name}]]?"),
+        Some((_, name, false)) => format!("[{key}] is no section, did you mean [{name}]?"),
+        None => format!("[{key}] is no section, and nothing below it is used"),
     }
 }
 
@@ -389,6 +481,7 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
         problems.push(Problem {
             level,
             origin: Origin::Combination,
+            line: None,
             text,
         });
     };
@@ -453,11 +546,11 @@ fn keys_that_do_not_fit(cloud: &Cloud) -> Vec<&'static str> {
     .collect()
 }
 
-/// What a card is told by these bytes, and what of it cannot be used; nothing where they are no settings at all.
-pub fn read_card_settings(bytes: &[u8]) -> (card::CardSettings, Vec<(Level, String)>) {
+/// What a card is told by these bytes, as far as it can be used; nothing where they are no settings at all.
+pub fn read_card_settings(bytes: &[u8]) -> card::CardSettings {
     file::parse(bytes).map_or_else(
-        |_| Default::default(),
-        |parsed| card::card_settings(&parsed.table),
+        |_| card::CardSettings::default(),
+        |parsed| card::card_settings(&parsed.table).0,
     )
 }
 
@@ -619,7 +712,7 @@ mod tests {
         let path = folder.path().join("camera.toml");
         fs::write(
             &path,
-            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 1\n",
+            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
         )
         .unwrap();
         let loaded = load_from(
@@ -717,7 +810,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_a_warning_with_a_suggestion() {
+    fn an_unknown_name_is_a_mistake_with_a_suggestion() {
         for (text, says) in [
             ("intervall_s = 5", "did you mean interval_s?"),
             (
@@ -728,11 +821,11 @@ mod tests {
                 "part_bytes_max = 20000",
                 "did you mean cloud.part_bytes_max?",
             ),
-            ("[clod]\nurl = \"mqtt://a\"", "is no setting"),
+            ("[clod]\nurl = \"mqtt://a\"", "did you mean [cloud]?"),
             ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
         ] {
             let loaded = of_file(text);
-            assert!(!loaded.file_is_bad(), "{text}");
+            assert!(loaded.file_is_bad(), "{text}");
             assert_eq!(loaded.problems.len(), 1);
             assert!(
                 loaded.problems[0].text.contains(says),
@@ -824,7 +917,7 @@ mod tests {
         fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
         let (text, good) = check_config(&path);
         assert!(
-            !good && text.contains("warning") && !text.contains("sesame"),
+            !good && text.contains("error") && !text.contains("sesame"),
             "{text}"
         );
     }

@@ -63,22 +63,34 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
 /// # Errors
 /// The file has changed and has no place for them.
 pub fn camera_settings(appliance: &str) -> Result<String> {
-    let (first, spool) = ("\n[cloud]\n", "folder = \"keepsake-spool\"");
-    for text in [first, spool] {
-        let found = appliance.matches(text).count();
-        ensure!(
-            found == 1,
-            "{} stands {found} times in camera.toml instead of once",
-            text.trim()
-        );
-    }
-    Ok(appliance
-        .replace(first, &format!("\n{CARD_SETTINGS}\n{first}"))
-        .replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
+    let first = "\n[cloud]\n";
+    let settings = service_settings(appliance)?;
+    stands_once(&settings, first)?;
+    Ok(settings.replace(first, &format!("\n{CARD_SETTINGS}\n{first}")))
+}
+
+/// `appliance/camera.toml` with the folder of the service in it.
+///
+/// # Errors
+/// The file has changed and has no place for it.
+pub fn service_settings(appliance: &str) -> Result<String> {
+    let spool = "folder = \"keepsake-spool\"";
+    stands_once(appliance, spool)?;
+    Ok(appliance.replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
+}
+
+fn stands_once(settings: &str, text: &str) -> Result<()> {
+    let found = settings.matches(text).count();
+    ensure!(
+        found == 1,
+        "{} stands {found} times in camera.toml instead of once",
+        text.trim()
+    );
+    Ok(())
 }
 
 /// Old editors on Windows show the whole file as one line without it.
-fn for_windows(text: &str) -> String {
+pub fn for_windows(text: &str) -> String {
     text.replace('\n', "\r\n")
 }
 

@@ -15,31 +15,59 @@ pub(crate) struct Arguments {
     /// Uses the packages that were fetched for the last image, and no network.
     #[arg(long)]
     offline: bool,
+    /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
+    #[arg(long)]
+    check: bool,
+    /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
+    onto: Option<PathBuf>,
+    /// Writes the image that was made last to this disk, a card in a reader, and reads it back. Nothing is made.
+    #[arg(long, value_name = "DISK", conflicts_with_all = ["check", "program", "offline"])]
+    write: Option<PathBuf>,
+    /// The image to write, instead of the one that was made last.
+    #[arg(long, value_name = "FILE", requires = "write")]
+    image: Option<PathBuf>,
+    /// What is written to is a file and no disk.
+    #[arg(long, requires = "write")]
+    file: bool,
+    /// The serial number or the size in bytes of a disk that does not look like a card.
+    #[arg(long, value_name = "NUMBER", requires = "write")]
+    yes_this_disk: Option<String>,
 }
 
-/// Returns whether the image was made.
+/// Returns whether the image was made, or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let program = match &arguments.program {
-        Some(program) => program.clone(),
-        None => deb::build_for_the_pi()?,
-    };
     let mut image = workspace::cargo();
     image
-        .args([
-            "run",
-            "--quiet",
-            "--package",
-            "image-build",
-            "--bin",
-            "image",
-            "--",
-        ])
-        .arg("--program")
-        .arg(program)
-        .arg("--output")
+        .args(["run", "--quiet", "--package", "image-build"])
+        .args(["--bin", "image", "--", "--output"])
         .arg(workspace::target()?.join("image"));
-    if arguments.offline {
-        image.arg("--offline");
+    if let Some(disk) = &arguments.write {
+        image.arg("--write").arg(disk);
+        if let Some(file) = &arguments.image {
+            image.arg("--image").arg(file);
+        }
+        if let Some(number) = &arguments.yes_this_disk {
+            image.arg("--yes-this-disk").arg(number);
+        }
+    } else {
+        let program = match &arguments.program {
+            Some(program) => program.clone(),
+            None => deb::build_for_the_pi()?,
+        };
+        image.arg("--program").arg(program);
+        if let Some(file) = &arguments.onto {
+            image.arg("--onto").arg(file);
+        }
+    }
+    for (flag, given) in [
+        ("--offline", arguments.offline),
+        ("--check", arguments.check),
+        ("--file", arguments.file),
+    ] {
+        if given {
+            image.arg(flag);
+        }
     }
     Ok(image.status().context("run cargo")?.success())
 }

@@ -1,0 +1,409 @@
+//! Step four: onto the card. Refuses every disk that is not surely a card, and reads back what it wrote.
+//!
+//! Which disk may be written is decided in [`disk`], by what the kernel says of it; here it is done. The beginning of the
+//! image, with its table of partitions, is written last: a card that was pulled out on the way starts nothing.
+
+pub mod disk;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::libc::{O_DIRECT, O_EXCL};
+use sha2::{Digest, Sha256};
+
+use crate::tool;
+use disk::{Disk, System};
+
+/// Written at once, and what cards erase at once at the most.
+const CHUNK: usize = 4 << 20;
+/// What a disk asks of memory that it fills by itself.
+const ALIGNED_TO: usize = 4096;
+
+/// What is to be written, and where.
+pub struct Order<'a> {
+    /// `.img`, `.img.zst` or `.img.xz`.
+    pub image: &'a Path,
+    pub to: &'a Path,
+    /// `to` is an ordinary file, made if it is not there.
+    pub is_file: bool,
+    /// Serial number, or size in bytes, of a disk that does not look like a card and is to be written all the same.
+    pub yes_this_disk: Option<&'a str>,
+}
+
+/// Writes, reads back, and returns the hash of the image.
+///
+/// `confirm`: shown what will be lost, says whether to go on; not asked for a file, nor where the disk was named by number.
+///
+/// # Errors
+/// A disk that is not to be written, before anything is; the disk's; or what was read back is not what was written.
+pub fn write(order: &Order, confirm: impl FnOnce(&str) -> io::Result<bool>) -> Result<String> {
+    let (bytes, hash) = measure(order.image)?;
+    compare_with_sums(order.image, &hash)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if order.is_file {
+        let is_device =
+            fs::metadata(order.to).is_ok_and(|found| found.file_type().is_block_device());
+        ensure!(
+            !is_device,
+            "{} is a disk and no file: leave out --file",
+            order.to.display()
+        );
+        options.create(true).truncate(true);
+    } else {
+        let disk = Disk::find(&System::default(), order.to)?;
+        disk.may_be_written(bytes, order.yes_this_disk)?;
+        if order.yes_this_disk.is_none() {
+            let question = format!("{disk}\nEverything on it will be lost.");
+            ensure!(confirm(&question)?, "nothing was written");
+        }
+        // The kernel refuses a disk of which any part is in use.
+        options.custom_flags(O_EXCL);
+    }
+    let mut to = options
+        .open(order.to)
+        .with_context(|| format!("open {}", order.to.display()))?;
+    let written =
+        copy(order.image, &mut to).with_context(|| format!("write {}", order.to.display()))?;
+    ensure!(
+        written == hash,
+        "{} has changed while it was written",
+        order.image.display()
+    );
+    drop(to);
+    let read = read_back(order.to, bytes)?;
+    ensure!(
+        read == hash,
+        "{} does not hold what was written to it: its hash is {read} instead of {hash}; use another card",
+        order.to.display()
+    );
+    if !order.is_file
+        && let Ok(mut reread) = tool::command("blockdev", 0)
+    {
+        // Only so that the partitions show up at once; a card that is pulled out and put in shows them anyway.
+        let _ = reread
+            .arg("--rereadpt")
+            .arg(order.to)
+            .stderr(Stdio::null())
+            .status();
+    }
+    Ok(hash)
+}
+
+/// Size and SHA-256 of the image as it will lie on the card.
+fn measure(image: &Path) -> Result<(u64, String)> {
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    each_chunk(image, |chunk| {
+        bytes += chunk.len() as u64;
+        hash.update(chunk);
+        Ok(())
+    })?;
+    ensure!(bytes > 0, "{} is empty", image.display());
+    Ok((bytes, hex::encode(hash.finalize())))
+}
+
+/// An image that was damaged on its way here is not written.
+fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
+    let Ok(sums) = fs::read_to_string(image.with_file_name("SHA256SUMS")) else {
+        return Ok(());
+    };
+    let name = image
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let name = name.trim_end_matches(".zst").trim_end_matches(".xz");
+    let expected = sums
+        .lines()
+        .filter_map(|line| line.split_once("  "))
+        .find(|(_, of)| *of == name)
+        .map(|(sum, _)| sum);
+    if let Some(expected) = expected {
+        ensure!(
+            expected == hash,
+            "{} is not the image that SHA256SUMS beside it names; make or fetch it anew",
+            image.display()
+        );
+    }
+    Ok(())
+}
+
+/// Returns the hash of what was written.
+fn copy(image: &Path, to: &mut File) -> Result<String> {
+    let mut hash = Sha256::new();
+    let mut first: Option<Vec<u8>> = None;
+    to.seek(SeekFrom::Start(CHUNK as u64))?;
+    each_chunk(image, |chunk| {
+        hash.update(chunk);
+        if first.is_none() {
+            first = Some(chunk.to_vec());
+            return Ok(());
+        }
+        to.write_all(chunk)
+    })?;
+    to.sync_all()?;
+    to.seek(SeekFrom::Start(0))?;
+    to.write_all(&first.unwrap_or_default())?;
+    to.sync_all()?;
+    Ok(hex::encode(hash.finalize()))
+}
+
+/// From the card itself and not from memory: past the cache where the disk can, else after it was emptied.
+fn read_back(from: &Path, bytes: u64) -> Result<String> {
+    let attempt = |direct: bool| -> io::Result<String> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(if direct { O_DIRECT } else { 0 })
+            .open(from)?;
+        if !direct {
+            nix::fcntl::posix_fadvise(
+                &file,
+                0,
+                0,
+                nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+            )?;
+        }
+        let mut memory = vec![0; CHUNK + ALIGNED_TO];
+        let begin = memory.as_ptr().align_offset(ALIGNED_TO);
+        let mut hash = Sha256::new();
+        let mut left = bytes;
+        while left > 0 {
+            let chunk = &mut memory[begin..begin + CHUNK];
+            let count = file.read(chunk)?;
+            if count == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let ours = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+            hash.update(&chunk[..ours]);
+            left -= ours as u64;
+        }
+        Ok(hex::encode(hash.finalize()))
+    };
+    attempt(true)
+        .or_else(|_| attempt(false))
+        .with_context(|| format!("read back {}", from.display()))
+}
+
+/// Hands on the unpacked image, in pieces of [`CHUNK`] but for the last.
+pub(crate) fn each_chunk(
+    image: &Path,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<()> {
+    let mut source = Source::open(image)?;
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let mut filled = 0;
+        while filled < CHUNK {
+            let count = source
+                .read(&mut chunk[filled..])
+                .with_context(|| format!("read {}", image.display()))?;
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        if filled > 0 {
+            take(&chunk[..filled])?;
+        }
+        if filled < CHUNK {
+            return source.finish(image);
+        }
+    }
+}
+
+enum Source {
+    Plain(File),
+    Unpacked(Child),
+}
+
+impl Source {
+    fn open(image: &Path) -> Result<Self> {
+        let file = File::open(image).with_context(|| format!("open {}", image.display()))?;
+        let program = match image.extension().and_then(|kind| kind.to_str()) {
+            Some("img") => return Ok(Self::Plain(file)),
+            Some("zst") => "zstd",
+            Some("xz") => "xz",
+            _ => bail!("{} is no image: .img, .img.zst or .img.xz", image.display()),
+        };
+        let program = tool::find(program)
+            .with_context(|| format!("{program} is missing on this computer"))?;
+        let child = Command::new(program)
+            .args(["--decompress", "--stdout", "--quiet"])
+            .stdin(file)
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("unpack {}", image.display()))?;
+        Ok(Self::Unpacked(child))
+    }
+
+    /// A file that ends too early must not pass for a short image.
+    fn finish(self, image: &Path) -> Result<()> {
+        if let Self::Unpacked(mut child) = self {
+            ensure!(child.wait()?.success(), "{} is damaged", image.display());
+        }
+        Ok(())
+    }
+}
+
+impl Read for Source {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(to),
+            Self::Unpacked(child) => child.stdout.as_mut().map_or(Ok(0), |from| from.read(to)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Ten megabytes that are nowhere the same, packed.
+    fn image(folder: &Path) -> (PathBuf, Vec<u8>) {
+        let content: Vec<u8> = (0..2_500_000_u32)
+            .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
+            .collect();
+        let plain = folder.join("card.img");
+        fs::write(&plain, &content).unwrap();
+        let mut zstd = tool::command("zstd", 0).unwrap();
+        tool::run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
+        (folder.join("card.img.zst"), content)
+    }
+
+    fn to_file<'a>(image: &'a Path, to: &'a Path) -> Order<'a> {
+        Order {
+            image,
+            to,
+            is_file: true,
+            yes_this_disk: None,
+        }
+    }
+
+    fn never(_: &str) -> io::Result<bool> {
+        panic!("nothing is to be asked")
+    }
+
+    #[test]
+    fn a_file_holds_the_image_as_it_is_unpacked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, content) = image(folder.path());
+        let card = folder.path().join("to.img");
+        let hash = write(&to_file(&image, &card), never).unwrap();
+        assert!(fs::read(&card).unwrap() == content);
+        assert_eq!(hash, crate::papers::sum(&card).unwrap());
+    }
+
+    #[test]
+    fn a_damaged_image_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, _) = image(folder.path());
+        let card = folder.path().join("to.img");
+        fs::write(
+            folder.path().join("SHA256SUMS"),
+            format!("{}  card.img\n", "0".repeat(64)),
+        )
+        .unwrap();
+        let error = write(&to_file(&image, &card), never)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("SHA256SUMS"), "{error}");
+
+        fs::remove_file(folder.path().join("SHA256SUMS")).unwrap();
+        let packed = fs::read(&image).unwrap();
+        fs::write(&image, &packed[..packed.len() / 2]).unwrap();
+        let error = write(&to_file(&image, &card), never)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("damaged"), "{error}");
+        assert!(!card.exists());
+    }
+
+    #[test]
+    fn what_is_no_disk_is_refused_without_a_word_that_it_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, _) = image(folder.path());
+        let file = folder.path().join("notes.txt");
+        fs::write(&file, "dear diary").unwrap();
+        let order = Order {
+            is_file: false,
+            ..to_file(&image, &file)
+        };
+        assert!(
+            write(&order, never)
+                .unwrap_err()
+                .to_string()
+                .contains("--file")
+        );
+        assert_eq!(fs::read(&file).unwrap(), b"dear diary");
+    }
+
+    /// A real disk of the kernel's, where there is one to be had: root, and a kernel with loop devices.
+    #[test]
+    fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, content) = image(folder.path());
+        let backing = folder.path().join("backing");
+        File::create(&backing).unwrap().set_len(32 << 20).unwrap();
+        let Some(disk) = Loop::attach(&backing) else {
+            println!("NOT RUN: a loop device needs root and losetup");
+            return;
+        };
+        let order = |yes_this_disk| Order {
+            image: &image,
+            to: &disk.0,
+            is_file: false,
+            yes_this_disk,
+        };
+
+        // It is no card, as far as the kernel knows.
+        let refused = write(&order(None), never).unwrap_err().to_string();
+        assert!(refused.contains("--yes-this-disk 33554432"), "{refused}");
+        assert!(fs::read(&backing).unwrap().iter().all(|byte| *byte == 0));
+
+        write(&order(Some("33554432")), never).unwrap();
+        assert!(fs::read(&backing).unwrap()[..content.len()] == content);
+
+        tool::run(
+            tool::command("mke2fs", 0)
+                .unwrap()
+                .args(["-q", "-F"])
+                .arg(&disk.0),
+        )
+        .unwrap();
+        let at = folder.path().join("mounted");
+        fs::create_dir(&at).unwrap();
+        let mut mount = tool::command("mount", 0).unwrap();
+        if tool::run(mount.arg(&disk.0).arg(&at)).is_ok() {
+            let refused = write(&order(Some("33554432")), never)
+                .unwrap_err()
+                .to_string();
+            tool::run(tool::command("umount", 0).unwrap().arg(&at)).unwrap();
+            assert!(refused.contains("mounted"), "{refused}");
+        }
+    }
+
+    struct Loop(PathBuf);
+
+    impl Loop {
+        fn attach(backing: &Path) -> Option<Self> {
+            let mut losetup = tool::command("losetup", 0).ok()?;
+            let said = tool::run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
+            Some(Self(PathBuf::from(String::from_utf8(said).ok()?.trim())))
+        }
+    }
+
+    impl Drop for Loop {
+        fn drop(&mut self) {
+            if let Ok(mut losetup) = tool::command("losetup", 0) {
+                let _ = tool::run(losetup.arg("--detach").arg(&self.0));
+            }
+        }
+    }
+}
