@@ -17,6 +17,16 @@ pub(crate) struct Arguments {
     offline: bool,
 }
 
+impl Arguments {
+    /// As `cargo image` alone, with the camera's program if it is there already.
+    pub(crate) fn with_program(program: Option<PathBuf>) -> Self {
+        Self {
+            program,
+            offline: false,
+        }
+    }
+}
+
 /// Returns whether the image was made.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let program = match &arguments.program {
