@@ -39,7 +39,7 @@ enum Command {
     Torture(torture::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
     Deb(deb::Arguments),
-    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board.
+    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board: see `cargo emulate`.
     Image(image::Arguments),
     /// Start that image in an emulated Raspberry Pi 3, take pictures, pull its plug three times, and audit.
     Emulate(emulate::Arguments),
