@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_setting_is_changed_where_it_stands_and_nothing_else_is() {
-        let text = "device = \"\"\r\n\r\n[a]\r\nkind = 1\r\n\r\n[b]\r\nkind = 2\r\nlast = 3";
+        let text = "# It begins so.\r\ndevice = \"\"\r\n\r\n[a]\r\nkind = 1\r\n\r\n[b]\r\nkind = 2\r\nlast = 3";
         let check = |setting, expected: &str| assert_eq!(with(text, setting).unwrap(), expected);
         check(
             ("", "device", "\"x\""),
