@@ -18,7 +18,7 @@ const SUITES: [(&str, &str); 3] = [
 ];
 
 /// What the camera needs; apt adds what these depend on.
-const PACKAGES: [&str; 29] = [
+const PACKAGES: [&str; 30] = [
     // A system that starts, watches and logs.
     "base-files",
     "base-passwd",
@@ -34,6 +34,8 @@ const PACKAGES: [&str; 29] = [
     "systemd-resolved",
     "systemd-timesyncd",
     "libnss-resolve",
+    // Without it systemd-resolved does not even know its own name, and keepsake.local is not found.
+    "libidn2-0",
     "wpasupplicant",
     "wireless-regdb",
     "ca-certificates",

@@ -28,21 +28,27 @@ pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// # Errors
 /// One line with everything that is missing, and how to get it.
 pub fn check() -> Result<()> {
-    let mut missing: Vec<&str> = NEEDED
-        .iter()
-        .filter(|(program, _)| find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
+    let mut missing = missing(&NEEDED);
     if !Path::new(KEYS).is_file() {
         missing.push("debian-archive-keyring");
     }
-    missing.dedup();
     ensure!(
         missing.is_empty(),
         "an image cannot be made yet: sudo apt-get install {}",
         missing.join(" ")
     );
     Ok(())
+}
+
+/// Of these programs, with the Debian package of each, the packages of those that are not there.
+pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
+    let mut missing: Vec<&str> = needed
+        .iter()
+        .filter(|(program, _)| find(program).is_none())
+        .map(|(_, package)| *package)
+        .collect();
+    missing.dedup();
+    missing
 }
 
 /// The file of a program. Those of file systems are in folders that a user's `PATH` need not name.

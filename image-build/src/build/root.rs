@@ -230,6 +230,13 @@ fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
         ("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
         ("etc/localtime", "../usr/share/zoneinfo/Etc/UTC"),
         ("etc/mtab", "../proc/self/mounts"),
+        // The one that is signed by the keys in Debian's kernel; its package would link it when it is installed. Without it
+        // the radio takes no country.
+        ("usr/lib/firmware/regulatory.db", "regulatory.db-debian"),
+        (
+            "usr/lib/firmware/regulatory.db.p7s",
+            "regulatory.db.p7s-debian",
+        ),
     ] {
         let _ = fs::remove_file(root.join(name));
         symlink(to, root.join(name)).with_context(|| format!("link {name}"))?;

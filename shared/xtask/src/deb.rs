@@ -124,7 +124,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     for arch in arches {
         if !arguments.no_build {
-            build(arch)?;
+            build(arch, &["appliance", "cloud"])?;
         }
         // The older first: making a package takes other versions of it out of target/debian.
         let older = if arguments.check {
@@ -160,13 +160,13 @@ pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf>
         ensure!(file.is_file(), "{} is not there", file.display());
         return Ok(file);
     }
-    build(arch)?;
+    build(arch, &["appliance", "cloud"])?;
     make(name, arch, &version)
 }
 
 /// Builds the camera's program for a Raspberry Pi, with V4L2; returns its file.
 pub(crate) fn build_for_the_pi() -> Result<PathBuf> {
-    build(Arch::Arm64)?;
+    build(Arch::Arm64, &["appliance"])?;
     let mut folder = workspace::target()?;
     if !Arch::Arm64.is_own() {
         folder.push(Arch::Arm64.target());
@@ -174,8 +174,8 @@ pub(crate) fn build_for_the_pi() -> Result<PathBuf> {
     Ok(folder.join("release/appliance"))
 }
 
-/// Builds both programs for this processor, the camera with V4L2.
-fn build(arch: Arch) -> Result<()> {
+/// Builds these programs for this processor, the camera with V4L2.
+fn build(arch: Arch, packages: &[&str]) -> Result<()> {
     ensure!(
         verify::has_libclang() || verify::install_libclang(),
         "libclang is missing; install libclang-dev"
@@ -184,7 +184,7 @@ fn build(arch: Arch) -> Result<()> {
     cargo
         .args(["build", "--release"])
         .args(arch.target_arguments())
-        .args(["--package", "appliance", "--package", "cloud"])
+        .args(packages.iter().flat_map(|name| ["--package", name]))
         .args(["--features", "appliance/v4l"]);
     if !arch.is_own() {
         have_compiler(arch)?;

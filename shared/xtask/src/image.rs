@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::{deb, workspace};
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub(crate) struct Arguments {
     /// The camera's program for arm64, instead of building it.
     #[arg(long, value_name = "FILE")]
@@ -33,6 +33,16 @@ pub(crate) struct Arguments {
     /// The serial number or the size in bytes of a disk that does not look like a card.
     #[arg(long, value_name = "NUMBER", requires = "write")]
     yes_this_disk: Option<String>,
+}
+
+impl Arguments {
+    /// As `cargo image` alone, with the camera's program if it is there already.
+    pub(crate) fn with_program(program: Option<PathBuf>) -> Self {
+        Self {
+            program,
+            ..Self::default()
+        }
+    }
 }
 
 /// Returns whether the image was made, or written.

@@ -10,6 +10,7 @@ mod debian;
 mod demo;
 mod deny;
 mod ec2;
+mod emulate;
 mod image;
 mod release;
 mod rig;
@@ -38,8 +39,10 @@ enum Command {
     Torture(torture::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
     Deb(deb::Arguments),
-    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board.
+    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board: see `cargo emulate`.
     Image(image::Arguments),
+    /// Start that image in an emulated Raspberry Pi 3, take pictures, pull its plug three times, and audit.
+    Emulate(emulate::Arguments),
     /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
     Ec2(ec2::Arguments),
     /// Lay out everything a release consists of, with manifest and checksums, in target/release-files.
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Torture(arguments) => torture::run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Emulate(arguments) => emulate::run(&arguments),
         Command::Ec2(arguments) => ec2::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
         Command::Advisories => deny::check(&["advisories"]),

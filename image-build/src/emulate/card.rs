@@ -1,0 +1,252 @@
+//! The card of the emulated Pi, as a person with a card reader has it: written from the image, its settings changed, its
+//! files looked at.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use image_build::layout::{self, Partition};
+use image_build::tool;
+use sha2::{Digest, Sha256};
+use testkit::appliance::Named;
+use testkit::program::binary;
+
+/// An emulated card is a power of two, and this one is larger than the image, as every card is.
+pub const BYTES: u64 = 1 << 30;
+
+/// A setting: its section (empty = above all of them), its name, and its value as TOML has it.
+pub type Setting<'a> = (&'a str, &'a str, &'a str);
+
+/// The card, and a folder for what is copied from it.
+pub struct Card {
+    pub file: PathBuf,
+    folder: PathBuf,
+    /// What the image came with; every change starts from it.
+    shipped: String,
+}
+
+impl Card {
+    /// Writes the image to a new card.
+    pub fn new(image: &Path, folder: &Path) -> Result<Self> {
+        let file = folder.join("card.img");
+        let mut zstd = tool::command("zstd", 0)?;
+        zstd.args(["--decompress", "--quiet", "--sparse"])
+            .arg(image)
+            .arg("-o")
+            .arg(&file);
+        tool::run(&mut zstd)?;
+        File::options().write(true).open(&file)?.set_len(BYTES)?;
+        let mut card = Self {
+            file,
+            folder: folder.to_owned(),
+            shipped: String::new(),
+        };
+        card.shipped = card.text("camera.toml")?;
+        Ok(card)
+    }
+
+    /// One of mtools, on the partition that a person sees.
+    fn mtools(&self, program: &str) -> Result<Command> {
+        let mut command = tool::command(program, 0)?;
+        let partition = format!("{}@@{}", self.file.display(), layout::BOOT.start_bytes);
+        command
+            .env("MTOOLS_SKIP_CHECK", "1")
+            .args(["-i", &partition]);
+        Ok(command)
+    }
+
+    /// A text file of that partition.
+    pub fn text(&self, name: &str) -> Result<String> {
+        let mut show = self.mtools("mtype")?;
+        let text = tool::run(show.arg(format!("::{name}")))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// Copies a file of that partition to the folder, and says where it is.
+    pub fn copy_out(&self, name: &str) -> Result<PathBuf> {
+        let to = self.folder.join(name);
+        let mut copy = self.mtools("mcopy")?;
+        tool::run(copy.args(["-n", &format!("::{name}")]).arg(&to))?;
+        Ok(to)
+    }
+
+    /// Saves `camera.toml` as it was shipped with these settings changed, as an editor does.
+    pub fn set(&self, settings: &[Setting<'_>]) -> Result<()> {
+        let mut text = self.shipped.clone();
+        for setting in settings {
+            text = with(&text, *setting)?;
+        }
+        let file = self.folder.join("camera.toml");
+        fs::write(&file, text)?;
+        let mut copy = self.mtools("mcopy")?;
+        tool::run(copy.arg("-o").arg(&file).arg("::camera.toml")).map(drop)
+    }
+
+    /// What no start may change: both slots for systems, and every file of the first partition but the settings and the
+    /// status. By name, with their hashes.
+    pub fn fixed(&self) -> Result<BTreeMap<String, String>> {
+        let mut found = BTreeMap::new();
+        for (name, partition) in [
+            ("system A", layout::SYSTEM_A),
+            ("system B", layout::SYSTEM_B),
+        ] {
+            found.insert(name.to_owned(), self.hash_of(partition)?);
+        }
+        let folder = self.folder.join("boot");
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        let mut copy = self.mtools("mcopy")?;
+        tool::run(copy.args(["-s", "-n", "::*"]).arg(&folder))?;
+        for entry in fs::read_dir(&folder)? {
+            let file = entry?.path();
+            let name = file.file_name().context("a file has a name")?;
+            let name = name.to_string_lossy().into_owned();
+            if name != "camera.toml" && name != "CAMERA-STATUS.txt" {
+                found.insert(name, hex::encode(Sha256::digest(fs::read(&file)?)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn hash_of(&self, partition: Partition) -> Result<String> {
+        let mut card = File::open(&self.file)?;
+        card.seek(SeekFrom::Start(partition.start_bytes))?;
+        let mut hash = Sha256::new();
+        let mut rest = card.take(partition.bytes);
+        let mut chunk = vec![0; 1 << 20];
+        loop {
+            match rest.read(&mut chunk)? {
+                0 => return Ok(hex::encode(hash.finalize())),
+                count => hash.update(&chunk[..count]),
+            }
+        }
+    }
+
+    /// The partition for pictures, as the card's table has it now.
+    pub fn data(&self) -> Result<Partition> {
+        layout::read(&mut File::open(&self.file)?)?[3].context("the card has lost its data")
+    }
+
+    /// The whole pictures on the card, as the next start will find them: the file system is read from outside, after its
+    /// journal was played back. A file system that only a person could repair is an error.
+    ///
+    /// The machine must be off or stand still.
+    pub fn pictures(&self) -> Result<BTreeMap<Named, Vec<u8>>> {
+        let data = self.data()?;
+        let copy = self.folder.join("data.ext4");
+        let _ = fs::remove_file(&copy);
+        let mut dd = tool::command("dd", 0)?;
+        dd.arg(format!("if={}", self.file.display()))
+            .arg(format!("of={}", copy.display()))
+            .args(["bs=1M", "conv=sparse", "status=none"])
+            .arg(format!("skip={}", data.start_bytes >> 20))
+            .arg(format!("count={}", data.bytes >> 20));
+        tool::run(&mut dd)?;
+        // Holes at the end are part of it.
+        File::options()
+            .write(true)
+            .open(&copy)?
+            .set_len(data.bytes)?;
+        let mut check = tool::command("e2fsck", 0)?;
+        let output = check
+            .args(["-p", "-f"])
+            .arg(&copy)
+            .stderr(Stdio::piped())
+            .output()
+            .context("run e2fsck")?;
+        // 1 = something was put right without asking, such as what was being deleted.
+        ensure!(
+            output.status.code().is_some_and(|code| code <= 1),
+            "the file system of the data needs a person: e2fsck says {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        let tree = self.folder.join("data");
+        let export = self.folder.join("export");
+        for folder in [&tree, &export] {
+            let _ = fs::remove_dir_all(folder);
+        }
+        fs::create_dir_all(&tree)?;
+        let mut dump = tool::command("debugfs", 0)?;
+        dump.args(["-R", &format!("rdump / {}", tree.display())])
+            .arg(&copy);
+        tool::run(&mut dump)?;
+        let mut command = Command::new(binary("appliance"));
+        command
+            .args(["spool", "export", "--spool"])
+            .arg(tree.join("keepsake/pictures"))
+            .arg("--to")
+            .arg(&export);
+        tool::run(&mut command)?;
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&export)? {
+            let file = entry?.path();
+            let name = file.file_stem().context("a picture has a name")?;
+            let name = name.to_string_lossy();
+            let (install, sequence) = name.split_once('_').context("install_number.jpg")?;
+            let bytes = fs::read(&file)?;
+            let named = Named {
+                install: install
+                    .parse()
+                    .map_err(|_| anyhow::anyhow!("{name} names no install"))?,
+                sequence: sequence.parse()?,
+                hash: shared::Hash::of(&bytes).prefix(),
+            };
+            found.insert(named, bytes);
+        }
+        Ok(found)
+    }
+
+    /// A folder of the data partition as the last [`Card::pictures`] has found it.
+    pub fn data_folder(&self, name: &str) -> PathBuf {
+        self.folder.join("data").join(name)
+    }
+}
+
+/// The text with one value changed; everything else stays as it is, line ends too.
+fn with(text: &str, (section, name, value): Setting<'_>) -> Result<String> {
+    let begins = if section.is_empty() {
+        0
+    } else {
+        let header = format!("\n[{section}]");
+        text.find(&header)
+            .with_context(|| format!("there is no [{section}] in camera.toml"))?
+            + header.len()
+    };
+    let line = format!("\n{name} = ");
+    let at = text[begins..]
+        .find(&line)
+        .with_context(|| format!("there is no {name} in [{section}] of camera.toml"))?
+        + begins
+        + line.len();
+    ensure!(
+        !text[begins..at].contains("\n["),
+        "there is no {name} in [{section}] of camera.toml"
+    );
+    let end = text[at..]
+        .find(['\r', '\n'])
+        .map_or(text.len(), |end| at + end);
+    Ok(format!("{}{value}{}", &text[..at], &text[end..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_changed_where_it_stands_and_nothing_else_is() {
+        let text = "# It begins so.\r\ndevice = \"\"\r\n\r\n[a]\r\nkind = 1\r\n\r\n[b]\r\nkind = 2\r\nlast = 3";
+        let check = |setting, expected: &str| assert_eq!(with(text, setting).unwrap(), expected);
+        check(
+            ("", "device", "\"x\""),
+            &text.replace("device = \"\"", "device = \"x\""),
+        );
+        check(("b", "kind", "9"), &text.replace("kind = 2", "kind = 9"));
+        check(("b", "last", "9"), &text.replace("last = 3", "last = 9"));
+        for missing in [("a", "last", "9"), ("c", "kind", "9"), ("", "kind", "9")] {
+            assert!(with(text, missing).is_err(), "{missing:?}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! An emulated Raspberry Pi 3: started, watched from outside, asked over its network, and its plug pulled.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use image_build::build::boot;
+use image_build::tool;
+use testkit::engines::debian::{Prefix, Source};
+use testkit::program::{Program, free_port};
+
+use crate::card::Card;
+
+/// Nothing may take longer, so that nothing hangs. An emulated Pi is many times slower than a real one, and more so on a
+/// busy computer; no result depends on it.
+pub const WITHIN: Duration = Duration::from_secs(900);
+/// What systemd says on the console once the camera's program has said that it is ready for a press.
+const READY: &str = "Started keepsake-appliance.service";
+/// What the kernel says when it has brought itself up and begins with the first program.
+const KERNEL_IS_UP: &str = "as init process";
+/// Levels of the pins 0 to 31 (BCM2835 ARM peripherals, 6.1), where a Pi 3 has them.
+const GPLEV0: u64 = 0x3f20_0034;
+const BOARD: &str = "bcm2837-rpi-3-b.dtb";
+
+/// What a start needs besides the card.
+pub struct Pi {
+    qemu: Qemu,
+    folder: PathBuf,
+    kernel: PathBuf,
+    initrd: PathBuf,
+    device_tree: PathBuf,
+    /// The camera's port for SSH, on this computer.
+    ssh_port: u16,
+    /// The key of the person who may log in.
+    key: PathBuf,
+}
+
+enum Qemu {
+    System,
+    Unpacked(Prefix),
+}
+
+impl Qemu {
+    fn find() -> Result<Self> {
+        if tool::find("qemu-system-aarch64").is_some() {
+            return Ok(Self::System);
+        }
+        println!("qemu-system-aarch64 is missing; it is fetched for this and not installed");
+        Prefix::fetch("qemu-arm", &["qemu-system-arm"], Source::System)
+            .map(Self::Unpacked)
+            .map_err(anyhow::Error::msg)
+            .context("QEMU cannot be had: sudo apt-get install qemu-system-arm")
+    }
+
+    fn command(&self) -> Result<Command> {
+        match self {
+            Self::System => tool::command("qemu-system-aarch64", 0),
+            Self::Unpacked(prefix) => {
+                let mut command = prefix
+                    .command("usr/bin/qemu-system-aarch64")
+                    .map_err(anyhow::Error::msg)?;
+                command.arg("-L").arg(prefix.path().join("usr/share/qemu"));
+                Ok(command)
+            }
+        }
+    }
+}
+
+impl Pi {
+    pub fn new(card: &Card, folder: &Path) -> Result<Self> {
+        let key = folder.join("key");
+        let mut make = tool::command("ssh-keygen", 0)?;
+        make.args(["-q", "-t", "ed25519", "-N", "", "-C", "emulated", "-f"]);
+        tool::run(make.arg(&key))?;
+        Ok(Self {
+            qemu: Qemu::find()?,
+            folder: folder.to_owned(),
+            kernel: card.copy_out("kernel8.img")?,
+            initrd: card.copy_out("initrd.img")?,
+            device_tree: card.copy_out(BOARD)?,
+            ssh_port: free_port(),
+            key,
+        })
+    }
+
+    /// The public half of the key, as `camera.toml` wants it.
+    pub fn public_key(&self) -> Result<String> {
+        let text = fs::read_to_string(self.key.with_extension("pub"))?;
+        Ok(text.trim().to_owned())
+    }
+
+    pub fn version(&self) -> Result<String> {
+        let said = tool::run(self.qemu.command()?.arg("--version"))?;
+        let said = String::from_utf8_lossy(&said).into_owned();
+        Ok(said.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// The CPU seconds of QEMU until the same kernel has brought itself up and runs its first program, which does nothing.
+    pub fn bare_start(&self, card: &Card) -> Result<f64> {
+        let words = "console=ttyS1,115200 rdinit=/bin/busybox -- sleep 86400";
+        let mut machine = self.launch(card, "bare", words)?;
+        machine.wait_for_console(KERNEL_IS_UP)?;
+        let cpu_s = machine.cpu_s()?;
+        machine.pull_the_plug();
+        Ok(cpu_s)
+    }
+
+    /// As its plug is put in. `name` is for the file of what its console says.
+    pub fn start(&self, card: &Card, name: &str) -> Result<Machine> {
+        let words = format!(
+            // The emulated watchdog bites at once. Short names, so that no line of the console is cut.
+            "{} console=ttyS1,115200 systemd.watchdog_sec=0 systemd.log_color=0 systemd.show_status=1 systemd.status_unit_format=name",
+            boot::kernel_command_line()
+                .trim()
+                .replace(" console=tty1", "")
+        );
+        self.launch(card, name, &words)
+    }
+
+    fn launch(&self, card: &Card, name: &str, words: &str) -> Result<Machine> {
+        let console = self.folder.join(format!("{name}.console"));
+        let monitor = self.folder.join("monitor");
+        let _ = fs::remove_file(&monitor);
+        let began = Instant::now();
+        let mut command = self.qemu.command()?;
+        command
+            .args(["-M", "raspi3b", "-display", "none", "-no-reboot"])
+            .arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initrd)
+            .arg("-dtb")
+            .arg(&self.device_tree)
+            .args(["-append", words])
+            .arg("-drive")
+            .arg(format!("if=sd,format=raw,file={}", card.file.display()))
+            // The second one is that of the console.
+            .args(["-serial", "null", "-serial"])
+            .arg(format!("file:{}", console.display()))
+            .arg("-monitor")
+            .arg(format!("unix:{},server=on,wait=off", monitor.display()))
+            .args(["-device", "usb-net,netdev=n0", "-netdev"])
+            .arg(format!(
+                "user,id=n0,hostfwd=tcp:127.0.0.1:{}-:22",
+                self.ssh_port
+            ));
+        let log = self.folder.join(format!("{name}.qemu"));
+        Ok(Machine {
+            program: Program::start(command, &Arc::default(), &log),
+            began,
+            console,
+            monitor,
+            log,
+            ssh_port: self.ssh_port,
+            key: self.key.clone(),
+        })
+    }
+}
+
+/// A Pi that is on.
+pub struct Machine {
+    program: Program,
+    began: Instant,
+    console: PathBuf,
+    monitor: PathBuf,
+    log: PathBuf,
+    ssh_port: u16,
+    key: PathBuf,
+}
+
+impl Machine {
+    /// Waits until the camera's program has said that it is ready for a press.
+    pub fn is_ready(&mut self) -> Result<()> {
+        self.wait_for_console(READY)
+    }
+
+    fn wait_for_console(&mut self, text: &str) -> Result<()> {
+        self.wait_for(&format!("\"{text}\" on its console"), |machine| {
+            let said = fs::read(&machine.console).unwrap_or_default();
+            Ok(String::from_utf8_lossy(&said).contains(text).then_some(()))
+        })
+    }
+
+    /// Asks again and again until there is an answer.
+    ///
+    /// # Errors
+    /// The machine has ended, or [`WITHIN`] has passed; with the end of what its console has said.
+    pub fn wait_for<T>(
+        &mut self,
+        what: &str,
+        mut ask: impl FnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let began = Instant::now();
+        loop {
+            if let Some(answer) = ask(self)? {
+                return Ok(answer);
+            }
+            ensure!(
+                self.program.runs(),
+                "the emulated Pi has ended before {what}\n{}",
+                self.last_words()
+            );
+            if began.elapsed() > WITHIN {
+                bail!("waited {WITHIN:?} for {what}\n{}", self.last_words());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// What QEMU has used until now.
+    pub fn cpu_s(&self) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.program.pid()))?;
+        // The second field is a name that may have blanks; these are the 14th and the 15th.
+        let (_, fields) = text.rsplit_once(')').context("read what QEMU has used")?;
+        let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
+        let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
+            bail!("understand what QEMU has used");
+        };
+        let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?;
+        let a_second = a_second.context("the kernel counts in no ticks")?;
+        Ok((user + system) / f64::from(u32::try_from(a_second)?))
+    }
+
+    pub fn on_for(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether somebody answers as an SSH server does. QEMU itself takes every connection, and ends it when nobody is there.
+    pub fn has_ssh(&self) -> Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.ssh_port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut greeting = [0; 4];
+        Ok(stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-")
+    }
+
+    /// Runs a command on the Pi as root and returns what it says. The Pi has to be the one it was: its host key is kept.
+    pub fn ask(&self, command: &str) -> Result<String> {
+        let known = self.key.with_extension("known");
+        let mut ssh = tool::command("ssh", 0)?;
+        ssh.args(["-F", "/dev/null", "-o", "BatchMode=yes"])
+            .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=120"])
+            .args(["-o", "StrictHostKeyChecking=accept-new", "-o"])
+            .arg(format!("UserKnownHostsFile={}", known.display()))
+            .args(["-p", &self.ssh_port.to_string(), "-i"])
+            .arg(&self.key)
+            .args(["root@127.0.0.1", command]);
+        let said = tool::run(&mut ssh)?;
+        Ok(String::from_utf8_lossy(&said).trim().to_owned())
+    }
+
+    /// Whether there is a voltage on this pin, as a multimeter would say.
+    pub fn pin(&self, number: u32) -> Result<bool> {
+        let mut monitor = UnixStream::connect(&self.monitor).context("open QEMU's monitor")?;
+        monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
+        until_prompt(&mut monitor)?;
+        monitor.write_all(format!("xp /1wx {GPLEV0:#x}\n").as_bytes())?;
+        let said = until_prompt(&mut monitor)?;
+        // 000000003f200034: 0x08000000
+        let levels = said
+            .rsplit_once(": 0x")
+            .and_then(|(_, rest)| u32::from_str_radix(rest.get(..8)?, 16).ok())
+            .with_context(|| format!("understand QEMU's monitor: {said}"))?;
+        Ok(levels & (1 << number) != 0)
+    }
+
+    /// Lets it stand still while its card is looked at.
+    pub fn while_it_stands_still<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.program.signal(nix::libc::SIGSTOP);
+        let seen = look();
+        self.program.signal(nix::libc::SIGCONT);
+        seen
+    }
+
+    /// kill -9.
+    pub fn pull_the_plug(self) {
+        self.program.kill();
+    }
+
+    /// Waits until it has switched itself off.
+    pub fn ends(mut self) -> Result<()> {
+        let status = self.program.wait(WITHIN);
+        ensure!(
+            status.success(),
+            "QEMU has ended with {status}\n{}",
+            self.last_words()
+        );
+        Ok(())
+    }
+
+    fn last_words(&self) -> String {
+        let mut words = String::new();
+        for file in [&self.log, &self.console] {
+            let text = fs::read(file).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = &lines[lines.len().saturating_sub(25)..];
+            words.push_str(&format!("--- {}\n{}\n", file.display(), last.join("\n")));
+        }
+        words
+    }
+}
+
+fn until_prompt(monitor: &mut UnixStream) -> Result<String> {
+    let mut said = Vec::new();
+    let mut chunk = [0; 4096];
+    while !said.ends_with(b"(qemu) ") {
+        let count = monitor.read(&mut chunk).context("read QEMU's monitor")?;
+        ensure!(count > 0, "QEMU's monitor was closed");
+        said.extend_from_slice(&chunk[..count]);
+    }
+    Ok(String::from_utf8_lossy(&said).into_owned())
+}

@@ -1,0 +1,657 @@
+//! `cargo emulate`: the image in an emulated Raspberry Pi 3, with a cloud on this computer, and its plug pulled.
+//!
+//! Four starts of one card. The first one with nothing but the way to the cloud; the second one with the cloud away, so that
+//! pictures are held; the third one with the cloud back, in the middle of sending them; and the last one, to count. Three
+//! plugs are pulled between them, each in the middle of pictures. Witnesses are the card itself, whose file system is read
+//! from outside after every plug, the cloud's database, and what the camera has confirmed to the cloud.
+//!
+//! Not shown, because QEMU has none of it: the Pi's own firmware, edges on its pins, Wi-Fi, the watchdog, a real camera.
+//! Pictures are a drawn scene, asked for by `snap` or taken by themselves. The pins are real as far as the kernel's driver:
+//! the lamp is read from the chip's register.
+
+mod card;
+mod clock;
+mod machine;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use card::{Card, Setting};
+use clap::Parser;
+use image_build::{layout, tool};
+use machine::{Machine, Pi, WITHIN};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use testkit::appliance::Named;
+use testkit::audit::audit;
+use testkit::cloud::Cloud;
+use testkit::folder::Folder;
+
+const DEVICE: &str = "emulated";
+/// The pin of the lamp, as `camera.toml` has it.
+const LAMP: u32 = 27;
+/// Pictures held on the card before the second plug is pulled.
+const HELD: usize = 3;
+
+/// What is run, and the Debian package that has it. QEMU is not among them: it can be fetched without installing it.
+const NEEDED: [(&str, &str); 7] = [
+    ("dd", "coreutils"),
+    ("zstd", "zstd"),
+    ("mcopy", "mtools"),
+    ("e2fsck", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+];
+
+/// Start the SD card image in an emulated Raspberry Pi 3, take pictures, pull its plug three times, and audit.
+#[derive(Parser)]
+#[command(name = "cargo emulate")]
+struct Arguments {
+    /// The folder `cargo image` has made.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Pictures in a burst.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(3..=40))]
+    pictures: u64,
+    /// Keep the card and what the console said, and say where they are.
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let folder = Folder::new("emulate");
+    let mut seen = Seen::default();
+    let result = catch_unwind(AssertUnwindSafe(|| run(&arguments, &folder, &mut seen)));
+    let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("a promise was broken, see above")));
+    if let Err(error) = &result {
+        eprintln!("{error:#}");
+    }
+    for what in &seen.broken {
+        eprintln!("NOT SO: {what}");
+    }
+    let good = result.is_ok() && seen.broken.is_empty();
+    if arguments.keep || !good {
+        println!("its files stay in {}", folder.keep().display());
+    }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// What was looked at.
+#[derive(Default)]
+struct Seen {
+    broken: Vec<String>,
+    checks: u32,
+}
+
+impl Seen {
+    /// A check that has failed does not end the run: the rest is of use to whoever has to find out why.
+    fn check(&mut self, holds: bool, what: impl Into<String>) {
+        let what = what.into();
+        println!("  {} {what}", if holds { "ok    " } else { "NOT SO" });
+        self.checks += 1;
+        if !holds {
+            self.broken.push(what);
+        }
+    }
+}
+
+fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
+    let missing = tool::missing(&NEEDED);
+    ensure!(
+        missing.is_empty(),
+        "the image cannot be looked at yet: sudo apt-get install {}",
+        missing.join(" ")
+    );
+    let image = arguments.output.join(format!(
+        "keepsake-{}-arm64.img.zst",
+        env!("CARGO_PKG_VERSION")
+    ));
+    ensure!(
+        image.is_file(),
+        "there is no {}: run cargo image first",
+        image.display()
+    );
+    let card = Card::new(&image, folder)?;
+    let pi = Pi::new(&card, folder)?;
+    println!("{}, {}", image.display(), pi.version()?);
+    let mut cloud = Cloud::new(folder);
+    cloud.start();
+    let mut story = Story {
+        way: format!("\"mqtt://10.0.2.2:{}\"", cloud.mqtt_port()),
+        key: format!("\"{}\"", pi.public_key()?),
+        burst: arguments.pictures,
+        on_card: BTreeMap::new(),
+        cloud,
+        card,
+        pi,
+        seen,
+    };
+    story.tell()
+}
+
+struct Story<'a> {
+    cloud: Cloud,
+    card: Card,
+    pi: Pi,
+    /// The cloud as the emulated Pi finds it, as TOML.
+    way: String,
+    /// The key of the person who may log in, as TOML.
+    key: String,
+    /// Pictures in a burst.
+    burst: u64,
+    /// Every picture that was ever found on the card.
+    on_card: BTreeMap<Named, Vec<u8>>,
+    seen: &'a mut Seen,
+}
+
+impl Story<'_> {
+    fn tell(&mut self) -> Result<()> {
+        let fixed = self.card.fixed()?;
+        println!("a bare start: the same kernel until its first program");
+        let bare_s = self.pi.bare_start(&self.card)?;
+        println!("  {bare_s:.0} CPU seconds of QEMU");
+
+        let ready_s = self.first_start()?;
+        self.nothing_fixed_has_changed(&fixed)?;
+        self.second_start_with_the_cloud_away()?;
+        self.third_start_with_the_cloud_back()?;
+        let again_s = self.last_start()?;
+        self.nothing_fixed_has_changed(&fixed)?;
+        let grown = self.card.data()?.bytes;
+        let found = self.count()?;
+        println!(
+            "from the plug to \"ready for a press\": {ready_s:.0} CPU seconds of QEMU at the first start and {again_s:.0} at the last, \
+             the bare kernel {bare_s:.0}; 3 plugs pulled in the middle of pictures: {} numbered by the camera, {} stored, {} told, \
+             0 lost, 0 doubled, 0 missing; room for pictures grown from {} to {} MiB; the system and the boot files as they were; \
+             {} checks, {} of them not so",
+            found.stored + found.told,
+            found.stored,
+            found.told,
+            layout::DATA.bytes >> 20,
+            grown >> 20,
+            self.seen.checks,
+            self.seen.broken.len(),
+        );
+        Ok(())
+    }
+
+    /// As the card comes from the computer it was written with, and the way to the cloud.
+    fn first_start(&mut self) -> Result<f64> {
+        println!("first start: with a name, and the way to the cloud");
+        self.save_settings(&[])?;
+        let mut machine = self.pi.start(&self.card, "first")?;
+        machine.is_ready()?;
+        let ready_s = self.say_ready(&machine)?;
+        self.is_online(&mut machine)?;
+
+        self.take_pictures(&mut machine, 5)?;
+        let status = self.status_saying(&mut machine, "Cloud: connected")?;
+        self.seen.check(
+            status.contains("camera.toml was read, and everything in it is understood."),
+            "CAMERA-STATUS.txt: the settings were understood",
+        );
+        self.seen.check(
+            status.contains("The room for pictures has grown to the end of the card"),
+            "CAMERA-STATUS.txt: the room for pictures has grown",
+        );
+        self.seen.check(
+            status.contains("Network: by cable, address 10.0.2.15."),
+            "CAMERA-STATUS.txt: by cable, with its address",
+        );
+        self.seen.check(
+            status.contains("Camera: ready for a press. Cloud: connected."),
+            "CAMERA-STATUS.txt: ready, and the cloud is reached",
+        );
+        self.seen.check(
+            status.contains("Time not known"),
+            "CAMERA-STATUS.txt: no time is made up where no server of time is reached",
+        );
+        self.seen.check(
+            !machine.has_ssh()?,
+            "SSH is off, because nobody has asked for it",
+        );
+        let grown = self.card.data()?;
+        self.seen.check(
+            grown.start_bytes + grown.bytes > card::BYTES - (16 << 20),
+            format!(
+                "the data partition has grown to the end of the card: {} MiB",
+                grown.bytes >> 20
+            ),
+        );
+        self.pull_in_the_middle_of_a_burst(machine)?;
+        Ok(ready_s)
+    }
+
+    fn second_start_with_the_cloud_away(&mut self) -> Result<()> {
+        println!(
+            "second start: the cloud is away, and camera.toml asks for a picture every 2 seconds, for SSH, and for another name"
+        );
+        self.cloud.kill();
+        let key = self.key.clone();
+        self.save_settings(&[
+            ("", "interval_s", "2"),
+            ("system", "ssh_key", &key),
+            ("system", "hostname", "\"porch-cam\""),
+        ])?;
+        let before = self.on_card.len();
+        let mut machine = self.pi.start(&self.card, "second")?;
+        machine.is_ready()?;
+        self.say_ready(&machine)?;
+        let status = self.status_saying(&mut machine, "Cloud: not connected")?;
+        self.seen.check(
+            status.contains("pictures are kept"),
+            "CAMERA-STATUS.txt: the cloud is not reached, and pictures are kept",
+        );
+        self.seen.check(
+            status.matches("Camera: ").count() == 2,
+            "CAMERA-STATUS.txt: the start before stands there as well",
+        );
+        machine.wait_for("a greeting by SSH", |machine| {
+            Ok(machine.has_ssh()?.then_some(()))
+        })?;
+        self.look_inside(&machine)?;
+        let card = &self.card;
+        machine.wait_for("pictures that are nowhere but on the card", |machine| {
+            std::thread::sleep(Duration::from_secs(3));
+            let pictures = machine.while_it_stands_still(|| card.pictures())?;
+            Ok((pictures.len() >= before + HELD).then_some(()))
+        })?;
+        self.pull(machine)
+    }
+
+    fn third_start_with_the_cloud_back(&mut self) -> Result<()> {
+        println!("third start: the cloud is back");
+        self.cloud.start();
+        let key = self.key.clone();
+        self.save_settings(&[("system", "ssh_key", &key)])?;
+        let mut machine = self.pi.start(&self.card, "third")?;
+        machine.is_ready()?;
+        self.say_ready(&machine)?;
+        self.is_online(&mut machine)?;
+        self.pull_in_the_middle_of_a_burst(machine)
+    }
+
+    fn last_start(&mut self) -> Result<f64> {
+        let time = clock::serve();
+        println!("last start: everything is brought home, and counted");
+        let key = self.key.clone();
+        self.save_settings(&[
+            ("system", "ssh_key", &key),
+            ("system", "time_server", "\"10.0.2.2\""),
+            ("light", "ready_brightness_percent", "100"),
+        ])?;
+        let mut machine = self.pi.start(&self.card, "last")?;
+        machine.is_ready()?;
+        let ready_s = self.say_ready(&machine)?;
+        self.is_online(&mut machine)?;
+        self.take_pictures(&mut machine, 3)?;
+        let cloud = &self.cloud;
+        let device = machine.wait_for("every picture in the cloud", |_| {
+            let device = cloud.api().device(DEVICE);
+            Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
+        })?;
+        self.seen.check(
+            device["missing"] == 0
+                && device["conflicts"] == 0
+                && device["pressed"].as_u64()
+                    == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
+            format!(
+                "the cloud says: {} pressed, {} stored, {} told, {} held, {} missing",
+                device["pressed"],
+                device["stored"],
+                device["told"],
+                device["held"],
+                device["missing"]
+            ),
+        );
+        let cloud = &self.cloud;
+        machine.wait_for("the light to say that all is stored", |_| {
+            let device = cloud.api().device(DEVICE);
+            Ok(device.filter(|device| device["light"]["pattern"] == "ready"))
+        })?;
+        let lit = (0..10)
+            .map(|_| {
+                std::thread::sleep(Duration::from_millis(200));
+                machine.pin(LAMP)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        self.seen.check(
+            lit.iter().all(|lit| *lit),
+            "the lamp is lit steadily, by the register of the chip",
+        );
+        self.look_at_the_time(&mut machine, time)?;
+
+        machine.ask("systemctl start keepsake-journal-tail.service")?;
+        machine.ask("systemctl poweroff --no-block")?;
+        machine.ends()?;
+        let pictures = self.card.pictures()?;
+        self.on_card.extend(pictures);
+        let logs = std::fs::read_dir(self.card.data_folder("card/log"))?.count();
+        self.seen.check(
+            (1..=5).contains(&logs),
+            format!("the end of the log lies on the data partition: {logs} file(s)"),
+        );
+        Ok(ready_s)
+    }
+
+    /// `camera.toml` with these settings besides those of every start.
+    fn save_settings(&self, settings: &[Setting<'_>]) -> Result<()> {
+        let device = format!("\"{DEVICE}\"");
+        let always: [Setting<'_>; 4] = [
+            ("", "device", &device),
+            ("cloud", "url", &self.way),
+            ("camera", "kind", "\"simulated\""),
+            // Nobody who knows the time is there.
+            ("system", "time_server", "\"127.0.0.1\""),
+        ];
+        self.card.set(&[&always[..], settings].concat())
+    }
+
+    fn say_ready(&self, machine: &Machine) -> Result<f64> {
+        let cpu_s = machine.cpu_s()?;
+        println!(
+            "  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {} s by the clock",
+            machine.on_for().as_secs()
+        );
+        Ok(cpu_s)
+    }
+
+    fn is_online(&self, machine: &mut Machine) -> Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let began_us = u64::try_from((now - machine.on_for()).as_micros())?;
+        machine.wait_for("the camera in the cloud", |_| {
+            // Of a camera whose plug was pulled the cloud may still believe that it is there.
+            Ok(self.cloud.api().device(DEVICE).filter(|device| {
+                device["presence"] == "online"
+                    && device["last_seen_us"]
+                        .as_u64()
+                        .is_some_and(|at| at > began_us)
+            }))
+        })?;
+        println!(
+            "  in the cloud after {:.0} CPU seconds of QEMU",
+            machine.cpu_s()?
+        );
+        Ok(())
+    }
+
+    /// Asks for pictures, and looks at each of them as it is stored.
+    fn take_pictures(&mut self, machine: &mut Machine, count: usize) -> Result<()> {
+        let api = self.cloud.api();
+        let asked: BTreeSet<String> = (0..count).map(|_| id(&api.snap(DEVICE))).collect();
+        let stored = machine.wait_for(&format!("{count} pictures in the cloud"), |_| {
+            let mut pictures = api.pictures(DEVICE);
+            pictures.retain(|picture| {
+                picture["command"]
+                    .as_str()
+                    .is_some_and(|command| asked.contains(command))
+            });
+            Ok((pictures.len() >= count).then_some(pictures))
+        })?;
+        let right = stored.iter().filter(|picture| {
+            let hash = Sha256::digest(api.image(picture["id"].as_str().expect("an id")));
+            picture["hash"] == hex::encode(hash)
+        });
+        let right = right.count();
+        self.seen.check(
+            right == count && stored.len() == count,
+            format!("{count} pictures asked for, {right} stored with the right hash"),
+        );
+        Ok(())
+    }
+
+    /// Asks for a burst, and pulls the plug when some of it is in the cloud and some is not.
+    fn pull_in_the_middle_of_a_burst(&mut self, mut machine: Machine) -> Result<()> {
+        let api = self.cloud.api();
+        let asked: BTreeSet<String> = (0..self.burst).map(|_| id(&api.snap(DEVICE))).collect();
+        // Those of the burst alone: pictures that were held are on their way beside it.
+        let count = || {
+            let pictures = api.pictures(DEVICE);
+            let of_the_burst = pictures.iter().filter(|picture| {
+                picture["command"]
+                    .as_str()
+                    .is_some_and(|command| asked.contains(command))
+            });
+            of_the_burst.count()
+        };
+        let some = usize::try_from(self.burst)? / 3;
+        machine.wait_for("the first pictures of a burst", |_| {
+            Ok((count() >= some).then_some(()))
+        })?;
+        self.pull(machine)?;
+        let came = count();
+        self.seen.check(
+            came >= some && came < asked.len(),
+            format!("it was in the middle: {came} of {} had come", asked.len()),
+        );
+        Ok(())
+    }
+
+    /// kill -9, and a look at the card.
+    fn pull(&mut self, machine: Machine) -> Result<()> {
+        machine.pull_the_plug();
+        let pictures = self.card.pictures()?;
+        let whole = pictures.len();
+        let store = self.cloud.store();
+        let mut stored = BTreeSet::new();
+        store.for_each_picture(|picture| {
+            stored.insert((picture.install, picture.sequence));
+        })?;
+        let held = pictures
+            .keys()
+            .filter(|named| !stored.contains(&(named.install, named.sequence)))
+            .count();
+        let lost = self
+            .on_card
+            .keys()
+            .filter(|named| !pictures.contains_key(named))
+            .count();
+        self.on_card.extend(pictures);
+        println!(
+            "  plug pulled: {whole} whole pictures on the card, {held} of them not in the cloud yet"
+        );
+        self.seen.check(
+            lost == 0,
+            "every picture that was on the card before is there",
+        );
+        Ok(())
+    }
+
+    fn nothing_fixed_has_changed(&mut self, before: &BTreeMap<String, String>) -> Result<()> {
+        let now = self.card.fixed()?;
+        let changed: Vec<&String> = before
+            .keys()
+            .chain(now.keys())
+            .filter(|name| before.get(*name) != now.get(*name))
+            .collect();
+        self.seen.check(
+            changed.is_empty(),
+            if changed.is_empty() {
+                format!(
+                    "both system slots and {} boot files are what they were",
+                    now.len() - 2
+                )
+            } else {
+                format!("what no start may change has changed: {changed:?}")
+            },
+        );
+        Ok(())
+    }
+
+    /// Waits until `CAMERA-STATUS.txt` says so; returns all of it.
+    fn status_saying(&self, machine: &mut Machine, words: &str) -> Result<String> {
+        let status = machine.wait_for(&format!("\"{words}\" in CAMERA-STATUS.txt"), |_| {
+            // While it is written, mtools may find half of it.
+            let text = self.card.text("CAMERA-STATUS.txt").unwrap_or_default();
+            Ok(newest(&text).contains(words).then_some(text))
+        })?;
+        for line in newest(&status).lines() {
+            println!("  | {}", line.trim_end());
+        }
+        Ok(status)
+    }
+
+    /// What only a look from inside shows.
+    fn look_inside(&mut self, machine: &Machine) -> Result<()> {
+        for (what, command, expected) in [
+            (
+                "its name is that of camera.toml",
+                "cat /proc/sys/kernel/hostname",
+                "porch-cam",
+            ),
+            (
+                "what is written to the system goes to memory",
+                "findmnt --noheadings --output FSTYPE /",
+                "overlay",
+            ),
+            (
+                "nobody has a password",
+                r"grep --invert-match --count '^[^:]*:!\?\*:' /etc/shadow; true",
+                "0",
+            ),
+            (
+                "no unit has failed",
+                "systemctl --failed --no-legend --plain",
+                "",
+            ),
+            (
+                "the radio may know its country",
+                "dmesg | grep -c 'failed to load regulatory.db'; true",
+                "0",
+            ),
+            (
+                "its name is known on the network (mDNS)",
+                "resolvectl query --legend=no porch-cam.local | grep -o '^porch-cam.local'",
+                "porch-cam.local",
+            ),
+        ] {
+            let said = machine
+                .ask(command)
+                .unwrap_or_else(|error| format!("{error:#}"));
+            self.seen.check(
+                said == expected,
+                if said == expected {
+                    what.to_owned()
+                } else {
+                    format!("{what}; `{command}` says {said:?}")
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn look_at_the_time(&mut self, machine: &mut Machine, time: std::io::Result<()>) -> Result<()> {
+        let pictures = self.cloud.api().pictures(DEVICE);
+        let boot = |picture: &Value| picture["pressed"]["boot"].clone();
+        let state = |picture: &Value| picture["taken"]["state"].clone();
+        let this = boot(pictures.last().context("there are pictures")?);
+        let earlier = || pictures.iter().filter(|picture| boot(picture) != this);
+        let guessed = earlier().filter(|picture| state(picture) == "guessed");
+        let (guessed, earlier) = (guessed.count(), earlier().count());
+        self.seen.check(
+            guessed == earlier && earlier > 0,
+            format!(
+                "{guessed} of {earlier} pictures of the starts without a server of time are told as guessed"
+            ),
+        );
+        if let Err(error) = time {
+            println!(
+                "  NOT RUN: the time from the network: port 123 of this computer cannot be had ({error}); be root, with \
+                 no server of time on it"
+            );
+            return Ok(());
+        }
+        machine.wait_for("the time from the network", |machine| {
+            let said = machine.ask("timedatectl show --property=NTPSynchronized --value")?;
+            Ok((said == "yes").then_some(()))
+        })?;
+        self.take_pictures(machine, 1)?;
+        let pictures = self.cloud.api().pictures(DEVICE);
+        let last = pictures.last().context("there are pictures")?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let taken = Duration::from_micros(last["taken"]["best_us"].as_u64().unwrap_or_default());
+        self.seen.check(
+            state(last) == "synchronised" && now.abs_diff(taken) < WITHIN,
+            format!("a picture taken then is {}, and of today", state(last)),
+        );
+        let card = &self.card;
+        let status = machine.wait_for("the time in CAMERA-STATUS.txt", |_| {
+            let text = card.text("CAMERA-STATUS.txt").unwrap_or_default();
+            Ok(newest(&text).starts_with("20").then_some(text))
+        })?;
+        println!("  | {}", newest(&status).lines().next().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Everything against everything.
+    fn count(&mut self) -> Result<testkit::audit::Audit> {
+        let confirmed: Vec<Named> = self.on_card.keys().copied().collect();
+        let photos: Vec<Vec<u8>> = self.on_card.values().cloned().collect();
+        let found = audit(&self.cloud.store(), &confirmed, &photos);
+        self.seen.check(
+            found.conflicts == 0 && found.stored == confirmed.len() as u64,
+            format!(
+                "{} pictures on the card, {} in the database, each once and with its bytes",
+                confirmed.len(),
+                found.stored
+            ),
+        );
+        // What the camera has numbered for a command, it has saved before.
+        let commands = self
+            .cloud
+            .api()
+            .json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = commands["commands"].as_array().context("a list")?;
+        let named: BTreeSet<(String, u64)> = confirmed
+            .iter()
+            .map(|named| (named.install.to_string(), named.sequence))
+            .collect();
+        let numbered: Vec<&Value> = commands
+            .iter()
+            .map(|command| &command["capture"])
+            .filter(|capture| capture.is_object())
+            .collect();
+        let there = numbered.iter().filter(|capture| {
+            let install = capture["install"].as_str().unwrap_or_default();
+            let sequence = capture["sequence"].as_u64().unwrap_or_default();
+            named.contains(&(install.to_owned(), sequence))
+        });
+        let there = there.count();
+        self.seen.check(
+            there == numbered.len() && !numbered.is_empty(),
+            format!(
+                "of {} commands the camera has confirmed {} as pictures, and {there} are stored",
+                commands.len(),
+                numbered.len()
+            ),
+        );
+        self.cloud.stop();
+        Ok(found)
+    }
+}
+
+/// The part of `CAMERA-STATUS.txt` about the present start.
+fn newest(status: &str) -> &str {
+    status.split("\r\n\r\n").nth(1).unwrap_or_default()
+}
+
+fn id(command: &Value) -> String {
+    command["id"]
+        .as_str()
+        .expect("a command has an id")
+        .to_owned()
+}
+
+fn sum(device: &Value, names: &[&str]) -> Option<u64> {
+    names.iter().map(|name| device[*name].as_u64()).sum()
+}

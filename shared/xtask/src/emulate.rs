@@ -1,0 +1,56 @@
+//! `cargo emulate`: the SD card image in an emulated Raspberry Pi, with a cloud on this computer. The work is done by a
+//! program of the crate `image-build`, which this one need not know, so that it is built sooner.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{image, workspace};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The camera's program for arm64, for an image that has to be made: instead of building it.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// Pictures in a burst.
+    #[arg(long, value_name = "NUMBER")]
+    pictures: Option<u64>,
+    /// Keep the card and what the console said, and say where they are.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Returns whether all was as promised.
+pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
+    let folder = workspace::target()?.join("image");
+    let file = folder.join(format!(
+        "keepsake-{}-arm64.img.zst",
+        env!("CARGO_PKG_VERSION")
+    ));
+    if file.is_file() {
+        println!("the image that is there is taken; cargo image makes a new one");
+    } else if !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
+        return Ok(false);
+    }
+    // What is started beside the emulated Pi: the cloud, and the camera's own tool for pulled cards.
+    let built = workspace::cargo()
+        .args(["build", "--package", "cloud", "--package", "appliance"])
+        .status()
+        .context("run cargo")?;
+    if !built.success() {
+        return Ok(false);
+    }
+    let mut emulate = workspace::cargo();
+    emulate
+        .args(["run", "--quiet", "--package", "image-build"])
+        .args(["--features", "emulate", "--bin", "emulate", "--"])
+        .arg("--output")
+        .arg(folder);
+    if let Some(pictures) = arguments.pictures {
+        emulate.arg(format!("--pictures={pictures}"));
+    }
+    if arguments.keep {
+        emulate.arg("--keep");
+    }
+    Ok(emulate.status().context("run cargo")?.success())
+}
