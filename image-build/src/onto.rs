@@ -427,6 +427,9 @@ mod tests {
 
     #[test]
     fn the_camera_is_added_and_nothing_else_is_touched() {
+        if !tool::all_there("the camera is added and nothing else is touched") {
+            return;
+        }
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let image = given.onto().unwrap();
         let before = fs::read(given.folder.path().join("raspios-lite.img")).unwrap();
@@ -512,6 +515,9 @@ mod tests {
 
     #[test]
     fn an_image_that_has_it_or_cannot_run_it_is_refused() {
+        if !tool::all_there("an image that has it or cannot run it is refused") {
+            return;
+        }
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let done = given.folder.path().join("done.img");
         fs::rename(given.onto().unwrap(), &done).unwrap();

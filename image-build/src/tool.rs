@@ -51,6 +51,20 @@ pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
     missing
 }
 
+/// Whether a test has what an image is made with; it says loudly what it was not run for.
+#[cfg(test)]
+pub(crate) fn all_there(test: &str) -> bool {
+    let missing = missing(&NEEDED);
+    if !missing.is_empty() {
+        testkit::not_run::not_run(
+            test,
+            "programs that make images are missing",
+            &format!("sudo apt-get install {}", missing.join(" ")),
+        );
+    }
+    missing.is_empty()
+}
+
 /// The file of a program. Those of file systems are in folders that a user's `PATH` need not name.
 pub fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
