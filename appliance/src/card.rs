@@ -13,7 +13,7 @@ mod status;
 mod wifi;
 
 use std::fs;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -225,7 +225,7 @@ fn settings_of(places: &Places) -> Found {
     let (chosen, about) = choose::choose(candidates(places)).unzip();
     sentences.extend(about.flatten());
     let name = chosen.map_or_else(|| "camera.toml".to_owned(), |file| file.name);
-    let bytes = match read_bounded(&places.boot.join(&name)) {
+    let bytes = match config::read_bounded(&places.boot.join(&name)) {
         Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
         unread => {
             sentences.push(why_unread(&name, unread));
@@ -316,15 +316,6 @@ fn settings_of(places: &Places) -> Found {
         kept: before.networks,
         sentences,
     }
-}
-
-/// The file, or as much of it as is enough to see that it is too large.
-fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    fs::File::open(file)?
-        .take(config::FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn why_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
@@ -462,7 +453,7 @@ fn secrets_of(places: &Places, prepared: &Prepared) -> Vec<String> {
         places.etc.join("keepsake/camera.toml"),
         places.data.join("camera.last-good.toml"),
     ] {
-        let Ok(bytes) = read_bounded(&file) else {
+        let Ok(bytes) = config::read_bounded(&file) else {
             continue;
         };
         let networks = read_card_settings(&bytes).networks;

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use shared::DeviceId;
 
 pub use card::{CardSettings, NETWORKS_MAX, Network};
-pub(crate) use file::{FILE_BYTES_MAX, replace as replace_privately};
+pub(crate) use file::{read_bounded, replace as replace_privately};
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load, read_card_settings};
 pub use shared::settings::value::{CloudUrl, Night, RgbPins, Scheme};

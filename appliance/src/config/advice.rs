@@ -7,7 +7,7 @@ use shared::settings::value::CloudUrl;
 use toml::Value;
 
 use super::card;
-use super::given::given;
+use super::given::{closest, given, is_number, name_of};
 
 /// Why a whole file is no settings, by how it begins.
 pub(super) fn for_file(text: &str) -> Option<String> {
@@ -21,12 +21,14 @@ pub(super) fn for_file(text: &str) -> Option<String> {
     } else if begins.starts_with("PK\u{3}\u{4}") {
         "a Word document or a zip file; save it as plain text"
     } else if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-        "no text (it has bytes in it that no text has); put the camera.toml of the image in its place"
+        return Some(NO_TEXT.to_owned());
     } else {
         return None;
     };
     Some(format!("the file is {what}"))
 }
+
+pub(super) const NO_TEXT: &str = "the file is no text (it has bytes in it that no text has); put the camera.toml of the image in its place";
 
 /// What is wrong with a line that is no TOML, as the end of a sentence that begins with its number.
 ///
@@ -68,7 +70,7 @@ pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
 
 /// What to write instead of a value that a setting cannot have; empty where its bound says everything.
 pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
-    let name = setting.key.rsplit('.').next().unwrap_or(setting.key);
+    let name = name_of(setting);
     match (&setting.kind, value) {
         (
             Kind::Whole { unit, .. } | Kind::ZeroOr { unit, .. } | Kind::OneOf { unit, .. },
@@ -78,22 +80,8 @@ pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
             format!("; write {name} = {text}, without quotes")
         }
         (Kind::Switch, _) => format!("; write {name} = true or {name} = false, without quotes"),
-        (Kind::Choice(of), Value::String(text)) => of
-            .iter()
-            .map(|word| {
-                (
-                    strsim::normalized_damerau_levenshtein(
-                        &text.trim().to_ascii_lowercase(),
-                        &word.to_ascii_lowercase(),
-                    ),
-                    word,
-                )
-            })
-            .filter(|(likeness, _)| *likeness >= 0.6)
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or_else(String::new, |(_, word)| {
-                format!("; write {name} = \"{word}\"")
-            }),
+        (Kind::Choice(of), Value::String(text)) => closest(text, of.iter().copied())
+            .map_or_else(String::new, |word| format!("; write {name} = \"{word}\"")),
         (Kind::Choice(_), _) => ", in quotes".to_owned(),
         (Kind::Text(_), Value::String(text)) => match setting.key {
             "cloud.url" => url(text),
@@ -182,7 +170,7 @@ fn without_quotes(value: &str, example: &str, name: Option<&str>) -> String {
     if ["true", "false", "yes", "no", "on", "off"].contains(&bare.to_ascii_lowercase().as_str()) {
         return "it is true or false, in small letters and without quotes".to_owned();
     }
-    if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_number) {
+    if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_of_a_number) {
         return if bare.bytes().all(|c| c.is_ascii_digit()) {
             "a number does not begin with 0".to_owned()
         } else {
@@ -281,19 +269,14 @@ fn ours(name: &str) -> Option<&'static str> {
     let name = name.trim();
     SETTINGS
         .iter()
-        .map(|setting| setting.key.rsplit('.').next().unwrap_or(setting.key))
+        .map(name_of)
         .chain(card::names())
         .find(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn is_number(name: &str) -> bool {
-    SETTINGS.iter().any(|setting| {
-        setting.key.rsplit('.').next() == Some(name)
-            && matches!(
-                setting.kind,
-                Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. }
-            )
-    })
+fn is_of_a_number(name: &str) -> bool {
+    let mut named = SETTINGS.iter().filter(|setting| name_of(setting) == name);
+    named.any(is_number)
 }
 
 /// How a line with this name looks.
@@ -307,7 +290,7 @@ fn example(name: Option<&str>) -> String {
         "timezone" => "\"Europe/Oslo\"".to_owned(),
         _ => SETTINGS
             .iter()
-            .find(|setting| setting.key.rsplit('.').next() == Some(name))
+            .find(|setting| name_of(setting) == name)
             .and_then(|setting| match setting.kind {
                 Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } | Kind::Switch => {
                     Some(serde_json::Value::from(setting.default).to_string())

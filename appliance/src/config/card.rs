@@ -11,6 +11,7 @@ use super::Level;
 pub const NETWORKS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 32;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
+pub(super) const SECTIONS: [&str; 2] = ["wifi", "system"];
 const WIFI: [&str; 3] = ["name", "password", "country"];
 const SYSTEM: [&str; 4] = ["hostname", "timezone", "time_server", "ssh_key"];
 
@@ -51,7 +52,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 
 /// Whether this name at the top of `camera.toml` is one of ours.
 pub(super) fn is_ours(key: &str) -> bool {
-    key == "wifi" || key == "system"
+    SECTIONS.contains(&key)
 }
 
 /// What can be used of the file, and a sentence for each thing that cannot.

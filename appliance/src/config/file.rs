@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::advice;
 
 /// A larger file is no settings file.
-pub(crate) const FILE_BYTES_MAX: u64 = 64 << 10;
+const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Lines that are mended or given up before the whole file is.
 const ROUNDS_MAX: usize = 200;
 /// Text over several lines stands between these.
@@ -67,14 +67,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     } else {
         (path.to_owned(), None)
     };
-    let open = |path: &Path| {
-        let mut bytes = Vec::new();
-        File::open(path)?
-            .take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)?;
-        io::Result::Ok(bytes)
-    };
-    let bytes = open(&found).map_err(|e| format!("the file cannot be read: {e}"))?;
+    let bytes = read_bounded(&found).map_err(|e| format!("the file cannot be read: {e}"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!(
             "the file is larger than {} KB, which no settings are; is it the right one?",
@@ -82,6 +75,15 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
         ));
     }
     Ok((bytes, warning))
+}
+
+/// The file, or as much of it as is enough to see that it is too large.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads line by line what can be read: one missing quote must not cost the Wi-Fi.
@@ -117,10 +119,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             Err(error) => error,
         };
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
-        let mut index = text.as_bytes()[..at]
-            .iter()
-            .filter(|&&c| c == b'\n')
-            .count();
+        let mut index = line_at(text.as_bytes(), at) - 1;
         // Text over several lines that does not end is missed only at the end of the file.
         while index > 0 && lines[index].trim().is_empty() {
             index -= 1;
@@ -208,12 +207,7 @@ fn places(text: &str) -> BTreeMap<String, usize> {
             | DeValue::Datetime(_) => {}
         }
     }
-    let line = |at: usize| {
-        1 + text.as_bytes()[..at]
-            .iter()
-            .filter(|&&c| c == b'\n')
-            .count()
-    };
+    let line = |at: usize| line_at(text.as_bytes(), at);
     let mut found = BTreeMap::new();
     if let Ok(table) = DeTable::parse(text) {
         for (key, value) in table.get_ref() {
@@ -222,6 +216,11 @@ fn places(text: &str) -> BTreeMap<String, usize> {
         }
     }
     found
+}
+
+/// The line, from 1, of the byte at `at`.
+fn line_at(text: &[u8], at: usize) -> usize {
+    1 + text[..at].iter().filter(|&&c| c == b'\n').count()
 }
 
 /// One sentence for all lines of which the same is to be said.
@@ -255,21 +254,13 @@ fn grouped(remarks: impl IntoIterator<Item = Remark>) -> Vec<Remark> {
 
 /// Bytes to text: UTF-8, or UTF-16 as old Windows editors write it, or the letters of old Windows.
 fn decode(bytes: &[u8]) -> Result<(String, Vec<Remark>), String> {
-    const NO_TEXT: &str = "the file is no text (it has bytes in it that no text has); put the camera.toml of the image in its place";
     let wide = |unit: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         char::decode_utf16(units)
             .collect::<Result<String, _>>()
-            .map_err(|_| NO_TEXT.to_owned())
+            .map_err(|_| advice::NO_TEXT.to_owned())
     };
-    let plain = |text: String| {
-        // An old Mac ends lines with this alone.
-        if text.contains('\n') || !text.contains('\r') {
-            (text, Vec::new())
-        } else {
-            (text.replace('\r', "\n"), Vec::new())
-        }
-    };
+    let plain = |text: String| (with_line_feeds(text), Vec::new());
     match bytes {
         [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest).map(plain),
         [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest).map(plain),
@@ -287,16 +278,24 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<Remark>), String> {
                 .any(|c| c.is_ascii_control() && !c.is_ascii_whitespace())
             {
                 return Err(advice::for_file(&String::from_utf8_lossy(rest))
-                    .unwrap_or_else(|| NO_TEXT.to_owned()));
+                    .unwrap_or_else(|| advice::NO_TEXT.to_owned()));
             }
-            let before = &rest[..error.valid_up_to()];
-            let (text, _) = plain(rest.iter().map(|&c| windows(c)).collect());
+            let text = with_line_feeds(rest.iter().map(|&c| windows(c)).collect());
             let remark = Remark {
-                line: Some(1 + before.iter().filter(|&&c| c == b'\n').count()),
+                line: Some(line_at(rest, error.valid_up_to())),
                 text: "the file was not saved as UTF-8; look whether its special letters are right, and save it as UTF-8".to_owned(),
             };
             Ok((text, vec![remark]))
         }
+    }
+}
+
+/// An old Mac ends lines with a carriage return alone.
+fn with_line_feeds(text: String) -> String {
+    if text.contains('\n') {
+        text
+    } else {
+        text.replace('\r', "\n")
     }
 }
 

@@ -46,16 +46,45 @@ pub(super) fn is_section(name: &str) -> bool {
         .any(|setting| setting.key.split_once('.').is_some_and(|(s, _)| s == name))
 }
 
+/// Its name as it stands in its section.
+pub(super) fn name_of(setting: &Setting) -> &'static str {
+    setting.key.rsplit('.').next().unwrap_or(setting.key)
+}
+
+pub(super) fn is_number(setting: &Setting) -> bool {
+    match setting.kind {
+        Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => true,
+        Kind::Switch | Kind::Choice(_) | Kind::Text(_) => false,
+    }
+}
+
+/// The word that someone meant who wrote `written`, if one is near enough; capital letters make no difference.
+pub(super) fn closest(
+    written: &str,
+    words: impl IntoIterator<Item = &'static str>,
+) -> Option<&'static str> {
+    let written = written.trim().to_lowercase();
+    let likeness = |word: &'static str| {
+        let likeness = strsim::normalized_damerau_levenshtein(&written, &word.to_lowercase());
+        (likeness, word)
+    };
+    words
+        .into_iter()
+        .map(likeness)
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, word)| word)
+}
+
 /// The setting that someone meant who wrote `key`, if one is near enough.
 pub(super) fn nearest(key: &str) -> Option<&'static str> {
-    let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
     let written = key.rsplit('.').next().unwrap_or(key);
     SETTINGS
         .iter()
         .map(|setting| {
             let whole = strsim::normalized_damerau_levenshtein(key, setting.key);
             // The right name in the wrong section, or in none.
-            let name = strsim::normalized_damerau_levenshtein(written, last(setting.key)) - 0.05;
+            let name = strsim::normalized_damerau_levenshtein(written, name_of(setting)) - 0.05;
             (whole.max(name), setting.key)
         })
         .filter(|(likeness, _)| *likeness >= 0.65)

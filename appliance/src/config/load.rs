@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use shared::settings::schema::{Reach, SETTINGS, Setting};
 use toml::{Table, Value};
 
-use super::given::{given, is_section, nearest, value_of, variable};
+use super::given::{closest, given, is_section, nearest, value_of, variable};
 use super::{Cloud, Config, advice, card, file};
 
 /// How bad a problem is.
@@ -436,22 +436,13 @@ fn unknown(key: &str) -> String {
 
 fn unknown_section(key: &str) -> String {
     let key = shortened(key);
-    let near = SETTINGS
+    let ours = SETTINGS
         .iter()
-        .filter_map(|setting| Some((setting.key.split_once('.')?.0, false)))
-        .chain([("wifi", true), ("system", false)])
-        .map(|(name, many)| {
-            (
-                strsim::normalized_damerau_levenshtein(&key.to_lowercase(), name),
-                name,
-                many,
-            )
-        })
-        .filter(|(likeness, ..)| *likeness >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match near {
-        Some((_, name, true)) => format!("[{key}] is no section, did you mean [[{name}]]?"),
-        Some((_, name, false)) => format!("[{key}] is no section, did you mean [{name}]?"),
+        .filter_map(|setting| setting.key.split_once('.'));
+    let sections = ours.map(|(section, _)| section).chain(card::SECTIONS);
+    match closest(&key, sections) {
+        Some("wifi") => format!("[{key}] is no section, did you mean [[wifi]]?"),
+        Some(name) => format!("[{key}] is no section, did you mean [{name}]?"),
         None => format!("[{key}] is no section, and nothing below it is used"),
     }
 }
