@@ -117,7 +117,6 @@ fn make(
         .arg("--offline")
         .args(arguments)
         .current_dir("/")
-        .envs(std::env::var_os("CARGO_HOME").map(|home| ("CARGO_HOME", home)))
         .envs(cargo_home())
         .envs(variables.iter().copied())
         .env("SOURCE_DATE_EPOCH", inputs.epoch_s.to_string())

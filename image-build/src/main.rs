@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{build, check, onto, papers, prepare, tool, write};
+use image_build::{build, check, image_in, onto, papers, prepare, tool, write};
 
 /// Make the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
@@ -39,6 +39,9 @@ struct Arguments {
     /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
     onto: Option<PathBuf>,
+    /// Names Debian's packages that an image wants and that are not installed, and does nothing.
+    #[arg(long, hide = true, exclusive = true)]
+    packages_missing: bool,
     /// Where the packages are kept, instead of below the output.
     #[arg(long, value_name = "DIR", hide = true)]
     packages: Option<PathBuf>,
@@ -58,11 +61,12 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.packages_missing {
+        println!("{}", tool::packages_missing().join(" "));
+        return Ok(());
+    }
     let output = &arguments.output;
-    let image = output.join(format!(
-        "keepsake-{}-arm64.img.zst",
-        env!("CARGO_PKG_VERSION")
-    ));
+    let image = image_in(output);
     if let Some(to) = &arguments.write {
         return write_to(arguments, arguments.image.as_ref().unwrap_or(&image), to);
     }
@@ -80,26 +84,15 @@ fn run(arguments: &Arguments) -> Result<()> {
 
     let begun = Instant::now();
     if let Some(image) = &arguments.onto {
-        let name = image.file_name().unwrap_or_default().to_string_lossy();
-        let name = name.split(".img").next().unwrap_or("raspios");
-        let to = output.join(format!("{name}-keepsake.img.zst"));
         let work = output.join("onto");
-        let made = onto::onto(&onto::Inputs {
+        let inputs = onto::Inputs {
             image,
             program,
             workspace,
             work: &work,
             epoch_s,
-        })?;
-        compress(&made, &to, epoch_s)?;
-        std::fs::remove_dir_all(&work).context("throw the scratch away")?;
-        println!(
-            "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
-            to.display(),
-            std::fs::metadata(&to)?.len() / 1_000_000,
-            begun.elapsed().as_secs()
-        );
-        return Ok(());
+        };
+        return put_onto(&inputs, output);
     }
     let folder = output.join("packages");
     let folder = arguments.packages.as_ref().unwrap_or(&folder);
@@ -142,6 +135,24 @@ fn run(arguments: &Arguments) -> Result<()> {
         "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, what is on it (.contents.txt), of what it is made (.cdx.json), and the file for Raspberry Pi Imager",
         image.display(),
         std::fs::metadata(&image)?.len() / 1_000_000,
+        begun.elapsed().as_secs()
+    );
+    Ok(())
+}
+
+fn put_onto(inputs: &onto::Inputs, output: &Path) -> Result<()> {
+    let begun = Instant::now();
+    let name = inputs.image.file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    let name = name.split(".img").next().unwrap_or("raspios");
+    let to = output.join(format!("{name}-keepsake.img.zst"));
+    let made = onto::onto(inputs)?;
+    compress(&made, &to, inputs.epoch_s)?;
+    std::fs::remove_dir_all(inputs.work).context("throw the scratch away")?;
+    println!(
+        "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
+        to.display(),
+        std::fs::metadata(&to)?.len() / 1_000_000,
         begun.elapsed().as_secs()
     );
     Ok(())

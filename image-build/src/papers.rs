@@ -7,7 +7,7 @@ mod bill;
 mod contents;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -42,8 +42,8 @@ pub fn write(made: &Made) -> Result<String> {
     let contents_file = beside(made.image, ".contents.txt");
     save(&contents_file, &contents)?;
     save(&bill_file, &pretty(&bill))?;
-    let mut sums = String::new();
-    for file in [made.image, &bill_file, &contents_file] {
+    let mut sums = format!("{image_sum}  {}\n", name(made.image));
+    for file in [&bill_file, &contents_file] {
         sums.push_str(&format!("{}  {}\n", sum(file)?, name(file)));
     }
     // Of the card as it is written: what `cargo image -- --write` compares.
@@ -65,17 +65,22 @@ pub fn write(made: &Made) -> Result<String> {
 /// # Errors
 /// It cannot be read.
 pub fn sum(file: &Path) -> Result<String> {
-    let mut from = File::open(file).with_context(|| format!("open {}", file.display()))?;
+    let from = File::open(file).with_context(|| format!("open {}", file.display()))?;
+    sum_of(from).with_context(|| format!("read {}", file.display()))
+}
+
+/// The same of all that can be read from it.
+///
+/// # Errors
+/// It cannot be read to its end.
+pub fn sum_of(mut from: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 1 << 20];
     loop {
-        let count = from
-            .read(&mut chunk)
-            .with_context(|| format!("read {}", file.display()))?;
-        if count == 0 {
-            return Ok(hex::encode(hash.finalize()));
+        match from.read(&mut chunk)? {
+            0 => return Ok(hex::encode(hash.finalize())),
+            count => hash.update(&chunk[..count]),
         }
-        hash.update(&chunk[..count]);
     }
 }
 

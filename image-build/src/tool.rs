@@ -28,16 +28,22 @@ pub const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// # Errors
 /// One line with everything that is missing, and how to get it.
 pub fn check() -> Result<()> {
-    let mut missing = missing(&NEEDED);
-    if !Path::new(KEYS).is_file() {
-        missing.push("debian-archive-keyring");
-    }
+    let missing = packages_missing();
     ensure!(
         missing.is_empty(),
         "an image cannot be made yet: sudo apt-get install {}",
         missing.join(" ")
     );
     Ok(())
+}
+
+/// Debian's packages that an image wants and that are not installed.
+pub fn packages_missing() -> Vec<&'static str> {
+    let mut missing = missing(&NEEDED);
+    if !Path::new(KEYS).is_file() {
+        missing.push("debian-archive-keyring");
+    }
+    missing
 }
 
 /// Of these programs, with the Debian package of each, the packages of those that are not there.
@@ -51,13 +57,14 @@ pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
     missing
 }
 
-/// Whether a test has what an image is made with; it says loudly what it was not run for.
+/// Whether the test that asks has what an image is made with; else it says loudly why it is not run.
 #[cfg(test)]
-pub(crate) fn all_there(test: &str) -> bool {
+pub(crate) fn all_there() -> bool {
     let missing = missing(&NEEDED);
     if !missing.is_empty() {
         testkit::not_run::not_run(
-            test,
+            // The test runner calls threads after their tests.
+            std::thread::current().name().unwrap_or("a test"),
             "programs that make images are missing",
             &format!("sudo apt-get install {}", missing.join(" ")),
         );

@@ -9,8 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
-use image_build::tool;
-use sha2::{Digest, Sha256};
+use image_build::{papers, tool};
 use testkit::appliance::Named;
 use testkit::program::binary;
 
@@ -105,7 +104,7 @@ impl Card {
             let name = file.file_name().context("a file has a name")?;
             let name = name.to_string_lossy().into_owned();
             if name != "camera.toml" && name != "CAMERA-STATUS.txt" {
-                found.insert(name, hex::encode(Sha256::digest(fs::read(&file)?)));
+                found.insert(name, papers::sum(&file)?);
             }
         }
         Ok(found)
@@ -114,15 +113,7 @@ impl Card {
     fn hash_of(&self, partition: Partition) -> Result<String> {
         let mut card = File::open(&self.file)?;
         card.seek(SeekFrom::Start(partition.start_bytes))?;
-        let mut hash = Sha256::new();
-        let mut rest = card.take(partition.bytes);
-        let mut chunk = vec![0; 1 << 20];
-        loop {
-            match rest.read(&mut chunk)? {
-                0 => return Ok(hex::encode(hash.finalize())),
-                count => hash.update(&chunk[..count]),
-            }
-        }
+        Ok(papers::sum_of(card.take(partition.bytes))?)
     }
 
     /// The partition for pictures, as the card's table has it now.

@@ -5,14 +5,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use image_build::build::boot;
 use image_build::tool;
-use testkit::engines::debian::{Prefix, Source};
+use testkit::engines::qemu::Qemu;
 use testkit::program::{Program, free_port};
 
 use crate::card::Card;
@@ -41,37 +40,6 @@ pub struct Pi {
     key: PathBuf,
 }
 
-enum Qemu {
-    System,
-    Unpacked(Prefix),
-}
-
-impl Qemu {
-    fn find() -> Result<Self> {
-        if tool::find("qemu-system-aarch64").is_some() {
-            return Ok(Self::System);
-        }
-        println!("qemu-system-aarch64 is missing; it is fetched for this and not installed");
-        Prefix::fetch("qemu-arm", &["qemu-system-arm"], Source::System)
-            .map(Self::Unpacked)
-            .map_err(anyhow::Error::msg)
-            .context("QEMU cannot be had: sudo apt-get install qemu-system-arm")
-    }
-
-    fn command(&self) -> Result<Command> {
-        match self {
-            Self::System => tool::command("qemu-system-aarch64", 0),
-            Self::Unpacked(prefix) => {
-                let mut command = prefix
-                    .command("usr/bin/qemu-system-aarch64")
-                    .map_err(anyhow::Error::msg)?;
-                command.arg("-L").arg(prefix.path().join("usr/share/qemu"));
-                Ok(command)
-            }
-        }
-    }
-}
-
 impl Pi {
     pub fn new(card: &Card, folder: &Path) -> Result<Self> {
         let key = folder.join("key");
@@ -79,7 +47,9 @@ impl Pi {
         make.args(["-q", "-t", "ed25519", "-N", "", "-C", "emulated", "-f"]);
         tool::run(make.arg(&key))?;
         Ok(Self {
-            qemu: Qemu::find()?,
+            qemu: Qemu::find("qemu-system-aarch64", &["qemu-system-arm"])
+                .map_err(anyhow::Error::msg)
+                .context("QEMU cannot be had: sudo apt-get install qemu-system-arm")?,
             folder: folder.to_owned(),
             kernel: card.copy_out("kernel8.img")?,
             initrd: card.copy_out("initrd.img")?,
@@ -96,9 +66,7 @@ impl Pi {
     }
 
     pub fn version(&self) -> Result<String> {
-        let said = tool::run(self.qemu.command()?.arg("--version"))?;
-        let said = String::from_utf8_lossy(&said).into_owned();
-        Ok(said.lines().next().unwrap_or_default().to_owned())
+        self.qemu.version().map_err(anyhow::Error::msg)
     }
 
     /// The CPU seconds of QEMU until the same kernel has brought itself up and runs its first program, which does nothing.
@@ -128,7 +96,7 @@ impl Pi {
         let monitor = self.folder.join("monitor");
         let _ = fs::remove_file(&monitor);
         let began = Instant::now();
-        let mut command = self.qemu.command()?;
+        let mut command = self.qemu.command().map_err(anyhow::Error::msg)?;
         command
             .args(["-M", "raspi3b", "-display", "none", "-no-reboot"])
             .arg("-kernel")

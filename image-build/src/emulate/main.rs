@@ -22,10 +22,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, ensure};
 use card::{Card, Setting};
 use clap::Parser;
-use image_build::{layout, tool};
+use image_build::{image_in, layout, tool};
 use machine::{Machine, Pi, WITHIN};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
+use shared::Hash;
 use testkit::appliance::Named;
 use testkit::audit::audit;
 use testkit::cloud::Cloud;
@@ -56,8 +56,8 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Pictures in a burst.
-    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u64).range(3..=40))]
-    pictures: u64,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(3..=40))]
+    pictures: u8,
     /// Keep the card and what the console said, and say where they are.
     #[arg(long)]
     keep: bool,
@@ -112,10 +112,7 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
         "the image cannot be looked at yet: sudo apt-get install {}",
         missing.join(" ")
     );
-    let image = arguments.output.join(format!(
-        "keepsake-{}-arm64.img.zst",
-        env!("CARGO_PKG_VERSION")
-    ));
+    let image = image_in(&arguments.output);
     ensure!(
         image.is_file(),
         "there is no {}: run cargo image first",
@@ -129,8 +126,10 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
     let mut story = Story {
         way: format!("\"mqtt://10.0.2.2:{}\"", cloud.mqtt_port()),
         key: format!("\"{}\"", pi.public_key()?),
-        burst: arguments.pictures,
+        burst: arguments.pictures.into(),
         on_card: BTreeMap::new(),
+        lost: BTreeSet::new(),
+        missing: 0,
         cloud,
         card,
         pi,
@@ -148,9 +147,13 @@ struct Story<'a> {
     /// The key of the person who may log in, as TOML.
     key: String,
     /// Pictures in a burst.
-    burst: u64,
+    burst: usize,
     /// Every picture that was ever found on the card.
     on_card: BTreeMap<Named, Vec<u8>>,
+    /// Of those, the ones that a later look did not find.
+    lost: BTreeSet<Named>,
+    /// Numbers without a fate, as the cloud counts them at the end.
+    missing: u64,
     seen: &'a mut Seen,
 }
 
@@ -162,23 +165,27 @@ impl Story<'_> {
         println!("  {bare_s:.0} CPU seconds of QEMU");
 
         let ready_s = self.first_start()?;
-        self.nothing_fixed_has_changed(&fixed)?;
+        let first_untouched = self.nothing_fixed_has_changed(&fixed)?;
         self.second_start_with_the_cloud_away()?;
         self.third_start_with_the_cloud_back()?;
         let again_s = self.last_start()?;
-        self.nothing_fixed_has_changed(&fixed)?;
+        let untouched = self.nothing_fixed_has_changed(&fixed)? && first_untouched;
         let grown = self.card.data()?.bytes;
         let found = self.count()?;
         println!(
             "from the plug to \"ready for a press\": {ready_s:.0} CPU seconds of QEMU at the first start and {again_s:.0} at the last, \
              the bare kernel {bare_s:.0}; 3 plugs pulled in the middle of pictures: {} numbered by the camera, {} stored, {} told, \
-             0 lost, 0 doubled, 0 missing; room for pictures grown from {} to {} MiB; the system and the boot files as they were; \
+             {} lost, {} doubled, {} missing; room for pictures grown from {} to {} MiB; the system and the boot files {}; \
              {} checks, {} of them not so",
             found.stored + found.told,
             found.stored,
             found.told,
+            self.lost.len(),
+            found.conflicts,
+            self.missing,
             layout::DATA.bytes >> 20,
             grown >> 20,
+            if untouched { "as they were" } else { "CHANGED" },
             self.seen.checks,
             self.seen.broken.len(),
         );
@@ -300,18 +307,15 @@ impl Story<'_> {
             let device = cloud.api().device(DEVICE);
             Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
         })?;
+        self.missing = device["missing"].as_u64().context("a number")?;
         self.seen.check(
-            device["missing"] == 0
+            self.missing == 0
                 && device["conflicts"] == 0
                 && device["pressed"].as_u64()
                     == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
             format!(
                 "the cloud says: {} pressed, {} stored, {} told, {} held, {} missing",
-                device["pressed"],
-                device["stored"],
-                device["told"],
-                device["held"],
-                device["missing"]
+                device["pressed"], device["stored"], device["told"], device["held"], self.missing
             ),
         );
         let cloud = &self.cloud;
@@ -388,19 +392,14 @@ impl Story<'_> {
     /// Asks for pictures, and looks at each of them as it is stored.
     fn take_pictures(&mut self, machine: &mut Machine, count: usize) -> Result<()> {
         let api = self.cloud.api();
-        let asked: BTreeSet<String> = (0..count).map(|_| id(&api.snap(DEVICE))).collect();
+        let asked = self.ask_for(count);
         let stored = machine.wait_for(&format!("{count} pictures in the cloud"), |_| {
-            let mut pictures = api.pictures(DEVICE);
-            pictures.retain(|picture| {
-                picture["command"]
-                    .as_str()
-                    .is_some_and(|command| asked.contains(command))
-            });
+            let pictures = self.pictures_of(&asked);
             Ok((pictures.len() >= count).then_some(pictures))
         })?;
         let right = stored.iter().filter(|picture| {
-            let hash = Sha256::digest(api.image(picture["id"].as_str().expect("an id")));
-            picture["hash"] == hex::encode(hash)
+            let hash = Hash::of(&api.image(picture["id"].as_str().expect("an id")));
+            picture["hash"] == hash.to_string()
         });
         let right = right.count();
         self.seen.check(
@@ -410,26 +409,32 @@ impl Story<'_> {
         Ok(())
     }
 
+    /// Asks for so many pictures; returns the commands.
+    fn ask_for(&self, count: usize) -> BTreeSet<String> {
+        let api = self.cloud.api();
+        (0..count).map(|_| id(&api.snap(DEVICE))).collect()
+    }
+
+    /// Those of these commands that are in the cloud. Others may be on their way beside them.
+    fn pictures_of(&self, asked: &BTreeSet<String>) -> Vec<Value> {
+        let mut pictures = self.cloud.api().pictures(DEVICE);
+        pictures.retain(|picture| {
+            picture["command"]
+                .as_str()
+                .is_some_and(|command| asked.contains(command))
+        });
+        pictures
+    }
+
     /// Asks for a burst, and pulls the plug when some of it is in the cloud and some is not.
     fn pull_in_the_middle_of_a_burst(&mut self, mut machine: Machine) -> Result<()> {
-        let api = self.cloud.api();
-        let asked: BTreeSet<String> = (0..self.burst).map(|_| id(&api.snap(DEVICE))).collect();
-        // Those of the burst alone: pictures that were held are on their way beside it.
-        let count = || {
-            let pictures = api.pictures(DEVICE);
-            let of_the_burst = pictures.iter().filter(|picture| {
-                picture["command"]
-                    .as_str()
-                    .is_some_and(|command| asked.contains(command))
-            });
-            of_the_burst.count()
-        };
-        let some = usize::try_from(self.burst)? / 3;
+        let asked = self.ask_for(self.burst);
+        let some = self.burst / 3;
         machine.wait_for("the first pictures of a burst", |_| {
-            Ok((count() >= some).then_some(()))
+            Ok((self.pictures_of(&asked).len() >= some).then_some(()))
         })?;
         self.pull(machine)?;
-        let came = count();
+        let came = self.pictures_of(&asked).len();
         self.seen.check(
             came >= some && came < asked.len(),
             format!("it was in the middle: {came} of {} had come", asked.len()),
@@ -451,11 +456,13 @@ impl Story<'_> {
             .keys()
             .filter(|named| !stored.contains(&(named.install, named.sequence)))
             .count();
-        let lost = self
+        let gone = self
             .on_card
             .keys()
-            .filter(|named| !pictures.contains_key(named))
-            .count();
+            .filter(|named| !pictures.contains_key(named));
+        let gone: Vec<Named> = gone.copied().collect();
+        let lost = gone.len();
+        self.lost.extend(gone);
         self.on_card.extend(pictures);
         println!(
             "  plug pulled: {whole} whole pictures on the card, {held} of them not in the cloud yet"
@@ -467,7 +474,7 @@ impl Story<'_> {
         Ok(())
     }
 
-    fn nothing_fixed_has_changed(&mut self, before: &BTreeMap<String, String>) -> Result<()> {
+    fn nothing_fixed_has_changed(&mut self, before: &BTreeMap<String, String>) -> Result<bool> {
         let now = self.card.fixed()?;
         let changed: Vec<&String> = before
             .keys()
@@ -485,7 +492,7 @@ impl Story<'_> {
                 format!("what no start may change has changed: {changed:?}")
             },
         );
-        Ok(())
+        Ok(changed.is_empty())
     }
 
     /// Waits until `CAMERA-STATUS.txt` says so; returns all of it.

@@ -11,3 +11,4 @@ pub mod mariadb;
 pub mod mosquitto;
 pub mod mysql;
 pub mod python;
+pub mod qemu;

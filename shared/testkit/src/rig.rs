@@ -16,4 +16,4 @@ mod machine;
 pub mod words;
 
 pub use guest::SPOOL;
-pub use machine::{HOST, Machine, Qemu};
+pub use machine::{HOST, Machine, qemu};

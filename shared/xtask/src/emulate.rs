@@ -22,12 +22,7 @@ pub(crate) struct Arguments {
 
 /// Returns whether all was as promised.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let folder = workspace::target()?.join("image");
-    let file = folder.join(format!(
-        "keepsake-{}-arm64.img.zst",
-        env!("CARGO_PKG_VERSION")
-    ));
-    if file.is_file() {
+    if image::file()?.is_file() {
         println!("the image that is there is taken; cargo image makes a new one");
     } else if !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
         return Ok(false);
@@ -45,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         .args(["run", "--quiet", "--package", "image-build"])
         .args(["--features", "emulate", "--bin", "emulate", "--"])
         .arg("--output")
-        .arg(folder);
+        .arg(image::folder()?);
     if let Some(pictures) = arguments.pictures {
         emulate.arg(format!("--pictures={pictures}"));
     }

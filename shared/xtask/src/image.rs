@@ -2,8 +2,9 @@
 //! not know, so that it is built sooner.
 
 use std::path::PathBuf;
+use std::process::Stdio;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::{deb, workspace};
 
@@ -45,13 +46,36 @@ impl Arguments {
     }
 }
 
+/// Where it makes everything.
+pub(crate) fn folder() -> Result<PathBuf> {
+    Ok(workspace::target()?.join("image"))
+}
+
+/// The image, whether or not it was made.
+pub(crate) fn file() -> Result<PathBuf> {
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(folder()?.join(format!("keepsake-{version}-arm64.img.zst")))
+}
+
+/// Debian's packages that images are made with and that are not installed, between blanks.
+pub(crate) fn packages_missing() -> Result<String> {
+    let output = workspace::cargo()
+        .args(["run", "--quiet", "--package", "image-build"])
+        .args(["--bin", "image", "--", "--packages-missing"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("run cargo")?;
+    ensure!(output.status.success(), "cargo: {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Returns whether the image was made, or written.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut image = workspace::cargo();
     image
         .args(["run", "--quiet", "--package", "image-build"])
         .args(["--bin", "image", "--", "--output"])
-        .arg(workspace::target()?.join("image"));
+        .arg(folder()?);
     if let Some(disk) = &arguments.write {
         image.arg("--write").arg(disk);
         if let Some(file) = &arguments.image {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::deb::{self, Arch};
-use crate::workspace;
+use crate::{image, workspace};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -42,9 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     if !arguments.no_image {
-        let image = workspace::target()?
-            .join("image")
-            .join(format!("keepsake-{VERSION}-arm64.img.zst"));
+        let image = image::file()?;
         ensure!(
             image.is_file(),
             "{} is not there: run `cargo image` before, or say --no-image",

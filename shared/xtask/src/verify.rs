@@ -8,23 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{deny, rig, workspace};
+use crate::{deny, image, rig, workspace};
 
 /// Light on at most this long after the press, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
 /// Half of the presses are stored at most this long after the press, milliseconds.
 const PRESS_TO_STORED_P50_MS_MAX: f64 = 150.0;
-
-/// What cards are made with and a small system lacks: the program, and its package.
-const IMAGE_TOOLS: [(&str, &str); 7] = [
-    ("zstd", "zstd"),
-    ("xz", "xz-utils"),
-    ("depmod", "kmod"),
-    ("mksquashfs", "squashfs-tools"),
-    ("mkfs.vfat", "dosfstools"),
-    ("mcopy", "mtools"),
-    ("debugfs", "e2fsprogs"),
-];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -130,10 +119,14 @@ impl Verify {
 
     /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
     fn engines(&mut self) -> Result<bool> {
-        if !IMAGE_TOOLS.iter().all(|(program, _)| has_program(program)) {
-            let packages = IMAGE_TOOLS.map(|(_, package)| package);
-            println!("installing {}", packages.join(", "));
-            apt_install(&packages);
+        let missing = image::packages_missing()?;
+        let missing: Vec<&str> = missing.split_whitespace().collect();
+        if !missing.is_empty() {
+            println!(
+                "installing what images are made with: {}",
+                missing.join(", ")
+            );
+            apt_install(&missing);
         }
         let output = workspace::cargo()
             .args(["run", "--quiet", "--package", "testkit", "--bin", "engines"])
@@ -308,12 +301,6 @@ fn docs() -> Result<bool> {
 fn number_after(text: &str, what: &str) -> Option<f64> {
     let (_, after) = text.split_once(what)?;
     after.split_whitespace().next()?.parse().ok()
-}
-
-fn has_program(name: &str) -> bool {
-    ["/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"]
-        .iter()
-        .any(|folder| Path::new(folder).join(name).is_file())
 }
 
 /// Where bindgen would look: the variable, what llvm-config says, and the usual folders.

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +11,11 @@ use super::guest::PROGRAM;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 use super::words::{Ask, PORT};
-use crate::engines::debian::{Prefix, Source, find_program};
+use crate::engines::qemu::Qemu;
 use crate::program::{Events, Missed, Program, binary, last_words};
 
-const QEMU: &str = "qemu-system-x86_64";
+/// For the processor of this computer, and Debian's packages of it.
+const QEMU: (&str, [&str; 2]) = ("qemu-system-x86_64", ["qemu-system-x86", "seabios"]);
 /// Where our programs, unstripped as a debug build leaves them, have room as well as pictures.
 const MEMORY_MIB: u32 = 896;
 /// Until the guest speaks, on a busy computer without virtualisation.
@@ -27,52 +27,12 @@ const MODULES: &[&str] = &["virtio_net", "configfs", "gpio_sim", "vivid", "softd
 /// This computer as the machine reaches it.
 pub const HOST: &str = "10.0.2.2";
 
-/// What runs the machine: that of the system, or one that was fetched.
-#[derive(Debug)]
-pub struct Qemu(Option<Prefix>);
-
-impl Qemu {
-    /// # Errors
-    /// A sentence: there is none, and why it cannot be fetched.
-    pub fn find() -> Result<Self, String> {
-        if find_program(QEMU).is_some() {
-            return Ok(Self(None));
-        }
-        let packages = ["qemu-system-x86", "seabios"];
-        Prefix::fetch("qemu", &packages, Source::System).map(|prefix| Self(Some(prefix)))
-    }
-
-    fn command(&self) -> Result<Command, String> {
-        let Some(prefix) = &self.0 else {
-            return Ok(Command::new(QEMU));
-        };
-        let mut command = prefix.command(&format!("usr/bin/{QEMU}"))?;
-        // Its parts are where it was not installed.
-        for folder in ["usr/share/qemu", "usr/share/seabios"] {
-            command.arg("-L").arg(prefix.path().join(folder));
-        }
-        let modules = prefix.path().join("usr/lib/x86_64-linux-gnu/qemu");
-        command.env("QEMU_MODULE_DIR", modules);
-        Ok(command)
-    }
-
-    /// # Errors
-    /// A sentence: it does not run.
-    pub fn version(&self) -> Result<String, String> {
-        let done = self
-            .command()?
-            .arg("--version")
-            .output()
-            .map_err(|error| format!("run {QEMU}: {error}"))?;
-        let said = String::from_utf8_lossy(&done.stdout);
-        match said.lines().next() {
-            Some(line) if done.status.success() => Ok(line.to_owned()),
-            Some(_) | None => {
-                let said = String::from_utf8_lossy(&done.stderr);
-                Err(format!("run {QEMU}: {}", said.trim()))
-            }
-        }
-    }
+/// What runs the machine.
+///
+/// # Errors
+/// A sentence: there is none, and why it cannot be fetched.
+pub fn qemu() -> Result<Qemu, String> {
+    Qemu::find(QEMU.0, &QEMU.1)
 }
 
 /// A machine that runs. It ends with this.

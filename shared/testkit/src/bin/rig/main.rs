@@ -13,12 +13,13 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use testkit::cloud::Cloud;
+use testkit::engines::qemu::Qemu;
 use testkit::folder::Folder;
 use testkit::not_run::not_run;
 use testkit::program::binary;
 use testkit::rig::kernel::Kernel;
 use testkit::rig::words::Board;
-use testkit::rig::{Machine, Qemu, SPOOL};
+use testkit::rig::{Machine, SPOOL, qemu};
 
 use scene::{Scene, seconds};
 
@@ -165,7 +166,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let began = Instant::now();
     let parts = Kernel::fetch().and_then(|kernel| {
-        let qemu = Qemu::find()?;
+        let qemu = qemu()?;
         println!("rig: {}; {}", qemu.version()?, kernel.version());
         Ok((kernel, qemu))
     });
