@@ -164,6 +164,8 @@ pub struct Camera {
     pub height: u32,
     /// Four letters of V4L2, or `auto`.
     pub format: String,
+    /// A slower camera is asked for so many frames a second; 0 = as it is.
+    pub frames_per_s_min: u32,
     /// Of what the camera can do; 0 = as it is.
     pub brightness_percent: u8,
     /// Clockwise, before [`Self::flip`].
@@ -420,6 +422,7 @@ impl Default for Config {
                 width: 1920,
                 height: 1080,
                 format: "auto".to_owned(),
+                frames_per_s_min: 10,
                 brightness_percent: 0,
                 rotation_degrees: 0,
                 flip: Flip::None,

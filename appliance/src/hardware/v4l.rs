@@ -10,6 +10,7 @@
 //! | lacks the device that the settings name | the same, and the names of the cameras that are there | tombstone: camera not found |
 //! | offers no format that becomes a picture, or not the one that the settings name, or buffers of several planes | said, with what it offers | tombstone: camera failed |
 //! | agrees to another format than it offered | the next best offer | a picture |
+//! | gives fewer frames a second than `camera.frames_per_s_min` | is asked for more; if it refuses, said | a picture |
 //! | is used by another program (EBUSY), or forbidden (EACCES) | said, with the fix | tombstone: camera failed, not found |
 //! | gives no frame, the stream being fresh | given up at the deadline | tombstone: camera timed out |
 //! | gives no frame, the stream being kept from before | built anew after half of the deadline | a picture |

@@ -152,6 +152,8 @@ pub const SETTINGS: &[Setting] = &[
     whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
     choice("camera.format", CAMERA_FORMATS, "auto")
         .live("The format to ask a USB camera for, for one that is bad at its best."),
+    zero_or("camera.frames_per_s_min", 1, 60, "frames per second", 10)
+        .live("A slower USB camera is asked for so many, since a press waits for the next frame. 0 = as it has it."),
     zero_or("camera.brightness_percent", 1, 100, "percent", 0)
         .live("How bright the camera is to make its pictures. 0 = as it has it."),
     one_of("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)

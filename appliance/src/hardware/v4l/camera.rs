@@ -104,6 +104,10 @@ impl Camera {
             // A picture of another brightness is a picture.
             tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
         }
+        if let Err(error) = self.quicken(device.as_ref()) {
+            // A picture that came late is a picture.
+            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
+        }
         let stream = device
             .stream(BUFFERS)
             .map_err(|e| failed("map its buffers", e))?;
@@ -125,6 +129,17 @@ impl Camera {
             width: self.settings.width,
             height: self.settings.height,
         }
+    }
+
+    /// A press waits for a frame that began after it, so a camera that gives few of them is asked for more. One that gives
+    /// enough is left alone: it knows best how long it must expose.
+    fn quicken(&self, device: &dyn Device) -> io::Result<()> {
+        let wanted = self.settings.frames_per_s_min;
+        let slow = |interval_us: u64| u64::from(wanted) * interval_us > 1_000_000;
+        if device.interval_us()?.is_some_and(slow) {
+            device.set_frame_rate(wanted)?;
+        }
+        Ok(())
     }
 
     fn brighten(&mut self, device: &dyn Device) -> io::Result<()> {
@@ -270,6 +285,7 @@ impl crate::hardware::Camera for Camera {
             let size = (of.width, of.height);
             (
                 size,
+                of.frames_per_s_min,
                 of.brightness_percent,
                 of.device.clone(),
                 of.format.clone(),
@@ -430,7 +446,7 @@ fn explained(path: &Path, doing: &str, asked: Instant, error: io::Error) -> Came
     let advice = match error.raw_os_error() {
         Some(libc::EBUSY) => " (another program uses it: stop that one)",
         Some(libc::ENOSPC) => {
-            " (its USB has no room for so much: set a smaller camera.width and camera.height, or use another port)"
+            " (its USB has no room for so much: set a smaller camera.width and camera.height, or camera.frames_per_s_min = 0, or use another port)"
         }
         Some(libc::EIO | libc::EPROTO | libc::EPIPE | libc::EILSEQ) => {
             " (check its cable and the power supply)"

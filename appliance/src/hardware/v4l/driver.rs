@@ -27,6 +27,12 @@ pub(super) trait Device: Send {
     /// Asks for a format and says what the driver gives instead, which may be anything.
     fn agree(&self, fourcc: Fourcc, size: Size) -> io::Result<Agreed>;
 
+    /// Microseconds from one frame to the next; `None` = the driver does not say.
+    fn interval_us(&self) -> io::Result<Option<u64>>;
+
+    /// Asks for so many frames a second. The driver gives the nearest it has.
+    fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()>;
+
     /// `None` = it has no such control.
     fn brightness(&self) -> io::Result<Option<Range>>;
 

@@ -18,6 +18,7 @@ use v4l::framesize::FrameSizeEnum;
 use v4l::io::mmap;
 use v4l::io::traits::{CaptureStream, Stream as _};
 use v4l::video::Capture;
+use v4l::video::capture::Parameters;
 
 use super::driver::{
     About, Agreed, Device, Driver, Fourcc, Given, Offer, Range, Size, Sizes, Stamp, Stream,
@@ -103,6 +104,26 @@ impl Device for Opened {
             full_range,
             rec709: matches!(given.colorspace, Colorspace::Rec709),
         })
+    }
+
+    fn interval_us(&self) -> io::Result<Option<u64>> {
+        let interval = match guarded(|| self.0.params()) {
+            Ok(parameters) => parameters.interval,
+            // A driver need not have it.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let us = u64::from(interval.numerator) * 1_000_000;
+        Ok(us
+            .checked_div(interval.denominator.into())
+            .filter(|&us| us > 0))
+    }
+
+    fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
+        guarded(|| self.0.set_params(&Parameters::with_fps(frames_per_s)))?;
+        Ok(())
     }
 
     fn brightness(&self) -> io::Result<Option<Range>> {

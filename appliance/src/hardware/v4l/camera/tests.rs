@@ -47,6 +47,9 @@ struct Scripted {
     agree: Option<i32>,
     map: Option<i32>,
     brightness: Option<Range>,
+    interval_us: Option<u64>,
+    /// The answer to asking for more frames.
+    rate: Option<i32>,
 }
 
 #[derive(Default)]
@@ -56,6 +59,7 @@ struct World {
     streams: VecDeque<Vec<Does>>,
     agreed: Vec<(Fourcc, Size)>,
     brightness_set: Vec<i32>,
+    frame_rates_set: Vec<u32>,
     streams_begun: usize,
 }
 
@@ -141,6 +145,19 @@ impl Device for Opened {
             full_range: false,
             rec709: false,
         })
+    }
+
+    fn interval_us(&self) -> io::Result<Option<u64>> {
+        Ok(self.device.interval_us)
+    }
+
+    fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
+        self.world
+            .lock()
+            .unwrap()
+            .frame_rates_set
+            .push(frames_per_s);
+        error_of(self.device.rate)
     }
 
     fn brightness(&self) -> io::Result<Option<Range>> {
@@ -236,6 +253,8 @@ fn camera_at(path: &str, offers: &[Offer]) -> Scripted {
         agree: None,
         map: None,
         brightness: None,
+        interval_us: None,
+        rate: None,
     }
 }
 
@@ -710,6 +729,30 @@ fn brightness_is_a_share_of_the_range_and_is_put_back() {
     let kernel = Kernel::of(&[jpeg_camera()], &[&gives]);
     let mut camera = kernel.camera(|s| s.brightness_percent = 10);
     assert_grey(camera.frame(DEADLINE), 99);
+}
+
+#[test]
+fn a_slow_camera_is_asked_for_more_frames_and_a_quick_one_is_left_alone() {
+    let gives = [Does::Gives(jpeg(99))];
+    let asked_for = |interval_us, least, rate| {
+        let mut device = jpeg_camera();
+        (device.interval_us, device.rate) = (interval_us, rate);
+        let kernel = Kernel::of(&[device], &[&gives]);
+        let mut camera = kernel.camera(|s| s.frames_per_s_min = least);
+        // Whatever comes of it, there is a picture.
+        assert_grey(camera.frame(DEADLINE), 99);
+        kernel.0.lock().unwrap().frame_rates_set.clone()
+    };
+    assert_eq!(asked_for(Some(1_000_000), 10, None), [10]);
+    assert_eq!(asked_for(Some(100_001), 10, None), [10]);
+    assert_eq!(asked_for(Some(1_000_000), 10, Some(libc::EIO)), [10]);
+    for (interval_us, least) in [(Some(100_000), 10), (Some(33_333), 10), (None, 10)] {
+        assert!(asked_for(interval_us, least, None).is_empty());
+    }
+    assert!(
+        asked_for(Some(1_000_000), 0, None).is_empty(),
+        "0 = as it is"
+    );
 }
 
 #[test]
