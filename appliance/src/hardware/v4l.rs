@@ -25,6 +25,7 @@
 //! | gives damaged frames only | given up after 30 of them, or at the deadline | tombstone: camera failed |
 //! | gives a frame above `camera.frame_bytes_max` | said, with the setting | tombstone: camera failed |
 //! | hands out frames from before the press | passed over by their stamps, or by number | a picture |
+//! | stamps frames ahead of time, by less than a second | the lead is measured and taken off | a picture |
 //! | stamps frames by a clock of its own, or by none | passed over by number | a picture |
 //!
 //! After any error the stream is taken down and the next press builds it anew, so nothing of a fault stays.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use shared::capture::ContentType;
 
 use self::choice::{Found, Picked};
-use self::fresh::Freshness;
+use self::fresh::{Ahead, Freshness};
 use super::driver::{About, Agreed, Device, Driver, Given, Size, Stream};
 use super::is_gone;
 use super::picture::{Raw, from_mjpeg};
@@ -46,6 +46,7 @@ struct Running {
     path: PathBuf,
     about: About,
     agreed: Agreed,
+    ahead: Ahead,
 }
 
 /// What the driver agreed to.
@@ -121,6 +122,7 @@ impl Camera {
             path,
             about,
             agreed,
+            ahead: Ahead::default(),
         })
     }
 
@@ -197,6 +199,9 @@ impl Camera {
                 .stream
                 .next(left(until))
                 .map_err(|e| explained(&running.path, "wait for it to warm up", asked, e))?;
+            if let Some(stamp) = given.stamp {
+                running.ahead.learn(stamp, clock::monotonic_us());
+            }
             let seen = if given.broken {
                 None
             } else {
@@ -223,7 +228,7 @@ impl Camera {
     ) -> Result<Frame, CameraError> {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
-        let mut freshness = Freshness::new(pressed_us);
+        let mut freshness = Freshness::new(pressed_us, &mut running.ahead);
         let mut damaged = Damaged::default();
         while Instant::now() < until && damaged.frames < DAMAGED_MAX {
             let given = match running.stream.next(left(until)) {

@@ -8,19 +8,42 @@ use super::super::driver::Stamp;
 /// More buffers than a driver makes out of the three it is asked for. Who has passed over so many has been given a buffer
 /// twice, and filled it after the press.
 const PASSED_OVER_MAX: u32 = 8;
+/// A stamp further in the future is of another clock, microseconds.
+const AHEAD_US_MAX: u64 = 1_000_000;
+
+/// By how much the stamps of a stream run ahead of its frames, microseconds.
+///
+/// Some drivers reckon when a frame will have ended, or ask a clock of the camera, and hand it out before that. No frame
+/// is handed out before it has ended, so the furthest that was seen is what their stamps are too late by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ahead(u64);
+
+impl Ahead {
+    /// Learns from a frame handed out at `now_us`; returns whether its stamp can be of this clock.
+    pub(super) fn learn(&mut self, stamp: Stamp, now_us: u64) -> bool {
+        let ahead = stamp.us().saturating_sub(now_us);
+        let believed = ahead <= AHEAD_US_MAX;
+        if believed {
+            self.0 = self.0.max(ahead);
+        }
+        believed
+    }
+}
 
 #[derive(Debug)]
-pub(super) struct Freshness {
+pub(super) struct Freshness<'a> {
     pressed_us: u64,
+    ahead: &'a mut Ahead,
     passed_over: u32,
     last: Option<Stamp>,
 }
 
-impl Freshness {
-    /// `pressed_us`: CLOCK_MONOTONIC.
-    pub(super) fn new(pressed_us: u64) -> Self {
+impl<'a> Freshness<'a> {
+    /// `pressed_us`: CLOCK_MONOTONIC. `ahead`: what is known of this stream.
+    pub(super) fn new(pressed_us: u64, ahead: &'a mut Ahead) -> Self {
         Self {
             pressed_us,
+            ahead,
             passed_over: 0,
             last: None,
         }
@@ -29,12 +52,13 @@ impl Freshness {
     /// `stamp`: of the next frame. `now_us`: CLOCK_MONOTONIC, when it was handed out.
     pub(super) fn is_fresh(&mut self, stamp: Option<Stamp>, now_us: u64) -> bool {
         let rises = |stamp: &Stamp| self.last.is_none_or(|last| stamp.us() > last.us());
-        // A stamp from the future is of another clock, and so is one that stands still.
-        let believed = stamp.filter(|stamp| stamp.us() <= now_us && rises(stamp));
+        // A stamp from far in the future is of another clock, and so is one that stands still.
+        let believed = stamp.filter(|&stamp| self.ahead.learn(stamp, now_us) && rises(&stamp));
+        let after_the_press = |us: u64| us >= self.pressed_us + self.ahead.0;
         let began_after = match (believed, self.last) {
-            (Some(Stamp::Began(us)), _) => us >= self.pressed_us,
+            (Some(Stamp::Began(us)), _) => after_the_press(us),
             // It began when the one before had ended, or later.
-            (Some(Stamp::Ended(_)), Some(Stamp::Ended(before))) => before >= self.pressed_us,
+            (Some(Stamp::Ended(_)), Some(Stamp::Ended(before))) => after_the_press(before),
             (Some(Stamp::Ended(_)), Some(Stamp::Began(_)) | None) | (None, _) => false,
         };
         let fresh = began_after || self.passed_over >= PASSED_OVER_MAX;
@@ -50,7 +74,8 @@ mod tests {
 
     /// Which frame is taken, counted from zero. The press is at 1000, one frame is handed out every 10.
     fn taken(stamps: &[Option<Stamp>]) -> Option<usize> {
-        let mut freshness = Freshness::new(1000);
+        let mut ahead = Ahead::default();
+        let mut freshness = Freshness::new(1000, &mut ahead);
         stamps
             .iter()
             .zip((1001..).step_by(10))
@@ -78,6 +103,24 @@ mod tests {
         };
         assert_eq!(taken(&ended(&[400, 410, 1005, 1020, 1030])), Some(3));
         assert_eq!(taken(&ended(&[1000, 1008])), Some(1));
+    }
+
+    #[test]
+    fn stamps_that_run_ahead_are_set_right() {
+        // Handed out at 1001, 1011, 1021 and so on, each stamped 90 later, as vivid does.
+        let ended = |us: &[u64]| {
+            us.iter()
+                .map(|&us| Some(Stamp::Ended(us)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(taken(&ended(&[1091, 1101, 1111, 1121])), Some(1));
+        // Two ended before the press, though their stamps say otherwise: the warm-up has shown by how much they run ahead.
+        let mut ahead = Ahead::default();
+        assert!(ahead.learn(Stamp::Ended(590), 500));
+        let mut freshness = Freshness::new(1000, &mut ahead);
+        let fresh =
+            [1040, 1050, 1100, 1110].map(|us| freshness.is_fresh(Some(Stamp::Ended(us)), 1101));
+        assert_eq!(fresh, [false, false, false, true]);
     }
 
     #[test]
