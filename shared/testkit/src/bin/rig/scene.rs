@@ -150,10 +150,38 @@ impl<'a> Scene<'a> {
         self.taken.push(self.shot.size);
     }
 
+    /// Presses until a picture was in the cloud before the answer was due; returns since when, and when the contact was
+    /// closed. On a busy computer "kept" is the right answer of a machine that stood still for seconds.
+    fn a_press_in_time(&mut self) -> (usize, u64) {
+        for _ in 0..TRIES {
+            self.is_quiet();
+            let since = self.machine.moment();
+            let at_us = self.press();
+            self.expect_event(since, "stored");
+            self.takes_one();
+            if self.is_in_time(since) {
+                return (since, at_us);
+            }
+        }
+        panic!("in {TRIES} tries no picture was in the cloud before its answer was due");
+    }
+
+    /// Whether the answer is "in the cloud" and not "kept".
+    fn is_in_time(&self, since: usize) -> bool {
+        let answer = self.machine.expect("an answer", since, WITHIN, |said| {
+            let answer = events(said, "answer").next()?;
+            answer["answer"].as_str().map(str::to_owned)
+        });
+        assert!(
+            answer == "stored" || answer == "kept",
+            "{}: {answer}",
+            self.device
+        );
+        answer == "stored"
+    }
+
     fn a_press_is_answered_long(&mut self) -> u64 {
-        let since = self.machine.moment();
-        let at_us = self.press();
-        self.expect_event(since, "stored");
+        let (since, at_us) = self.a_press_in_time();
         let seen = self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
         // "Felt" is white and "in the cloud" is green, so the others of three colours had one flash.
         for &pin in self.way.lamp.pins() {
@@ -161,7 +189,6 @@ impl<'a> Scene<'a> {
             let wanted = if pin == self.way.lamp.stored() { 2 } else { 1 };
             assert_eq!(all.len(), wanted, "pin {pin}: {all:?}");
         }
-        self.takes_one();
         seen[0].at_us - at_us
     }
 
@@ -182,8 +209,8 @@ impl<'a> Scene<'a> {
     }
 
     fn a_bouncing_contact_is_one_press(&mut self) {
+        self.is_quiet();
         for _ in 0..TRIES {
-            self.is_quiet();
             let since = self.machine.moment();
             let bounce = Ask::Bounce {
                 pin: BUTTON,
@@ -193,7 +220,10 @@ impl<'a> Scene<'a> {
             };
             let bounced = self.machine.ask_for(&bounce, "bounced");
             self.expect_event(since, "stored");
-            self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+            if self.is_in_time(since) {
+                self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+            }
+            self.is_quiet();
             // Long after the last edge: a second press would have been felt by now.
             let all = self.machine.told(since);
             let (pressed, saved) = (
@@ -263,12 +293,8 @@ impl<'a> Scene<'a> {
         assert!(answered, "in {TRIES} tries not {wanted:?} on pin {pin}");
         self.machine.ask(&Ask::Camera { plugged: true });
         self.give();
-        self.is_quiet();
-        let since = self.machine.moment();
-        self.press();
-        self.expect_event(since, "stored");
+        let (since, _) = self.a_press_in_time();
         self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
-        self.takes_one();
     }
 
     fn without_a_cloud_it_answers_short(&mut self) {
