@@ -72,9 +72,14 @@ impl Partition {
 
 /// The first sector of the card.
 pub fn table() -> [u8; 512] {
+    table_of(DISK_ID, &PARTITIONS)
+}
+
+/// The first sector of a disk with these partitions, four at the most.
+pub fn table_of(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
     let mut sector = [0; 512];
-    sector[440..444].copy_from_slice(&DISK_ID.to_le_bytes());
-    for partition in PARTITIONS {
+    sector[440..444].copy_from_slice(&disk_id.to_le_bytes());
+    for partition in partitions {
         let at = 446 + 16 * (usize::from(partition.number) - 1);
         let entry = &mut sector[at..at + 16];
         entry[0] = if partition.number == 1 { 0x80 } else { 0 };

@@ -80,8 +80,11 @@ pub fn onto(inputs: &Inputs) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Holes stay holes: such an image is some gigabytes, half of them empty.
-fn unpack(from: &Path, to: &Path) -> Result<()> {
+/// Unpacks an image: `.img`, `.img.xz` or `.img.zst`. Holes stay holes: such an image is some gigabytes, half of them empty.
+///
+/// # Errors
+/// It is none, `to` is there already, or the disk's.
+pub fn unpack(from: &Path, to: &Path) -> Result<()> {
     let mut file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     let mut bytes = 0;
     each_chunk(from, |chunk| {
@@ -359,16 +362,7 @@ mod tests {
             start_bytes: 48 * MIB,
             bytes: 64 * MIB,
         };
-        let mut table = layout::table();
-        table[446..510].fill(0);
-        for partition in [boot, root] {
-            let at = 446 + 16 * (usize::from(partition.number) - 1);
-            table[at + 4] = partition.kind;
-            for (at, bytes) in [(at + 8, partition.start_bytes), (at + 12, partition.bytes)] {
-                let sectors = u32::try_from(bytes / layout::SECTOR).unwrap();
-                table[at..at + 4].copy_from_slice(&sectors.to_le_bytes());
-            }
-        }
+        let table = layout::table_of(0x1234_5678, &[boot, root]);
         file.write_all(&table).unwrap();
         layout::place(
             &mut file,

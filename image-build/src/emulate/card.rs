@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
-use image_build::{papers, tool};
+use image_build::{onto, papers, tool};
 use testkit::appliance::Named;
 use testkit::program::binary;
 
@@ -31,12 +31,7 @@ impl Card {
     /// Writes the image to a new card.
     pub fn new(image: &Path, folder: &Path) -> Result<Self> {
         let file = folder.join("card.img");
-        let mut zstd = tool::command("zstd", 0)?;
-        zstd.args(["--decompress", "--quiet", "--sparse"])
-            .arg(image)
-            .arg("-o")
-            .arg(&file);
-        tool::run(&mut zstd)?;
+        onto::unpack(image, &file)?;
         File::options().write(true).open(&file)?.set_len(BYTES)?;
         let mut card = Self {
             file,
@@ -78,10 +73,15 @@ impl Card {
         for setting in settings {
             text = with(&text, *setting)?;
         }
-        let file = self.folder.join("camera.toml");
+        self.put("camera.toml", &text)
+    }
+
+    /// Writes a text file of that partition, over one of the same name.
+    pub fn put(&self, name: &str, text: &str) -> Result<()> {
+        let file = self.folder.join(name);
         fs::write(&file, text)?;
         let mut copy = self.mtools("mcopy")?;
-        tool::run(copy.arg("-o").arg(&file).arg("::camera.toml")).map(drop)
+        tool::run(copy.arg("-o").arg(&file).arg(format!("::{name}"))).map(drop)
     }
 
     /// What no start may change: both slots for systems, and every file of the first partition but the settings and the

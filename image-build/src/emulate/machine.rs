@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use image_build::build::boot;
 use image_build::tool;
 use testkit::engines::qemu::Qemu;
 use testkit::program::{Program, free_port};
@@ -36,12 +35,13 @@ pub struct Pi {
     device_tree: PathBuf,
     /// The camera's port for SSH, on this computer.
     ssh_port: u16,
-    /// The key of the person who may log in.
+    /// Who may log in, and the key of that person.
+    person: &'static str,
     key: PathBuf,
 }
 
 impl Pi {
-    pub fn new(card: &Card, folder: &Path) -> Result<Self> {
+    pub fn new(card: &Card, folder: &Path, person: &'static str) -> Result<Self> {
         let key = folder.join("key");
         let mut make = tool::command("ssh-keygen", 0)?;
         make.args(["-q", "-t", "ed25519", "-N", "", "-C", "emulated", "-f"]);
@@ -55,6 +55,7 @@ impl Pi {
             initrd: card.copy_out("initrd.img")?,
             device_tree: card.copy_out(BOARD)?,
             ssh_port: free_port(),
+            person,
             key,
         })
     }
@@ -81,14 +82,19 @@ impl Pi {
 
     /// As its plug is put in. `name` is for the file of what its console says.
     pub fn start(&self, card: &Card, name: &str) -> Result<Machine> {
-        let words = format!(
-            // The emulated watchdog bites at once. Short names, so that no line of the console is cut.
-            "{} console=ttyS1,115200 systemd.watchdog_sec=0 systemd.log_color=0 systemd.show_status=1 systemd.status_unit_format=name",
-            boot::kernel_command_line()
-                .trim()
-                .replace(" console=tty1", "")
-        );
-        self.launch(card, name, &words)
+        // As the Pi's firmware reads it, but for where the console is.
+        let line = card.text("cmdline.txt")?;
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        words.retain(|word| !word.starts_with("console="));
+        // The emulated watchdog bites at once. Short names, so that no line of the console is cut.
+        words.extend([
+            "console=ttyS1,115200",
+            "systemd.watchdog_sec=0",
+            "systemd.log_color=0",
+            "systemd.show_status=1",
+            "systemd.status_unit_format=name",
+        ]);
+        self.launch(card, name, &words.join(" "))
     }
 
     fn launch(&self, card: &Card, name: &str, words: &str) -> Result<Machine> {
@@ -126,6 +132,7 @@ impl Pi {
             monitor,
             log,
             ssh_port: self.ssh_port,
+            person: self.person,
             key: self.key.clone(),
         })
     }
@@ -139,6 +146,7 @@ pub struct Machine {
     monitor: PathBuf,
     log: PathBuf,
     ssh_port: u16,
+    person: &'static str,
     key: PathBuf,
 }
 
@@ -207,7 +215,7 @@ impl Machine {
         Ok(stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-")
     }
 
-    /// Runs a command on the Pi as root and returns what it says. The Pi has to be the one it was: its host key is kept.
+    /// Runs a command on the Pi as the person who may log in, and returns what it says. The Pi has to be the one it was: its host key is kept.
     pub fn ask(&self, command: &str) -> Result<String> {
         let known = self.key.with_extension("known");
         let mut ssh = tool::command("ssh", 0)?;
@@ -217,7 +225,8 @@ impl Machine {
             .arg(format!("UserKnownHostsFile={}", known.display()))
             .args(["-p", &self.ssh_port.to_string(), "-i"])
             .arg(&self.key)
-            .args(["root@127.0.0.1", command]);
+            .arg(format!("{}@127.0.0.1", self.person))
+            .arg(command);
         let said = tool::run(&mut ssh)?;
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }

@@ -12,6 +12,7 @@
 mod card;
 mod clock;
 mod machine;
+mod raspios;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use card::{Card, Setting};
 use clap::Parser;
 use image_build::{image_in, layout, tool};
@@ -38,9 +39,11 @@ const LAMP: u32 = 27;
 const HELD: usize = 3;
 
 /// What is run, and the Debian package that has it. QEMU is not among them: it can be fetched without installing it.
-const NEEDED: [(&str, &str); 7] = [
+const NEEDED: [(&str, &str); 9] = [
     ("dd", "coreutils"),
     ("zstd", "zstd"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mke2fs", "e2fsprogs"),
     ("mcopy", "mtools"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -53,8 +56,19 @@ const NEEDED: [(&str, &str); 7] = [
 #[command(name = "cargo emulate")]
 struct Arguments {
     /// The folder `cargo image` has made.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "onto")]
+    output: Option<PathBuf>,
+    /// Instead of that image one laid out as Raspberry Pi OS, made of the system in this folder, with the camera added.
+    #[arg(
+        long,
+        value_name = "DIR",
+        requires = "program",
+        conflicts_with = "output"
+    )]
+    onto: Option<PathBuf>,
+    /// The camera's program that is added to it.
+    #[arg(long, value_name = "FILE", requires = "onto")]
+    program: Option<PathBuf>,
     /// Pictures in a burst.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(3..=40))]
     pictures: u8,
@@ -112,14 +126,21 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
         "the image cannot be looked at yet: sudo apt-get install {}",
         missing.join(" ")
     );
-    let image = image_in(&arguments.output);
+    let (image, person) = match (&arguments.onto, &arguments.program, &arguments.output) {
+        (Some(system), Some(program), _) => {
+            let image = raspios::with_the_camera(system, program, folder)?;
+            (image, raspios::PERSON)
+        }
+        (_, _, Some(output)) => (image_in(output), "root"),
+        _ => bail!("--output is missing"),
+    };
     ensure!(
         image.is_file(),
         "there is no {}: run cargo image first",
         image.display()
     );
     let card = Card::new(&image, folder)?;
-    let pi = Pi::new(&card, folder)?;
+    let pi = Pi::new(&card, folder, person)?;
     println!("{}, {}", image.display(), pi.version()?);
     let mut cloud = Cloud::new(folder);
     cloud.start();
@@ -135,7 +156,10 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
         pi,
         seen,
     };
-    story.tell()
+    match arguments.onto {
+        Some(_) => story.tell_of_raspios(),
+        None => story.tell(),
+    }
 }
 
 struct Story<'a> {
@@ -542,19 +566,24 @@ impl Story<'_> {
                 "porch-cam.local",
             ),
         ] {
-            let said = machine
-                .ask(command)
-                .unwrap_or_else(|error| format!("{error:#}"));
-            self.seen.check(
-                said == expected,
-                if said == expected {
-                    what.to_owned()
-                } else {
-                    format!("{what}; `{command}` says {said:?}")
-                },
-            );
+            self.says(machine, what, command, expected);
         }
         Ok(())
+    }
+
+    /// Asks the Pi, and checks what it says.
+    fn says(&mut self, machine: &Machine, what: &str, command: &str, expected: &str) {
+        let said = machine
+            .ask(command)
+            .unwrap_or_else(|error| format!("{error:#}"));
+        self.seen.check(
+            said == expected,
+            if said == expected {
+                what.to_owned()
+            } else {
+                format!("{what}; `{command}` says {said:?}")
+            },
+        );
     }
 
     fn look_at_the_time(&mut self, machine: &mut Machine, time: std::io::Result<()>) -> Result<()> {

@@ -34,6 +34,9 @@ const AARCH64: &str = r":M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00
 const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl,iproute2,procps";
 /// In one that is not. Under QEMU each costs its seconds.
 const PACKAGES_EMULATED: &str = "systemd,udev,ca-certificates,iproute2";
+/// In one that starts on a Pi: its kernel, and a way in.
+const PACKAGES_PI: &str =
+    "systemd-sysv,udev,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
 /// How long a systemd may take to start everything.
 const BOOT_WITHIN: Duration = Duration::from_secs(180);
 
@@ -129,15 +132,24 @@ pub(crate) struct System {
 impl System {
     /// A fresh one. The first of its kind takes a minute to make, under QEMU some more, and the others seconds.
     pub(crate) fn fresh(release: Release, arch: Arch) -> Result<Self> {
-        let kept = workspace::target()?.join("systems");
-        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
-        let archive = kept.join(format!("{}-{}.tar", release.suite(), arch.name()));
-        let made_of = archive.with_extension("packages");
         let packages = if arch.is_own() {
             PACKAGES
         } else {
             PACKAGES_EMULATED
         };
+        Self::named("", release, arch, packages)
+    }
+
+    /// One that starts on an emulated Pi, with Debian's kernel.
+    pub(crate) fn for_a_pi(release: Release) -> Result<Self> {
+        Self::named("-pi", release, Arch::Arm64, PACKAGES_PI)
+    }
+
+    fn named(suffix: &str, release: Release, arch: Arch, packages: &str) -> Result<Self> {
+        let kept = workspace::target()?.join("systems");
+        fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
+        let archive = kept.join(format!("{}-{}{suffix}.tar", release.suite(), arch.name()));
+        let made_of = archive.with_extension("packages");
         let old = fs::read_to_string(&made_of).unwrap_or_default();
         if !archive.is_file() || old != packages {
             println!("making {} for {}", release.name(), arch.name());

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::deb::{self, Arch};
+use crate::debian::{self, Emulation, Release, System};
 use crate::{image, workspace};
 
 #[derive(clap::Args)]
@@ -15,6 +17,10 @@ pub(crate) struct Arguments {
     /// Pictures in a burst.
     #[arg(long, value_name = "NUMBER")]
     pictures: Option<u64>,
+    /// Instead of the image one laid out as Raspberry Pi OS Lite, made here of Debian's packages, with the camera added to it
+    /// as `cargo image -- --onto` does. As root, on Debian.
+    #[arg(long)]
+    onto: bool,
     /// Keep the card and what the console said, and say where they are.
     #[arg(long)]
     keep: bool,
@@ -22,9 +28,18 @@ pub(crate) struct Arguments {
 
 /// Returns whether all was as promised.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    if image::file()?.is_file() {
+    let system = if arguments.onto {
+        debian::can_be_had()?;
+        let _emulation = Emulation::of(Arch::Arm64)?;
+        Some(System::for_a_pi(Release::Debian13)?)
+    } else {
+        None
+    };
+    let is_there = system.is_some() || image::file()?.is_file();
+    if is_there && system.is_none() {
         println!("the image that is there is taken; cargo image makes a new one");
-    } else if !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
+    }
+    if !is_there && !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
         return Ok(false);
     }
     // What is started beside the emulated Pi: the cloud, and the camera's own tool for pulled cards.
@@ -38,9 +53,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut emulate = workspace::cargo();
     emulate
         .args(["run", "--quiet", "--package", "image-build"])
-        .args(["--features", "emulate", "--bin", "emulate", "--"])
-        .arg("--output")
-        .arg(image::folder()?);
+        .args(["--features", "emulate", "--bin", "emulate", "--"]);
+    if let Some(system) = &system {
+        let program = match &arguments.program {
+            Some(program) => program.clone(),
+            None => deb::build_for_the_pi()?,
+        };
+        emulate
+            .arg("--onto")
+            .arg(&system.root)
+            .arg("--program")
+            .arg(program);
+    } else {
+        emulate.arg("--output").arg(image::folder()?);
+    }
     if let Some(pictures) = arguments.pictures {
         emulate.arg(format!("--pictures={pictures}"));
     }

@@ -1,0 +1,286 @@
+//! `cargo emulate -- --onto`: an image laid out as Raspberry Pi OS Lite, with the camera added to it, and started.
+//!
+//! The image is made here, of a system of Debian's for arm64 with Debian's kernel. What Raspberry Pi Imager writes to
+//! `bootfs` when it has asked its questions is written after the camera was added, and runs at the first start as it does
+//! there: by the words in `cmdline.txt`, which systemd understands. Raspberry Pi's own packages are not Debian's, and not in it.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use image_build::layout::{self, Partition};
+use image_build::{onto, tool};
+
+use super::{DEVICE, Setting, Story, id, sum};
+
+/// Who logs in, as Imager was told.
+pub const PERSON: &str = "anna";
+const HOSTNAME: &str = "garden-pi";
+const DISK_ID: u32 = 0x5052_494f;
+/// Where [`super::Card`] looks for it.
+const BOOT: Partition = layout::BOOT;
+/// To the end of the emulated card.
+const ROOT: Partition = Partition {
+    number: 2,
+    kind: 0x83,
+    start_bytes: BOOT.start_bytes + BOOT.bytes,
+    bytes: super::card::BYTES - BOOT.start_bytes - BOOT.bytes,
+};
+const CMDLINE: &str = "console=serial0,115200 console=tty1 root=PARTUUID=5052494f-02 rootfstype=ext4 fsck.repair=yes rootwait";
+/// What Imager adds to that.
+const RUN_ONCE: &str = " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target";
+const CONFIG: &str = "arm_64bit=1\nkernel=kernel8.img\ninitramfs initrd.img followkernel\n";
+const FSTAB: &str = "proc /proc proc defaults 0 0\n\
+    PARTUUID=5052494f-01 /boot/firmware vfat defaults 0 2\n\
+    PARTUUID=5052494f-02 / ext4 defaults,noatime 0 1\n";
+const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
+
+/// Makes the image in `folder` and adds the camera to it.
+///
+/// `system`: a folder with the system, which is changed.
+pub fn with_the_camera(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let inputs = onto::Inputs {
+        image: &make(system, folder)?,
+        program,
+        workspace: workspace.parent().context("this crate is in a workspace")?,
+        work: &folder.join("onto"),
+        epoch_s: 0,
+    };
+    onto::onto(&inputs)
+}
+
+/// The image as it would be downloaded.
+fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
+    let write = |path: &str, text: &str| {
+        let file = system.join(path);
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    };
+    write("etc/hostname", "raspberrypi\n")?;
+    write(
+        "etc/hosts",
+        "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n",
+    )?;
+    write("etc/fstab", FSTAB)?;
+    write("etc/systemd/network/wired.network", WIRED)?;
+    fs::create_dir_all(system.join("boot/firmware"))?;
+    let units = system.join("etc/systemd/system");
+    let wants = units.join("multi-user.target.wants");
+    let networkd = wants.join("systemd-networkd.service");
+    if !networkd.is_symlink() {
+        symlink("/usr/lib/systemd/system/systemd-networkd.service", networkd)?;
+    }
+    // Nobody can log in until somebody wants it.
+    for name in [wants.join("ssh.service"), units.join("sshd.service")] {
+        if name.is_symlink() {
+            fs::remove_file(name)?;
+        }
+    }
+
+    let file_of = |file: &str| folder.join(file);
+    let (boot, root) = (file_of("boot.fat"), file_of("root.ext4"));
+    let mut fat = tool::command("mkfs.vfat", 0)?;
+    fat.args(["-C", "-F", "32", "-n", "bootfs"]).arg(&boot);
+    tool::run(fat.arg((BOOT.bytes >> 10).to_string()))?;
+    let tree = only(&system.join("usr/lib"), "linux-image-")?;
+    for (name, from) in [
+        ("kernel8.img", only(&system.join("boot"), "vmlinuz-")?),
+        ("initrd.img", only(&system.join("boot"), "initrd.img-")?),
+        (
+            "bcm2837-rpi-3-b.dtb",
+            tree.join("broadcom/bcm2837-rpi-3-b.dtb"),
+        ),
+    ] {
+        let mut copy = tool::command("mcopy", 0)?;
+        copy.arg("-i")
+            .arg(&boot)
+            .arg(&from)
+            .arg(format!("::{name}"));
+        tool::run(&mut copy)?;
+    }
+    for (name, text) in [("config.txt", CONFIG), ("cmdline.txt", CMDLINE)] {
+        let file = file_of(name);
+        fs::write(&file, text)?;
+        let mut copy = tool::command("mcopy", 0)?;
+        tool::run(copy.arg("-i").arg(&boot).arg(&file).arg("::"))?;
+    }
+    let mut ext4 = tool::command("mke2fs", 0)?;
+    ext4.args(["-q", "-t", "ext4", "-L", "rootfs", "-d"])
+        .arg(system)
+        .arg(&root);
+    tool::run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
+
+    let image = file_of("raspios-lite.img");
+    let mut file = File::create_new(&image)?;
+    file.write_all(&layout::table_of(DISK_ID, &[BOOT, ROOT]))?;
+    for (partition, from) in [(BOOT, boot), (ROOT, root)] {
+        layout::place(&mut file, partition, &mut File::open(&from)?)?;
+        fs::remove_file(from)?;
+    }
+    file.set_len(ROOT.start_bytes + ROOT.bytes)?;
+    Ok(image)
+}
+
+/// The one file or folder in `folder` whose name begins so.
+fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
+    let found = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
+    let mut found = found.flatten().map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(begins)
+    });
+    let one = found.next();
+    ensure!(
+        found.next().is_none(),
+        "there are several {begins}* in {}",
+        folder.display()
+    );
+    one.with_context(|| format!("there is no {begins}* in {}", folder.display()))
+}
+
+/// As Raspberry Pi Imager writes it where the helpers of Raspberry Pi OS are missing.
+fn first_run(key: &str) -> String {
+    format!(
+        r#"#!/bin/bash
+
+set +e
+
+CURRENT_HOSTNAME=`cat /etc/hostname | tr -d " \t\n\r"`
+echo {HOSTNAME} >/etc/hostname
+sed -i "s/127.0.1.1.*$CURRENT_HOSTNAME/127.0.1.1\t{HOSTNAME}/g" /etc/hosts
+useradd -m -s /bin/bash -p '*' {PERSON}
+install -o "{PERSON}" -m 700 -d "/home/{PERSON}/.ssh"
+install -o "{PERSON}" -m 600 <(printf "{key}") "/home/{PERSON}/.ssh/authorized_keys"
+echo 'PasswordAuthentication no' >>/etc/ssh/sshd_config
+systemctl enable ssh
+rm -f /boot/firmware/firstrun.sh
+sed -i 's| systemd.run.*||g' /boot/firmware/cmdline.txt
+exit 0
+"#
+    )
+}
+
+impl Story<'_> {
+    pub(super) fn tell_of_raspios(&mut self) -> Result<()> {
+        println!("first start: Raspberry Pi Imager has asked for a name, a user and SSH");
+        self.card
+            .put("firstrun.sh", &first_run(&self.pi.public_key()?))?;
+        self.card
+            .put("cmdline.txt", &format!("{CMDLINE}{RUN_ONCE}"))?;
+        let device = format!("\"{DEVICE}\"");
+        let settings: [Setting<'_>; 3] = [
+            ("", "device", &device),
+            ("cloud", "url", &self.way),
+            ("camera", "kind", "\"simulated\""),
+        ];
+        self.card.set(&settings)?;
+        self.pi.start(&self.card, "first")?.ends()?;
+        let line = self.card.text("cmdline.txt")?;
+        self.seen.check(
+            line.trim() == CMDLINE && self.card.text("firstrun.sh").is_err(),
+            "what Imager has written ran to its end, and starts the Pi again",
+        );
+
+        println!("second start: the camera takes pictures");
+        let mut machine = self.pi.start(&self.card, "second")?;
+        machine.is_ready()?;
+        let ready_s = self.say_ready(&machine)?;
+        self.is_online(&mut machine)?;
+        self.take_pictures(&mut machine, 3)?;
+        machine.wait_for("a greeting by SSH", |machine| {
+            Ok(machine.has_ssh()?.then_some(()))
+        })?;
+        for (what, command, expected) in [
+            ("its name is that of Imager", "uname -n", HOSTNAME),
+            ("the person is who Imager was told", "id -un", PERSON),
+            (
+                "the service runs",
+                "systemctl is-active keepsake-appliance",
+                "active",
+            ),
+            (
+                "as a user of its own, who was made at the start",
+                "ps -C appliance -o user= || stat -c %U /proc/$(systemctl show -P MainPID keepsake-appliance)",
+                "keepsake",
+            ),
+            (
+                "pictures lie where updates of the system leave them alone",
+                "test -d /var/lib/keepsake && findmnt -n -o FSTYPE /",
+                "ext4",
+            ),
+            (
+                "no unit has failed",
+                "systemctl --failed --no-legend --plain",
+                "",
+            ),
+        ] {
+            self.says(&machine, what, command, expected);
+        }
+
+        let asked = self.ask_for(self.burst);
+        machine.wait_for("the first pictures of a burst", |_| {
+            Ok((self.pictures_of(&asked).len() >= self.burst / 3).then_some(()))
+        })?;
+        machine.pull_the_plug();
+        println!(
+            "  plug pulled: {} of {} had come",
+            self.pictures_of(&asked).len(),
+            asked.len()
+        );
+
+        println!("third start: everything is brought home, and counted");
+        let mut machine = self.pi.start(&self.card, "third")?;
+        machine.is_ready()?;
+        self.is_online(&mut machine)?;
+        self.take_pictures(&mut machine, 1)?;
+        let api = self.cloud.api();
+        let device = machine.wait_for("every picture in the cloud", |_| {
+            let device = api.device(DEVICE);
+            Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
+        })?;
+        machine.pull_the_plug();
+        let whole = device["missing"] == 0
+            && device["conflicts"] == 0
+            && device["pressed"].as_u64() == sum(&device, &["stored", "told", "deleted"]);
+        self.seen.check(
+            whole,
+            format!(
+                "the cloud says: {} pressed, {} stored, {} told, {} missing",
+                device["pressed"], device["stored"], device["told"], device["missing"]
+            ),
+        );
+        // What was confirmed as a picture before the plug was pulled is one.
+        let commands = api.json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = commands["commands"].as_array().context("a list")?;
+        let confirmed = commands
+            .iter()
+            .filter(|command| command["capture"].is_object());
+        let confirmed: Vec<_> = confirmed.map(id).collect();
+        let pictures = self.cloud.api().pictures(DEVICE);
+        let kept = confirmed.iter().filter(|id| {
+            pictures
+                .iter()
+                .any(|picture| picture["command"] == id.as_str())
+        });
+        let kept = kept.count();
+        self.seen.check(
+            kept == confirmed.len() && kept > 0,
+            format!(
+                "of {} confirmed as pictures {kept} are stored",
+                confirmed.len()
+            ),
+        );
+        self.cloud.stop();
+        println!(
+            "Raspberry Pi OS's layout with the camera added: ready for a press after {ready_s:.0} CPU seconds of QEMU; {} pressed, \
+             {} stored, {} missing; {} checks, {} of them not so",
+            device["pressed"],
+            device["stored"],
+            device["missing"],
+            self.seen.checks,
+            self.seen.broken.len()
+        );
+        Ok(())
+    }
+}
