@@ -36,7 +36,7 @@ const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl
 const PACKAGES_EMULATED: &str = "systemd,udev,ca-certificates,iproute2";
 /// In one that starts on a Pi: its kernel, and a way in.
 const PACKAGES_PI: &str =
-    "systemd-sysv,udev,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
+    "systemd-sysv,udev,dbus,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
 /// How long a systemd may take to start everything.
 const BOOT_WITHIN: Duration = Duration::from_secs(180);
 
