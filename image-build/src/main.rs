@@ -16,8 +16,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE", required_unless_present = "write")]
     program: Option<PathBuf>,
     /// Everything goes below this folder.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "packages_missing")]
+    output: Option<PathBuf>,
     /// Uses the packages that were fetched for the last image, and no network.
     #[arg(long)]
     offline: bool,
@@ -65,7 +65,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", tool::packages_missing().join(" "));
         return Ok(());
     }
-    let output = &arguments.output;
+    let output = arguments.output.as_deref();
+    let output = output.context("--output is missing")?;
     let image = image_in(output);
     if let Some(to) = &arguments.write {
         return write_to(arguments, arguments.image.as_ref().unwrap_or(&image), to);
