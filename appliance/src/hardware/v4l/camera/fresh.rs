@@ -82,13 +82,16 @@ mod tests {
             .position(|(&stamp, now)| freshness.is_fresh(stamp, now))
     }
 
+    fn began(us: &[u64]) -> Vec<Option<Stamp>> {
+        us.iter().map(|&us| Some(Stamp::Began(us))).collect()
+    }
+
+    fn ended(us: &[u64]) -> Vec<Option<Stamp>> {
+        us.iter().map(|&us| Some(Stamp::Ended(us))).collect()
+    }
+
     #[test]
     fn frames_from_before_the_press_are_passed_over() {
-        let began = |us: &[u64]| {
-            us.iter()
-                .map(|&us| Some(Stamp::Began(us)))
-                .collect::<Vec<_>>()
-        };
         assert_eq!(taken(&began(&[400, 410, 420, 1003])), Some(3));
         assert_eq!(taken(&began(&[999, 1005])), Some(1));
         assert_eq!(taken(&began(&[1000])), Some(0));
@@ -96,11 +99,6 @@ mod tests {
 
     #[test]
     fn a_frame_that_ended_after_the_press_may_have_begun_before_it() {
-        let ended = |us: &[u64]| {
-            us.iter()
-                .map(|&us| Some(Stamp::Ended(us)))
-                .collect::<Vec<_>>()
-        };
         assert_eq!(taken(&ended(&[400, 410, 1005, 1020, 1030])), Some(3));
         assert_eq!(taken(&ended(&[1000, 1008])), Some(1));
     }
@@ -108,11 +106,6 @@ mod tests {
     #[test]
     fn stamps_that_run_ahead_are_set_right() {
         // Handed out at 1001, 1011, 1021 and so on, each stamped 90 later, as vivid does.
-        let ended = |us: &[u64]| {
-            us.iter()
-                .map(|&us| Some(Stamp::Ended(us)))
-                .collect::<Vec<_>>()
-        };
         assert_eq!(taken(&ended(&[1091, 1101, 1111, 1121])), Some(1));
         // Two ended before the press, though their stamps say otherwise: the warm-up has shown by how much they run ahead.
         let mut ahead = Ahead::default();
