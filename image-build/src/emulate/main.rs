@@ -259,7 +259,7 @@ impl Story<'_> {
                 grown.bytes >> 20
             ),
         );
-        self.pull_in_the_middle_of_a_burst(machine)?;
+        self.pull_in_the_middle_of_a_burst(machine, Self::pull)?;
         Ok(ready_s)
     }
 
@@ -309,7 +309,7 @@ impl Story<'_> {
         machine.is_ready()?;
         self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
-        self.pull_in_the_middle_of_a_burst(machine)
+        self.pull_in_the_middle_of_a_burst(machine, Self::pull)
     }
 
     fn last_start(&mut self) -> Result<f64> {
@@ -326,22 +326,7 @@ impl Story<'_> {
         let ready_s = self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
-        let cloud = &self.cloud;
-        let device = machine.wait_for("every picture in the cloud", |_| {
-            let device = cloud.api().device(DEVICE);
-            Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
-        })?;
-        self.missing = device["missing"].as_u64().context("a number")?;
-        self.seen.check(
-            self.missing == 0
-                && device["conflicts"] == 0
-                && device["pressed"].as_u64()
-                    == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
-            format!(
-                "the cloud says: {} pressed, {} stored, {} told, {} held, {} missing",
-                device["pressed"], device["stored"], device["told"], device["held"], self.missing
-            ),
-        );
+        self.everything_is_home(&mut machine)?;
         let cloud = &self.cloud;
         machine.wait_for("the light to say that all is stored", |_| {
             let device = cloud.api().device(DEVICE);
@@ -370,6 +355,27 @@ impl Story<'_> {
             format!("the end of the log lies on the data partition: {logs} file(s)"),
         );
         Ok(ready_s)
+    }
+
+    /// Waits until the camera holds nothing any more, and checks what the cloud says of it; returns that.
+    fn everything_is_home(&mut self, machine: &mut Machine) -> Result<Value> {
+        let cloud = &self.cloud;
+        let device = machine.wait_for("every picture in the cloud", |_| {
+            let device = cloud.api().device(DEVICE);
+            Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
+        })?;
+        self.missing = device["missing"].as_u64().context("a number")?;
+        self.seen.check(
+            self.missing == 0
+                && device["conflicts"] == 0
+                && device["pressed"].as_u64()
+                    == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
+            format!(
+                "the cloud says: {} pressed, {} stored, {} told, {} held, {} missing",
+                device["pressed"], device["stored"], device["told"], device["held"], self.missing
+            ),
+        );
+        Ok(device)
     }
 
     /// `camera.toml` with these settings besides those of every start.
@@ -451,13 +457,17 @@ impl Story<'_> {
     }
 
     /// Asks for a burst, and pulls the plug when some of it is in the cloud and some is not.
-    fn pull_in_the_middle_of_a_burst(&mut self, mut machine: Machine) -> Result<()> {
+    fn pull_in_the_middle_of_a_burst(
+        &mut self,
+        mut machine: Machine,
+        pull: impl FnOnce(&mut Self, Machine) -> Result<()>,
+    ) -> Result<()> {
         let asked = self.ask_for(self.burst);
         let some = self.burst / 3;
         machine.wait_for("the first pictures of a burst", |_| {
             Ok((self.pictures_of(&asked).len() >= some).then_some(()))
         })?;
-        self.pull(machine)?;
+        pull(self, machine)?;
         let came = self.pictures_of(&asked).len();
         self.seen.check(
             came >= some && came < asked.len(),

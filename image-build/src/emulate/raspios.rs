@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
 use image_build::{onto, tool};
 
-use super::{DEVICE, Setting, Story, id, sum};
+use super::{DEVICE, Setting, Story, id};
 
 /// Who logs in, as Imager was told.
 pub const PERSON: &str = "anna";
@@ -218,40 +218,23 @@ impl Story<'_> {
             self.says(&machine, what, command, expected);
         }
 
-        let asked = self.ask_for(self.burst);
-        machine.wait_for("the first pictures of a burst", |_| {
-            Ok((self.pictures_of(&asked).len() >= self.burst / 3).then_some(()))
+        self.pull_in_the_middle_of_a_burst(machine, |_, machine| {
+            machine.pull_the_plug();
+            Ok(())
         })?;
-        machine.pull_the_plug();
-        println!(
-            "  plug pulled: {} of {} had come",
-            self.pictures_of(&asked).len(),
-            asked.len()
-        );
 
         println!("third start: everything is brought home, and counted");
         let mut machine = self.pi.start(&self.card, "third")?;
         machine.is_ready()?;
         self.is_online(&mut machine)?;
         self.take_pictures(&mut machine, 1)?;
-        let api = self.cloud.api();
-        let device = machine.wait_for("every picture in the cloud", |_| {
-            let device = api.device(DEVICE);
-            Ok(device.filter(|device| device["held"] == 0 && device["waiting"] == 0))
-        })?;
+        let device = self.everything_is_home(&mut machine)?;
         machine.pull_the_plug();
-        let whole = device["missing"] == 0
-            && device["conflicts"] == 0
-            && device["pressed"].as_u64() == sum(&device, &["stored", "told", "deleted"]);
-        self.seen.check(
-            whole,
-            format!(
-                "the cloud says: {} pressed, {} stored, {} told, {} missing",
-                device["pressed"], device["stored"], device["told"], device["missing"]
-            ),
-        );
         // What was confirmed as a picture before the plug was pulled is one.
-        let commands = api.json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = self
+            .cloud
+            .api()
+            .json(&format!("/api/v1/devices/{DEVICE}/commands"));
         let commands = commands["commands"].as_array().context("a list")?;
         let confirmed = commands
             .iter()

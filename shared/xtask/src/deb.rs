@@ -164,8 +164,11 @@ pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf>
     make(name, arch, &version)
 }
 
-/// Builds the camera's program for a Raspberry Pi, with V4L2; returns its file.
-pub(crate) fn build_for_the_pi() -> Result<PathBuf> {
+/// The camera's program for the Pi: the one that was given, else it is built.
+pub(crate) fn program_for_the_pi(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(program) = given {
+        return Ok(program.to_owned());
+    }
     build(Arch::Arm64, &["appliance"])?;
     let mut folder = workspace::target()?;
     if !Arch::Arm64.is_own() {

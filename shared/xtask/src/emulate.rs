@@ -28,18 +28,14 @@ pub(crate) struct Arguments {
 
 /// Returns whether all was as promised.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let system = if arguments.onto {
+    let mut system = None;
+    if arguments.onto {
         debian::can_be_had()?;
         let _emulation = Emulation::of(Arch::Arm64)?;
-        Some(System::for_a_pi(Release::Debian13)?)
-    } else {
-        None
-    };
-    let is_there = system.is_some() || image::file()?.is_file();
-    if is_there && system.is_none() {
+        system = Some(System::for_a_pi(Release::Debian13)?);
+    } else if image::file()?.is_file() {
         println!("the image that is there is taken; cargo image makes a new one");
-    }
-    if !is_there && !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
+    } else if !image::run(&image::Arguments::with_program(arguments.program.clone()))? {
         return Ok(false);
     }
     // What is started beside the emulated Pi: the cloud, and the camera's own tool for pulled cards.
@@ -55,15 +51,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         .args(["run", "--quiet", "--package", "image-build"])
         .args(["--features", "emulate", "--bin", "emulate", "--"]);
     if let Some(system) = &system {
-        let program = match &arguments.program {
-            Some(program) => program.clone(),
-            None => deb::build_for_the_pi()?,
-        };
         emulate
             .arg("--onto")
             .arg(&system.root)
             .arg("--program")
-            .arg(program);
+            .arg(deb::program_for_the_pi(arguments.program.as_deref())?);
     } else {
         emulate.arg("--output").arg(image::folder()?);
     }

@@ -85,10 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             image.arg("--yes-this-disk").arg(number);
         }
     } else {
-        let program = match &arguments.program {
-            Some(program) => program.clone(),
-            None => deb::build_for_the_pi()?,
-        };
+        let program = deb::program_for_the_pi(arguments.program.as_deref())?;
         image.arg("--program").arg(program);
         if let Some(file) = &arguments.onto {
             image.arg("--onto").arg(file);
