@@ -8,9 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use keepsake_protocol::BootId;
+use keepsake_protocol::time::{Moment, signed};
 use nix::time::{ClockId, clock_gettime};
-use shared::BootId;
-use shared::time::{Moment, signed};
 
 /// What is not known of the way to a server of time, microseconds: systemd-timesyncd calls its error 0 after each
 /// answer, however long that took.

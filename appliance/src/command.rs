@@ -6,8 +6,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::BootId;
 use serde::{Deserialize, Serialize};
-use shared::BootId;
 
 use crate::spool::replace_durably;
 

@@ -17,21 +17,21 @@ mod optional;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
 
 pub use card::{CardSettings, NETWORKS_MAX, Network};
 pub(crate) use file::{read_bounded, replace as replace_privately};
+pub use keepsake_protocol::settings::value::{CloudUrl, Night, RgbPins, Scheme};
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load, read_card_settings};
-pub use shared::settings::value::{CloudUrl, Night, RgbPins, Scheme};
 
 use crate::backoff::Backoff;
 
 /// The name of the copy of the last good file, in the spool folder.
 pub const LAST_GOOD: &str = "camera.last-good.toml";
 
-/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `shared::settings::schema`.
+/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `keepsake_protocol::settings::schema`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The name of this camera, empty in the file = `camera-` and the last six characters of the board's serial.
@@ -101,12 +101,13 @@ impl std::fmt::Debug for Cloud {
 
 impl Cloud {
     /// What TLS needs; absent where the URL asks for none.
-    pub fn tls(&self) -> Option<tls::Files> {
+    pub fn tls(&self) -> Option<keepsake_tls::Files> {
         let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
         let identity = file(&self.cert_file).zip(file(&self.key_file));
-        self.url.scheme.tls().then(|| tls::Files {
+        self.url.scheme.tls().then(|| keepsake_tls::Files {
             ca: file(&self.ca_file),
-            identity: identity.map(|(certificate, key)| tls::Identity { certificate, key }),
+            identity: identity
+                .map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
         })
     }
 

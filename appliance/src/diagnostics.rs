@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use keepsake_protocol::time::Moment;
 use serde_json::{Map, Value, json};
-use shared::time::Moment;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, Layer};
@@ -264,7 +264,7 @@ impl Visit for Line {
 
 #[cfg(test)]
 mod tests {
-    use shared::BootId;
+    use keepsake_protocol::BootId;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;

@@ -12,15 +12,15 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::capture::FrameHeader;
-use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::event::Fault;
-use shared::have::{HAVE_PAGE_MAX, Have};
-use shared::presence::{Health, LightStatus, Presence, Queue, Status};
-use shared::receipt::Receipt;
-use shared::settings::Cloud;
-use shared::topic::Leaf;
-use shared::{CaptureId, DeviceId, HashPrefix, InstallId};
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::event::Fault;
+use keepsake_protocol::have::{HAVE_PAGE_MAX, Have};
+use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue, Status};
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::settings::Cloud;
+use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, InstallId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
@@ -464,7 +464,7 @@ impl Engine {
                 self.drain
                     .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
                 self.apply_changes();
-                let full = reason == shared::event::Reason::CardFull;
+                let full = reason == keepsake_protocol::event::Reason::CardFull;
                 let fault = if full { Number::Card } else { Number::Camera };
                 self.set_fault(fault, true);
                 self.finish_without_picture(press, command, fault, &text);
@@ -574,15 +574,15 @@ impl Engine {
             );
         };
         match leaf {
-            Leaf::Receipt => match shared::codec::decode::<Receipt>(payload) {
+            Leaf::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
                 Ok(receipt) => self.on_receipt(&receipt),
                 Err(error) => bad(&error),
             },
-            Leaf::Cloud => match shared::codec::decode::<Cloud>(payload) {
+            Leaf::Cloud => match keepsake_protocol::codec::decode::<Cloud>(payload) {
                 Ok(cloud) => self.on_cloud(&cloud),
                 Err(error) => bad(&error),
             },
-            Leaf::Command => match shared::codec::decode::<Command>(payload) {
+            Leaf::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
                 Ok(command) => self.on_command(&command),
                 Err(error) => bad(&error),
             },
@@ -592,7 +592,7 @@ impl Engine {
     }
 
     /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
-    fn is_ours(&mut self, store: shared::StoreId) -> bool {
+    fn is_ours(&mut self, store: keepsake_protocol::StoreId) -> bool {
         let pinned = lock(&self.spool).store();
         match pinned {
             Some(ours) if ours == store => {}
@@ -738,7 +738,7 @@ impl Engine {
     }
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
-    fn compare_numbers(&mut self, install: InstallId, next: shared::Sequence) {
+    fn compare_numbers(&mut self, install: InstallId, next: keepsake_protocol::Sequence) {
         let mut spool = lock(&self.spool);
         if install != spool.install() || next <= spool.next() {
             return;
@@ -840,7 +840,7 @@ impl Engine {
             result,
         };
         if let Some(publisher) = &self.publisher {
-            let _ = publisher.publish(Leaf::Reply, shared::codec::encode(&reply), None);
+            let _ = publisher.publish(Leaf::Reply, keepsake_protocol::codec::encode(&reply), None);
         }
     }
 
@@ -886,7 +886,7 @@ impl Engine {
                 captures,
             };
             if publisher
-                .publish(Leaf::Have, shared::codec::encode(&have), None)
+                .publish(Leaf::Have, keepsake_protocol::codec::encode(&have), None)
                 .is_err()
             {
                 return publisher.abandon();
@@ -933,7 +933,11 @@ impl Engine {
             }
         };
         if publisher
-            .publish(Leaf::Status, shared::codec::encode(&status), None)
+            .publish(
+                Leaf::Status,
+                keepsake_protocol::codec::encode(&status),
+                None,
+            )
             .is_ok()
         {
             self.status_sent = Some(tokio::time::Instant::now());
@@ -970,7 +974,10 @@ impl Engine {
                         not_before_us: self.notes.history().not_before(&record.pressed),
                         record,
                     };
-                    (Leaf::Frame, shared::codec::encode_frame(&header, &bytes))
+                    (
+                        Leaf::Frame,
+                        keepsake_protocol::codec::encode_frame(&header, &bytes),
+                    )
                 })
             };
             match message {

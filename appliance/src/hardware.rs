@@ -20,8 +20,8 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
-use shared::capture::ContentType;
-use shared::event::Reason;
+use keepsake_protocol::capture::ContentType;
+use keepsake_protocol::event::Reason;
 
 use crate::config::{self, CameraKind, Config, GpioKind};
 

@@ -8,10 +8,10 @@
 //! Everything here holds for the true time, whatever the clock shows, as long as no clock that was called synchronised
 //! was wrong for a whole boot. Source: docs/decisions/0007-honest-time.md.
 
+use keepsake_protocol::BootId;
+use keepsake_protocol::event::BootLine;
+use keepsake_protocol::time::{Moment, drift_us, signed};
 use serde::{Deserialize, Serialize};
-use shared::BootId;
-use shared::event::BootLine;
-use shared::time::{Moment, drift_us, signed};
 
 /// The history is to be written to the card at least this often, microseconds.
 pub const NOTED_EVERY_US: u64 = 5 * 60 * 1_000_000;

@@ -20,10 +20,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use shared::DeviceId;
-use shared::down::{ANSWER_BYTES_MAX, DEVICE_HEADER, Down};
-use shared::receipt::Receipt;
-use shared::topic::Leaf;
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::down::{ANSWER_BYTES_MAX, DEVICE_HEADER, Down};
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::Leaf;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -61,8 +61,8 @@ pub struct Settings {
     /// Proves who this camera is; empty = none. Secret.
     pub token: String,
     /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<tls::Files>,
-    pub certificate_time: tls::NotBefore,
+    pub tls: Option<keepsake_tls::Files>,
+    pub certificate_time: keepsake_tls::NotBefore,
     pub device: DeviceId,
     /// Longest wait for a connection to be made.
     pub connect_timeout: Duration,
@@ -301,7 +301,7 @@ async fn bring(
         Ok(answer) => {
             if outgoing.leaf == Leaf::Frame {
                 // Read here only to know that it is one; what it says is for the engine to judge.
-                shared::codec::decode::<Receipt>(&answer)
+                keepsake_protocol::codec::decode::<Receipt>(&answer)
                     .map_err(|_| away("what answers there gives no receipts"))?;
                 tell(events, Leaf::Receipt, answer).await?;
             } else {
@@ -394,9 +394,9 @@ impl Line {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let trust = match &settings.tls {
-            Some(files) => tls::client(files, Arc::new(settings.certificate_time.clone()))
+            Some(files) => keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
                 .map_err(|error| chain(&error))?,
-            None => tls::believing_nobody(),
+            None => keepsake_tls::believing_nobody(),
         };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(Arc::unwrap_or_clone(trust))
@@ -460,12 +460,12 @@ impl Line {
 }
 
 fn broken(error: &hyper_util::client::legacy::Error) -> Failure {
-    match tls::explain(error) {
-        Some(tls::Trouble::Untrusted(text)) => {
+    match keepsake_tls::explain(error) {
+        Some(keepsake_tls::Trouble::Untrusted(text)) => {
             Failure::Untrusted(format!("the cloud is not believed: {text}"))
         }
-        Some(tls::Trouble::Refused(text)) => Failure::Refused(text),
-        Some(tls::Trouble::Failed(text)) => Failure::Away(text),
+        Some(keepsake_tls::Trouble::Refused(text)) => Failure::Refused(text),
+        Some(keepsake_tls::Trouble::Failed(text)) => Failure::Away(text),
         // What went wrong at the socket is deep inside.
         None => Failure::Away(chain(error)),
     }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::presence::LightStatus;
+use keepsake_protocol::presence::LightStatus;
 
 use crate::clock::boottime_us;
 use crate::config;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use shared::topic::Leaf;
+use keepsake_protocol::topic::Leaf;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;

@@ -6,18 +6,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use appliance::card;
-use appliance::clock::{Clock, boottime_us};
-use appliance::config::{self, Config, Level, Loaded};
-use appliance::diagnostics::Troubles;
-use appliance::engine::Ended;
-use appliance::hardware::{self, Hardware, Identity};
-use appliance::report::Reporter;
-use appliance::run::{self, Start};
-use appliance::spool::{Limits, Spool, export};
-use appliance::stopped;
-use appliance::wishes::{Since, Wishes};
 use clap::{Args, Parser, Subcommand};
+use keepsake_appliance::card;
+use keepsake_appliance::clock::{Clock, boottime_us};
+use keepsake_appliance::config::{self, Config, Level, Loaded};
+use keepsake_appliance::diagnostics::Troubles;
+use keepsake_appliance::engine::Ended;
+use keepsake_appliance::hardware::{self, Hardware, Identity};
+use keepsake_appliance::report::Reporter;
+use keepsake_appliance::run::{self, Start};
+use keepsake_appliance::spool::{Limits, Spool, export};
+use keepsake_appliance::stopped;
+use keepsake_appliance::wishes::{Since, Wishes};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -30,7 +30,7 @@ const MISCONFIGURED: u8 = 78;
 
 /// A camera that keeps its word.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "appliance", version)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,
@@ -318,7 +318,7 @@ fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(config) = usable(&loaded) else {
         return Ok(ExitCode::from(MISCONFIGURED));
     };
-    let report = appliance::self_test::run(config);
+    let report = keepsake_appliance::self_test::run(config);
     print!("{report}");
     Ok(if report.is_good() {
         ExitCode::SUCCESS
@@ -391,7 +391,7 @@ fn forget_cloud(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         folder.display()
     );
     // Under the name it has, so that no new install begins; and nothing is tidied away, for the old cloud may be gone.
-    let fingerprint = appliance::spool::fingerprint(&folder)?.unwrap_or_default();
+    let fingerprint = keepsake_appliance::spool::fingerprint(&folder)?.unwrap_or_default();
     let limits = Limits {
         keep_for: Duration::MAX,
         keep_bytes: u64::MAX,

@@ -9,13 +9,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::topic::{Leaf, Topic, everything_down};
+use keepsake_protocol::{DeviceId, InstallId};
 use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
 };
-use shared::presence::Status;
-use shared::topic::{Leaf, Topic, everything_down};
-use shared::{DeviceId, InstallId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
@@ -40,8 +40,8 @@ pub struct Settings {
     /// Its first line is the password, if it is not empty.
     pub password_file: PathBuf,
     /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<tls::Files>,
-    pub certificate_time: tls::NotBefore,
+    pub tls: Option<keepsake_tls::Files>,
+    pub certificate_time: keepsake_tls::NotBefore,
     pub device: DeviceId,
     /// Read anew for every connection: a new install has another.
     pub client_id: watch::Receiver<String>,
@@ -188,7 +188,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
 fn options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(settings.client_id.borrow().clone(), broker);
-    let will = shared::codec::encode(&Status::last_will());
+    let will = keepsake_protocol::codec::encode(&Status::last_will());
     let will_topic = Topic::new(&settings.device, Leaf::Status).to_string();
     options
         .set_clean_session(true)
@@ -200,7 +200,7 @@ fn options(settings: &Settings) -> Result<MqttOptions, String> {
         options.set_credentials(settings.user.clone(), password(settings)?);
     }
     if let Some(files) = &settings.tls {
-        let config = tls::client(files, Arc::new(settings.certificate_time.clone()))
+        let config = keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
             .map_err(|error| chain(&error))?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
     }
@@ -218,14 +218,14 @@ fn password(settings: &Settings) -> Result<String, String> {
 }
 
 fn explain(error: &ConnectionError) -> (DownReason, String) {
-    if let Some(trouble) = tls::explain(error) {
+    if let Some(trouble) = keepsake_tls::explain(error) {
         return match trouble {
-            tls::Trouble::Untrusted(text) => (
+            keepsake_tls::Trouble::Untrusted(text) => (
                 DownReason::Untrusted,
                 format!("the broker is not believed: {text}"),
             ),
-            tls::Trouble::Refused(text) => (DownReason::Refused, text),
-            tls::Trouble::Failed(text) => (DownReason::Away, text),
+            keepsake_tls::Trouble::Refused(text) => (DownReason::Refused, text),
+            keepsake_tls::Trouble::Failed(text) => (DownReason::Away, text),
         };
     }
     match error {

@@ -7,10 +7,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::event::{BootLine, Event, Fault};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{Hash, HashPrefix, InstallId, codec};
 use serde::{Deserialize, Serialize};
-use shared::event::{BootLine, Event, Fault};
-use shared::time::Moment;
-use shared::{Hash, HashPrefix, InstallId, codec};
 
 use crate::history::{History, NOTED_EVERY_US};
 use crate::spool::replace_durably;
@@ -178,7 +178,7 @@ fn read(path: &Path) -> io::Result<Kept> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shared::BootId;
+    use keepsake_protocol::BootId;
 
     const INSTALL: InstallId = InstallId([1; 16]);
 

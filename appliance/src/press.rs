@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::capture::{Cause, Record};
-use shared::event::Reason;
-use shared::time::Moment;
+use keepsake_protocol::capture::{Cause, Record};
+use keepsake_protocol::event::Reason;
+use keepsake_protocol::time::Moment;
 
 use crate::clock::{Clock, boottime_us};
 use crate::config::{self, Picture};
@@ -99,14 +99,16 @@ pub struct CloudLimit(Arc<AtomicU64>);
 
 impl Default for CloudLimit {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(shared::codec::CAPTURE_BYTES_MAX)))
+        Self(Arc::new(AtomicU64::new(
+            keepsake_protocol::codec::CAPTURE_BYTES_MAX,
+        )))
     }
 }
 
 impl CloudLimit {
     pub fn set(&self, bytes: u64) {
         self.0.store(
-            bytes.min(shared::codec::CAPTURE_BYTES_MAX),
+            bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX),
             Ordering::Relaxed,
         );
     }

@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use keepsake_protocol::event::Reason;
+use keepsake_protocol::settings::Rejected;
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use serde::Serialize;
-use shared::event::Reason;
-use shared::settings::Rejected;
-use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 
 /// One happening.
 #[derive(Debug, Serialize)]

@@ -10,9 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
 use anyhow::Context;
-use shared::DeviceId;
-use shared::presence::Status;
-use shared::topic::Leaf;
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::topic::Leaf;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
@@ -197,7 +197,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     if let Some(publisher) = publisher {
         let _ = publisher.publish(
             Leaf::Status,
-            shared::codec::encode(&Status::last_will()),
+            keepsake_protocol::codec::encode(&Status::last_will()),
             None,
         );
         publisher.finish(Duration::from_secs(2)).await;
@@ -217,8 +217,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
 /// what it had noted.
 ///
 /// `noted_us`: the latest time known to be past, microseconds UTC.
-pub fn certificate_time(noted_us: Option<i64>) -> tls::NotBefore {
-    let time = tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
+pub fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::NotBefore {
+    let time = keepsake_tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
     if let Some(noted_us) = noted_us {
         time.raise(u64::try_from(noted_us / 1_000_000).unwrap_or(0));
     }
@@ -229,7 +229,7 @@ pub fn certificate_time(noted_us: Option<i64>) -> tls::NotBefore {
 fn spawn_link(
     config: &Config,
     device: &DeviceId,
-    certificate_time: tls::NotBefore,
+    certificate_time: keepsake_tls::NotBefore,
     client_id: watch::Receiver<String>,
     events: mpsc::Sender<LinkEvent>,
     stop: watch::Receiver<bool>,
@@ -250,7 +250,7 @@ fn spawn_link(
                 keep_alive: cloud.keep_alive(),
                 connect_timeout: cloud.connect_timeout(),
                 // Parts may become as large as a setting allows while this connection stands.
-                packet_bytes_max: PART_BYTES_BOUND + shared::codec::JSON_BYTES_MAX,
+                packet_bytes_max: PART_BYTES_BOUND + keepsake_protocol::codec::JSON_BYTES_MAX,
                 reconnect: config.backoff.reconnect(),
             };
             tokio::spawn(mqtt::maintain(settings, events, stop))

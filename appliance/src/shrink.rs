@@ -12,7 +12,7 @@ use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
 use image::{ImageFormat, ImageReader, Limits, RgbImage};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 
 pub use jpeg::{JpegError, check_jpeg};
 pub(crate) use jpeg::{Segment, Walk, segments};
@@ -32,7 +32,7 @@ const SCALES_MAX: u32 = 10;
 /// A picture of fewer pixels a side shows nothing.
 const SIDE_MIN: u32 = 16;
 
-/// Why a picture does not become small enough. The frame is lost to [`shared::event::Reason::FrameTooLarge`].
+/// Why a picture does not become small enough. The frame is lost to [`keepsake_protocol::event::Reason::FrameTooLarge`].
 #[derive(Debug, thiserror::Error)]
 pub enum ShrinkError {
     #[error("decode a frame of {bytes} bytes to make it smaller")]

@@ -26,13 +26,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use keepsake_protocol::capture::{Cause, ContentType, Record};
+use keepsake_protocol::event::{Event, Reason, Tombstone};
+use keepsake_protocol::presence::Held;
+use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 use nix::fcntl::Flock;
-use shared::capture::{Cause, ContentType, Record};
-use shared::event::{Event, Reason, Tombstone};
-use shared::presence::Held;
-use shared::ranges::{RANGES_MAX, Ranges};
-use shared::time::Moment;
-use shared::{CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 
 use crate::config::WhenFull;
 pub use file::replace_durably;
@@ -725,7 +725,7 @@ impl Spool {
             .iter()
             .position(|install| install.id == tombstone.install)
             .ok_or(SpoolError::Gone)?;
-        let json = shared::codec::encode(&Event::Tombstone(tombstone.clone()));
+        let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
         let total = json.len() as u64;
         let (free, _) = self.space().map_err(SpoolError::Disk)?;
         if free < total + TOMBSTONE_FLOOR {

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use shared::DeviceId;
-use shared::presence::LightStatus;
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::presence::LightStatus;
 
 use crate::diagnostics::Facts;
 use crate::indicator::Fault;

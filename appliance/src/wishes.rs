@@ -15,11 +15,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::settings::schema::{Reach, SETTINGS, Setting};
+use keepsake_protocol::settings::{
+    REASON_BYTES_MAX, REJECTED_MAX, Rejected, Settings, State, Trying,
+};
+use keepsake_protocol::{BootId, DeviceId, StoreId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::settings::schema::{Reach, SETTINGS, Setting};
-use shared::settings::{REASON_BYTES_MAX, REJECTED_MAX, Rejected, Settings, State, Trying};
-use shared::{BootId, DeviceId, StoreId};
 
 use crate::config::{Config, Loaded, replace_privately, value_in};
 
@@ -731,7 +733,7 @@ mod tests {
                 let setting = Setting::find(name).unwrap();
                 prop_assert_eq!(setting.check(value.into()), Ok(()), "{}", name);
             }
-            prop_assert!(shared::codec::encode(&state).len() < 64 * 1024);
+            prop_assert!(keepsake_protocol::codec::encode(&state).len() < 64 * 1024);
         }
     }
 }

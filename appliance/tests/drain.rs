@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use appliance::backoff::Backoff;
-use appliance::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
-use appliance::spool::Key;
+use keepsake_appliance::backoff::Backoff;
+use keepsake_appliance::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
+use keepsake_appliance::spool::Key;
+use keepsake_protocol::Sequence;
 use proptest::prelude::*;
-use shared::Sequence;
 
 const WINDOW: u64 = 256 * 1024;
 const PART_MAX: u64 = 64 * 1024;

@@ -9,9 +9,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use appliance::card::{self, Places, Watch};
-use appliance::config;
-use appliance::spool::export;
+use keepsake_appliance::card::{self, Places, Watch};
+use keepsake_appliance::config;
+use keepsake_appliance::spool::export;
 
 /// Good settings, as they were before somebody opened them in an editor.
 const GOOD: &str = "device = \"porch\"\ninterval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";

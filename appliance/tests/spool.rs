@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use appliance::config::WhenFull;
-use appliance::spool::{Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting};
-use shared::capture::{Cause, ContentType};
-use shared::event::{Event, Reason};
-use shared::time::Moment;
-use shared::{BootId, Sequence};
+use keepsake_appliance::config::WhenFull;
+use keepsake_appliance::spool::{
+    Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting,
+};
+use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::event::{Event, Reason};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{BootId, Sequence};
 use tempfile::TempDir;
 
 const PRESSED: Moment = Moment {
@@ -137,7 +139,7 @@ fn only_a_receipt_with_the_right_hash_makes_removable() {
     let root = TempDir::new().unwrap();
     let mut spool = open(root.path());
     let waiting = press(&mut spool, b"picture");
-    let other = shared::Hash::of(b"other").prefix();
+    let other = keepsake_protocol::Hash::of(b"other").prefix();
     assert_eq!(spool.received(waiting.id, other, Some(1)), None);
     assert_eq!(
         spool.received(waiting.id, waiting.hash, Some(1)),
@@ -299,8 +301,8 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
                 [false, true]
             );
             let json = spool.read_tombstone(waiting[1].key).unwrap();
-            assert_eq!(shared::Hash::of(&json).prefix(), waiting[1].hash);
-            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+            assert_eq!(keepsake_protocol::Hash::of(&json).prefix(), waiting[1].hash);
+            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
                 panic!()
             };
             assert_eq!(
@@ -340,7 +342,7 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
         panic!("{changes:?}")
     };
     let json = spool.read_tombstone(instead.key).unwrap();
-    let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+    let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
         panic!()
     };
     assert_eq!(
@@ -423,7 +425,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
                 continue;
             }
             let json = spool.read_tombstone(waiting.key).unwrap();
-            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode(&json) else {
+            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
                 panic!()
             };
             covered.extend(tombstone.sequence.get()..=tombstone.last().get());
@@ -492,7 +494,9 @@ fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
 fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
     let root = TempDir::new().unwrap();
     let mut spool = open(root.path());
-    spool.pin_store(Some(shared::StoreId([1; 16]))).unwrap();
+    spool
+        .pin_store(Some(keepsake_protocol::StoreId([1; 16])))
+        .unwrap();
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 1000]);
         spool.received(waiting.id, waiting.hash, Some(1));

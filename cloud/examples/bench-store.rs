@@ -4,14 +4,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use cloud::deposit::Deposit;
-use cloud::store::address::{Address, Server};
-use cloud::store::{Limits, Page, Place, Store};
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::time::Moment;
-use shared::{BootId, Hash, InstallId};
-use testkit::engines::database::{Database, Kind};
-use testkit::folder::Folder;
+use keepsake_cloud::deposit::Deposit;
+use keepsake_cloud::store::address::{Address, Server};
+use keepsake_cloud::store::{Limits, Page, Place, Store};
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{BootId, Hash, InstallId};
+use keepsake_testkit::engines::database::{Database, Kind};
+use keepsake_testkit::folder::Folder;
 
 /// What a camera sends, about.
 const CAPTURE_BYTES: usize = 150_000;

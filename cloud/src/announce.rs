@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use shared::command::{Command as Wire, CommandKind};
-use shared::presence::Presence;
-use shared::settings::{Cloud, Settings};
-use shared::topic::{Leaf, Topic};
-use shared::{DeviceId, codec};
+use keepsake_protocol::command::{Command as Wire, CommandKind};
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::settings::{Cloud, Settings};
+use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::{DeviceId, codec};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::COMMAND_EXPIRY_US;

@@ -11,14 +11,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::codec::{CAPTURE_BYTES_MAX, FRAME_OVERHEAD_MAX};
+use keepsake_protocol::topic::{ROOT, may_publish};
 use mqtt5::broker::auth::{AuthProvider, AuthResult};
 use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
-use shared::DeviceId;
-use shared::codec::{CAPTURE_BYTES_MAX, FRAME_OVERHEAD_MAX};
-use shared::topic::{ROOT, may_publish};
 
 use crate::config::{BROKER_QUEUE_BYTES_MAX, Config};
 use crate::way_in::WaysIn;
@@ -76,7 +76,7 @@ pub async fn start(
         .with_max_packet_size(packet_bytes_max)
         .with_max_outbound_inflight(config.broker_inflight)
         .with_max_retained_messages(10_000)
-        .with_max_retained_message_size(shared::codec::JSON_BYTES_MAX)
+        .with_max_retained_message_size(keepsake_protocol::codec::JSON_BYTES_MAX)
         .with_sys_topics_enabled(false)
         .with_storage(storage);
     let door = Arc::new(Door {

@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal, Read, Write};
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use shared::DeviceId;
+use keepsake_protocol::DeviceId;
 
 use crate::config::Config;
 use crate::now_us;

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
+use keepsake_protocol::codec::CAPTURE_BYTES_MAX;
 use serde::{Deserialize, Serialize};
-use shared::codec::CAPTURE_BYTES_MAX;
 
 use crate::store::address::{Address, Server};
 

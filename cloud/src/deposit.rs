@@ -1,12 +1,12 @@
 //! The words between deciding and storing: what a message asks to be committed, and what became of it.
 
 use bytes::Bytes;
-use shared::capture::{ContentType, FrameHeader};
-use shared::event::{BootLine, Tombstone};
-use shared::have::Have;
-use shared::presence::Status;
-use shared::receipt::{Answer, Want};
-use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::capture::{ContentType, FrameHeader};
+use keepsake_protocol::event::{BootLine, Tombstone};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::receipt::{Answer, Want};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 
 /// A message as it came, whoever sent it.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub enum Deposit {
     },
     Reply {
         device: DeviceId,
-        reply: shared::command::Reply,
+        reply: keepsake_protocol::command::Reply,
     },
     /// A whole picture of a camera that knows nothing of Keepsake: no number, no receipt.
     Upload {

@@ -1,6 +1,6 @@
 //! Speaks to cameras by whichever way each listens: topics of the broker, or the mailbox of one that comes by HTTP.
 
-use shared::topic::Topic;
+use keepsake_protocol::topic::Topic;
 use tokio::sync::watch;
 
 use crate::mailbox::Mailboxes;

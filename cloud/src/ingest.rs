@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use keepsake_protocol::codec::{self, DecodeError, JSON_BYTES_MAX};
+use keepsake_protocol::command::RESULT_BYTES_MAX;
+use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX};
+use keepsake_protocol::have::{HAVE_PAGE_MAX, Have};
+use keepsake_protocol::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
+use keepsake_protocol::topic::{Leaf, ROOT, Topic};
+use keepsake_protocol::{DeviceId, Hash, InstallId, StoreId};
 use serde::Serialize;
-use shared::codec::{self, DecodeError, JSON_BYTES_MAX};
-use shared::command::RESULT_BYTES_MAX;
-use shared::event::{Event, TOMBSTONE_RANGE_MAX};
-use shared::have::{HAVE_PAGE_MAX, Have};
-use shared::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
-use shared::topic::{Leaf, ROOT, Topic};
-use shared::{DeviceId, Hash, InstallId, StoreId};
 
 use crate::deposit::{Deposit, Message, Outcome, Suspect};
 use crate::way_in::WaysIn;
@@ -66,7 +66,7 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
         Leaf::Frame => frame(device, message, capture_bytes_max),
         Leaf::Have => have(device, message),
         Leaf::Status => {
-            let status: shared::presence::Status = decode(message)?;
+            let status: keepsake_protocol::presence::Status = decode(message)?;
             if status.installs.len() > INSTALLS_MAX {
                 return Err(format!(
                     "a status with {} installs, at most {INSTALLS_MAX} are believed",
@@ -81,7 +81,7 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
         }
         Leaf::Event => event(device, message),
         Leaf::Reply => {
-            let reply: shared::command::Reply = decode(message)?;
+            let reply: keepsake_protocol::command::Reply = decode(message)?;
             if reply.id.is_empty() || reply.id.len() > 64 {
                 return Err("a reply whose command id is not 1 to 64 characters".to_owned());
             }
@@ -382,9 +382,9 @@ impl<'a> Grouped<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keepsake_protocol::receipt::{Answer, Want};
+    use keepsake_protocol::{HashPrefix, Sequence};
     use proptest::prelude::*;
-    use shared::receipt::{Answer, Want};
-    use shared::{HashPrefix, Sequence};
 
     const STORE: StoreId = StoreId([1; 16]);
     const INSTALL: InstallId = InstallId([2; 16]);
@@ -591,7 +591,8 @@ mod tests {
                 "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
                 "captured_after_us": 0, "offset": 0, "len": end,
             });
-            let header: shared::capture::FrameHeader = serde_json::from_value(header).unwrap();
+            let header: keepsake_protocol::capture::FrameHeader =
+                serde_json::from_value(header).unwrap();
             Message {
                 topic: "keepsake/v1/porch/up/frame".to_owned(),
                 payload: codec::encode_frame(&header, &bytes[..end]).into(),

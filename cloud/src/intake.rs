@@ -9,11 +9,11 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use shared::codec;
-use shared::presence::Presence;
-use shared::receipt::Receipt;
-use shared::topic::{Leaf, Topic};
-use shared::{DeviceId, StoreId};
+use keepsake_protocol::codec;
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::{DeviceId, StoreId};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -480,7 +480,7 @@ mod tests {
 
     fn capture() -> Delivery {
         let header = serde_json::json!({
-            "install": shared::InstallId([1; 16]), "sequence": 1, "hash": shared::Hash::of(b"one"), "total": 3,
+            "install": keepsake_protocol::InstallId([1; 16]), "sequence": 1, "hash": keepsake_protocol::Hash::of(b"one"), "total": 3,
             "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
             "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
             "captured_after_us": 0, "offset": 0, "len": 3,

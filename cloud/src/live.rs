@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shared::DeviceId;
+use keepsake_protocol::DeviceId;
 use tokio::sync::broadcast;
 
 /// Something to look at again.

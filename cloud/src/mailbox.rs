@@ -10,10 +10,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::down::{Down, Message};
+use keepsake_protocol::topic::Leaf;
 use serde_json::value::RawValue;
-use shared::DeviceId;
-use shared::down::{Down, Message};
-use shared::topic::Leaf;
 use tokio::sync::Notify;
 
 /// Messages in one mailbox.

@@ -4,9 +4,9 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cloud::cli;
-use cloud::config::{Args, Config};
-use cloud::run::{self, StartError};
+use keepsake_cloud::cli;
+use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::run::{self, StartError};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

@@ -208,7 +208,10 @@ impl Metrics {
 
 impl State {
     fn register(&self, to: &mut Registry) {
-        let build = Info::new([("version", self.version), ("protocol", shared::topic::ROOT)]);
+        let build = Info::new([
+            ("version", self.version),
+            ("protocol", keepsake_protocol::topic::ROOT),
+        ]);
         to.register("build", "This program", build);
         let mut number = |name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64>::default();
@@ -324,16 +327,16 @@ mod tests {
         metrics.committed(Duration::from_millis(3), true);
         metrics.committed(Duration::from_millis(3), false);
         let stored = |arrival| Outcome::Stored {
-            install: shared::InstallId([1; 16]),
-            sequence: shared::Sequence::FIRST,
-            hash: shared::HashPrefix([0; 8]),
+            install: keepsake_protocol::InstallId([1; 16]),
+            sequence: keepsake_protocol::Sequence::FIRST,
+            hash: keepsake_protocol::HashPrefix([0; 8]),
             arrival,
         };
         let deposit = Deposit::Quarantine(crate::deposit::Suspect {
             device: None,
             topic: String::new(),
             reason: String::new(),
-            hash: shared::Hash::of(b""),
+            hash: keepsake_protocol::Hash::of(b""),
             bytes: bytes::Bytes::new(),
         });
         metrics.taken_in(&deposit, &stored(Some(1)), Duration::from_millis(20));

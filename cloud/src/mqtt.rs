@@ -11,14 +11,14 @@ pub mod check;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepsake_protocol::StoreId;
+use keepsake_protocol::topic::{Leaf, Topic};
 use rumqttc::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
     MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
     TlsConfiguration, Transport,
 };
 use rustls::time_provider::DefaultTimeProvider;
-use shared::StoreId;
-use shared::topic::{Leaf, Topic};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -47,7 +47,7 @@ pub struct Broker {
     pub port: u16,
     pub login: Option<Login>,
     /// Present = TLS.
-    pub tls: Option<tls::Files>,
+    pub tls: Option<keepsake_tls::Files>,
 }
 
 impl Broker {
@@ -378,7 +378,7 @@ fn connect(
         }
     }
     if let Some(files) = &broker.tls {
-        let config = tls::client(files, Arc::new(DefaultTimeProvider))
+        let config = keepsake_tls::client(files, Arc::new(DefaultTimeProvider))
             .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
     }
@@ -392,10 +392,10 @@ fn connect(
 
 /// Why there is no connection, as whoever set it up can use it.
 fn explain(error: &ConnectionError) -> String {
-    if let Some(trouble) = tls::explain(error) {
+    if let Some(trouble) = keepsake_tls::explain(error) {
         return match trouble {
-            tls::Trouble::Untrusted(text) => format!("the broker is not believed: {text}"),
-            tls::Trouble::Refused(text) | tls::Trouble::Failed(text) => text,
+            keepsake_tls::Trouble::Untrusted(text) => format!("the broker is not believed: {text}"),
+            keepsake_tls::Trouble::Refused(text) | keepsake_tls::Trouble::Failed(text) => text,
         };
     }
     match error {

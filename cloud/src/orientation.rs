@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use image::metadata::Orientation;
 use image::{ImageDecoder, ImageFormat, ImageReader};
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 
 /// As its Exif says; upright where it says nothing.
 pub fn of(decoder: &mut impl ImageDecoder) -> Orientation {

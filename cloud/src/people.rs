@@ -10,8 +10,8 @@ pub mod tries;
 use std::fmt;
 use std::str::FromStr;
 
+use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
 
 /// What somebody may do. Each may do what the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

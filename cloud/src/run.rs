@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use keepsake_protocol::StoreId;
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::topic::Leaf;
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
-use shared::StoreId;
-use shared::presence::Presence;
-use shared::topic::Leaf;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
@@ -458,7 +458,7 @@ async fn look_around(
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut tidy = interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut there: Vec<(shared::DeviceId, Presence)> = Vec::new();
+        let mut there: Vec<(keepsake_protocol::DeviceId, Presence)> = Vec::new();
         loop {
             tokio::select! {
                 _ = look.tick() => {

@@ -32,9 +32,9 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shared::capture::{FrameHeader, Record};
-use shared::presence::Presence;
-use shared::{DeviceId, Hash, InstallId, Sequence, StoreId};
+use keepsake_protocol::capture::{FrameHeader, Record};
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::{DeviceId, Hash, InstallId, Sequence, StoreId};
 use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::query::{Query, QueryScalar};
@@ -537,8 +537,11 @@ impl Store {
                     part::Kept::WrongHash(whole) => {
                         let suspect = crate::deposit::Suspect {
                             device: Some(device.clone()),
-                            topic: shared::topic::Topic::new(device, shared::topic::Leaf::Frame)
-                                .to_string(),
+                            topic: keepsake_protocol::topic::Topic::new(
+                                device,
+                                keepsake_protocol::topic::Leaf::Frame,
+                            )
+                            .to_string(),
                             reason: format!(
                                 "the parts of capture {} together do not have the hash their headers claim",
                                 record.id()
@@ -604,7 +607,7 @@ impl Store {
                     install: have.install,
                     stored,
                     want,
-                    answers: shared::receipt::Answer {
+                    answers: keepsake_protocol::receipt::Answer {
                         id: have.id,
                         page: have.page,
                     },
@@ -768,7 +771,7 @@ fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
 #[derive(Debug)]
 pub struct Upload<'a> {
     pub bytes: &'a [u8],
-    pub content_type: shared::capture::ContentType,
+    pub content_type: keepsake_protocol::capture::ContentType,
     /// Pixels.
     pub width: u32,
     pub height: u32,
@@ -788,10 +791,10 @@ impl Upload<'_> {
                 content_type: self.content_type,
                 width: self.width,
                 height: self.height,
-                cause: shared::capture::Cause::Upload,
+                cause: keepsake_protocol::capture::Cause::Upload,
                 command: None,
-                pressed: shared::time::Moment {
-                    boot: shared::BootId([0; 16]),
+                pressed: keepsake_protocol::time::Moment {
+                    boot: keepsake_protocol::BootId([0; 16]),
                     boottime_us: 0,
                     wall_us: now_us,
                     synchronised: true,
@@ -866,7 +869,7 @@ mod tests {
         store.readers.close().await;
         let upload = Upload {
             bytes: b"one",
-            content_type: shared::capture::ContentType::Jpeg,
+            content_type: keepsake_protocol::capture::ContentType::Jpeg,
             width: 1,
             height: 1,
             damaged: false,

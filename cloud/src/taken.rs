@@ -7,8 +7,8 @@
 //! *Bounds* are what is known without any clock of the camera: it was pressed before it was sent, and not before what the
 //! card had noted. They are the answer where there is no claim, and the check where there is one.
 
-use shared::event::BootLine;
-use shared::time::{Moment, drift_us, signed};
+use keepsake_protocol::event::BootLine;
+use keepsake_protocol::time::{Moment, drift_us, signed};
 
 /// The clock of the cloud itself is right to this, microseconds.
 const CLOUD_CLOCK_US: i64 = 2_000_000;
@@ -227,8 +227,8 @@ fn guess(earliest_us: Option<i64>, latest_us: i64, wall_us: i64, contradicted: b
 #[cfg(test)]
 mod tests {
     use super::*;
+    use keepsake_protocol::BootId;
     use proptest::prelude::*;
-    use shared::BootId;
 
     const BOOT: BootId = BootId([7; 16]);
     const S: i64 = 1_000_000;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage};
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 

@@ -11,9 +11,9 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
-use shared::capture::ContentType;
-use shared::topic::ROOT;
-use shared::{DeviceId, Hash};
+use keepsake_protocol::capture::ContentType;
+use keepsake_protocol::topic::ROOT;
+use keepsake_protocol::{DeviceId, Hash};
 
 use crate::deposit::{Deposit, Message, Suspect};
 use crate::orientation::dimensions;

@@ -2,11 +2,11 @@
 
 mod rig;
 
+use keepsake_protocol::event::{Event, Reason, Tombstone};
+use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::{Hash, Sequence, codec};
 use rig::{Camera, Cloud, photograph, request, request_bytes};
 use serde_json::Value;
-use shared::event::{Event, Reason, Tombstone};
-use shared::topic::Leaf;
-use shared::{Hash, Sequence, codec};
 
 /// A cloud with pictures `1..=count` of a camera called porch.
 async fn with_pictures(count: u32) -> (Cloud, Camera) {
@@ -124,7 +124,7 @@ async fn what_a_camera_told_is_listed_page_by_page() {
             sequence: Sequence::try_from(sequence).unwrap(),
             through: None,
             reason: Reason::CameraNotFound,
-            cause: shared::capture::Cause::Button,
+            cause: keepsake_protocol::capture::Cause::Button,
             command: None,
             pressed: None,
         });

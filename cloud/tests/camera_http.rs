@@ -4,10 +4,10 @@ mod rig;
 
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{Hash, InstallId, codec};
 use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
-use shared::capture::FrameHeader;
-use shared::{Hash, InstallId, codec};
 use sqlx::Row;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -158,7 +158,7 @@ async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
     let told = news(&cloud, "wait_s=0").await;
     assert_eq!(told["down"][0]["about"], "cloud");
     assert!(told["down"][0]["message"]["hold"].is_string(), "{told}");
-    let status = codec::encode(&shared::presence::Status::last_will());
+    let status = codec::encode(&keepsake_protocol::presence::Status::last_will());
     let (status, _, answer) = post(&cloud, "/api/v1/up/status", PORCH, &status).await;
     assert_eq!((status, answer), (200, json!({"down": []})));
     cloud.stop().await;

@@ -6,17 +6,17 @@ mod rig;
 use std::path::Path;
 use std::time::Duration;
 
-use cloud::deposit::{Deposit, Outcome};
-use cloud::people::Role;
-use cloud::store::address::{Address, Server};
-use cloud::store::{Limits, Page, Place, Store, StoreError};
+use keepsake_cloud::deposit::{Deposit, Outcome};
+use keepsake_cloud::people::Role;
+use keepsake_cloud::store::address::{Address, Server};
+use keepsake_cloud::store::{Limits, Page, Place, Store, StoreError};
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::{DeviceId, Hash, InstallId};
+use keepsake_testkit::authority::{Authority, Validity};
+use keepsake_testkit::engines::database::{Database, Kind, Schema};
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::program::free_port;
 use mysql::prelude::Queryable;
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::{DeviceId, Hash, InstallId};
-use testkit::authority::{Authority, Validity};
-use testkit::engines::database::{Database, Kind, Schema};
-use testkit::folder::Folder;
-use testkit::program::free_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -30,13 +30,13 @@ macro_rules! on_both {
         mod mariadb {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(testkit::engines::database::Kind::MariaDb).await;
+                super::$test(keepsake_testkit::engines::database::Kind::MariaDb).await;
             })+
         }
         mod mysql_server {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(testkit::engines::database::Kind::MySql).await;
+                super::$test(keepsake_testkit::engines::database::Kind::MySql).await;
             })+
         }
     };
@@ -262,7 +262,7 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
         .await
         .unwrap();
     assert_eq!(beside.id(), leader.id());
-    let ada = "ada".parse::<cloud::people::PersonName>().unwrap();
+    let ada = "ada".parse::<keepsake_cloud::people::PersonName>().unwrap();
     beside
         .add_person(&ada, Role::Owner, None, NOW)
         .await

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use cloud::config::{Args, Config};
-use cloud::http::{Access, told};
-use cloud::now_us;
-use cloud::people::secret::{Secret, SecretHash};
-use cloud::people::{KeyId, Rights, Role};
-use cloud::store::{Limits, Store};
+use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::http::{Access, told};
+use keepsake_cloud::now_us;
+use keepsake_cloud::people::secret::{Secret, SecretHash};
+use keepsake_cloud::people::{KeyId, Rights, Role};
+use keepsake_cloud::store::{Limits, Store};
 use rig::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

@@ -8,9 +8,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 
+use keepsake_testkit::not_run::not_run;
 use nix::sched::{CloneFlags, setns};
 use rig::{Cloud, OWNER, PASSWORD};
-use testkit::not_run::not_run;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_is_made_over_plain_http_from_another_host_and_nobody_else_gets_in() {

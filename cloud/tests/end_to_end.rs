@@ -4,14 +4,14 @@ mod rig;
 
 use std::time::Duration;
 
+use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::event::{Event, Reason, Tombstone};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::settings;
+use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::{Hash, Sequence, codec};
 use rig::{Camera, Cloud, WAIT, photograph, request, request_bytes};
-use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::event::{Event, Reason, Tombstone};
-use shared::have::Have;
-use shared::receipt::Receipt;
-use shared::settings;
-use shared::topic::Leaf;
-use shared::{Hash, Sequence, codec};
 use sqlx::{Executor, Row};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +124,7 @@ async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
         sequence: 2.try_into().unwrap(),
         through: None,
         reason: Reason::CardFull,
-        cause: shared::capture::Cause::Button,
+        cause: keepsake_protocol::capture::Cause::Button,
         command: None,
         pressed: None,
     }));
@@ -215,7 +215,7 @@ async fn tombstones_and_have_are_answered() {
         sequence: number(1),
         through: Some(number(3)),
         reason: Reason::CameraNotFound,
-        cause: shared::capture::Cause::Button,
+        cause: keepsake_protocol::capture::Cause::Button,
         command: None,
         pressed: None,
     }));

@@ -6,10 +6,10 @@ mod rig;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use keepsake_protocol::topic::{Leaf, ROOT};
+use keepsake_protocol::{Hash, InstallId, codec};
 use rig::{Camera, Cloud, WAIT, photograph};
 use rumqttc::{PublishOptions, QoS};
-use shared::topic::{Leaf, ROOT};
-use shared::{Hash, InstallId, codec};
 
 /// A frame with this header, whatever it is.
 fn frame(header: &str, bytes: &[u8]) -> Vec<u8> {
@@ -301,7 +301,7 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     // A decompression bomb has right bytes: it is stored, not drawn, and does no harm.
     let bomb = bomb();
     let mut header = porch.header(8, &bomb, 0, bomb.len());
-    header.record.content_type = shared::capture::ContentType::Png;
+    header.record.content_type = keepsake_protocol::capture::ContentType::Png;
     porch
         .say(Leaf::Frame, codec::encode_frame(&header, &bomb))
         .await;
@@ -338,7 +338,7 @@ async fn a_picture_too_large_for_this_cloud_is_refused_and_not_lost() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let large = vec![7; 65537];
     porch.send(1, &large).await;
-    let receipt: shared::receipt::Receipt = porch.next(Leaf::Receipt).await;
+    let receipt: keepsake_protocol::receipt::Receipt = porch.next(Leaf::Receipt).await;
     assert_eq!(receipt.stored, []);
     assert_eq!(receipt.refused[0].hash, Hash::of(&large).prefix());
     assert!(receipt.refused[0].reason.contains("65536"));
@@ -352,9 +352,12 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
     let shed = Camera::connect(&cloud, "shed", 2).await;
     let picture = photograph(1);
     let options = PublishOptions::new(QoS::AtLeastOnce);
-    let forged = shared::receipt::Receipt {
+    let forged = keepsake_protocol::receipt::Receipt {
         stored: vec![(1.try_into().unwrap(), Hash::of(&picture).prefix())],
-        ..shared::receipt::Receipt::new(shared::StoreId([9; 16]), porch.install)
+        ..keepsake_protocol::receipt::Receipt::new(
+            keepsake_protocol::StoreId([9; 16]),
+            porch.install,
+        )
     };
     let stranger = stranger(&cloud).await;
     for client in [&shed.client, &stranger.client] {
@@ -375,7 +378,7 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
         serde_json::json!([])
     );
     porch.send(1, &picture).await;
-    let receipt: shared::receipt::Receipt = porch.next(Leaf::Receipt).await;
+    let receipt: keepsake_protocol::receipt::Receipt = porch.next(Leaf::Receipt).await;
     assert_eq!(receipt.store, cloud.ready.store);
     cloud.stop().await;
 }

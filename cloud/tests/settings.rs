@@ -2,13 +2,13 @@
 
 mod rig;
 
+use keepsake_protocol::codec;
+use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::settings::{Rejected, Settings, State};
+use keepsake_protocol::topic::Leaf;
 use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
-use shared::codec;
-use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::presence::Status;
-use shared::settings::{Rejected, Settings, State};
-use shared::topic::Leaf;
 
 const PATH: &str = "/api/v1/devices/porch/settings";
 
@@ -17,14 +17,14 @@ async fn with_porch() -> (Cloud, Camera) {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     say(&porch, 0, 0, State::default()).await;
     // Known from now on.
-    let _: shared::settings::Cloud = porch.next(Leaf::Cloud).await;
+    let _: keepsake_protocol::settings::Cloud = porch.next(Leaf::Cloud).await;
     (cloud, porch)
 }
 
 /// What a camera says that has these settings.
 async fn say(porch: &Camera, version: u64, mark: u64, state: State) {
     let status = Status {
-        presence: shared::presence::Presence::Online,
+        presence: keepsake_protocol::presence::Presence::Online,
         settings_version: version,
         settings: Some(Box::new(State { mark, ..state })),
         said: Some(rig::moment()),

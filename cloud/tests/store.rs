@@ -7,7 +7,7 @@
 
 #[path = "store"]
 mod sqlite {
-    use cloud::store::Place;
+    use keepsake_cloud::store::Place;
 
     mod contract;
 
@@ -32,7 +32,7 @@ mod sqlite {
 
 #[path = "store"]
 mod mariadb {
-    use testkit::engines::database::Kind;
+    use keepsake_testkit::engines::database::Kind;
 
     mod contract;
 
@@ -48,7 +48,7 @@ mod mariadb {
 
 #[path = "store"]
 mod mysql {
-    use testkit::engines::database::Kind;
+    use keepsake_testkit::engines::database::Kind;
 
     mod contract;
 
@@ -63,9 +63,9 @@ mod mysql {
 }
 
 mod server {
-    use cloud::store::Place;
-    use cloud::store::address::{Address, Server};
-    use testkit::engines::database::{Database, Kind, Schema};
+    use keepsake_cloud::store::Place;
+    use keepsake_cloud::store::address::{Address, Server};
+    use keepsake_testkit::engines::database::{Database, Kind, Schema};
 
     /// Where the tests of a server find a database that is theirs alone.
     pub struct Empty(Schema);

@@ -62,7 +62,7 @@ pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
 pub(crate) fn all_there() -> bool {
     let missing = missing(&NEEDED);
     if !missing.is_empty() {
-        testkit::not_run::not_run(
+        keepsake_testkit::not_run::not_run(
             // The test runner calls threads after their tests.
             std::thread::current().name().unwrap_or("a test"),
             "programs that make images are missing",

@@ -364,7 +364,7 @@ mod tests {
         let backing = folder.path().join("backing");
         File::create(&backing).unwrap().set_len(32 << 20).unwrap();
         let Some(disk) = Loop::attach(&backing) else {
-            testkit::not_run::not_run(
+            keepsake_testkit::not_run::not_run(
                 "a card written to a disk",
                 "there is no loop device here",
                 "it needs root, losetup and a kernel with loop devices",

@@ -1,26 +1,26 @@
 //! The bytes of every message of every version ever shipped, in `golden/`: all of them must still be read, and what we
 //! write today must be what was written then. A camera in the field keeps its files for years and sends them as they are.
 //!
-//! A file that is committed is never rewritten. A missing one is made by `KEEPSAKE_GOLDEN=create cargo test -p shared`.
+//! A file that is committed is never rewritten. A missing one is made by `KEEPSAKE_GOLDEN=create cargo test -p keepsake-protocol`.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::codec;
+use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::event::{BootLine, Event, Fault, Reason, Tombstone};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::presence::{Health, Held, LightStatus, Presence, Queue, Status};
+use keepsake_protocol::receipt::{Answer, Receipt, Refused, Want};
+use keepsake_protocol::settings::{Cloud, Rejected, Settings, State, Trying};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::codec;
-use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::event::{BootLine, Event, Fault, Reason, Tombstone};
-use shared::have::Have;
-use shared::presence::{Health, Held, LightStatus, Presence, Queue, Status};
-use shared::receipt::{Answer, Receipt, Refused, Want};
-use shared::settings::{Cloud, Rejected, Settings, State, Trying};
-use shared::time::Moment;
-use shared::{BootId, CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 
 #[test]
 fn every_message_ever_shipped_is_still_read_and_written_the_same() {

@@ -1,23 +1,25 @@
 //! What holds for every message there can be: it survives the way there and back, and whatever else comes is an error
 //! at the most, never a panic.
 
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::codec::{self, JSON_BYTES_MAX};
+use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::event::{BootLine, Event, Fault, Reason, Tombstone};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::presence::{Health, Held, LightStatus, Presence, Queue, Status};
+use keepsake_protocol::ranges::Ranges;
+use keepsake_protocol::receipt::{Answer, Receipt, Refused, Want};
+use keepsake_protocol::settings::{Cloud, Rejected, Settings, State, Trying};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::topic::{self, Leaf, Topic};
+use keepsake_protocol::{
+    BootId, CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence, StoreId,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::codec::{self, JSON_BYTES_MAX};
-use shared::command::{Command, CommandKind, Reply, Stage};
-use shared::event::{BootLine, Event, Fault, Reason, Tombstone};
-use shared::have::Have;
-use shared::presence::{Health, Held, LightStatus, Presence, Queue, Status};
-use shared::ranges::Ranges;
-use shared::receipt::{Answer, Receipt, Refused, Want};
-use shared::settings::{Cloud, Rejected, Settings, State, Trying};
-use shared::time::Moment;
-use shared::topic::{self, Leaf, Topic};
-use shared::{BootId, CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence, StoreId};
 
 /// Reads the bytes as every kind of message there is.
 fn read_as_everything(bytes: &[u8]) {

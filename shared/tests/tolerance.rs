@@ -1,15 +1,15 @@
 //! A newer peer may say more than we know, and an older one less; neither stops the conversation. And nobody can break
 //! it: what is too long, too deep or too large is an error before it costs anything.
 
+use keepsake_protocol::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_MAX};
+use keepsake_protocol::command::{Command, Reply};
+use keepsake_protocol::event::Event;
+use keepsake_protocol::have::Have;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::settings::{Cloud, Settings};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use shared::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_MAX};
-use shared::command::{Command, Reply};
-use shared::event::Event;
-use shared::have::Have;
-use shared::presence::Status;
-use shared::receipt::Receipt;
-use shared::settings::{Cloud, Settings};
 
 type Decode = fn(&[u8]) -> Result<(), DecodeError>;
 

@@ -2,8 +2,8 @@
 //!
 //! Pure. A line that cannot be read may hold a password, so nothing of it is ever repeated but a name that is ours.
 
-use shared::settings::schema::{Kind, SETTINGS, Setting};
-use shared::settings::value::CloudUrl;
+use keepsake_protocol::settings::schema::{Kind, SETTINGS, Setting};
+use keepsake_protocol::settings::value::CloudUrl;
 use toml::Value;
 
 use super::card;
@@ -258,7 +258,7 @@ fn device(text: &str) -> String {
     }
     name.truncate(64);
     let name = name.trim_matches(['-', '.', '_']);
-    match name.parse::<shared::DeviceId>() {
+    match name.parse::<keepsake_protocol::DeviceId>() {
         Ok(name) => format!("; write device = \"{name}\""),
         Err(_) => "; write device = \"porch\", or leave it empty".to_owned(),
     }

@@ -1,6 +1,6 @@
 //! How values look in `camera.toml`, in the environment and on the command line.
 
-use shared::settings::schema::{Given, Kind, SETTINGS, Setting};
+use keepsake_protocol::settings::schema::{Given, Kind, SETTINGS, Setting};
 use toml::Value;
 
 /// A value of `camera.toml` as the table of settings judges it.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Serialized;
+use keepsake_protocol::settings::schema::{Reach, SETTINGS, Setting};
 use serde_json::{Map, Value as Json};
-use shared::settings::schema::{Reach, SETTINGS, Setting};
 use toml::{Table, Value};
 
 use super::given::{closest, given, is_section, nearest, value_of, variable};
@@ -652,7 +652,7 @@ mod tests {
     #[test]
     fn the_shipped_file_explains_every_bound() {
         for setting in SETTINGS {
-            use shared::settings::schema::Kind;
+            use keepsake_protocol::settings::schema::Kind;
             let says = |words: &[String]| {
                 for word in words {
                     assert!(

@@ -1,7 +1,7 @@
 //! Commands that are about the program and not about pictures: `restart` and `diagnostics`.
 
-use shared::command::{RESULT_BYTES_MAX, Reply, Stage};
-use shared::topic::Leaf;
+use keepsake_protocol::command::{RESULT_BYTES_MAX, Reply, Stage};
+use keepsake_protocol::topic::Leaf;
 
 use super::{Asked, Engine};
 use crate::clock::boottime_us;
@@ -46,7 +46,11 @@ impl Engine {
             text: None,
             result: None,
         };
-        let _ = publisher.publish(Leaf::Reply, shared::codec::encode(&reply), Some(RESTARTED));
+        let _ = publisher.publish(
+            Leaf::Reply,
+            keepsake_protocol::codec::encode(&reply),
+            Some(RESTARTED),
+        );
     }
 
     /// Returns whether it was the answer to a restart that the broker has now.

@@ -1,8 +1,8 @@
 //! Wishes of the cloud: taken, put into force in a running camera, tried, given up.
 
-use shared::codec;
-use shared::settings::Settings;
-use shared::topic::Leaf;
+use keepsake_protocol::codec;
+use keepsake_protocol::settings::Settings;
+use keepsake_protocol::topic::Leaf;
 
 use super::Engine;
 use crate::clock::boottime_us;

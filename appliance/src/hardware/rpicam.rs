@@ -28,7 +28,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 
 use self::child::{Child, Ended, Picture};
 use super::exposure::Exposure;

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::capture::ContentType;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use shared::capture::ContentType;
 
 use super::{CameraError, Frame, HardwareError, Lamp, Touch};
 use crate::clock::{self, Clock};
@@ -553,7 +553,10 @@ mod tests {
         let mut camera = camera(|c| c.simulated.camera_missing_presses = 2);
         for _ in 0..2 {
             let error = camera.frame(LONG).unwrap_err();
-            assert_eq!(error.reason(), shared::event::Reason::CameraNotFound);
+            assert_eq!(
+                error.reason(),
+                keepsake_protocol::event::Reason::CameraNotFound
+            );
         }
         camera.frame(LONG).unwrap();
     }
@@ -563,7 +566,10 @@ mod tests {
         let mut camera = camera(|c| c.simulated.frame_ms = 60_000);
         let asked = Instant::now();
         let error = camera.frame(Duration::from_millis(30)).unwrap_err();
-        assert_eq!(error.reason(), shared::event::Reason::CameraTimedOut);
+        assert_eq!(
+            error.reason(),
+            keepsake_protocol::event::Reason::CameraTimedOut
+        );
         assert!(asked.elapsed() < LONG);
     }
 

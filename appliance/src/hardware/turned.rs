@@ -119,7 +119,7 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use image::{DynamicImage, GrayImage, ImageFormat};
-    use shared::capture::ContentType;
+    use keepsake_protocol::capture::ContentType;
 
     use super::*;
 

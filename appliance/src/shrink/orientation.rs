@@ -2,7 +2,7 @@
 
 use image::DynamicImage;
 use image::metadata::Orientation;
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 
 use super::jpeg::{Segment, segments};
 use super::{ShrinkError, decode, encode, kept_segments, with_segments};

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use shared::InstallId;
+use keepsake_protocol::InstallId;
 
 use super::file::{Kind, Name, ReadError, Reader, read_tombstone};
 use super::scan::frames;

@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::capture::{ContentType, Record};
+use keepsake_protocol::{Hash, HashPrefix, Sequence};
 use sha2::{Digest, Sha256};
-use shared::capture::{ContentType, Record};
-use shared::{Hash, HashPrefix, Sequence};
 
 /// Magic, length of the record, the record as JSON, zeros, CRC-32 of all before. A record of ours is below 800 bytes.
 pub const TRAILER_BYTES: u64 = 1024;

@@ -6,9 +6,9 @@
 use std::io;
 use std::path::Path;
 
+use keepsake_protocol::{InstallId, StoreId};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use shared::{InstallId, StoreId};
 
 use super::file::replace_durably;
 

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
+use keepsake_protocol::{CaptureId, HashPrefix, InstallId, Sequence};
 use serde::{Deserialize, Serialize};
-use shared::{CaptureId, HashPrefix, InstallId, Sequence};
 
 use super::file::replace_durably;
 

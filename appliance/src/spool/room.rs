@@ -4,8 +4,8 @@
 //! without a receipt leaves a tombstone, durable before the picture goes. The file with the highest number of the
 //! current install always stays: the next number is read from it.
 
-use shared::capture::Cause;
-use shared::event::{Event, Reason, TOMBSTONE_RANGE_MAX, Tombstone};
+use keepsake_protocol::capture::Cause;
+use keepsake_protocol::event::{Event, Reason, TOMBSTONE_RANGE_MAX, Tombstone};
 
 use super::file::Reader;
 use super::{Change, Entry, Key, Spool, SpoolError, UNDATED};
@@ -200,7 +200,8 @@ impl Spool {
             let Ok(bytes) = self.read_tombstone(key) else {
                 continue;
             };
-            let Ok(Event::Tombstone(tombstone)) = shared::codec::decode::<Event>(&bytes) else {
+            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode::<Event>(&bytes)
+            else {
                 continue;
             };
             let joins = run.last().is_some_and(|(before_key, before)| {

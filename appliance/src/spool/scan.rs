@@ -4,9 +4,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keepsake_protocol::{InstallId, Sequence};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use shared::{InstallId, Sequence};
 
 use super::SpoolError;
 use super::file::{Kind, Name, Reader, read_tombstone, sync_folder};

@@ -21,7 +21,7 @@ pub struct IngestBroker {
     pub user: Option<String>,
     pub password: Option<Password>,
     /// `mqtts://`: whom to believe, and the client certificate if there is one.
-    pub tls: Option<tls::Files>,
+    pub tls: Option<keepsake_tls::Files>,
 }
 
 /// What was written, put together. Files are read once to see whether they can be.
@@ -91,19 +91,19 @@ fn alone(flag: &'static str, needs: &'static str) -> ConfigError {
     ConfigError::Alone { flag, needs }
 }
 
-fn tls_files(settings: &Settings) -> Result<tls::Files, ConfigError> {
+fn tls_files(settings: &Settings) -> Result<keepsake_tls::Files, ConfigError> {
     let path = |path: &Option<PathBuf>| path.clone();
     let identity = match (path(&settings.ingest_cert), path(&settings.ingest_key)) {
-        (Some(certificate), Some(key)) => Some(tls::Identity { certificate, key }),
+        (Some(certificate), Some(key)) => Some(keepsake_tls::Identity { certificate, key }),
         (Some(_), None) => return Err(alone("ingest-cert", "--ingest-key, which is not set")),
         (None, Some(_)) => return Err(alone("ingest-key", "--ingest-cert, which is not set")),
         (None, None) => None,
     };
-    let files = tls::Files {
+    let files = keepsake_tls::Files {
         ca: path(&settings.ingest_ca),
         identity,
     };
-    tls::client(&files, Arc::new(DefaultTimeProvider)).map_err(|error| {
+    keepsake_tls::client(&files, Arc::new(DefaultTimeProvider)).map_err(|error| {
         ConfigError::Unreadable(format!(
             "TLS for --ingest-broker: {:#}",
             anyhow::Error::from(error)

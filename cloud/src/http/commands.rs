@@ -5,9 +5,9 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::command::CommandKind;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
-use shared::command::CommandKind;
 
 use super::error::{Answer, Problem};
 use super::{Site, json};

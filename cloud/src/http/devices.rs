@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
 
 use super::error::{Answer, Problem};
 use super::{Site, json};

@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use bytes::BytesMut;
 use futures_util::StreamExt;
+use keepsake_protocol::codec::{FRAME_OVERHEAD_MAX, JSON_BYTES_MAX};
+use keepsake_protocol::down::{DEVICE_HEADER, Down, LISTEN_S_MAX, Message as Told};
+use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::{DeviceId, receipt::Receipt};
 use serde::Deserialize;
-use shared::codec::{FRAME_OVERHEAD_MAX, JSON_BYTES_MAX};
-use shared::down::{DEVICE_HEADER, Down, LISTEN_S_MAX, Message as Told};
-use shared::topic::{Leaf, Topic};
-use shared::{DeviceId, receipt::Receipt};
 use tokio::sync::oneshot;
 
 use super::Site;
@@ -137,7 +137,9 @@ fn speaker(who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<Device
     };
     let device = name
         .parse()
-        .map_err(|error: shared::id::IdError| Problem::wrong(format!("{name:?}: {error}.")))?;
+        .map_err(|error: keepsake_protocol::id::IdError| {
+            Problem::wrong(format!("{name:?}: {error}."))
+        })?;
     if who.may_speak_for(&device) {
         return Ok(device);
     }

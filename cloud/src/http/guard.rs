@@ -17,7 +17,7 @@ use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
-use shared::DeviceId;
+use keepsake_protocol::DeviceId;
 
 use super::Site;
 use super::error::Problem;

@@ -1,12 +1,12 @@
 //! How cameras and pictures look in the API: plain facts, times in microseconds UTC.
 
+use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::command::CommandKind;
+use keepsake_protocol::id::{PictureId, Sequence};
+use keepsake_protocol::presence::{LightStatus, Presence};
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{CaptureId, DeviceId, Hash, InstallId};
 use serde::Serialize;
-use shared::capture::{Cause, ContentType};
-use shared::command::CommandKind;
-use shared::id::{PictureId, Sequence};
-use shared::presence::{LightStatus, Presence};
-use shared::time::Moment;
-use shared::{CaptureId, DeviceId, Hash, InstallId};
 
 use crate::store::{self, Thumbnail};
 use crate::taken::{self, State};
@@ -164,7 +164,7 @@ pub(super) struct Device {
     light: LightStatus,
     faults: Vec<u8>,
     version: String,
-    health: shared::presence::Health,
+    health: keepsake_protocol::presence::Health,
     latest: Option<Picture>,
     installs: Vec<Install>,
 }
@@ -173,7 +173,9 @@ impl From<store::Device> for Device {
     fn from(device: store::Device) -> Self {
         let status = device
             .status
-            .map_or_else(shared::presence::Status::last_will, |status| *status);
+            .map_or_else(keepsake_protocol::presence::Status::last_will, |status| {
+                *status
+            });
         Self {
             id: device.id,
             presence: device.presence,
@@ -205,7 +207,7 @@ impl From<store::Device> for Device {
 }
 
 /// How many captures a camera keeps although it has a receipt for them.
-pub(super) fn kept(status: &shared::presence::Status) -> u64 {
+pub(super) fn kept(status: &keepsake_protocol::presence::Status) -> u64 {
     status
         .installs
         .iter()
@@ -280,7 +282,7 @@ impl Command {
 pub(super) struct Event {
     at_us: i64,
     #[serde(flatten)]
-    event: shared::event::Event,
+    event: keepsake_protocol::event::Event,
 }
 
 impl From<store::Told> for Event {

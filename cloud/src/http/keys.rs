@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
 
 use super::error::{Answer, Problem};
 use super::given::Given;

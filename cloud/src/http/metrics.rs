@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use shared::presence::Presence;
+use keepsake_protocol::presence::Presence;
 
 use super::Site;
 use crate::config::STREAMS_MAX;

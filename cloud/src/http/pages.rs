@@ -4,13 +4,13 @@ use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query};
 use axum::http::{HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::command::CommandKind;
+use keepsake_protocol::id::PictureId;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::settings::schema::{Kind, Reach, SETTINGS};
 use maud::Markup;
 use serde::Deserialize;
-use shared::DeviceId;
-use shared::command::CommandKind;
-use shared::id::PictureId;
-use shared::presence::Status;
-use shared::settings::schema::{Kind, Reach, SETTINGS};
 
 use super::error::{Answer, Problem};
 use super::guard::{Visit, Who};

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
-use shared::id::PictureId;
 
 use super::error::{Answer, Problem};
 use super::{Site, json};

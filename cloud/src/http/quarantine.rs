@@ -5,8 +5,8 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use keepsake_protocol::Hash;
 use serde::{Deserialize, Serialize};
-use shared::Hash;
 
 use super::devices::limit;
 use super::error::{Answer, Problem};

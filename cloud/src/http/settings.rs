@@ -9,11 +9,11 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::settings::schema::{Kind, Reach, SETTINGS, Setting};
+use keepsake_protocol::settings::{Rejected, State as Said, Trying};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use shared::DeviceId;
-use shared::settings::schema::{Kind, Reach, SETTINGS, Setting};
-use shared::settings::{Rejected, State as Said, Trying};
 
 use super::Site;
 use super::error::{Answer, Problem};

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use keepsake_protocol::StoreId;
 use serde::Serialize;
-use shared::StoreId;
 
 use super::Site;
 use super::error::Answer;
@@ -83,7 +83,7 @@ pub(super) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
     Ok(Json(System {
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION"),
-        protocol: shared::topic::ROOT,
+        protocol: keepsake_protocol::topic::ROOT,
         hold: hold.reason().map(str::to_owned),
         warnings: warnings(&site),
         free_bytes: hold.free_bytes,

@@ -5,10 +5,10 @@ use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::{Extension, Json};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::capture::ContentType;
+use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
-use shared::DeviceId;
-use shared::capture::ContentType;
-use shared::id::PictureId;
 
 use super::Site;
 use super::error::{Answer, Problem};
@@ -52,7 +52,7 @@ pub(super) async fn upload(
         .filter(|name| !name.is_empty())
         .unwrap_or(DEVICE_DEFAULT)
         .parse()
-        .map_err(|error: shared::id::IdError| Problem::wrong(error.to_string()))?;
+        .map_err(|error: keepsake_protocol::id::IdError| Problem::wrong(error.to_string()))?;
     if !who.may_speak_for(&device) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
+use keepsake_protocol::StoreId;
+use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
+use keepsake_protocol::topic;
 use rumqttc::{AsyncClient, Incoming, Publish, PublishOptions, QoS, SubscribeReasonCode};
-use shared::StoreId;
-use shared::codec::FRAME_OVERHEAD_MAX;
-use shared::topic;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use shared::Hash;
+use keepsake_protocol::Hash;
 use subtle::ConstantTimeEq;
 
 /// So that people, and programs that look for leaked secrets, know one when they see it.

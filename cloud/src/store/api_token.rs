@@ -1,6 +1,6 @@
 //! Table `api_token`: the keys of programs and cameras.
 
-use shared::DeviceId;
+use keepsake_protocol::DeviceId;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use shared::DeviceId;
+use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
 use super::{Doing, Result, device, meta};

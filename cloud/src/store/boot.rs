@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use shared::event::BootLine;
-use shared::{BootId, DeviceId, Hash};
+use keepsake_protocol::event::BootLine;
+use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::picture::Picture;
@@ -83,9 +83,9 @@ pub(super) async fn keep(
 fn covering(one: &BootLine, other: &BootLine) -> BootLine {
     // Where a line was measured is given up, so it has to be as unsure as it is at the end of a long boot.
     let spread = |line: &BootLine| {
-        let drift_us = line
-            .at_us
-            .map_or(0, |at| shared::time::drift_us(at.max(LONG_BOOT_US)));
+        let drift_us = line.at_us.map_or(0, |at| {
+            keepsake_protocol::time::drift_us(at.max(LONG_BOOT_US))
+        });
         let whole = BootLine {
             error_us: line.error_us.saturating_add(drift_us),
             at_us: None,

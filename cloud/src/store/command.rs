@@ -1,8 +1,8 @@
 //! Tables `command`, `command_stage` and `command_result`: what was asked of cameras, and how far each got.
 
+use keepsake_protocol::command::{CommandKind, Reply, Stage};
+use keepsake_protocol::{CaptureId, DeviceId};
 use serde_json::{Map, Value};
-use shared::command::{CommandKind, Reply, Stage};
-use shared::{CaptureId, DeviceId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use shared::{Hash, StoreId};
+use keepsake_protocol::{Hash, StoreId};
 use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
@@ -53,7 +53,7 @@ impl<P: AsRef<std::path::Path>> From<P> for Place {
     fn from(folder: P) -> Self {
         Self {
             address: Address::Folder(folder.as_ref().to_owned()),
-            capture_bytes_max: shared::codec::CAPTURE_BYTES_MAX,
+            capture_bytes_max: keepsake_protocol::codec::CAPTURE_BYTES_MAX,
             accept_weak_durability: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
-use shared::DeviceId;
-use shared::presence::{Presence, Status};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::presence::{Presence, Status};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 

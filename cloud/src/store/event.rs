@@ -1,7 +1,7 @@
 //! Table `event`: faults and boot lines as cameras sent them. [`Store::events`] lists them together with tombstones.
 
-use shared::event::{Event, Fault};
-use shared::{DeviceId, Hash};
+use keepsake_protocol::event::{Event, Fault};
+use keepsake_protocol::{DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, Store, StoreError, bigint, page};
@@ -92,7 +92,7 @@ impl Store {
                     .doing("list what a camera told")?;
                 for row in &rows {
                     // It was read before it was stored; only another program could have stored anything else.
-                    let event = shared::codec::decode(row.get::<&[u8], _>(0))
+                    let event = keepsake_protocol::codec::decode(row.get::<&[u8], _>(0))
                         .map_err(|error| StoreError::Corrupt(format!("an event: {error}")))?;
                     let at_us = row.get(1);
                     told.push(Told { event, at_us });
@@ -120,7 +120,7 @@ impl Store {
             .doing("list faults")?;
             Ok(rows
                 .iter()
-                .filter_map(|row| match shared::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                .filter_map(|row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
                     Event::Fault(fault) => Some((fault, row.get(1))),
                     Event::Tombstone(_) | Event::Boot(_) => None,
                 })

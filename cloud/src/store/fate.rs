@@ -1,9 +1,9 @@
 //! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
 //! ever taken earns its receipt and nothing is stored twice (P3).
 
-use shared::have::Have;
-use shared::receipt::Want;
-use shared::{Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::receipt::Want;
+use keepsake_protocol::{Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{AnyConnection, Row};
 
 use super::install::{self, Change};

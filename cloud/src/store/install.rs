@@ -1,6 +1,6 @@
 //! Table `install`: one life of a spool, whose it is, and its counters.
 
-use shared::{DeviceId, InstallId, Sequence};
+use keepsake_protocol::{DeviceId, InstallId, Sequence};
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, bigint, count, id, report, sequence};

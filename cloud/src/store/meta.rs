@@ -1,6 +1,6 @@
 //! Tables `store_meta` and `counter`: what the store knows about itself, and numbers given out inside a commit.
 
-use shared::StoreId;
+use keepsake_protocol::StoreId;
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, id};

@@ -3,8 +3,8 @@
 //! Parts may overlap, because a resend may be cut in other places. What is dropped here is brought back by `want` or by
 //! the camera's own back-off, so dropping is always safe.
 
-use shared::capture::FrameHeader;
-use shared::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Limits, Result, Store, StoreError, bigint, count, id, sequence};

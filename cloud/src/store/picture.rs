@@ -1,11 +1,11 @@
 //! Tables `picture`, `picture_bytes` and `thumbnail`: what is known of a stored picture, and apart from it its bytes,
 //! so that no list ever reads them.
 
-use shared::capture::{Cause, ContentType, FrameHeader};
-use shared::event::BootLine;
-use shared::id::PictureId;
-use shared::time::Moment;
-use shared::{BootId, CaptureId, DeviceId, Hash};
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader};
+use keepsake_protocol::event::BootLine;
+use keepsake_protocol::id::PictureId;
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 

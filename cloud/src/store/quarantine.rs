@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, Row};
 use super::{Doing, Limits, Result, Store, bigint, count, page};
 use crate::config::BATCH_MESSAGES_MAX;
 use crate::deposit::Suspect;
-use shared::Hash;
+use keepsake_protocol::Hash;
 
 /// One message in quarantine, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

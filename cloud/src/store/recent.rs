@@ -1,7 +1,7 @@
 //! Table `recent_upload`: which pictures a camera without numbers has sent of late, so that the same one brought again by
 //! the broker is told from a new one. It remembers a picture that was deleted meanwhile, too.
 
-use shared::{DeviceId, Hash};
+use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
 
 use super::{Doing, Result};

@@ -1,9 +1,9 @@
 //! Table `report`: what cameras say they have on their cards, and what follows for `held` and `want`.
 
-use shared::presence::Held;
-use shared::ranges::Ranges;
-use shared::receipt::Want;
-use shared::{DeviceId, InstallId, Sequence};
+use keepsake_protocol::presence::Held;
+use keepsake_protocol::ranges::Ranges;
+use keepsake_protocol::receipt::Want;
+use keepsake_protocol::{DeviceId, InstallId, Sequence};
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, StoreError, bigint, fate, id, sequence};

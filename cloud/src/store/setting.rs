@@ -1,7 +1,7 @@
 //! Table `setting`: what is wished of each camera's settings, and the versions before.
 
+use keepsake_protocol::DeviceId;
 use serde_json::{Map, Value};
-use shared::DeviceId;
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, Store, StoreError, bigint, count};

@@ -1,7 +1,7 @@
 //! Table `tombstone`: why sequences have no picture.
 
-use shared::event::{Event, Reason, Tombstone};
-use shared::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::event::{Event, Reason, Tombstone};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
 use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Result, Store, bigint, fate, id, sequence};
@@ -97,7 +97,7 @@ impl Store {
                 .iter()
                 .filter_map(|row| {
                     // It was read before it was stored; only a much older program could have stored anything else.
-                    match shared::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                    match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
                         Event::Tombstone(tombstone) => Some((tombstone, row.get(1))),
                         Event::Fault(_) | Event::Boot(_) => None,
                     }

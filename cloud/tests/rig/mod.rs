@@ -12,15 +12,15 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
-use cloud::config::{Args, Config};
-use cloud::run::{self, Ready};
+use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::run::{self, Ready};
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::presence::{Held, Presence, Status};
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::{BootId, DeviceId, Hash, InstallId, Sequence, codec};
 use rumqttc::{AsyncClient, Event, Incoming, LastWill, MqttOptions, Outgoing, PublishOptions, QoS};
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::presence::{Held, Presence, Status};
-use shared::receipt::Receipt;
-use shared::time::Moment;
-use shared::topic::{Leaf, Topic};
-use shared::{BootId, DeviceId, Hash, InstallId, Sequence, codec};
 use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -224,7 +224,7 @@ impl Camera {
         let install = InstallId([install; 16]);
         let device: DeviceId = device.parse().unwrap();
         let id = format!("{device}.{}", &install.to_string()[..8]);
-        let filter = shared::topic::everything_down(&device);
+        let filter = keepsake_protocol::topic::everything_down(&device);
         Self::connect_as(cloud, &id, device, install, &filter).await
     }
 
@@ -302,7 +302,7 @@ impl Camera {
                     .iter()
                     .map(|(first, last)| (number(*first), number(*last)))
                     .collect(),
-                kept: shared::ranges::Ranges::default(),
+                kept: keepsake_protocol::ranges::Ranges::default(),
                 coarse: false,
             }],
             said: Some(moment()),

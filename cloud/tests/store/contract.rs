@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cloud::deposit::{Deposit, Outcome, Suspect};
-use cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
-use cloud::taken::State;
+use keepsake_cloud::deposit::{Deposit, Outcome, Suspect};
+use keepsake_cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
+use keepsake_cloud::taken::State;
+use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::command::{CommandKind, Reply, Stage};
+use keepsake_protocol::event::{BootLine, Event, Reason, Tombstone};
+use keepsake_protocol::have::Have;
+use keepsake_protocol::presence::{Held, Presence, Status};
+use keepsake_protocol::ranges::Ranges;
+use keepsake_protocol::receipt::Want;
+use keepsake_protocol::time::Moment;
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, InstallId, Sequence};
 use proptest::prelude::*;
-use shared::capture::{Cause, ContentType, FrameHeader, Record};
-use shared::command::{CommandKind, Reply, Stage};
-use shared::event::{BootLine, Event, Reason, Tombstone};
-use shared::have::Have;
-use shared::presence::{Held, Presence, Status};
-use shared::ranges::Ranges;
-use shared::receipt::Want;
-use shared::time::Moment;
-use shared::{BootId, CaptureId, DeviceId, Hash, InstallId, Sequence};
 
 use super::{CASES, Empty, empty};
 
@@ -135,7 +135,7 @@ fn tombstone_because(first: u64, last: u64, reason: Reason) -> Deposit {
         command: None,
         pressed: Some(moment()),
     };
-    let payload = shared::codec::encode(&Event::Tombstone(tombstone.clone()));
+    let payload = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
     Deposit::Tombstone {
         device: porch(),
         tombstone,
@@ -953,7 +953,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
 #[tokio::test]
 async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
     let Some(fresh) = fresh().await else { return };
-    let upload = |bytes| cloud::store::Upload {
+    let upload = |bytes| keepsake_cloud::store::Upload {
         bytes,
         content_type: ContentType::Png,
         width: 1,
@@ -993,7 +993,7 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
 
 /// A boot line as `device` sends it.
 fn boot_line(device: &DeviceId, line: &BootLine) -> Deposit {
-    let payload = shared::codec::encode(&Event::Boot(line.clone()));
+    let payload = keepsake_protocol::codec::encode(&Event::Boot(line.clone()));
     Deposit::Note {
         device: device.clone(),
         kind: "boot",
@@ -1364,7 +1364,7 @@ proptest! {
                 if let Some(porch) = fresh.store.device(&porch(), NOW).await.unwrap() {
                     let found = [porch.counters.stored, porch.counters.deleted, porch.counters.told];
                     assert_eq!(found, model.counters());
-                    let of_all = porch.installs.iter().map(|install| install.counters).sum::<cloud::store::Counters>();
+                    let of_all = porch.installs.iter().map(|install| install.counters).sum::<keepsake_cloud::store::Counters>();
                     assert_eq!(of_all, porch.counters);
                 }
             }

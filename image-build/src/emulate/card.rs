@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
 use image_build::{onto, papers, tool};
-use testkit::appliance::Named;
-use testkit::program::binary;
+use keepsake_testkit::appliance::Named;
+use keepsake_testkit::program::binary;
 
 /// An emulated card is a power of two, and this one is larger than the image, as every card is.
 pub const BYTES: u64 = 1 << 30;
@@ -183,7 +183,7 @@ impl Card {
                     .parse()
                     .map_err(|_| anyhow::anyhow!("{name} names no install"))?,
                 sequence: sequence.parse()?,
-                hash: shared::Hash::of(&bytes).prefix(),
+                hash: keepsake_protocol::Hash::of(&bytes).prefix(),
             };
             found.insert(named, bytes);
         }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use image_build::tool;
-use testkit::engines::qemu::Qemu;
-use testkit::program::{Program, free_port};
+use keepsake_testkit::engines::qemu::Qemu;
+use keepsake_testkit::program::{Program, free_port};
 
 use crate::card::Card;
 

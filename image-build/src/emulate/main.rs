@@ -24,13 +24,13 @@ use anyhow::{Context, Result, bail, ensure};
 use card::{Card, Setting};
 use clap::Parser;
 use image_build::{image_in, layout, tool};
+use keepsake_protocol::Hash;
+use keepsake_testkit::appliance::Named;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
 use machine::{Machine, Pi, WITHIN};
 use serde_json::Value;
-use shared::Hash;
-use testkit::appliance::Named;
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
 
 const DEVICE: &str = "emulated";
 /// The pin of the lamp, as `camera.toml` has it.
@@ -640,7 +640,7 @@ impl Story<'_> {
     }
 
     /// Everything against everything.
-    fn count(&mut self) -> Result<testkit::audit::Audit> {
+    fn count(&mut self) -> Result<keepsake_testkit::audit::Audit> {
         let confirmed: Vec<Named> = self.on_card.keys().copied().collect();
         let photos: Vec<Vec<u8>> = self.on_card.values().cloned().collect();
         let found = audit(&self.cloud.store(), &confirmed, &photos);

@@ -119,7 +119,7 @@ fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
             "tree",
             "--locked",
             "--package",
-            "appliance",
+            "keepsake-appliance",
             "--features",
             "v4l",
         ])
@@ -190,9 +190,11 @@ mod tests {
     #[test]
     fn a_crate_is_named_without_the_folder_it_was_built_in() {
         assert_eq!(
-            crate_named("appliance v0.1.0 (/home/me/keepsake/appliance)|MIT OR Apache-2.0"),
+            crate_named(
+                "keepsake-appliance v0.1.0 (/home/me/keepsake/appliance)|MIT OR Apache-2.0"
+            ),
             Some((
-                "appliance".into(),
+                "keepsake-appliance".into(),
                 "0.1.0".into(),
                 "MIT OR Apache-2.0".into()
             ))
@@ -209,12 +211,13 @@ mod tests {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let crates = crates(sources).unwrap();
         let sums = sums_of_crates(&sources.join("Cargo.lock")).unwrap();
-        for name in ["appliance", "rppal", "sled", "tokio"] {
+        for name in ["keepsake-appliance", "rppal", "sled", "tokio"] {
             assert!(crates.iter().any(|(found, ..)| found == name), "{name}");
         }
         for (name, version, licence) in crates {
             assert!(!licence.is_empty(), "{name} has no licence");
-            let is_ours = ["appliance", "shared", "tls"].contains(&name.as_str());
+            let is_ours = ["keepsake-appliance", "keepsake-protocol", "keepsake-tls"]
+                .contains(&name.as_str());
             assert_eq!(
                 sums.contains_key(&(name.clone(), version)),
                 !is_ours,

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use keepsake_protocol::{HashPrefix, InstallId};
 use serde_json::Value;
-use shared::{HashPrefix, InstallId};
 
 use crate::cloud::log_level;
 use crate::photo;

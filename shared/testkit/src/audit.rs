@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use shared::{Hash, InstallId};
+use keepsake_protocol::{Hash, InstallId};
 
 use crate::appliance::Named;
 use crate::photo;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use shared::BootId;
+use keepsake_protocol::BootId;
 
 /// The file, and the world in which the camera is.
 #[derive(Debug)]

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use shared::codec;
-use shared::receipt::Receipt;
-use shared::topic::{Leaf, Topic};
+use keepsake_protocol::codec;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::{Leaf, Topic};
 
 use crate::mqtt::Client;
 use crate::program::eventually;
@@ -194,7 +194,7 @@ impl Witness {
 
 #[cfg(test)]
 mod tests {
-    use shared::{HashPrefix, InstallId, Sequence, StoreId};
+    use keepsake_protocol::{HashPrefix, InstallId, Sequence, StoreId};
 
     use super::*;
     use crate::folder::Folder;

@@ -27,7 +27,7 @@ pub fn binary(name: &str) -> PathBuf {
     let path = built_beside_this_test().join(name);
     assert!(
         path.exists(),
-        "{} is not built: run `cargo build -p cloud -p appliance`, or `cargo verify` which does it",
+        "{} is not built: run `cargo build -p keepsake-cloud -p keepsake-appliance`, or `cargo verify` which does it",
         path.display()
     );
     warn_if_older_than_its_source(name, &path);
@@ -51,7 +51,9 @@ fn warn_if_older_than_its_source(name: &str, binary: &Path) {
         .filter_map(|file| changed(&file))
         .max();
     if newest > changed(binary) {
-        println!("{name} may be older than its source: run `cargo build -p cloud -p appliance`");
+        println!(
+            "{name} may be older than its source: run `cargo build -p keepsake-cloud -p keepsake-appliance`"
+        );
     }
 }
 

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use shared::event::Event;
-use shared::topic::{Leaf, Topic};
-use shared::{Hash, codec};
+use keepsake_protocol::event::Event;
+use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::{Hash, codec};
 
 use crate::mqtt::{Packet, Publication};
 use crate::observer::Witness;

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
-use shared::capture::FrameHeader;
-use shared::{Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{Hash, HashPrefix, InstallId, Sequence};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteConnectOptions;

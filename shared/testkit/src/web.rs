@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use shared::down::Down;
-use shared::receipt::Receipt;
+use keepsake_protocol::down::Down;
+use keepsake_protocol::receipt::Receipt;
 
 use crate::observer::Witness;
 use crate::program::free_port;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::deployed::Deployed;
+use keepsake_testkit::engines::mosquitto::{Mosquitto, Release};
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::program::{eventually, free_port};
 use serde_json::Value;
-use testkit::cloud::Cloud;
-use testkit::engines::deployed::Deployed;
-use testkit::engines::mosquitto::{Mosquitto, Release};
-use testkit::folder::Folder;
-use testkit::not_run::not_run;
-use testkit::program::{eventually, free_port};
 
 const SOON: Duration = Duration::from_secs(60);
 

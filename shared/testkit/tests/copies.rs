@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::audit::{Audit, audit};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::{self, Folder};
+use keepsake_testkit::photo;
 use serde_json::Value;
-use testkit::appliance::{Appliance, Named};
-use testkit::audit::{Audit, audit};
-use testkit::cloud::Cloud;
-use testkit::folder::{self, Folder};
-use testkit::photo;
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -1,8 +1,8 @@
 //! The private database servers of the tests are what they say: durable, and on the same data after a kill.
 
+use keepsake_testkit::engines::database::{Database, Kind};
+use keepsake_testkit::folder::Folder;
 use mysql::prelude::Queryable;
-use testkit::engines::database::{Database, Kind};
-use testkit::folder::Folder;
 
 #[test]
 fn a_killed_mariadb_comes_back_with_what_was_committed() {

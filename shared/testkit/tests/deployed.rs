@@ -5,18 +5,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::authority::{Authority, Validity};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::deployed::Deployed;
+use keepsake_testkit::engines::mosquitto::Release;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::mqtt::{Client, Outcome};
+use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
 use serde_json::Value;
-use testkit::appliance::Appliance;
-use testkit::audit::audit;
-use testkit::authority::{Authority, Validity};
-use testkit::cloud::Cloud;
-use testkit::engines::deployed::Deployed;
-use testkit::engines::mosquitto::Release;
-use testkit::folder::Folder;
-use testkit::mqtt::{Client, Outcome};
-use testkit::not_run::not_run;
-use testkit::photo;
-use testkit::program::eventually;
 
 const SOON: Duration = Duration::from_secs(30);
 

@@ -3,18 +3,18 @@
 use std::fs;
 use std::time::Duration;
 
-use shared::capture::FrameHeader;
-use shared::{Hash, InstallId, codec};
-use testkit::appliance::{Appliance, Named};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::mqtt::{Client, Outcome};
-use testkit::observer::Observer;
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::proxy::Proxy;
-use testkit::seed::Seed;
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{Hash, InstallId, codec};
+use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::mqtt::{Client, Outcome};
+use keepsake_testkit::observer::Observer;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::proxy::Proxy;
+use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -56,7 +56,9 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     let since = camera.moment();
     api.snap("porch");
     let snapped = camera.expect("a picture by command", since, SOON, |said| {
-        testkit::appliance::named(said, "stored").first().copied()
+        keepsake_testkit::appliance::named(said, "stored")
+            .first()
+            .copied()
     });
     assert_eq!(snapped.sequence, 2);
     let device = api.device("porch").expect("the device");
@@ -117,7 +119,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     let mut confirmed: Vec<Named> = Vec::new();
     for camera in &mut cameras {
         let stored = camera.expect("all stored", 0, Duration::from_secs(120), |said| {
-            let stored = testkit::appliance::named(said, "stored");
+            let stored = keepsake_testkit::appliance::named(said, "stored");
             (stored.len() >= PRESSES).then_some(stored)
         });
         assert_eq!(stored.len(), PRESSES);

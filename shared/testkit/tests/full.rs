@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
+use keepsake_testkit::appliance::{Appliance, named, small_cards_can_be_had};
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::photo;
 use serde_json::Value;
-use testkit::appliance::{Appliance, named, small_cards_can_be_had};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::not_run::not_run;
-use testkit::photo;
 
 const SOON: Duration = Duration::from_secs(60);
 const CARD_MIB: u32 = 12;

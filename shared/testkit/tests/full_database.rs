@@ -5,14 +5,14 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use testkit::appliance::Appliance;
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::engines::database::{Database, Kind};
-use testkit::folder::Folder;
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::seed::Seed;
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::database::{Database, Kind};
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 const PRESSES: usize = 30;
@@ -65,7 +65,7 @@ fn has_no_room(name: &str, kind: Kind) {
         let why = if died { "does not answer" } else { "no room" };
         (status == 503 && said.contains(why)).then_some(said)
     });
-    let stored = || testkit::appliance::named(&camera.events(0), "stored").len();
+    let stored = || keepsake_testkit::appliance::named(&camera.events(0), "stored").len();
     let fitted = stored();
     assert!(
         (1..PRESSES).contains(&fitted),

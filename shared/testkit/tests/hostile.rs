@@ -5,20 +5,20 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::settings::Cloud as Said;
+use keepsake_protocol::topic::{Leaf, ROOT};
+use keepsake_protocol::{Hash, StoreId, codec};
+use keepsake_testkit::appliance::{Appliance, named};
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::mqtt::{Client, Outcome};
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::proxy::Intruder;
+use keepsake_testkit::seed::Seed;
 use serde_json::{Value, json};
-use shared::receipt::Receipt;
-use shared::settings::Cloud as Said;
-use shared::topic::{Leaf, ROOT};
-use shared::{Hash, StoreId, codec};
-use testkit::appliance::{Appliance, named};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::mqtt::{Client, Outcome};
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::proxy::Intruder;
-use testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 100;
@@ -226,7 +226,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     let mut photos = photo::all(&photo::folder());
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);
-    let memory = testkit::program::memory_peak(cloud.pid());
+    let memory = keepsake_testkit::program::memory_peak(cloud.pid());
     assert!(
         memory < 256 << 20,
         "the bomb was unpacked: {} MiB (P4)",

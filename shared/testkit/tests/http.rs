@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use testkit::appliance::Appliance;
-use testkit::audit::audit;
-use testkit::authority::{Authority, Validity};
-use testkit::cloud::Cloud;
-use testkit::folder::{self, Folder};
-use testkit::photo;
-use testkit::web::{Harm, Web};
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::authority::{Authority, Validity};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::{self, Folder};
+use keepsake_testkit::photo;
+use keepsake_testkit::web::{Harm, Web};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     let asked = cloud.api().snap("porch");
     assert_eq!(asked["stage"], "sent", "not sent at once: {asked:#}");
     let snapped = camera.expect("the picture of the command", since, SOON, |said| {
-        let stored = testkit::appliance::named(said, "stored");
+        let stored = keepsake_testkit::appliance::named(said, "stored");
         stored.first().copied()
     });
     assert_eq!(snapped.sequence, 5);
@@ -42,7 +42,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["presence"], "online", "{device:#}");
     let path = "/api/v1/devices/porch/commands";
-    let commands = testkit::program::eventually("the command done", SOON, || {
+    let commands = keepsake_testkit::program::eventually("the command done", SOON, || {
         let told = cloud.api().json(path);
         told.to_string().contains("\"done\"").then_some(told)
     });
@@ -102,7 +102,7 @@ fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
     porch.start();
     saved.extend(porch.press_and_save(1, SOON));
     porch.expect_stored(&saved[2..], SOON);
-    testkit::program::eventually("all are stored", SOON, || {
+    keepsake_testkit::program::eventually("all are stored", SOON, || {
         (cloud.store().picture_count() == 3).then_some(())
     });
     audit(
@@ -137,7 +137,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
         web.harm(harm, "/api/v1/frames");
         let since = camera.moment();
         saved.extend(camera.press_and_save(1, SOON));
-        testkit::program::eventually("a harmed answer", SOON, || {
+        keepsake_testkit::program::eventually("a harmed answer", SOON, || {
             (web.harmed() > before).then_some(())
         });
         // Two short: the camera knows that it is not in the cloud.
@@ -146,7 +146,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
                 |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
             said.iter().any(kept).then_some(())
         });
-        let stored = testkit::appliance::named(&camera.events(since), "stored");
+        let stored = keepsake_testkit::appliance::named(&camera.events(since), "stored");
         assert_eq!(stored, [], "{harm:?} was taken for a receipt");
         web.harm(Harm::None, "");
         camera.expect_stored(&saved, SOON);
@@ -174,7 +174,7 @@ fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
     cloud
         .api()
         .device_becomes("porch", SOON, |device| device["waiting"] == 1);
-    testkit::program::eventually("an answer with 413", SOON, || {
+    keepsake_testkit::program::eventually("an answer with 413", SOON, || {
         (web.harmed() > 0).then_some(())
     });
     web.harm(Harm::None, "");

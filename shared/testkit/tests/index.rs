@@ -5,12 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::appliance::{Appliance, Named};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::{self, Folder};
-use testkit::photo;
-use testkit::seed::Seed;
+use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::{self, Folder};
+use keepsake_testkit::photo;
+use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shared::Hash;
-use testkit::cloud::Cloud;
-use testkit::engines::mosquitto::{self, Mosquitto, Persistence};
-use testkit::engines::python::Python;
-use testkit::folder::Folder;
-use testkit::mqtt::{Client, Outcome, Packet};
-use testkit::not_run::not_run;
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::seed::Seed;
+use keepsake_protocol::Hash;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::mosquitto::{self, Mosquitto, Persistence};
+use keepsake_testkit::engines::python::Python;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::mqtt::{Client, Outcome, Packet};
+use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -257,7 +257,7 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
 }
 
 fn photos() -> Vec<PathBuf> {
-    let mut photos = testkit::folder::files(&photo::folder());
+    let mut photos = keepsake_testkit::folder::files(&photo::folder());
     photos.retain(|file| file.extension().is_some_and(|kind| kind == "jpg"));
     photos.sort();
     assert!(photos.len() >= 5);

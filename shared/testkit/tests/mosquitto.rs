@@ -5,16 +5,16 @@
 use std::thread;
 use std::time::Duration;
 
-use testkit::appliance::Appliance;
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::engines::mosquitto::{Mosquitto, Persistence};
-use testkit::folder::Folder;
-use testkit::observer::Observer;
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::proxy::Proxy;
-use testkit::seed::Seed;
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::mosquitto::{Mosquitto, Persistence};
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::observer::Observer;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::proxy::Proxy;
+use keepsake_testkit::seed::Seed;
 
 const PRESSES: usize = 100;
 const KILLS: usize = 3;

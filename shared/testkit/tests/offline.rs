@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::memory_peak;
 use serde_json::Value;
-use testkit::appliance::Appliance;
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::photo;
-use testkit::program::memory_peak;
 
 const PRESSES: usize = 1000;
 const MEMORY_MAX: u64 = 48 << 20;

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use keepsake_testkit::appliance::{Appliance, named};
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::photo;
+use keepsake_testkit::program::free_port;
 use serde_json::{Value, json};
-use testkit::appliance::{Appliance, named};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::photo;
-use testkit::program::free_port;
 
 const SOON: Duration = Duration::from_secs(60);
 

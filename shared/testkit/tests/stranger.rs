@@ -4,16 +4,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keepsake_testkit::audit::audit;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::python::fixture;
+use keepsake_testkit::folder::{self, Folder};
+use keepsake_testkit::photo;
+use keepsake_testkit::program::eventually;
+use keepsake_testkit::proxy::Intruder;
+use keepsake_testkit::seed::Seed;
+use keepsake_testkit::stranger::Stranger;
 use serde_json::{Value, json};
-use testkit::audit::audit;
-use testkit::cloud::Cloud;
-use testkit::engines::python::fixture;
-use testkit::folder::{self, Folder};
-use testkit::photo;
-use testkit::program::eventually;
-use testkit::proxy::Intruder;
-use testkit::seed::Seed;
-use testkit::stranger::Stranger;
 
 const SOON: Duration = Duration::from_secs(60);
 /// More than any disk has.
@@ -223,7 +223,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     cloud.api().snap("porch");
     camera.expect_some(1, "stored", since, SOON);
     let commands = "/api/v1/devices/porch/commands";
-    testkit::program::eventually("the command is done", SOON, || {
+    keepsake_testkit::program::eventually("the command is done", SOON, || {
         (cloud.api().json(commands)["commands"][0]["stage"] == "done").then_some(())
     });
     let found = audit(

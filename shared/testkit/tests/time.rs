@@ -3,13 +3,13 @@
 use std::fs;
 use std::time::Duration;
 
+use keepsake_testkit::api::Api;
+use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::clock::SimulatedClock;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::program::eventually;
 use serde_json::Value;
-use testkit::api::Api;
-use testkit::appliance::{Appliance, Named};
-use testkit::clock::SimulatedClock;
-use testkit::cloud::Cloud;
-use testkit::folder::Folder;
-use testkit::program::eventually;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY_US: i64 = 24 * 3600 * 1_000_000;

@@ -1,11 +1,11 @@
 //! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
 //! `cargo xtask torture`.
 
-use testkit::engines::database::Kind;
-use testkit::engines::mosquitto::Persistence;
-use testkit::folder::Folder;
-use testkit::seed::Seed;
-use testkit::torture::{Fault, Plan, Way, flood, run};
+use keepsake_testkit::engines::database::Kind;
+use keepsake_testkit::engines::mosquitto::Persistence;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::seed::Seed;
+use keepsake_testkit::torture::{Fault, Plan, Way, flood, run};
 
 #[test]
 fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use testkit::engines::debian::{Prefix, Source};
-use testkit::folder::Folder;
-use testkit::not_run::not_run;
+use keepsake_testkit::engines::debian::{Prefix, Source};
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::not_run::not_run;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../udev/60-keepsake.rules");
 

@@ -187,8 +187,12 @@ fn build(arch: Arch, packages: &[&str]) -> Result<()> {
     cargo
         .args(["build", "--release"])
         .args(arch.target_arguments())
-        .args(packages.iter().flat_map(|name| ["--package", name]))
-        .args(["--features", "appliance/v4l"]);
+        .args(
+            packages
+                .iter()
+                .flat_map(|name| ["--package".to_owned(), format!("keepsake-{name}")]),
+        )
+        .args(["--features", "keepsake-appliance/v4l"]);
     if !arch.is_own() {
         have_compiler(arch)?;
         have_std(arch)?;
@@ -217,7 +221,8 @@ fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
         .current_dir(workspace::root())
         // As cargo would call it.
         .arg("deb")
-        .args(["--package", package, "--no-build", "--quiet"])
+        .args(["--package", &format!("keepsake-{package}")])
+        .args(["--no-build", "--quiet"])
         .args(arch.target_arguments())
         .args(["--deb-version", version, "--output"])
         .arg(&file)

@@ -82,9 +82,9 @@ fn build() -> Result<()> {
             "build",
             "--release",
             "--package",
-            "cloud",
+            "keepsake-cloud",
             "--package",
-            "appliance",
+            "keepsake-appliance",
         ])
         .status()
         .context("run cargo")?;

@@ -40,7 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     }
     // What is started beside the emulated Pi: the cloud, and the camera's own tool for pulled cards.
     let built = workspace::cargo()
-        .args(["build", "--package", "cloud", "--package", "appliance"])
+        .args([
+            "build",
+            "--package",
+            "keepsake-cloud",
+            "--package",
+            "keepsake-appliance",
+        ])
         .status()
         .context("run cargo")?;
     if !built.success() {

@@ -56,7 +56,7 @@ pub(crate) fn run_noting(arguments: &Arguments, not_run: Option<&Path>) -> Resul
         "run",
         "--quiet",
         "--package",
-        "testkit",
+        "keepsake-testkit",
         "--bin",
         "rig",
         "--",
@@ -87,15 +87,21 @@ fn build(debug: bool) -> Result<Option<PathBuf>> {
     let bins = [
         "build",
         "--package",
-        "testkit",
+        "keepsake-testkit",
         "--bin",
         "rig",
         "--bin",
         "rig-guest",
     ];
-    let appliance = ["build", "--package", "appliance", "--features", "v4l"];
+    let appliance = [
+        "build",
+        "--package",
+        "keepsake-appliance",
+        "--features",
+        "v4l",
+    ];
     let profile: &[&str] = if debug { &[] } else { &["--release"] };
-    let built = cargo(&["build", "--package", "cloud"])?
+    let built = cargo(&["build", "--package", "keepsake-cloud"])?
         && cargo(&bins)?
         && cargo(&[&appliance, profile].concat())?;
     let folder = if debug { "debug" } else { "release" };

@@ -15,7 +15,13 @@ pub(crate) struct Arguments {
 
 /// Returns whether nothing was lost.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let build = ["build", "--package", "cloud", "--package", "appliance"];
+    let build = [
+        "build",
+        "--package",
+        "keepsake-cloud",
+        "--package",
+        "keepsake-appliance",
+    ];
     let built = workspace::cargo()
         .args(build)
         .status()
@@ -28,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             "run",
             "--quiet",
             "--package",
-            "testkit",
+            "keepsake-testkit",
             "--bin",
             "torture",
             "--",

@@ -42,10 +42,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                     "test",
                     "--workspace",
                     "--exclude",
-                    "testkit",
+                    "keepsake-testkit",
                     "--no-fail-fast",
                 ];
-                let shortest = ["test", "--package", "testkit", "--lib", "--test", "flow"];
+                let shortest = [
+                    "test",
+                    "--package",
+                    "keepsake-testkit",
+                    "--lib",
+                    "--test",
+                    "flow",
+                ];
                 let which = ["--", "tests::", "a_press_is_stored"];
                 Ok(verify.test(&unit)? & verify.test(&[&shortest[..], &which].concat())?)
             });
@@ -53,7 +60,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     } else {
         let v4l = verify.can_build_v4l();
         let (all, packaged): (&[&str], &[&str]) = if v4l {
-            (&["--all-features"], &["--features", "appliance/v4l"])
+            (
+                &["--all-features"],
+                &["--features", "keepsake-appliance/v4l"],
+            )
         } else {
             (&[], &[])
         };
@@ -129,7 +139,14 @@ impl Verify {
             apt_install(&missing);
         }
         let output = workspace::cargo()
-            .args(["run", "--quiet", "--package", "testkit", "--bin", "engines"])
+            .args([
+                "run",
+                "--quiet",
+                "--package",
+                "keepsake-testkit",
+                "--bin",
+                "engines",
+            ])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
@@ -275,7 +292,13 @@ fn clippy(features: &[&str]) -> Result<bool> {
 
 /// The end-to-end tests start the programs beside them.
 fn build(features: &[&str]) -> Result<bool> {
-    let build = ["build", "--package", "cloud", "--package", "appliance"];
+    let build = [
+        "build",
+        "--package",
+        "keepsake-cloud",
+        "--package",
+        "keepsake-appliance",
+    ];
     cargo(&[&build[..], features].concat())
 }
 

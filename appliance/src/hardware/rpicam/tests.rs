@@ -116,13 +116,17 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 }
 
 #[track_caller]
-fn assert_error(frame: Result<Frame, CameraError>, reason: shared::event::Reason, says: &str) {
+fn assert_error(
+    frame: Result<Frame, CameraError>,
+    reason: keepsake_protocol::event::Reason,
+    says: &str,
+) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
     assert!(error.to_string().contains(says), "{error}");
 }
 
-use shared::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
+use keepsake_protocol::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
 #[test]
 fn a_press_takes_a_picture_that_began_after_it() {

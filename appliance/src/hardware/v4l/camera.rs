@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use shared::capture::ContentType;
+use keepsake_protocol::capture::ContentType;
 
 use self::choice::{Found, Picked};
 use self::fresh::{Ahead, Freshness};

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use keepsake_protocol::Hash;
 use rust_embed::RustEmbed;
-use shared::Hash;
 
 #[derive(RustEmbed)]
 #[folder = "assets/"]

@@ -1,9 +1,9 @@
 //! `/cameras/{device}`: what one camera sees, holds, shows on its light and was asked to do.
 
+use keepsake_protocol::command::{CommandKind, Stage};
+use keepsake_protocol::event::Reason;
+use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
-use shared::command::{CommandKind, Stage};
-use shared::event::Reason;
-use shared::presence::Presence;
 
 use super::journey::{command_line, is_under_way, picture_line, press_to_stored_us};
 use super::light::{lamp, strip};

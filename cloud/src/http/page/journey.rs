@@ -1,8 +1,8 @@
 //! The way of one picture as a line of five dots, with the times that are really known and no others.
 
+use keepsake_protocol::capture::Cause;
+use keepsake_protocol::command::Stage;
 use maud::{Markup, html};
-use shared::capture::Cause;
-use shared::command::Stage;
 
 use super::view::{CommandView, PictureView, StageView};
 use super::when::exactly;
@@ -160,7 +160,7 @@ fn ended(command: &CommandView) -> bool {
     match last {
         Some(Stage::Failed | Stage::Expired) => true,
         // A snap that is done at the camera may still be on its way here.
-        Some(Stage::Done) => command.command != shared::command::CommandKind::Snap,
+        Some(Stage::Done) => command.command != keepsake_protocol::command::CommandKind::Snap,
         Some(Stage::Accepted | Stage::Captured | Stage::Saved) | None => false,
     }
 }
@@ -296,7 +296,7 @@ mod tests {
             });
             let command = CommandView {
                 id: "c".to_owned(),
-                command: shared::command::CommandKind::Snap,
+                command: keepsake_protocol::command::CommandKind::Snap,
                 created_us: 0,
                 expires_us: 100,
                 sent_us: Some(1),

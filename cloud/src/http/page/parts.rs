@@ -1,8 +1,8 @@
 //! What several pages share: chips, pictures, the line of counters, the promise.
 
+use keepsake_protocol::id::{DeviceId, PictureId};
+use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
-use shared::id::{DeviceId, PictureId};
-use shared::presence::Presence;
 
 use super::view::{CameraView, Counters, PictureView, Thumbnail};
 use super::when;

@@ -1,7 +1,7 @@
 //! `/pictures/{id}`: one picture, and how it came here.
 
+use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
-use shared::capture::Cause;
 
 use super::journey::{picture_list, press_to_stored_us};
 use super::parts::{Tone, camera_url, chip, fact, image, image_url, picture_url, shape};

@@ -1,16 +1,18 @@
 //! All pages with views that show every state, and with texts that would like to be code.
 //!
-//! `KEEPSAKE_PAGE_PREVIEW=DIR cargo test -p cloud pages_render` writes them into DIR, to be looked at.
+//! `KEEPSAKE_PAGE_PREVIEW=DIR cargo test -p keepsake-cloud pages_render` writes them into DIR, to be looked at.
 
 use std::fs;
 use std::path::Path;
 
-use shared::capture::{Cause, ContentType};
-use shared::command::{CommandKind, Stage};
-use shared::event::{BootLine, Reason};
-use shared::id::{BootId, CaptureId, DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
-use shared::presence::{Health, LightStatus, Presence, Queue};
-use shared::time::Moment;
+use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::command::{CommandKind, Stage};
+use keepsake_protocol::event::{BootLine, Reason};
+use keepsake_protocol::id::{
+    BootId, CaptureId, DeviceId, Hash, InstallId, PictureId, Sequence, StoreId,
+};
+use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue};
+use keepsake_protocol::time::Moment;
 
 use super::parts::{Tone, counters_line, headline, promise};
 use super::*;

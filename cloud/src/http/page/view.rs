@@ -1,12 +1,12 @@
 //! What a page is drawn from: plain facts, read from the store beforehand. A view holds no time but those it shows;
 //! what "now" is comes with [`super::SiteView`], so that the same view always draws the same page.
 
-use shared::capture::{Cause, ContentType};
-use shared::command::{CommandKind, Stage};
-use shared::event::Reason;
-use shared::id::{DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
-use shared::presence::{Health, LightStatus, Presence, Queue};
-use shared::time::Moment;
+use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::command::{CommandKind, Stage};
+use keepsake_protocol::event::Reason;
+use keepsake_protocol::id::{DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
+use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue};
+use keepsake_protocol::time::Moment;
 
 use crate::people::Role;
 

@@ -1,7 +1,7 @@
 //! When a picture was taken, in words: never more exact than it is known.
 
+use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
-use shared::capture::Cause;
 
 use super::parts::{Tone, chip};
 use super::view::{PictureView, SiteView};

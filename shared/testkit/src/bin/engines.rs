@@ -4,10 +4,10 @@
 use std::thread;
 use std::time::Instant;
 
-use testkit::engines::database::{Database, Kind};
-use testkit::engines::mosquitto::{Mosquitto, Persistence};
-use testkit::engines::python::Python;
-use testkit::folder::Folder;
+use keepsake_testkit::engines::database::{Database, Kind};
+use keepsake_testkit::engines::mosquitto::{Mosquitto, Persistence};
+use keepsake_testkit::engines::python::Python;
+use keepsake_testkit::folder::Folder;
 
 /// Returns the version, or a sentence: why there is none.
 type Fetch = fn() -> Result<String, String>;

@@ -6,5 +6,5 @@ fn main() {
         eprintln!("this is the first program of a machine of its own; run `cargo rig`");
         std::process::exit(1);
     }
-    testkit::rig::guest::run()
+    keepsake_testkit::rig::guest::run()
 }

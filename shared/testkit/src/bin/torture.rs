@@ -4,11 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use testkit::engines::database::Kind;
-use testkit::engines::mosquitto::Persistence;
-use testkit::folder::Folder;
-use testkit::seed::Seed;
-use testkit::torture::{self, Fault, Plan, Way, flood, lab};
+use keepsake_testkit::engines::database::Kind;
+use keepsake_testkit::engines::mosquitto::Persistence;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::seed::Seed;
+use keepsake_testkit::torture::{self, Fault, Plan, Way, flood, lab};
 
 /// Strikes the broker, the cloud, the camera and the database while presses go on, and counts what is lost.
 #[derive(Parser)]

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use keepsake_protocol::Hash;
 use mysql::prelude::Queryable;
-use shared::Hash;
 
 use super::{AWAY_FOR, BEFORE, Fault, Plan, SOON, Way, at_random_moments, shares, strike_a_server};
 use crate::engines::database::{Database, Kind};

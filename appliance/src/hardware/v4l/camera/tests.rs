@@ -305,7 +305,11 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 }
 
 #[track_caller]
-fn assert_error(frame: Result<Frame, CameraError>, reason: shared::event::Reason, says: &[&str]) {
+fn assert_error(
+    frame: Result<Frame, CameraError>,
+    reason: keepsake_protocol::event::Reason,
+    says: &[&str],
+) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
     let text = crate::press::chain(&error);
@@ -314,7 +318,7 @@ fn assert_error(frame: Result<Frame, CameraError>, reason: shared::event::Reason
     }
 }
 
-use shared::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
+use keepsake_protocol::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
 #[test]
 fn a_press_takes_a_picture_and_the_stream_runs_on() {
@@ -454,11 +458,11 @@ fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
     let says = ["none of NV12;", "it has MJPG YUYV"];
     assert_error(camera.frame(DEADLINE), CameraFailed, &says);
     // Every format that is known here can be wished for, and no other.
-    let setting = shared::settings::schema::Setting::find("camera.format").unwrap();
+    let setting = keepsake_protocol::settings::schema::Setting::find("camera.format").unwrap();
     let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
     known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
     for format in &known {
-        let given = shared::settings::schema::Given::Text(format);
+        let given = keepsake_protocol::settings::schema::Given::Text(format);
         assert_eq!(setting.check(given), Ok(()), "{format}");
     }
     assert_eq!(setting.bound().split(", ").count(), known.len());

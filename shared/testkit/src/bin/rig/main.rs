@@ -12,14 +12,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use testkit::cloud::Cloud;
-use testkit::engines::qemu::Qemu;
-use testkit::folder::Folder;
-use testkit::not_run::not_run;
-use testkit::program::binary;
-use testkit::rig::kernel::Kernel;
-use testkit::rig::words::Board;
-use testkit::rig::{Machine, SPOOL, qemu};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::engines::qemu::Qemu;
+use keepsake_testkit::folder::Folder;
+use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::program::binary;
+use keepsake_testkit::rig::kernel::Kernel;
+use keepsake_testkit::rig::words::Board;
+use keepsake_testkit::rig::{Machine, SPOOL, qemu};
 
 use scene::{Scene, seconds};
 

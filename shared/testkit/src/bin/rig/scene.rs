@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::rig::lamp::{Flash, Look, flashes, looks};
+use keepsake_testkit::rig::words::{Ask, User};
+use keepsake_testkit::rig::{HOST, Machine, SPOOL};
 use serde_json::{Value, json};
-use testkit::cloud::Cloud;
-use testkit::rig::lamp::{Flash, Look, flashes, looks};
-use testkit::rig::words::{Ask, User};
-use testkit::rig::{HOST, Machine, SPOOL};
 
 use super::{BUTTON, GPIO, KEEPSAKE, Shot, VIDEO, Way, bars};
 
