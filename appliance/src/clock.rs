@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use keepsake_protocol::BootId;
-use keepsake_protocol::time::{Moment, signed};
+use keepsake_protocol::clock::{ClockReading, to_signed};
 use nix::time::{ClockId, clock_gettime};
 
 /// What is not known of the way to a server of time, microseconds: systemd-timesyncd calls its error 0 after each
@@ -82,7 +82,7 @@ impl Clock {
         self.boot
     }
 
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> ClockReading {
         let simulated = self.simulated.and_then(read_simulated);
         if let Some(simulated) = &simulated {
             BOOTTIME_SHIFT_US.store(simulated.boottime_shift_us, Ordering::Relaxed);
@@ -99,7 +99,7 @@ impl Clock {
                 simulated.synchronised.then_some(simulated.error_us),
             ),
         };
-        Moment {
+        ClockReading {
             boot: self.boot,
             boottime_us: before.midpoint(after),
             wall_us,
@@ -113,7 +113,7 @@ impl Clock {
     /// The moment of an earlier press of this boot.
     ///
     /// `at_boottime_us`: CLOCK_BOOTTIME of the press, microseconds.
-    pub fn press_moment(&self, at_boottime_us: u64) -> Moment {
+    pub fn press_moment(&self, at_boottime_us: u64) -> ClockReading {
         moment_at(&self.now(), at_boottime_us)
     }
 }
@@ -216,9 +216,9 @@ pub fn claim(reading: &Reading) -> Option<u64> {
 }
 
 /// The moment `boottime_us` of the same boot as `known`, by the wall clock as `known` has it.
-pub fn moment_at(known: &Moment, boottime_us: u64) -> Moment {
-    let shift = signed(boottime_us).saturating_sub(signed(known.boottime_us));
-    Moment {
+pub fn moment_at(known: &ClockReading, boottime_us: u64) -> ClockReading {
+    let shift = to_signed(boottime_us).saturating_sub(to_signed(known.boottime_us));
+    ClockReading {
         boottime_us,
         wall_us: known.wall_us.saturating_add(shift),
         ..*known
@@ -233,8 +233,8 @@ fn parse_boot_id(text: &str) -> Option<BootId> {
 mod tests {
     use super::*;
 
-    fn moment(boottime_us: u64, wall_us: i64, synchronised: bool) -> Moment {
-        Moment {
+    fn moment(boottime_us: u64, wall_us: i64, synchronised: bool) -> ClockReading {
+        ClockReading {
             boot: BootId([7; 16]),
             boottime_us,
             wall_us,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use card::{CardSettings, NETWORKS_MAX, Network};
 pub(crate) use file::{read_bounded, replace as replace_privately};
-pub use keepsake_protocol::settings::value::{CloudUrl, Night, RgbPins, Scheme};
+pub use keepsake_protocol::settings::value::{CloudUrl, QuietHours, RgbPins, Scheme};
 pub(crate) use load::value_in;
 pub use load::{Level, Loaded, Origin, Problem, check_config, load, read_card_settings};
 
@@ -101,10 +101,10 @@ impl std::fmt::Debug for Cloud {
 
 impl Cloud {
     /// What TLS needs; absent where the URL asks for none.
-    pub fn tls(&self) -> Option<keepsake_tls::Files> {
+    pub fn tls(&self) -> Option<keepsake_tls::TlsFiles> {
         let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
         let identity = file(&self.cert_file).zip(file(&self.key_file));
-        self.url.scheme.tls().then(|| keepsake_tls::Files {
+        self.url.scheme.tls().then(|| keepsake_tls::TlsFiles {
             ca: file(&self.ca_file),
             identity: identity
                 .map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
@@ -286,7 +286,7 @@ pub struct Light {
     pub mode: LightMode,
     /// Hours in which only presses are answered, empty in the file = none.
     #[serde(with = "optional")]
-    pub night: Option<Night>,
+    pub night: Option<QuietHours>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

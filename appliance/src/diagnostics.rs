@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepsake_protocol::time::Moment;
+use keepsake_protocol::clock::ClockReading;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -25,7 +25,7 @@ const FACT_BYTES_MAX: usize = 200;
 #[derive(Debug)]
 pub struct Facts {
     pub running_for_s: u64,
-    pub clock: Moment,
+    pub clock: ClockReading,
     pub card_free: u64,
     pub card_total: u64,
     pub waiting: u64,
@@ -34,7 +34,7 @@ pub struct Facts {
     pub lost: u64,
     pub parked: u64,
     pub installs: u64,
-    pub oldest: Option<Moment>,
+    pub oldest: Option<ClockReading>,
     /// Bytes a second.
     pub rate: Option<u64>,
     /// Since this program began.
@@ -272,7 +272,7 @@ mod tests {
     fn facts(troubles: Vec<Trouble>) -> Facts {
         Facts {
             running_for_s: 1,
-            clock: Moment {
+            clock: ClockReading {
                 boot: BootId([1; 16]),
                 boottime_us: 5,
                 wall_us: 6,

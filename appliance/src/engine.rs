@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::Fault;
-use keepsake_protocol::have::{HAVE_PAGE_MAX, Have};
-use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue, Status};
+use keepsake_protocol::inventory::{INVENTORY_PAGE_MAX, Inventory};
+use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, Status};
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::Cloud;
-use keepsake_protocol::topic::Leaf;
-use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, InstallId};
+use keepsake_protocol::settings::CloudInfo;
+use keepsake_protocol::topic::MessageKind;
+use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, SpoolId};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
@@ -139,7 +139,7 @@ pub struct Engine {
     taken: HashMap<Key, Taken>,
     faults: BTreeSet<Number>,
     status_due: bool,
-    light_told: LightStatus,
+    light_told: LedStatus,
     status_sent: Option<tokio::time::Instant>,
     /// (connected, something waits, something is on its way) as last told.
     lamp_knows: Option<(bool, bool, bool)>,
@@ -186,7 +186,7 @@ impl Engine {
             taken: HashMap::new(),
             faults: BTreeSet::new(),
             status_due: true,
-            light_told: LightStatus::default(),
+            light_told: LedStatus::default(),
             status_sent: None,
             lamp_knows: None,
             beat: parts.beat,
@@ -378,7 +378,7 @@ impl Engine {
         }
         for event in self.notes.waiting() {
             if publisher
-                .publish(Leaf::Event, event.as_bytes().to_vec(), None)
+                .publish(MessageKind::Event, event.as_bytes().to_vec(), None)
                 .is_err()
             {
                 return publisher.abandon();
@@ -399,12 +399,12 @@ impl Engine {
         match outcome {
             Outcome::Captured { job } => {
                 if let (_, Some(asked)) = asker(&job) {
-                    self.reply(&asked, Stage::Captured, None, None);
+                    self.reply(&asked, CommandStage::Captured, None, None);
                 }
             }
             Outcome::Expired { job } => {
                 if let (_, Some(asked)) = asker(&job) {
-                    self.reply(&asked, Stage::Expired, None, None);
+                    self.reply(&asked, CommandStage::Expired, None, None);
                 }
             }
             Outcome::Saved {
@@ -416,7 +416,7 @@ impl Engine {
                 let (press, command) = asker(&job);
                 self.reporter.tell(&Report::Saved {
                     press,
-                    install: record.install,
+                    install: record.spool,
                     sequence: record.sequence,
                     hash: record.hash,
                     bytes: record.total,
@@ -429,7 +429,7 @@ impl Engine {
                 self.drain
                     .add(waiting.key, waiting.total, false, 0, live_until);
                 if let Some(asked) = &command {
-                    self.reply(asked, Stage::Saved, Some(record.id()), None);
+                    self.reply(asked, CommandStage::Saved, Some(record.id()), None);
                 }
                 let at_boottime_us = record.pressed.boottime_us;
                 self.taken.insert(
@@ -453,8 +453,8 @@ impl Engine {
                 text,
             } => {
                 let (press, command) = asker(&job);
-                tracing::warn!(reason = reason.sentence(), text, "no picture");
-                let (install, sequence) = (waiting.id.install, waiting.id.sequence);
+                tracing::warn!(reason = reason.describe(), text, "no picture");
+                let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
                 self.reporter.tell(&Report::Tombstone {
                     press,
                     install,
@@ -464,7 +464,7 @@ impl Engine {
                 self.drain
                     .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
                 self.apply_changes();
-                let full = reason == keepsake_protocol::event::Reason::CardFull;
+                let full = reason == keepsake_protocol::event::TombstoneReason::CardFull;
                 let fault = if full { Number::Card } else { Number::Camera };
                 self.set_fault(fault, true);
                 self.finish_without_picture(press, command, fault, &text);
@@ -496,7 +496,7 @@ impl Engine {
             self.lamp.tell(Light::Failed(press, fault));
         }
         if let Some(asked) = command {
-            self.reply(&asked, Stage::Failed, None, Some(text.to_owned()));
+            self.reply(&asked, CommandStage::Failed, None, Some(text.to_owned()));
         }
     }
 
@@ -565,7 +565,7 @@ impl Engine {
     }
 
     /// A message that cannot be read is a fault of the cloud, told and ignored.
-    fn on_message(&mut self, leaf: Leaf, payload: &[u8]) {
+    fn on_message(&mut self, leaf: MessageKind, payload: &[u8]) {
         let bad = |error: &dyn std::error::Error| {
             tracing::warn!(
                 topic = leaf.path(),
@@ -574,20 +574,24 @@ impl Engine {
             );
         };
         match leaf {
-            Leaf::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
+            MessageKind::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
                 Ok(receipt) => self.on_receipt(&receipt),
                 Err(error) => bad(&error),
             },
-            Leaf::Cloud => match keepsake_protocol::codec::decode::<Cloud>(payload) {
+            MessageKind::Cloud => match keepsake_protocol::codec::decode::<CloudInfo>(payload) {
                 Ok(cloud) => self.on_cloud(&cloud),
                 Err(error) => bad(&error),
             },
-            Leaf::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
+            MessageKind::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
                 Ok(command) => self.on_command(&command),
                 Err(error) => bad(&error),
             },
-            Leaf::Settings => self.on_settings(payload),
-            Leaf::Frame | Leaf::Have | Leaf::Status | Leaf::Event | Leaf::Reply => {}
+            MessageKind::Settings => self.on_settings(payload),
+            MessageKind::Frame
+            | MessageKind::Have
+            | MessageKind::Status
+            | MessageKind::Event
+            | MessageKind::Reply => {}
         }
     }
 
@@ -619,7 +623,7 @@ impl Engine {
         true
     }
 
-    fn on_cloud(&mut self, cloud: &Cloud) {
+    fn on_cloud(&mut self, cloud: &CloudInfo) {
         if !self.is_ours(cloud.store) {
             self.drain.hold(true);
             return;
@@ -650,7 +654,7 @@ impl Engine {
         self.confirm_connection();
         self.drain.heard();
         let now_us = self.known_time_us();
-        if let Some(said_us) = receipt.said_us {
+        if let Some(said_us) = receipt.sent_us {
             self.notes.told(said_us, &self.clock.now());
         }
         if !receipt.events.is_empty() {
@@ -661,14 +665,14 @@ impl Engine {
         }
         for (sequence, hash) in &receipt.stored {
             let id = CaptureId {
-                install: receipt.install,
+                spool: receipt.spool,
                 sequence: *sequence,
             };
             self.on_stored(id, *hash, now_us);
         }
         for want in &receipt.want {
             let id = CaptureId {
-                install: receipt.install,
+                spool: receipt.spool,
                 sequence: want.sequence,
             };
             let wanted = lock(&self.spool).wanted(id);
@@ -676,9 +680,9 @@ impl Engine {
             self.add_unless_known(&waiting);
             self.drain.want(waiting.key, &want.ranges);
         }
-        for refused in &receipt.refused {
+        for refused in &receipt.rejected {
             let id = CaptureId {
-                install: receipt.install,
+                spool: receipt.spool,
                 sequence: refused.sequence,
             };
             tracing::warn!(%id, reason = refused.reason, "the cloud cannot take a capture; it stays on the card");
@@ -693,7 +697,7 @@ impl Engine {
                 );
             }
         }
-        if let (Some(answer), Some(question)) = (receipt.answers, &mut self.question)
+        if let (Some(answer), Some(question)) = (receipt.inventory_ack, &mut self.question)
             && question.id == answer.id
         {
             question.unanswered.remove(&answer.page);
@@ -703,7 +707,7 @@ impl Engine {
             }
         }
         if let Some(next) = receipt.next {
-            self.compare_numbers(receipt.install, next);
+            self.compare_numbers(receipt.spool, next);
         }
         self.status_due = true;
     }
@@ -722,7 +726,7 @@ impl Engine {
             .as_ref()
             .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
         self.reporter.tell(&Report::Stored {
-            install: id.install,
+            install: id.spool,
             sequence: id.sequence,
             hash,
             after_us,
@@ -732,13 +736,13 @@ impl Engine {
                 self.lamp.tell(Light::Stored(press));
             }
             if let Some(asked) = command {
-                self.reply(&asked, Stage::Done, Some(id), None);
+                self.reply(&asked, CommandStage::Done, Some(id), None);
             }
         }
     }
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
-    fn compare_numbers(&mut self, install: InstallId, next: keepsake_protocol::Sequence) {
+    fn compare_numbers(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
         let mut spool = lock(&self.spool);
         if install != spool.install() || next <= spool.next() {
             return;
@@ -778,32 +782,32 @@ impl Engine {
             Ok(is_new) => is_new,
             Err(error) => {
                 let text = format!("the card could not note the command: {error}");
-                return self.reply(&asked, Stage::Failed, None, Some(text));
+                return self.reply(&asked, CommandStage::Failed, None, Some(text));
             }
         };
         if !is_new {
             return self.reply(
                 &asked,
-                Stage::Accepted,
+                CommandStage::Accepted,
                 None,
                 Some("known already".to_owned()),
             );
         }
-        if command.valid_for_us() == 0 {
-            return self.reply(&asked, Stage::Expired, None, None);
+        if command.lifetime_us() == 0 {
+            return self.reply(&asked, CommandStage::Expired, None, None);
         }
-        self.reply(&asked, Stage::Accepted, None, None);
+        self.reply(&asked, CommandStage::Accepted, None, None);
         match command.command {
             CommandKind::Snap => {
                 let job = Job::Command {
                     id: asked.id.clone(),
                     at_boottime_us: asked.at_boottime_us,
-                    begin_by_us: asked.at_boottime_us.saturating_add(command.valid_for_us()),
+                    begin_by_us: asked.at_boottime_us.saturating_add(command.lifetime_us()),
                 };
                 if !self.hand_over(job) {
                     self.reply(
                         &asked,
-                        Stage::Failed,
+                        CommandStage::Failed,
                         None,
                         Some("the camera is busy".to_owned()),
                     );
@@ -811,27 +815,33 @@ impl Engine {
             }
             CommandKind::Identify => {
                 self.lamp.tell(Light::Identify);
-                self.reply(&asked, Stage::Done, None, None);
+                self.reply(&asked, CommandStage::Done, None, None);
             }
             CommandKind::Restart => self.begin_restart(&asked),
             CommandKind::Diagnostics => self.diagnose(&asked),
         }
     }
 
-    fn reply(&self, asked: &Asked, stage: Stage, capture: Option<CaptureId>, text: Option<String>) {
+    fn reply(
+        &self,
+        asked: &Asked,
+        stage: CommandStage,
+        capture: Option<CaptureId>,
+        text: Option<String>,
+    ) {
         self.reply_with(asked, stage, capture, text, None);
     }
 
     fn reply_with(
         &self,
         asked: &Asked,
-        stage: Stage,
+        stage: CommandStage,
         capture: Option<CaptureId>,
         text: Option<String>,
         result: Option<serde_json::Map<String, serde_json::Value>>,
     ) {
         let after_us = boottime_us().saturating_sub(asked.at_boottime_us);
-        let reply = Reply {
+        let reply = CommandReply {
             id: asked.id.clone(),
             stage,
             after_us,
@@ -840,7 +850,11 @@ impl Engine {
             result,
         };
         if let Some(publisher) = &self.publisher {
-            let _ = publisher.publish(Leaf::Reply, keepsake_protocol::codec::encode(&reply), None);
+            let _ = publisher.publish(
+                MessageKind::Reply,
+                keepsake_protocol::codec::encode(&reply),
+                None,
+            );
         }
     }
 
@@ -857,11 +871,11 @@ impl Engine {
             for held in spool.held() {
                 let captures: Vec<_> = waiting
                     .iter()
-                    .filter(|waiting| waiting.id.install == held.install)
+                    .filter(|waiting| waiting.id.spool == held.spool)
                     .map(|waiting| (waiting.id.sequence, waiting.hash))
                     .collect();
                 // An install with nothing to ask is asked about too: the answer says which number comes next.
-                let chunks = captures.chunks(HAVE_PAGE_MAX).map(<[_]>::to_vec);
+                let chunks = captures.chunks(INVENTORY_PAGE_MAX).map(<[_]>::to_vec);
                 let chunks: Vec<_> = if captures.is_empty() {
                     vec![Vec::new()]
                 } else {
@@ -870,15 +884,15 @@ impl Engine {
                 pages.extend(
                     chunks
                         .into_iter()
-                        .map(|captures| (held.install, held.next, captures)),
+                        .map(|captures| (held.spool, held.next, captures)),
                 );
             }
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let id = self.questions;
         for (page, (install, next, captures)) in (0..).zip(pages) {
-            let have = Have {
-                install,
+            let have = Inventory {
+                spool: install,
                 next,
                 id,
                 page,
@@ -886,7 +900,11 @@ impl Engine {
                 captures,
             };
             if publisher
-                .publish(Leaf::Have, keepsake_protocol::codec::encode(&have), None)
+                .publish(
+                    MessageKind::Have,
+                    keepsake_protocol::codec::encode(&have),
+                    None,
+                )
                 .is_err()
             {
                 return publisher.abandon();
@@ -910,7 +928,7 @@ impl Engine {
             let (card_free, card_total) = spool.space().unwrap_or_default();
             Status {
                 presence: Presence::Online,
-                installs: spool.held(),
+                spools: spool.held(),
                 queue: Queue {
                     waiting,
                     waiting_bytes,
@@ -924,17 +942,17 @@ impl Engine {
                     card_total,
                     temperature_mc: temperature_mc(),
                 },
-                light: light.clone(),
+                led: light.clone(),
                 faults: self.faults.iter().map(|fault| fault.number()).collect(),
                 settings_version,
                 settings: Some(Box::new(settings)),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                said: Some(self.clock.now()),
+                reported_at: Some(self.clock.now()),
             }
         };
         if publisher
             .publish(
-                Leaf::Status,
+                MessageKind::Status,
                 keepsake_protocol::codec::encode(&status),
                 None,
             )
@@ -957,7 +975,7 @@ impl Engine {
             let message = if send.tombstone {
                 lock(&self.spool)
                     .read_tombstone(send.key)
-                    .map(|json| (Leaf::Event, json))
+                    .map(|json| (MessageKind::Event, json))
             } else {
                 let read = lock(&self.spool).read(send.key, send.offset, send.len);
                 read.map(|(record, bytes)| {
@@ -972,10 +990,10 @@ impl Engine {
                         saved_after_us: taken.map(|taken| taken.saved_after_us),
                         sent_after_us,
                         not_before_us: self.notes.history().not_before(&record.pressed),
-                        record,
+                        capture: record,
                     };
                     (
-                        Leaf::Frame,
+                        MessageKind::Frame,
                         keepsake_protocol::codec::encode_frame(&header, &bytes),
                     )
                 })
@@ -1077,7 +1095,7 @@ impl Engine {
                 number: fault.number(),
                 text: fault.means().to_owned(),
                 at: self.clock.now(),
-                install: None,
+                spool: None,
             };
             let install = lock(&self.spool).install();
             tokio::task::block_in_place(|| self.notes.fault(fault, install));

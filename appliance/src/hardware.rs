@@ -21,7 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keepsake_protocol::capture::ContentType;
-use keepsake_protocol::event::Reason;
+use keepsake_protocol::event::TombstoneReason;
 
 use crate::config::{self, CameraKind, Config, GpioKind};
 
@@ -169,11 +169,11 @@ pub enum CameraError {
 
 impl CameraError {
     /// What the tombstone says.
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> TombstoneReason {
         match self {
-            Self::NotFound { .. } => Reason::CameraNotFound,
-            Self::TimedOut { .. } => Reason::CameraTimedOut,
-            Self::Failed { .. } => Reason::CameraFailed,
+            Self::NotFound { .. } => TombstoneReason::CameraNotFound,
+            Self::TimedOut { .. } => TombstoneReason::CameraTimedOut,
+            Self::Failed { .. } => TombstoneReason::CameraFailed,
         }
     }
 }

@@ -9,8 +9,8 @@
 //! was wrong for a whole boot. Source: docs/decisions/0007-honest-time.md.
 
 use keepsake_protocol::BootId;
-use keepsake_protocol::event::BootLine;
-use keepsake_protocol::time::{Moment, drift_us, signed};
+use keepsake_protocol::clock::{ClockReading, drift_us, to_signed};
+use keepsake_protocol::event::BootClockOffset;
 use serde::{Deserialize, Serialize};
 
 /// The history is to be written to the card at least this often, microseconds.
@@ -32,7 +32,7 @@ pub struct History {
     boots: Vec<Boot>,
     /// The last synchronised moment of this boot, while it is synchronised.
     #[serde(skip)]
-    claim: Option<BootLine>,
+    claim: Option<BootClockOffset>,
 }
 
 /// One boot, or one stretch of it: a card may be carried to another machine and back.
@@ -47,7 +47,7 @@ struct Boot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     floor: Option<Floor>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    lines: Vec<BootLine>,
+    lines: Vec<BootClockOffset>,
     /// The guess that was told last, as the earliest and the latest offset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     told: Option<(i64, i64)>,
@@ -64,15 +64,15 @@ impl Floor {
     /// The same, at another moment of the boot.
     fn at(self, boottime_us: u64) -> i64 {
         self.wall_us
-            .saturating_add(signed(boottime_us))
-            .saturating_sub(signed(self.at_us))
-            .saturating_sub(signed(drift_us(self.at_us.abs_diff(boottime_us))))
+            .saturating_add(to_signed(boottime_us))
+            .saturating_sub(to_signed(self.at_us))
+            .saturating_sub(to_signed(drift_us(self.at_us.abs_diff(boottime_us))))
     }
 }
 
 impl History {
     /// The program runs in the boot of `now`.
-    pub fn begin(&mut self, now: &Moment) {
+    pub fn begin(&mut self, now: &ClockReading) {
         if self.boots.last().is_some_and(|last| last.boot == now.boot) {
             return;
         }
@@ -99,12 +99,12 @@ impl History {
     }
 
     /// The clock as it is now. Returns the lines that are news: to be kept durably, and told.
-    pub fn observe(&mut self, now: &Moment) -> Vec<BootLine> {
+    pub fn observe(&mut self, now: &ClockReading) -> Vec<BootClockOffset> {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return Vec::new();
         };
         current.seen_us = current.seen_us.max(now.boottime_us);
-        let Some(claim) = BootLine::of(now) else {
+        let Some(claim) = BootClockOffset::from_reading(now) else {
             let last = self.claim.take();
             return last
                 .filter(|last| current.gains_by(last))
@@ -122,7 +122,7 @@ impl History {
     }
 
     /// The cloud said what its clock shows, and `now` is not earlier.
-    pub fn told(&mut self, said_us: i64, now: &Moment) {
+    pub fn told(&mut self, said_us: i64, now: &ClockReading) {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return;
         };
@@ -141,7 +141,7 @@ impl History {
 
     /// The earliest wall time that a press can have had, microseconds UTC, by all that is known but the clocks of its own
     /// boot: those are told in lines.
-    pub fn not_before(&self, pressed: &Moment) -> Option<i64> {
+    pub fn not_before(&self, pressed: &ClockReading) -> Option<i64> {
         let at_us = pressed.boottime_us;
         let of_boot = || self.boots.iter().filter(|boot| boot.boot == pressed.boot);
         of_boot()
@@ -163,7 +163,7 @@ impl History {
     }
 
     /// What is known by now of the boots before this one that never saw the time, where it is news.
-    fn guesses(&mut self) -> Vec<BootLine> {
+    fn guesses(&mut self) -> Vec<BootClockOffset> {
         let mut news = Vec::new();
         // The latest that the stretch after the one in hand can have begun.
         let mut ended_by_us: Option<i64> = None;
@@ -175,16 +175,16 @@ impl History {
             let Some(end_us) = ended_by_us else { break };
             let (earliest, latest) = boot.offsets(end_us);
             // It may have drifted apart from the offset that holds at its end.
-            ended_by_us = Some(latest.saturating_add(signed(boot.from_us)));
+            ended_by_us = Some(latest.saturating_add(to_signed(boot.from_us)));
             if earliest <= latest && boot.told != Some((earliest, latest)) {
                 boot.told = Some((earliest, latest));
-                news.push(BootLine {
+                news.push(BootClockOffset {
                     boot: boot.boot,
                     offset_us: earliest.midpoint(latest),
                     error_us: earliest.abs_diff(latest) / 2 + 1,
                     at_us: None,
-                    guessed: true,
-                    install: None,
+                    estimated: true,
+                    spool: None,
                 });
             }
         }
@@ -194,11 +194,11 @@ impl History {
 
 impl Boot {
     /// Keeps what a synchronised clock says, if it is news: the first of this boot, or one that contradicts all others.
-    fn take(&mut self, claim: &BootLine) -> Option<BootLine> {
+    fn take(&mut self, claim: &BootClockOffset) -> Option<BootClockOffset> {
         let at_us = claim.at_us.unwrap_or(self.seen_us);
-        let said = claim.wall_at(at_us);
-        let known = |line: &BootLine| {
-            let line = line.wall_at(at_us);
+        let said = claim.wall_interval(at_us);
+        let known = |line: &BootClockOffset| {
+            let line = line.wall_interval(at_us);
             line.0 <= said.1 && said.0 <= line.1
         };
         if self.lines.iter().any(known) {
@@ -217,9 +217,9 @@ impl Boot {
     }
 
     /// Whether the moment of `claim` is known much better by it than by the lines there are.
-    fn gains_by(&self, claim: &BootLine) -> bool {
-        let width = |line: &BootLine| {
-            let (earliest_us, latest_us) = line.wall_at(claim.at_us.unwrap_or(0));
+    fn gains_by(&self, claim: &BootClockOffset) -> bool {
+        let width = |line: &BootClockOffset| {
+            let (earliest_us, latest_us) = line.wall_interval(claim.at_us.unwrap_or(0));
             earliest_us.abs_diff(latest_us)
         };
         let best = self.lines.iter().map(width).min();
@@ -228,7 +228,11 @@ impl Boot {
 
     /// The wall time of a moment by the lines of this boot: where they agree, what they have in common, else all of them.
     fn span_at(&self, boottime_us: u64) -> Option<(i64, i64)> {
-        let spans = || self.lines.iter().map(|line| line.wall_at(boottime_us));
+        let spans = || {
+            self.lines
+                .iter()
+                .map(|line| line.wall_interval(boottime_us))
+        };
         let common = (
             spans().map(|(earliest_us, _)| earliest_us).max()?,
             spans().map(|(_, latest_us)| latest_us).min()?,
@@ -246,12 +250,12 @@ impl Boot {
     /// was last noted before `end_us`.
     fn offsets(&self, end_us: i64) -> (i64, i64) {
         // After it was noted last it may have gone on for a while.
-        let drift_us = signed(drift_us(self.seen_us.saturating_add(2 * NOTED_EVERY_US)));
+        let drift_us = to_signed(drift_us(self.seen_us.saturating_add(2 * NOTED_EVERY_US)));
         let latest = end_us
-            .saturating_sub(signed(self.seen_us))
+            .saturating_sub(to_signed(self.seen_us))
             .saturating_add(drift_us);
         let earliest = self.floor.map_or(
-            FIRST_POSSIBLE_US.saturating_sub(signed(self.seen_us)),
+            FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)),
             |floor| floor.at(0).saturating_sub(drift_us),
         );
         (earliest, latest)
@@ -259,13 +263,13 @@ impl Boot {
 }
 
 /// One line that holds wherever one of the two does, measured at `at_us` as `other` is.
-fn covering(one: &BootLine, other: &BootLine, at_us: u64) -> BootLine {
-    let (a, b) = (one.wall_at(at_us), other.wall_at(at_us));
+fn covering(one: &BootClockOffset, other: &BootClockOffset, at_us: u64) -> BootClockOffset {
+    let (a, b) = (one.wall_interval(at_us), other.wall_interval(at_us));
     let (earliest_us, latest_us) = (a.0.min(b.0), a.1.max(b.1));
-    BootLine {
+    BootClockOffset {
         offset_us: earliest_us
             .midpoint(latest_us)
-            .saturating_sub(signed(at_us)),
+            .saturating_sub(to_signed(at_us)),
         error_us: (earliest_us.abs_diff(latest_us) / 2).saturating_add(1),
         ..other.clone()
     }
@@ -314,16 +318,16 @@ mod tests {
             }
         }
 
-        fn moment(&self) -> Moment {
+        fn moment(&self) -> ClockReading {
             self.moment_by(self.synchronised, 0)
         }
 
-        fn moment_by(&self, sync: Option<Sync>, off: i64) -> Moment {
+        fn moment_by(&self, sync: Option<Sync>, off: i64) -> ClockReading {
             let alive = self.true_us - self.booted_us;
             let wall_us = sync.map_or(7 * S, |sync| {
                 self.true_us + sync.error * sync.used / 1000 + off
             });
-            Moment {
+            ClockReading {
                 boot: BootId([self.boot; 16]),
                 boottime_us: us(alive + alive / 1_000_000 * self.rate),
                 wall_us,
@@ -345,8 +349,8 @@ mod tests {
     struct Camera {
         history: History,
         card: History,
-        told: Vec<BootLine>,
-        pressed: Vec<(Moment, i64)>,
+        told: Vec<BootClockOffset>,
+        pressed: Vec<(ClockReading, i64)>,
     }
 
     impl Camera {
@@ -361,7 +365,7 @@ mod tests {
             }
         }
 
-        fn observe(&mut self, now: &Moment) {
+        fn observe(&mut self, now: &ClockReading) {
             let news = self.history.observe(now);
             if !news.is_empty() {
                 self.card = self.history.clone();
@@ -386,14 +390,14 @@ mod tests {
         }
 
         /// What a cloud makes of it for one press: earliest and latest.
-        fn stated(&self, pressed: &Moment) -> (i64, i64) {
+        fn stated(&self, pressed: &ClockReading) -> (i64, i64) {
             let at_us = pressed.boottime_us;
             let of_boot = || self.told.iter().filter(|line| line.boot == pressed.boot);
             let all = |guessed: bool| {
                 let spans = || {
                     of_boot()
-                        .filter(move |line| line.guessed == guessed)
-                        .map(|line| line.wall_at(at_us))
+                        .filter(move |line| line.estimated == guessed)
+                        .map(|line| line.wall_interval(at_us))
                 };
                 Some((
                     spans().map(|span| span.0).min()?,

@@ -21,9 +21,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::down::{ANSWER_BYTES_MAX, DEVICE_HEADER, Down};
+use keepsake_protocol::downlink::{DEVICE_HEADER, DOWNLINK_BYTES_MAX, Down};
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::topic::MessageKind;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -61,8 +61,8 @@ pub struct Settings {
     /// Proves who this camera is; empty = none. Secret.
     pub token: String,
     /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<keepsake_tls::Files>,
-    pub certificate_time: keepsake_tls::NotBefore,
+    pub tls: Option<keepsake_tls::TlsFiles>,
+    pub certificate_time: keepsake_tls::ClockFloor,
     pub device: DeviceId,
     /// Longest wait for a connection to be made.
     pub connect_timeout: Duration,
@@ -136,7 +136,7 @@ fn stopping() -> End {
 
 /// One message on its way, and whether anybody waits for the word that it was taken.
 struct Outgoing {
-    leaf: Leaf,
+    leaf: MessageKind,
     payload: Bytes,
     token: Option<u64>,
 }
@@ -152,7 +152,12 @@ struct Requests {
 }
 
 impl Connection for Requests {
-    fn publish(&self, leaf: Leaf, payload: Vec<u8>, token: Option<u64>) -> Result<(), NotTaken> {
+    fn publish(
+        &self,
+        leaf: MessageKind,
+        payload: Vec<u8>,
+        token: Option<u64>,
+    ) -> Result<(), NotTaken> {
         // Captures and tombstones have a way of their own, so that presence never waits behind pictures.
         let way = if token.is_some() {
             &self.frames
@@ -192,9 +197,9 @@ async fn hello(line: &Line, events: &mpsc::Sender<LinkEvent>) -> Result<Option<S
     };
     let down = read_down(&answer)?;
     if !down
-        .down
+        .messages
         .iter()
-        .any(|told| told.leaf() == Some(Leaf::Cloud))
+        .any(|told| told.parsed_kind() == Some(MessageKind::Cloud))
     {
         return Err(away("what answers there does not say which cloud it is"));
     }
@@ -279,7 +284,7 @@ async fn bring(
     outgoing: &Outgoing,
 ) -> Result<(), End> {
     let path = match outgoing.leaf {
-        Leaf::Frame => "/api/v1/frames".to_owned(),
+        MessageKind::Frame => "/api/v1/frames".to_owned(),
         leaf => format!("/api/v1/up/{}", leaf.name()),
     };
     let mut failed = 0;
@@ -299,11 +304,11 @@ async fn bring(
     };
     let done = match answer {
         Ok(answer) => {
-            if outgoing.leaf == Leaf::Frame {
+            if outgoing.leaf == MessageKind::Frame {
                 // Read here only to know that it is one; what it says is for the engine to judge.
                 keepsake_protocol::codec::decode::<Receipt>(&answer)
                     .map_err(|_| away("what answers there gives no receipts"))?;
-                tell(events, Leaf::Receipt, answer).await?;
+                tell(events, MessageKind::Receipt, answer).await?;
             } else {
                 hand_on(read_down(&answer)?, events).await?;
             }
@@ -332,8 +337,8 @@ fn read_down(answer: &Bytes) -> Result<Down, End> {
 
 /// Hands on what was told; words of a later version are passed over.
 async fn hand_on(down: Down, events: &mpsc::Sender<LinkEvent>) -> Result<Option<String>, End> {
-    for told in &down.down {
-        if let Some(leaf) = told.leaf() {
+    for told in &down.messages {
+        if let Some(leaf) = told.parsed_kind() {
             let payload = Bytes::copy_from_slice(told.message.get().as_bytes());
             tell(events, leaf, payload).await?;
         }
@@ -346,7 +351,11 @@ async fn hand_on(down: Down, events: &mpsc::Sender<LinkEvent>) -> Result<Option<
     Ok(down.next.filter(sound))
 }
 
-async fn tell(events: &mpsc::Sender<LinkEvent>, leaf: Leaf, payload: Bytes) -> Result<(), End> {
+async fn tell(
+    events: &mpsc::Sender<LinkEvent>,
+    leaf: MessageKind,
+    payload: Bytes,
+) -> Result<(), End> {
     let message = LinkEvent::Message { leaf, payload };
     events.send(message).await.map_err(|_| stopping())
 }
@@ -396,7 +405,7 @@ impl Line {
         let trust = match &settings.tls {
             Some(files) => keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
                 .map_err(|error| chain(&error))?,
-            None => keepsake_tls::believing_nobody(),
+            None => keepsake_tls::trusting_nobody(),
         };
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(Arc::unwrap_or_clone(trust))
@@ -445,7 +454,7 @@ impl Line {
                 .map_err(|error| broken(&error))?;
             let status = answer.status();
             let retry_after = answer.headers().get(RETRY_AFTER).cloned();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect();
+            let body = Limited::new(answer.into_body(), DOWNLINK_BYTES_MAX).collect();
             // An answer that breaks off is none, whatever its status.
             let body = body
                 .await
@@ -460,12 +469,12 @@ impl Line {
 }
 
 fn broken(error: &hyper_util::client::legacy::Error) -> Failure {
-    match keepsake_tls::explain(error) {
-        Some(keepsake_tls::Trouble::Untrusted(text)) => {
+    match keepsake_tls::classify(error) {
+        Some(keepsake_tls::TlsFailure::Untrusted(text)) => {
             Failure::Untrusted(format!("the cloud is not believed: {text}"))
         }
-        Some(keepsake_tls::Trouble::Refused(text)) => Failure::Refused(text),
-        Some(keepsake_tls::Trouble::Failed(text)) => Failure::Away(text),
+        Some(keepsake_tls::TlsFailure::Refused(text)) => Failure::Refused(text),
+        Some(keepsake_tls::TlsFailure::Failed(text)) => Failure::Away(text),
         // What went wrong at the socket is deep inside.
         None => Failure::Away(chain(error)),
     }

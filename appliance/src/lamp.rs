@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use keepsake_protocol::presence::LightStatus;
+use keepsake_protocol::presence::LedStatus;
 
 use crate::clock::boottime_us;
 use crate::config;
@@ -33,7 +33,7 @@ enum Input {
 #[derive(Clone)]
 pub struct Lamp {
     inputs: SyncSender<Input>,
-    status: Arc<Mutex<LightStatus>>,
+    status: Arc<Mutex<LedStatus>>,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
 }
 
@@ -45,7 +45,7 @@ impl Lamp {
         reporter: &Reporter,
     ) -> io::Result<Self> {
         let (inputs, to_decide) = sync_channel(EVENTS_MAX);
-        let status = Arc::new(Mutex::new(LightStatus::default()));
+        let status = Arc::new(Mutex::new(LedStatus::default()));
         // Presses whose light is not on the lamp yet, with the moment they were felt.
         let unlit: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
         let player = {
@@ -88,7 +88,7 @@ impl Lamp {
     }
 
     /// What the light shows now, for the page.
-    pub fn status(&self) -> LightStatus {
+    pub fn status(&self) -> LedStatus {
         hold(&self.status).clone()
     }
 
@@ -151,11 +151,11 @@ fn report_lit(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: &Reporter
     }
 }
 
-fn describe(pattern: Pattern) -> LightStatus {
-    LightStatus {
+fn describe(pattern: Pattern) -> LedStatus {
+    LedStatus {
         pattern: pattern.name().to_owned(),
-        looks: pattern.looks().to_owned(),
-        means: pattern.means().to_owned(),
+        appearance: pattern.looks().to_owned(),
+        meaning: pattern.means().to_owned(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::topic::MessageKind;
 use tokio::sync::{mpsc, watch};
 
 use crate::backoff::Backoff;
@@ -35,7 +35,7 @@ pub enum LinkEvent {
         text: String,
     },
     Message {
-        leaf: Leaf,
+        leaf: MessageKind,
         payload: Bytes,
     },
     /// The other side has the message of this token. No receipt (P2).
@@ -64,7 +64,12 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// [`NotTaken`].
-    fn publish(&self, leaf: Leaf, payload: Vec<u8>, token: Option<u64>) -> Result<(), NotTaken>;
+    fn publish(
+        &self,
+        leaf: MessageKind,
+        payload: Vec<u8>,
+        token: Option<u64>,
+    ) -> Result<(), NotTaken>;
 
     /// See [`Publisher::finish`].
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -84,7 +89,7 @@ impl Publisher {
     /// [`NotTaken`].
     pub fn publish(
         &self,
-        leaf: Leaf,
+        leaf: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
     ) -> Result<(), NotTaken> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepsake_protocol::presence::Status;
-use keepsake_protocol::topic::{Leaf, Topic, everything_down};
-use keepsake_protocol::{DeviceId, InstallId};
+use keepsake_protocol::topic::{MessageKind, Topic, downlink_subscription};
+use keepsake_protocol::{DeviceId, SpoolId};
 use rumqttc::{
     AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
     NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
@@ -40,8 +40,8 @@ pub struct Settings {
     /// Its first line is the password, if it is not empty.
     pub password_file: PathBuf,
     /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
-    pub tls: Option<keepsake_tls::Files>,
-    pub certificate_time: keepsake_tls::NotBefore,
+    pub tls: Option<keepsake_tls::TlsFiles>,
+    pub certificate_time: keepsake_tls::ClockFloor,
     pub device: DeviceId,
     /// Read anew for every connection: a new install has another.
     pub client_id: watch::Receiver<String>,
@@ -61,7 +61,12 @@ struct Publishing {
 }
 
 impl Connection for Publishing {
-    fn publish(&self, leaf: Leaf, payload: Vec<u8>, token: Option<u64>) -> Result<(), NotTaken> {
+    fn publish(
+        &self,
+        leaf: MessageKind,
+        payload: Vec<u8>,
+        token: Option<u64>,
+    ) -> Result<(), NotTaken> {
         let topic = Topic::new(&self.device, leaf).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
         if leaf.retained() {
@@ -98,7 +103,7 @@ impl Connection for Publishing {
 }
 
 /// The device and which of its installs: two cameras from one card do not throw each other off the broker.
-pub fn client_id(device: &DeviceId, install: InstallId) -> String {
+pub fn client_id(device: &DeviceId, install: SpoolId) -> String {
     let install = install.to_string();
     format!("{device}.{}", &install[..8])
 }
@@ -139,7 +144,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                 let mut network = eventloop.network_options();
                 network.set_connection_timeout(FLUSH_FOR.as_secs());
                 eventloop.set_network_options(network);
-                let down = everything_down(&settings.device);
+                let down = downlink_subscription(&settings.device);
                 let asked = client.try_subscribe(down, QoS::AtLeastOnce);
                 if asked.is_err() {
                     return (
@@ -171,7 +176,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                     continue;
                 };
                 let message = LinkEvent::Message {
-                    leaf: topic.leaf,
+                    leaf: topic.kind,
                     payload: publish.payload,
                 };
                 if events.send(message).await.is_err() {
@@ -189,7 +194,7 @@ fn options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(settings.client_id.borrow().clone(), broker);
     let will = keepsake_protocol::codec::encode(&Status::last_will());
-    let will_topic = Topic::new(&settings.device, Leaf::Status).to_string();
+    let will_topic = Topic::new(&settings.device, MessageKind::Status).to_string();
     options
         .set_clean_session(true)
         .set_keep_alive(u16::try_from(settings.keep_alive.as_secs()).unwrap_or(u16::MAX))
@@ -218,14 +223,14 @@ fn password(settings: &Settings) -> Result<String, String> {
 }
 
 fn explain(error: &ConnectionError) -> (DownReason, String) {
-    if let Some(trouble) = keepsake_tls::explain(error) {
+    if let Some(trouble) = keepsake_tls::classify(error) {
         return match trouble {
-            keepsake_tls::Trouble::Untrusted(text) => (
+            keepsake_tls::TlsFailure::Untrusted(text) => (
                 DownReason::Untrusted,
                 format!("the broker is not believed: {text}"),
             ),
-            keepsake_tls::Trouble::Refused(text) => (DownReason::Refused, text),
-            keepsake_tls::Trouble::Failed(text) => (DownReason::Away, text),
+            keepsake_tls::TlsFailure::Refused(text) => (DownReason::Refused, text),
+            keepsake_tls::TlsFailure::Failed(text) => (DownReason::Away, text),
         };
     }
     match error {

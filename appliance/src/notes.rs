@@ -7,9 +7,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::event::{BootLine, Event, Fault};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{Hash, HashPrefix, InstallId, codec};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{BootClockOffset, Event, Fault};
+use keepsake_protocol::{Hash, HashPrefix, SpoolId, codec};
 use serde::{Deserialize, Serialize};
 
 use crate::history::{History, NOTED_EVERY_US};
@@ -45,7 +45,7 @@ struct Kept {
 impl Notes {
     /// Reads the notes in the spool folder, and notes that this boot has begun. The second value is what a person should
     /// know.
-    pub fn open(spool: &Path, now: &Moment) -> (Self, Option<String>) {
+    pub fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
         let path = spool.join("notes");
         let (mut kept, warning) = match read(&path) {
             Ok(kept) => (kept, None),
@@ -70,12 +70,12 @@ impl Notes {
 
     /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
     /// card.
-    pub fn observe(&mut self, now: &Moment, install: InstallId) -> bool {
+    pub fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
         let news = self.kept.history.observe(now);
         let has_news = !news.is_empty();
         for line in news {
-            self.keep(&Event::Boot(BootLine {
-                install: Some(install),
+            self.keep(&Event::Boot(BootClockOffset {
+                spool: Some(install),
                 ..line
             }));
         }
@@ -86,17 +86,17 @@ impl Notes {
     }
 
     /// Keeps a fault until the cloud has it. May wait for the card.
-    pub fn fault(&mut self, fault: Fault, install: InstallId) {
+    pub fn fault(&mut self, fault: Fault, install: SpoolId) {
         let now = fault.at;
         self.keep(&Event::Fault(Fault {
-            install: Some(install),
+            spool: Some(install),
             ..fault
         }));
         self.write(&now);
     }
 
     /// The cloud has these. Returns whether any of them waited. May wait for the card.
-    pub fn received(&mut self, events: &[HashPrefix], now: &Moment) -> bool {
+    pub fn received(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
         let before = self.kept.events.len();
         self.kept
             .events
@@ -110,7 +110,7 @@ impl Notes {
     }
 
     /// What the cloud's clock shows, as it said; it is written with the rest.
-    pub fn told(&mut self, said_us: i64, now: &Moment) {
+    pub fn told(&mut self, said_us: i64, now: &ClockReading) {
         self.kept.history.told(said_us, now);
     }
 
@@ -124,7 +124,7 @@ impl Notes {
     }
 
     /// A last look at the clock before the end.
-    pub fn close(mut self, now: &Moment, install: InstallId) {
+    pub fn close(mut self, now: &ClockReading, install: SpoolId) {
         self.observe(now, install);
         self.write(now);
     }
@@ -141,7 +141,7 @@ impl Notes {
         self.changed = true;
     }
 
-    fn write(&mut self, now: &Moment) {
+    fn write(&mut self, now: &ClockReading) {
         let json = codec::encode(&self.kept);
         self.written_us = now.boottime_us;
         match replace_durably(&self.path, &json) {
@@ -180,10 +180,10 @@ mod tests {
     use super::*;
     use keepsake_protocol::BootId;
 
-    const INSTALL: InstallId = InstallId([1; 16]);
+    const INSTALL: SpoolId = SpoolId([1; 16]);
 
-    fn moment(at_s: u64, synchronised: bool) -> Moment {
-        Moment {
+    fn moment(at_s: u64, synchronised: bool) -> ClockReading {
+        ClockReading {
             boot: BootId([7; 16]),
             boottime_us: at_s * 1_000_000,
             wall_us: 1_795_000_000_000_000 + i64::try_from(at_s).unwrap() * 1_000_000,
@@ -197,7 +197,7 @@ mod tests {
             number,
             text: "the camera does not answer".to_owned(),
             at: moment(at_s, false),
-            install: None,
+            spool: None,
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         let Event::Boot(line) = &waiting(&notes)[1] else {
             panic!("no boot line");
         };
-        assert_eq!((line.install, line.error_us), (Some(INSTALL), 40_000));
+        assert_eq!((line.spool, line.error_us), (Some(INSTALL), 40_000));
 
         // A receipt for something else changes nothing, its own ends the waiting.
         assert!(!notes.received(&[HashPrefix([9; 8])], &moment(6, false)));
@@ -248,7 +248,7 @@ mod tests {
             notes.observe(&moment(at_s, true), INSTALL);
         }
         drop(notes);
-        let next = Moment {
+        let next = ClockReading {
             boot: BootId([8; 16]),
             ..moment(5, false)
         };

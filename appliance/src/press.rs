@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepsake_protocol::capture::{Cause, Record};
-use keepsake_protocol::event::Reason;
-use keepsake_protocol::time::Moment;
+use keepsake_protocol::capture::{CaptureMetadata, Cause};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::TombstoneReason;
 
 use crate::clock::{Clock, boottime_us};
 use crate::config::{self, Picture};
@@ -68,14 +68,14 @@ pub enum Outcome {
     Saved {
         job: Job,
         waiting: Waiting,
-        record: Record,
+        record: CaptureMetadata,
         saved_after_us: u64,
     },
     /// There is no picture, and a record of why.
     Tombstone {
         job: Job,
         waiting: Waiting,
-        reason: Reason,
+        reason: TombstoneReason,
         text: String,
     },
     /// The card took nothing.
@@ -199,13 +199,19 @@ impl Flow {
                 }
             }
             Err(error @ SpoolError::Full { .. }) => {
-                self.bury(job, pressed, Reason::CardFull, error.to_string())
+                self.bury(job, pressed, TombstoneReason::CardFull, error.to_string())
             }
             Err(error) => self.refuse(job, &error),
         }
     }
 
-    fn bury(&self, job: Job, pressed: Moment, reason: Reason, text: String) -> Outcome {
+    fn bury(
+        &self,
+        job: Job,
+        pressed: ClockReading,
+        reason: TombstoneReason,
+        text: String,
+    ) -> Outcome {
         let new = NewTombstone {
             reason,
             cause: job.cause(),
@@ -235,7 +241,11 @@ impl Flow {
     }
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.
-    fn within_budget(&self, frame: Frame, picture: &Picture) -> Result<Frame, (Reason, String)> {
+    fn within_budget(
+        &self,
+        frame: Frame,
+        picture: &Picture,
+    ) -> Result<Frame, (TombstoneReason, String)> {
         let cloud = self.cloud_limit.get();
         let budget = if picture.bytes_max == 0 {
             cloud
@@ -243,11 +253,11 @@ impl Flow {
             cloud.min(picture.bytes_max)
         };
         shrink::to_budget(frame, budget, picture.max_width, picture.quality)
-            .map_err(|error| (Reason::FrameTooLarge, chain(&error)))
+            .map_err(|error| (TombstoneReason::FrameTooLarge, chain(&error)))
     }
 }
 
-fn explain(error: &CameraError) -> (Reason, String) {
+fn explain(error: &CameraError) -> (TombstoneReason, String) {
     (error.reason(), chain(error))
 }
 

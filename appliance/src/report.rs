@@ -4,9 +4,9 @@ use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use keepsake_protocol::event::Reason;
-use keepsake_protocol::settings::Rejected;
-use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::event::TombstoneReason;
+use keepsake_protocol::settings::RejectedSetting;
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use serde::Serialize;
 
 /// One happening.
@@ -15,7 +15,7 @@ use serde::Serialize;
 pub enum Report<'a> {
     Ready {
         device: &'a DeviceId,
-        install: InstallId,
+        install: SpoolId,
         next: Sequence,
     },
     Light {
@@ -28,7 +28,7 @@ pub enum Report<'a> {
     },
     Saved {
         press: Option<u64>,
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: Hash,
         bytes: u64,
@@ -36,16 +36,16 @@ pub enum Report<'a> {
     },
     Tombstone {
         press: Option<u64>,
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
-        reason: Reason,
+        reason: TombstoneReason,
     },
     Refused {
         press: Option<u64>,
         text: &'a str,
     },
     Stored {
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
         after_us: Option<u64>,
@@ -57,7 +57,7 @@ pub enum Report<'a> {
     /// Wishes of the cloud were taken.
     Settings {
         version: u64,
-        rejected: &'a [Rejected],
+        rejected: &'a [RejectedSetting],
         /// Names that are tried from the next start on.
         trying: &'a [String],
     },

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::presence::Status;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::topic::MessageKind;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::{Clock, boottime_us};
@@ -196,7 +196,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     let _ = stop_link.send(true);
     if let Some(publisher) = publisher {
         let _ = publisher.publish(
-            Leaf::Status,
+            MessageKind::Status,
             keepsake_protocol::codec::encode(&Status::last_will()),
             None,
         );
@@ -217,8 +217,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
 /// what it had noted.
 ///
 /// `noted_us`: the latest time known to be past, microseconds UTC.
-pub fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::NotBefore {
-    let time = keepsake_tls::NotBefore::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
+pub fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::ClockFloor {
+    let time = keepsake_tls::ClockFloor::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
     if let Some(noted_us) = noted_us {
         time.raise(u64::try_from(noted_us / 1_000_000).unwrap_or(0));
     }
@@ -229,7 +229,7 @@ pub fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::NotBefore {
 fn spawn_link(
     config: &Config,
     device: &DeviceId,
-    certificate_time: keepsake_tls::NotBefore,
+    certificate_time: keepsake_tls::ClockFloor,
     client_id: watch::Receiver<String>,
     events: mpsc::Sender<LinkEvent>,
     stop: watch::Receiver<bool>,

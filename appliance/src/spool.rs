@@ -26,12 +26,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keepsake_protocol::capture::{Cause, ContentType, Record};
-use keepsake_protocol::event::{Event, Reason, Tombstone};
-use keepsake_protocol::presence::Held;
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::presence::SpoolInventory;
 use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
+use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
 use crate::config::WhenFull;
@@ -78,7 +78,7 @@ pub struct NewCapture<'a> {
     pub height: u32,
     pub cause: Cause,
     pub command: Option<String>,
-    pub pressed: Moment,
+    pub pressed: ClockReading,
     pub captured_after_us: u64,
     pub settings_version: u64,
 }
@@ -86,10 +86,10 @@ pub struct NewCapture<'a> {
 /// A press without a picture.
 #[derive(Debug)]
 pub struct NewTombstone {
-    pub reason: Reason,
+    pub reason: TombstoneReason,
     pub cause: Cause,
     pub command: Option<String>,
-    pub pressed: Option<Moment>,
+    pub pressed: Option<ClockReading>,
 }
 
 /// What a call found out about other captures than the one it was about.
@@ -151,7 +151,7 @@ struct Entry {
 
 #[derive(Debug)]
 struct Install {
-    id: InstallId,
+    id: SpoolId,
     next: Sequence,
 }
 
@@ -172,7 +172,7 @@ pub struct Spool {
     /// Bytes that found no room the last time.
     did_not_fit: Option<u64>,
     /// The file of a failed fsync: what the disk has of it is unknown.
-    poisoned_by: Option<(InstallId, Name)>,
+    poisoned_by: Option<(SpoolId, Name)>,
     poisoned: bool,
     fingerprint: String,
     /// Held for as long as the spool is open; the kernel lets go of it when the process ends, however it ends.
@@ -268,7 +268,7 @@ impl Spool {
         for (rank, found) in (0..).zip(&scan.installs) {
             for name in &found.names {
                 let id = CaptureId {
-                    install: found.id,
+                    spool: found.id,
                     sequence: name.sequence,
                 };
                 let row = opened.rows.remove(&(id, name.hash)).unwrap_or_default();
@@ -292,7 +292,7 @@ impl Spool {
         spool.forget_rows_without_a_file(&opened.rows)?;
         spool.tidy(now_us)?;
         for torn in scan.torn {
-            match spool.bury(&torn, Reason::PowerLostWhileSaving) {
+            match spool.bury(&torn, TombstoneReason::PowerLostWhileSaving) {
                 Ok(()) => {}
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
                 // its number until a later start.
@@ -314,7 +314,7 @@ impl Spool {
         &self.warnings
     }
 
-    pub fn install(&self) -> InstallId {
+    pub fn install(&self) -> SpoolId {
         self.installs.last().expect("opening makes one").id
     }
 
@@ -335,7 +335,7 @@ impl Spool {
     }
 
     /// Starts a new install: for numbers that the cloud knows better. Waiting captures keep theirs.
-    pub fn start_new_install(&mut self) -> Result<InstallId, SpoolError> {
+    pub fn start_new_install(&mut self) -> Result<SpoolId, SpoolError> {
         let id = identity::new_install();
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
         file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
@@ -363,13 +363,16 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
     /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
-    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(Waiting, Record), SpoolError> {
+    pub fn append(
+        &mut self,
+        new: &NewCapture<'_>,
+    ) -> Result<(Waiting, CaptureMetadata), SpoolError> {
         self.check_poison()?;
         let total = new.bytes.len() as u64;
         self.make_room(total + file::TRAILER_BYTES)?;
         let (install, sequence) = (self.install(), self.next());
-        let record = Record {
-            install,
+        let record = CaptureMetadata {
+            spool: install,
             sequence,
             hash: Hash::of(new.bytes),
             total,
@@ -397,7 +400,7 @@ impl Spool {
     pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<Waiting, SpoolError> {
         self.check_poison()?;
         let tombstone = Tombstone {
-            install: self.install(),
+            spool: self.install(),
             sequence: self.next(),
             through: None,
             reason: new.reason,
@@ -433,7 +436,7 @@ impl Spool {
         key: Key,
         offset: u64,
         len: u64,
-    ) -> Result<(Record, Vec<u8>), SpoolError> {
+    ) -> Result<(CaptureMetadata, Vec<u8>), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let (name, verified) = (entry.name, entry.verified);
         if name.is_tombstone() {
@@ -519,8 +522,8 @@ impl Spool {
     }
 
     /// What the page must know of this card: the current install first.
-    pub fn held(&self) -> Vec<Held> {
-        let mut all: Vec<Held> = (0..)
+    pub fn held(&self) -> Vec<SpoolInventory> {
+        let mut all: Vec<SpoolInventory> = (0..)
             .zip(&self.installs)
             .map(|(rank, install)| {
                 let range = Key {
@@ -539,8 +542,8 @@ impl Spool {
                 };
                 let (mut waiting, mut kept) = (of(false), of(true));
                 let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
-                Held {
-                    install: install.id,
+                SpoolInventory {
+                    spool: install.id,
                     next: install.next,
                     waiting,
                     kept,
@@ -565,7 +568,7 @@ impl Spool {
     }
 
     /// When the oldest waiting picture was pressed.
-    pub fn oldest_pressed(&self) -> Option<Moment> {
+    pub fn oldest_pressed(&self) -> Option<ClockReading> {
         let (key, entry) = self
             .captures
             .iter()
@@ -627,14 +630,14 @@ impl Spool {
         }
     }
 
-    fn folder(&self, install: InstallId) -> PathBuf {
+    fn folder(&self, install: SpoolId) -> PathBuf {
         scan::frames(&self.root).join(install.to_string())
     }
 
     fn id_of(&self, key: Key) -> Option<CaptureId> {
         let install = self.installs.get(key.rank as usize)?.id;
         Some(CaptureId {
-            install,
+            spool: install,
             sequence: key.sequence,
         })
     }
@@ -643,7 +646,7 @@ impl Spool {
         let rank = self
             .installs
             .iter()
-            .position(|install| install.id == id.install)?;
+            .position(|install| install.id == id.spool)?;
         Some(Key {
             rank: u32::try_from(rank).ok()?,
             sequence: id.sequence,
@@ -723,7 +726,7 @@ impl Spool {
         let rank = self
             .installs
             .iter()
-            .position(|install| install.id == tombstone.install)
+            .position(|install| install.id == tombstone.spool)
             .ok_or(SpoolError::Gone)?;
         let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
         let total = json.len() as u64;
@@ -765,9 +768,9 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn bury(&mut self, torn: &scan::Torn, reason: Reason) -> Result<(), SpoolError> {
+    fn bury(&mut self, torn: &scan::Torn, reason: TombstoneReason) -> Result<(), SpoolError> {
         let tombstone = Tombstone {
-            install: torn.install,
+            spool: torn.install,
             sequence: torn.name.sequence,
             through: (torn.name.last() > torn.name.sequence).then(|| torn.name.last()),
             reason,
@@ -781,7 +784,7 @@ impl Spool {
         self.warnings.push(format!(
             "capture {} was set aside: {}",
             torn.name.sequence,
-            reason.sentence()
+            reason.describe()
         ));
         self.changes.push(Change::Waiting(waiting));
         Ok(())
@@ -811,7 +814,7 @@ impl Spool {
                     install: self.installs[key.rank as usize].id,
                     name: entry.name,
                 };
-                match self.bury(&torn, Reason::CardDamaged) {
+                match self.bury(&torn, TombstoneReason::CardDamaged) {
                     Ok(()) => SpoolError::Damaged,
                     Err(error) => error,
                 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::presence::LightStatus;
+use keepsake_protocol::presence::LedStatus;
 
 use crate::diagnostics::Facts;
 use crate::indicator::Fault;
@@ -20,7 +20,7 @@ pub struct Told<'a> {
     pub cloud: &'a str,
     /// The last reason since there was a connection.
     pub not_connected_because: Option<&'a str>,
-    pub light: &'a LightStatus,
+    pub light: &'a LedStatus,
     pub faults: &'a [Fault],
     pub facts: &'a Facts,
 }
@@ -50,7 +50,10 @@ pub fn text(told: &Told<'_>) -> String {
         facts.card_free >> 20,
         facts.card_total >> 20
     ));
-    lines.push(format!("Light: {}. {}", told.light.looks, told.light.means));
+    lines.push(format!(
+        "Light: {}. {}",
+        told.light.appearance, told.light.meaning
+    ));
     for fault in told.faults {
         lines.push(format!("Fault {}: {}", fault.number(), fault.means()));
     }
@@ -129,10 +132,10 @@ mod tests {
             device: &"porch".parse().unwrap(),
             cloud: "mqtt://broker.example:1883",
             not_connected_because: why,
-            light: &LightStatus {
+            light: &LedStatus {
                 pattern: "fault-3".to_owned(),
-                looks: "one long, three short".to_owned(),
-                means: "The cloud cannot be reached.".to_owned(),
+                appearance: "one long, three short".to_owned(),
+                meaning: "The cloud cannot be reached.".to_owned(),
             },
             faults: &[Fault::Cloud],
             facts,

@@ -15,9 +15,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::settings::schema::{Reach, SETTINGS, Setting};
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use keepsake_protocol::settings::{
-    REASON_BYTES_MAX, REJECTED_MAX, Rejected, Settings, State, Trying,
+    DesiredSettings, REASON_BYTES_MAX, REJECTED_MAX, RejectedSetting, SettingsReport, TrialStatus,
 };
 use keepsake_protocol::{BootId, DeviceId, StoreId};
 use serde::{Deserialize, Serialize};
@@ -74,7 +74,7 @@ struct Kept {
     values: Map<String, Value>,
     /// What `camera.toml` said of the names of the connection when those were taken.
     beneath: Map<String, Value>,
-    rejected: Vec<Rejected>,
+    rejected: Vec<RejectedSetting>,
     trial: Option<Trial>,
 }
 
@@ -132,7 +132,7 @@ impl Wishes {
     ///
     /// # Errors
     /// The card took nothing, and nothing has changed.
-    pub fn take(&mut self, wished: &Settings, now: Since) -> io::Result<Taken> {
+    pub fn take(&mut self, wished: &DesiredSettings, now: Since) -> io::Result<Taken> {
         if wished.version <= self.version_of(wished.store) {
             return Ok(Taken::Old);
         }
@@ -158,7 +158,7 @@ impl Wishes {
             device: Some(self.device.clone()),
             store: wished.store.or(self.kept.store),
             version: wished.version,
-            mark: wished.mark,
+            mark: wished.revision,
             rejected,
             beneath: self.kept.beneath.clone(),
             values: live.clone(),
@@ -236,22 +236,22 @@ impl Wishes {
     }
 
     /// The version that was taken last, and what became of it, for the cloud.
-    pub fn state(&self, now: Since) -> (u64, State) {
-        let trying = self.kept.trial.as_ref().map(|trial| Trying {
+    pub fn state(&self, now: Since) -> (u64, SettingsReport) {
+        let trying = self.kept.trial.as_ref().map(|trial| TrialStatus {
             names: self.tried(trial),
-            for_s: trial.until_us.saturating_sub(now.boottime_us) / 1_000_000,
+            remaining_s: trial.until_us.saturating_sub(now.boottime_us) / 1_000_000,
         });
         let in_force = SETTINGS
             .iter()
-            .filter(|setting| setting.reach != Reach::Local && !setting.secret)
+            .filter(|setting| setting.scope != Scope::Local && !setting.secret)
             .map(|setting| (setting.key.to_owned(), value_in(&self.config, setting.key)))
             .collect();
         let ours = self.kept.device.as_ref() == Some(&self.device);
-        let state = State {
-            mark: if ours { self.kept.mark } else { 0 },
+        let state = SettingsReport {
+            revision: if ours { self.kept.mark } else { 0 },
             rejected: self.kept.rejected.clone(),
-            trying,
-            in_force,
+            trial: trying,
+            effective: in_force,
         };
         (self.version(), state)
     }
@@ -373,18 +373,18 @@ fn read(path: &Path) -> io::Result<Kept> {
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     values
         .into_iter()
-        .partition(|(name, _)| reach(name) == Some(Reach::Connection))
+        .partition(|(name, _)| reach(name) == Some(Scope::Connection))
 }
 
-fn reach(name: &str) -> Option<Reach> {
-    Setting::find(name).map(|setting| setting.reach)
+fn reach(name: &str) -> Option<Scope> {
+    Setting::find(name).map(|setting| setting.scope)
 }
 
 /// The settings of the connection that differ.
 fn changed(before: &Config, after: &Config) -> Vec<String> {
     SETTINGS
         .iter()
-        .filter(|setting| setting.reach == Reach::Connection)
+        .filter(|setting| setting.scope == Scope::Connection)
         .filter(|setting| value_in(before, setting.key) != value_in(after, setting.key))
         .map(|setting| setting.key.to_owned())
         .collect()
@@ -396,13 +396,13 @@ fn after(now: Since, wait: std::time::Duration) -> u64 {
 }
 
 /// The last reason counts. A name from outside is cut to what a name can be.
-fn reject(rejected: &mut Vec<Rejected>, name: &str, reason: &str) {
+fn reject(rejected: &mut Vec<RejectedSetting>, name: &str, reason: &str) {
     const NAME_BYTES_MAX: usize = 64;
     let cut = |text: &str, most: usize| text[..text.floor_char_boundary(most)].to_owned();
     let name = cut(name, NAME_BYTES_MAX);
     rejected.retain(|known| known.name != name);
     if rejected.len() < REJECTED_MAX {
-        rejected.push(Rejected {
+        rejected.push(RejectedSetting {
             name,
             reason: cut(reason, REASON_BYTES_MAX),
         });
@@ -463,14 +463,14 @@ mod tests {
         }
     }
 
-    fn wish(version: u64, values: Value) -> Settings {
+    fn wish(version: u64, values: Value) -> DesiredSettings {
         let Value::Object(values) = values else {
             panic!("values are an object")
         };
-        Settings {
+        DesiredSettings {
             version,
             store: Some(STORE),
-            mark: version * 10,
+            revision: version * 10,
             values,
         }
     }
@@ -497,8 +497,8 @@ mod tests {
         let mut wishes = card.open(at(3));
         assert_eq!((wishes.config().interval_s, wishes.version()), (60, 3));
         let (version, state) = wishes.state(at(3));
-        assert_eq!((version, state.mark), (3, 30));
-        assert_eq!(state.in_force["interval_s"], 60);
+        assert_eq!((version, state.revision), (3, 30));
+        assert_eq!(state.effective["interval_s"], 60);
         let old = wishes.take(&wish(3, json!({"interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), Taken::Old);
         // What is wished for no more is the file's again.
@@ -513,7 +513,7 @@ mod tests {
         wishes
             .take(&wish(9, json!({"interval_s": 60})), at(1))
             .unwrap();
-        let other = Settings {
+        let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
             ..wish(1, json!({"interval_s": 30}))
         };
@@ -522,7 +522,7 @@ mod tests {
         // Renamed at the camera: the settings stay until its new account has some.
         let mut wishes = card.open_as("shed", at(3));
         assert_eq!((wishes.config().interval_s, wishes.version()), (30, 0));
-        let first = Settings {
+        let first = DesiredSettings {
             store: other.store,
             ..wish(1, json!({"interval_s": 7}))
         };
@@ -585,9 +585,9 @@ mod tests {
         let mut wishes = card.open(at(11));
         assert_eq!(wishes.config().cloud.url.host, "new");
         let (_, state) = wishes.state(at(11));
-        let trying = state.trying.unwrap();
+        let trying = state.trial.unwrap();
         assert_eq!(
-            (trying.names, trying.for_s),
+            (trying.names, trying.remaining_s),
             (vec!["cloud.url".to_owned()], 299)
         );
         assert!(wishes.confirm().unwrap());
@@ -729,7 +729,7 @@ mod tests {
             values.insert(text, value);
             wishes.take(&wish(1, Value::Object(values)), at(1)).unwrap();
             let (_, state) = card.open(at(2)).state(at(2));
-            for (name, value) in &state.in_force {
+            for (name, value) in &state.effective {
                 let setting = Setting::find(name).unwrap();
                 prop_assert_eq!(setting.check(value.into()), Ok(()), "{}", name);
             }

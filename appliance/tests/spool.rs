@@ -9,12 +9,12 @@ use keepsake_appliance::spool::{
     Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting,
 };
 use keepsake_protocol::capture::{Cause, ContentType};
-use keepsake_protocol::event::{Event, Reason};
-use keepsake_protocol::time::Moment;
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{Event, TombstoneReason};
 use keepsake_protocol::{BootId, Sequence};
 use tempfile::TempDir;
 
-const PRESSED: Moment = Moment {
+const PRESSED: ClockReading = ClockReading {
     boot: BootId([3; 16]),
     boottime_us: 5,
     wall_us: 7,
@@ -230,7 +230,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     let second = moved.install();
     assert_ne!(second, first);
     assert_eq!(
-        moved.waiting()[0].id.install,
+        moved.waiting()[0].id.spool,
         first,
         "what waits keeps its install"
     );
@@ -261,7 +261,7 @@ fn a_lost_identity_loses_no_picture() {
             None => fs::remove_file(&file).unwrap(),
         }
         let spool = open(root.path());
-        assert_ne!(spool.install(), waiting.id.install);
+        assert_ne!(spool.install(), waiting.id.spool);
         assert!(!spool.warnings().is_empty());
         assert_eq!(spool.waiting()[0].id, waiting.id);
     }
@@ -307,7 +307,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
             };
             assert_eq!(
                 (tombstone.sequence.get(), tombstone.reason),
-                (2, Reason::PowerLostWhileSaving)
+                (2, TombstoneReason::PowerLostWhileSaving)
             );
             assert_eq!(spool.next().get(), 3, "its number is used");
             assert_eq!(fs::read_dir(root.path().join("torn")).unwrap().count(), 1);
@@ -347,7 +347,7 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
     };
     assert_eq!(
         (tombstone.sequence.get(), tombstone.reason),
-        (1, Reason::CardDamaged)
+        (1, TombstoneReason::CardDamaged)
     );
 }
 
@@ -390,7 +390,7 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     ));
     assert_eq!((spool.next(), spool.waiting().len()), (next, waiting));
     let full = NewTombstone {
-        reason: Reason::CardFull,
+        reason: TombstoneReason::CardFull,
         cause: Cause::Button,
         command: None,
         pressed: Some(PRESSED),
@@ -410,7 +410,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
     press(&mut spool, b"one");
     for _ in 0..1005 {
         let new = NewTombstone {
-            reason: Reason::CameraNotFound,
+            reason: TombstoneReason::CameraNotFound,
             cause: Cause::Button,
             command: None,
             pressed: Some(PRESSED),

@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 use keepsake_cloud::deposit::Deposit;
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, Page, Place, Store};
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{BootId, Hash, InstallId};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::{BootId, Hash, SpoolId};
 use keepsake_testkit::engines::database::{Database, Kind};
 use keepsake_testkit::folder::Folder;
 
@@ -132,8 +132,8 @@ fn capture(number: u64, length: usize) -> Deposit {
     Deposit::Capture {
         device: format!("camera-{camera}").parse().expect("a good name"),
         header: FrameHeader {
-            record: Record {
-                install: InstallId([camera; 16]),
+            capture: CaptureMetadata {
+                spool: SpoolId([camera; 16]),
                 sequence: (number / 10 + 1).try_into().expect("not 0"),
                 hash: Hash::of(&bytes),
                 total: length as u64,
@@ -142,7 +142,7 @@ fn capture(number: u64, length: usize) -> Deposit {
                 height: 480,
                 cause: Cause::Button,
                 command: None,
-                pressed: Moment {
+                pressed: ClockReading {
                     boot: BootId([1; 16]),
                     boottime_us: 5,
                     wall_us: 1_800_000_000_000_000,

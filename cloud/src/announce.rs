@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use keepsake_protocol::command::{Command as Wire, CommandKind};
 use keepsake_protocol::presence::Presence;
-use keepsake_protocol::settings::{Cloud, Settings};
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::settings::{CloudInfo, DesiredSettings};
+use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, codec};
 use tokio_util::sync::CancellationToken;
 
@@ -150,7 +150,7 @@ impl Announcer {
             sent_us: now_us,
             expires_us: command.expires_us,
         };
-        let topic = Topic::new(&command.device, Leaf::Command);
+        let topic = Topic::new(&command.device, MessageKind::Command);
         let sent = self.control.publish(&topic, codec::encode(&wire)).await;
         if sent {
             self.store.command_sent(&command.id, now_us).await?;
@@ -179,25 +179,25 @@ impl Announcer {
                 return tracing::warn!(%device, "read settings to tell them: {error:#}");
             }
         };
-        let wire = Settings {
+        let wire = DesiredSettings {
             version: desired.version,
             store: Some(self.store.id()),
-            mark: desired.mark,
+            revision: desired.mark,
             values: desired.values,
         };
-        let topic = Topic::new(device, Leaf::Settings);
+        let topic = Topic::new(device, MessageKind::Settings);
         self.control.publish(&topic, codec::encode(&wire)).await;
     }
 
     async fn tell(&self, device: &DeviceId) {
         let _turn = self.telling.lock().await;
-        let cloud = Cloud {
+        let cloud = CloudInfo {
             store: self.store.id(),
             started: self.started,
             capture_bytes_max: self.capture_bytes_max,
             hold: self.gate.now().reason().map(str::to_owned),
         };
-        let topic = Topic::new(device, Leaf::Cloud);
+        let topic = Topic::new(device, MessageKind::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;
         self.tell_settings(device, None).await;
     }

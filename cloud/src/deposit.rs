@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use keepsake_protocol::capture::{ContentType, FrameHeader};
-use keepsake_protocol::event::{BootLine, Tombstone};
-use keepsake_protocol::have::Have;
+use keepsake_protocol::event::{BootClockOffset, Tombstone};
+use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::Status;
-use keepsake_protocol::receipt::{Answer, Want};
-use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 
 /// A message as it came, whoever sent it.
 #[derive(Debug, Clone)]
@@ -38,13 +38,13 @@ pub enum Deposit {
         kind: &'static str,
         hash: Hash,
         payload: Bytes,
-        line: Option<BootLine>,
+        line: Option<BootClockOffset>,
         /// The camera waits for a receipt of this install.
-        install: Option<InstallId>,
+        install: Option<SpoolId>,
     },
     Have {
         device: DeviceId,
-        have: Have,
+        have: Inventory,
     },
     Status {
         device: DeviceId,
@@ -53,7 +53,7 @@ pub enum Deposit {
     },
     Reply {
         device: DeviceId,
-        reply: keepsake_protocol::command::Reply,
+        reply: keepsake_protocol::command::CommandReply,
     },
     /// A whole picture of a camera that knows nothing of Keepsake: no number, no receipt.
     Upload {
@@ -71,7 +71,7 @@ pub enum Deposit {
     /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
     TooLarge {
         device: DeviceId,
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
         reason: String,
@@ -109,16 +109,16 @@ impl Deposit {
     }
 
     /// The capture (or tombstone) that a receipt would name.
-    pub fn capture(&self) -> Option<(InstallId, Sequence, HashPrefix)> {
+    pub fn capture(&self) -> Option<(SpoolId, Sequence, HashPrefix)> {
         match self {
             Self::Capture { header, .. } => Some((
-                header.record.install,
-                header.record.sequence,
-                header.record.hash.prefix(),
+                header.capture.spool,
+                header.capture.sequence,
+                header.capture.hash.prefix(),
             )),
             Self::Tombstone {
                 tombstone, hash, ..
-            } => Some((tombstone.install, tombstone.sequence, hash.prefix())),
+            } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
             Self::TooLarge {
                 install,
                 sequence,
@@ -140,7 +140,7 @@ impl Deposit {
 pub enum Outcome {
     /// The capture is in the store; `arrival` is absent for a repeat.
     Stored {
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
         arrival: Option<i64>,
@@ -151,25 +151,25 @@ pub enum Outcome {
     WrongHash,
     /// The tombstone is in the store, or was there already.
     Told {
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
     },
     /// A fault or a boot line is in the store, or was there already; `awaited` if the camera waits to hear of it.
     Noted {
-        awaited: Option<(InstallId, HashPrefix)>,
+        awaited: Option<(SpoolId, HashPrefix)>,
     },
     /// The answer to one page of `up/have`.
     Answered {
-        install: InstallId,
+        install: SpoolId,
         stored: Vec<(Sequence, HashPrefix)>,
-        want: Vec<Want>,
-        answers: Answer,
+        want: Vec<ResendRequest>,
+        answers: InventoryAck,
         next: Option<Sequence>,
     },
     /// A status is kept; the cloud wants these back, which the camera still has and the cloud knows nothing of.
     Reported {
-        wants: Vec<(InstallId, Vec<Want>)>,
+        wants: Vec<(SpoolId, Vec<ResendRequest>)>,
     },
     Replied,
     /// The picture of a camera that waits for no receipt is in the store; `arrival` is absent for a repeat.
@@ -179,7 +179,7 @@ pub enum Outcome {
     Quarantined,
     /// Not taken, for a reason of the cloud's own.
     Refused {
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
         reason: String,

@@ -21,7 +21,7 @@ impl Downlink {
     /// Hands a message over, on every way the camera may listen: one that came by HTTP a minute ago may come by MQTT
     /// now, and hears nothing twice that it could mind. Returns whether it was handed over at all.
     pub async fn publish(&self, topic: &Topic, payload: Vec<u8>) -> bool {
-        let posted = self.mailboxes.put(&topic.device, topic.leaf, &payload);
+        let posted = self.mailboxes.put(&topic.device, topic.kind, &payload);
         let published = self.session.publish(topic, payload).await;
         posted || published
     }

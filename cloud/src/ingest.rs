@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use keepsake_protocol::codec::{self, DecodeError, JSON_BYTES_MAX};
 use keepsake_protocol::command::RESULT_BYTES_MAX;
 use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX};
-use keepsake_protocol::have::{HAVE_PAGE_MAX, Have};
-use keepsake_protocol::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Refused};
-use keepsake_protocol::topic::{Leaf, ROOT, Topic};
-use keepsake_protocol::{DeviceId, Hash, InstallId, StoreId};
+use keepsake_protocol::inventory::{INVENTORY_PAGE_MAX, Inventory};
+use keepsake_protocol::receipt::{RECEIPT_ENTRIES_MAX, Receipt, Rejection};
+use keepsake_protocol::topic::{MessageKind, ROOT, Topic};
+use keepsake_protocol::{DeviceId, Hash, SpoolId, StoreId};
 use serde::Serialize;
 
 use crate::deposit::{Deposit, Message, Outcome, Suspect};
@@ -61,16 +61,16 @@ fn guarded(message: &Message, understand: impl FnOnce() -> Result<Deposit, Strin
 }
 
 fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
-    let Topic { device, leaf } = message.topic.parse().map_err(|error| sentence(&error))?;
+    let Topic { device, kind: leaf } = message.topic.parse().map_err(|error| sentence(&error))?;
     match leaf {
-        Leaf::Frame => frame(device, message, capture_bytes_max),
-        Leaf::Have => have(device, message),
-        Leaf::Status => {
+        MessageKind::Frame => frame(device, message, capture_bytes_max),
+        MessageKind::Have => have(device, message),
+        MessageKind::Status => {
             let status: keepsake_protocol::presence::Status = decode(message)?;
-            if status.installs.len() > INSTALLS_MAX {
+            if status.spools.len() > INSTALLS_MAX {
                 return Err(format!(
                     "a status with {} installs, at most {INSTALLS_MAX} are believed",
-                    status.installs.len()
+                    status.spools.len()
                 ));
             }
             Ok(Deposit::Status {
@@ -79,9 +79,9 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
                 retained: message.retained,
             })
         }
-        Leaf::Event => event(device, message),
-        Leaf::Reply => {
-            let reply: keepsake_protocol::command::Reply = decode(message)?;
+        MessageKind::Event => event(device, message),
+        MessageKind::Reply => {
+            let reply: keepsake_protocol::command::CommandReply = decode(message)?;
             if reply.id.is_empty() || reply.id.len() > 64 {
                 return Err("a reply whose command id is not 1 to 64 characters".to_owned());
             }
@@ -95,22 +95,23 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
             }
             Ok(Deposit::Reply { device, reply })
         }
-        Leaf::Receipt | Leaf::Command | Leaf::Settings | Leaf::Cloud => {
-            Err("a camera may not write what only the cloud says".to_owned())
-        }
+        MessageKind::Receipt
+        | MessageKind::Command
+        | MessageKind::Settings
+        | MessageKind::Cloud => Err("a camera may not write what only the cloud says".to_owned()),
     }
 }
 
 fn frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
     let frame = codec::decode_frame(&message.payload).map_err(|error| explain(&error))?;
-    let record = &frame.header.record;
+    let record = &frame.header.capture;
     if record.command.as_ref().is_some_and(|id| id.len() > 64) {
         return Err("a command id of more than 64 characters".to_owned());
     }
     if record.total > capture_bytes_max {
         return Ok(Deposit::TooLarge {
             device,
-            install: record.install,
+            install: record.spool,
             sequence: record.sequence,
             hash: record.hash.prefix(),
             reason: format!(
@@ -132,10 +133,10 @@ fn frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<
 }
 
 fn have(device: DeviceId, message: &Message) -> Result<Deposit, String> {
-    let have: Have = decode(message)?;
-    if have.captures.len() > HAVE_PAGE_MAX {
+    let have: Inventory = decode(message)?;
+    if have.captures.len() > INVENTORY_PAGE_MAX {
         return Err(format!(
-            "a page of {} captures, at most {HAVE_PAGE_MAX} are allowed",
+            "a page of {} captures, at most {INVENTORY_PAGE_MAX} are allowed",
             have.captures.len()
         ));
     }
@@ -169,14 +170,14 @@ fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
             hash,
             payload,
             line: None,
-            install: fault.install,
+            install: fault.spool,
         },
         Event::Boot(line) => Deposit::Note {
             device,
             kind: "boot",
             hash,
             payload,
-            install: line.install,
+            install: line.spool,
             line: Some(line),
         },
     })
@@ -246,7 +247,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                 hash,
                 reason,
                 retry_after,
-            } => grouped.of(device, *install).refused.push(Refused {
+            } => grouped.of(device, *install).rejected.push(Rejection {
                 sequence: *sequence,
                 hash: *hash,
                 reason: reason.clone(),
@@ -268,7 +269,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                 Receipt {
                     stored: stored.clone(),
                     want: want.clone(),
-                    answers: Some(*answer),
+                    inventory_ack: Some(*answer),
                     next: *next,
                     ..Receipt::new(store, *install)
                 },
@@ -312,7 +313,7 @@ const RANGES_MAX: usize = 5_000;
 /// Cuts a receipt into as many as it takes for each to be within the limits of the protocol.
 fn pieces(whole: Receipt) -> Vec<Receipt> {
     let mut pieces = Pieces {
-        open: Receipt::new(whole.store, whole.install),
+        open: Receipt::new(whole.store, whole.spool),
         open_bytes: 0,
         full: Vec::new(),
     };
@@ -329,15 +330,15 @@ fn pieces(whole: Receipt) -> Vec<Receipt> {
         }
         pieces.put(want, |receipt| &mut receipt.want);
     }
-    for refused in whole.refused {
-        pieces.put(refused, |receipt| &mut receipt.refused);
+    for refused in whole.rejected {
+        pieces.put(refused, |receipt| &mut receipt.rejected);
     }
     for event in whole.events {
         pieces.put(event, |receipt| &mut receipt.events);
     }
     let mut all = pieces.full;
     all.push(Receipt {
-        answers: whole.answers,
+        inventory_ack: whole.inventory_ack,
         next: whole.next,
         ..pieces.open
     });
@@ -356,7 +357,7 @@ impl Pieces {
         if entries(&mut self.open).len() == RECEIPT_ENTRIES_MAX
             || self.open_bytes + bytes > ENTRIES_BYTES_MAX
         {
-            let next = Receipt::new(self.open.store, self.open.install);
+            let next = Receipt::new(self.open.store, self.open.spool);
             self.full.push(std::mem::replace(&mut self.open, next));
             self.open_bytes = 0;
         }
@@ -368,11 +369,11 @@ impl Pieces {
 /// One receipt per camera and install.
 struct Grouped<'a> {
     store: StoreId,
-    receipts: BTreeMap<(&'a DeviceId, InstallId), Receipt>,
+    receipts: BTreeMap<(&'a DeviceId, SpoolId), Receipt>,
 }
 
 impl<'a> Grouped<'a> {
-    fn of(&mut self, device: &'a DeviceId, install: InstallId) -> &mut Receipt {
+    fn of(&mut self, device: &'a DeviceId, install: SpoolId) -> &mut Receipt {
         self.receipts
             .entry((device, install))
             .or_insert_with(|| Receipt::new(self.store, install))
@@ -382,12 +383,12 @@ impl<'a> Grouped<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keepsake_protocol::receipt::{Answer, Want};
+    use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
     use keepsake_protocol::{HashPrefix, Sequence};
     use proptest::prelude::*;
 
     const STORE: StoreId = StoreId([1; 16]);
-    const INSTALL: InstallId = InstallId([2; 16]);
+    const INSTALL: SpoolId = SpoolId([2; 16]);
     const HASH: HashPrefix = HashPrefix([3; 8]);
 
     fn number(sequence: u64) -> Sequence {
@@ -398,7 +399,7 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn stored(install: InstallId, sequence: u64, arrival: Option<i64>) -> Outcome {
+    fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> Outcome {
         Outcome::Stored {
             install,
             sequence: number(sequence),
@@ -453,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_receipt_is_for_one_camera_and_one_install() {
-        let other = InstallId([9; 16]);
+        let other = SpoolId([9; 16]);
         let outcomes = [
             (device("porch"), stored(INSTALL, 1, Some(1))),
             (device("shed"), stored(INSTALL, 1, None)),
@@ -466,9 +467,9 @@ mod tests {
             .into_iter()
             .map(|(device, receipt)| {
                 let numbers = receipt.stored.iter().map(|(number, _)| number.get());
-                (device.to_string(), receipt.install, numbers.collect())
+                (device.to_string(), receipt.spool, numbers.collect())
             })
-            .collect::<Vec<(String, InstallId, Vec<u64>)>>();
+            .collect::<Vec<(String, SpoolId, Vec<u64>)>>();
         assert_eq!(
             said,
             [
@@ -485,7 +486,7 @@ mod tests {
             install: INSTALL,
             stored: Vec::new(),
             want: Vec::new(),
-            answers: Answer { id: 4, page },
+            answers: InventoryAck { id: 4, page },
             next: Some(number(9)),
         };
         let outcomes = [
@@ -495,14 +496,19 @@ mod tests {
         ];
         let pages: Vec<_> = receipts(STORE, &outcomes)
             .into_iter()
-            .map(|(_, receipt)| (receipt.answers.map(|answer| answer.page), receipt.next))
+            .map(|(_, receipt)| {
+                (
+                    receipt.inventory_ack.map(|answer| answer.page),
+                    receipt.next,
+                )
+            })
             .collect();
         let next = Some(number(9));
         assert_eq!(pages, [(None, None), (Some(0), next), (Some(1), next)]);
     }
 
-    fn wanted(first: u64, ranges: &[(u64, u64)]) -> Vec<Want> {
-        let want = |sequence| Want {
+    fn wanted(first: u64, ranges: &[(u64, u64)]) -> Vec<ResendRequest> {
+        let want = |sequence| ResendRequest {
             sequence: number(sequence),
             ranges: ranges.to_vec(),
         };
@@ -542,7 +548,7 @@ mod tests {
             install: INSTALL,
             stored: vec![(number(1), HASH)],
             want: want.clone(),
-            answers: Answer { id: 4, page: 0 },
+            answers: InventoryAck { id: 4, page: 0 },
             next: Some(number(9)),
         };
         let receipts = receipts(STORE, &[(device("porch"), outcome)]);
@@ -550,12 +556,12 @@ mod tests {
             assert!(codec::decode::<Receipt>(&codec::encode(receipt)).is_ok());
             let last = at + 1 == receipts.len();
             assert_eq!(
-                (receipt.answers.is_some(), receipt.next.is_some()),
+                (receipt.inventory_ack.is_some(), receipt.next.is_some()),
                 (last, last)
             );
         }
         want[7].ranges.clear();
-        let asked: Vec<Want> = receipts
+        let asked: Vec<ResendRequest> = receipts
             .iter()
             .flat_map(|(_, receipt)| receipt.want.clone())
             .collect();
@@ -621,7 +627,7 @@ mod tests {
         #[test]
         fn whatever_comes_is_read(topic in ".*", leaf in 0..9_usize, payload: Vec<u8>, ours: bool) {
             let topic = if ours {
-                format!("{ROOT}/porch/{}", Leaf::ALL[leaf].path())
+                format!("{ROOT}/porch/{}", MessageKind::ALL[leaf].path())
             } else {
                 topic
             };

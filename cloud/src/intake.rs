@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use keepsake_protocol::codec;
 use keepsake_protocol::presence::Presence;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, StoreId};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -366,8 +366,8 @@ impl Intake {
             }
         }
         for (device, mut receipt) in ingest::receipts(self.store.id(), &spoken) {
-            receipt.said_us = Some(now_us());
-            let topic = Topic::new(&device, Leaf::Receipt);
+            receipt.sent_us = Some(now_us());
+            let topic = Topic::new(&device, MessageKind::Receipt);
             self.control.publish(&topic, codec::encode(&receipt)).await;
         }
         if pictures {
@@ -400,7 +400,7 @@ impl Intake {
         };
         for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
             let receipt = codec::encode(receipt);
-            self.mailboxes.put(device, Leaf::Receipt, &receipt);
+            self.mailboxes.put(device, MessageKind::Receipt, &receipt);
         }
     }
 }
@@ -417,7 +417,7 @@ fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcom
         receipts.push(Receipt::new(store, install));
     }
     for receipt in &mut receipts {
-        receipt.said_us = Some(now_us());
+        receipt.sent_us = Some(now_us());
     }
     Verdict::Receipts(receipts)
 }
@@ -480,7 +480,7 @@ mod tests {
 
     fn capture() -> Delivery {
         let header = serde_json::json!({
-            "install": keepsake_protocol::InstallId([1; 16]), "sequence": 1, "hash": keepsake_protocol::Hash::of(b"one"), "total": 3,
+            "install": keepsake_protocol::SpoolId([1; 16]), "sequence": 1, "hash": keepsake_protocol::Hash::of(b"one"), "total": 3,
             "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
             "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
             "captured_after_us": 0, "offset": 0, "len": 3,
@@ -529,7 +529,7 @@ mod tests {
         drop(gone);
         intake.take_in(vec![(Instant::now(), asked)]).await;
         let news = visit.news(None, Duration::ZERO).await;
-        let about = |about| news.down.iter().find(|one| one.about == about);
+        let about = |about| news.messages.iter().find(|one| one.kind == about);
         let late = about("receipt").expect("the receipt of the one who left");
         let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
         assert_eq!(late.stored, receipts[0].stored);

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::down::{Down, Message};
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::downlink::{Down, DownlinkBatch};
+use keepsake_protocol::topic::MessageKind;
 use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
@@ -49,7 +49,7 @@ struct Contents {
 #[derive(Debug)]
 struct Waiting {
     number: u64,
-    leaf: Leaf,
+    leaf: MessageKind,
     payload: Box<RawValue>,
 }
 
@@ -103,7 +103,7 @@ impl Mailboxes {
     /// Puts a message into the mailbox of a camera. Returns false if it has none: it does not come by HTTP.
     ///
     /// `payload`: one JSON value; anything else is not put, and is a bug of ours.
-    pub fn put(&self, device: &DeviceId, leaf: Leaf, payload: &[u8]) -> bool {
+    pub fn put(&self, device: &DeviceId, leaf: MessageKind, payload: &[u8]) -> bool {
         let Some(mailbox) = self.lock().get(device).cloned() else {
             return false;
         };
@@ -156,7 +156,7 @@ impl Visit {
             number: contents.last,
         };
         Down {
-            down: contents.waiting.iter().map(Waiting::told).collect(),
+            messages: contents.waiting.iter().map(Waiting::told).collect(),
             next: Some(mark.to_string()),
         }
     }
@@ -196,7 +196,7 @@ impl Mailbox {
 }
 
 impl Contents {
-    fn put(&mut self, leaf: Leaf, payload: Box<RawValue>) {
+    fn put(&mut self, leaf: MessageKind, payload: Box<RawValue>) {
         if leaf.retained() {
             // Of what a broker would retain only the latest counts.
             self.drop_where(|waiting| waiting.leaf == leaf);
@@ -228,9 +228,9 @@ impl Contents {
 }
 
 impl Waiting {
-    fn told(&self) -> Message {
-        Message {
-            about: self.leaf.name().to_owned(),
+    fn told(&self) -> DownlinkBatch {
+        DownlinkBatch {
+            kind: self.leaf.name().to_owned(),
             message: self.payload.clone(),
         }
     }
@@ -247,9 +247,9 @@ mod tests {
     }
 
     fn words(down: &Down) -> Vec<String> {
-        let words = down.down.iter();
+        let words = down.messages.iter();
         words
-            .map(|one| format!("{} {}", one.about, one.message))
+            .map(|one| format!("{} {}", one.kind, one.message))
             .collect()
     }
 
@@ -260,13 +260,16 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
         let mailboxes = Mailboxes::default();
-        assert!(!mailboxes.put(&porch(), Leaf::Command, b"1"), "no mailbox");
+        assert!(
+            !mailboxes.put(&porch(), MessageKind::Command, b"1"),
+            "no mailbox"
+        );
         let visit = mailboxes.open(&porch()).unwrap();
         assert!(visit.is_first(None));
-        assert!(mailboxes.put(&porch(), Leaf::Command, b"1"));
+        assert!(mailboxes.put(&porch(), MessageKind::Command, b"1"));
         let first = visit.news(None, AT_ONCE).await;
         assert_eq!(words(&first), ["command 1"]);
-        assert!(mailboxes.put(&porch(), Leaf::Command, b"2"));
+        assert!(mailboxes.put(&porch(), MessageKind::Command, b"2"));
         // The first answer got lost.
         assert_eq!(
             words(&visit.news(None, AT_ONCE).await),
@@ -276,9 +279,9 @@ mod tests {
         assert_eq!(words(&after), ["command 2"]);
         assert!(!visit.is_first(mark(&after)));
         let nothing = visit.news(mark(&after), AT_ONCE).await;
-        assert!(nothing.down.is_empty());
+        assert!(nothing.messages.is_empty());
         // A mark of another life of this mailbox forgets nothing.
-        assert!(mailboxes.put(&porch(), Leaf::Command, b"3"));
+        assert!(mailboxes.put(&porch(), MessageKind::Command, b"3"));
         let foreign = Mark {
             life: visit.0.life.wrapping_add(1),
             number: u64::MAX,
@@ -293,9 +296,9 @@ mod tests {
         let mailboxes = Mailboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
         for (leaf, payload) in [
-            (Leaf::Cloud, "1"),
-            (Leaf::Settings, "2"),
-            (Leaf::Cloud, "3"),
+            (MessageKind::Cloud, "1"),
+            (MessageKind::Settings, "2"),
+            (MessageKind::Cloud, "3"),
         ] {
             mailboxes.put(&porch(), leaf, payload.as_bytes());
         }
@@ -307,9 +310,13 @@ mod tests {
     async fn a_mailbox_is_bounded_and_keeps_what_stands() {
         let mailboxes = Mailboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
-        mailboxes.put(&porch(), Leaf::Cloud, b"0");
+        mailboxes.put(&porch(), MessageKind::Cloud, b"0");
         for number in 0..MESSAGES_MAX + 10 {
-            mailboxes.put(&porch(), Leaf::Receipt, number.to_string().as_bytes());
+            mailboxes.put(
+                &porch(),
+                MessageKind::Receipt,
+                number.to_string().as_bytes(),
+            );
         }
         let told = words(&visit.news(None, AT_ONCE).await);
         assert_eq!(told.len(), MESSAGES_MAX);
@@ -317,7 +324,7 @@ mod tests {
         assert_eq!(told[1], "receipt 11");
         let large = serde_json::to_vec(&"x".repeat(BYTES_MAX / 2)).unwrap();
         for _ in 0..4 {
-            mailboxes.put(&porch(), Leaf::Receipt, &large);
+            mailboxes.put(&porch(), MessageKind::Receipt, &large);
         }
         assert!(visit.0.lock().bytes <= BYTES_MAX);
         assert_eq!(words(&visit.news(None, AT_ONCE).await)[0], "cloud 0");
@@ -329,7 +336,7 @@ mod tests {
         let visit = mailboxes.open(&porch()).unwrap();
         let waiting = tokio::spawn(async move { visit.news(None, Duration::from_secs(60)).await });
         tokio::task::yield_now().await;
-        mailboxes.put(&porch(), Leaf::Command, b"1");
+        mailboxes.put(&porch(), MessageKind::Command, b"1");
         let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
         assert_eq!(words(&told.unwrap().unwrap()), ["command 1"]);
     }

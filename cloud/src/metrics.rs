@@ -118,7 +118,7 @@ impl Metrics {
             } => {
                 self.pictures.inc();
                 if let Deposit::Capture { header, .. } = deposit {
-                    self.picture_bytes.inc_by(header.record.total);
+                    self.picture_bytes.inc_by(header.capture.total);
                 }
                 "stored"
             }
@@ -327,7 +327,7 @@ mod tests {
         metrics.committed(Duration::from_millis(3), true);
         metrics.committed(Duration::from_millis(3), false);
         let stored = |arrival| Outcome::Stored {
-            install: keepsake_protocol::InstallId([1; 16]),
+            install: keepsake_protocol::SpoolId([1; 16]),
             sequence: keepsake_protocol::Sequence::FIRST,
             hash: keepsake_protocol::HashPrefix([0; 8]),
             arrival,

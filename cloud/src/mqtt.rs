@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keepsake_protocol::StoreId;
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::topic::{MessageKind, Topic};
 use rumqttc::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
     MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
@@ -47,7 +47,7 @@ pub struct Broker {
     pub port: u16,
     pub login: Option<Login>,
     /// Present = TLS.
-    pub tls: Option<keepsake_tls::Files>,
+    pub tls: Option<keepsake_tls::TlsFiles>,
 }
 
 impl Broker {
@@ -163,7 +163,7 @@ impl Session {
         let Some(client) = self.client.borrow().clone() else {
             return false;
         };
-        let options = PublishOptions::new(QoS::AtLeastOnce).retain(topic.leaf.retained());
+        let options = PublishOptions::new(QoS::AtLeastOnce).retain(topic.kind.retained());
         let publish = client.publish(topic.to_string(), payload, options);
         match tokio::time::timeout(PUBLISH_WAIT, publish).await {
             Ok(Ok(())) => true,
@@ -192,9 +192,9 @@ pub struct Filter {
 
 impl Filter {
     /// These leaves of every camera.
-    pub fn of_every_device(leaves: &[Leaf]) -> Vec<Self> {
-        let filter = |leaf: &Leaf| Self {
-            filter: leaf.of_every_device(),
+    pub fn of_every_device(leaves: &[MessageKind]) -> Vec<Self> {
+        let filter = |leaf: &MessageKind| Self {
+            filter: leaf.subscription_for_all_devices(),
             required: true,
         };
         leaves.iter().map(filter).collect()
@@ -392,10 +392,14 @@ fn connect(
 
 /// Why there is no connection, as whoever set it up can use it.
 fn explain(error: &ConnectionError) -> String {
-    if let Some(trouble) = keepsake_tls::explain(error) {
+    if let Some(trouble) = keepsake_tls::classify(error) {
         return match trouble {
-            keepsake_tls::Trouble::Untrusted(text) => format!("the broker is not believed: {text}"),
-            keepsake_tls::Trouble::Refused(text) | keepsake_tls::Trouble::Failed(text) => text,
+            keepsake_tls::TlsFailure::Untrusted(text) => {
+                format!("the broker is not believed: {text}")
+            }
+            keepsake_tls::TlsFailure::Refused(text) | keepsake_tls::TlsFailure::Failed(text) => {
+                text
+            }
         };
     }
     match error {

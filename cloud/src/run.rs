@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use keepsake_protocol::StoreId;
 use keepsake_protocol::presence::Presence;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::topic::MessageKind;
 use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -156,14 +156,23 @@ pub async fn run(
         .collect();
     let frames = Session::start(
         &mqtt::client_id("frames", store.id()),
-        [Filter::of_every_device(&[Leaf::Frame]), other_cameras].concat(),
+        [
+            Filter::of_every_device(&[MessageKind::Frame]),
+            other_cameras,
+        ]
+        .concat(),
         target.clone(),
         pictures.clone(),
         stop.clone(),
     );
     let control = Session::start(
         &mqtt::client_id("control", store.id()),
-        Filter::of_every_device(&[Leaf::Have, Leaf::Status, Leaf::Event, Leaf::Reply]),
+        Filter::of_every_device(&[
+            MessageKind::Have,
+            MessageKind::Status,
+            MessageKind::Event,
+            MessageKind::Reply,
+        ]),
         target,
         words.clone(),
         stop.clone(),

@@ -32,9 +32,9 @@ mod writer;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keepsake_protocol::capture::{FrameHeader, Record};
+use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
 use keepsake_protocol::presence::Presence;
-use keepsake_protocol::{DeviceId, Hash, InstallId, Sequence, StoreId};
+use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId, StoreId};
 use sqlx::any::{AnyArguments, AnyPoolOptions, AnyRow};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::query::{Query, QueryScalar};
@@ -217,15 +217,15 @@ type Result<T> = std::result::Result<T, StoreError>;
 /// Which picture or tombstone exactly: its number and its hash (P3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Key {
-    install: InstallId,
+    install: SpoolId,
     sequence: Sequence,
     hash: Hash,
 }
 
 impl Key {
-    fn of(record: &Record) -> Self {
+    fn of(record: &CaptureMetadata) -> Self {
         Self {
-            install: record.install,
+            install: record.spool,
             sequence: record.sequence,
             hash: record.hash,
         }
@@ -435,7 +435,7 @@ impl Store {
         self.within(async {
             let mut tx = self.begin("begin deleting").await?;
             let key = Key {
-                install: picture.capture.install,
+                install: picture.capture.spool,
                 sequence: picture.capture.sequence,
                 hash: picture.hash,
             };
@@ -510,11 +510,11 @@ impl Store {
                 header,
                 bytes,
             } => {
-                let record = &header.record;
-                install::spoken_of(tx, device, record.install, record.sequence.next(), now_us)
+                let record = &header.capture;
+                install::spoken_of(tx, device, record.spool, record.sequence.next(), now_us)
                     .await?;
                 let stored = |arrival| Outcome::Stored {
-                    install: record.install,
+                    install: record.spool,
                     sequence: record.sequence,
                     hash: record.hash.prefix(),
                     arrival,
@@ -539,7 +539,7 @@ impl Store {
                             device: Some(device.clone()),
                             topic: keepsake_protocol::topic::Topic::new(
                                 device,
-                                keepsake_protocol::topic::Leaf::Frame,
+                                keepsake_protocol::topic::MessageKind::Frame,
                             )
                             .to_string(),
                             reason: format!(
@@ -560,17 +560,11 @@ impl Store {
                 hash,
                 payload,
             } => {
-                install::spoken_of(
-                    tx,
-                    device,
-                    tombstone.install,
-                    tombstone.last().next(),
-                    now_us,
-                )
-                .await?;
+                install::spoken_of(tx, device, tombstone.spool, tombstone.last().next(), now_us)
+                    .await?;
                 tombstone::keep(tx, device, tombstone, *hash, payload, now_us).await?;
                 Ok(Outcome::Told {
-                    install: tombstone.install,
+                    install: tombstone.spool,
                     sequence: tombstone.sequence,
                     hash: hash.prefix(),
                 })
@@ -601,17 +595,17 @@ impl Store {
                 })
             }
             Deposit::Have { device, have } => {
-                install::spoken_of(tx, device, have.install, have.next, now_us).await?;
+                install::spoken_of(tx, device, have.spool, have.next, now_us).await?;
                 let (stored, want) = fate::answer(tx, have).await?;
                 Ok(Outcome::Answered {
-                    install: have.install,
+                    install: have.spool,
                     stored,
                     want,
-                    answers: keepsake_protocol::receipt::Answer {
+                    answers: keepsake_protocol::receipt::InventoryAck {
                         id: have.id,
                         page: have.page,
                     },
-                    next: fate::next(tx, have.install).await?,
+                    next: fate::next(tx, have.spool).await?,
                 })
             }
             Deposit::Status {
@@ -622,13 +616,13 @@ impl Store {
                 device::status(tx, device, status, now_us, *retained).await?;
                 let mut wants = Vec::new();
                 // A last will knows nothing of the card, so what was known before stays.
-                if status.said.is_some() {
-                    for held in &status.installs {
-                        install::spoken_of(tx, device, held.install, held.next, now_us).await?;
+                if status.reported_at.is_some() {
+                    for held in &status.spools {
+                        install::spoken_of(tx, device, held.spool, held.next, now_us).await?;
                     }
-                    report::keep(tx, device, &status.installs, now_us).await?;
+                    report::keep(tx, device, &status.spools, now_us).await?;
                     if status.presence == Presence::Online {
-                        wants = report::wants(tx, &status.installs, self.limits.wants_max).await?;
+                        wants = report::wants(tx, &status.spools, self.limits.wants_max).await?;
                     }
                 }
                 Ok(Outcome::Reported { wants })
@@ -753,7 +747,7 @@ fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
             device,
             status,
             retained,
-        } => Some((device, !retained && status.said.is_some())),
+        } => Some((device, !retained && status.reported_at.is_some())),
         // It has no presence, and nothing is missed when it is silent.
         Deposit::Upload { device, .. } => Some((device, false)),
         // Anyone may have written what cannot be understood.
@@ -780,11 +774,11 @@ pub struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    fn header(&self, install: InstallId, sequence: Sequence, now_us: i64) -> FrameHeader {
+    fn header(&self, install: SpoolId, sequence: Sequence, now_us: i64) -> FrameHeader {
         let total = self.bytes.len() as u64;
         FrameHeader {
-            record: Record {
-                install,
+            capture: CaptureMetadata {
+                spool: install,
                 sequence,
                 hash: Hash::of(self.bytes),
                 total,
@@ -793,7 +787,7 @@ impl Upload<'_> {
                 height: self.height,
                 cause: keepsake_protocol::capture::Cause::Upload,
                 command: None,
-                pressed: keepsake_protocol::time::Moment {
+                pressed: keepsake_protocol::clock::ClockReading {
                     boot: keepsake_protocol::BootId([0; 16]),
                     boottime_us: 0,
                     wall_us: now_us,

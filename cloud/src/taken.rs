@@ -7,8 +7,8 @@
 //! *Bounds* are what is known without any clock of the camera: it was pressed before it was sent, and not before what the
 //! card had noted. They are the answer where there is no claim, and the check where there is one.
 
-use keepsake_protocol::event::BootLine;
-use keepsake_protocol::time::{Moment, drift_us, signed};
+use keepsake_protocol::clock::{ClockReading, drift_us, to_signed};
+use keepsake_protocol::event::BootClockOffset;
 
 /// The clock of the cloud itself is right to this, microseconds.
 const CLOUD_CLOCK_US: i64 = 2_000_000;
@@ -53,7 +53,7 @@ impl Taken {
 /// All that one picture tells of its press.
 #[derive(Debug, Clone, Copy)]
 pub struct Press<'a> {
-    pub moment: &'a Moment,
+    pub moment: &'a ClockReading,
     /// The commit, by the cloud's clock.
     pub stored_us: i64,
     /// From the press until the try that brought it began; only where both were in one boot.
@@ -73,9 +73,9 @@ pub fn uploaded(stored_us: i64) -> Taken {
 }
 
 /// `lines`: those of the picture's boot, in any order; others must not be among them.
-pub fn taken(press: &Press<'_>, lines: &[BootLine]) -> Taken {
+pub fn taken(press: &Press<'_>, lines: &[BootClockOffset]) -> Taken {
     let at_us = press.moment.boottime_us;
-    let own = BootLine::of(press.moment);
+    let own = BootClockOffset::from_reading(press.moment);
     let state = if own.is_some() {
         State::Synchronised
     } else {
@@ -85,8 +85,8 @@ pub fn taken(press: &Press<'_>, lines: &[BootLine]) -> Taken {
     let claims: Vec<Span> = lines
         .iter()
         .chain(&own)
-        .filter(|line| !line.guessed)
-        .map(|line| line.wall_at(at_us))
+        .filter(|line| !line.estimated)
+        .map(|line| line.wall_interval(at_us))
         .collect();
     let wall_us = press.moment.wall_us;
     let Some(narrowest) = claims.iter().min_by_key(|span| width(**span)).copied() else {
@@ -166,12 +166,12 @@ impl Bounds {
     }
 }
 
-fn bounds(press: &Press<'_>, lines: &[BootLine]) -> Bounds {
+fn bounds(press: &Press<'_>, lines: &[BootClockOffset]) -> Bounds {
     let guesses = || {
         lines
             .iter()
-            .filter(|line| line.guessed)
-            .map(|line| line.wall_at(press.moment.boottime_us))
+            .filter(|line| line.estimated)
+            .map(|line| line.wall_interval(press.moment.boottime_us))
     };
     // A camera that has learnt that a clock was wrong guesses anew: one of its guesses holds.
     let earliest_us = guesses()
@@ -182,7 +182,7 @@ fn bounds(press: &Press<'_>, lines: &[BootLine]) -> Bounds {
     let sent_after_us = press.sent_after_us.unwrap_or(0);
     let arrived_us = press
         .stored_us
-        .saturating_sub(signed(
+        .saturating_sub(to_signed(
             sent_after_us.saturating_sub(drift_us(sent_after_us)),
         ))
         .saturating_add(CLOUD_CLOCK_US);
@@ -238,12 +238,12 @@ mod tests {
     const BEGAN: i64 = 1_795_000_000 * S;
 
     fn us(signed: i64) -> u64 {
-        u64::try_from(signed).unwrap()
+        u64::try_from(to_signed).unwrap()
     }
 
     /// A moment `at` after the boot, by a clock that is `off`.
-    fn moment(at: i64, off: i64, synchronised: bool) -> Moment {
-        Moment {
+    fn moment(at: i64, off: i64, synchronised: bool) -> ClockReading {
+        ClockReading {
             boot: BOOT,
             boottime_us: us(at),
             wall_us: BEGAN + at + off,
@@ -252,25 +252,25 @@ mod tests {
         }
     }
 
-    fn line(at: i64, off: i64) -> BootLine {
-        BootLine::of(&moment(at, off, true)).unwrap()
+    fn line(at: i64, off: i64) -> BootClockOffset {
+        BootClockOffset::from_reading(&moment(at, off, true)).unwrap()
     }
 
-    fn between(earliest: i64, latest: i64) -> BootLine {
-        BootLine {
+    fn between(earliest: i64, latest: i64) -> BootClockOffset {
+        BootClockOffset {
             offset_us: middle((earliest, latest)),
             error_us: us(latest - earliest) / 2,
             at_us: None,
-            guessed: true,
+            estimated: true,
             ..line(0, 0)
         }
     }
 
     /// Pressed an hour after the boot, stored a day later after a restart.
     fn check(
-        clock: Moment,
+        clock: ClockReading,
         not_before: Option<i64>,
-        lines: &[BootLine],
+        lines: &[BootClockOffset],
         (state, earliest, latest, contradicted): (State, Option<i64>, i64, bool),
     ) {
         let press = Press {
@@ -407,11 +407,11 @@ mod tests {
             let true_at = |boottime: i64| BEGAN + boottime + boottime / 1_000_000 * rate;
             let claim = |reading: &Reading, at: i64| {
                 let wall = true_at(at) + reading.error * reading.used / 1000;
-                Moment { boot: BOOT, boottime_us: us(at), wall_us: wall, synchronised: true, error_us: us(reading.error) }
+                ClockReading { boot: BOOT, boottime_us: us(at), wall_us: wall, synchronised: true, error_us: us(reading.error) }
             };
-            let mut all: Vec<BootLine> = lines
+            let mut all: Vec<BootClockOffset> = lines
                 .iter()
-                .map(|reading| BootLine::of(&claim(reading, reading.at)).unwrap())
+                .map(|reading| BootClockOffset::from_reading(&claim(reading, reading.at)).unwrap())
                 .collect();
             if !all.is_empty() || own.is_some() {
                 all.extend(lies.iter().map(|(at, off)| line(*at, *off)));
@@ -419,10 +419,10 @@ mod tests {
             if let Some((before, after)) = next {
                 let bound = between(true_at(0) - before, true_at(0) + after);
                 // What a guessed line says holds for the whole boot, so it allows for the drift itself.
-                all.push(BootLine { error_us: bound.error_us + drift_us(us(3 * DAY)), ..bound });
+                all.push(BootClockOffset { error_us: bound.error_us + drift_us(us(3 * DAY)), ..bound });
             }
             let moment = own.map_or(
-                Moment { boot: BOOT, boottime_us: us(pressed), wall_us: unset, synchronised: false, error_us: 0 },
+                ClockReading { boot: BOOT, boottime_us: us(pressed), wall_us: unset, synchronised: false, error_us: 0 },
                 |reading| claim(&reading, pressed),
             );
             let sent = pressed + waited;
@@ -445,10 +445,10 @@ mod tests {
             boottime: u64, wall: i64, synchronised: bool, error: u64, stored: i64, sent: Option<u64>, noted: Option<i64>,
             lines in prop::collection::vec((any::<i64>(), any::<u64>(), any::<Option<u64>>(), any::<bool>()), 0..4),
         ) {
-            let moment = Moment { boot: BOOT, boottime_us: boottime, wall_us: wall, synchronised, error_us: error };
+            let moment = ClockReading { boot: BOOT, boottime_us: boottime, wall_us: wall, synchronised, error_us: error };
             let lines: Vec<_> = lines
                 .into_iter()
-                .map(|(offset_us, error_us, at_us, guessed)| BootLine { boot: BOOT, offset_us, error_us, at_us, guessed, install: None })
+                .map(|(offset_us, error_us, at_us, guessed)| BootClockOffset { boot: BOOT, offset_us, error_us, at_us, estimated, spool: None })
                 .collect();
             let press = Press { moment: &moment, stored_us: stored, sent_after_us: sent, not_before_us: noted };
             let taken = taken(&press, &lines);

@@ -2,8 +2,8 @@
 
 mod rig;
 
-use keepsake_protocol::event::{Event, Reason, Tombstone};
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
 use rig::{Camera, Cloud, photograph, request, request_bytes};
 use serde_json::Value;
@@ -120,17 +120,17 @@ async fn what_a_camera_told_is_listed_page_by_page() {
     let (cloud, mut porch) = with_pictures(1).await;
     for sequence in 2..=8 {
         let event = Event::Tombstone(Tombstone {
-            install: porch.install,
+            spool: porch.install,
             sequence: Sequence::try_from(sequence).unwrap(),
             through: None,
-            reason: Reason::CameraNotFound,
+            reason: TombstoneReason::CameraNotFound,
             cause: keepsake_protocol::capture::Cause::Button,
             command: None,
             pressed: None,
         });
         let payload = codec::encode(&event);
         let hash = Hash::of(&payload);
-        porch.say(Leaf::Event, payload).await;
+        porch.say(MessageKind::Event, payload).await;
         // One at a time, so that each has a commit and a moment of its own.
         porch.stored(&[(sequence, hash)]).await;
     }
@@ -170,7 +170,7 @@ async fn what_a_camera_told_is_listed_page_by_page() {
 async fn a_message_in_quarantine_can_be_read_and_let_go() {
     let (cloud, porch) = with_pictures(1).await;
     porch
-        .say(Leaf::Frame, b"<script>alert(1)</script>".to_vec())
+        .say(MessageKind::Frame, b"<script>alert(1)</script>".to_vec())
         .await;
     let listed = tokio::time::timeout(rig::WAIT, async {
         loop {

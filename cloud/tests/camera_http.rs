@@ -5,7 +5,7 @@ mod rig;
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::{Hash, InstallId, codec};
+use keepsake_protocol::{Hash, SpoolId, codec};
 use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
 use sqlx::Row;
@@ -34,7 +34,7 @@ async fn news(cloud: &Cloud, query: &str) -> Value {
 
 fn header(sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
     serde_json::from_value(json!({
-        "install": InstallId([1; 16]), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
+        "install": SpoolId([1; 16]), "sequence": sequence, "hash": Hash::of(bytes), "total": bytes.len(),
         "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
         "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
         "captured_after_us": 0, "offset": start, "len": end - start,
@@ -87,7 +87,7 @@ async fn what_is_no_message_of_a_camera_is_told_so() {
     let large = codec::encode_frame(&header(1, &bytes, 0, 1000), &bytes[..1000]);
     let whole_large = codec::encode_frame(&header(1, &bytes, 0, bytes.len()), &bytes);
     let mut wrong = header(1, b"abc", 0, 3);
-    wrong.record.hash = Hash::of(b"abd");
+    wrong.capture.hash = Hash::of(b"abd");
     let wrong = codec::encode_frame(&wrong, b"abc");
     for (path, headers, body, expected) in [
         ("/api/v1/frames", "", &b"x"[..], 400),
@@ -171,7 +171,7 @@ async fn a_question_is_answered_and_the_answer_names_what_is_there() {
     frame(&cloud, &header(1, &bytes, 0, bytes.len()), &bytes).await;
     let prefix = Hash::of(&bytes).prefix();
     let have = json!({
-        "install": InstallId([1; 16]), "next": 3, "id": 7, "page": 0, "pages": 1,
+        "install": SpoolId([1; 16]), "next": 3, "id": 7, "page": 0, "pages": 1,
         "captures": [[1, prefix], [2, "0123456789abcdef"]],
     });
     let have = have.to_string();

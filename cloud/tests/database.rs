@@ -10,8 +10,8 @@ use keepsake_cloud::deposit::{Deposit, Outcome};
 use keepsake_cloud::people::Role;
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, Page, Place, Store, StoreError};
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
-use keepsake_protocol::{DeviceId, Hash, InstallId};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::{DeviceId, Hash, SpoolId};
 use keepsake_testkit::authority::{Authority, Validity};
 use keepsake_testkit::engines::database::{Database, Kind, Schema};
 use keepsake_testkit::folder::Folder;
@@ -603,8 +603,8 @@ fn capture(number: u64) -> Deposit {
     Deposit::Capture {
         device: porch(),
         header: FrameHeader {
-            record: Record {
-                install: InstallId([7; 16]),
+            capture: CaptureMetadata {
+                spool: SpoolId([7; 16]),
                 sequence: number.try_into().unwrap(),
                 hash: Hash::of(&bytes),
                 total: bytes.len() as u64,
@@ -630,7 +630,7 @@ fn capture(number: u64) -> Deposit {
 
 fn repeat(number: u64) -> Outcome {
     Outcome::Stored {
-        install: InstallId([7; 16]),
+        install: SpoolId([7; 16]),
         sequence: number.try_into().unwrap(),
         hash: Hash::of(&bytes(number)).prefix(),
         arrival: None,

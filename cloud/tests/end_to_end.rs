@@ -4,12 +4,12 @@ mod rig;
 
 use std::time::Duration;
 
-use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
-use keepsake_protocol::event::{Event, Reason, Tombstone};
-use keepsake_protocol::have::Have;
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::settings;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
 use rig::{Camera, Cloud, WAIT, photograph, request, request_bytes};
 use sqlx::{Executor, Row};
@@ -26,7 +26,7 @@ async fn a_picture_is_committed_before_its_receipt_and_shown_afterwards() {
     }
     let mut receipts = 0;
     while receipts < 20 {
-        let receipt: Receipt = porch.next(Leaf::Receipt).await;
+        let receipt: Receipt = porch.next(MessageKind::Receipt).await;
         assert_eq!(receipt.store, cloud.ready.store);
         for (sequence, prefix) in receipt.stored {
             // The observer has a connection of its own, so it sees only what is committed.
@@ -73,7 +73,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(2, &[(1, 1)]).await;
-    let first: settings::Cloud = porch.next(Leaf::Cloud).await;
+    let first: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     assert_eq!(first.hold, None);
     // Someone else holds the database: nothing can be committed.
     let mut other = cloud.database().await;
@@ -87,7 +87,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
             .unwrap();
         assert!(!topic.ends_with("/down/receipt"), "a receipt of nothing");
         if topic.ends_with("/down/cloud") {
-            let cloud: settings::Cloud = codec::decode(&payload).unwrap();
+            let cloud: settings::CloudInfo = codec::decode(&payload).unwrap();
             assert_eq!(cloud.started, first.started);
             if let Some(hold) = cloud.hold {
                 break hold;
@@ -117,20 +117,20 @@ async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.send(1, &photograph(1)).await;
     porch.online(2, &[(1, 1)]).await;
-    let told: settings::Cloud = porch.next(Leaf::Cloud).await;
+    let told: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     assert!(told.hold.unwrap().contains("disk is nearly full"));
     let payload = codec::encode(&Event::Tombstone(Tombstone {
-        install: porch.install,
+        spool: porch.install,
         sequence: 2.try_into().unwrap(),
         through: None,
-        reason: Reason::CardFull,
+        reason: TombstoneReason::CardFull,
         cause: keepsake_protocol::capture::Cause::Button,
         command: None,
         pressed: None,
     }));
     let hash = Hash::of(&payload);
-    porch.say(Leaf::Event, payload).await;
-    let receipt: Receipt = porch.next(Leaf::Receipt).await;
+    porch.say(MessageKind::Event, payload).await;
+    let receipt: Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.stored, [(2.try_into().unwrap(), hash.prefix())]);
     let (status, body) = cloud.get("/readyz").await;
     assert_eq!(status, 503);
@@ -160,9 +160,9 @@ async fn one_picture_the_store_cannot_take_does_not_stop_the_others() {
     }
     let (mut stored, mut refused) = (Vec::new(), Vec::new());
     while stored.len() < 2 || refused.is_empty() {
-        let receipt: Receipt = porch.next(Leaf::Receipt).await;
+        let receipt: Receipt = porch.next(MessageKind::Receipt).await;
         stored.extend(receipt.stored);
-        refused.extend(receipt.refused);
+        refused.extend(receipt.rejected);
     }
     stored.sort();
     let numbers: Vec<u64> = stored.iter().map(|(number, _)| number.get()).collect();
@@ -211,16 +211,16 @@ async fn tombstones_and_have_are_answered() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let number = |n: u64| Sequence::try_from(n).unwrap();
     let payload = codec::encode(&Event::Tombstone(Tombstone {
-        install: porch.install,
+        spool: porch.install,
         sequence: number(1),
         through: Some(number(3)),
-        reason: Reason::CameraNotFound,
+        reason: TombstoneReason::CameraNotFound,
         cause: keepsake_protocol::capture::Cause::Button,
         command: None,
         pressed: None,
     }));
     let hash = Hash::of(&payload);
-    porch.say(Leaf::Event, payload).await;
+    porch.say(MessageKind::Event, payload).await;
     porch.stored(&[(1, hash)]).await;
     let bytes = photograph(4);
     porch.send_part(4, &bytes, 0, 1000).await;
@@ -238,8 +238,8 @@ async fn tombstones_and_have_are_answered() {
         }
     };
     tokio::time::timeout(WAIT, progress).await.unwrap();
-    let have = Have {
-        install: porch.install,
+    let have = Inventory {
+        spool: porch.install,
         next: number(5),
         id: 77,
         page: 0,
@@ -249,9 +249,9 @@ async fn tombstones_and_have_are_answered() {
             (number(4), Hash::of(&bytes).prefix()),
         ],
     };
-    porch.say(Leaf::Have, codec::encode(&have)).await;
-    let answer: Receipt = porch.next(Leaf::Receipt).await;
-    assert_eq!(answer.answers.unwrap().id, 77);
+    porch.say(MessageKind::Have, codec::encode(&have)).await;
+    let answer: Receipt = porch.next(MessageKind::Receipt).await;
+    assert_eq!(answer.inventory_ack.unwrap().id, 77);
     assert_eq!(answer.stored, [(number(1), hash.prefix())]);
     assert_eq!(answer.want[0].sequence, number(4));
     assert_eq!(answer.want[0].ranges, [(1000, bytes.len() as u64)]);
@@ -264,7 +264,7 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let _: settings::Cloud = porch.next(Leaf::Cloud).await;
+    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     let path = "/api/v1/devices/porch/commands";
     let (status, told) = request(
         cloud.ready.http,
@@ -275,14 +275,14 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
     )
     .await;
     assert_eq!(status, 202, "{told}");
-    let command: Command = porch.next(Leaf::Command).await;
+    let command: Command = porch.next(MessageKind::Command).await;
     assert_eq!(command.command, CommandKind::Snap);
-    assert!(command.valid_for_us() > 50_000_000);
+    assert!(command.lifetime_us() > 50_000_000);
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!(told["id"], command.id.as_str());
     assert_eq!(told["stage"], "sent");
-    for stage in [Stage::Accepted, Stage::Captured] {
-        let reply = Reply {
+    for stage in [CommandStage::Accepted, CommandStage::Captured] {
+        let reply = CommandReply {
             id: command.id.clone(),
             stage,
             after_us: 5,
@@ -290,7 +290,7 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
             text: None,
             result: None,
         };
-        porch.say(Leaf::Reply, codec::encode(&reply)).await;
+        porch.say(MessageKind::Reply, codec::encode(&reply)).await;
     }
     let reached = async {
         loop {
@@ -319,7 +319,7 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let _: settings::Cloud = porch.next(Leaf::Cloud).await;
+    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     let presence = async |wanted: &str| {
         let there = async {
             loop {
@@ -347,13 +347,13 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     assert!(told.contains(r#""stage":"waiting""#), "{told}");
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let command: Command = porch.next(Leaf::Command).await;
+    let command: Command = porch.next(MessageKind::Command).await;
     assert_eq!(command.command, CommandKind::Identify);
     // It is gone again before it could say that it has it.
     porch.vanish();
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let again: Command = porch.next(Leaf::Command).await;
+    let again: Command = porch.next(MessageKind::Command).await;
     assert_eq!(again.id, command.id);
     cloud.stop().await;
 }
@@ -571,7 +571,7 @@ async fn a_restarted_cloud_knows_every_capture() {
     assert_eq!(cloud.ready.store, store);
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     // Known from the store, so it is told about the cloud before it says anything.
-    let _: settings::Cloud = porch.next(Leaf::Cloud).await;
+    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     porch.send(1, &bytes).await;
     porch.stored(&[(1, Hash::of(&bytes))]).await;
     let listed = cloud.json("/api/v1/pictures").await;

@@ -6,8 +6,8 @@ mod rig;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keepsake_protocol::topic::{Leaf, ROOT};
-use keepsake_protocol::{Hash, InstallId, codec};
+use keepsake_protocol::topic::{MessageKind, ROOT};
+use keepsake_protocol::{Hash, SpoolId, codec};
 use rig::{Camera, Cloud, WAIT, photograph};
 use rumqttc::{PublishOptions, QoS};
 
@@ -123,11 +123,11 @@ fn words() -> Vec<(Vec<u8>, &'static str)> {
 }
 
 /// What is JSON of the right form, and still not to be believed.
-fn unbelievable(leaf: Leaf) -> Vec<(Vec<u8>, &'static str)> {
-    let install = InstallId([3; 16]);
+fn unbelievable(leaf: MessageKind) -> Vec<(Vec<u8>, &'static str)> {
+    let install = SpoolId([3; 16]);
     let pairs = vec!["[1,\"0000000000000000\"]"; 1001].join(",");
     let all: Vec<(String, &'static str)> = match leaf {
-        Leaf::Have => vec![
+        MessageKind::Have => vec![
             (
                 format!(
                     r#"{{"install":"{install}","next":1,"id":1,"page":0,"pages":1,"captures":[{pairs}]}}"#
@@ -141,7 +141,7 @@ fn unbelievable(leaf: Leaf) -> Vec<(Vec<u8>, &'static str)> {
                 "page 7 of 7",
             ),
         ],
-        Leaf::Status => {
+        MessageKind::Status => {
             let held = |n: u128| {
                 format!(r#"{{"install":"{n:032x}","next":1,"waiting":[],"kept":[]}}"#)
             };
@@ -160,7 +160,7 @@ fn unbelievable(leaf: Leaf) -> Vec<(Vec<u8>, &'static str)> {
                 ),
             ]
         }
-        Leaf::Event => [(5, 4), (1, 100_001), (1, 9_007_199_254_740_991_u64)]
+        MessageKind::Event => [(5, 4), (1, 100_001), (1, 9_007_199_254_740_991_u64)]
             .into_iter()
             .map(|(first, last)| {
                 (
@@ -171,11 +171,11 @@ fn unbelievable(leaf: Leaf) -> Vec<(Vec<u8>, &'static str)> {
                 )
             })
             .collect(),
-        Leaf::Reply => vec![(
+        MessageKind::Reply => vec![(
             format!(r#"{{"id":"{}","stage":"done","after_us":1}}"#, "x".repeat(65)),
             "1 to 64 characters",
         )],
-        Leaf::Frame | Leaf::Receipt | Leaf::Command | Leaf::Settings | Leaf::Cloud => Vec::new(),
+        MessageKind::Frame | MessageKind::Receipt | MessageKind::Command | MessageKind::Settings | MessageKind::Cloud => Vec::new(),
     };
     all.into_iter()
         .map(|(json, reason)| (json.into_bytes(), reason))
@@ -208,15 +208,15 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     let picture = photograph(9);
     let header = serde_json::to_string(&porch.header(9, &picture, 0, picture.len())).unwrap();
     let leaves = [
-        Leaf::Frame,
-        Leaf::Have,
-        Leaf::Status,
-        Leaf::Event,
-        Leaf::Reply,
+        MessageKind::Frame,
+        MessageKind::Have,
+        MessageKind::Status,
+        MessageKind::Event,
+        MessageKind::Reply,
     ];
     let mut expected: BTreeMap<(String, String), &'static str> = BTreeMap::new();
     for leaf in leaves {
-        let mut messages = if leaf == Leaf::Frame {
+        let mut messages = if leaf == MessageKind::Frame {
             frames(&header, &picture)
         } else {
             words()
@@ -301,9 +301,9 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     // A decompression bomb has right bytes: it is stored, not drawn, and does no harm.
     let bomb = bomb();
     let mut header = porch.header(8, &bomb, 0, bomb.len());
-    header.record.content_type = keepsake_protocol::capture::ContentType::Png;
+    header.capture.content_type = keepsake_protocol::capture::ContentType::Png;
     porch
-        .say(Leaf::Frame, codec::encode_frame(&header, &bomb))
+        .say(MessageKind::Frame, codec::encode_frame(&header, &bomb))
         .await;
     porch.send(9, &picture).await;
     porch
@@ -338,10 +338,10 @@ async fn a_picture_too_large_for_this_cloud_is_refused_and_not_lost() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     let large = vec![7; 65537];
     porch.send(1, &large).await;
-    let receipt: keepsake_protocol::receipt::Receipt = porch.next(Leaf::Receipt).await;
+    let receipt: keepsake_protocol::receipt::Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.stored, []);
-    assert_eq!(receipt.refused[0].hash, Hash::of(&large).prefix());
-    assert!(receipt.refused[0].reason.contains("65536"));
+    assert_eq!(receipt.rejected[0].hash, Hash::of(&large).prefix());
+    assert!(receipt.rejected[0].reason.contains("65536"));
     cloud.stop().await;
 }
 
@@ -378,14 +378,14 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
         serde_json::json!([])
     );
     porch.send(1, &picture).await;
-    let receipt: keepsake_protocol::receipt::Receipt = porch.next(Leaf::Receipt).await;
+    let receipt: keepsake_protocol::receipt::Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.store, cloud.ready.store);
     cloud.stop().await;
 }
 
 /// A client that is no camera.
 async fn stranger(cloud: &Cloud) -> Camera {
-    let (device, install) = ("stranger".parse().unwrap(), InstallId([6; 16]));
+    let (device, install) = ("stranger".parse().unwrap(), SpoolId([6; 16]));
     Camera::connect_as(cloud, "stranger", device, install, "nothing").await
 }
 

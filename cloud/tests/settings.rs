@@ -3,10 +3,10 @@
 mod rig;
 
 use keepsake_protocol::codec;
-use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::presence::Status;
-use keepsake_protocol::settings::{Rejected, Settings, State};
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::settings::{DesiredSettings, RejectedSetting, SettingsReport};
+use keepsake_protocol::topic::MessageKind;
 use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
 
@@ -15,23 +15,23 @@ const PATH: &str = "/api/v1/devices/porch/settings";
 async fn with_porch() -> (Cloud, Camera) {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
-    say(&porch, 0, 0, State::default()).await;
+    say(&porch, 0, 0, SettingsReport::default()).await;
     // Known from now on.
-    let _: keepsake_protocol::settings::Cloud = porch.next(Leaf::Cloud).await;
+    let _: keepsake_protocol::settings::CloudInfo = porch.next(MessageKind::Cloud).await;
     (cloud, porch)
 }
 
 /// What a camera says that has these settings.
-async fn say(porch: &Camera, version: u64, mark: u64, state: State) {
+async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
     let status = Status {
         presence: keepsake_protocol::presence::Presence::Online,
         settings_version: version,
-        settings: Some(Box::new(State { mark, ..state })),
-        said: Some(rig::moment()),
+        settings: Some(Box::new(SettingsReport { mark, ..state })),
+        reported_at: Some(rig::moment()),
         version: "test".to_owned(),
         ..Status::last_will()
     };
-    porch.say(Leaf::Status, codec::encode(&status)).await;
+    porch.say(MessageKind::Status, codec::encode(&status)).await;
 }
 
 async fn put(cloud: &Cloud, headers: &str, body: &Value) -> (u16, String, Value) {
@@ -84,22 +84,22 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     assert_eq!((status, &told["version"]), (200, &json!(1)), "{told}");
     assert!(head.contains("etag: \"1\""), "{head}");
     assert_eq!(told["state"], "waiting");
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!((wire.version, wire.store), (1, Some(cloud.ready.store)));
     assert_eq!(wire.values["interval_s"], 60);
 
-    let rejected = Rejected {
+    let rejected = RejectedSetting {
         name: "light.mode".to_owned(),
         reason: "is set by the command line of the camera, which wins".to_owned(),
     };
-    let state = State {
+    let state = SettingsReport {
         rejected: vec![rejected],
-        ..State::default()
+        ..SettingsReport::default()
     };
-    say(&porch, 1, wire.mark, state).await;
+    say(&porch, 1, wire.revision, state).await;
     let partly = becomes(&cloud, "partly").await;
     assert_eq!(partly["camera"]["rejected"][0]["name"], "light.mode");
-    say(&porch, 1, wire.mark, State::default()).await;
+    say(&porch, 1, wire.revision, SettingsReport::default()).await;
     becomes(&cloud, "applied").await;
     cloud.stop().await;
 }
@@ -182,7 +182,7 @@ async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!(status, 200);
     assert_eq!(told["values"]["cloud.password"], "(hidden)");
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.values["cloud.password"], "open sesame");
     // Whoever changes something else hands back what they were shown.
     let mut values = told["values"].clone();
@@ -190,7 +190,7 @@ async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
     let (status, _, told) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
     assert_eq!(status, 200);
     assert!(!told.to_string().contains("sesame"));
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.values["cloud.password"], "open sesame");
     cloud.stop().await;
 }
@@ -200,17 +200,17 @@ async fn a_broker_that_forgot_is_told_again_and_so_is_a_camera_that_is_behind() 
     let (cloud, mut porch) = with_porch().await;
     let wished = json!({"version": 0, "values": {"interval_s": 60}});
     put(&cloud, "", &wished).await;
-    let first: Settings = porch.next(Leaf::Settings).await;
+    let first: DesiredSettings = porch.next(MessageKind::Settings).await;
     drop(porch);
     // The embedded broker keeps nothing over a restart.
     let folder = cloud.stop().await;
     let cloud = Cloud::start_in(folder, &[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
-    let again: Settings = porch.next(Leaf::Settings).await;
+    let again: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(again, first);
     // It says that it has none: perhaps its card was changed.
-    say(&porch, 0, 0, State::default()).await;
-    let reminded: Settings = porch.next(Leaf::Settings).await;
+    say(&porch, 0, 0, SettingsReport::default()).await;
+    let reminded: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(reminded, first);
     cloud.stop().await;
 }
@@ -220,24 +220,24 @@ async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
     let (cloud, mut porch) = with_porch().await;
     let wished = json!({"version": 0, "values": {"interval_s": 60}});
     put(&cloud, "", &wished).await;
-    let wire: Settings = porch.next(Leaf::Settings).await;
-    say(&porch, 1, wire.mark, State::default()).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
+    say(&porch, 1, wire.revision, SettingsReport::default()).await;
     becomes(&cloud, "applied").await;
     // The same number, given out in a life that this database knows nothing of.
-    say(&porch, 1, wire.mark ^ 1, State::default()).await;
+    say(&porch, 1, wire.revision ^ 1, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
     // Even what is wished for already is said anew then.
     let wished = json!({"version": 1, "values": {"interval_s": 60}});
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(2)));
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.version, 2);
-    say(&porch, 7, 99, State::default()).await;
+    say(&porch, 7, 99, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
     let wished = json!({"version": 2, "values": {"interval_s": 60}});
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(8)));
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.version, 8);
     cloud.stop().await;
 }
@@ -249,18 +249,20 @@ async fn what_a_camera_says_about_itself_is_shown_and_too_much_of_it_is_not_take
     let ask = br#"{"command":"diagnostics"}"#;
     let (status, _, _) = request_bytes(cloud.ready.http, "POST", path, "", ask).await;
     assert_eq!(status, 202);
-    let command: Command = porch.next(Leaf::Command).await;
+    let command: Command = porch.next(MessageKind::Command).await;
     assert_eq!(command.command, CommandKind::Diagnostics);
-    let reply = |text: String| Reply {
+    let reply = |text: String| CommandReply {
         id: command.id.clone(),
-        stage: Stage::Done,
+        stage: CommandStage::Done,
         after_us: 5,
         capture: None,
         text: None,
         result: Some([("model".to_owned(), text.into())].into_iter().collect()),
     };
     for text in ["x".repeat(20_000), "<b>Pi</b>".to_owned()] {
-        porch.say(Leaf::Reply, codec::encode(&reply(text))).await;
+        porch
+            .say(MessageKind::Reply, codec::encode(&reply(text)))
+            .await;
     }
     let reached = async {
         loop {
@@ -295,7 +297,7 @@ async fn the_form_works_without_a_script() {
         post("version=0&interval_s=60&light.mode=quiet&cloud.url=&picture.quality=").await;
     assert_eq!(status, 303, "{head}");
     assert!(head.contains("location: /cameras/porch"), "{head}");
-    let wire: Settings = porch.next(Leaf::Settings).await;
+    let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     // An empty field is no wish.
     assert_eq!(wire.values.len(), 2, "{:?}", wire.values);
     assert_eq!(

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{CaptureId, Hash, InstallId, Sequence};
-use crate::time::Moment;
+use crate::clock::ClockReading;
+use crate::id::{CaptureId, Hash, Sequence, SpoolId};
 
 /// Why a capture exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,8 +68,9 @@ impl ContentType {
 
 /// All that is known of one capture when it is saved; it goes into the spool file and, unchanged, onto the wire.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    pub install: InstallId,
+pub struct CaptureMetadata {
+    #[serde(rename = "install")]
+    pub spool: SpoolId,
     pub sequence: Sequence,
     pub hash: Hash,
     /// Length of the whole picture, bytes.
@@ -83,17 +84,17 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
     /// The press, not the frame: the moment the person remembers.
-    pub pressed: Moment,
+    pub pressed: ClockReading,
     /// From the press until the camera had the frame, microseconds.
     pub captured_after_us: u64,
     #[serde(default)]
     pub settings_version: u64,
 }
 
-impl Record {
+impl CaptureMetadata {
     pub fn id(&self) -> CaptureId {
         CaptureId {
-            install: self.install,
+            spool: self.spool,
             sequence: self.sequence,
         }
     }
@@ -103,7 +104,7 @@ impl Record {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameHeader {
     #[serde(flatten)]
-    pub record: Record,
+    pub capture: CaptureMetadata,
     /// Where these bytes start in the whole picture.
     pub offset: u64,
     /// How many bytes follow; `offset + len <= total`, at least 1.

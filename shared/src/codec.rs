@@ -83,15 +83,15 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
             found,
         });
     }
-    if header.record.total > CAPTURE_BYTES_MAX {
-        return Err(DecodeError::Total(header.record.total));
+    if header.capture.total > CAPTURE_BYTES_MAX {
+        return Err(DecodeError::Total(header.capture.total));
     }
     let end = header.offset.saturating_add(header.len);
-    if end > header.record.total {
+    if end > header.capture.total {
         return Err(DecodeError::Range {
             offset: header.offset,
             end,
-            total: header.record.total,
+            total: header.capture.total,
         });
     }
     Ok(Frame { header, bytes })

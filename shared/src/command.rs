@@ -42,7 +42,7 @@ pub struct Command {
 
 impl Command {
     /// How long after its arrival the command may still begin, microseconds.
-    pub fn valid_for_us(&self) -> u64 {
+    pub fn lifetime_us(&self) -> u64 {
         u64::try_from(self.expires_us.saturating_sub(self.sent_us)).unwrap_or(0)
     }
 }
@@ -50,7 +50,7 @@ impl Command {
 /// How far a command got; each is said once, in this order, with gaps where a stage has no meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Stage {
+pub enum CommandStage {
     /// The camera has it, and has noted its id.
     Accepted,
     Captured,
@@ -62,7 +62,7 @@ pub enum Stage {
     Expired,
 }
 
-impl Stage {
+impl CommandStage {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -77,9 +77,9 @@ impl Stage {
 
 /// `up/reply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reply {
+pub struct CommandReply {
     pub id: String,
-    pub stage: Stage,
+    pub stage: CommandStage,
     /// From the command's arrival at the camera, microseconds.
     pub after_us: u64,
     /// The capture that came of it.

@@ -132,7 +132,7 @@ macro_rules! hex_id {
 
 hex_id!(
     /// 128 random bits made when a spool is created. It belongs to one camera account.
-    InstallId,
+    SpoolId,
     16
 );
 hex_id!(
@@ -217,13 +217,14 @@ impl fmt::Display for Sequence {
 /// The name of one capture, for ever: which install took it, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CaptureId {
-    pub install: InstallId,
+    #[serde(rename = "install")]
+    pub spool: SpoolId,
     pub sequence: Sequence,
 }
 
 impl fmt::Display for CaptureId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.install, self.sequence)
+        write!(f, "{}-{}", self.spool, self.sequence)
     }
 }
 
@@ -252,7 +253,7 @@ impl FromStr for PictureId {
         let number: u64 = sequence.parse().map_err(|_| IdError::Picture)?;
         let id = Self {
             capture: CaptureId {
-                install: install.parse().map_err(|_| IdError::Picture)?,
+                spool: install.parse().map_err(|_| IdError::Picture)?,
                 sequence: number.try_into().map_err(|_| IdError::Picture)?,
             },
             hash: hash.parse().map_err(|_| IdError::Picture)?,

@@ -12,17 +12,17 @@
 //! how HTTP brings those ([`down`]), and how all of them become bytes ([`codec`]).
 
 pub mod capture;
+pub mod clock;
 pub mod codec;
 pub mod command;
-pub mod down;
+pub mod downlink;
 pub mod event;
-pub mod have;
 pub mod id;
+pub mod inventory;
 pub mod presence;
 pub mod ranges;
 pub mod receipt;
 pub mod settings;
-pub mod time;
 pub mod topic;
 
-pub use id::{BootId, CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence, StoreId};
+pub use id::{BootId, CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId, StoreId};

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{InstallId, Sequence};
+use crate::clock::ClockReading;
+use crate::id::{Sequence, SpoolId};
 use crate::ranges::Ranges;
 use crate::settings;
-use crate::time::Moment;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,8 +17,9 @@ pub enum Presence {
 
 /// The pictures of one install on the card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    pub install: InstallId,
+pub struct SpoolInventory {
+    #[serde(rename = "install")]
+    pub spool: SpoolId,
     /// The next sequence the camera would give out here: all below it have been given out.
     pub next: Sequence,
     /// On the card, no receipt yet.
@@ -37,7 +38,7 @@ pub struct Queue {
     pub waiting_bytes: u64,
     /// When the oldest waiting capture was pressed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<Moment>,
+    pub oldest: Option<ClockReading>,
     /// Captures the cloud refuses for a reason of their own; they stay on the card.
     #[serde(default)]
     pub parked: u64,
@@ -63,13 +64,15 @@ pub struct Health {
 
 /// What the light shows, as the person beside the camera sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LightStatus {
+pub struct LedStatus {
     /// The name of the pattern, such as `ready`, `uploading`, `offline`, `fault-5`.
     pub pattern: String,
     /// What a person would call it: "steady", "even blink, twice a second".
-    pub looks: String,
+    #[serde(rename = "looks")]
+    pub appearance: String,
     /// What it means, and what there is to do.
-    pub means: String,
+    #[serde(rename = "means")]
+    pub meaning: String,
 }
 
 /// `up/status`.
@@ -77,14 +80,14 @@ pub struct LightStatus {
 pub struct Status {
     pub presence: Presence,
     /// The current install first; others only while they still have files. Empty in a last will.
-    #[serde(default)]
-    pub installs: Vec<Held>,
+    #[serde(rename = "installs", default)]
+    pub spools: Vec<SpoolInventory>,
     #[serde(default)]
     pub queue: Queue,
     #[serde(default)]
     pub health: Health,
-    #[serde(default)]
-    pub light: LightStatus,
+    #[serde(rename = "light", default)]
+    pub led: LedStatus,
     /// Faults that hold now, by their number on the light, 1 to 7.
     #[serde(default)]
     pub faults: Vec<u8>,
@@ -93,13 +96,13 @@ pub struct Status {
     pub settings_version: u64,
     /// What became of it; absent in a last will, and from a camera that takes no settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Box<settings::State>>,
+    pub settings: Option<Box<settings::SettingsReport>>,
     /// Version of the appliance's program.
     #[serde(default)]
     pub version: String,
     /// When this was said; absent in a last will.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub said: Option<Moment>,
+    #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
+    pub reported_at: Option<ClockReading>,
 }
 
 impl Status {
@@ -107,15 +110,15 @@ impl Status {
     pub fn last_will() -> Self {
         Self {
             presence: Presence::Offline,
-            installs: Vec::new(),
+            spools: Vec::new(),
             queue: Queue::default(),
             health: Health::default(),
-            light: LightStatus::default(),
+            led: LedStatus::default(),
             faults: Vec::new(),
             settings_version: 0,
             settings: None,
             version: String::new(),
-            said: None,
+            reported_at: None,
         }
     }
 }

@@ -10,7 +10,7 @@ pub const ROOT: &str = "keepsake/v1";
 
 /// What a message is about, and which way it goes. All are QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Leaf {
+pub enum MessageKind {
     Frame,
     Have,
     Status,
@@ -22,7 +22,7 @@ pub enum Leaf {
     Cloud,
 }
 
-impl Leaf {
+impl MessageKind {
     pub const ALL: [Self; 9] = [
         Self::Frame,
         Self::Have,
@@ -62,18 +62,18 @@ impl Leaf {
     }
 
     /// The filter with which the cloud subscribes to this leaf of every camera.
-    pub fn of_every_device(self) -> String {
+    pub fn subscription_for_all_devices(self) -> String {
         format!("{ROOT}/+/{}", self.path())
     }
 }
 
 /// The filter with which a camera subscribes to all that is meant for it.
-pub fn everything_down(device: &DeviceId) -> String {
+pub fn downlink_subscription(device: &DeviceId) -> String {
     format!("{ROOT}/{device}/down/#")
 }
 
 /// Where a cloud talks to itself, to see what the broker makes of it. No camera is called `cloud`.
-pub fn check(store: StoreId) -> String {
+pub fn self_test_topic(store: StoreId) -> String {
     format!("{ROOT}/cloud/check/{store}")
 }
 
@@ -90,45 +90,45 @@ pub fn may_publish(device: &DeviceId, topic: &str) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     pub device: DeviceId,
-    pub leaf: Leaf,
+    pub kind: MessageKind,
 }
 
 impl Topic {
-    pub fn new(device: &DeviceId, leaf: Leaf) -> Self {
+    pub fn new(device: &DeviceId, leaf: MessageKind) -> Self {
         Self {
             device: device.clone(),
-            leaf,
+            kind: leaf,
         }
     }
 }
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ROOT}/{}/{}", self.device, self.leaf.path())
+        write!(f, "{ROOT}/{}/{}", self.device, self.kind.path())
     }
 }
 
 /// A topic that is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a topic of {ROOT}: expected {ROOT}/{{device}}/up/… or …/down/…")]
-pub struct NotOurs;
+pub struct ParseTopicError;
 
 impl FromStr for Topic {
-    type Err = NotOurs;
+    type Err = ParseTopicError;
 
-    fn from_str(text: &str) -> Result<Self, NotOurs> {
+    fn from_str(text: &str) -> Result<Self, ParseTopicError> {
         let rest = text
             .strip_prefix(ROOT)
             .and_then(|rest| rest.strip_prefix('/'))
-            .ok_or(NotOurs)?;
-        let (device, path) = rest.split_once('/').ok_or(NotOurs)?;
-        let leaf = Leaf::ALL
+            .ok_or(ParseTopicError)?;
+        let (device, path) = rest.split_once('/').ok_or(ParseTopicError)?;
+        let leaf = MessageKind::ALL
             .into_iter()
             .find(|leaf| leaf.path() == path)
-            .ok_or(NotOurs)?;
+            .ok_or(ParseTopicError)?;
         Ok(Self {
-            device: device.parse().map_err(|_| NotOurs)?,
-            leaf,
+            device: device.parse().map_err(|_| ParseTopicError)?,
+            kind: leaf,
         })
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn every_topic_is_read_back_as_it_was_written() {
         let device: DeviceId = "porch".parse().unwrap();
-        for leaf in Leaf::ALL {
+        for leaf in MessageKind::ALL {
             let topic = Topic::new(&device, leaf);
             assert_eq!(topic.to_string().parse::<Topic>(), Ok(topic));
         }
@@ -175,7 +175,7 @@ mod tests {
             "keepsake/v1/#/up/frame",
             "keepsake/v1/../up/frame",
         ] {
-            assert_eq!(bad.parse::<Topic>(), Err(NotOurs), "{bad}");
+            assert_eq!(bad.parse::<Topic>(), Err(ParseTopicError), "{bad}");
         }
     }
 }

@@ -8,16 +8,18 @@ use std::fmt::Debug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::codec;
-use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
-use keepsake_protocol::event::{BootLine, Event, Fault, Reason, Tombstone};
-use keepsake_protocol::have::Have;
-use keepsake_protocol::presence::{Health, Held, LightStatus, Presence, Queue, Status};
-use keepsake_protocol::receipt::{Answer, Receipt, Refused, Want};
-use keepsake_protocol::settings::{Cloud, Rejected, Settings, State, Trying};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, InstallId, Sequence, StoreId};
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::event::{BootClockOffset, Event, Fault, Tombstone, TombstoneReason};
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, SpoolInventory, Status};
+use keepsake_protocol::receipt::{InventoryAck, Receipt, Rejection, ResendRequest};
+use keepsake_protocol::settings::{
+    CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus,
+};
+use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -97,14 +99,14 @@ fn the_words_of_the_wire_do_not_change() {
     );
     assert_eq!(
         words(&[
-            Reason::CameraNotFound,
-            Reason::CameraTimedOut,
-            Reason::CameraFailed,
-            Reason::FrameTooLarge,
-            Reason::PowerLostWhileSaving,
-            Reason::CardDamaged,
-            Reason::CardFull,
-            Reason::MadeRoom,
+            TombstoneReason::CameraNotFound,
+            TombstoneReason::CameraTimedOut,
+            TombstoneReason::CameraFailed,
+            TombstoneReason::FrameTooLarge,
+            TombstoneReason::PowerLostWhileSaving,
+            TombstoneReason::CardDamaged,
+            TombstoneReason::CardFull,
+            TombstoneReason::MadeRoom,
         ]),
         [
             "camera-not-found",
@@ -119,12 +121,12 @@ fn the_words_of_the_wire_do_not_change() {
     );
     assert_eq!(
         words(&[
-            Stage::Accepted,
-            Stage::Captured,
-            Stage::Saved,
-            Stage::Done,
-            Stage::Failed,
-            Stage::Expired
+            CommandStage::Accepted,
+            CommandStage::Captured,
+            CommandStage::Saved,
+            CommandStage::Done,
+            CommandStage::Failed,
+            CommandStage::Expired
         ]),
         ["accepted", "captured", "saved", "done", "failed", "expired"]
     );
@@ -136,27 +138,32 @@ fn the_words_of_the_wire_do_not_change() {
 
 /// Does nothing but stop the compiler at a new variant: it needs its word above.
 #[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_variant_has_its_word(cause: Cause, reason: Reason, stage: Stage, kind: CommandKind) {
+fn every_variant_has_its_word(
+    cause: Cause,
+    reason: TombstoneReason,
+    stage: CommandStage,
+    kind: CommandKind,
+) {
     match cause {
         Cause::Button | Cause::Command | Cause::Interval | Cause::Test | Cause::Upload => {}
     }
     match reason {
-        Reason::CameraNotFound
-        | Reason::CameraTimedOut
-        | Reason::CameraFailed
-        | Reason::FrameTooLarge
-        | Reason::PowerLostWhileSaving
-        | Reason::CardDamaged
-        | Reason::CardFull
-        | Reason::MadeRoom => {}
+        TombstoneReason::CameraNotFound
+        | TombstoneReason::CameraTimedOut
+        | TombstoneReason::CameraFailed
+        | TombstoneReason::FrameTooLarge
+        | TombstoneReason::PowerLostWhileSaving
+        | TombstoneReason::CardDamaged
+        | TombstoneReason::CardFull
+        | TombstoneReason::MadeRoom => {}
     }
     match stage {
-        Stage::Accepted
-        | Stage::Captured
-        | Stage::Saved
-        | Stage::Done
-        | Stage::Failed
-        | Stage::Expired => {}
+        CommandStage::Accepted
+        | CommandStage::Captured
+        | CommandStage::Saved
+        | CommandStage::Done
+        | CommandStage::Failed
+        | CommandStage::Expired => {}
     }
     match kind {
         CommandKind::Snap
@@ -235,14 +242,14 @@ fn folder() -> PathBuf {
 }
 
 const PICTURE: &[u8] = b"\xff\xd8\xff\xfe\x00\x04-7\xff\xd9";
-const INSTALL: InstallId = InstallId([0x1a; 16]);
+const INSTALL: SpoolId = SpoolId([0x1a; 16]);
 
 fn sequence(number: u64) -> Sequence {
     number.try_into().unwrap()
 }
 
-fn moment() -> Moment {
-    Moment {
+fn moment() -> ClockReading {
+    ClockReading {
         boot: BootId([0xb0; 16]),
         boottime_us: 1_234_567,
         wall_us: 1_795_000_000_000_000,
@@ -251,9 +258,9 @@ fn moment() -> Moment {
     }
 }
 
-fn record() -> Record {
-    Record {
-        install: INSTALL,
+fn record() -> CaptureMetadata {
+    CaptureMetadata {
+        spool: INSTALL,
         sequence: sequence(7),
         hash: Hash::of(PICTURE),
         total: PICTURE.len() as u64,
@@ -270,7 +277,7 @@ fn record() -> Record {
 
 fn whole() -> FrameHeader {
     FrameHeader {
-        record: record(),
+        capture: record(),
         offset: 0,
         len: PICTURE.len() as u64,
         attempt: 0,
@@ -282,11 +289,11 @@ fn whole() -> FrameHeader {
 
 fn part() -> FrameHeader {
     FrameHeader {
-        record: Record {
+        capture: CaptureMetadata {
             content_type: ContentType::Png,
             cause: Cause::Command,
             command: Some("c-17".into()),
-            pressed: Moment {
+            pressed: ClockReading {
                 synchronised: false,
                 error_us: 0,
                 wall_us: -1,
@@ -310,9 +317,9 @@ fn bounded() -> FrameHeader {
     }
 }
 
-fn have() -> Have {
-    Have {
-        install: INSTALL,
+fn have() -> Inventory {
+    Inventory {
+        spool: INSTALL,
         next: sequence(12),
         id: 77,
         page: 0,
@@ -327,8 +334,8 @@ fn have() -> Have {
 fn status() -> Status {
     Status {
         presence: Presence::Online,
-        installs: vec![Held {
-            install: INSTALL,
+        spools: vec![SpoolInventory {
+            spool: INSTALL,
             next: sequence(12),
             waiting: [(sequence(7), sequence(7)), (sequence(10), sequence(11))]
                 .into_iter()
@@ -349,33 +356,33 @@ fn status() -> Status {
             card_total: 32_000_000_000,
             temperature_mc: Some(47_200),
         },
-        light: LightStatus {
+        led: LedStatus {
             pattern: "uploading".into(),
-            looks: "even blink, twice a second".into(),
-            means: "Uploading. Nothing for you to do.".into(),
+            appearance: "even blink, twice a second".into(),
+            meaning: "Uploading. Nothing for you to do.".into(),
         },
         faults: vec![4, 5],
         settings_version: 3,
         settings: None,
         version: "0.1.0".into(),
-        said: Some(moment()),
+        reported_at: Some(moment()),
     }
 }
 
 fn settled_status() -> Status {
     Status {
         settings_version: 4,
-        settings: Some(Box::new(State {
+        settings: Some(Box::new(SettingsReport {
             mark: 771_204_118,
-            rejected: vec![Rejected {
+            rejected: vec![RejectedSetting {
                 name: "interval_s".into(),
                 reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),
             }],
-            trying: Some(Trying {
+            trial: Some(TrialStatus {
                 names: vec!["cloud.url".into()],
-                for_s: 240,
+                remaining_s: 240,
             }),
-            in_force: [
+            effective: [
                 ("interval_s".to_owned(), 0.into()),
                 ("light.mode".to_owned(), "quiet".into()),
             ]
@@ -388,10 +395,10 @@ fn settled_status() -> Status {
 
 fn tombstone() -> Event {
     Event::Tombstone(Tombstone {
-        install: INSTALL,
+        spool: INSTALL,
         sequence: sequence(8),
         through: None,
-        reason: Reason::CameraNotFound,
+        reason: TombstoneReason::CameraNotFound,
         cause: Cause::Button,
         command: None,
         pressed: Some(moment()),
@@ -400,10 +407,10 @@ fn tombstone() -> Event {
 
 fn range_tombstone() -> Event {
     Event::Tombstone(Tombstone {
-        install: INSTALL,
+        spool: INSTALL,
         sequence: sequence(20),
         through: Some(sequence(1019)),
-        reason: Reason::MadeRoom,
+        reason: TombstoneReason::MadeRoom,
         cause: Cause::Interval,
         command: Some("c-18".into()),
         pressed: None,
@@ -415,7 +422,7 @@ fn fault() -> Event {
         number: 5,
         text: "the camera does not answer".into(),
         at: moment(),
-        install: None,
+        spool: None,
     })
 }
 
@@ -424,50 +431,50 @@ fn awaiting_fault() -> Event {
         number: 2,
         text: "no network".into(),
         at: moment(),
-        install: Some(INSTALL),
+        spool: Some(INSTALL),
     })
 }
 
 fn boot_line() -> Event {
-    Event::Boot(BootLine {
+    Event::Boot(BootClockOffset {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
         error_us: 12_000,
         at_us: None,
-        guessed: false,
-        install: None,
+        estimated: false,
+        spool: None,
     })
 }
 
 fn awaiting_boot_line() -> Event {
-    Event::Boot(BootLine {
+    Event::Boot(BootClockOffset {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
         error_us: 12_000,
         at_us: Some(3_600_000_000),
-        guessed: false,
-        install: Some(INSTALL),
+        estimated: false,
+        spool: Some(INSTALL),
     })
 }
 
 fn guessed_boot_line() -> Event {
-    Event::Boot(BootLine {
+    Event::Boot(BootClockOffset {
         boot: BootId([0xb1; 16]),
         offset_us: 1_794_999_000_000_000,
         error_us: 500_000_000,
         at_us: None,
-        guessed: true,
-        install: Some(INSTALL),
+        estimated: true,
+        spool: Some(INSTALL),
     })
 }
 
-fn reply() -> Reply {
-    Reply {
+fn reply() -> CommandReply {
+    CommandReply {
         id: "c-17".into(),
-        stage: Stage::Saved,
+        stage: CommandStage::Saved,
         after_us: 95_000,
         capture: Some(CaptureId {
-            install: INSTALL,
+            spool: INSTALL,
             sequence: sequence(7),
         }),
         text: None,
@@ -475,9 +482,9 @@ fn reply() -> Reply {
     }
 }
 
-fn diagnostics_reply() -> Reply {
-    Reply {
-        stage: Stage::Done,
+fn diagnostics_reply() -> CommandReply {
+    CommandReply {
+        stage: CommandStage::Done,
         capture: None,
         result: Some(
             [
@@ -491,9 +498,9 @@ fn diagnostics_reply() -> Reply {
     }
 }
 
-fn failed_reply() -> Reply {
-    Reply {
-        stage: Stage::Failed,
+fn failed_reply() -> CommandReply {
+    CommandReply {
+        stage: CommandStage::Failed,
         capture: None,
         text: Some("camera not found".into()),
         ..reply()
@@ -513,22 +520,22 @@ fn receipt() -> Receipt {
 fn answering_receipt() -> Receipt {
     Receipt {
         want: vec![
-            Want {
+            ResendRequest {
                 sequence: sequence(9),
                 ranges: vec![(0, 16_384), (32_768, 40_000)],
             },
-            Want {
+            ResendRequest {
                 sequence: sequence(10),
                 ranges: vec![],
             },
         ],
-        refused: vec![Refused {
+        rejected: vec![Rejection {
             sequence: sequence(11),
             hash: HashPrefix([0xff; 8]),
             reason: "the database does not take it".into(),
             retry_after: 3600,
         }],
-        answers: Some(Answer { id: 77, page: 1 }),
+        inventory_ack: Some(InventoryAck { id: 77, page: 1 }),
         next: Some(sequence(12)),
         ..receipt()
     }
@@ -538,7 +545,7 @@ fn receipt_of_events() -> Receipt {
     Receipt {
         stored: Vec::new(),
         events: vec![HashPrefix([7; 8]), HashPrefix([8; 8])],
-        said_us: Some(1_795_000_001_000_000),
+        sent_us: Some(1_795_000_001_000_000),
         ..receipt()
     }
 }
@@ -552,7 +559,7 @@ fn command(command: CommandKind) -> Command {
     }
 }
 
-fn settings() -> Settings {
+fn settings() -> DesiredSettings {
     let values: Map<String, Value> = [
         ("button_debounce_ms".to_owned(), Value::from(30)),
         ("interval".to_owned(), Value::from("10 min")),
@@ -560,24 +567,24 @@ fn settings() -> Settings {
     ]
     .into_iter()
     .collect();
-    Settings {
+    DesiredSettings {
         version: 4,
         store: None,
-        mark: 0,
+        revision: 0,
         values,
     }
 }
 
-fn marked_settings() -> Settings {
-    Settings {
+fn marked_settings() -> DesiredSettings {
+    DesiredSettings {
         store: Some(StoreId([0xc1; 16])),
-        mark: 771_204_118,
+        revision: 771_204_118,
         ..settings()
     }
 }
 
-fn cloud(hold: Option<&str>) -> Cloud {
-    Cloud {
+fn cloud(hold: Option<&str>) -> CloudInfo {
+    CloudInfo {
         store: StoreId([0xc1; 16]),
         started: 1_795_000_000,
         capture_bytes_max: 16 * 1024 * 1024,

@@ -1,19 +1,21 @@
 //! What holds for every message there can be: it survives the way there and back, and whatever else comes is an error
 //! at the most, never a panic.
 
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::codec::{self, JSON_BYTES_MAX};
-use keepsake_protocol::command::{Command, CommandKind, Reply, Stage};
-use keepsake_protocol::event::{BootLine, Event, Fault, Reason, Tombstone};
-use keepsake_protocol::have::Have;
-use keepsake_protocol::presence::{Health, Held, LightStatus, Presence, Queue, Status};
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::event::{BootClockOffset, Event, Fault, Tombstone, TombstoneReason};
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, SpoolInventory, Status};
 use keepsake_protocol::ranges::Ranges;
-use keepsake_protocol::receipt::{Answer, Receipt, Refused, Want};
-use keepsake_protocol::settings::{Cloud, Rejected, Settings, State, Trying};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::topic::{self, Leaf, Topic};
+use keepsake_protocol::receipt::{InventoryAck, Receipt, Rejection, ResendRequest};
+use keepsake_protocol::settings::{
+    CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus,
+};
+use keepsake_protocol::topic::{self, MessageKind, Topic};
 use keepsake_protocol::{
-    BootId, CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence, StoreId,
+    BootId, CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId, StoreId,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -26,19 +28,19 @@ fn read_as_everything(bytes: &[u8]) {
     fn read<T: DeserializeOwned>(bytes: &[u8]) {
         let _ = codec::decode::<T>(bytes);
     }
-    read::<Have>(bytes);
+    read::<Inventory>(bytes);
     read::<Status>(bytes);
     read::<Event>(bytes);
-    read::<Reply>(bytes);
+    read::<CommandReply>(bytes);
     read::<Receipt>(bytes);
     read::<Command>(bytes);
-    read::<Settings>(bytes);
-    read::<Cloud>(bytes);
+    read::<DesiredSettings>(bytes);
+    read::<CloudInfo>(bytes);
     if let Ok(frame) = codec::decode_frame(bytes) {
         let (header, len) = (&frame.header, frame.bytes.len() as u64);
         assert_eq!(header.len, len);
-        assert!(len > 0 && header.offset + len <= header.record.total);
-        assert!(header.record.total <= codec::CAPTURE_BYTES_MAX);
+        assert!(len > 0 && header.offset + len <= header.capture.total);
+        assert!(header.capture.total <= codec::CAPTURE_BYTES_MAX);
     }
 }
 
@@ -100,7 +102,7 @@ proptest! {
     /// Whoever may choose a device name can still speak for no other device and on no other topic.
     #[test]
     fn a_name_cannot_forge_a_topic(name in odd_name(), other in device()) {
-        for leaf in Leaf::ALL {
+        for leaf in MessageKind::ALL {
             let text = format!("{}/{name}/{}", topic::ROOT, leaf.path());
             match name.parse::<DeviceId>() {
                 Ok(device) => {
@@ -207,8 +209,8 @@ fn sequence() -> impl Strategy<Value = Sequence> {
     prop_oneof![1..100_u64, 1..=Sequence::MAX.get()].prop_map(number)
 }
 
-fn install() -> impl Strategy<Value = InstallId> {
-    any::<[u8; 16]>().prop_map(InstallId)
+fn install() -> impl Strategy<Value = SpoolId> {
+    any::<[u8; 16]>().prop_map(SpoolId)
 }
 
 fn store() -> impl Strategy<Value = StoreId> {
@@ -266,7 +268,7 @@ fn command_id() -> impl Strategy<Value = String> {
     "[ -~]{1,64}"
 }
 
-fn moment() -> impl Strategy<Value = Moment> {
+fn moment() -> impl Strategy<Value = ClockReading> {
     (
         any::<[u8; 16]>(),
         any::<u64>(),
@@ -275,7 +277,7 @@ fn moment() -> impl Strategy<Value = Moment> {
         any::<u64>(),
     )
         .prop_map(
-            |(boot, boottime_us, wall_us, synchronised, error_us)| Moment {
+            |(boot, boottime_us, wall_us, synchronised, error_us)| ClockReading {
                 boot: BootId(boot),
                 boottime_us,
                 wall_us,
@@ -321,8 +323,8 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
                 let ((install, sequence, hash, cause, png), sizes, (command, pressed)) = record;
                 let (width, height, captured_after_us, settings_version) = sizes;
                 let header = FrameHeader {
-                    record: Record {
-                        install,
+                    capture: CaptureMetadata {
+                        spool: install,
                         sequence,
                         hash: Hash(hash),
                         total: offset + bytes.len() as u64 + rest,
@@ -351,11 +353,11 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         )
 }
 
-fn have() -> impl Strategy<Value = Have> {
+fn have() -> impl Strategy<Value = Inventory> {
     let captures = vec((sequence(), prefix()), 0..50);
     (install(), sequence(), any::<[u32; 3]>(), captures).prop_map(
-        |(install, next, [id, page, pages], captures)| Have {
-            install,
+        |(install, next, [id, page, pages], captures)| Inventory {
+            spool: install,
             next,
             id,
             page,
@@ -371,8 +373,8 @@ fn ranges() -> impl Strategy<Value = Ranges> {
 
 fn status() -> impl Strategy<Value = Status> {
     let held = (install(), sequence(), ranges(), ranges(), any::<bool>()).prop_map(
-        |(install, next, waiting, kept, coarse)| Held {
-            install,
+        |(install, next, waiting, kept, coarse)| SpoolInventory {
+            spool: install,
             next,
             waiting,
             kept,
@@ -401,10 +403,10 @@ fn status() -> impl Strategy<Value = Status> {
             temperature_mc,
         },
     );
-    let light = (".{0,20}", ".{0,20}", ".{0,80}").prop_map(|(pattern, looks, means)| LightStatus {
+    let light = (".{0,20}", ".{0,20}", ".{0,80}").prop_map(|(pattern, looks, means)| LedStatus {
         pattern,
-        looks,
-        means,
+        appearance: looks,
+        meaning: means,
     });
     (
         any::<bool>(),
@@ -436,15 +438,15 @@ fn status() -> impl Strategy<Value = Status> {
                     } else {
                         Presence::Offline
                     },
-                    installs,
+                    spools: installs,
                     queue,
                     health,
-                    light,
+                    led: light,
                     faults,
                     settings_version,
                     settings,
                     version,
-                    said,
+                    reported_at: said,
                 }
             },
         )
@@ -452,14 +454,14 @@ fn status() -> impl Strategy<Value = Status> {
 
 fn event() -> impl Strategy<Value = Event> {
     let reason = prop::sample::select(vec![
-        Reason::CameraNotFound,
-        Reason::CameraTimedOut,
-        Reason::CameraFailed,
-        Reason::FrameTooLarge,
-        Reason::PowerLostWhileSaving,
-        Reason::CardDamaged,
-        Reason::CardFull,
-        Reason::MadeRoom,
+        TombstoneReason::CameraNotFound,
+        TombstoneReason::CameraTimedOut,
+        TombstoneReason::CameraFailed,
+        TombstoneReason::FrameTooLarge,
+        TombstoneReason::PowerLostWhileSaving,
+        TombstoneReason::CardDamaged,
+        TombstoneReason::CardFull,
+        TombstoneReason::MadeRoom,
     ]);
     let tombstone = (
         (install(), sequence(), option::of(sequence())),
@@ -473,7 +475,7 @@ fn event() -> impl Strategy<Value = Event> {
         .prop_map(
             |((install, sequence, through), (reason, cause, command, pressed))| {
                 Event::Tombstone(Tombstone {
-                    install,
+                    spool: install,
                     sequence,
                     through,
                     reason,
@@ -489,7 +491,7 @@ fn event() -> impl Strategy<Value = Event> {
                 number,
                 text,
                 at,
-                install,
+                spool: install,
             })
         },
     );
@@ -500,17 +502,17 @@ fn event() -> impl Strategy<Value = Event> {
         option::of(install()),
     )
         .prop_map(|(boot, (offset_us, error_us, at_us), guessed, install)| {
-            let line = BootLine {
+            let line = BootClockOffset {
                 boot: BootId(boot),
                 offset_us,
                 error_us,
                 at_us,
-                guessed,
-                install,
+                estimated: guessed,
+                spool: install,
             };
             // The arithmetic on moments from outside must hold for all of them.
             for boottime_us in [0, error_us, u64::MAX] {
-                let (earliest_us, latest_us) = line.wall_at(boottime_us);
+                let (earliest_us, latest_us) = line.wall_interval(boottime_us);
                 assert!(earliest_us <= latest_us);
             }
             Event::Boot(line)
@@ -518,17 +520,19 @@ fn event() -> impl Strategy<Value = Event> {
     prop_oneof![tombstone, fault, boot]
 }
 
-fn reply() -> impl Strategy<Value = Reply> {
+fn reply() -> impl Strategy<Value = CommandReply> {
     let stage = prop::sample::select(vec![
-        Stage::Accepted,
-        Stage::Captured,
-        Stage::Saved,
-        Stage::Done,
-        Stage::Failed,
-        Stage::Expired,
+        CommandStage::Accepted,
+        CommandStage::Captured,
+        CommandStage::Saved,
+        CommandStage::Done,
+        CommandStage::Failed,
+        CommandStage::Expired,
     ]);
-    let capture =
-        (install(), sequence()).prop_map(|(install, sequence)| CaptureId { install, sequence });
+    let capture = (install(), sequence()).prop_map(|(install, sequence)| CaptureId {
+        spool: install,
+        sequence,
+    });
     (
         command_id(),
         stage,
@@ -536,7 +540,7 @@ fn reply() -> impl Strategy<Value = Reply> {
         option::of(capture),
         option::of(".{0,80}"),
     )
-        .prop_map(|(id, stage, after_us, capture, text)| Reply {
+        .prop_map(|(id, stage, after_us, capture, text)| CommandReply {
             id,
             stage,
             after_us,
@@ -548,16 +552,16 @@ fn reply() -> impl Strategy<Value = Reply> {
 
 fn receipt() -> impl Strategy<Value = Receipt> {
     let want = (sequence(), vec(any::<(u64, u64)>(), 0..5))
-        .prop_map(|(sequence, ranges)| Want { sequence, ranges });
+        .prop_map(|(sequence, ranges)| ResendRequest { sequence, ranges });
     let refused = (sequence(), prefix(), ".{0,40}", any::<u64>()).prop_map(
-        |(sequence, hash, reason, retry_after)| Refused {
+        |(sequence, hash, reason, retry_after)| Rejection {
             sequence,
             hash,
             reason,
             retry_after,
         },
     );
-    let answer = any::<(u32, u32)>().prop_map(|(id, page)| Answer { id, page });
+    let answer = any::<(u32, u32)>().prop_map(|(id, page)| InventoryAck { id, page });
     (
         store(),
         install(),
@@ -571,14 +575,14 @@ fn receipt() -> impl Strategy<Value = Receipt> {
         .prop_map(
             |(store, install, stored, want, refused, (answers, next), events, said_us)| Receipt {
                 store,
-                install,
+                spool: install,
                 stored,
                 want,
-                refused,
-                answers,
+                rejected: refused,
+                inventory_ack: answers,
                 next,
                 events,
-                said_us,
+                sent_us: said_us,
             },
         )
 }
@@ -599,7 +603,7 @@ fn command() -> impl Strategy<Value = Command> {
                 expires_us,
             };
             // The arithmetic on moments from outside must hold for all of them.
-            assert!(expires_us > sent_us || command.valid_for_us() == 0);
+            assert!(expires_us > sent_us || command.lifetime_us() == 0);
             command
         },
     )
@@ -615,22 +619,25 @@ fn values() -> impl Strategy<Value = serde_json::Map<String, Value>> {
         .prop_map(|values| values.into_iter().collect())
 }
 
-fn settings() -> impl Strategy<Value = Settings> {
+fn settings() -> impl Strategy<Value = DesiredSettings> {
     (any::<u64>(), option::of(store()), any::<u64>(), values()).prop_map(
-        |(version, store, mark, values)| Settings {
+        |(version, store, mark, values)| DesiredSettings {
             version,
             store,
-            mark,
+            revision: mark,
             values,
         },
     )
 }
 
-fn settings_state() -> impl Strategy<Value = Box<State>> {
+fn settings_state() -> impl Strategy<Value = Box<SettingsReport>> {
     let rejected =
-        ("[a-z_.]{1,12}", ".{0,40}").prop_map(|(name, reason)| Rejected { name, reason });
-    let trying = (vec("[a-z_.]{1,12}", 0..4), any::<u64>())
-        .prop_map(|(names, for_s)| Trying { names, for_s });
+        ("[a-z_.]{1,12}", ".{0,40}").prop_map(|(name, reason)| RejectedSetting { name, reason });
+    let trying =
+        (vec("[a-z_.]{1,12}", 0..4), any::<u64>()).prop_map(|(names, for_s)| TrialStatus {
+            names,
+            remaining_s: for_s,
+        });
     (
         any::<u64>(),
         vec(rejected, 0..4),
@@ -638,18 +645,18 @@ fn settings_state() -> impl Strategy<Value = Box<State>> {
         values(),
     )
         .prop_map(|(mark, rejected, trying, in_force)| {
-            Box::new(State {
+            Box::new(SettingsReport {
                 mark,
                 rejected,
-                trying,
-                in_force,
+                trial: trying,
+                effective: in_force,
             })
         })
 }
 
-fn cloud() -> impl Strategy<Value = Cloud> {
+fn cloud() -> impl Strategy<Value = CloudInfo> {
     (store(), any::<u64>(), any::<u64>(), option::of(".{0,80}")).prop_map(
-        |(store, started, capture_bytes_max, hold)| Cloud {
+        |(store, started, capture_bytes_max, hold)| CloudInfo {
             store,
             started,
             capture_bytes_max,

@@ -2,12 +2,12 @@
 //! it: what is too long, too deep or too large is an error before it costs anything.
 
 use keepsake_protocol::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_MAX};
-use keepsake_protocol::command::{Command, Reply};
+use keepsake_protocol::command::{Command, CommandReply};
 use keepsake_protocol::event::Event;
-use keepsake_protocol::have::Have;
+use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::{Cloud, Settings};
+use keepsake_protocol::settings::{CloudInfo, DesiredSettings};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
         (
             "have",
             json!({"install": install, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []}),
-            as_kind::<Have>,
+            as_kind::<Inventory>,
         ),
         ("status", json!({"presence": "offline"}), as_kind::<Status>),
         (
@@ -47,7 +47,7 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
         (
             "reply",
             json!({"id": "c", "stage": "done", "after_us": 0}),
-            as_kind::<Reply>,
+            as_kind::<CommandReply>,
         ),
         (
             "receipt",
@@ -62,12 +62,12 @@ fn kinds() -> Vec<(&'static str, Value, Decode)> {
         (
             "settings",
             json!({"version": 1, "values": {}}),
-            as_kind::<Settings>,
+            as_kind::<DesiredSettings>,
         ),
         (
             "cloud",
             json!({"store": store, "started": 1, "capture_bytes_max": 1}),
-            as_kind::<Cloud>,
+            as_kind::<CloudInfo>,
         ),
     ]
 }

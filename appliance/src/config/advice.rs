@@ -2,7 +2,7 @@
 //!
 //! Pure. A line that cannot be read may hold a password, so nothing of it is ever repeated but a name that is ours.
 
-use keepsake_protocol::settings::schema::{Kind, SETTINGS, Setting};
+use keepsake_protocol::settings::schema::{SETTINGS, Setting, ValueKind};
 use keepsake_protocol::settings::value::CloudUrl;
 use toml::Value;
 
@@ -73,23 +73,25 @@ pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
     let name = name_of(setting);
     match (&setting.kind, value) {
         (
-            Kind::Whole { unit, .. } | Kind::ZeroOr { unit, .. } | Kind::OneOf { unit, .. },
+            ValueKind::Integer { unit, .. }
+            | ValueKind::OptionalInteger { unit, .. }
+            | ValueKind::IntegerEnum { unit, .. },
             value,
         ) => number(setting, name, unit, value),
-        (Kind::Switch, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
+        (ValueKind::Bool, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
             format!("; write {name} = {text}, without quotes")
         }
-        (Kind::Switch, _) => format!("; write {name} = true or {name} = false, without quotes"),
-        (Kind::Choice(of), Value::String(text)) => closest(text, of.iter().copied())
+        (ValueKind::Bool, _) => format!("; write {name} = true or {name} = false, without quotes"),
+        (ValueKind::Choice(of), Value::String(text)) => closest(text, of.iter().copied())
             .map_or_else(String::new, |word| format!("; write {name} = \"{word}\"")),
-        (Kind::Choice(_), _) => ", in quotes".to_owned(),
-        (Kind::Text(_), Value::String(text)) => match setting.key {
+        (ValueKind::Choice(_), _) => ", in quotes".to_owned(),
+        (ValueKind::Text(_), Value::String(text)) => match setting.key {
             "cloud.url" => url(text),
             "device" => device(text),
             _ => String::new(),
         },
         // Its bound says that it stands in quotes.
-        (Kind::Text(_), _) => String::new(),
+        (ValueKind::Text(_), _) => String::new(),
     }
 }
 
@@ -292,11 +294,12 @@ fn example(name: Option<&str>) -> String {
             .iter()
             .find(|setting| name_of(setting) == name)
             .and_then(|setting| match setting.kind {
-                Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } | Kind::Switch => {
-                    Some(serde_json::Value::from(setting.default).to_string())
-                }
-                Kind::Choice(of) => Some(format!("\"{}\"", of[0])),
-                Kind::Text(_) => None,
+                ValueKind::Integer { .. }
+                | ValueKind::OptionalInteger { .. }
+                | ValueKind::IntegerEnum { .. }
+                | ValueKind::Bool => Some(serde_json::Value::from(setting.default).to_string()),
+                ValueKind::Choice(of) => Some(format!("\"{}\"", of[0])),
+                ValueKind::Text(_) => None,
             })
             .unwrap_or_else(|| "\"...\"".to_owned()),
     };

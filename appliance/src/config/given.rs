@@ -1,15 +1,15 @@
 //! How values look in `camera.toml`, in the environment and on the command line.
 
-use keepsake_protocol::settings::schema::{Given, Kind, SETTINGS, Setting};
+use keepsake_protocol::settings::schema::{RawValue, SETTINGS, Setting, ValueKind};
 use toml::Value;
 
 /// A value of `camera.toml` as the table of settings judges it.
-pub(super) fn given(value: &Value) -> Given<'_> {
+pub(super) fn given(value: &Value) -> RawValue<'_> {
     match value {
-        Value::Integer(number) => u64::try_from(*number).map_or(Given::Other, Given::Whole),
-        Value::Boolean(on) => Given::Switch(*on),
-        Value::String(text) => Given::Text(text),
-        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => Given::Other,
+        Value::Integer(number) => u64::try_from(*number).map_or(RawValue::Other, RawValue::Integer),
+        Value::Boolean(on) => RawValue::Bool(*on),
+        Value::String(text) => RawValue::Text(text),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => RawValue::Other,
     }
 }
 
@@ -25,17 +25,19 @@ pub(super) fn variable(setting: &Setting) -> String {
 /// [`Setting::check`] to complain about.
 pub(super) fn value_of(setting: &Setting, text: &str) -> Value {
     match setting.kind {
-        Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => text
+        ValueKind::Integer { .. }
+        | ValueKind::OptionalInteger { .. }
+        | ValueKind::IntegerEnum { .. } => text
             .trim()
             .replace('_', "")
             .parse()
             .map_or_else(|_| Value::String(text.to_owned()), Value::Integer),
-        Kind::Switch => text
+        ValueKind::Bool => text
             .trim()
             .parse()
             .map_or_else(|_| Value::String(text.to_owned()), Value::Boolean),
-        Kind::Choice(_) => Value::String(text.trim().to_owned()),
-        Kind::Text(_) => Value::String(text.to_owned()),
+        ValueKind::Choice(_) => Value::String(text.trim().to_owned()),
+        ValueKind::Text(_) => Value::String(text.to_owned()),
     }
 }
 
@@ -53,8 +55,10 @@ pub(super) fn name_of(setting: &Setting) -> &'static str {
 
 pub(super) fn is_number(setting: &Setting) -> bool {
     match setting.kind {
-        Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => true,
-        Kind::Switch | Kind::Choice(_) | Kind::Text(_) => false,
+        ValueKind::Integer { .. }
+        | ValueKind::OptionalInteger { .. }
+        | ValueKind::IntegerEnum { .. } => true,
+        ValueKind::Bool | ValueKind::Choice(_) | ValueKind::Text(_) => false,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use figment::Figment;
 use figment::providers::Serialized;
-use keepsake_protocol::settings::schema::{Reach, SETTINGS, Setting};
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
 
@@ -121,7 +121,7 @@ impl Loaded {
                 None => "is no setting of this camera".to_owned(),
             });
         };
-        if setting.reach == Reach::Local {
+        if setting.scope == Scope::Local {
             return Err("is only set at the camera itself, in camera.toml".to_owned());
         }
         for (layer, origin) in [
@@ -652,7 +652,7 @@ mod tests {
     #[test]
     fn the_shipped_file_explains_every_bound() {
         for setting in SETTINGS {
-            use keepsake_protocol::settings::schema::Kind;
+            use keepsake_protocol::settings::schema::ValueKind;
             let says = |words: &[String]| {
                 for word in words {
                     assert!(
@@ -663,12 +663,14 @@ mod tests {
                 }
             };
             match setting.kind {
-                Kind::Whole { max, .. } | Kind::ZeroOr { max, .. } => says(&[max.to_string()]),
-                Kind::Choice(of) => {
+                ValueKind::Integer { max, .. } | ValueKind::OptionalInteger { max, .. } => {
+                    says(&[max.to_string()])
+                }
+                ValueKind::Choice(of) => {
                     says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
                 }
-                Kind::OneOf { of, .. } => says(&[of.join(", ")]),
-                Kind::Switch | Kind::Text(_) => {}
+                ValueKind::IntegerEnum { of, .. } => says(&[of.join(", ")]),
+                ValueKind::Bool | ValueKind::Text(_) => {}
             }
         }
     }

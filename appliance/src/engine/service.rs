@@ -1,7 +1,7 @@
 //! Commands that are about the program and not about pictures: `restart` and `diagnostics`.
 
-use keepsake_protocol::command::{RESULT_BYTES_MAX, Reply, Stage};
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::command::{CommandReply, CommandStage, RESULT_BYTES_MAX};
+use keepsake_protocol::topic::MessageKind;
 
 use super::{Asked, Engine};
 use crate::clock::boottime_us;
@@ -22,7 +22,7 @@ impl Engine {
         };
         if let Err(error) = self.commands.begin_restart(&restart) {
             let text = format!("the card could not note the restart: {error}");
-            return self.reply(asked, Stage::Failed, None, Some(text));
+            return self.reply(asked, CommandStage::Failed, None, Some(text));
         }
         self.restart_due = true;
     }
@@ -33,9 +33,9 @@ impl Engine {
             return;
         };
         let same_boot = restart.boot == self.clock.boot();
-        let reply = Reply {
+        let reply = CommandReply {
             id: restart.id.clone(),
-            stage: Stage::Done,
+            stage: CommandStage::Done,
             // Time of another boot cannot be compared; the board was started anew, which is a restart, too.
             after_us: if same_boot {
                 boottime_us().saturating_sub(restart.at_boottime_us)
@@ -47,7 +47,7 @@ impl Engine {
             result: None,
         };
         let _ = publisher.publish(
-            Leaf::Reply,
+            MessageKind::Reply,
             keepsake_protocol::codec::encode(&reply),
             Some(RESTARTED),
         );
@@ -66,7 +66,7 @@ impl Engine {
 
     pub(super) fn diagnose(&self, asked: &Asked) {
         let result = diagnostics::describe(&self.facts(), RESULT_BYTES_MAX);
-        self.reply_with(asked, Stage::Done, None, None, Some(result));
+        self.reply_with(asked, CommandStage::Done, None, None, Some(result));
     }
 
     pub(super) fn facts(&self) -> Facts {

@@ -1,8 +1,8 @@
 //! Wishes of the cloud: taken, put into force in a running camera, tried, given up.
 
 use keepsake_protocol::codec;
-use keepsake_protocol::settings::Settings;
-use keepsake_protocol::topic::Leaf;
+use keepsake_protocol::settings::DesiredSettings;
+use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
 use crate::clock::boottime_us;
@@ -13,11 +13,11 @@ use crate::wishes::{Since, Taken};
 
 impl Engine {
     pub(super) fn on_settings(&mut self, payload: &[u8]) {
-        let wished: Settings = match codec::decode(payload) {
+        let wished: DesiredSettings = match codec::decode(payload) {
             Ok(wished) => wished,
             Err(error) => {
                 tracing::warn!(
-                    topic = Leaf::Settings.path(),
+                    topic = MessageKind::Settings.path(),
                     error = chain(&error),
                     "a message that cannot be read"
                 );
@@ -42,7 +42,7 @@ impl Engine {
             return;
         }
         let (version, state) = self.wishes.state(self.since());
-        let trying = state.trying.map(|trying| trying.names).unwrap_or_default();
+        let trying = state.trial.map(|trying| trying.names).unwrap_or_default();
         tracing::info!(
             version,
             rejected = state.rejected.len(),

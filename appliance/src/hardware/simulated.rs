@@ -555,7 +555,7 @@ mod tests {
             let error = camera.frame(LONG).unwrap_err();
             assert_eq!(
                 error.reason(),
-                keepsake_protocol::event::Reason::CameraNotFound
+                keepsake_protocol::event::TombstoneReason::CameraNotFound
             );
         }
         camera.frame(LONG).unwrap();
@@ -568,7 +568,7 @@ mod tests {
         let error = camera.frame(Duration::from_millis(30)).unwrap_err();
         assert_eq!(
             error.reason(),
-            keepsake_protocol::event::Reason::CameraTimedOut
+            keepsake_protocol::event::TombstoneReason::CameraTimedOut
         );
         assert!(asked.elapsed() < LONG);
     }

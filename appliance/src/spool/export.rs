@@ -4,14 +4,14 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::InstallId;
+use keepsake_protocol::SpoolId;
 
 use super::file::{Kind, Name, ReadError, Reader, read_tombstone};
 use super::scan::frames;
 
 /// One file of a spool.
 pub struct SpoolFile {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub name: String,
     folder: PathBuf,
     parsed: Name,
@@ -40,7 +40,7 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
         let folder = entry?.path();
         let Some(install) = folder
             .file_name()
-            .and_then(|name| name.to_str()?.parse::<InstallId>().ok())
+            .and_then(|name| name.to_str()?.parse::<SpoolId>().ok())
         else {
             continue;
         };

@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::capture::{ContentType, Record};
+use keepsake_protocol::capture::{CaptureMetadata, ContentType};
 use keepsake_protocol::{Hash, HashPrefix, Sequence};
 use sha2::{Digest, Sha256};
 
@@ -172,7 +172,7 @@ pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.
-pub fn encode_trailer(record: &Record) -> io::Result<Vec<u8>> {
+pub fn encode_trailer(record: &CaptureMetadata) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record)?;
     let room = TRAILER_LEN - MAGIC.len() - 4 - 4;
     if json.len() > room {
@@ -191,7 +191,7 @@ pub fn encode_trailer(record: &Record) -> io::Result<Vec<u8>> {
     Ok(trailer)
 }
 
-fn decode_trailer(trailer: &[u8]) -> Option<Record> {
+fn decode_trailer(trailer: &[u8]) -> Option<CaptureMetadata> {
     let (body, crc) = trailer.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
         return None;
@@ -215,7 +215,7 @@ pub enum ReadError {
 pub struct Reader {
     file: File,
     path: PathBuf,
-    record: Record,
+    record: CaptureMetadata,
 }
 
 impl Reader {
@@ -246,7 +246,7 @@ impl Reader {
         }
     }
 
-    pub fn record(&self) -> &Record {
+    pub fn record(&self) -> &CaptureMetadata {
         &self.record
     }
 

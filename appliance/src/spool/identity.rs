@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 
-use keepsake_protocol::{InstallId, StoreId};
+use keepsake_protocol::{SpoolId, StoreId};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ const FILE: &str = "identity.json";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// Oldest first; the last one is current.
-    pub installs: Vec<InstallId>,
+    pub installs: Vec<SpoolId>,
     /// What the hardware calls itself, and the device name the captures were taken under.
     pub fingerprint: String,
     /// The cloud this camera belongs to: the first it met.
@@ -42,13 +42,13 @@ impl Identity {
         replace_durably(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
-    pub fn current(&self) -> Option<InstallId> {
+    pub fn current(&self) -> Option<SpoolId> {
         self.installs.last().copied()
     }
 }
 
-pub fn new_install() -> InstallId {
+pub fn new_install() -> SpoolId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);
-    InstallId(bytes)
+    SpoolId(bytes)
 }

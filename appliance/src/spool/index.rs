@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-use keepsake_protocol::{CaptureId, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId};
 use serde::{Deserialize, Serialize};
 
 use super::file::replace_durably;
@@ -290,7 +290,7 @@ fn set_aside(folder: &Path, root: &Path) {
 
 fn key(id: CaptureId, hash: HashPrefix) -> Vec<u8> {
     let mut key = Vec::with_capacity(32);
-    key.extend_from_slice(&id.install.0);
+    key.extend_from_slice(&id.spool.0);
     key.extend_from_slice(&id.sequence.get().to_be_bytes());
     key.extend_from_slice(&hash.0);
     key
@@ -302,7 +302,7 @@ fn parse_key(key: &[u8]) -> Option<(CaptureId, HashPrefix)> {
     let sequence = Sequence::try_from(u64::from_be_bytes(*sequence)).ok()?;
     Some((
         CaptureId {
-            install: InstallId(*install),
+            spool: SpoolId(*install),
             sequence,
         },
         HashPrefix(hash.try_into().ok()?),
@@ -315,7 +315,7 @@ mod tests {
 
     fn id(sequence: u64) -> CaptureId {
         CaptureId {
-            install: InstallId([7; 16]),
+            spool: SpoolId([7; 16]),
             sequence: Sequence::try_from(sequence).unwrap(),
         }
     }

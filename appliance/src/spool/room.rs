@@ -5,7 +5,7 @@
 //! current install always stays: the next number is read from it.
 
 use keepsake_protocol::capture::Cause;
-use keepsake_protocol::event::{Event, Reason, TOMBSTONE_RANGE_MAX, Tombstone};
+use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneReason};
 
 use super::file::Reader;
 use super::{Change, Entry, Key, Spool, SpoolError, UNDATED};
@@ -170,10 +170,10 @@ impl Spool {
             .ok()
             .map(|reader| reader.record().clone());
         let tombstone = Tombstone {
-            install: self.installs[key.rank as usize].id,
+            spool: self.installs[key.rank as usize].id,
             sequence: key.sequence,
             through: None,
-            reason: Reason::MadeRoom,
+            reason: TombstoneReason::MadeRoom,
             cause: record.as_ref().map_or(Cause::Button, |record| record.cause),
             command: record.as_ref().and_then(|record| record.command.clone()),
             pressed: record.map(|record| record.pressed),

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use keepsake_protocol::{InstallId, Sequence};
+use keepsake_protocol::{Sequence, SpoolId};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
@@ -17,12 +17,12 @@ const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file that is not what its name says.
 pub struct Torn {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub name: Name,
 }
 
 pub struct FoundInstall {
-    pub id: InstallId,
+    pub id: SpoolId,
     pub next: Sequence,
     /// The whole files, one a sequence.
     pub names: Vec<Name>,
@@ -68,7 +68,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         .filter(|id| !identity.installs.contains(id))
         .copied();
     let current_before = identity.current();
-    let mut order: Vec<InstallId> = unknown.collect();
+    let mut order: Vec<SpoolId> = unknown.collect();
     order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
 
     let mut installs = Vec::new();
@@ -162,14 +162,14 @@ pub fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
 }
 
 /// The installs that have a folder, oldest first by the time the folder was made.
-fn install_folders(root: &Path) -> io::Result<Vec<InstallId>> {
+fn install_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
         let entry = entry?;
         let Some(id) = entry
             .file_name()
             .to_str()
-            .and_then(|name| name.parse::<InstallId>().ok())
+            .and_then(|name| name.parse::<SpoolId>().ok())
         else {
             continue;
         };
@@ -185,7 +185,7 @@ fn install_folders(root: &Path) -> io::Result<Vec<InstallId>> {
 
 fn read_install(
     root: &Path,
-    id: InstallId,
+    id: SpoolId,
     warnings: &mut Vec<String>,
 ) -> io::Result<(FoundInstall, Vec<Torn>)> {
     let folder = frames(root).join(id.to_string());

@@ -21,7 +21,7 @@ pub struct IngestBroker {
     pub user: Option<String>,
     pub password: Option<Password>,
     /// `mqtts://`: whom to believe, and the client certificate if there is one.
-    pub tls: Option<keepsake_tls::Files>,
+    pub tls: Option<keepsake_tls::TlsFiles>,
 }
 
 /// What was written, put together. Files are read once to see whether they can be.
@@ -91,7 +91,7 @@ fn alone(flag: &'static str, needs: &'static str) -> ConfigError {
     ConfigError::Alone { flag, needs }
 }
 
-fn tls_files(settings: &Settings) -> Result<keepsake_tls::Files, ConfigError> {
+fn tls_files(settings: &Settings) -> Result<keepsake_tls::TlsFiles, ConfigError> {
     let path = |path: &Option<PathBuf>| path.clone();
     let identity = match (path(&settings.ingest_cert), path(&settings.ingest_key)) {
         (Some(certificate), Some(key)) => Some(keepsake_tls::Identity { certificate, key }),
@@ -99,7 +99,7 @@ fn tls_files(settings: &Settings) -> Result<keepsake_tls::Files, ConfigError> {
         (None, Some(_)) => return Err(alone("ingest-key", "--ingest-cert, which is not set")),
         (None, None) => None,
     };
-    let files = keepsake_tls::Files {
+    let files = keepsake_tls::TlsFiles {
         ca: path(&settings.ingest_ca),
         identity,
     };

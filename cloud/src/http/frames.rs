@@ -15,8 +15,8 @@ use axum::{Extension, Json};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use keepsake_protocol::codec::{FRAME_OVERHEAD_MAX, JSON_BYTES_MAX};
-use keepsake_protocol::down::{DEVICE_HEADER, Down, LISTEN_S_MAX, Message as Told};
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::downlink::{DEVICE_HEADER, Down, DownlinkBatch as Told, POLL_WAIT_S_MAX};
+use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, receipt::Receipt};
 use serde::Deserialize;
 use tokio::sync::oneshot;
@@ -61,7 +61,7 @@ pub(super) async fn frame(
     body: Body,
 ) -> Result<Json<Receipt>, Refusal> {
     let device = speaker(&who, &headers, from.device.as_deref())?;
-    let verdict = hand_in(&site, &device, Leaf::Frame, &headers, body).await?;
+    let verdict = hand_in(&site, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
         .pop()
         .map(Json)
@@ -78,7 +78,12 @@ pub(super) async fn word(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Down>, Refusal> {
-    let words = [Leaf::Have, Leaf::Status, Leaf::Event, Leaf::Reply];
+    let words = [
+        MessageKind::Have,
+        MessageKind::Status,
+        MessageKind::Event,
+        MessageKind::Reply,
+    ];
     let leaf = words
         .into_iter()
         .find(|word| word.name() == leaf)
@@ -89,11 +94,11 @@ pub(super) async fn word(
     let verdict = hand_in(&site, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
     let told = receipts.iter().map(|receipt| Told {
-        about: Leaf::Receipt.name().to_owned(),
+        kind: MessageKind::Receipt.name().to_owned(),
         message: serde_json::value::to_raw_value(receipt).expect("a receipt becomes JSON"),
     });
     Ok(Json(Down {
-        down: told.collect(),
+        messages: told.collect(),
         next: None,
     }))
 }
@@ -114,7 +119,7 @@ pub(super) async fn news(
     if visit.is_first(mark) {
         site.announcer.welcome(&device).await;
     }
-    let wait_s = asked.wait_s.unwrap_or(LISTEN_S_MAX).min(LISTEN_S_MAX);
+    let wait_s = asked.wait_s.unwrap_or(POLL_WAIT_S_MAX).min(POLL_WAIT_S_MAX);
     let news = tokio::select! {
         news = visit.news(mark, Duration::from_secs(wait_s)) => news,
         () = site.stop.cancelled() => return Err(stopping()),
@@ -153,11 +158,11 @@ fn speaker(who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<Device
 async fn hand_in(
     site: &Site,
     device: &DeviceId,
-    leaf: Leaf,
+    leaf: MessageKind,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Verdict, Refusal> {
-    let is_frame = leaf == Leaf::Frame;
+    let is_frame = leaf == MessageKind::Frame;
     let hold = site.gate.now();
     let reason = if is_frame {
         hold.reason()

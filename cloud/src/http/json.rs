@@ -1,11 +1,11 @@
 //! How cameras and pictures look in the API: plain facts, times in microseconds UTC.
 
 use keepsake_protocol::capture::{Cause, ContentType};
+use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::{PictureId, Sequence};
-use keepsake_protocol::presence::{LightStatus, Presence};
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{CaptureId, DeviceId, Hash, InstallId};
+use keepsake_protocol::presence::{LedStatus, Presence};
+use keepsake_protocol::{CaptureId, DeviceId, Hash, SpoolId};
 use serde::Serialize;
 
 use crate::store::{self, Thumbnail};
@@ -16,7 +16,7 @@ pub(super) struct Picture {
     id: PictureId,
     arrival: i64,
     device: DeviceId,
-    install: InstallId,
+    install: SpoolId,
     sequence: Sequence,
     hash: Hash,
     bytes: u64,
@@ -28,7 +28,7 @@ pub(super) struct Picture {
     command: Option<String>,
     conflict: bool,
     damaged: bool,
-    pressed: Moment,
+    pressed: ClockReading,
     taken: Taken,
     captured_after_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ impl From<store::Picture> for Picture {
             id: picture.id(),
             arrival: picture.arrival,
             device: picture.device,
-            install: picture.capture.install,
+            install: picture.capture.spool,
             sequence: picture.capture.sequence,
             hash: picture.hash,
             bytes: picture.bytes,
@@ -141,7 +141,7 @@ impl From<store::Counters> for Totals {
 
 #[derive(Debug, Serialize)]
 struct Install {
-    install: InstallId,
+    install: SpoolId,
     next: Sequence,
     #[serde(flatten)]
     counted: Counted,
@@ -161,7 +161,7 @@ pub(super) struct Device {
     waiting_bytes: u64,
     kept: u64,
     coarse: bool,
-    light: LightStatus,
+    light: LedStatus,
     faults: Vec<u8>,
     version: String,
     health: keepsake_protocol::presence::Health,
@@ -188,7 +188,7 @@ impl From<store::Device> for Device {
             waiting_bytes: status.queue.waiting_bytes,
             kept: kept(&status),
             coarse: device.installs.iter().any(|install| install.coarse),
-            light: status.light,
+            light: status.led,
             faults: status.faults,
             version: status.version,
             health: status.health,
@@ -209,7 +209,7 @@ impl From<store::Device> for Device {
 /// How many captures a camera keeps although it has a receipt for them.
 pub(super) fn kept(status: &keepsake_protocol::presence::Status) -> u64 {
     status
-        .installs
+        .spools
         .iter()
         .map(|held| held.kept.count())
         .fold(0, u64::saturating_add)

@@ -8,7 +8,7 @@ use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use keepsake_protocol::id::PictureId;
 use keepsake_protocol::presence::Status;
-use keepsake_protocol::settings::schema::{Kind, Reach, SETTINGS};
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, ValueKind};
 use maud::Markup;
 use serde::Deserialize;
 
@@ -226,7 +226,7 @@ async fn device_view(site: &Site, device: &str) -> Answer<page::DeviceView> {
     let missing = || Problem::not_found("camera of that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let known = store.device(&device, now_us()).await?.ok_or_else(missing)?;
-    let said = known.status.as_ref().and_then(|status| status.said);
+    let said = known.status.as_ref().and_then(|status| status.reported_at);
     let mut commands = Vec::new();
     for command in store.commands(&device, LISTED).await? {
         commands.push(command_view(store, command).await?);
@@ -245,7 +245,7 @@ async fn device_view(site: &Site, device: &str) -> Answer<page::DeviceView> {
         tombstones: tombstones
             .into_iter()
             .map(|(tombstone, told_us)| page::TombstoneView {
-                install: tombstone.install,
+                install: tombstone.spool,
                 first: tombstone.sequence,
                 last: tombstone.last(),
                 reason: tombstone.reason,
@@ -280,7 +280,7 @@ fn settings_view(
         .map(|said| said.rejected.as_slice())
         .unwrap_or_default();
     let in_force = |name: &str| {
-        let value = said?.in_force.get(name)?;
+        let value = said?.effective.get(name)?;
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
@@ -289,28 +289,30 @@ fn settings_view(
     let wished = |name: &str| desired.and_then(|desired| desired.values.get(name));
     let fields = SETTINGS
         .iter()
-        .filter(|setting| setting.reach != Reach::Local)
+        .filter(|setting| setting.scope != Scope::Local)
         .map(|setting| page::FieldView {
             name: setting.key,
-            what: setting.what,
-            connection: setting.reach == Reach::Connection,
+            what: setting.description,
+            connection: setting.scope == Scope::Connection,
             kind: match setting.kind {
                 _ if setting.secret => page::FieldKind::Secret,
-                Kind::Whole { min, max, unit } => page::FieldKind::Number {
+                ValueKind::Integer { min, max, unit } => page::FieldKind::Number {
                     min,
                     max,
                     or_zero: false,
                     unit,
                 },
-                Kind::ZeroOr { min, max, unit } => page::FieldKind::Number {
+                ValueKind::OptionalInteger { min, max, unit } => page::FieldKind::Number {
                     min,
                     max,
                     or_zero: true,
                     unit,
                 },
-                Kind::Switch => page::FieldKind::Choice(&["true", "false"]),
-                Kind::Choice(of) | Kind::OneOf { of, .. } => page::FieldKind::Choice(of),
-                Kind::Text(_) => page::FieldKind::Text,
+                ValueKind::Bool => page::FieldKind::Choice(&["true", "false"]),
+                ValueKind::Choice(of) | ValueKind::IntegerEnum { of, .. } => {
+                    page::FieldKind::Choice(of)
+                }
+                ValueKind::Text(_) => page::FieldKind::Text,
             },
             value: match wished(setting.key) {
                 Some(_) if setting.secret => String::new(),
@@ -340,9 +342,9 @@ fn settings_view(
                 version: camera_version,
             },
             Progress::Trying => {
-                let trying = said.and_then(|said| said.trying.clone());
+                let trying = said.and_then(|said| said.trial.clone());
                 page::WishState::Trying {
-                    for_s: trying.as_ref().map_or(0, |trying| trying.for_s),
+                    for_s: trying.as_ref().map_or(0, |trying| trying.remaining_s),
                     names: trying.map(|trying| trying.names).unwrap_or_default(),
                 }
             }
@@ -473,7 +475,7 @@ async fn picture_detail(site: &Site, id: &str) -> Answer<page::PictureDetailView
 fn camera_view(device: store::Device) -> page::CameraView {
     let is_camera =
         device.status.is_some() || device.installs.iter().any(|install| !install.uploads);
-    let light = device.status.as_ref().map(|status| status.light.clone());
+    let light = device.status.as_ref().map(|status| status.led.clone());
     let status = device
         .status
         .map_or_else(Status::last_will, |status| *status);

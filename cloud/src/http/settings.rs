@@ -10,8 +10,8 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::settings::schema::{Kind, Reach, SETTINGS, Setting};
-use keepsake_protocol::settings::{Rejected, State as Said, Trying};
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
+use keepsake_protocol::settings::{RejectedSetting, SettingsReport as Said, TrialStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -57,8 +57,8 @@ pub(super) struct Settings {
 struct Camera {
     version: u64,
     said_us: i64,
-    rejected: Vec<Rejected>,
-    trying: Option<Trying>,
+    rejected: Vec<RejectedSetting>,
+    trying: Option<TrialStatus>,
     in_force: Map<String, Value>,
 }
 
@@ -183,14 +183,14 @@ pub(super) fn progress(desired: Option<&Desired>, version: u64, said: Option<&Sa
             Progress::Waiting
         };
     };
-    let other = desired.is_some_and(|desired| desired.mark != said.mark);
+    let other = desired.is_some_and(|desired| desired.mark != said.revision);
     if version > wished || (version == wished && other) {
         Progress::Ahead
     } else if version < wished {
         Progress::Waiting
     } else if wished == 0 {
         Progress::None
-    } else if said.trying.is_some() {
+    } else if said.trial.is_some() {
         Progress::Trying
     } else if said.rejected.is_empty() {
         Progress::Applied
@@ -210,14 +210,16 @@ pub(super) fn of_form(fields: &[(String, String)], before: Option<&Desired>) -> 
         let value = match setting.kind {
             _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
             _ if text.is_empty() => continue,
-            Kind::Whole { .. } | Kind::ZeroOr { .. } | Kind::OneOf { .. } => text
+            ValueKind::Integer { .. }
+            | ValueKind::OptionalInteger { .. }
+            | ValueKind::IntegerEnum { .. } => text
                 .trim()
                 .parse::<u64>()
                 .map_or_else(|_| text.as_str().into(), Value::from),
-            Kind::Switch => text
+            ValueKind::Bool => text
                 .parse::<bool>()
                 .map_or_else(|_| text.as_str().into(), Value::from),
-            Kind::Choice(_) | Kind::Text(_) => text.as_str().into(),
+            ValueKind::Choice(_) | ValueKind::Text(_) => text.as_str().into(),
         };
         values.insert(name.clone(), value);
     }
@@ -233,7 +235,7 @@ fn checked(wanted: Map<String, Value>, before: Option<&Desired>) -> Answer<Map<S
             wrong.push(format!("{} is no setting", shortened(&name)));
             continue;
         };
-        if setting.reach == Reach::Local {
+        if setting.scope == Scope::Local {
             wrong.push(format!("{name} is only set at the camera itself"));
         } else if value.is_null() {
             // The same as leaving it out.
@@ -296,8 +298,8 @@ fn answer(device: &Device, desired: Option<&Desired>) -> Response {
             version: has,
             said_us: device.status_us.unwrap_or_default(),
             rejected: said.rejected.clone(),
-            trying: said.trying.clone(),
-            in_force: said.in_force.clone(),
+            trying: said.trial.clone(),
+            in_force: said.effective.clone(),
         }),
         known: known(),
     };
@@ -320,16 +322,18 @@ fn shown(desired: &Desired) -> Map<String, Value> {
 fn known() -> Vec<Known> {
     let wishable = SETTINGS
         .iter()
-        .filter(|setting| setting.reach != Reach::Local);
+        .filter(|setting| setting.scope != Scope::Local);
     wishable
         .map(|setting| {
             let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
-                Kind::Whole { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
-                Kind::ZeroOr { min, max, unit } => ("zero-or", Some((min, max)), unit, &[]),
-                Kind::OneOf { of, unit } => ("one-of", None, unit, of),
-                Kind::Switch => ("switch", None, "", &[]),
-                Kind::Choice(of) => ("choice", None, "", of),
-                Kind::Text(_) => ("text", None, "", &[]),
+                ValueKind::Integer { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
+                ValueKind::OptionalInteger { min, max, unit } => {
+                    ("zero-or", Some((min, max)), unit, &[])
+                }
+                ValueKind::IntegerEnum { of, unit } => ("one-of", None, unit, of),
+                ValueKind::Bool => ("switch", None, "", &[]),
+                ValueKind::Choice(of) => ("choice", None, "", of),
+                ValueKind::Text(_) => ("text", None, "", &[]),
             };
             Known {
                 name: setting.key,
@@ -339,8 +343,8 @@ fn known() -> Vec<Known> {
                 max: bounds.map(|(_, max)| max),
                 unit,
                 choices,
-                connection: setting.reach == Reach::Connection,
-                what: setting.what,
+                connection: setting.scope == Scope::Connection,
+                what: setting.description,
             }
         })
         .collect()
@@ -368,16 +372,16 @@ mod tests {
             ..Said::default()
         };
         let rejected = Said {
-            rejected: vec![Rejected {
+            rejected: vec![RejectedSetting {
                 name: "interval_s".into(),
                 reason: "no".into(),
             }],
             ..said(7)
         };
         let trying = Said {
-            trying: Some(Trying {
+            trial: Some(TrialStatus {
                 names: vec!["cloud.url".into()],
-                for_s: 3,
+                remaining_s: 3,
             }),
             ..said(7)
         };

@@ -116,7 +116,7 @@ impl Check {
     /// Tries what there is to try. Returns the connection if it has lived through it.
     async fn look(&self, found: &mut Vec<String>) -> Option<Line> {
         let id = client_id("check", self.store);
-        let topic = topic::check(self.store);
+        let topic = topic::self_test_topic(self.store);
         let mut line = match Line::open(&id, &self.broker) {
             Ok(line) => line,
             Err(error) => {

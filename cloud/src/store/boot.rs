@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use keepsake_protocol::event::BootLine;
+use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -22,7 +22,7 @@ const BOOTS_MAX: usize = 100;
 pub(super) async fn keep(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    line: &BootLine,
+    line: &BootClockOffset,
     hash: Hash,
     now_us: i64,
 ) -> Result<()> {
@@ -34,7 +34,7 @@ pub(super) async fn keep(
     if lines.len() as u64 >= LINES_MAX
         && let Some((known, latest)) = lines
             .iter()
-            .rfind(|(_, known)| known.guessed == line.guessed)
+            .rfind(|(_, known)| known.estimated == line.estimated)
     {
         line = covering(latest, &line);
         sqlx::query("DELETE FROM boot_line WHERE boot = ? AND device = ? AND hash = ?")
@@ -55,7 +55,7 @@ pub(super) async fn keep(
     .bind(line.offset_us)
     .bind(bigint(line.error_us))
     .bind(line.at_us.map(bigint))
-    .bind(i64::from(line.guessed))
+    .bind(i64::from(line.estimated))
     .bind(now_us)
     .execute(&mut *tx)
     .await
@@ -80,22 +80,22 @@ pub(super) async fn keep(
 }
 
 /// One line that holds wherever one of the two does, for the whole boot.
-fn covering(one: &BootLine, other: &BootLine) -> BootLine {
+fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
     // Where a line was measured is given up, so it has to be as unsure as it is at the end of a long boot.
-    let spread = |line: &BootLine| {
+    let spread = |line: &BootClockOffset| {
         let drift_us = line.at_us.map_or(0, |at| {
-            keepsake_protocol::time::drift_us(at.max(LONG_BOOT_US))
+            keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US))
         });
-        let whole = BootLine {
+        let whole = BootClockOffset {
             error_us: line.error_us.saturating_add(drift_us),
             at_us: None,
             ..line.clone()
         };
-        whole.wall_at(0)
+        whole.wall_interval(0)
     };
     let (a, b) = (spread(one), spread(other));
     let (earliest_us, latest_us) = (a.0.min(b.0), a.1.max(b.1));
-    BootLine {
+    BootClockOffset {
         offset_us: earliest_us.midpoint(latest_us),
         error_us: latest_us.abs_diff(earliest_us) / 2 + 1,
         at_us: None,
@@ -110,7 +110,7 @@ async fn of_boot(
     connection: &mut AnyConnection,
     device: &DeviceId,
     boot: BootId,
-) -> Result<Vec<(Hash, BootLine)>> {
+) -> Result<Vec<(Hash, BootClockOffset)>> {
     let rows = sqlx::query(
         "SELECT hash, offset_us, error_us, measured_us, guessed FROM boot_line WHERE boot = ? AND device = ? \
          ORDER BY heard_us, hash",
@@ -122,13 +122,13 @@ async fn of_boot(
     .doing("read the lines of a boot")?;
     rows.iter()
         .map(|row| {
-            let line = BootLine {
+            let line = BootClockOffset {
                 boot,
                 offset_us: row.get(1),
                 error_us: count(row.get(2)),
                 at_us: row.get::<Option<i64>, _>(3).map(count),
-                guessed: row.get::<i64, _>(4) != 0,
-                install: None,
+                estimated: row.get::<i64, _>(4) != 0,
+                spool: None,
             };
             Ok((id(row.get::<&[u8], _>(0), "a hash")?, line))
         })
@@ -147,7 +147,7 @@ pub(super) async fn correct(
         .into_iter()
         .map(BootId)
         .collect();
-    let mut lines: HashMap<(BootId, String), Vec<BootLine>> = HashMap::new();
+    let mut lines: HashMap<(BootId, String), Vec<BootClockOffset>> = HashMap::new();
     for boots in boots.chunks(BOOTS_MAX) {
         let marks = vec!["?"; boots.len()].join(", ");
         let statement = format!(
@@ -163,13 +163,13 @@ pub(super) async fn correct(
             .doing("read the lines of boots")?;
         for row in &rows {
             let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
-            let line = BootLine {
+            let line = BootClockOffset {
                 boot,
                 offset_us: row.get(2),
                 error_us: count(row.get(3)),
                 at_us: row.get::<Option<i64>, _>(4).map(count),
-                guessed: row.get::<i64, _>(5) != 0,
-                install: None,
+                estimated: row.get::<i64, _>(5) != 0,
+                spool: None,
             };
             lines.entry((boot, row.get(1))).or_default().push(line);
         }
@@ -194,13 +194,13 @@ mod tests {
         let boot = BootId([1; 16]);
         let mut tx = store.begin("begin a test").await.unwrap();
         for number in 0..100_i64 {
-            let line = BootLine {
+            let line = BootClockOffset {
                 boot,
                 offset_us: number * 1_000_000_000,
                 error_us: 5,
                 at_us: Some(7),
-                guessed: number % 10 == 0,
-                install: None,
+                estimated: number % 10 == 0,
+                spool: None,
             };
             let hash = Hash::of(&number.to_be_bytes());
             keep(&mut tx, &device, &line, hash, number).await.unwrap();
@@ -210,8 +210,9 @@ mod tests {
         let said = |guessed| {
             let of = lines
                 .iter()
-                .filter(move |(_, line)| line.guessed == guessed);
-            let (begins, ends): (Vec<_>, Vec<_>) = of.map(|(_, line)| line.wall_at(0)).unzip();
+                .filter(move |(_, line)| line.estimated == guessed);
+            let (begins, ends): (Vec<_>, Vec<_>) =
+                of.map(|(_, line)| line.wall_interval(0)).unzip();
             (
                 begins.into_iter().min().unwrap(),
                 ends.into_iter().max().unwrap(),

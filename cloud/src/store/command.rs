@@ -1,6 +1,6 @@
 //! Tables `command`, `command_stage` and `command_result`: what was asked of cameras, and how far each got.
 
-use keepsake_protocol::command::{CommandKind, Reply, Stage};
+use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::{CaptureId, DeviceId};
 use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
@@ -181,7 +181,7 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
         stages: Vec::new(),
         capture: match (row.get::<Option<&[u8]>, _>(5), row.get(6)) {
             (Some(install), Some(number)) => Some(CaptureId {
-                install: id(install, "an install")?,
+                spool: id(install, "an install")?,
                 sequence: sequence(number)?,
             }),
             _ => None,
@@ -194,7 +194,7 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
 pub(super) async fn reached(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    reply: &Reply,
+    reply: &CommandReply,
     now_us: i64,
 ) -> Result<()> {
     let owner: Option<String> = sqlx::query_scalar("SELECT device FROM command WHERE id = ?")
@@ -207,7 +207,7 @@ pub(super) async fn reached(
     }
     if let Some(capture) = reply.capture {
         sqlx::query("UPDATE command SET install = ?, sequence = ? WHERE id = ?")
-            .bind(capture.install.0.as_slice())
+            .bind(capture.spool.0.as_slice())
             .bind(bigint(capture.sequence.get()))
             .bind(&reply.id)
             .execute(&mut *tx)
@@ -299,12 +299,12 @@ async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<Sta
         })
         .collect();
     let order = [
-        Stage::Accepted,
-        Stage::Captured,
-        Stage::Saved,
-        Stage::Done,
-        Stage::Failed,
-        Stage::Expired,
+        CommandStage::Accepted,
+        CommandStage::Captured,
+        CommandStage::Saved,
+        CommandStage::Done,
+        CommandStage::Failed,
+        CommandStage::Expired,
     ];
     stages.sort_by_key(|reached| {
         order

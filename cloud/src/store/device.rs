@@ -94,7 +94,7 @@ pub(super) async fn status(
         .execute(&mut *tx)
         .await
         .doing("note the presence of a camera")?;
-    if status.said.is_some() {
+    if status.reported_at.is_some() {
         let json = serde_json::to_string(status).expect("a status has no map with odd keys");
         sqlx::query("UPDATE device SET status = ?, status_us = ? WHERE id = ?")
             .bind(json)

@@ -1,9 +1,9 @@
 //! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
 //! ever taken earns its receipt and nothing is stored twice (P3).
 
-use keepsake_protocol::have::Have;
-use keepsake_protocol::receipt::Want;
-use keepsake_protocol::{Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use super::install::{self, Change};
@@ -100,7 +100,7 @@ pub(super) async fn delete(tx: &mut AnyConnection, key: Key) -> Result<bool> {
 /// Makes the fate of every sequence in `first..=last` that has none `told`.
 pub(super) async fn tell(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (Sequence, Sequence),
     hash: Hash,
 ) -> Result<()> {
@@ -143,7 +143,7 @@ async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
 }
 
 /// One more than the highest sequence with a fate.
-pub(super) async fn next(tx: &mut AnyConnection, install: InstallId) -> Result<Option<Sequence>> {
+pub(super) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
     let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE install = ?")
         .bind(install.0.as_slice())
         .fetch_one(tx)
@@ -155,7 +155,7 @@ pub(super) async fn next(tx: &mut AnyConnection, install: InstallId) -> Result<O
 /// The sequences within `first..=last` that have any fate, in order, each once.
 async fn with_fate(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (u64, u64),
 ) -> Result<Vec<u64>> {
     let found: Vec<i64> = sqlx::query_scalar(
@@ -173,7 +173,7 @@ async fn with_fate(
 /// How many sequences within `first..=last` have any fate.
 pub(super) async fn count_within(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (u64, u64),
 ) -> Result<u64> {
     let found: i64 = sqlx::query_scalar(
@@ -192,7 +192,7 @@ pub(super) async fn count_within(
 /// many rows as it returns: halves that are full, or empty, are decided by counting them.
 pub(super) async fn without_fate(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (u64, u64),
     most: usize,
 ) -> Result<Vec<u64>> {
@@ -228,8 +228,8 @@ pub(super) async fn without_fate(
 /// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
 pub(super) async fn answer(
     tx: &mut AnyConnection,
-    have: &Have,
-) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<Want>)> {
+    have: &Inventory,
+) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
     /// Captures this close together are looked up by one query.
     const WINDOW: u64 = 2000;
     let mut asked = have.captures.clone();
@@ -242,10 +242,10 @@ pub(super) async fn answer(
             continue;
         };
         let span = (first.0, last.0);
-        let mut known = settled(tx, have.install, span).await?;
-        known.extend(tombstone::within(tx, have.install, span).await?);
+        let mut known = settled(tx, have.spool, span).await?;
+        known.extend(tombstone::within(tx, have.spool, span).await?);
         known.sort_unstable();
-        let unfinished = part::unfinished(tx, have.install, span).await?;
+        let unfinished = part::unfinished(tx, have.spool, span).await?;
         for entry in window {
             if known.binary_search(entry).is_ok() {
                 stored.push(*entry);
@@ -254,12 +254,12 @@ pub(super) async fn answer(
                 .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
             {
                 let key = Key {
-                    install: have.install,
+                    install: have.spool,
                     sequence: entry.0,
                     hash: *hash,
                 };
                 let ranges = part::missing(tx, key).await?;
-                want.push(Want {
+                want.push(ResendRequest {
                     sequence: entry.0,
                     ranges,
                 });
@@ -272,7 +272,7 @@ pub(super) async fn answer(
 /// The pictures within a span that are stored or deleted.
 async fn settled(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows = sqlx::query(

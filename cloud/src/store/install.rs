@@ -1,6 +1,6 @@
 //! Table `install`: one life of a spool, whose it is, and its counters.
 
-use keepsake_protocol::{DeviceId, InstallId, Sequence};
+use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, bigint, count, id, report, sequence};
@@ -43,7 +43,7 @@ impl std::iter::Sum for Counters {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallState {
-    pub install: InstallId,
+    pub install: SpoolId,
     /// Made by the cloud for uploads; there is no card behind it.
     pub uploads: bool,
     /// The highest "next sequence" heard of.
@@ -58,7 +58,7 @@ pub struct InstallState {
 pub(super) async fn spoken_of(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    install: InstallId,
+    install: SpoolId,
     next: Sequence,
     now_us: i64,
 ) -> Result<()> {
@@ -89,7 +89,7 @@ pub(super) async fn next_upload(
     tx: &mut AnyConnection,
     device: &DeviceId,
     now_us: i64,
-) -> Result<(InstallId, Sequence)> {
+) -> Result<(SpoolId, Sequence)> {
     let known = sqlx::query(
         "SELECT install, next FROM install WHERE device = ? AND uploads = 1 ORDER BY install LIMIT 1",
     )
@@ -103,7 +103,7 @@ pub(super) async fn next_upload(
             sequence(row.get(1))?,
         ),
         None => {
-            let install = InstallId(rand::random());
+            let install = SpoolId(rand::random());
             insert(tx, device, install, Sequence::FIRST, true, now_us).await?;
             (install, Sequence::FIRST)
         }
@@ -121,7 +121,7 @@ pub(super) async fn next_upload(
 async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    install: InstallId,
+    install: SpoolId,
     next: Sequence,
     uploads: bool,
     now_us: i64,
@@ -150,7 +150,7 @@ pub(super) struct Change {
     pub(super) deleted: i64,
 }
 
-pub(super) async fn change(tx: &mut AnyConnection, install: InstallId, by: Change) -> Result<()> {
+pub(super) async fn change(tx: &mut AnyConnection, install: SpoolId, by: Change) -> Result<()> {
     sqlx::query(
         "UPDATE install SET sequences = sequences + ?, told = told + ?, pictures = pictures + ?, deleted = deleted + ? \
          WHERE install = ?",
@@ -181,7 +181,7 @@ pub(super) async fn of_device(
     .doing("read the installs of a camera")?;
     let mut installs = Vec::with_capacity(rows.len());
     for row in rows {
-        let install: InstallId = id(row.get::<&[u8], _>(0), "an install")?;
+        let install: SpoolId = id(row.get::<&[u8], _>(0), "an install")?;
         let next = sequence(row.get(1))?;
         let sequences = count(row.get(3));
         let uploads = row.get::<i64, _>(7) != 0;

@@ -4,7 +4,7 @@
 //! the camera's own back-off, so dropping is always safe.
 
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Limits, Result, Store, StoreError, bigint, count, id, sequence};
@@ -26,7 +26,7 @@ pub(super) async fn keep(
     now_us: i64,
     limits: &Limits,
 ) -> Result<Kept> {
-    let record = &header.record;
+    let record = &header.capture;
     let key = Key::of(record);
     let known =
         sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
@@ -76,7 +76,7 @@ async fn put(
     bytes: &[u8],
     now_us: i64,
 ) -> Result<bool> {
-    let key = Key::of(&header.record);
+    let key = Key::of(&header.capture);
     let there: Option<i64> = sqlx::query_scalar(
         "SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
     )
@@ -243,7 +243,7 @@ async fn make_room(
 /// The unfinished captures within a span of sequences.
 pub(super) async fn unfinished(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
     let rows = sqlx::query(
@@ -301,7 +301,7 @@ impl Store {
             let row = sqlx::query(
                 "SELECT bytes, total FROM partial WHERE install = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
             )
-            .bind(capture.install.0.as_slice())
+            .bind(capture.spool.0.as_slice())
             .bind(bigint(capture.sequence.get()))
             .fetch_optional(&self.readers)
             .await

@@ -2,9 +2,9 @@
 //! so that no list ever reads them.
 
 use keepsake_protocol::capture::{Cause, ContentType, FrameHeader};
-use keepsake_protocol::event::BootLine;
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::id::PictureId;
-use keepsake_protocol::time::Moment;
 use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
@@ -40,7 +40,7 @@ pub struct Picture {
     pub height: u32,
     pub cause: Cause,
     pub command: Option<String>,
-    pub pressed: Moment,
+    pub pressed: ClockReading,
     /// Since the press, microseconds.
     pub captured_after_us: u64,
     pub saved_after_us: Option<u64>,
@@ -71,7 +71,7 @@ impl Picture {
         stored_us: i64,
         damaged: bool,
     ) -> Self {
-        let record = header.record;
+        let record = header.capture;
         let mut picture = Self {
             arrival,
             capture: record.id(),
@@ -106,7 +106,7 @@ impl Picture {
     }
 
     /// `lines`: those of its boot.
-    pub(super) fn say_when(&mut self, lines: &[BootLine]) {
+    pub(super) fn say_when(&mut self, lines: &[BootClockOffset]) {
         self.taken = match self.cause {
             Cause::Upload => taken::uploaded(self.stored_us),
             Cause::Button | Cause::Command | Cause::Interval | Cause::Test => {
@@ -161,7 +161,7 @@ pub(super) async fn keep(
     now_us: i64,
     damaged: bool,
 ) -> Result<Option<i64>> {
-    let record = &header.record;
+    let record = &header.capture;
     let conflict = match fate::store(tx, Key::of(record)).await? {
         fate::Before::Settled => return Ok(None),
         fate::Before::New { conflict } => conflict,
@@ -319,7 +319,7 @@ impl Store {
             let rows = sqlx::query(select!(
                 "WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
             ))
-            .bind(capture.install.0.as_slice())
+            .bind(capture.spool.0.as_slice())
             .bind(bigint(capture.sequence.get()))
             .fetch_all(&mut *connection)
             .await
@@ -500,7 +500,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
     let mut picture = Picture {
         arrival: row.get(0),
         capture: CaptureId {
-            install: id(row.get::<&[u8], _>(1), "an install")?,
+            spool: id(row.get::<&[u8], _>(1), "an install")?,
             sequence: sequence(row.get(2))?,
         },
         hash: id(row.get::<&[u8], _>(3), "a hash")?,
@@ -514,7 +514,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
         height: pixels(8),
         cause: serde_json::from_value(named(9)).map_err(|_| corrupt("an odd cause"))?,
         command: row.get(10),
-        pressed: Moment {
+        pressed: ClockReading {
             boot: id::<BootId>(row.get::<&[u8], _>(11), "a boot id")?,
             boottime_us: count(row.get(12)),
             wall_us: row.get(13),

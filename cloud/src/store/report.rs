@@ -1,9 +1,9 @@
 //! Table `report`: what cameras say they have on their cards, and what follows for `held` and `want`.
 
-use keepsake_protocol::presence::Held;
+use keepsake_protocol::presence::SpoolInventory;
 use keepsake_protocol::ranges::Ranges;
-use keepsake_protocol::receipt::Want;
-use keepsake_protocol::{DeviceId, InstallId, Sequence};
+use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use super::{Doing, Result, StoreError, bigint, fate, id, sequence};
@@ -23,10 +23,10 @@ const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
 pub(super) async fn keep(
     tx: &mut AnyConnection,
     device: &DeviceId,
-    installs: &[Held],
+    installs: &[SpoolInventory],
     now_us: i64,
 ) -> Result<()> {
-    let Some(card) = installs.first().map(|current| current.install) else {
+    let Some(card) = installs.first().map(|current| current.spool) else {
         return Ok(());
     };
     let known =
@@ -38,9 +38,9 @@ pub(super) async fn keep(
             .doing("read what was said of the card")?;
     for row in &known {
         let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
-        let install: InstallId = id(row.get::<&[u8], _>(2), "an install")?;
+        let install: SpoolId = id(row.get::<&[u8], _>(2), "an install")?;
         let gone = if speaker == device.as_str() && its_card == card.0 {
-            installs.iter().all(|held| held.install != install)
+            installs.iter().all(|held| held.spool != install)
         } else {
             row.get::<i64, _>(3) < now_us.saturating_sub(REPLACED_US)
         };
@@ -64,7 +64,7 @@ pub(super) async fn keep(
         sqlx::query("DELETE FROM report WHERE device = ? AND card = ? AND install = ?")
             .bind(device.as_str())
             .bind(card.0.as_slice())
-            .bind(held.install.0.as_slice())
+            .bind(held.spool.0.as_slice())
             .execute(&mut *tx)
             .await
             .doing("replace what is on a card")?;
@@ -73,7 +73,7 @@ pub(super) async fn keep(
         )
         .bind(device.as_str())
         .bind(card.0.as_slice())
-        .bind(held.install.0.as_slice())
+        .bind(held.spool.0.as_slice())
         .bind(bigint(held.next.get()))
         .bind(json(&held.waiting))
         .bind(json(&held.kept))
@@ -91,7 +91,7 @@ pub(super) async fn keep(
 /// `next_us`: when `next` was first heard of. `sequences`: how many have any fate.
 pub(super) async fn held(
     connection: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     next: Sequence,
     next_us: i64,
     sequences: u64,
@@ -152,7 +152,7 @@ pub(super) async fn held(
 
 async fn count_all(
     connection: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     spans: &[(u64, u64)],
 ) -> Result<u64> {
     let mut all = 0;
@@ -165,9 +165,9 @@ async fn count_all(
 /// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
 pub(super) async fn wants(
     tx: &mut AnyConnection,
-    installs: &[Held],
+    installs: &[SpoolInventory],
     most: usize,
-) -> Result<Vec<(InstallId, Vec<Want>)>> {
+) -> Result<Vec<(SpoolId, Vec<ResendRequest>)>> {
     let mut all = Vec::new();
     let mut left = most;
     for held in installs {
@@ -180,7 +180,7 @@ pub(super) async fn wants(
             // Coarse ranges name captures that the card does not have. Asking for other ones each time keeps those
             // from standing in the way of the real ones for ever.
             let look = if held.coarse { left * 8 } else { left };
-            let mut missing = fate::without_fate(tx, held.install, span, look).await?;
+            let mut missing = fate::without_fate(tx, held.spool, span, look).await?;
             if missing.len() > left {
                 let skip = rand::random_range(0..=missing.len() - left);
                 missing.drain(..skip);
@@ -188,14 +188,14 @@ pub(super) async fn wants(
             }
             left -= missing.len();
             for number in missing {
-                wants.push(Want {
+                wants.push(ResendRequest {
                     sequence: sequence(bigint(number))?,
                     ranges: Vec::new(),
                 });
             }
         }
         if !wants.is_empty() {
-            all.push((held.install, wants));
+            all.push((held.spool, wants));
         }
     }
     Ok(all)

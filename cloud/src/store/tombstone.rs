@@ -1,7 +1,7 @@
 //! Table `tombstone`: why sequences have no picture.
 
-use keepsake_protocol::event::{Event, Reason, Tombstone};
-use keepsake_protocol::{DeviceId, Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use super::{BindKey, Doing, Key, Result, Store, bigint, fate, id, sequence};
@@ -16,7 +16,7 @@ pub(super) async fn keep(
     now_us: i64,
 ) -> Result<()> {
     let key = Key {
-        install: tombstone.install,
+        install: tombstone.spool,
         sequence: tombstone.sequence,
         hash,
     };
@@ -44,13 +44,13 @@ pub(super) async fn keep(
     .await
     .doing("note a tombstone")?;
     let span = (tombstone.sequence, tombstone.last());
-    fate::tell(tx, tombstone.install, span, hash).await
+    fate::tell(tx, tombstone.spool, span, hash).await
 }
 
 /// The tombstones whose first sequence lies in a span.
 pub(super) async fn within(
     tx: &mut AnyConnection,
-    install: InstallId,
+    install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows = sqlx::query(
@@ -71,7 +71,7 @@ pub(super) async fn within(
 }
 
 /// The reason as it stands on the wire.
-fn name(reason: Reason) -> String {
+fn name(reason: TombstoneReason) -> String {
     match serde_json::to_value(reason) {
         Ok(serde_json::Value::String(name)) => name,
         Ok(_) | Err(_) => unreachable!("a reason is a name on the wire"),

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use keepsake_cloud::config::{Args, Config};
 use keepsake_cloud::run::{self, Ready};
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
-use keepsake_protocol::presence::{Held, Presence, Status};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::topic::{Leaf, Topic};
-use keepsake_protocol::{BootId, DeviceId, Hash, InstallId, Sequence, codec};
+use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_protocol::{BootId, DeviceId, Hash, Sequence, SpoolId, codec};
 use rumqttc::{AsyncClient, Event, Incoming, LastWill, MqttOptions, Outgoing, PublishOptions, QoS};
 use sqlx::Connection;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -207,7 +207,7 @@ pub async fn request_bare(
 /// A bare MQTT client in the name of a camera.
 pub struct Camera {
     pub device: DeviceId,
-    pub install: InstallId,
+    pub install: SpoolId,
     pub client: AsyncClient,
     pub received: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
     poll: tokio::task::JoinHandle<()>,
@@ -221,10 +221,10 @@ impl Drop for Camera {
 
 impl Camera {
     pub async fn connect(cloud: &Cloud, device: &str, install: u8) -> Self {
-        let install = InstallId([install; 16]);
+        let install = SpoolId([install; 16]);
         let device: DeviceId = device.parse().unwrap();
         let id = format!("{device}.{}", &install.to_string()[..8]);
-        let filter = keepsake_protocol::topic::everything_down(&device);
+        let filter = keepsake_protocol::topic::downlink_subscription(&device);
         Self::connect_as(cloud, &id, device, install, &filter).await
     }
 
@@ -232,7 +232,7 @@ impl Camera {
         cloud: &Cloud,
         id: &str,
         device: DeviceId,
-        install: InstallId,
+        install: SpoolId,
         filter: &str,
     ) -> Self {
         let address = cloud.ready.mqtt.expect("the embedded broker runs");
@@ -240,7 +240,7 @@ impl Camera {
         options
             .set_max_packet_size(80 * 1024 * 1024, 80 * 1024 * 1024)
             .set_last_will(LastWill::new(
-                Topic::new(&device, Leaf::Status).to_string(),
+                Topic::new(&device, MessageKind::Status).to_string(),
                 codec::encode(&Status::last_will()),
                 QoS::AtLeastOnce,
                 true,
@@ -285,7 +285,7 @@ impl Camera {
     /// Goes away without a word: the socket closes, and the broker says the last will.
     pub fn vanish(self) {}
 
-    pub async fn say(&self, leaf: Leaf, payload: Vec<u8>) {
+    pub async fn say(&self, leaf: MessageKind, payload: Vec<u8>) {
         let topic = Topic::new(&self.device, leaf).to_string();
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(leaf.retained());
         self.client.publish(topic, payload, options).await.unwrap();
@@ -295,8 +295,8 @@ impl Camera {
         let number = |n: u64| Sequence::try_from(n).unwrap();
         let status = Status {
             presence: Presence::Online,
-            installs: vec![Held {
-                install: self.install,
+            spools: vec![SpoolInventory {
+                spool: self.install,
                 next: number(next),
                 waiting: waiting
                     .iter()
@@ -305,17 +305,17 @@ impl Camera {
                 kept: keepsake_protocol::ranges::Ranges::default(),
                 coarse: false,
             }],
-            said: Some(moment()),
+            reported_at: Some(moment()),
             version: "test".to_owned(),
             ..Status::last_will()
         };
-        self.say(Leaf::Status, codec::encode(&status)).await;
+        self.say(MessageKind::Status, codec::encode(&status)).await;
     }
 
     pub fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
         FrameHeader {
-            record: Record {
-                install: self.install,
+            capture: CaptureMetadata {
+                spool: self.install,
                 sequence: sequence.try_into().unwrap(),
                 hash: Hash::of(bytes),
                 total: bytes.len() as u64,
@@ -344,11 +344,11 @@ impl Camera {
     pub async fn send_part(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) {
         let header = self.header(sequence, bytes, start, end);
         let frame = codec::encode_frame(&header, &bytes[start..end]);
-        self.say(Leaf::Frame, frame).await;
+        self.say(MessageKind::Frame, frame).await;
     }
 
     /// The next message on a leaf; others are skipped.
-    pub async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: Leaf) -> T {
+    pub async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: MessageKind) -> T {
         let topic = Topic::new(&self.device, leaf).to_string();
         let found = async {
             loop {
@@ -370,15 +370,15 @@ impl Camera {
             .map(|(sequence, hash)| (Sequence::try_from(*sequence).unwrap(), hash.prefix()))
             .collect();
         while !open.is_empty() {
-            let receipt: Receipt = self.next(Leaf::Receipt).await;
-            assert_eq!(receipt.install, self.install);
+            let receipt: Receipt = self.next(MessageKind::Receipt).await;
+            assert_eq!(receipt.spool, self.install);
             open.retain(|entry| !receipt.stored.contains(entry));
         }
     }
 }
 
-pub fn moment() -> Moment {
-    Moment {
+pub fn moment() -> ClockReading {
+    ClockReading {
         boot: BootId([1; 16]),
         boottime_us: 5,
         wall_us: 1_800_000_000_000_000,

@@ -6,20 +6,20 @@ use std::time::Duration;
 use keepsake_cloud::deposit::{Deposit, Outcome, Suspect};
 use keepsake_cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
 use keepsake_cloud::taken::State;
-use keepsake_protocol::capture::{Cause, ContentType, FrameHeader, Record};
-use keepsake_protocol::command::{CommandKind, Reply, Stage};
-use keepsake_protocol::event::{BootLine, Event, Reason, Tombstone};
-use keepsake_protocol::have::Have;
-use keepsake_protocol::presence::{Held, Presence, Status};
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::event::{BootClockOffset, Event, Tombstone, TombstoneReason};
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
 use keepsake_protocol::ranges::Ranges;
-use keepsake_protocol::receipt::Want;
-use keepsake_protocol::time::Moment;
-use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, InstallId, Sequence};
+use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, Sequence, SpoolId};
 use proptest::prelude::*;
 
 use super::{CASES, Empty, empty};
 
-const INSTALL: InstallId = InstallId([7; 16]);
+const INSTALL: SpoolId = SpoolId([7; 16]);
 const NOW: i64 = 1_800_000_000_000_000;
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
@@ -70,8 +70,8 @@ fn number(sequence: u64) -> Sequence {
     sequence.try_into().unwrap()
 }
 
-fn moment() -> Moment {
-    Moment {
+fn moment() -> ClockReading {
+    ClockReading {
         boot: BootId([1; 16]),
         boottime_us: 5,
         wall_us: NOW,
@@ -80,9 +80,9 @@ fn moment() -> Moment {
     }
 }
 
-fn record(sequence: u64, bytes: &[u8]) -> Record {
-    Record {
-        install: INSTALL,
+fn record(sequence: u64, bytes: &[u8]) -> CaptureMetadata {
+    CaptureMetadata {
+        spool: INSTALL,
         sequence: number(sequence),
         hash: Hash::of(bytes),
         total: bytes.len() as u64,
@@ -97,11 +97,17 @@ fn record(sequence: u64, bytes: &[u8]) -> Record {
     }
 }
 
-fn part_of(device: &DeviceId, record: Record, whole: &[u8], start: usize, end: usize) -> Deposit {
+fn part_of(
+    device: &DeviceId,
+    record: CaptureMetadata,
+    whole: &[u8],
+    start: usize,
+    end: usize,
+) -> Deposit {
     Deposit::Capture {
         device: device.clone(),
         header: FrameHeader {
-            record,
+            capture: record,
             offset: start as u64,
             len: (end - start) as u64,
             attempt: 0,
@@ -122,12 +128,12 @@ fn capture(sequence: u64, bytes: &[u8]) -> Deposit {
 }
 
 fn tombstone(first: u64, last: u64) -> Deposit {
-    tombstone_because(first, last, Reason::CameraFailed)
+    tombstone_because(first, last, TombstoneReason::CameraFailed)
 }
 
-fn tombstone_because(first: u64, last: u64, reason: Reason) -> Deposit {
+fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> Deposit {
     let tombstone = Tombstone {
-        install: INSTALL,
+        spool: INSTALL,
         sequence: number(first),
         through: (first != last).then(|| number(last)),
         reason,
@@ -156,7 +162,7 @@ fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> Deposit {
 
 fn status_of(
     device: &DeviceId,
-    install: InstallId,
+    install: SpoolId,
     next: u64,
     waiting: &[(u64, u64)],
     kept: &[(u64, u64)],
@@ -165,14 +171,14 @@ fn status_of(
         device: device.clone(),
         status: Box::new(Status {
             presence: Presence::Online,
-            installs: vec![Held {
-                install,
+            spools: vec![SpoolInventory {
+                spool: install,
                 next: number(next),
                 waiting: ranges(waiting),
                 kept: ranges(kept),
                 coarse: false,
             }],
-            said: Some(moment()),
+            reported_at: Some(moment()),
             ..Status::last_will()
         }),
         retained: false,
@@ -339,7 +345,7 @@ async fn a_fate_only_rises() {
     fresh.commit(capture(1, b"one")).await;
     assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
-    for reason in [Reason::CameraFailed, Reason::MadeRoom] {
+    for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
         assert!(matches!(outcome, Outcome::Told { .. }), "{outcome:?}");
     }
@@ -369,7 +375,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
     }
     assert_eq!(fresh.all().await, []);
     let progress = fresh.store.progress(CaptureId {
-        install: INSTALL,
+        spool: INSTALL,
         sequence: number(1),
     });
     assert_eq!(progress.await.unwrap().unwrap().1, 1000);
@@ -392,18 +398,18 @@ async fn parts_cut_in_different_places_make_one_picture() {
 #[tokio::test]
 async fn interleaved_parts_of_several_cameras_do_not_mix() {
     let Some(fresh) = fresh().await else { return };
-    let cameras: Vec<(DeviceId, InstallId, Vec<u8>)> = (0..3_u8)
+    let cameras: Vec<(DeviceId, SpoolId, Vec<u8>)> = (0..3_u8)
         .map(|n| {
             let name = format!("camera-{n}").parse().unwrap();
-            (name, InstallId([n; 16]), vec![n; 100])
+            (name, SpoolId([n; 16]), vec![n; 100])
         })
         .collect();
     for start in (0..100).step_by(10) {
         let batch: Vec<Deposit> = cameras
             .iter()
             .map(|(device, install, whole)| {
-                let record = Record {
-                    install: *install,
+                let record = CaptureMetadata {
+                    spool: *install,
                     ..record(1, whole)
                 };
                 part_of(device, record, whole, start, start + 10)
@@ -449,7 +455,7 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
 async fn parts_that_disagree_about_the_length_begin_anew() {
     let Some(fresh) = fresh().await else { return };
     let whole = vec![1; 100];
-    let lying = Record {
+    let lying = CaptureMetadata {
         total: 200,
         ..record(1, &whole)
     };
@@ -480,7 +486,7 @@ async fn the_unfinished_capture_without_progress_for_longest_makes_room() {
     }
     for (sequence, kept) in [(1, false), (2, true), (3, true)] {
         let capture = CaptureId {
-            install: INSTALL,
+            spool: INSTALL,
             sequence: number(sequence),
         };
         let progress = fresh.store.progress(capture).await.unwrap();
@@ -502,7 +508,7 @@ async fn a_capture_in_absurdly_many_parts_does_not_fill_the_store() {
         fresh.commit(part(1, &whole, start, start + 1)).await;
     }
     let capture = CaptureId {
-        install: INSTALL,
+        spool: INSTALL,
         sequence: number(1),
     };
     let progress = fresh.store.progress(capture).await.unwrap();
@@ -541,8 +547,8 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     };
     let told = hash.prefix();
     let have = |sequence: u64, bytes: &[u8]| (number(sequence), Hash::of(bytes).prefix());
-    let asked = Have {
-        install: INSTALL,
+    let asked = Inventory {
+        spool: INSTALL,
         next: number(9000),
         id: 5,
         page: 0,
@@ -575,7 +581,7 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     assert_eq!(stored, [have(1, b"one"), (number(2), told)]);
     assert_eq!(
         want,
-        [Want {
+        [ResendRequest {
             sequence: number(4),
             ranges: vec![(0, 20), (60, 100)]
         }]
@@ -618,7 +624,7 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
     else {
         unreachable!()
     };
-    status.installs[0].coarse = true;
+    status.spools[0].coarse = true;
     let deposit = Deposit::Status {
         device,
         status,
@@ -711,7 +717,7 @@ async fn a_new_install_leaves_the_old_ones_counted() {
     let Some(fresh) = fresh().await else { return };
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     fresh.commit(capture(1, b"one")).await;
-    let new = InstallId([8; 16]);
+    let new = SpoolId([8; 16]);
     // The card was given away with 2 and 3 on it: the camera has another one, and the old one may come back.
     let other_card = status_of(&porch(), new, 2, &[(1, 1)], &[]);
     fresh.commit(other_card.clone()).await;
@@ -726,24 +732,24 @@ async fn a_new_install_leaves_the_old_ones_counted() {
 #[tokio::test]
 async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
     let Some(fresh) = fresh().await else { return };
-    let held = |install, next, waiting: &[(u64, u64)]| Held {
-        install,
+    let held = |install, next, waiting: &[(u64, u64)]| SpoolInventory {
+        spool: install,
         next: number(next),
         waiting: ranges(waiting),
         kept: Ranges::default(),
         coarse: false,
     };
-    let status = |installs: Vec<Held>| Deposit::Status {
+    let status = |installs: Vec<SpoolInventory>| Deposit::Status {
         device: porch(),
         status: Box::new(Status {
             presence: Presence::Online,
-            installs,
-            said: Some(moment()),
+            spools: installs,
+            reported_at: Some(moment()),
             ..Status::last_will()
         }),
         retained: false,
     };
-    let copied = InstallId([8; 16]);
+    let copied = SpoolId([8; 16]);
     let original = status(vec![held(INSTALL, 4, &[(1, 3)])]);
     // The copy of the card, in another board, counts in an install of its own.
     let copy = status(vec![
@@ -969,7 +975,7 @@ async fn an_upload_gets_the_next_number_of_an_install_of_its_own() {
         assert_eq!(picture.cause, Cause::Upload);
         let read = fresh.store.picture_at(picture.arrival).await.unwrap();
         assert_eq!(read.as_ref(), Some(&picture));
-        installs.insert(picture.capture.install);
+        installs.insert(picture.capture.spool);
     }
     assert_eq!(installs.len(), 1);
     assert_eq!(counted(&fresh.porch().await), [3, 3, 0, 0, 0, 0]);
@@ -992,7 +998,7 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
 }
 
 /// A boot line as `device` sends it.
-fn boot_line(device: &DeviceId, line: &BootLine) -> Deposit {
+fn boot_line(device: &DeviceId, line: &BootClockOffset) -> Deposit {
     let payload = keepsake_protocol::codec::encode(&Event::Boot(line.clone()));
     Deposit::Note {
         device: device.clone(),
@@ -1000,26 +1006,26 @@ fn boot_line(device: &DeviceId, line: &BootLine) -> Deposit {
         hash: Hash::of(&payload),
         payload: payload.into(),
         line: Some(line.clone()),
-        install: line.install,
+        install: line.spool,
     }
 }
 
 /// A capture of a boot that had not seen the time, and what corrects it.
-fn before_the_time(sequence: u64, bytes: &[u8]) -> (Deposit, BootLine) {
+fn before_the_time(sequence: u64, bytes: &[u8]) -> (Deposit, BootClockOffset) {
     let mut record = record(sequence, bytes);
-    record.pressed = Moment {
+    record.pressed = ClockReading {
         boottime_us: 60_000_000,
         wall_us: 0,
         synchronised: false,
         ..moment()
     };
-    let line = BootLine {
+    let line = BootClockOffset {
         boot: record.pressed.boot,
         offset_us: NOW - 3_600_000_000,
         error_us: 5_000,
         at_us: Some(70_000_000),
-        guessed: false,
-        install: Some(INSTALL),
+        estimated: false,
+        spool: Some(INSTALL),
     };
     (part_of(&porch(), record, bytes, 0, bytes.len()), line)
 }
@@ -1063,7 +1069,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
     fresh
         .commit(boot_line(&"shed".parse().unwrap(), &line))
         .await;
-    let other_boot = BootLine {
+    let other_boot = BootClockOffset {
         boot: BootId([2; 16]),
         ..line
     };
@@ -1077,7 +1083,7 @@ async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
     for days in 0..100 {
-        let set_back = BootLine {
+        let set_back = BootClockOffset {
             offset_us: line.offset_us - days * DAY,
             ..line.clone()
         };
@@ -1120,9 +1126,9 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
     fresh.store.command_sent("first", NOW + 1).await.unwrap();
     assert_eq!(waiting(NOW + 2).await, ["first", "second", "third"]);
     for (device, id) in [("porch", "second"), ("shed", "third")] {
-        let reply = Reply {
+        let reply = CommandReply {
             id: id.to_owned(),
-            stage: Stage::Accepted,
+            stage: CommandStage::Accepted,
             after_us: 1,
             capture: None,
             text: None,
@@ -1163,11 +1169,11 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
     };
     ask("one", 0).await;
     for (stage, version) in [
-        (Stage::Accepted, None),
-        (Stage::Done, Some(1)),
-        (Stage::Done, Some(2)),
+        (CommandStage::Accepted, None),
+        (CommandStage::Done, Some(1)),
+        (CommandStage::Done, Some(2)),
     ] {
-        let reply = Reply {
+        let reply = CommandReply {
             id: "one".to_owned(),
             stage,
             after_us: 1,

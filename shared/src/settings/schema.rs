@@ -6,25 +6,25 @@
 
 use serde_json::Value;
 
-use super::value::{CloudUrl, Night, RgbPins};
+use super::value::{CloudUrl, QuietHours, RgbPins};
 
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
     /// Section and name as in `camera.toml`: `cloud.url`; settings of no section are just a name.
     pub key: &'static str,
-    pub kind: Kind,
-    pub default: Given<'static>,
-    pub reach: Reach,
+    pub kind: ValueKind,
+    pub default: RawValue<'static>,
+    pub scope: Scope,
     /// What it does, as a person reads it beside its field; empty for those that only the camera's own file sets.
-    pub what: &'static str,
+    pub description: &'static str,
     /// Never printed.
     pub secret: bool,
 }
 
 /// Whether the cloud may wish for it, and what becomes of such a wish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum Scope {
     /// In force from the next picture, or the next message, on.
     Live,
     /// It touches the connection: tried, and given up again unless a connection with it is confirmed in time.
@@ -34,25 +34,25 @@ pub enum Reach {
 }
 
 #[derive(Debug)]
-pub enum Kind {
+pub enum ValueKind {
     /// A whole number from `min` to `max`; `unit` may be empty.
-    Whole {
+    Integer {
         min: u64,
         max: u64,
         unit: &'static str,
     },
     /// Zero, which means "none" or "off", or a whole number from `min` to `max`.
-    ZeroOr {
+    OptionalInteger {
         min: u64,
         max: u64,
         unit: &'static str,
     },
     /// One of these whole numbers, in digits.
-    OneOf {
+    IntegerEnum {
         of: &'static [&'static str],
         unit: &'static str,
     },
-    Switch,
+    Bool,
     Choice(&'static [&'static str]),
     /// Text that `check` accepts; its error goes on after "must be"-less words, such as "is too long".
     Text(fn(&str) -> Result<(), String>),
@@ -60,32 +60,32 @@ pub enum Kind {
 
 /// A value from outside, in whatever language it was written.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Given<'a> {
-    Whole(u64),
-    Switch(bool),
+pub enum RawValue<'a> {
+    Integer(u64),
+    Bool(bool),
     Text(&'a str),
     /// A fraction, a negative number, a list: nothing that a setting can be.
     Other,
 }
 
-impl<'a> From<&'a Value> for Given<'a> {
+impl<'a> From<&'a Value> for RawValue<'a> {
     fn from(value: &'a Value) -> Self {
         match value {
-            Value::Number(number) => number.as_u64().map_or(Self::Other, Self::Whole),
-            Value::Bool(on) => Self::Switch(*on),
+            Value::Number(number) => number.as_u64().map_or(Self::Other, Self::Integer),
+            Value::Bool(on) => Self::Bool(*on),
             Value::String(text) => Self::Text(text),
             Value::Null | Value::Array(_) | Value::Object(_) => Self::Other,
         }
     }
 }
 
-impl From<Given<'_>> for Value {
-    fn from(given: Given<'_>) -> Self {
+impl From<RawValue<'_>> for Value {
+    fn from(given: RawValue<'_>) -> Self {
         match given {
-            Given::Whole(number) => number.into(),
-            Given::Switch(on) => on.into(),
-            Given::Text(text) => text.into(),
-            Given::Other => Self::Null,
+            RawValue::Integer(number) => number.into(),
+            RawValue::Bool(on) => on.into(),
+            RawValue::Text(text) => text.into(),
+            RawValue::Other => Self::Null,
         }
     }
 }
@@ -101,107 +101,107 @@ const PIN_MAX: u64 = super::value::PIN_MAX as u64;
 /// Every setting, in the order of `camera.toml`.
 pub const SETTINGS: &[Setting] = &[
     text("device", device, ""),
-    zero_or("interval_s", 1, 7 * DAY_S, "seconds", 0)
+    optional_integer("interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture by itself every so often. 0 = only when asked."),
     text("status_file", path, ""),
     text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
         .connection("Where the camera finds the cloud."),
-    text("cloud.user", short, "").connection("Its name at the broker. Empty = none."),
-    text("cloud.password", short, "")
+    text("cloud.user", credential, "").connection("Its name at the broker. Empty = none."),
+    text("cloud.password", credential, "")
         .connection("Its password at the broker. Empty = none.")
         .secret(),
     text("cloud.password_file", path, ""),
-    text("cloud.token", short, "")
+    text("cloud.token", credential, "")
         .connection("The token the cloud has made for it, for http and https. Empty = none.")
         .secret(),
     text("cloud.ca_file", path, ""),
     text("cloud.cert_file", path, ""),
     text("cloud.key_file", path, ""),
-    whole("cloud.keep_alive_s", 5, 1200, "seconds", 30)
+    integer("cloud.keep_alive_s", 5, 1200, "seconds", 30)
         .connection("After so much silence the camera asks whether the broker is still there."),
-    whole("cloud.connect_timeout_s", 1, 120, "seconds", 10)
+    integer("cloud.connect_timeout_s", 1, 120, "seconds", 10)
         .connection("Longest wait for a connection."),
-    whole("cloud.confirm_within_s", 5, 3600, "seconds", 300),
-    whole("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
+    integer("cloud.confirm_within_s", 5, 3600, "seconds", 300),
+    integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
         .live("A picture is sent in parts of at most this size."),
-    whole("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
+    integer("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
         .live("At most so much is on its way before the cloud has confirmed it."),
-    zero_or("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes a second", 0)
+    optional_integer("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes a second", 0)
         .live("Pictures take no more of the line than this. 0 = all there is."),
-    zero_or("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
+    optional_integer("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
         .live("A larger picture is made smaller before it is saved. 0 = as the camera gives it."),
-    zero_or("picture.max_width", 64, 8192, "pixels", 0)
+    optional_integer("picture.max_width", 64, 8192, "pixels", 0)
         .live("A wider picture is made smaller. 0 = as the camera gives it."),
-    zero_or("picture.quality", 30, 95, "percent", 0)
+    optional_integer("picture.quality", 30, 95, "percent", 0)
         .live("JPEG quality of at most this much. 0 = as the camera gives it."),
-    text("spool.folder", folder, "keepsake-spool"),
-    whole("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
+    text("spool.folder", directory, "keepsake-spool"),
+    integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
         .live("All pictures on the card together take at most this."),
-    whole("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
+    integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
         .live("So much of the card stays free whatever happens."),
-    whole("spool.keep_for_days", 0, 3650, "days", 7)
+    integer("spool.keep_for_days", 0, 3650, "days", 7)
         .live("Pictures that are in the cloud stay on the card for so long, too."),
-    whole("spool.keep_fraction_percent", 0, 90, "percent", 25)
+    integer("spool.keep_fraction_percent", 0, 90, "percent", 25)
         .live("And take at most so much of the room for pictures."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
         .live("A press on a full card is refused, or the oldest picture that waits is given up."),
     choice("camera.kind", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
-    whole("camera.width", 64, 8192, "pixels", 1920)
+    integer("camera.width", 64, 8192, "pixels", 1920)
         .live("The width to ask the camera for. It gives the nearest it has."),
-    whole("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+    integer("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
     choice("camera.format", CAMERA_FORMATS, "auto")
         .live("The format to ask a USB camera for, for one that is bad at its best."),
-    zero_or("camera.frames_per_s_min", 1, 60, "frames per second", 10)
+    optional_integer("camera.frames_per_s_min", 1, 60, "frames per second", 10)
         .live("A slower USB camera is asked for so many, since a press waits for the next frame. 0 = as it has it."),
-    zero_or("camera.brightness_percent", 1, 100, "percent", 0)
+    optional_integer("camera.brightness_percent", 1, 100, "percent", 0)
         .live("How bright the camera is to make its pictures. 0 = as it has it."),
-    one_of("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
+    integer_enum("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
         .live("Turns pictures clockwise."),
     choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
         .live("Then mirrors them: left and right, top and bottom, or both."),
-    whole("camera.deadline_s", 1, 30, "seconds", 8)
+    integer("camera.deadline_s", 1, 30, "seconds", 8)
         .live("A press without a frame by then has failed."),
-    whole("camera.warm_up_frames", 0, 120, "frames", 30)
+    integer("camera.warm_up_frames", 0, 120, "frames", 30)
         .live("At most so many frames are thrown away after the camera starts, until its exposure stands still."),
-    whole("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
-    whole("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
+    integer("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
+    integer("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is an error of the camera."),
     choice("gpio.kind", &["auto", "rppal", "gpiochip"], "auto"),
     text("gpio.chip", path, ""),
-    whole("button.pin", 0, PIN_MAX, "", 17),
+    integer("button.pin", 0, PIN_MAX, "", 17),
     choice("button.pull", &["up", "down", "none"], "up"),
     choice("button.active", &["low", "high"], "low"),
     // Above 45 ms the light cannot be on within 50 ms of the press any more.
-    whole("button.debounce_ms", 0, 45, "milliseconds", 30),
-    whole("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
-    whole("light.pin", 0, PIN_MAX, "", 27),
+    integer("button.debounce_ms", 0, 45, "milliseconds", 30),
+    integer("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
+    integer("light.pin", 0, PIN_MAX, "", 27),
     text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
-    whole("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
-    whole("light.ready_brightness_percent", 1, 100, "percent", 10)
+    integer("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
+    integer("light.ready_brightness_percent", 1, 100, "percent", 10)
         .live("How bright the steady light is that says ready all day."),
     choice("light.mode", &["steady", "quiet", "off"], "steady")
         .live("Ready is a steady light, a wink every five seconds, or nothing. A press is always answered."),
-    text("light.night", night, "")
+    text("light.night", quiet_hours, "")
         .live("Hours in which only presses are answered, such as 22:00-06:30. Empty = none."),
-    whole("backoff.first_s", 1, DAY_S, "seconds", 10)
+    integer("backoff.first_s", 1, DAY_S, "seconds", 10)
         .live("A picture without a receipt is sent again after this, then after twice as long."),
-    whole("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Up to this."),
-    whole("backoff.reconnect_first_s", 1, 3600, "seconds", 1)
+    integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Up to this."),
+    integer("backoff.reconnect_first_s", 1, 3600, "seconds", 1)
         .connection("The same for the connection: first after this."),
-    whole("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Up to this."),
+    integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Up to this."),
     Setting {
         key: "simulated.on",
-        kind: Kind::Switch,
-        default: Given::Switch(false),
-        ..text("", short, "")
+        kind: ValueKind::Bool,
+        default: RawValue::Bool(false),
+        ..text("", credential, "")
     },
     text("simulated.photos", path, ""),
-    text("simulated.fingerprint", short, ""),
-    whole("simulated.camera_missing_presses", 0, 1_000_000, "presses", 0),
-    zero_or("simulated.frame_bytes", KIB, 64 * MIB, "bytes", 0),
-    whole("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
+    text("simulated.fingerprint", credential, ""),
+    integer("simulated.camera_missing_presses", 0, 1_000_000, "presses", 0),
+    optional_integer("simulated.frame_bytes", KIB, 64 * MIB, "bytes", 0),
+    integer("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
 ];
 
 /// As V4L2 calls those that become a picture.
@@ -210,31 +210,49 @@ const CAMERA_FORMATS: &[&str] = &[
     "BGR3", "GREY",
 ];
 
-const fn whole(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
-    setting(key, Kind::Whole { min, max, unit }, Given::Whole(default))
-}
-
-const fn zero_or(
+const fn integer(
     key: &'static str,
     min: u64,
     max: u64,
     unit: &'static str,
     default: u64,
 ) -> Setting {
-    setting(key, Kind::ZeroOr { min, max, unit }, Given::Whole(default))
+    setting(
+        key,
+        ValueKind::Integer { min, max, unit },
+        RawValue::Integer(default),
+    )
 }
 
-const fn one_of(
+const fn optional_integer(
+    key: &'static str,
+    min: u64,
+    max: u64,
+    unit: &'static str,
+    default: u64,
+) -> Setting {
+    setting(
+        key,
+        ValueKind::OptionalInteger { min, max, unit },
+        RawValue::Integer(default),
+    )
+}
+
+const fn integer_enum(
     key: &'static str,
     of: &'static [&'static str],
     unit: &'static str,
     default: u64,
 ) -> Setting {
-    setting(key, Kind::OneOf { of, unit }, Given::Whole(default))
+    setting(
+        key,
+        ValueKind::IntegerEnum { of, unit },
+        RawValue::Integer(default),
+    )
 }
 
 const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str) -> Setting {
-    setting(key, Kind::Choice(of), Given::Text(default))
+    setting(key, ValueKind::Choice(of), RawValue::Text(default))
 }
 
 const fn text(
@@ -242,16 +260,16 @@ const fn text(
     check: fn(&str) -> Result<(), String>,
     default: &'static str,
 ) -> Setting {
-    setting(key, Kind::Text(check), Given::Text(default))
+    setting(key, ValueKind::Text(check), RawValue::Text(default))
 }
 
-const fn setting(key: &'static str, kind: Kind, default: Given<'static>) -> Setting {
+const fn setting(key: &'static str, kind: ValueKind, default: RawValue<'static>) -> Setting {
     Setting {
         key,
         kind,
         default,
-        reach: Reach::Local,
-        what: "",
+        scope: Scope::Local,
+        description: "",
         secret: false,
     }
 }
@@ -266,7 +284,7 @@ fn device(name: &str) -> Result<(), String> {
 }
 
 /// As long as MQTT brokers take.
-fn short(text: &str) -> Result<(), String> {
+fn credential(text: &str) -> Result<(), String> {
     if text.len() > 256 {
         return Err("is longer than 256 bytes".to_owned());
     }
@@ -283,18 +301,18 @@ fn path(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn folder(text: &str) -> Result<(), String> {
+fn directory(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("must name a folder".to_owned());
     }
     path(text)
 }
 
-fn night(text: &str) -> Result<(), String> {
+fn quiet_hours(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
     }
-    text.parse::<Night>().map(drop)
+    text.parse::<QuietHours>().map(drop)
 }
 
 fn rgb_pins(text: &str) -> Result<(), String> {
@@ -311,60 +329,66 @@ impl Setting {
 
     /// # Errors
     /// What is wrong with the value, as the end of a sentence that begins with it.
-    pub fn check(&self, given: Given<'_>) -> Result<(), String> {
+    pub fn check(&self, given: RawValue<'_>) -> Result<(), String> {
         let good = match (&self.kind, given) {
-            (Kind::Whole { min, max, .. }, Given::Whole(n)) => (*min..=*max).contains(&n),
-            (Kind::ZeroOr { min, max, .. }, Given::Whole(n)) => {
+            (ValueKind::Integer { min, max, .. }, RawValue::Integer(n)) => {
+                (*min..=*max).contains(&n)
+            }
+            (ValueKind::OptionalInteger { min, max, .. }, RawValue::Integer(n)) => {
                 n == 0 || (*min..=*max).contains(&n)
             }
-            (Kind::OneOf { of, .. }, Given::Whole(n)) => of.contains(&n.to_string().as_str()),
-            (Kind::Switch, Given::Switch(_)) => true,
-            (Kind::Choice(of), Given::Text(word)) => of.contains(&word),
-            (Kind::Text(check), Given::Text(text)) => return check(text),
-            (Kind::Text(_), Given::Whole(_) | Given::Switch(_) | Given::Other) => {
-                return Err(format!("{} (write it in quotes)", self.bound()));
+            (ValueKind::IntegerEnum { of, .. }, RawValue::Integer(n)) => {
+                of.contains(&n.to_string().as_str())
+            }
+            (ValueKind::Bool, RawValue::Bool(_)) => true,
+            (ValueKind::Choice(of), RawValue::Text(word)) => of.contains(&word),
+            (ValueKind::Text(check), RawValue::Text(text)) => return check(text),
+            (ValueKind::Text(_), RawValue::Integer(_) | RawValue::Bool(_) | RawValue::Other) => {
+                return Err(format!("{} (write it in quotes)", self.constraint()));
             }
             (
-                Kind::Whole { .. }
-                | Kind::ZeroOr { .. }
-                | Kind::OneOf { .. }
-                | Kind::Switch
-                | Kind::Choice(_),
-                Given::Whole(_) | Given::Switch(_) | Given::Text(_) | Given::Other,
+                ValueKind::Integer { .. }
+                | ValueKind::OptionalInteger { .. }
+                | ValueKind::IntegerEnum { .. }
+                | ValueKind::Bool
+                | ValueKind::Choice(_),
+                RawValue::Integer(_) | RawValue::Bool(_) | RawValue::Text(_) | RawValue::Other,
             ) => false,
         };
-        if good { Ok(()) } else { Err(self.bound()) }
+        if good { Ok(()) } else { Err(self.constraint()) }
     }
 
     /// What a value must be.
-    pub fn bound(&self) -> String {
+    pub fn constraint(&self) -> String {
         match self.kind {
-            Kind::Whole { min, max, unit } => {
+            ValueKind::Integer { min, max, unit } => {
                 format!("must be a whole number, {min} to {max} {unit}")
                     .trim_end()
                     .to_owned()
             }
-            Kind::ZeroOr { min, max, unit } => {
+            ValueKind::OptionalInteger { min, max, unit } => {
                 format!("must be 0 or a whole number, {min} to {max} {unit}")
             }
-            Kind::OneOf { of, unit } => format!("must be one of {} {unit}", of.join(", ")),
-            Kind::Switch => "must be true or false".to_owned(),
-            Kind::Choice(of) => format!("must be one of {}", of.join(", ")),
-            Kind::Text(_) => "must be text".to_owned(),
+            ValueKind::IntegerEnum { of, unit } => {
+                format!("must be one of {} {unit}", of.join(", "))
+            }
+            ValueKind::Bool => "must be true or false".to_owned(),
+            ValueKind::Choice(of) => format!("must be one of {}", of.join(", ")),
+            ValueKind::Text(_) => "must be text".to_owned(),
         }
     }
     const fn live(self, what: &'static str) -> Self {
         Self {
-            reach: Reach::Live,
-            what,
+            scope: Scope::Live,
+            description: what,
             ..self
         }
     }
 
     const fn connection(self, what: &'static str) -> Self {
         Self {
-            reach: Reach::Connection,
-            what,
+            scope: Scope::Connection,
+            description: what,
             ..self
         }
     }

@@ -150,12 +150,12 @@ impl fmt::Display for CloudUrl {
 
 /// Hours of the day, local time, which may go over midnight: `22:00-06:30`. The end is no longer night.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Night {
+pub struct QuietHours {
     from_minute: u16,
     until_minute: u16,
 }
 
-impl Night {
+impl QuietHours {
     /// `minute`: of the day, 0 to 1439, local time.
     pub fn contains(&self, minute: u16) -> bool {
         if self.from_minute <= self.until_minute {
@@ -166,7 +166,7 @@ impl Night {
     }
 }
 
-impl FromStr for Night {
+impl FromStr for QuietHours {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -190,7 +190,7 @@ impl FromStr for Night {
     }
 }
 
-impl fmt::Display for Night {
+impl fmt::Display for QuietHours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (from, until) = (self.from_minute, self.until_minute);
         write!(
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_night_may_go_over_midnight() {
-        let night: Night = "22:00-06:30".parse().unwrap();
+        let night: QuietHours = "22:00-06:30".parse().unwrap();
         for (minute, dark) in [
             (22 * 60, true),
             (1439, true),
@@ -322,7 +322,7 @@ mod tests {
         ] {
             assert_eq!(night.contains(minute), dark, "minute {minute}");
         }
-        let siesta: Night = "13:00-15:00".parse().unwrap();
+        let siesta: QuietHours = "13:00-15:00".parse().unwrap();
         assert!(siesta.contains(800) && !siesta.contains(900) && !siesta.contains(0));
         assert_eq!(siesta.to_string(), "13:00-15:00");
         for bad in [
@@ -334,14 +334,14 @@ mod tests {
             "22:0-6:30",
             "-",
         ] {
-            assert!(bad.parse::<Night>().is_err(), "{bad}");
+            assert!(bad.parse::<QuietHours>().is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn no_text_makes_a_parser_panic(text in "\\PC*") {
-            let _ = text.parse::<Night>();
+            let _ = text.parse::<QuietHours>();
             let _ = text.parse::<CloudUrl>();
             let _ = format!("mqtt://{text}").parse::<CloudUrl>();
         }

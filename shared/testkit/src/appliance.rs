@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keepsake_protocol::{HashPrefix, InstallId};
+use keepsake_protocol::{HashPrefix, SpoolId};
 use serde_json::Value;
 
 use crate::cloud::log_level;
@@ -19,7 +19,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A capture as an event names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Named {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub sequence: u64,
     pub hash: HashPrefix,
 }
@@ -337,7 +337,7 @@ impl Appliance {
     }
 
     /// The install and the next number that the last start announced.
-    pub fn ready(&self) -> (InstallId, u64) {
+    pub fn ready(&self) -> (SpoolId, u64) {
         let said = self.events.since(self.run);
         let ready = said
             .iter()

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keepsake_protocol::{Hash, InstallId};
+use keepsake_protocol::{Hash, SpoolId};
 
 use crate::appliance::Named;
 use crate::photo;
@@ -36,8 +36,8 @@ pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
         bytes: 0,
     };
     let mut stored: BTreeSet<Named> = BTreeSet::new();
-    let mut unmarked: BTreeMap<(InstallId, u64), u32> = BTreeMap::new();
-    let mut numbers: BTreeMap<InstallId, BTreeSet<u64>> = BTreeMap::new();
+    let mut unmarked: BTreeMap<(SpoolId, u64), u32> = BTreeMap::new();
+    let mut numbers: BTreeMap<SpoolId, BTreeSet<u64>> = BTreeMap::new();
     store
         .for_each_picture(|picture| {
             let name = Named {
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(after(&[], |_, _| {}).map(|found| found.stored), Ok(1));
 
         let lost = Named {
-            install: InstallId([7; 16]),
+            install: SpoolId([7; 16]),
             sequence: 2,
             hash: Hash([1; 32]).prefix(),
         };

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::codec;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::topic::{MessageKind, Topic};
 
 use crate::mqtt::Client;
 use crate::program::eventually;
@@ -105,7 +105,7 @@ impl Drop for Observer {
 
 fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::Result<()> {
     let mut client = Client::connect(mqtt_port, "observer")?;
-    client.subscribe(&Leaf::Receipt.of_every_device())?;
+    client.subscribe(&MessageKind::Receipt.subscription_for_all_devices())?;
     client.wait_forever()?;
     {
         let mut seen = seen.lock().unwrap();
@@ -160,11 +160,11 @@ impl Witness {
     pub fn lies_of(&self, receipt: &Receipt) -> Vec<String> {
         let mut lies = Vec::new();
         for (sequence, hash) in &receipt.stored {
-            let fate = self.look(|store| store.fate(receipt.install, *sequence, *hash));
+            let fate = self.look(|store| store.fate(receipt.spool, *sequence, *hash));
             if !matches!(fate, Ok(Some(_))) {
                 lies.push(format!(
                     "{}-{sequence} with {hash} has the fate {fate:?}",
-                    receipt.install
+                    receipt.spool
                 ));
             }
         }
@@ -194,7 +194,7 @@ impl Witness {
 
 #[cfg(test)]
 mod tests {
-    use keepsake_protocol::{HashPrefix, InstallId, Sequence, StoreId};
+    use keepsake_protocol::{HashPrefix, Sequence, SpoolId, StoreId};
 
     use super::*;
     use crate::folder::Folder;
@@ -212,7 +212,7 @@ mod tests {
         let good = receipt(stored.sequence, stored.hash);
         assert_eq!(witness.lies_of(&good), Vec::<String>::new());
         let elsewhere = Receipt {
-            install: InstallId([9; 16]),
+            spool: SpoolId([9; 16]),
             ..good
         };
         for lie in [

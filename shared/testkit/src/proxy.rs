@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use keepsake_protocol::event::Event;
-use keepsake_protocol::topic::{Leaf, Topic};
+use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{Hash, codec};
 
 use crate::mqtt::{Packet, Publication};
@@ -235,27 +235,27 @@ impl Seen {
         };
         let payload = &publication.payload;
         let hash = Hash::of(payload);
-        let committed = match topic.leaf {
-            Leaf::Frame => match codec::decode_frame(payload) {
+        let committed = match topic.kind {
+            MessageKind::Frame => match codec::decode_frame(payload) {
                 Ok(frame) => self.witness.look(|store| {
                     Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)
                 }),
                 Err(_) => self.witness.look(|store| store.has_quarantined(hash)),
             },
-            Leaf::Event => match codec::decode::<Event>(payload) {
+            MessageKind::Event => match codec::decode::<Event>(payload) {
                 Ok(Event::Tombstone(_)) => self
                     .witness
                     .look(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
                 Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
             },
             // These leave no row of their own: a status replaces the one before it, a question is answered.
-            Leaf::Have
-            | Leaf::Status
-            | Leaf::Reply
-            | Leaf::Receipt
-            | Leaf::Command
-            | Leaf::Settings
-            | Leaf::Cloud => return,
+            MessageKind::Have
+            | MessageKind::Status
+            | MessageKind::Reply
+            | MessageKind::Receipt
+            | MessageKind::Command
+            | MessageKind::Settings
+            | MessageKind::Cloud => return,
         };
         self.checked.fetch_add(1, Ordering::Relaxed);
         self.order.lock().unwrap().push(topic.device.to_string());
@@ -275,10 +275,10 @@ fn describe(payload: &[u8]) -> String {
     match codec::decode_frame(payload) {
         Ok(frame) => format!(
             "{} bytes {} to {} of {}",
-            frame.header.record.id(),
+            frame.header.capture.id(),
             frame.header.offset,
             frame.header.offset + frame.header.len,
-            frame.header.record.total
+            frame.header.capture.total
         ),
         Err(_) => String::from_utf8_lossy(&payload[..payload.len().min(200)]).into_owned(),
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::{Hash, HashPrefix, InstallId, Sequence};
+use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -50,7 +50,7 @@ impl From<&Self> for Location {
 /// One stored picture with its bytes.
 #[derive(Debug, Clone)]
 pub struct Picture {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub sequence: u64,
     pub hash: Hash,
     pub device: String,
@@ -61,7 +61,7 @@ pub struct Picture {
 /// A tombstone as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub first: u64,
     pub last: u64,
     pub reason: String,
@@ -100,7 +100,7 @@ impl Store {
     /// The database's.
     pub fn fate(
         &self,
-        install: InstallId,
+        install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
     ) -> sqlx::Result<Option<i64>> {
@@ -187,7 +187,7 @@ impl Store {
                 sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival),
             )?;
             each(Picture {
-                install: InstallId(bytes_of(&picture, 0)?),
+                install: SpoolId(bytes_of(&picture, 0)?),
                 sequence: number(&picture, 1)?,
                 hash: Hash(bytes_of(&picture, 2)?),
                 device: picture.try_get(3)?,
@@ -212,7 +212,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 Ok(Told {
-                    install: InstallId(bytes_of(row, 0)?),
+                    install: SpoolId(bytes_of(row, 0)?),
                     first: number(row, 1)?,
                     last: number(row, 2)?,
                     reason: row.try_get(3)?,
@@ -264,9 +264,9 @@ async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<
 }
 
 fn of_record<'q>(query: Asked<'q>, header: &FrameHeader) -> Asked<'q> {
-    let record = &header.record;
+    let record = &header.capture;
     query
-        .bind(record.install.0.to_vec())
+        .bind(record.spool.0.to_vec())
         .bind(bigint(record.sequence.get()))
         .bind(record.hash.0.to_vec())
 }
@@ -357,7 +357,7 @@ pub(crate) mod tests {
     pub(crate) fn with_one_picture(data: &Path) -> Named {
         let bytes = crate::photo::all(&crate::photo::folder()).remove(0);
         let named = Named {
-            install: InstallId([7; 16]),
+            install: SpoolId([7; 16]),
             sequence: 1,
             hash: Hash::of(&bytes).prefix(),
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use keepsake_protocol::down::Down;
+use keepsake_protocol::downlink::Down;
 use keepsake_protocol::receipt::Receipt;
 
 use crate::observer::Witness;
@@ -241,7 +241,7 @@ fn receipts(body: &[u8]) -> Vec<Receipt> {
     }
     let told: Option<Down> = serde_json::from_slice(body).ok();
     told.into_iter()
-        .flat_map(|told| told.down)
+        .flat_map(|told| told.messages)
         .filter_map(|one| serde_json::from_str(one.message.get()).ok())
         .collect()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
-use keepsake_protocol::{Hash, InstallId, codec};
+use keepsake_protocol::{Hash, SpoolId, codec};
 use keepsake_testkit::appliance::{Appliance, Named};
 use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
@@ -161,7 +161,7 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     let mut cameras: Vec<(Client, String, FrameHeader)> = Vec::new();
     for (number, photo) in (1_u8..).zip(&photos) {
         let device = format!("turn-{number}");
-        let install = InstallId([number; 16]);
+        let install = SpoolId([number; 16]);
         let id = format!("{device}.{}", &install.to_string()[..8]);
         let client = Client::connect(cloud.mqtt_port(), &id).unwrap();
         cameras.push((client, device, header(install, photo)));
@@ -188,9 +188,9 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     let all: Vec<Named> = cameras
         .iter()
         .map(|(_, _, header)| Named {
-            install: header.record.install,
+            install: header.capture.spool,
             sequence: 1,
-            hash: header.record.hash.prefix(),
+            hash: header.capture.hash.prefix(),
         })
         .collect();
     eventually("three pictures", SOON, || {
@@ -207,7 +207,7 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     cloud.stop();
 }
 
-fn header(install: InstallId, photo: &[u8]) -> FrameHeader {
+fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
     serde_json::from_value(serde_json::json!({
         "install": install, "sequence": 1, "hash": Hash::of(photo), "total": photo.len(),
         "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",

@@ -6,8 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::Cloud as Said;
-use keepsake_protocol::topic::{Leaf, ROOT};
+use keepsake_protocol::settings::CloudInfo as Said;
+use keepsake_protocol::topic::{MessageKind, ROOT};
 use keepsake_protocol::{Hash, StoreId, codec};
 use keepsake_testkit::appliance::{Appliance, named};
 use keepsake_testkit::audit::audit;
@@ -23,15 +23,20 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 100;
 /// What a camera may write; nobody but the cloud may write the others, the broker sees to that.
-const UP: [Leaf; 5] = [
-    Leaf::Frame,
-    Leaf::Have,
-    Leaf::Status,
-    Leaf::Event,
-    Leaf::Reply,
+const UP: [MessageKind; 5] = [
+    MessageKind::Frame,
+    MessageKind::Have,
+    MessageKind::Status,
+    MessageKind::Event,
+    MessageKind::Reply,
 ];
 /// What a camera reads.
-const DOWN: [Leaf; 4] = [Leaf::Receipt, Leaf::Command, Leaf::Settings, Leaf::Cloud];
+const DOWN: [MessageKind; 4] = [
+    MessageKind::Receipt,
+    MessageKind::Command,
+    MessageKind::Settings,
+    MessageKind::Cloud,
+];
 
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
@@ -105,7 +110,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
         let topic = format!("{ROOT}/porch/{}", leaf.path());
         for message in hostile_messages(leaf, &mut seed) {
             // What a real cloud could have said is another matter: see the next test.
-            if leaf == Leaf::Cloud && codec::decode::<Said>(&message).is_ok() {
+            if leaf == MessageKind::Cloud && codec::decode::<Said>(&message).is_ok() {
                 continue;
             }
             // To what is too much for it a camera may answer by hanging up; then it comes back.
@@ -274,7 +279,7 @@ impl Sender {
 }
 
 /// A hundred messages for one topic: the known ways to be wrong, then valid ones with a few bytes changed.
-fn hostile_messages(leaf: Leaf, seed: &mut Seed) -> Vec<Vec<u8>> {
+fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
     let good = valid(leaf);
     let mut all: Vec<Vec<u8>> = vec![
         vec![],
@@ -298,7 +303,7 @@ fn hostile_messages(leaf: Leaf, seed: &mut Seed) -> Vec<Vec<u8>> {
         good[..good.len() / 2].to_vec(),
         [&good[..], &good[..]].concat(),
     ];
-    if leaf == Leaf::Frame {
+    if leaf == MessageKind::Frame {
         all.extend(hostile_frames());
     }
     for (field, value) in [
@@ -327,7 +332,7 @@ fn hostile_messages(leaf: Leaf, seed: &mut Seed) -> Vec<Vec<u8>> {
         ("started", json!(null)),
         ("presence", json!("undead")),
     ] {
-        let framed = leaf == Leaf::Frame;
+        let framed = leaf == MessageKind::Frame;
         let mut message: Value = if framed {
             header_for(b"abc")
         } else {
@@ -387,25 +392,27 @@ fn hostile_frames() -> Vec<Vec<u8>> {
 }
 
 /// One message of this kind that would be taken.
-fn valid(leaf: Leaf) -> Vec<u8> {
+fn valid(leaf: MessageKind) -> Vec<u8> {
     let install = "0e".repeat(16);
     let store = "0c".repeat(16);
     let json = match leaf {
-        Leaf::Frame => return frame(&header_for(b"abc"), b"abc"),
-        Leaf::Have => {
+        MessageKind::Frame => return frame(&header_for(b"abc"), b"abc"),
+        MessageKind::Have => {
             json!({"install": install, "next": 1, "id": 1, "page": 0, "pages": 1, "captures": []})
         }
-        Leaf::Status => json!({"presence": "online", "installs": []}),
-        Leaf::Event => {
+        MessageKind::Status => json!({"presence": "online", "installs": []}),
+        MessageKind::Event => {
             json!({"kind": "tombstone", "install": install, "sequence": 1, "reason": "card-full", "cause": "button"})
         }
-        Leaf::Reply => json!({"id": "c", "stage": "done", "after_us": 0}),
-        Leaf::Receipt => {
+        MessageKind::Reply => json!({"id": "c", "stage": "done", "after_us": 0}),
+        MessageKind::Receipt => {
             json!({"store": store, "install": install, "stored": [[1, "0f".repeat(8)]]})
         }
-        Leaf::Command => json!({"id": "c", "command": "restart", "sent_us": 1, "expires_us": 0}),
-        Leaf::Settings => json!({"version": 1, "values": {}}),
-        Leaf::Cloud => json!({"store": store, "started": 1, "capture_bytes_max": 1}),
+        MessageKind::Command => {
+            json!({"id": "c", "command": "restart", "sent_us": 1, "expires_us": 0})
+        }
+        MessageKind::Settings => json!({"version": 1, "values": {}}),
+        MessageKind::Cloud => json!({"store": store, "started": 1, "capture_bytes_max": 1}),
     };
     json.to_string().into_bytes()
 }

@@ -21,7 +21,7 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
 /// Whom to believe, and as whom to come.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Files {
+pub struct TlsFiles {
     /// Certificates of the authorities to believe, PEM; absent = those of this system.
     pub ca: Option<PathBuf>,
     /// What to show when the other side asks who one is.
@@ -65,7 +65,10 @@ pub enum FileError {
 ///
 /// # Errors
 /// [`FileError`] names the file.
-pub fn client(files: &Files, now: Arc<dyn TimeProvider>) -> Result<Arc<ClientConfig>, FileError> {
+pub fn client(
+    files: &TlsFiles,
+    now: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, FileError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = WebPkiServerVerifier::builder_with_provider(
         Arc::new(authorities(files)?),
@@ -102,7 +105,7 @@ pub fn client(files: &Files, now: Arc<dyn TimeProvider>) -> Result<Arc<ClientCon
 }
 
 /// A configuration that believes nobody, for clients that ask for one even where there is no TLS.
-pub fn believing_nobody() -> Arc<ClientConfig> {
+pub fn trusting_nobody() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has suites for both versions")
@@ -110,7 +113,7 @@ pub fn believing_nobody() -> Arc<ClientConfig> {
     Arc::new(config.with_no_client_auth())
 }
 
-fn authorities(files: &Files) -> Result<RootCertStore, FileError> {
+fn authorities(files: &TlsFiles) -> Result<RootCertStore, FileError> {
     let mut store = RootCertStore::empty();
     let Some(path) = &files.ca else {
         let (known, _) =
@@ -161,9 +164,9 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
 /// The wall clock, but never earlier than a time that has certainly been: a Pi has no battery for its clock and wakes
 /// with any date, and with one before the certificates were made it would believe nobody, not even who tells the time.
 #[derive(Debug, Clone)]
-pub struct NotBefore(Arc<AtomicU64>);
+pub struct ClockFloor(Arc<AtomicU64>);
 
-impl NotBefore {
+impl ClockFloor {
     /// `seconds`: UTC since 1970, such as when the program was built.
     pub fn new(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
@@ -175,7 +178,7 @@ impl NotBefore {
     }
 }
 
-impl TimeProvider for NotBefore {
+impl TimeProvider for ClockFloor {
     fn current_time(&self) -> Option<UnixTime> {
         let floor = Duration::from_secs(self.0.load(Ordering::Relaxed));
         Some(UnixTime::since_unix_epoch(
@@ -186,7 +189,7 @@ impl TimeProvider for NotBefore {
 
 /// What went wrong between the two sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
+pub enum TlsFailure {
     /// The other side cannot prove who it is.
     Untrusted(String),
     /// The other side does not want our certificate, or wants one and got none.
@@ -195,7 +198,7 @@ pub enum Trouble {
     Failed(String),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for TlsFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Untrusted(text) | Self::Refused(text) | Self::Failed(text) => f.write_str(text),
@@ -206,7 +209,7 @@ impl fmt::Display for Trouble {
 /// The sentence for what TLS has to do with an error, wherever in the chain of causes that is; `None` if nothing.
 ///
 /// `error`: as the library that made the connection gave it.
-pub fn explain(error: &(dyn Error + 'static)) -> Option<Trouble> {
+pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsFailure> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
@@ -224,11 +227,11 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<Trouble> {
     None
 }
 
-fn sentence(error: &rustls::Error) -> Trouble {
+fn sentence(error: &rustls::Error) -> TlsFailure {
     match error {
-        rustls::Error::InvalidCertificate(error) => Trouble::Untrusted(untrusted(error)),
+        rustls::Error::InvalidCertificate(error) => TlsFailure::Untrusted(untrusted(error)),
         rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::CertificateRequired => Trouble::Refused(
+            AlertDescription::CertificateRequired => TlsFailure::Refused(
                 "the other side asks for a client certificate, and there is none".to_owned(),
             ),
             AlertDescription::UnknownCA
@@ -237,15 +240,15 @@ fn sentence(error: &rustls::Error) -> Trouble {
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied => Trouble::Refused(format!(
+            | AlertDescription::AccessDenied => TlsFailure::Refused(format!(
                 "the other side does not take our client certificate: {alert:?}"
             )),
-            _ => Trouble::Failed(format!("the other side ended TLS: {alert:?}")),
+            _ => TlsFailure::Failed(format!("the other side ended TLS: {alert:?}")),
         },
-        rustls::Error::InvalidMessage(_) => Trouble::Failed(
+        rustls::Error::InvalidMessage(_) => TlsFailure::Failed(
             "what answers there speaks no TLS; is it the port without TLS?".to_owned(),
         ),
-        other => Trouble::Failed(format!("TLS: {other}")),
+        other => TlsFailure::Failed(format!("TLS: {other}")),
     }
 }
 
@@ -308,7 +311,7 @@ mod tests {
         (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
     }
 
-    fn refused(files: &Files) -> String {
+    fn refused(files: &TlsFiles) -> String {
         let error = client(files, Arc::new(DefaultTimeProvider)).unwrap_err();
         error.to_string()
     }
@@ -331,7 +334,7 @@ mod tests {
             "broken.pem",
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         );
-        let ca = |path: &Path| Files {
+        let ca = |path: &Path| TlsFiles {
             ca: Some(path.to_owned()),
             identity: None,
         };
@@ -341,7 +344,7 @@ mod tests {
         assert!(refused(&ca(&broken)).contains("broken.pem is damaged"));
 
         let (key, other_key) = (write("key.pem", &key), write("other.pem", &other_key));
-        let identity = |key: &Path| Files {
+        let identity = |key: &Path| TlsFiles {
             ca: Some(good.clone()),
             identity: Some(Identity {
                 certificate: good.clone(),
@@ -356,8 +359,8 @@ mod tests {
     #[test]
     fn the_time_is_never_before_what_has_certainly_been() {
         let far = UnixTime::now().as_secs() + 1_000_000;
-        let now = NotBefore::new(1);
-        let says = |now: &NotBefore| now.current_time().unwrap().as_secs();
+        let now = ClockFloor::new(1);
+        let says = |now: &ClockFloor| now.current_time().unwrap().as_secs();
         assert!(says(&now) < far && says(&now) > 1_700_000_000);
         now.raise(far);
         assert_eq!(says(&now), far);
@@ -369,10 +372,10 @@ mod tests {
     fn an_error_is_found_however_deep_it_is() {
         let inner = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
         let error = io::Error::other(io::Error::new(io::ErrorKind::InvalidData, inner));
-        let Some(Trouble::Untrusted(text)) = explain(&error) else {
+        let Some(TlsFailure::Untrusted(text)) = classify(&error) else {
             panic!("not found");
         };
         assert!(text.contains("authority"), "{text}");
-        assert_eq!(explain(&io::Error::other("no TLS here")), None);
+        assert_eq!(classify(&io::Error::other("no TLS here")), None);
     }
 }

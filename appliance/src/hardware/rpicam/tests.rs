@@ -118,7 +118,7 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 #[track_caller]
 fn assert_error(
     frame: Result<Frame, CameraError>,
-    reason: keepsake_protocol::event::Reason,
+    reason: keepsake_protocol::event::TombstoneReason,
     says: &str,
 ) {
     let error = frame.unwrap_err();
@@ -126,7 +126,7 @@ fn assert_error(
     assert!(error.to_string().contains(says), "{error}");
 }
 
-use keepsake_protocol::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
+use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
 #[test]
 fn a_press_takes_a_picture_that_began_after_it() {

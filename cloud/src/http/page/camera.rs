@@ -1,7 +1,7 @@
 //! `/cameras/{device}`: what one camera sees, holds, shows on its light and was asked to do.
 
-use keepsake_protocol::command::{CommandKind, Stage};
-use keepsake_protocol::event::Reason;
+use keepsake_protocol::command::{CommandKind, CommandStage};
+use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
 
@@ -249,23 +249,23 @@ fn latest(site: &SiteView, view: &DeviceView) -> Markup {
 
 /// What is known while a picture is awaited, instead of a wheel that turns.
 fn expectation(command: &CommandView, now_us: i64) -> String {
-    let reached = |stage: Stage| command.stages.iter().find(|said| said.stage == stage);
-    if let Some(failed) = reached(Stage::Failed) {
+    let reached = |stage: CommandStage| command.stages.iter().find(|said| said.stage == stage);
+    if let Some(failed) = reached(CommandStage::Failed) {
         return match &failed.text {
             Some(text) => capital(text),
             None => "The camera could not do it.".to_owned(),
         };
     }
-    if reached(Stage::Expired).is_some() {
+    if reached(CommandStage::Expired).is_some() {
         return "It reached the camera too late, so nothing was done.".to_owned();
     }
-    if reached(Stage::Saved).is_some() {
+    if reached(CommandStage::Saved).is_some() {
         return "Safe on the card, on its way here.".to_owned();
     }
-    if reached(Stage::Captured).is_some() {
+    if reached(CommandStage::Captured).is_some() {
         return "The camera has the picture and saves it.".to_owned();
     }
-    if reached(Stage::Accepted).is_some() {
+    if reached(CommandStage::Accepted).is_some() {
         return "The camera has the request.".to_owned();
     }
     if now_us >= command.expires_us {
@@ -289,8 +289,8 @@ fn light(camera: &CameraView) -> Markup {
                     div.light {
                         (lamp(&light.pattern))
                         div {
-                            p.light-looks { (capital(&light.looks)) }
-                            p { (capital(&light.means)) }
+                            p.light-looks { (capital(&light.appearance)) }
+                            p { (capital(&light.meaning)) }
                         }
                     }
                     (strip(&light.pattern))
@@ -428,7 +428,7 @@ fn installs(camera: &CameraView) -> Markup {
 /// Presses of the same reason next to each other, as one line.
 struct Without {
     presses: u64,
-    reason: Reason,
+    reason: TombstoneReason,
     newest: (Option<i64>, i64),
 }
 
@@ -463,7 +463,7 @@ fn without_picture(site: &SiteView, tombstones: &[TombstoneView]) -> Markup {
             ul.rows {
                 @for group in &groups {
                     li {
-                        span { (counted(group.presses, "press", "presses")) " without a picture: " (group.reason.sentence()) }
+                        span { (counted(group.presses, "press", "presses")) " without a picture: " (group.reason.describe()) }
                         span.quiet {
                             @match group.newest {
                                 (Some(pressed), _) => (time(pressed, Form::Near, site.now_us)),
@@ -570,15 +570,15 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
             }
         } @else if let Some(said) = last {
             @match said.stage {
-                Stage::Accepted => "the camera has it",
-                Stage::Captured => "captured",
-                Stage::Saved => "safe on the card",
-                Stage::Done => {
+                CommandStage::Accepted => "the camera has it",
+                CommandStage::Captured => "captured",
+                CommandStage::Saved => "safe on the card",
+                CommandStage::Done => {
                     "done"
                     @if let Some(after) = said.after_us { " in " (lasting(after)) }
                 },
-                Stage::Failed => { (shape(Tone::Err)) " failed" },
-                Stage::Expired => { (shape(Tone::Off)) " came too late" },
+                CommandStage::Failed => { (shape(Tone::Err)) " failed" },
+                CommandStage::Expired => { (shape(Tone::Off)) " came too late" },
             }
             @if let Some(text) = text { ": " (text) }
         } @else if now_us >= command.expires_us {

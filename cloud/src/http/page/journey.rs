@@ -1,7 +1,7 @@
 //! The way of one picture as a line of five dots, with the times that are really known and no others.
 
 use keepsake_protocol::capture::Cause;
-use keepsake_protocol::command::Stage;
+use keepsake_protocol::command::CommandStage;
 use maud::{Markup, html};
 
 use super::view::{CommandView, PictureView, StageView};
@@ -152,31 +152,36 @@ pub(super) fn is_under_way(command: &CommandView, now_us: i64) -> bool {
     command.stored.is_none()
         && !ended(command)
         && (now_us < command.expires_us
-            || command.stages.iter().any(|s| s.stage == Stage::Accepted))
+            || command
+                .stages
+                .iter()
+                .any(|s| s.stage == CommandStage::Accepted))
 }
 
 fn ended(command: &CommandView) -> bool {
     let last = command.stages.iter().map(|s| s.stage).max();
     match last {
-        Some(Stage::Failed | Stage::Expired) => true,
+        Some(CommandStage::Failed | CommandStage::Expired) => true,
         // A snap that is done at the camera may still be on its way here.
-        Some(Stage::Done) => command.command != keepsake_protocol::command::CommandKind::Snap,
-        Some(Stage::Accepted | Stage::Captured | Stage::Saved) | None => false,
+        Some(CommandStage::Done) => {
+            command.command != keepsake_protocol::command::CommandKind::Snap
+        }
+        Some(CommandStage::Accepted | CommandStage::Captured | CommandStage::Saved) | None => false,
     }
 }
 
 fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
-    let reached = |stage: Stage| command.stages.iter().find(|s| s.stage == stage);
-    let failed = reached(Stage::Failed).or_else(|| reached(Stage::Expired));
+    let reached = |stage: CommandStage| command.stages.iter().find(|s| s.stage == stage);
+    let failed = reached(CommandStage::Failed).or_else(|| reached(CommandStage::Expired));
     // Replies may be lost or come late: a later stage, and the picture itself, say that the ones before were reached.
-    let passed = |stage: Stage| {
-        let later = |s: &StageView| s.stage > stage && s.stage <= Stage::Done;
+    let passed = |stage: CommandStage| {
+        let later = |s: &StageView| s.stage > stage && s.stage <= CommandStage::Done;
         command.stored.is_some() || command.stages.iter().any(later)
     };
     let mut stops = Vec::new();
 
-    let accepted = reached(Stage::Accepted);
-    let heard_of = accepted.is_some() || passed(Stage::Accepted);
+    let accepted = reached(CommandStage::Accepted);
+    let heard_of = accepted.is_some() || passed(CommandStage::Accepted);
     let heard = accepted.map_or(String::new(), |accepted| {
         lasting(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
     });
@@ -192,7 +197,10 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
     });
 
     let mut before_us = accepted.and_then(|s| s.after_us).unwrap_or(0);
-    for (name, stage) in [("Captured", Stage::Captured), ("On the card", Stage::Saved)] {
+    for (name, stage) in [
+        ("Captured", CommandStage::Captured),
+        ("On the card", CommandStage::Saved),
+    ] {
         if let Some(said) = reached(stage) {
             let note = said
                 .after_us
@@ -278,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_later_stage_implies_the_ones_before() {
-        use Stage::{Accepted, Captured, Done, Expired, Failed, Saved};
+        use CommandStage::{Accepted, Captured, Done, Expired, Failed, Saved};
         for (said, expected) in [
             (vec![], "done now next next next"),
             (vec![Accepted], "done now next next next"),

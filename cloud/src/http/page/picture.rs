@@ -113,7 +113,7 @@ fn facts(picture: &PictureView) -> Markup {
                 }
                 (fact("Size", &html! { (size(picture.bytes)) }))
                 (fact("Kind", &html! { (picture.content_type.as_str()) }))
-                (fact("Install", &html! { code { (picture.id.capture.install) } }))
+                (fact("Install", &html! { code { (picture.id.capture.spool) } }))
                 (fact("SHA-256", &html! { code { (picture.hash) } }))
             }
         }

@@ -6,13 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use keepsake_protocol::capture::{Cause, ContentType};
-use keepsake_protocol::command::{CommandKind, Stage};
-use keepsake_protocol::event::{BootLine, Reason};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::command::{CommandKind, CommandStage};
+use keepsake_protocol::event::{BootClockOffset, TombstoneReason};
 use keepsake_protocol::id::{
-    BootId, CaptureId, DeviceId, Hash, InstallId, PictureId, Sequence, StoreId,
+    BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId,
 };
-use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue};
-use keepsake_protocol::time::Moment;
+use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use super::parts::{Tone, counters_line, headline, promise};
 use super::*;
@@ -229,7 +229,7 @@ fn a_picture_says_how_its_time_became_known() {
     let mut later = picture.pressed;
     later.boottime_us += 600_000_000;
     later.wall_us += 10 * MIN;
-    let line = BootLine::of(&later).unwrap();
+    let line = BootClockOffset::from_reading(&later).unwrap();
     picture.pressed.synchronised = false;
     picture.pressed.wall_us -= 3 * HOUR;
     picture.taken = taken(&picture, None, std::slice::from_ref(&line));
@@ -239,7 +239,7 @@ fn a_picture_says_how_its_time_became_known() {
     assert!(html.contains("took 4.1 s"), "{html}");
 
     // And then back by a day, and called right again.
-    let back = BootLine {
+    let back = BootClockOffset {
         offset_us: line.offset_us - 24 * HOUR,
         ..line.clone()
     };
@@ -256,7 +256,7 @@ fn a_picture_says_how_its_time_became_known() {
 }
 
 /// What the store would say of this picture.
-fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootLine]) -> Taken {
+fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootClockOffset]) -> Taken {
     let press = Press {
         moment: &picture.pressed,
         stored_us: picture.stored_us,
@@ -634,8 +634,8 @@ fn id(name: &str) -> DeviceId {
     name.parse().unwrap()
 }
 
-fn moment(wall_us: i64) -> Moment {
-    Moment {
+fn moment(wall_us: i64) -> ClockReading {
+    ClockReading {
         boot: BootId([1; 16]),
         boottime_us: 3_900_000_000,
         wall_us,
@@ -649,7 +649,7 @@ fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
     let mut picture = PictureView {
         id: PictureId {
             capture: CaptureId {
-                install: InstallId([0xa1; 16]),
+                spool: SpoolId([0xa1; 16]),
                 sequence: Sequence::try_from(sequence).unwrap(),
             },
             hash: hash.prefix(),
@@ -691,10 +691,10 @@ fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         queue: Queue::default(),
         kept: 12,
         coarse: false,
-        light: Some(LightStatus {
+        light: Some(LedStatus {
             pattern: "ready".to_owned(),
-            looks: "steady".to_owned(),
-            means: "everything is stored; you can trust it".to_owned(),
+            appearance: "steady".to_owned(),
+            meaning: "everything is stored; you can trust it".to_owned(),
         }),
         faults: Vec::new(),
         version: "0.1.0".to_owned(),
@@ -705,7 +705,7 @@ fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         },
         latest: Some(picture(name, 1204, NOW_US - 2 * S)),
         installs: vec![InstallView {
-            install: InstallId([0xa1; 16]),
+            install: SpoolId([0xa1; 16]),
             counters: Counters {
                 stored: 1204,
                 ..Counters::default()
@@ -766,22 +766,22 @@ fn device() -> DeviceView {
         bytes_per_s: Some(180_000),
     };
     camera.faults = vec![5];
-    camera.light = Some(LightStatus {
+    camera.light = Some(LedStatus {
         pattern: "uploading".to_owned(),
-        looks: "even blink, twice a second".to_owned(),
-        means: "Uploading. Nothing for you to do; pictures are safe on the card meanwhile."
+        appearance: "even blink, twice a second".to_owned(),
+        meaning: "Uploading. Nothing for you to do; pictures are safe on the card meanwhile."
             .to_owned(),
     });
     camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
     camera.installs.push(InstallView {
-        install: InstallId([0x0b; 16]),
+        install: SpoolId([0x0b; 16]),
         counters: Counters {
             stored: 4,
             ..Counters::default()
         },
     });
     let tombstone = |first: u64, last: u64, reason| TombstoneView {
-        install: InstallId([0xa1; 16]),
+        install: SpoolId([0xa1; 16]),
         first: first.try_into().unwrap(),
         last: last.try_into().unwrap(),
         reason,
@@ -817,9 +817,9 @@ fn device() -> DeviceView {
                     CommandKind::Snap,
                     3_100_000,
                     vec![
-                        said(Stage::Accepted, 0),
-                        said(Stage::Captured, 900_000),
-                        said(Stage::Saved, 1_000_000),
+                        said(CommandStage::Accepted, 0),
+                        said(CommandStage::Captured, 900_000),
+                        said(CommandStage::Saved, 1_000_000),
                     ],
                 )
             },
@@ -827,7 +827,10 @@ fn device() -> DeviceView {
                 "c2",
                 CommandKind::Identify,
                 HOUR,
-                vec![said(Stage::Accepted, 0), said(Stage::Done, 1_400_000)],
+                vec![
+                    said(CommandStage::Accepted, 0),
+                    said(CommandStage::Done, 1_400_000),
+                ],
             ),
             CommandView {
                 stored: Some((
@@ -839,9 +842,9 @@ fn device() -> DeviceView {
             command("c0", CommandKind::Snap, 20 * HOUR, Vec::new()),
         ],
         tombstones: vec![
-            tombstone(320, 320, Reason::CameraNotFound),
-            tombstone(316, 319, Reason::CameraNotFound),
-            tombstone(200, 200, Reason::PowerLostWhileSaving),
+            tombstone(320, 320, TombstoneReason::CameraNotFound),
+            tombstone(316, 319, TombstoneReason::CameraNotFound),
+            tombstone(200, 200, TombstoneReason::PowerLostWhileSaving),
         ],
         faults: vec![
             FaultView {
@@ -991,10 +994,10 @@ fn every_state_of_settings_is_said_in_words() {
 
 fn hostile_device() -> DeviceView {
     let mut view = device();
-    view.camera.light = Some(LightStatus {
+    view.camera.light = Some(LedStatus {
         pattern: HOSTILE.to_owned(),
-        looks: HOSTILE.to_owned(),
-        means: HOSTILE.to_owned(),
+        appearance: HOSTILE.to_owned(),
+        meaning: HOSTILE.to_owned(),
     });
     view.camera.version = HOSTILE.to_owned();
     view.camera.faults = vec![0, 5, 255];
@@ -1013,7 +1016,7 @@ fn hostile_device() -> DeviceView {
         command.created_us = i64::MIN;
         command.expires_us = i64::MAX;
         command.stages.push(StageView {
-            stage: Stage::Failed,
+            stage: CommandStage::Failed,
             at_us: i64::MAX,
             after_us: Some(u64::MAX),
             text: Some(HOSTILE.to_owned()),
@@ -1023,7 +1026,7 @@ fn hostile_device() -> DeviceView {
     view.camera.queue.oldest = Some(moment(i64::MIN));
     view.camera.queue.waiting_bytes = u64::MAX;
     view.camera.queue.bytes_per_s = Some(1);
-    view.said = Some(Moment {
+    view.said = Some(ClockReading {
         error_us: u64::MAX,
         boottime_us: u64::MAX,
         ..moment(i64::MAX)

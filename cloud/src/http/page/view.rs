@@ -2,11 +2,11 @@
 //! what "now" is comes with [`super::SiteView`], so that the same view always draws the same page.
 
 use keepsake_protocol::capture::{Cause, ContentType};
-use keepsake_protocol::command::{CommandKind, Stage};
-use keepsake_protocol::event::Reason;
-use keepsake_protocol::id::{DeviceId, Hash, InstallId, PictureId, Sequence, StoreId};
-use keepsake_protocol::presence::{Health, LightStatus, Presence, Queue};
-use keepsake_protocol::time::Moment;
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::command::{CommandKind, CommandStage};
+use keepsake_protocol::event::TombstoneReason;
+use keepsake_protocol::id::{DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
+use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use crate::people::Role;
 
@@ -75,7 +75,7 @@ pub struct CameraView {
     /// The camera joined its ranges to fit, so `held` may be too high.
     pub coarse: bool,
     /// From its last status; absent if it never sent one.
-    pub light: Option<LightStatus>,
+    pub light: Option<LedStatus>,
     /// Faults that hold now, by their number on the light.
     pub faults: Vec<u8>,
     /// Version of the appliance's program; empty if unknown.
@@ -88,7 +88,7 @@ pub struct CameraView {
 
 #[derive(Debug, Clone)]
 pub struct InstallView {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub counters: Counters,
 }
 
@@ -117,7 +117,7 @@ pub struct PictureView {
     pub conflict: bool,
     /// The bytes are as sent, and do not decode.
     pub damaged: bool,
-    pub pressed: Moment,
+    pub pressed: ClockReading,
     /// By all that is known by now.
     pub taken: crate::taken::Taken,
     /// From the press, microseconds.
@@ -138,7 +138,7 @@ pub struct PictureView {
 pub struct DeviceView {
     pub camera: CameraView,
     /// The moment in its last status, by its own clock.
-    pub said: Option<Moment>,
+    pub said: Option<ClockReading>,
     /// Newest first, at most 50.
     pub commands: Vec<CommandView>,
     /// Newest first, at most 50.
@@ -228,7 +228,7 @@ pub struct CommandView {
 
 #[derive(Debug, Clone)]
 pub struct StageView {
-    pub stage: Stage,
+    pub stage: CommandStage,
     /// When the cloud heard of it.
     pub at_us: i64,
     /// From the command's arrival at the camera, microseconds.
@@ -239,16 +239,16 @@ pub struct StageView {
 
 #[derive(Debug, Clone)]
 pub struct TombstoneView {
-    pub install: InstallId,
+    pub install: SpoolId,
     pub first: Sequence,
     /// The same as `first` for one press.
     pub last: Sequence,
-    pub reason: Reason,
+    pub reason: TombstoneReason,
     pub cause: Cause,
     /// When the cloud stored it.
     pub told_us: i64,
     /// When the button was pressed, where even that was not lost.
-    pub pressed: Option<Moment>,
+    pub pressed: Option<ClockReading>,
 }
 
 #[derive(Debug, Clone)]

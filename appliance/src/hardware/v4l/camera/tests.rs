@@ -307,7 +307,7 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 #[track_caller]
 fn assert_error(
     frame: Result<Frame, CameraError>,
-    reason: keepsake_protocol::event::Reason,
+    reason: keepsake_protocol::event::TombstoneReason,
     says: &[&str],
 ) {
     let error = frame.unwrap_err();
@@ -318,7 +318,7 @@ fn assert_error(
     }
 }
 
-use keepsake_protocol::event::Reason::{CameraFailed, CameraNotFound, CameraTimedOut};
+use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
 #[test]
 fn a_press_takes_a_picture_and_the_stream_runs_on() {
@@ -462,10 +462,10 @@ fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
     let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
     known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
     for format in &known {
-        let given = keepsake_protocol::settings::schema::Given::Text(format);
+        let given = keepsake_protocol::settings::schema::RawValue::Text(format);
         assert_eq!(setting.check(given), Ok(()), "{format}");
     }
-    assert_eq!(setting.bound().split(", ").count(), known.len());
+    assert_eq!(setting.constraint().split(", ").count(), known.len());
 }
 
 #[test]

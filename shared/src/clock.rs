@@ -6,7 +6,7 @@ use crate::id::BootId;
 
 /// A moment on the camera. Two moments of one boot can be compared by `boottime_us`; wall time is a claim with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Moment {
+pub struct ClockReading {
     pub boot: BootId,
     /// CLOCK_BOOTTIME, microseconds since that boot, sleep included.
     pub boottime_us: u64,
@@ -26,6 +26,6 @@ pub fn drift_us(elapsed_us: u64) -> u64 {
 }
 
 /// A length of time as a difference of moments; what is longer than any is the longest.
-pub fn signed(us: u64) -> i64 {
+pub fn to_signed(us: u64) -> i64 {
     i64::try_from(us).unwrap_or(i64::MAX)
 }
