@@ -238,7 +238,7 @@ mod tests {
     const BEGAN: i64 = 1_795_000_000 * S;
 
     fn us(signed: i64) -> u64 {
-        u64::try_from(to_signed).unwrap()
+        u64::try_from(signed).unwrap()
     }
 
     /// A moment `at` after the boot, by a clock that is `off`.
@@ -448,7 +448,7 @@ mod tests {
             let moment = ClockReading { boot: BOOT, boottime_us: boottime, wall_us: wall, synchronised, error_us: error };
             let lines: Vec<_> = lines
                 .into_iter()
-                .map(|(offset_us, error_us, at_us, guessed)| BootClockOffset { boot: BOOT, offset_us, error_us, at_us, estimated, spool: None })
+                .map(|(offset_us, error_us, at_us, guessed)| BootClockOffset { boot: BOOT, offset_us, error_us, at_us, estimated: guessed, spool: None })
                 .collect();
             let press = Press { moment: &moment, stored_us: stored, sent_after_us: sent, not_before_us: noted };
             let taken = taken(&press, &lines);

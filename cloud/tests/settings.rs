@@ -26,7 +26,10 @@ async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
     let status = Status {
         presence: keepsake_protocol::presence::Presence::Online,
         settings_version: version,
-        settings: Some(Box::new(SettingsReport { mark, ..state })),
+        settings: Some(Box::new(SettingsReport {
+            revision: mark,
+            ..state
+        })),
         reported_at: Some(rig::moment()),
         version: "test".to_owned(),
         ..Status::last_will()

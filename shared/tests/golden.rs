@@ -373,7 +373,7 @@ fn settled_status() -> Status {
     Status {
         settings_version: 4,
         settings: Some(Box::new(SettingsReport {
-            mark: 771_204_118,
+            revision: 771_204_118,
             rejected: vec![RejectedSetting {
                 name: "interval_s".into(),
                 reason: "must be 0 or a whole number, 1 to 604800 seconds".into(),

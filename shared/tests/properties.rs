@@ -646,7 +646,7 @@ fn settings_state() -> impl Strategy<Value = Box<SettingsReport>> {
     )
         .prop_map(|(mark, rejected, trying, in_force)| {
             Box::new(SettingsReport {
-                mark,
+                revision: mark,
                 rejected,
                 trial: trying,
                 effective: in_force,

@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn how_far_wishes_got_is_what_the_camera_says() {
         let said = |mark| Said {
-            mark,
+            revision: mark,
             ..Said::default()
         };
         let rejected = Said {
