@@ -42,9 +42,9 @@ fn frames(good: &str, picture: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
     let huge_header = [b"KSF1".as_slice(), &u32::MAX.to_be_bytes(), b"{}"].concat();
     vec![
         (Vec::new(), "empty message"),
-        (b"KSF1".to_vec(), "cut off inside the header"),
-        (whole[..6].to_vec(), "cut off inside the header"),
-        (whole[..100].to_vec(), "cut off inside the header"),
+        (b"KSF1".to_vec(), "truncated inside the header"),
+        (whole[..6].to_vec(), "truncated inside the header"),
+        (whole[..100].to_vec(), "truncated inside the header"),
         (whole[..whole.len() - 1].to_vec(), "bytes follow"),
         ([whole.as_slice(), b"x"].concat(), "bytes follow"),
         (frame(good, b""), "bytes follow"),
@@ -252,7 +252,7 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     ] {
         let payload = format!("in the name of {device}");
         let hash = Hash::of(payload.as_bytes()).to_string();
-        expected.insert((String::new(), hash), "not a topic of");
+        expected.insert((String::new(), hash), "not a Keepsake topic");
         let topic = format!("{ROOT}/{device}/up/frame");
         let options = PublishOptions::new(QoS::AtLeastOnce);
         stranger

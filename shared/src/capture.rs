@@ -1,4 +1,4 @@
-//! A picture on its way: the header that says whose bytes these are, and the bytes, in one message or in parts.
+//! The `up/frame` message: a header that identifies the bytes, and the bytes of a whole picture or of one part.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ pub enum Cause {
     Command,
     Interval,
     Test,
-    /// Came in by the lab's way or by `POST /upload`: the cloud made the CaptureId itself.
+    /// Published on an external topic or sent to `POST /upload`: the cloud assigned the capture id.
     Upload,
 }
 
@@ -29,7 +29,7 @@ impl Cause {
     }
 }
 
-/// What kind of picture the bytes are.
+/// The media type of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ContentType {
     #[serde(rename = "image/jpeg")]
@@ -46,7 +46,7 @@ impl ContentType {
         }
     }
 
-    /// The ending of a file of this kind, without the dot.
+    /// The file extension, without the dot.
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Jpeg => "jpg",
@@ -54,7 +54,7 @@ impl ContentType {
         }
     }
 
-    /// Tells by the first bytes, never by a name.
+    /// Detects the type by the first bytes, never by a file name.
     pub fn sniff(bytes: &[u8]) -> Option<Self> {
         if bytes.starts_with(&[0xff, 0xd8, 0xff]) {
             Some(Self::Jpeg)
@@ -66,7 +66,7 @@ impl ContentType {
     }
 }
 
-/// All that is known of one capture when it is saved; it goes into the spool file and, unchanged, onto the wire.
+/// Everything known about a capture when it is saved. The same record is stored in the spool file and sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureMetadata {
     #[serde(rename = "install")]
@@ -80,12 +80,12 @@ pub struct CaptureMetadata {
     pub width: u32,
     pub height: u32,
     pub cause: Cause,
-    /// The command that asked for it, if one did.
+    /// The id of the command that requested the capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// The press, not the frame: the moment the person remembers.
+    /// When the button was pressed, not when the frame was captured: the moment that the person remembers.
     pub pressed: ClockReading,
-    /// From the press until the camera had the frame, microseconds.
+    /// Time from the press to the frame, microseconds.
     pub captured_after_us: u64,
     #[serde(default)]
     pub settings_version: u64,
@@ -100,31 +100,31 @@ impl CaptureMetadata {
     }
 }
 
-/// The JSON header of an `up/frame` message: the record, and which part of the bytes follows.
+/// The JSON header of an `up/frame` message: the capture, and which of its bytes follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrameHeader {
     #[serde(flatten)]
     pub capture: CaptureMetadata,
-    /// Where these bytes start in the whole picture.
+    /// Offset of these bytes in the whole picture.
     pub offset: u64,
-    /// How many bytes follow; `offset + len <= total`, at least 1.
+    /// Number of bytes that follow, at least 1; `offset + len <= total`.
     pub len: u64,
-    /// 0 the first time, one more with every try.
+    /// 0 for the first attempt.
     #[serde(default)]
     pub attempt: u32,
-    /// From the press until the capture was safe on the card, microseconds; absent when that was before a restart.
+    /// Time from the press until the capture was durable on the card, microseconds. Absent after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved_after_us: Option<u64>,
-    /// From the press until this try began, microseconds; absent when the press was in an earlier boot.
+    /// Time from the press until this attempt began, microseconds. Absent if the press was in an earlier boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_after_us: Option<u64>,
-    /// The press was not before this wall time, microseconds UTC: what the camera knew of the time, as of this try, from
-    /// before the press or from the cloud. Absent where it knew nothing.
+    /// Lower bound of the time of the press, microseconds UTC: the latest time that the camera had seen before the press,
+    /// or that the cloud has told it. Absent if the camera knows none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before_us: Option<i64>,
 }
 
-/// One `up/frame` message, its header checked against its bytes.
+/// One `up/frame` message whose header matches its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame<'a> {
     pub header: FrameHeader,

@@ -1,4 +1,4 @@
-//! How messages become bytes and back: version, sizes, and nothing that can panic.
+//! Encodes messages and decodes bytes from outside: checks version and sizes, and never panics.
 //!
 //! A frame is `KSF1`, the length of the header as u32 big-endian (at most 4 KiB), the header as JSON, the bytes.
 //! Everything else is one JSON object.
@@ -8,25 +8,25 @@ use serde::de::DeserializeOwned;
 
 use crate::capture::{Frame, FrameHeader};
 
-/// The first bytes of a frame; another version would start otherwise.
+/// The first bytes of a frame, which include its version.
 pub const MAGIC: [u8; 4] = *b"KSF1";
 /// The longest header of a frame, bytes.
 pub const HEADER_BYTES_MAX: usize = 4096;
 /// The longest JSON message, bytes.
 pub const JSON_BYTES_MAX: usize = 256 * 1024;
-/// The largest picture the protocol carries, bytes; a cloud may ask for less.
+/// The largest picture that the protocol carries, bytes; a cloud may accept less.
 pub const CAPTURE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// What a frame message is longer than its bytes at the most.
+/// The largest overhead of a frame message over its picture bytes, bytes.
 pub const FRAME_OVERHEAD_MAX: usize = MAGIC.len() + 4 + HEADER_BYTES_MAX;
 
-/// Why bytes from outside are not a message.
+/// The reason why bytes from outside are not a valid message.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
     #[error("empty message")]
     Empty,
     #[error("not a Keepsake frame: it does not start with KSF1")]
     Magic,
-    #[error("cut off inside the header")]
+    #[error("truncated inside the header")]
     Truncated,
     #[error("header of {0} bytes, at most {HEADER_BYTES_MAX} are allowed")]
     HeaderTooLong(u64),
@@ -42,7 +42,7 @@ pub enum DecodeError {
     Json(#[from] serde_json::Error),
 }
 
-/// Writes one frame message.
+/// Encodes one frame message.
 pub fn encode_frame(header: &FrameHeader, bytes: &[u8]) -> Vec<u8> {
     let json = serde_json::to_vec(header)
         .expect("a header has no map with odd keys and no failing Serialize");
@@ -55,10 +55,10 @@ pub fn encode_frame(header: &FrameHeader, bytes: &[u8]) -> Vec<u8> {
     message
 }
 
-/// Reads one frame message without copying its bytes.
+/// Decodes one frame message without copying its bytes.
 ///
 /// # Errors
-/// [`DecodeError`], whatever the bytes are; never a panic.
+/// Any [`DecodeError`] except [`DecodeError::TooLong`]; put the message into quarantine.
 pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
     if message.is_empty() {
         return Err(DecodeError::Empty);
@@ -97,13 +97,13 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
     Ok(Frame { header, bytes })
 }
 
-/// Writes one JSON message.
+/// Encodes one JSON message.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message)
         .expect("our messages have no map with odd keys and no failing Serialize")
 }
 
-/// Reads one JSON message.
+/// Decodes one JSON message.
 ///
 /// # Errors
 /// [`DecodeError::Empty`], [`DecodeError::TooLong`] (before parsing) or [`DecodeError::Json`]; nesting is limited to

@@ -1,4 +1,4 @@
-//! What the cloud asks a camera to do, and how far it got.
+//! Commands from the cloud, and the camera's replies.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -28,37 +28,37 @@ impl CommandKind {
     }
 }
 
-/// `down/command`. The id is durable on the card before anything is done; a known id is only answered.
+/// `down/command`. The camera stores the id durably before it executes the command; a known id is only answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
     /// 1 to 64 characters, chosen by the cloud.
     pub id: String,
     pub command: CommandKind,
-    /// The cloud's clock when it sent this, microseconds UTC.
+    /// Time of sending by the cloud's clock, microseconds UTC.
     pub sent_us: i64,
-    /// By the cloud's clock; the camera counts the difference from the moment the message came.
+    /// Deadline by the cloud's clock, microseconds UTC. The camera counts `expires_us - sent_us` from the arrival.
     pub expires_us: i64,
 }
 
 impl Command {
-    /// How long after its arrival the command may still begin, microseconds.
+    /// Returns how long after its arrival the command may still begin, microseconds.
     pub fn lifetime_us(&self) -> u64 {
         u64::try_from(self.expires_us.saturating_sub(self.sent_us)).unwrap_or(0)
     }
 }
 
-/// How far a command got; each is said once, in this order, with gaps where a stage has no meaning.
+/// The progress of a command. Stages are reported once and in this order; some commands skip some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CommandStage {
-    /// The camera has it, and has noted its id.
+    /// The camera has received the command and stored its id.
     Accepted,
     Captured,
-    /// Safe on the card.
+    /// The capture is durable on the card.
     Saved,
     Done,
     Failed,
-    /// It came too late, and nothing was done.
+    /// The command arrived after its deadline and was not executed.
     Expired,
 }
 
@@ -80,15 +80,15 @@ impl CommandStage {
 pub struct CommandReply {
     pub id: String,
     pub stage: CommandStage,
-    /// From the command's arrival at the camera, microseconds.
+    /// Time since the command arrived at the camera, microseconds.
     pub after_us: u64,
-    /// The capture that came of it.
+    /// The capture that the command produced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureId>,
-    /// A plain sentence, where there is something to say.
+    /// An explanation for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// With `done` of `diagnostics`: what it says about itself, at most [`RESULT_BYTES_MAX`] as JSON.
+    /// The result of `diagnostics`, with stage `done`; at most [`RESULT_BYTES_MAX`] as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Map<String, Value>>,
 }

@@ -1,29 +1,29 @@
-//! What the cloud says to a camera, as HTTP carries it: nobody can call a camera, so it asks and is told a list.
+//! The downlink over HTTP: a camera polls, and the cloud answers with a list of messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::topic::MessageKind;
 
-/// The header that names the camera: its token may be for several.
+/// The HTTP header that names the camera; one API token can be valid for several cameras.
 pub const DEVICE_HEADER: &str = "x-keepsake-device";
-/// The longest answer of the cloud, bytes: all that one mailbox holds, and what stands around it.
+/// The largest response of the cloud, bytes: a full outbox and its envelope.
 pub const DOWNLINK_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// The longest time that a question for news is left open, seconds.
+/// The longest time that a poll stays open, seconds.
 pub const POLL_WAIT_S_MAX: u64 = 30;
 
-/// One message, which over MQTT would have come on `down/{about}`.
+/// One message that MQTT would deliver on `down/{kind}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DownlinkBatch {
     /// `receipt`, `cloud`, `command` or `settings`; others are ignored.
     #[serde(rename = "about")]
     pub kind: String,
-    /// The payload as the topic would carry it.
+    /// The MQTT payload.
     pub message: Box<RawValue>,
 }
 
 impl DownlinkBatch {
-    /// The topic it would have come on; nothing for a word of a later version.
+    /// Returns the kind of the message, or `None` for one that a later version has added.
     pub fn parsed_kind(&self) -> Option<MessageKind> {
         [
             MessageKind::Receipt,
@@ -36,13 +36,13 @@ impl DownlinkBatch {
     }
 }
 
-/// The answer to everything a camera says or asks, except to a frame, which is answered with the receipt itself.
+/// The response to every request of a camera except a frame, which is answered with its receipt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Down {
-    /// No default: an answer without it is not from a cloud of ours.
+    /// Required: a response without it does not come from a Keepsake cloud.
     #[serde(rename = "down")]
     pub messages: Vec<DownlinkBatch>,
-    /// What to say in `after` next time. Whatever came up to here is then forgotten by the cloud.
+    /// The cursor for `after` in the next poll. The cloud then drops the messages up to here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }

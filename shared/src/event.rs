@@ -1,4 +1,4 @@
-//! What a camera tells besides pictures: why a sequence has no picture, faults, and when it learnt the time.
+//! Messages on `up/event`: tombstones, faults and clock offsets.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,25 +9,25 @@ use crate::id::{BootId, Sequence, SpoolId};
 /// A range tombstone covers at most this many sequences.
 pub const TOMBSTONE_RANGE_MAX: u64 = 100_000;
 
-/// Why a sequence has no picture.
+/// The reason why a sequence has no picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TombstoneReason {
     CameraNotFound,
     CameraTimedOut,
     CameraFailed,
-    /// The frame was larger than the cloud takes and could not be made smaller.
+    /// The frame exceeds the cloud's `capture_bytes_max` and could not be resized.
     FrameTooLarge,
     PowerLostWhileSaving,
-    /// The bytes on the card no longer have the hash they were saved with.
+    /// The bytes on the card no longer match their hash.
     CardDamaged,
     CardFull,
-    /// Given up to make room for pictures of a button.
+    /// Evicted to make room for button pictures.
     MadeRoom,
 }
 
 impl TombstoneReason {
-    /// The reason as a person reads it on the page.
+    /// Returns the reason as the dashboard shows it.
     pub const fn describe(self) -> &'static str {
         match self {
             Self::CameraNotFound => "camera not found",
@@ -42,23 +42,23 @@ impl TombstoneReason {
     }
 }
 
-/// The record that says why a sequence, or a range of them, has no picture.
+/// Explains why a sequence, or a range of sequences, has no picture.
 ///
-/// It is earned a receipt like a picture: its hash is the SHA-256 of its JSON exactly as sent, so a camera keeps those
-/// bytes and sends them unchanged.
+/// A tombstone gets a receipt like a picture. Its hash is the SHA-256 of its JSON exactly as sent, so a camera keeps
+/// those bytes and sends them unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     #[serde(rename = "install")]
     pub spool: SpoolId,
     pub sequence: Sequence,
-    /// The last sequence it speaks for; absent = just the one. At most [`TOMBSTONE_RANGE_MAX`] in all.
+    /// The last sequence of the range; absent = only `sequence`. At most [`TOMBSTONE_RANGE_MAX`] sequences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub through: Option<Sequence>,
     pub reason: TombstoneReason,
     pub cause: Cause,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
-    /// Absent where even that was lost with the power.
+    /// Absent if the power was lost before it was saved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressed: Option<ClockReading>,
 }
@@ -69,23 +69,23 @@ impl Tombstone {
     }
 }
 
-/// A state of the camera that someone should know, by its number on the light.
+/// A fault of the camera, by its number on the LED.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
-    /// 1 to 7, as the light counts them.
+    /// 1 to 7, as the LED counts them.
     pub number: u8,
-    /// A plain sentence.
+    /// An explanation for people.
     pub text: String,
     pub at: ClockReading,
-    /// The camera keeps this until a receipt of this install names it; absent = it waits for none.
+    /// The camera resends this event until a receipt of this spool names it; absent = it is sent once.
     #[serde(rename = "install", default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolId>,
 }
 
-/// When the time was learnt, all moments of that boot can be corrected: wall = boottime + offset.
+/// The offset between wall clock and boot clock, with which all readings of one boot can be corrected.
 ///
-/// A camera whose clock was set to another time during one boot sends a line for each: they contradict each other, and
-/// only an interval that covers all of them is honest.
+/// A camera whose clock is set during a boot sends one offset for each setting. They contradict each other, so only an
+/// interval that covers all of them is honest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootClockOffset {
     pub boot: BootId,
@@ -93,23 +93,23 @@ pub struct BootClockOffset {
     pub offset_us: i64,
     /// Largest error of the offset, microseconds.
     pub error_us: u64,
-    /// CLOCK_BOOTTIME when this was so; the error grows from there by [`drift_us`]. Absent = it holds for the whole boot.
+    /// CLOCK_BOOTTIME of the measurement; the error grows from there by [`drift_us`]. Absent = valid for the whole boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_us: Option<u64>,
-    /// The boot itself never saw the time: this is what lies between the times known before and after it.
+    /// Estimated from the times known before and after a boot whose clock was never synchronised.
     #[serde(
         rename = "guessed",
         default,
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub estimated: bool,
-    /// The camera keeps this until a receipt of this install names it; absent = it waits for none.
+    /// The camera resends this event until a receipt of this spool names it; absent = it is sent once.
     #[serde(rename = "install", default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolId>,
 }
 
 impl BootClockOffset {
-    /// What a synchronised moment says of its boot; nothing if it is not.
+    /// Returns the offset that a synchronised reading proves, or `None` if the reading is not synchronised.
     pub fn from_reading(moment: &ClockReading) -> Option<Self> {
         moment.synchronised.then(|| Self {
             boot: moment.boot,
@@ -121,7 +121,7 @@ impl BootClockOffset {
         })
     }
 
-    /// The earliest and the latest wall time, microseconds UTC, that the moment `boottime_us` can have been by this line.
+    /// Returns the earliest and latest wall time of `boottime_us` by this offset, microseconds UTC.
     pub fn wall_interval(&self, boottime_us: u64) -> (i64, i64) {
         let drift_us = self
             .at_us

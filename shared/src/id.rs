@@ -1,4 +1,4 @@
-//! The names of things: cameras, installs, captures and hashes. Each is parsed once and cannot be wrong afterwards.
+//! Identifiers: devices, spools, captures and hashes. Each is parsed once and is valid from then on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A name from outside that does not have the form it must have.
+/// An identifier from outside that is malformed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     #[error("a device name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit")]
@@ -17,13 +17,13 @@ pub enum IdError {
     Hex(usize),
     #[error("a sequence is a whole number from 1 to 9007199254740991")]
     Sequence,
-    #[error("a picture id is install-sequence-hash, such as {}-12-{}", "0".repeat(32), "0".repeat(16))]
+    #[error("a picture id is spool-sequence-hash, such as {}-12-{}", "0".repeat(32), "0".repeat(16))]
     Picture,
 }
 
-/// The name of a camera account: 1 to 64 of `A-Z a-z 0-9 . _ -`, first a letter or digit, never `cloud`.
+/// The name of a camera: 1 to 64 of `A-Z a-z 0-9 . _ -`, first a letter or digit, never `cloud`.
 ///
-/// The alphabet has no `/ + # $`, so that a name can stand in a topic without changing what the topic means.
+/// The alphabet excludes `/ + # $`, so a name is always one level of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceId(String);
@@ -73,7 +73,7 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// A fixed number of bytes that is written as lower-case hexadecimal digits, in JSON and everywhere else.
+/// Defines an identifier of fixed length that is written as lower-case hexadecimal digits.
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
@@ -131,27 +131,27 @@ macro_rules! hex_id {
 }
 
 hex_id!(
-    /// 128 random bits made when a spool is created. It belongs to one camera account.
+    /// 128 random bits, made when a spool is created. A spool belongs to one camera.
     SpoolId,
     16
 );
 hex_id!(
-    /// 128 random bits made with the cloud's database. A camera pins the first it meets.
+    /// 128 random bits, made with the cloud's database. A camera pins the first one it meets.
     StoreId,
     16
 );
 hex_id!(
-    /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): two times are comparable only within one boot.
+    /// The kernel's boot id (`/proc/sys/kernel/random/boot_id`). Boot times compare only within one boot.
     BootId,
     16
 );
 hex_id!(
-    /// The first 8 bytes of a [`struct@Hash`], as receipts and file names carry it.
+    /// The first 8 bytes of a [`struct@Hash`], used in receipts and file names.
     HashPrefix,
     8
 );
 hex_id!(
-    /// SHA-256 of a whole picture, or of a tombstone's JSON exactly as it was sent.
+    /// SHA-256 of a whole picture, or of a tombstone's JSON exactly as sent.
     Hash,
     32
 );
@@ -168,7 +168,7 @@ impl Hash {
     }
 }
 
-/// The number of a capture within its install: 1, 2, 3 … at most 2^53 - 1, so that every JSON reader keeps it exact.
+/// The number of a capture within its spool: 1, 2, 3 … at most 2^53 - 1, so that every JSON parser reads it exactly.
 /// Order is by sequence, never by time (P6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
@@ -178,12 +178,12 @@ impl Sequence {
     pub const FIRST: Self = Self(1);
     pub const MAX: Self = Self((1 << 53) - 1);
 
-    /// The number as a plain integer, 1 to 2^53 - 1.
+    /// Returns the number, 1 to 2^53 - 1.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The sequence after this one; the last one stays where it is.
+    /// Returns the next sequence, saturating at [`Sequence::MAX`].
     #[must_use]
     pub fn next(self) -> Self {
         Self((self.0 + 1).min(Self::MAX.0))
@@ -214,7 +214,7 @@ impl fmt::Display for Sequence {
     }
 }
 
-/// The name of one capture, for ever: which install took it, and its number there.
+/// The permanent name of a capture: its spool, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CaptureId {
     #[serde(rename = "install")]
@@ -228,7 +228,8 @@ impl fmt::Display for CaptureId {
     }
 }
 
-/// The name of one stored picture, in URLs: a [`CaptureId`] may have two pictures (a cloned card), their hashes differ.
+/// The name of a stored picture in URLs. A cloned card can produce two pictures with one [`CaptureId`]; their hashes
+/// differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PictureId {
@@ -258,7 +259,7 @@ impl FromStr for PictureId {
             },
             hash: hash.parse().map_err(|_| IdError::Picture)?,
         };
-        // One picture has one name: `012` and `+12` would be other URLs for the same bytes.
+        // A picture has exactly one URL, so `012` and `+12` are rejected.
         if id.to_string() == text {
             Ok(id)
         } else {

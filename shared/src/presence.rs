@@ -1,4 +1,4 @@
-//! How a camera is: there or not, what it holds, what its light shows. Retained, so that whoever comes later knows too.
+//! The `up/status` message: presence, spool contents, health and LED of a camera. It is retained.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,38 +11,38 @@ use crate::settings;
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     Online,
-    /// Said by the camera before it stops, or by the broker as its last will.
+    /// Published by the camera before it stops, or by the broker as the last will.
     Offline,
 }
 
-/// The pictures of one install on the card.
+/// The captures of one spool on the card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SpoolInventory {
     #[serde(rename = "install")]
     pub spool: SpoolId,
-    /// The next sequence the camera would give out here: all below it have been given out.
+    /// The next sequence that the camera would assign; all below it are assigned.
     pub next: Sequence,
-    /// On the card, no receipt yet.
+    /// On the card, without a receipt.
     pub waiting: Ranges,
-    /// On the card, with a receipt: the cloud may still ask for them.
+    /// On the card, with a receipt: the cloud can still ask for them.
     pub kept: Ranges,
-    /// The ranges were joined to fit, so they may claim too much.
+    /// The ranges were joined to fit and may include captures that are not on the card.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub coarse: bool,
 }
 
-/// The queue in numbers, over all installs.
+/// Totals of the upload queue over all spools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
     pub waiting: u64,
     pub waiting_bytes: u64,
-    /// When the oldest waiting capture was pressed.
+    /// Time of the press of the oldest waiting capture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oldest: Option<ClockReading>,
-    /// Captures the cloud refuses for a reason of their own; they stay on the card.
+    /// Captures that the cloud has rejected; they stay on the card.
     #[serde(default)]
     pub parked: u64,
-    /// Rows of the index whose file was gone: found missing on this card since the spool was made.
+    /// Captures in the index whose files were missing, since the spool was created.
     #[serde(default)]
     pub lost: u64,
     /// Measured upload rate, bytes per second; absent before the first acknowledged part.
@@ -52,25 +52,25 @@ pub struct Queue {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Of the file system that holds the spool, bytes.
+    /// Free space of the spool's file system, bytes.
     #[serde(default)]
     pub card_free: u64,
     #[serde(default)]
     pub card_total: u64,
-    /// Thousandths of a degree Celsius.
+    /// Millidegrees Celsius.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub temperature_mc: Option<i64>,
 }
 
-/// What the light shows, as the person beside the camera sees it.
+/// The pattern that the LED shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedStatus {
     /// The name of the pattern, such as `ready`, `uploading`, `offline`, `fault-5`.
     pub pattern: String,
-    /// What a person would call it: "steady", "even blink, twice a second".
+    /// The appearance for people: "steady", "even blink, twice a second".
     #[serde(rename = "looks")]
     pub appearance: String,
-    /// What it means, and what there is to do.
+    /// The meaning, and what to do.
     #[serde(rename = "means")]
     pub meaning: String,
 }
@@ -79,7 +79,7 @@ pub struct LedStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     pub presence: Presence,
-    /// The current install first; others only while they still have files. Empty in a last will.
+    /// The current spool first, then older ones that still have files. Empty in a last will.
     #[serde(rename = "installs", default)]
     pub spools: Vec<SpoolInventory>,
     #[serde(default)]
@@ -88,25 +88,25 @@ pub struct Status {
     pub health: Health,
     #[serde(rename = "light", default)]
     pub led: LedStatus,
-    /// Faults that hold now, by their number on the light, 1 to 7.
+    /// Active faults by their number on the LED, 1 to 7.
     #[serde(default)]
     pub faults: Vec<u8>,
-    /// The version of `down/settings` that was taken last.
+    /// The version of `down/settings` that was applied last.
     #[serde(default)]
     pub settings_version: u64,
-    /// What became of it; absent in a last will, and from a camera that takes no settings.
+    /// The result of applying it; absent in a last will, and from a camera that accepts no settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Box<settings::SettingsReport>>,
-    /// Version of the appliance's program.
+    /// Software version of the appliance.
     #[serde(default)]
     pub version: String,
-    /// When this was said; absent in a last will.
+    /// Time of this report; absent in a last will.
     #[serde(rename = "said", default, skip_serializing_if = "Option::is_none")]
     pub reported_at: Option<ClockReading>,
 }
 
 impl Status {
-    /// What the broker says for a camera that went away without a word.
+    /// Returns the status that the broker publishes when the camera disappears.
     pub fn last_will() -> Self {
         Self {
             presence: Presence::Offline,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::Sequence;
 
-/// At most this many ranges go into one message; a camera with more gaps than that joins the nearest ones.
+/// The largest number of ranges in a message; a camera with more gaps joins the nearest ranges.
 pub const RANGES_MAX: usize = 500;
 
 /// A set of sequences: sorted inclusive ranges that neither touch nor overlap.
@@ -24,7 +24,7 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// How many sequences there are in all.
+    /// Returns the number of sequences.
     pub fn count(&self) -> u64 {
         self.0
             .iter()
@@ -37,8 +37,8 @@ impl Ranges {
         after > 0 && self.0[after - 1].1 >= sequence
     }
 
-    /// The same set with at most `ranges_max` ranges: the smallest gaps are filled, so that it may claim too much but
-    /// never too little. Returns whether it had to.
+    /// Reduces the set to at most `ranges_max` ranges by filling the smallest gaps: the result may contain too many
+    /// sequences but never too few. Returns true if gaps were filled.
     pub fn coarsen(&mut self, ranges_max: usize) -> bool {
         let had_to = self.0.len() > ranges_max.max(1);
         while self.0.len() > ranges_max.max(1) {
@@ -53,7 +53,7 @@ impl Ranges {
     }
 }
 
-/// Sorts and joins; an empty or reversed range counts as nothing.
+/// Sorts and joins the ranges; ignores reversed ones.
 impl FromIterator<(Sequence, Sequence)> for Ranges {
     fn from_iter<I: IntoIterator<Item = (Sequence, Sequence)>>(ranges: I) -> Self {
         let mut all: Vec<_> = ranges
@@ -81,7 +81,7 @@ impl FromIterator<Sequence> for Ranges {
     }
 }
 
-/// More ranges than one message may carry.
+/// The error for more ranges than a message may carry.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {RANGES_MAX} ranges")]
 pub struct TooManyRanges;

@@ -1,64 +1,64 @@
-//! The cloud's word: these are committed, these I want, these I cannot take.
+//! The `down/receipt` message: captures that are committed, requested again, or rejected.
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{HashPrefix, Sequence, SpoolId, StoreId};
 
-/// At most this many entries of each kind stand in one receipt; the cloud sends several rather than a longer one.
+/// The largest number of entries of each kind in a receipt; the cloud splits longer ones.
 pub const RECEIPT_ENTRIES_MAX: usize = 2000;
 
-/// A capture the cloud asks for.
+/// A capture that the cloud requests again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResendRequest {
     pub sequence: Sequence,
-    /// The bytes that are missing, as `[start, end)`; empty = all of it.
+    /// The missing bytes as `[start, end)`; empty = the whole picture.
     #[serde(default)]
     pub ranges: Vec<(u64, u64)>,
 }
 
-/// A capture the cloud cannot take, for a reason of its own. The camera parks it and never deletes it for that.
+/// A capture that the cloud cannot accept now. The camera defers it and never deletes it for this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     pub sequence: Sequence,
-    /// The hash of the bytes refused, so that no other capture of this number is parked by mistake.
+    /// The hash of the rejected bytes, so that no other capture with this number is deferred by mistake.
     pub hash: HashPrefix,
-    /// A plain sentence.
+    /// An explanation for people.
     pub reason: String,
-    /// Seconds until it may be tried again.
+    /// Seconds until the next attempt.
     pub retry_after: u64,
 }
 
-/// Which page of which question this answers.
+/// Identifies the inventory page that a receipt answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InventoryAck {
     pub id: u32,
     pub page: u32,
 }
 
-/// `down/receipt`. It exists only after the commit it speaks of.
+/// `down/receipt`. It is created only after the commit that it confirms (P2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     pub store: StoreId,
     #[serde(rename = "install")]
     pub spool: SpoolId,
-    /// Committed: a camera lets go of a capture only if number and hash both match.
+    /// Committed captures. A camera removes one only if sequence and hash both match.
     #[serde(default)]
     pub stored: Vec<(Sequence, HashPrefix)>,
     #[serde(default)]
     pub want: Vec<ResendRequest>,
     #[serde(rename = "refused", default)]
     pub rejected: Vec<Rejection>,
-    /// Set when this answers a page of `up/have`.
+    /// Set if this answers a page of `up/have`.
     #[serde(rename = "answers", default, skip_serializing_if = "Option::is_none")]
     pub inventory_ack: Option<InventoryAck>,
-    /// One more than the highest sequence of this install the cloud knows a fate of. A camera whose own next number is
-    /// lower has been restored from an older copy, and starts a new install.
+    /// One more than the highest sequence of this spool whose fate the cloud knows. A camera whose own next number is
+    /// lower was restored from an older copy, and starts a new spool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Sequence>,
-    /// Faults and boot lines that are committed, by the hash of their JSON exactly as sent: they need not be sent again.
+    /// Committed faults and clock offsets, by the hash of their JSON exactly as sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<HashPrefix>,
-    /// The cloud's clock when this was said, microseconds UTC: when it arrives, it is not earlier than this.
+    /// Time of sending by the cloud's clock, microseconds UTC: a lower bound of the time of arrival.
     #[serde(rename = "said_us", default, skip_serializing_if = "Option::is_none")]
     pub sent_us: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What the cloud wishes of a camera, what the camera made of it, and what the cloud says about itself.
+//! Desired settings, and the camera's report about applying them.
 
 pub mod schema;
 pub mod value;
@@ -6,74 +6,63 @@ pub mod value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+pub use crate::cloud_info::CloudInfo;
 use crate::id::StoreId;
 
-/// The longest that a camera says about one name it did not take, bytes.
+/// The longest reason for a rejected setting, bytes.
 pub const REASON_BYTES_MAX: usize = 200;
-/// A camera names no more than this that it did not take.
+/// The largest number of rejected settings in a report.
 pub const REJECTED_MAX: usize = 100;
 
-/// `down/settings`: the desired settings, all of them. `version` only rises; a camera ignores one that is not above its
+/// `down/settings`: the complete desired settings. `version` only rises; a camera ignores one that is not above its
 /// own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredSettings {
     pub version: u64,
-    /// The cloud's database, as in `down/cloud`: versions of two of them do not compare.
+    /// The store id, as in `down/cloud`: versions of different stores do not compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreId>,
-    /// Random, another one for every version, and said back in the status: a cloud restored from a backup gives out a
-    /// version a second time.
+    /// A random number for each version, echoed in the status: a cloud restored from a backup assigns a version number a
+    /// second time.
     #[serde(rename = "mark", default, skip_serializing_if = "is_zero")]
     pub revision: u64,
-    /// Names and values as in `camera.toml`; a name the camera does not know is reported, the rest applies. A name that
-    /// is not here has the value that the camera's own file gives it.
+    /// Names and values as in `camera.toml`. Unknown names are reported and the rest is applied. A name that is absent
+    /// keeps the value from the camera's own file.
     pub values: Map<String, Value>,
 }
 
-/// What a camera made of them, part of `up/status`.
+/// The camera's report about desired settings, part of `up/status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettingsReport {
-    /// Of the version that [`Status::settings_version`](crate::presence::Status::settings_version) names.
+    /// The revision of [`Status::settings_version`](crate::presence::Status::settings_version).
     #[serde(rename = "mark", default, skip_serializing_if = "is_zero")]
     pub revision: u64,
-    /// Names of that version that do not hold as wished. At most [`REJECTED_MAX`].
+    /// Settings of that version that were not applied. At most [`REJECTED_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rejected: Vec<RejectedSetting>,
     #[serde(rename = "trying", default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<TrialStatus>,
-    /// The values that hold now, of all names that the cloud may wish for; secrets are left out.
+    /// The effective values of all settings that the cloud may change, without secrets.
     #[serde(rename = "in_force", default, skip_serializing_if = "Map::is_empty")]
     pub effective: Map<String, Value>,
 }
 
-/// A wish that is not fulfilled. What held before goes on.
+/// A desired setting that was not applied; the previous value stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejectedSetting {
     pub name: String,
-    /// A plain sentence without its beginning, at most [`REASON_BYTES_MAX`]: "must be a whole number, 5 to 1200 seconds".
+    /// The end of a sentence that begins with the name, at most [`REASON_BYTES_MAX`]: "must be a whole number, 5 to 1200
+    /// seconds".
     pub reason: String,
 }
 
-/// Settings of the connection that hold on trial.
+/// Connection settings on trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrialStatus {
     pub names: Vec<String>,
-    /// Seconds until they are given up, unless a connection with them reaches this cloud.
+    /// Seconds until they are rolled back, unless a receipt confirms them.
     #[serde(rename = "for_s")]
     pub remaining_s: u64,
-}
-
-/// `down/cloud`: what every camera must know of the cloud before it sends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CloudInfo {
-    pub store: StoreId,
-    /// Another number means another start of the cloud: ask `up/have` again.
-    pub started: u64,
-    /// The largest picture it takes, bytes.
-    pub capture_bytes_max: u64,
-    /// Set while the store is away or full: keep everything, send no frames. A plain sentence.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<String>,
 }
 
 #[expect(

@@ -1,14 +1,14 @@
-//! The one place where a topic is built or taken apart.
+//! Builds and parses MQTT topics.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{DeviceId, StoreId};
 
-/// The root of every topic; the version of the protocol is part of it.
+/// The root of every topic, including the protocol version.
 pub const ROOT: &str = "keepsake/v1";
 
-/// What a message is about, and which way it goes. All are QoS 1.
+/// The kind of a message, with its direction. All messages are QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MessageKind {
     Frame,
@@ -35,7 +35,7 @@ impl MessageKind {
         Self::Cloud,
     ];
 
-    /// The last two levels of the topic: `up/…` from the camera, `down/…` to it.
+    /// Returns the last two levels of the topic: `up/…` from the camera, `down/…` to it.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Frame => "up/frame",
@@ -50,34 +50,34 @@ impl MessageKind {
         }
     }
 
-    /// The last level of the topic: `frame`, `receipt`.
+    /// Returns the last level of the topic: `frame`, `receipt`.
     pub fn name(self) -> &'static str {
         let path = self.path();
         path.split_once('/').map_or(path, |(_, name)| name)
     }
 
-    /// Whether the broker keeps the last message for those who subscribe later.
+    /// Returns true if the broker retains the last message for later subscribers.
     pub const fn retained(self) -> bool {
         matches!(self, Self::Status | Self::Settings | Self::Cloud)
     }
 
-    /// The filter with which the cloud subscribes to this leaf of every camera.
+    /// Returns the topic filter with which the cloud subscribes to this kind from all cameras.
     pub fn subscription_for_all_devices(self) -> String {
         format!("{ROOT}/+/{}", self.path())
     }
 }
 
-/// The filter with which a camera subscribes to all that is meant for it.
+/// Returns the topic filter with which a camera subscribes to its downlink.
 pub fn downlink_subscription(device: &DeviceId) -> String {
     format!("{ROOT}/{device}/down/#")
 }
 
-/// Where a cloud talks to itself, to see what the broker makes of it. No camera is called `cloud`.
+/// Returns the topic on which a cloud tests the limits of its broker. No camera can be called `cloud`.
 pub fn self_test_topic(store: StoreId) -> String {
     format!("{ROOT}/cloud/check/{store}")
 }
 
-/// The pattern below which a camera may publish, and nowhere else.
+/// Returns true if the camera may publish on this topic.
 pub fn may_publish(device: &DeviceId, topic: &str) -> bool {
     topic
         .strip_prefix(ROOT)
@@ -86,7 +86,7 @@ pub fn may_publish(device: &DeviceId, topic: &str) -> bool {
         .is_some_and(|rest| rest.starts_with("/up/"))
 }
 
-/// A topic of Keepsake: whose, and what about.
+/// A Keepsake topic: the device, and the kind of message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     pub device: DeviceId,
@@ -108,9 +108,9 @@ impl fmt::Display for Topic {
     }
 }
 
-/// A topic that is not one of ours.
+/// The error for a topic that is not a Keepsake topic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a topic of {ROOT}: expected {ROOT}/{{device}}/up/… or …/down/…")]
+#[error("not a Keepsake topic: expected {ROOT}/{{device}}/up/… or …/down/…")]
 pub struct ParseTopicError;
 
 impl FromStr for Topic {

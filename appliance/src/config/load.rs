@@ -772,7 +772,7 @@ mod tests {
                 "interval_s = 604801",
                 "must be 0 or a whole number, 1 to 604800 seconds",
             ),
-            ("device = \"a/b\"", "device = \"a/b\" is no device name"),
+            ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
             ("[cloud]\nurl = \"ftp://a\"", "use mqtt(s)://"),
             (
@@ -782,7 +782,7 @@ mod tests {
             ("[simulated]\non = \"yes\"", "must be true or false"),
             ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
             ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
-            ("[spool]\nfolder = \"\"", "must name a folder"),
+            ("[spool]\nfolder = \"\"", "must name a directory"),
         ] {
             let loaded = of_file(text);
             assert_eq!(loaded.config, Config::default(), "{text}");

@@ -1,8 +1,8 @@
-//! What every setting of a camera is called and may be: one table for the camera, which keeps to it, and for the cloud,
-//! which refuses beforehand what no camera would take.
+//! The table of all camera settings: names, types, bounds, defaults and descriptions. The camera checks values against
+//! it, and so does the cloud before it sends them.
 //!
-//! A newer cloud may know more names than an older camera: each side judges by its own table, and a camera says which
-//! names it did not take.
+//! A newer cloud may know more settings than an older camera. Each side uses its own table, and a camera reports the
+//! names that it rejects.
 
 use serde_json::Value;
 
@@ -11,25 +11,25 @@ use super::value::{CloudUrl, QuietHours, RgbPins};
 /// One setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// Section and name as in `camera.toml`: `cloud.url`; settings of no section are just a name.
+    /// Section and name as in `camera.toml`: `cloud.url`. Top-level settings have no section.
     pub key: &'static str,
     pub kind: ValueKind,
     pub default: RawValue<'static>,
     pub scope: Scope,
-    /// What it does, as a person reads it beside its field; empty for those that only the camera's own file sets.
+    /// The description for people; empty for settings that only the camera's own file can change.
     pub description: &'static str,
-    /// Never printed.
+    /// The value is never printed.
     pub secret: bool,
 }
 
-/// Whether the cloud may wish for it, and what becomes of such a wish.
+/// The effect of changing a setting from the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// In force from the next picture, or the next message, on.
+    /// Applied with the next picture or message.
     Live,
-    /// It touches the connection: tried, and given up again unless a connection with it is confirmed in time.
+    /// Connection settings: applied on trial, and rolled back unless a receipt confirms them in time.
     Connection,
-    /// Only at the camera: what is soldered or plugged in there, and what the camera is called.
+    /// Only the camera's own file can change it: wiring, attached devices and the camera's name.
     Local,
 }
 
@@ -41,30 +41,30 @@ pub enum ValueKind {
         max: u64,
         unit: &'static str,
     },
-    /// Zero, which means "none" or "off", or a whole number from `min` to `max`.
+    /// Zero, meaning "none" or "off", or a whole number from `min` to `max`.
     OptionalInteger {
         min: u64,
         max: u64,
         unit: &'static str,
     },
-    /// One of these whole numbers, in digits.
+    /// One of these whole numbers, written in digits.
     IntegerEnum {
         of: &'static [&'static str],
         unit: &'static str,
     },
     Bool,
     Choice(&'static [&'static str]),
-    /// Text that `check` accepts; its error goes on after "must be"-less words, such as "is too long".
+    /// Text that the function accepts; its error is the end of a sentence, such as "is too long".
     Text(fn(&str) -> Result<(), String>),
 }
 
-/// A value from outside, in whatever language it was written.
+/// A value from TOML, JSON, the environment or the command line.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RawValue<'a> {
     Integer(u64),
     Bool(bool),
     Text(&'a str),
-    /// A fraction, a negative number, a list: nothing that a setting can be.
+    /// A fraction, a negative number, a list: never valid.
     Other,
 }
 
@@ -204,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
     integer("simulated.frame_ms", 0, 60_000, "milliseconds", 0),
 ];
 
-/// As V4L2 calls those that become a picture.
+/// V4L2 names of the pixel formats that can be converted to JPEG.
 const CAMERA_FORMATS: &[&str] = &[
     "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3",
     "BGR3", "GREY",
@@ -280,30 +280,30 @@ fn device(name: &str) -> Result<(), String> {
     }
     name.parse::<crate::DeviceId>()
         .map(drop)
-        .map_err(|e| format!("is no device name: {e}"))
+        .map_err(|e| format!("is not a device name: {e}"))
 }
 
-/// As long as MQTT brokers take.
+/// Checks the length that MQTT brokers accept.
 fn credential(text: &str) -> Result<(), String> {
     if text.len() > 256 {
         return Err("is longer than 256 bytes".to_owned());
     }
     if text.chars().any(char::is_control) {
-        return Err("holds a control character".to_owned());
+        return Err("contains a control character".to_owned());
     }
     Ok(())
 }
 
 fn path(text: &str) -> Result<(), String> {
     if text.len() > 1024 || text.chars().any(char::is_control) {
-        return Err("is no path of at most 1024 bytes".to_owned());
+        return Err("is not a path of at most 1024 bytes".to_owned());
     }
     Ok(())
 }
 
 fn directory(text: &str) -> Result<(), String> {
     if text.is_empty() {
-        return Err("must name a folder".to_owned());
+        return Err("must name a directory".to_owned());
     }
     path(text)
 }
@@ -328,7 +328,7 @@ impl Setting {
     }
 
     /// # Errors
-    /// What is wrong with the value, as the end of a sentence that begins with it.
+    /// The end of a sentence that begins with the value, such as "must be true or false".
     pub fn check(&self, given: RawValue<'_>) -> Result<(), String> {
         let good = match (&self.kind, given) {
             (ValueKind::Integer { min, max, .. }, RawValue::Integer(n)) => {
@@ -358,7 +358,7 @@ impl Setting {
         if good { Ok(()) } else { Err(self.constraint()) }
     }
 
-    /// What a value must be.
+    /// Returns the end of a sentence that begins with the name and says which values are valid.
     pub fn constraint(&self) -> String {
         match self.kind {
             ValueKind::Integer { min, max, unit } => {

@@ -1,14 +1,14 @@
-//! Values of settings that are more than a number or a word, parsed once and right from then on.
+//! Types for structured values of settings.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The highest pin on the header of a Raspberry Pi, by its BCM number.
+/// The highest BCM number of a pin on the header of a Raspberry Pi.
 pub const PIN_MAX: u8 = 27;
 
-/// Where the cloud is: its broker at `mqtt(s)://host:port`, or itself at `http(s)://host:port`; with the `s` by TLS.
+/// The address of the cloud: its broker as `mqtt(s)://host:port`, or its web server as `http(s)://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct CloudUrl {
@@ -17,7 +17,7 @@ pub struct CloudUrl {
     pub port: u16,
 }
 
-/// How to speak to the cloud.
+/// The protocol of a [`CloudUrl`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheme {
     Mqtt,
@@ -40,7 +40,7 @@ impl Scheme {
         }
     }
 
-    /// As registered with IANA.
+    /// Returns the port registered with IANA.
     const fn port(self) -> u16 {
         match self {
             Self::Mqtt => 1883,
@@ -50,7 +50,7 @@ impl Scheme {
         }
     }
 
-    /// Whether the other side has to prove who it is, and nobody between can read along.
+    /// Returns true if the connection uses TLS.
     pub const fn tls(self) -> bool {
         match self {
             Self::Mqtt | Self::Http => false,
@@ -82,10 +82,12 @@ impl FromStr for CloudUrl {
             .ok_or_else(|| format!("begins with {scheme}://, use mqtt(s):// or http(s)://"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
-            return Err("holds a user; set cloud.user and cloud.password instead".to_owned());
+            return Err(
+                "contains a user name; set cloud.user and cloud.password instead".to_owned(),
+            );
         }
         let (host, port) = match rest.rsplit_once(':') {
-            // A colon inside the brackets of an IPv6 address is no port.
+            // A colon inside the brackets of an IPv6 address does not begin a port.
             Some((host, port)) if !port.contains(']') => (host, Some(port)),
             Some(_) | None => (rest, None),
         };
@@ -99,14 +101,14 @@ impl FromStr for CloudUrl {
         };
         let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
             Some(six) if six.parse::<std::net::Ipv6Addr>().is_ok() => six,
-            Some(_) => return Err("has brackets around what is no IPv6 address".to_owned()),
+            Some(_) => return Err("has brackets, but not around an IPv6 address".to_owned()),
             None => host,
         };
         let six = host.contains(':');
         let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         if host.is_empty() || host.len() > 253 || !(six || host.chars().all(sound)) {
             return Err(format!(
-                "has the host {host:?}, which is no name or address"
+                "has the host {host:?}, which is neither a host name nor an IP address"
             ));
         }
         if six && host.parse::<std::net::Ipv6Addr>().is_err() {
@@ -148,7 +150,7 @@ impl fmt::Display for CloudUrl {
     }
 }
 
-/// Hours of the day, local time, which may go over midnight: `22:00-06:30`. The end is no longer night.
+/// Hours of the day in local time, which may span midnight: `22:00-06:30`. The end is exclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QuietHours {
     from_minute: u16,
@@ -156,7 +158,7 @@ pub struct QuietHours {
 }
 
 impl QuietHours {
-    /// `minute`: of the day, 0 to 1439, local time.
+    /// Returns true if `minute` of the day (0 to 1439, local time) is within the quiet hours.
     pub fn contains(&self, minute: u16) -> bool {
         if self.from_minute <= self.until_minute {
             (self.from_minute..self.until_minute).contains(&minute)
@@ -204,7 +206,7 @@ impl fmt::Display for QuietHours {
     }
 }
 
-/// The pins of an LED of three colours, by their BCM numbers.
+/// The BCM numbers of the pins of an RGB LED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RgbPins {
     pub red: u8,
@@ -291,16 +293,16 @@ mod tests {
         for (text, says) in [
             ("mqtts://me:secret@host", "cloud.user"),
             ("https://me:secret@host", "cloud.user"),
-            ("https://host/path", "no name or address"),
+            ("https://host/path", "neither a host name nor an IP address"),
             ("ftp://host", "use mqtt(s)://"),
             ("host:1883", "must begin with mqtt://"),
-            ("mqtt://", "no name or address"),
+            ("mqtt://", "neither a host name nor an IP address"),
             ("mqtt://host:", "1 to 65535"),
             ("mqtt://host:0", "1 to 65535"),
             ("mqtt://host:70000", "1 to 65535"),
             ("mqtt://me:secret@host", "cloud.user"),
-            ("mqtt://ho st", "no name or address"),
-            ("mqtt://host/path", "no name or address"),
+            ("mqtt://ho st", "neither a host name nor an IP address"),
+            ("mqtt://host/path", "neither a host name nor an IP address"),
             ("mqtt://::1", "brackets"),
             ("mqtt://[nonsense]:1883", "brackets"),
         ] {
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_night_may_go_over_midnight() {
+    fn quiet_hours_may_span_midnight() {
         let night: QuietHours = "22:00-06:30".parse().unwrap();
         for (minute, dark) in [
             (22 * 60, true),

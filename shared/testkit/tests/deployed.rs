@@ -204,7 +204,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     deployed.shows(&good);
     deployed.broker.start();
     for (believed, says) in [
-        (&stranger, "an authority that is not believed here"),
+        (&stranger, "signed by an unknown CA"),
         (&made_anew, "was the authority made anew?"),
     ] {
         fs::copy(believed.certificate(), &ca).unwrap();
@@ -224,7 +224,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     hasty.stop();
     let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);
     nobody.start();
-    told_once(&nobody, "asks for a client certificate");
+    told_once(&nobody, "requires a client certificate");
     nobody.stop();
     deployed.broker.stop();
 }

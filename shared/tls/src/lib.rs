@@ -1,8 +1,8 @@
-//! TLS as camera and cloud both speak it to a broker or a server: files become a rustls configuration, and what goes
-//! wrong becomes a sentence that says what to do.
+//! The TLS client of camera and cloud: turns files into a rustls configuration, and errors into sentences that say what
+//! to do.
 //!
-//! It opens no socket and decides nothing about trying again. Files are meant to be read anew for every connection, so
-//! that a renewed certificate needs no restart. The cryptography is ring's, which builds for every Pi.
+//! It opens no sockets and does not retry. Callers read the files for every connection, so a renewed certificate needs
+//! no restart. The cryptography is ring, which builds for every Pi.
 
 use std::error::Error;
 use std::fmt;
@@ -19,25 +19,25 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
-/// Whom to believe, and as whom to come.
+/// The files of a TLS client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of the authorities to believe, PEM; absent = those of this system.
+    /// PEM file with trusted CA certificates; absent = the system's CA store.
     pub ca: Option<PathBuf>,
-    /// What to show when the other side asks who one is.
+    /// The client certificate.
     pub identity: Option<Identity>,
 }
 
 /// A client certificate and its private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, and any between it and the authority, PEM.
+    /// PEM file with the certificate and any intermediate certificates.
     pub certificate: PathBuf,
-    /// PEM: PKCS #8, PKCS #1 or SEC1.
+    /// PEM file with the private key: PKCS #8, PKCS #1 or SEC1.
     pub key: PathBuf,
 }
 
-/// A file that cannot be used, or a system that believes nobody.
+/// The error for a file that cannot be used, or an empty CA store.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error("read {what} {path}")]
@@ -47,24 +47,24 @@ pub enum FileError {
         #[source]
         source: io::Error,
     },
-    #[error("{path} holds no {what} in PEM form")]
+    #[error("{path} contains no {what} in PEM format")]
     Empty { what: &'static str, path: PathBuf },
-    #[error("{path} is damaged: no {what} can be made of it")]
+    #[error("{path} is damaged: it contains no valid {what}")]
     Damaged { what: &'static str, path: PathBuf },
     #[error(
-        "the key {key} does not belong to the certificate {certificate}, or is of an unknown kind"
+        "the key {key} does not match the certificate {certificate}, or its type is not supported"
     )]
     Pair { certificate: PathBuf, key: PathBuf },
-    #[error("this system has no certificates of authorities; name a file with those to believe")]
+    #[error("the system's CA store is empty; name a file with trusted CA certificates")]
     NoAuthorities,
 }
 
-/// Reads the files and makes a configuration that believes only what they say, at the time `now` says.
+/// Reads the files and returns a configuration that trusts only their CAs, at the time of `now`.
 ///
-/// Blocks for a few small files.
+/// Blocks while it reads a few small files.
 ///
 /// # Errors
-/// [`FileError`] names the file.
+/// [`FileError`] if a file is missing or damaged; it names the file. Fix the file and connect again.
 pub fn client(
     files: &TlsFiles,
     now: Arc<dyn TimeProvider>,
@@ -104,7 +104,7 @@ pub fn client(
         })
 }
 
-/// A configuration that believes nobody, for clients that ask for one even where there is no TLS.
+/// Returns a configuration that trusts no server, for client libraries that require one even without TLS.
 pub fn trusting_nobody() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -161,18 +161,18 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, FileError> {
     })
 }
 
-/// The wall clock, but never earlier than a time that has certainly been: a Pi has no battery for its clock and wakes
-/// with any date, and with one before the certificates were made it would believe nobody, not even who tells the time.
+/// The wall clock with a lower bound. A Pi has no battery-backed clock and can start with a date before the
+/// certificates were issued; it would then trust no server, not even a time server.
 #[derive(Debug, Clone)]
 pub struct ClockFloor(Arc<AtomicU64>);
 
 impl ClockFloor {
-    /// `seconds`: UTC since 1970, such as when the program was built.
+    /// `seconds`: UTC since 1970, such as the time of the build.
     pub fn new(seconds: u64) -> Self {
         Self(Arc::new(AtomicU64::new(seconds)))
     }
 
-    /// Another time that has certainly been; only a later one changes anything.
+    /// Raises the lower bound; an earlier time changes nothing.
     pub fn raise(&self, seconds: u64) {
         self.0.fetch_max(seconds, Ordering::Relaxed);
     }
@@ -187,14 +187,14 @@ impl TimeProvider for ClockFloor {
     }
 }
 
-/// What went wrong between the two sides.
+/// The reason why a TLS handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TlsFailure {
-    /// The other side cannot prove who it is.
+    /// The server's certificate is not trusted.
     Untrusted(String),
-    /// The other side does not want our certificate, or wants one and got none.
+    /// The server rejected the client certificate, or requires one.
     Refused(String),
-    /// No TLS came about, for another reason.
+    /// The handshake failed for another reason.
     Failed(String),
 }
 
@@ -206,16 +206,16 @@ impl fmt::Display for TlsFailure {
     }
 }
 
-/// The sentence for what TLS has to do with an error, wherever in the chain of causes that is; `None` if nothing.
+/// Finds a TLS error in the chain of causes and explains it; returns `None` if there is none.
 ///
-/// `error`: as the library that made the connection gave it.
+/// `error`: the error of the library that connected.
 pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsFailure> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<rustls::Error>() {
             return Some(sentence(error));
         }
-        // An I/O error with another inside calls the cause of that one its cause, and hides the one itself.
+        // `io::Error::source` skips the error that it wraps, so that one is looked at first.
         let inside = error
             .downcast_ref::<io::Error>()
             .and_then(|error| error.get_ref());
@@ -232,7 +232,7 @@ fn sentence(error: &rustls::Error) -> TlsFailure {
         rustls::Error::InvalidCertificate(error) => TlsFailure::Untrusted(untrusted(error)),
         rustls::Error::AlertReceived(alert) => match alert {
             AlertDescription::CertificateRequired => TlsFailure::Refused(
-                "the other side asks for a client certificate, and there is none".to_owned(),
+                "the server requires a client certificate, and none is configured".to_owned(),
             ),
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
@@ -241,12 +241,12 @@ fn sentence(error: &rustls::Error) -> TlsFailure {
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied => TlsFailure::Refused(format!(
-                "the other side does not take our client certificate: {alert:?}"
+                "the server rejected the client certificate: {alert:?}"
             )),
-            _ => TlsFailure::Failed(format!("the other side ended TLS: {alert:?}")),
+            _ => TlsFailure::Failed(format!("the server aborted the TLS handshake: {alert:?}")),
         },
         rustls::Error::InvalidMessage(_) => TlsFailure::Failed(
-            "what answers there speaks no TLS; is it the port without TLS?".to_owned(),
+            "the server does not use TLS; is this the plaintext port?".to_owned(),
         ),
         other => TlsFailure::Failed(format!("TLS: {other}")),
     }
@@ -255,13 +255,10 @@ fn sentence(error: &rustls::Error) -> TlsFailure {
 fn untrusted(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {
-            "its certificate comes from an authority that is not believed here; the file of authorities must hold the one \
-             that signed it"
-                .to_owned()
+            "its certificate is signed by an unknown CA; the CA file must contain the one that signed it".to_owned()
         }
         CertificateError::BadSignature => {
-            "its certificate was signed by an authority of the same name as one that is believed here, but with another \
-             key; was the authority made anew?"
+            "its certificate is signed by a CA with the name of a trusted one but another key; was the CA replaced?"
                 .to_owned()
         }
         CertificateError::NotValidForName => "its certificate is for another host name".to_owned(),
@@ -269,18 +266,18 @@ fn untrusted(error: &CertificateError) -> String {
             expected,
             presented,
         } => format!(
-            "its certificate is for {}, and not for {}",
+            "its certificate is for {}, not for {}",
             presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             expected.to_str()
         ),
         CertificateError::Expired => "its certificate has expired".to_owned(),
         CertificateError::ExpiredContext { time, not_after } => format!(
-            "its certificate has expired {} days ago, by the clock of this computer",
+            "its certificate expired {} days ago, by the clock of this computer",
             days(time.as_secs().saturating_sub(not_after.as_secs()))
         ),
         CertificateError::NotValidYet => "its certificate is not valid yet".to_owned(),
         CertificateError::NotValidYetContext { time, not_before } => format!(
-            "its certificate is valid only in {} days, by the clock of this computer, which may be wrong",
+            "its certificate will be valid in {} days, by the clock of this computer, which may be wrong",
             days(not_before.as_secs().saturating_sub(time.as_secs()))
         ),
         CertificateError::Revoked => "its certificate is revoked".to_owned(),
@@ -294,7 +291,7 @@ fn bare(name: &str) -> &str {
     pieces.nth(1).unwrap_or(name)
 }
 
-/// Begun days count.
+/// Rounds up to whole days.
 fn days(seconds: u64) -> u64 {
     seconds.div_ceil(24 * 3600)
 }

@@ -353,7 +353,8 @@ fn no_import_runs_in_a_circle() {
         let sources = Crate::read(folder, name);
         let arrows = sources.arrows();
         arrows_seen += arrows.len();
-        let graph: DiGraphMap<&Path, (), std::hash::RandomState> = DiGraphMap::from_edges(arrows.iter().copied());
+        let graph: DiGraphMap<&Path, (), std::hash::RandomState> =
+            DiGraphMap::from_edges(arrows.iter().copied());
         for circle in tarjan_scc(&graph) {
             if circle.len() > 1 {
                 let inside: Vec<String> = arrows

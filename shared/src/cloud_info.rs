@@ -1,0 +1,18 @@
+//! The `down/cloud` message.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::StoreId;
+
+/// `down/cloud`: what a camera must know about the cloud before it sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloudInfo {
+    pub store: StoreId,
+    /// Changes with every start of the cloud: the camera then sends its inventory again.
+    pub started: u64,
+    /// The largest picture that the cloud accepts, bytes.
+    pub capture_bytes_max: u64,
+    /// Why cameras must keep all captures for now, such as a store that is away or full; absent = they may send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
+}
