@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_goes_down_is_told() {
+    fn only_downlink_kinds_are_known() {
         for (about, leaf) in [
             ("receipt", Some(MessageKind::Receipt)),
             ("cloud", Some(MessageKind::Cloud)),
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_list_is_no_answer() {
+    fn a_response_without_a_list_is_rejected() {
         for bad in ["{}", "[]", r#"{"next":"a-1"}"#, "<html></html>", ""] {
             assert!(serde_json::from_str::<Down>(bad).is_err(), "{bad}");
         }

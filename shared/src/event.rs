@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_synchronised_clock_speaks_for_its_boot() {
+    fn only_a_synchronised_reading_gives_an_offset() {
         let moment = |synchronised| ClockReading {
             boot: BootId([7; 16]),
             boottime_us: 5_000_000,
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_line_says_is_less_sure_the_farther_away_it_is() {
+    fn an_offset_is_less_certain_further_away() {
         let line = BootClockOffset {
             boot: BootId([7; 16]),
             offset_us: 1_000_000_000_000,

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_topic_is_read_back_as_it_was_written() {
+    fn every_topic_parses_back_to_itself() {
         let device: DeviceId = "porch".parse().unwrap();
         for leaf in MessageKind::ALL {
             let topic = Topic::new(&device, leaf);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_refused() {
+    fn foreign_topics_are_rejected() {
         for bad in [
             "",
             "keepsake/v1",

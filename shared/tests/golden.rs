@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 #[test]
-fn every_message_ever_shipped_is_still_read_and_written_the_same() {
+fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
     let mut seen = BTreeSet::new();
     let mut check = |golden: Golden| assert!(seen.insert(golden.check()), "two of one name");
 
@@ -34,20 +34,20 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
     check(Golden::frame("v1-frame-bounded", &bounded(), PICTURE));
     check(Golden::json("v1-have", &have()));
     check(Golden::json("v1-status", &status()));
-    check(Golden::json("v1-status-settings", &settled_status()));
+    check(Golden::json("v1-status-settings", &status_with_settings()));
     check(Golden::json("v1-status-last-will", &Status::last_will()));
     check(Golden::json("v1-event-tombstone", &tombstone()));
     check(Golden::json("v1-event-tombstone-range", &range_tombstone()));
     check(Golden::json("v1-event-fault", &fault()));
-    check(Golden::json("v1-event-boot", &boot_line()));
+    check(Golden::json("v1-event-boot", &clock_offset()));
     check(Golden::json("v1-event-fault-kept", &awaiting_fault()));
-    check(Golden::json("v1-event-boot-kept", &awaiting_boot_line()));
-    check(Golden::json("v1-event-boot-guessed", &guessed_boot_line()));
+    check(Golden::json("v1-event-boot-kept", &awaiting_clock_offset()));
+    check(Golden::json("v1-event-boot-guessed", &estimated_clock_offset()));
     check(Golden::json("v1-reply", &reply()));
     check(Golden::json("v1-reply-failed", &failed_reply()));
     check(Golden::json("v1-reply-diagnostics", &diagnostics_reply()));
     check(Golden::json("v1-receipt", &receipt()));
-    check(Golden::json("v1-receipt-answer", &answering_receipt()));
+    check(Golden::json("v1-receipt-answer", &inventory_receipt()));
     check(Golden::json("v1-receipt-events", &receipt_of_events()));
     for (name, kind) in [
         ("v1-command-snap", CommandKind::Snap),
@@ -77,7 +77,7 @@ fn every_message_ever_shipped_is_still_read_and_written_the_same() {
 
 /// Every word that stands for an enum variant on the wire, spelt out here a second time so that renaming one is noticed.
 #[test]
-fn the_words_of_the_wire_do_not_change() {
+fn the_names_on_the_wire_do_not_change() {
     fn words<T: Serialize>(all: &[T]) -> Vec<String> {
         all.iter()
             .map(|one| serde_json::to_string(one).unwrap().replace('"', ""))
@@ -138,7 +138,7 @@ fn the_words_of_the_wire_do_not_change() {
 
 /// Does nothing but stop the compiler at a new variant: it needs its word above.
 #[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_variant_has_its_word(
+fn every_variant_has_its_name(
     cause: Cause,
     reason: TombstoneReason,
     stage: CommandStage,
@@ -369,7 +369,7 @@ fn status() -> Status {
     }
 }
 
-fn settled_status() -> Status {
+fn status_with_settings() -> Status {
     Status {
         settings_version: 4,
         settings: Some(Box::new(SettingsReport {
@@ -435,7 +435,7 @@ fn awaiting_fault() -> Event {
     })
 }
 
-fn boot_line() -> Event {
+fn clock_offset() -> Event {
     Event::Boot(BootClockOffset {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
@@ -446,7 +446,7 @@ fn boot_line() -> Event {
     })
 }
 
-fn awaiting_boot_line() -> Event {
+fn awaiting_clock_offset() -> Event {
     Event::Boot(BootClockOffset {
         boot: BootId([0xb0; 16]),
         offset_us: 1_795_000_000_000_000,
@@ -457,7 +457,7 @@ fn awaiting_boot_line() -> Event {
     })
 }
 
-fn guessed_boot_line() -> Event {
+fn estimated_clock_offset() -> Event {
     Event::Boot(BootClockOffset {
         boot: BootId([0xb1; 16]),
         offset_us: 1_794_999_000_000_000,
@@ -517,7 +517,7 @@ fn receipt() -> Receipt {
     }
 }
 
-fn answering_receipt() -> Receipt {
+fn inventory_receipt() -> Receipt {
     Receipt {
         want: vec![
             ResendRequest {

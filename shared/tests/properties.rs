@@ -72,7 +72,7 @@ round_trips! {
 
 proptest! {
     #[test]
-    fn a_frame_survives_the_way((header, bytes) in frame(), damage in damage()) {
+    fn a_frame_decodes_to_itself((header, bytes) in frame(), damage in damage()) {
         let message = codec::encode_frame(&header, &bytes);
         prop_assert!(message.len() <= codec::FRAME_OVERHEAD_MAX + bytes.len());
         let read = codec::decode_frame(&message).unwrap();
@@ -82,12 +82,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(bytes in vec(any::<u8>(), 0..2000)) {
+    fn any_bytes_decode_without_a_panic(bytes in vec(any::<u8>(), 0..2000)) {
         read_as_everything(&bytes);
     }
 
     #[test]
-    fn any_bytes_behind_a_good_beginning_are_read_without_a_panic(
+    fn any_bytes_after_a_valid_prefix_decode_without_a_panic(
         length in prop_oneof![0..5000_u32, any::<u32>()],
         bytes in vec(any::<u8>(), 0..200),
     ) {
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn any_json_is_read_without_a_panic(value in json()) {
+    fn any_json_decodes_without_a_panic(value in json()) {
         read_as_everything(value.to_string().as_bytes());
     }
 
@@ -132,7 +132,7 @@ proptest! {
     }
 
     #[test]
-    fn ranges_hold_exactly_what_was_put_in(all in vec((1..60_u64, 0..6_u64), 0..20)) {
+    fn ranges_contain_exactly_what_was_inserted(all in vec((1..60_u64, 0..6_u64), 0..20)) {
         let pairs: Vec<_> = all.iter().map(|(first, more)| (*first, first + more)).collect();
         let ranges: Ranges = pairs
             .iter()

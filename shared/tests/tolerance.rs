@@ -88,7 +88,7 @@ fn frame(header: &[u8], bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_newer_peer_may_say_more() {
+fn unknown_fields_are_ignored() {
     let more = json!({"deep": [1, {"er": null}], "text": "ä"});
     for (kind, mut message, decode) in kinds() {
         decode(message.to_string().as_bytes()).unwrap_or_else(|error| panic!("{kind}: {error}"));
@@ -103,7 +103,7 @@ fn a_newer_peer_may_say_more() {
 }
 
 #[test]
-fn every_field_that_must_be_there_is_missed() {
+fn every_required_field_is_required() {
     for (kind, message, decode) in kinds() {
         for field in message.as_object().unwrap().keys() {
             let mut shorter = message.clone();
@@ -156,7 +156,7 @@ fn a_number_that_does_not_fit_is_an_error() {
 }
 
 #[test]
-fn nesting_without_end_is_an_error_and_never_the_end_of_the_stack() {
+fn deep_nesting_is_an_error_and_no_stack_overflow() {
     let depth = JSON_BYTES_MAX / 2 - 64;
     let nested = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     for (kind, message, decode) in kinds() {
@@ -179,7 +179,7 @@ fn nesting_without_end_is_an_error_and_never_the_end_of_the_stack() {
 }
 
 #[test]
-fn a_message_over_the_limit_is_refused_before_it_is_read() {
+fn a_message_over_the_limit_is_rejected_before_parsing() {
     let padding = " ".repeat(JSON_BYTES_MAX);
     for (kind, message, decode) in kinds() {
         let text = format!("{message}{padding}");
@@ -194,7 +194,7 @@ fn a_message_over_the_limit_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn a_frame_that_lies_about_its_bytes_is_refused() {
+fn a_frame_with_a_wrong_length_is_rejected() {
     let with = |field: &str, value: u64| {
         let mut header = header();
         header[field] = value.into();
