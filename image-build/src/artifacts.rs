@@ -3,8 +3,8 @@
 //!
 //! All but the last are of the same bytes wherever the image is made; that one names the place of the image.
 
-mod bill;
 mod contents;
+mod sbom;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -19,7 +19,7 @@ use crate::layout;
 use crate::prepare::Package;
 
 /// An image and what it was made of.
-pub struct Made<'a> {
+pub struct BuiltImage<'a> {
     /// The compressed image; the papers lie beside it and are called after it.
     pub image: &'a Path,
     pub built: &'a Built,
@@ -33,11 +33,11 @@ pub struct Made<'a> {
 ///
 /// # Errors
 /// The disk's, or cargo's.
-pub fn write(made: &Made) -> Result<String> {
+pub fn write(made: &BuiltImage) -> Result<String> {
     let contents = contents::of(made.built)?;
     let card_sum = sum(&made.built.image)?;
     let image_sum = sum(made.image)?;
-    let bill = bill::of(made, &image_sum)?;
+    let bill = sbom::of(made, &image_sum)?;
     let bill_file = beside(made.image, ".cdx.json");
     let contents_file = beside(made.image, ".contents.txt");
     save(&contents_file, &contents)?;
@@ -95,7 +95,7 @@ pub fn beside(image: &Path, ending: &str) -> PathBuf {
 /// questions (a user, a password, Wi-Fi) would be answered in vain, for `camera.toml` asks them.
 ///
 /// Source: doc/json-schema/os-list-schema.json of raspberrypi/rpi-imager.
-fn manifest(made: &Made, card_sum: &str, image_sum: &str) -> Result<serde_json::Value> {
+fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_json::Value> {
     let place = made
         .image
         .canonicalize()
@@ -157,7 +157,7 @@ mod tests {
             root: PathBuf::new(),
             boot: PathBuf::new(),
         };
-        let made = Made {
+        let made = BuiltImage {
             image: &image,
             built: &built,
             packages: &[],

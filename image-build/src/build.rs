@@ -1,7 +1,6 @@
 //! Step two: the image, made of unpacked packages and the files in `card/`.
 
 pub mod boot;
-mod cpio;
 pub mod kernel;
 pub mod root;
 mod users;
@@ -11,10 +10,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::process::run;
 
+use crate::host_tools;
 use crate::layout;
 use crate::prepare::{self, Package};
-use crate::tool;
 
 /// What an image is made of.
 pub struct Inputs<'a> {
@@ -104,7 +104,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
 
 /// One file of the whole system, owned by root, with every time the same.
 fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
-    let mut command = tool::command("mksquashfs", epoch_s)?;
+    let mut command = host_tools::command("mksquashfs", epoch_s)?;
     let epoch = epoch_s.to_string();
     command
         // The options say the same, and mksquashfs refuses to be told twice.
@@ -116,7 +116,7 @@ fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
         // Read far more often than made.
         .args(["-Xcompression-level", "19", "-b", "256K"])
         .args(["-mkfs-time", &epoch, "-all-time", &epoch]);
-    tool::run(&mut command).map(drop)
+    run(&mut command).map(drop)
 }
 
 /// The file system for pictures, empty but for two folders, small until it meets its card.
@@ -127,7 +127,7 @@ fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
 fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
     let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     file.set_len(layout::DATA.bytes)?;
-    let mut command = tool::command("mke2fs", epoch_s)?;
+    let mut command = host_tools::command("mke2fs", epoch_s)?;
     command
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"])
         .args(["-i", "16384", "-I", "256", "-L", "keepsake-data"])
@@ -145,15 +145,15 @@ fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
             ),
         ])
         .arg(to);
-    tool::run(&mut command)?;
+    run(&mut command)?;
     for request in [
         "mkdir keepsake",
         "mkdir card",
         "set_inode_field card mode 040700",
     ] {
-        let mut command = tool::command("debugfs", epoch_s)?;
+        let mut command = host_tools::command("debugfs", epoch_s)?;
         command.args(["-w", "-R", request]).arg(to);
-        tool::run(&mut command)?;
+        run(&mut command)?;
     }
     Ok(())
 }

@@ -9,14 +9,15 @@ use std::io::{Seek, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use keepsake_provision::process::run;
 
 use crate::build::boot;
+use crate::host_tools;
 use crate::layout::{self, Partition};
-use crate::tool;
 use crate::write::each_chunk;
 
-const USERS_UNIT: &str = include_str!("../card/onto/keepsake-users.service");
-const DROP_IN: &str = include_str!("../card/onto/onto.conf");
+const USERS_UNIT: &str = include_str!("../card/customize/keepsake-users.service");
+const DROP_IN: &str = include_str!("../card/customize/customized.conf");
 /// In every ELF file at this place, for the Pi's processor in 64 bits.
 const MACHINE: (std::ops::Range<usize>, [u8; 2]) = (18..20, [0xb7, 0]);
 
@@ -33,16 +34,16 @@ pub struct Inputs<'a> {
 }
 
 /// Something that is put into the system.
-enum Thing {
+enum RootEntry {
     File { from: PathBuf, mode: u32 },
     Link(&'static str),
 }
 
-/// Makes the new image at `work/onto.img` and returns it.
+/// Makes the new image at `work/customized.img` and returns it.
 ///
 /// # Errors
 /// It is no image of Raspberry Pi OS in 64 bits, it has the camera already, there is no room in it, or a tool's.
-pub fn onto(inputs: &Inputs) -> Result<PathBuf> {
+pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
     fs::create_dir_all(inputs.work).with_context(|| format!("create {}", inputs.work.display()))?;
     let program =
@@ -52,7 +53,7 @@ pub fn onto(inputs: &Inputs) -> Result<PathBuf> {
         "{} is no program for arm64",
         inputs.program.display()
     );
-    let image = inputs.work.join("onto.img");
+    let image = inputs.work.join("customized.img");
     unpack(inputs.image, &image)?;
     let (boot, root) = partitions(&image)?;
     let root = Root {
@@ -73,8 +74,8 @@ pub fn onto(inputs: &Inputs) -> Result<PathBuf> {
     );
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
     add_settings(inputs, &boot)?;
-    for (place, thing) in things(inputs)? {
-        root.add(&place, &thing)?;
+    for (place, entry) in root_entries(inputs)? {
+        root.add(&place, &entry)?;
     }
     root.is_sound("now")?;
     Ok(image)
@@ -124,16 +125,16 @@ fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
         &file,
         boot::for_windows(&boot::service_settings(&settings)?),
     )?;
-    let mut copy = tool::command("mcopy", inputs.epoch_s)?;
+    let mut copy = host_tools::command("mcopy", inputs.epoch_s)?;
     // -D s: what is there by that name stays, which nobody wants to lose.
     copy.args(["-D", "s", "-i", boot])
         .arg(&file)
         .arg("::camera.toml");
-    tool::run(&mut copy).map(drop)
+    run(&mut copy).map(drop)
 }
 
 /// As its package does (`appliance/Cargo.toml`), and what its scripts would do.
-fn things(inputs: &Inputs) -> Result<Vec<(String, Thing)>> {
+fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
     let text = |name: &str, text: &str| -> Result<PathBuf> {
         let file = inputs.work.join(name);
         fs::write(&file, text).with_context(|| format!("write {name}"))?;
@@ -141,7 +142,7 @@ fn things(inputs: &Inputs) -> Result<Vec<(String, Thing)>> {
     };
     let debian = inputs.workspace.join("appliance/debian");
     let units = "/usr/lib/systemd/system";
-    let file = |from: PathBuf, mode: u32| Thing::File { from, mode };
+    let file = |from: PathBuf, mode: u32| RootEntry::File { from, mode };
     Ok(vec![
         (
             "/usr/bin/appliance".to_owned(),
@@ -160,8 +161,8 @@ fn things(inputs: &Inputs) -> Result<Vec<(String, Thing)>> {
             file(text("keepsake-users.service", USERS_UNIT)?, 0o644),
         ),
         (
-            format!("{units}/keepsake-appliance.service.d/onto.conf"),
-            file(text("onto.conf", DROP_IN)?, 0o644),
+            format!("{units}/keepsake-appliance.service.d/customized.conf"),
+            file(text("customized.conf", DROP_IN)?, 0o644),
         ),
         (
             "/usr/lib/sysusers.d/keepsake-appliance.conf".to_owned(),
@@ -173,11 +174,11 @@ fn things(inputs: &Inputs) -> Result<Vec<(String, Thing)>> {
         ),
         (
             "/etc/keepsake/camera.toml".to_owned(),
-            Thing::Link("/boot/firmware/camera.toml"),
+            RootEntry::Link("/boot/firmware/camera.toml"),
         ),
         (
             "/etc/systemd/system/multi-user.target.wants/keepsake-appliance.service".to_owned(),
-            Thing::Link("/usr/lib/systemd/system/keepsake-appliance.service"),
+            RootEntry::Link("/usr/lib/systemd/system/keepsake-appliance.service"),
         ),
     ])
 }
@@ -200,13 +201,13 @@ impl Root<'_> {
 
     /// debugfs says what went wrong and ends with 0 all the same: whoever calls this looks at what came of it.
     fn ask(&self, request: &str) -> Result<Vec<u8>> {
-        let mut debugfs = tool::command("debugfs", self.inputs.epoch_s)?;
+        let mut debugfs = host_tools::command("debugfs", self.inputs.epoch_s)?;
         // Names of our own in the requests, so no space in the name of a folder breaks them.
         debugfs
             .current_dir(self.inputs.work)
             .args(["-w", "-R", request])
             .arg(self.place());
-        tool::run(&mut debugfs)
+        run(&mut debugfs)
     }
 
     fn has(&self, path: &str) -> bool {
@@ -214,7 +215,7 @@ impl Root<'_> {
             .is_ok_and(|said| String::from_utf8_lossy(&said).contains("Inode:"))
     }
 
-    fn add(&self, path: &str, thing: &Thing) -> Result<()> {
+    fn add(&self, path: &str, entry: &RootEntry) -> Result<()> {
         let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
         let mut above = String::new();
         for part in folder.split('/').filter(|part| !part.is_empty()) {
@@ -226,12 +227,12 @@ impl Root<'_> {
             }
         }
         ensure!(!self.has(path), "{path} is in the image already");
-        match thing {
-            Thing::Link(to) => {
+        match entry {
+            RootEntry::Link(to) => {
                 self.ask(&format!("symlink {path} {to}"))?;
                 ensure!(self.has(path), "{path} could not be added to the image");
             }
-            Thing::File { from, mode } => {
+            RootEntry::File { from, mode } => {
                 let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
                 fs::write(self.inputs.work.join("new"), &content)?;
                 self.ask(&format!("write new {path}"))?;
@@ -259,9 +260,9 @@ impl Root<'_> {
     }
 
     fn is_sound(&self, when: &str) -> Result<()> {
-        let mut check = tool::command("e2fsck", self.inputs.epoch_s)?;
+        let mut check = host_tools::command("e2fsck", self.inputs.epoch_s)?;
         check.args(["-f", "-n"]).arg(self.place());
-        tool::run(&mut check)
+        run(&mut check)
             .map(drop)
             .with_context(|| format!("the file system of the image is not sound {when}"))
     }
@@ -290,8 +291,8 @@ mod tests {
     ];
 
     fn run(program: &str, arguments: &[&str], at: &Path) -> Vec<u8> {
-        tool::run(
-            tool::command(program, 0)
+        keepsake_provision::process::run(
+            host_tools::command(program, 0)
                 .unwrap()
                 .current_dir(at)
                 .args(arguments),
@@ -408,8 +409,8 @@ mod tests {
             }
         }
 
-        fn onto(&self) -> Result<PathBuf> {
-            onto(&Inputs {
+        fn customize(&self) -> Result<PathBuf> {
+            add_to_image(&Inputs {
                 image: &self.image,
                 program: &self.program,
                 workspace: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap(),
@@ -421,11 +422,11 @@ mod tests {
 
     #[test]
     fn the_camera_is_added_and_nothing_else_is_touched() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let given = Given::new("aarch64-linux-gnu", 0xb7);
-        let image = given.onto().unwrap();
+        let image = given.customize().unwrap();
         let before = fs::read(given.folder.path().join("raspios-lite.img")).unwrap();
         let after = fs::read(&image).unwrap();
         assert_eq!(before.len(), after.len());
@@ -509,27 +510,31 @@ mod tests {
 
     #[test]
     fn an_image_that_has_it_or_cannot_run_it_is_refused() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let done = given.folder.path().join("done.img");
-        fs::rename(given.onto().unwrap(), &done).unwrap();
+        fs::rename(given.customize().unwrap(), &done).unwrap();
         let again = Given {
             image: done,
             ..given
         };
-        let error = format!("{:#}", again.onto().unwrap_err());
+        let error = format!("{:#}", again.customize().unwrap_err());
         assert!(error.contains("has the camera already"), "{error}");
 
         let error = format!(
             "{:#}",
-            Given::new("arm-linux-gnueabihf", 0xb7).onto().unwrap_err()
+            Given::new("arm-linux-gnueabihf", 0xb7)
+                .customize()
+                .unwrap_err()
         );
         assert!(error.contains("64 bits"), "{error}");
         let error = format!(
             "{:#}",
-            Given::new("aarch64-linux-gnu", 0x3e).onto().unwrap_err()
+            Given::new("aarch64-linux-gnu", 0x3e)
+                .customize()
+                .unwrap_err()
         );
         assert!(error.contains("no program for arm64"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! The SD card image of the camera, in steps that can be looked at one by one.
 //!
 //! [`prepare`] fetches Debian's packages for the Pi and unpacks them; [`build`] makes the card of them and of the files in
-//! `card/`; [`papers`] says what is on it; [`check`] makes it twice and compares; [`mod@onto`] puts the camera into
+//! `card/`; [`artifacts`] lists what is on it; [`reproducible`] builds it twice and compares; [`customize`] adds the camera to
 //! Raspberry Pi OS instead; [`mod@write`] brings it onto a card. No program for the Pi is run: a root file system that is
 //! read-only needs no package manager, so it is laid out by hand ([`build::root`]) and nothing has to be configured in an
 //! emulated processor. Why, and what was lost: docs/decisions/0018-image.md.
@@ -10,13 +10,13 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod artifacts;
 pub mod build;
-pub mod check;
+pub mod customize;
+pub mod host_tools;
 pub mod layout;
-pub mod onto;
-pub mod papers;
 pub mod prepare;
-pub mod tool;
+pub mod reproducible;
 pub mod write;
 
 /// The image that was made last in this folder, whether or not there is one.

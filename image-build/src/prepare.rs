@@ -1,14 +1,16 @@
 //! Step one: Debian's packages for the Pi, fetched and unpacked.
 //!
-//! apt has a state of its own below `target/image`, in which the only processor is the Pi's: nothing of this computer's
-//! packages is read or changed, and no foreign processor is left behind in it. apt checks signatures as it always does.
+//! apt has a private state below `target/image`, whose only architecture is the Pi's: the packages and architectures of
+//! this computer are neither read nor changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::apt::{Apt, debian_source};
+use keepsake_provision::process::run;
 
-use crate::tool;
+use crate::host_tools;
 
 /// Debian 13, whose security updates run to 2030.
 const SUITES: [(&str, &str); 3] = [
@@ -124,13 +126,7 @@ impl Package {
 pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
     let archives = folder.join("cache/archives");
     if !offline {
-        configure(folder)?;
-        apt_get(folder, &["update"])?;
-        apt_get(
-            folder,
-            &[&["install", "--yes", "--download-only"], &PACKAGES[..]].concat(),
-        )?;
-        keep_only_asked_for(folder, &archives)?;
+        download(folder)?;
     }
     let mut packages: Vec<Package> = fs::read_dir(&archives)
         .with_context(|| format!("there are no packages in {}", archives.display()))?
@@ -151,88 +147,26 @@ pub fn unpack<'a>(
     epoch_s: u64,
 ) -> Result<()> {
     for package in packages {
-        let mut command = tool::command("dpkg-deb", epoch_s)?;
+        let mut command = host_tools::command("dpkg-deb", epoch_s)?;
         command.arg("--extract").arg(&package.archive).arg(to);
-        tool::run(&mut command)?;
+        run(&mut command)?;
     }
     Ok(())
 }
 
-fn configure(folder: &Path) -> Result<()> {
-    for name in ["state/lists/partial", "cache/archives/partial", "log"] {
-        let name = folder.join(name);
-        fs::create_dir_all(&name).with_context(|| format!("create {}", name.display()))?;
-    }
-    let keys = tool::KEYS;
+fn download(folder: &Path) -> Result<()> {
     let sources: String = SUITES
         .iter()
-        .map(|(address, suite)| {
-            format!("deb [signed-by={keys}] {address} {suite} main non-free-firmware\n")
-        })
+        .map(|(archive, suite)| debian_source(archive, suite, "main non-free-firmware"))
         .collect();
-    let at = folder
-        .canonicalize()
-        .with_context(|| format!("find {}", folder.display()))?;
-    let at = at.display();
-    let configuration = format!(
-        "Dir::State \"{at}/state\";\nDir::State::status \"{at}/status\";\nDir::Cache \"{at}/cache\";\n\
-         Dir::Log \"{at}/log\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-         Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
-         APT::Architecture \"arm64\";\nAPT::Architectures \"arm64\";\n\
-         // Root would become a user who may not write below target/.\n\
-         APT::Sandbox::User \"root\";\n\
-         APT::Install-Recommends \"false\";\nAPT::Install-Suggests \"false\";\n\
-         Acquire::Languages \"none\";\nAcquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
-         Acquire::Retries \"2\";\nAcquire::http::Timeout \"20\";\n\
-         // What this computer does after an update of its own is not for this one.\n\
-         #clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
-         #clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n#clear DPkg::Pre-Install-Pkgs;\n"
-    );
-    // Nothing is installed as far as this apt knows, so that it fetches everything.
-    for (name, text) in [
-        ("status", ""),
-        ("sources.list", &sources),
-        ("apt.conf", &configuration),
-    ] {
-        let file = folder.join(name);
-        fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
-}
-
-fn apt_get(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let mut command = tool::command("apt-get", 0)?;
-    command
-        .arg("-c")
-        .arg(folder.join("apt.conf"))
-        .arg("--quiet")
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    tool::run(&mut command)
-}
-
-/// A package that was fetched for an image before, and that has been replaced since, goes.
-fn keep_only_asked_for(folder: &Path, archives: &Path) -> Result<()> {
-    let asked = apt_get(
-        folder,
-        &[
-            &["install", "--yes", "--print-uris", "--reinstall"][..],
-            &["-o", "Dir::Cache::archives=/nonexistent/"],
-            &PACKAGES[..],
-        ]
-        .concat(),
-    )?;
-    let asked = String::from_utf8_lossy(&asked);
-    // 'http://…/name.deb' name_version_arch.deb size hash
-    let names: Vec<&str> = asked
-        .lines()
-        .filter(|line| line.starts_with('\''))
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .collect();
-    for entry in fs::read_dir(archives).context("list the packages")? {
+    let apt = Apt::update(folder, Some(&sources), Some("arm64"))?;
+    apt.download_with_dependencies(&PACKAGES)?;
+    // Older versions, fetched for an image before, must not get into this one.
+    let current = apt.file_names(&PACKAGES)?;
+    for entry in fs::read_dir(apt.archives()).context("list the packages")? {
         let entry = entry.context("list the packages")?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".deb") && !names.contains(&name.as_str()) {
+        if name.ends_with(".deb") && !current.contains(&name) {
             fs::remove_file(entry.path()).with_context(|| format!("remove {name}"))?;
         }
     }

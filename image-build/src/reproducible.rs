@@ -14,9 +14,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::artifacts::sum;
 use crate::build::root::all_files;
 use crate::layout;
-use crate::papers::sum;
 
 /// What of the workspace an image is made of.
 const SOURCES: [&str; 4] = [
@@ -27,7 +27,7 @@ const SOURCES: [&str; 4] = [
 ];
 
 /// What two images are made of.
-pub struct Twice<'a> {
+pub struct ReproducibilityCheck<'a> {
     pub program: &'a Path,
     pub packages: &'a Path,
     pub workspace: &'a Path,
@@ -40,7 +40,7 @@ pub struct Twice<'a> {
 ///
 /// # Errors
 /// The first thing that differs, by name.
-pub fn twice(inputs: &Twice) -> Result<String> {
+pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
     let _ = fs::remove_dir_all(inputs.work);
     let one = inputs.work.join("one");
     let two = inputs.work.join("Another Folder/with a much longer name");
@@ -91,7 +91,7 @@ pub fn twice(inputs: &Twice) -> Result<String> {
 
 /// Runs this program again, as whoever has this mask and these variables.
 fn make(
-    inputs: &Twice,
+    inputs: &ReproducibilityCheck,
     workspace: &Path,
     output: &Path,
     mask: &str,

@@ -12,10 +12,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use keepsake_provision::host::find_program;
 use nix::libc::{O_DIRECT, O_EXCL};
 use sha2::{Digest, Sha256};
 
-use crate::tool;
+use crate::host_tools;
 use disk::{Disk, System};
 
 /// Written at once, and what cards erase at once at the most.
@@ -24,14 +25,14 @@ const CHUNK: usize = 4 << 20;
 const ALIGNED_TO: usize = 4096;
 
 /// What is to be written, and where.
-pub struct Order<'a> {
+pub struct WriteRequest<'a> {
     /// `.img`, `.img.zst` or `.img.xz`.
     pub image: &'a Path,
     pub to: &'a Path,
     /// `to` is an ordinary file, made if it is not there.
     pub is_file: bool,
     /// Serial number, or size in bytes, of a disk that does not look like a card and is to be written all the same.
-    pub yes_this_disk: Option<&'a str>,
+    pub allow_disk: Option<&'a str>,
 }
 
 /// Writes, reads back, and returns the hash of the image.
@@ -40,24 +41,27 @@ pub struct Order<'a> {
 ///
 /// # Errors
 /// A disk that is not to be written, before anything is; the disk's; or what was read back is not what was written.
-pub fn write(order: &Order, confirm: impl FnOnce(&str) -> io::Result<bool>) -> Result<String> {
-    let (bytes, hash) = measure(order.image)?;
-    compare_with_sums(order.image, &hash)?;
+pub fn write(
+    request: &WriteRequest,
+    confirm: impl FnOnce(&str) -> io::Result<bool>,
+) -> Result<String> {
+    let (bytes, hash) = measure(request.image)?;
+    compare_with_sums(request.image, &hash)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    if order.is_file {
+    if request.is_file {
         let is_device =
-            fs::metadata(order.to).is_ok_and(|found| found.file_type().is_block_device());
+            fs::metadata(request.to).is_ok_and(|found| found.file_type().is_block_device());
         ensure!(
             !is_device,
-            "{} is a disk and no file: leave out --file",
-            order.to.display()
+            "{} is a disk and no file: leave out --to-file",
+            request.to.display()
         );
         options.create(true).truncate(true);
     } else {
-        let disk = Disk::find(&System::default(), order.to)?;
-        disk.may_be_written(bytes, order.yes_this_disk)?;
-        if order.yes_this_disk.is_none() {
+        let disk = Disk::find(&System::default(), request.to)?;
+        disk.may_be_written(bytes, request.allow_disk)?;
+        if request.allow_disk.is_none() {
             let question = format!("{disk}\nEverything on it will be lost.");
             ensure!(confirm(&question)?, "nothing was written");
         }
@@ -65,29 +69,29 @@ pub fn write(order: &Order, confirm: impl FnOnce(&str) -> io::Result<bool>) -> R
         options.custom_flags(O_EXCL);
     }
     let mut to = options
-        .open(order.to)
-        .with_context(|| format!("open {}", order.to.display()))?;
+        .open(request.to)
+        .with_context(|| format!("open {}", request.to.display()))?;
     let written =
-        copy(order.image, &mut to).with_context(|| format!("write {}", order.to.display()))?;
+        copy(request.image, &mut to).with_context(|| format!("write {}", request.to.display()))?;
     ensure!(
         written == hash,
         "{} has changed while it was written",
-        order.image.display()
+        request.image.display()
     );
     drop(to);
-    let read = read_back(order.to, bytes)?;
+    let read = read_back(request.to, bytes)?;
     ensure!(
         read == hash,
         "{} does not hold what was written to it: its hash is {read} instead of {hash}; use another card",
-        order.to.display()
+        request.to.display()
     );
-    if !order.is_file
-        && let Ok(mut reread) = tool::command("blockdev", 0)
+    if !request.is_file
+        && let Ok(mut reread) = host_tools::command("blockdev", 0)
     {
         // Only so that the partitions show up at once; a card that is pulled out and put in shows them anyway.
         let _ = reread
             .arg("--rereadpt")
-            .arg(order.to)
+            .arg(request.to)
             .stderr(Stdio::null())
             .status();
     }
@@ -230,7 +234,7 @@ impl Source {
             Some("xz") => "xz",
             _ => bail!("{} is no image: .img, .img.zst or .img.xz", image.display()),
         };
-        let program = tool::find(program)
+        let program = find_program(program)
             .with_context(|| format!("{program} is missing on this computer"))?;
         let child = Command::new(program)
             .args(["--decompress", "--stdout", "--quiet"])
@@ -261,6 +265,8 @@ impl Read for Source {
 
 #[cfg(test)]
 mod tests {
+    use keepsake_provision::process::run;
+
     use std::path::PathBuf;
 
     use super::*;
@@ -272,17 +278,17 @@ mod tests {
             .collect();
         let plain = folder.join("card.img");
         fs::write(&plain, &content).unwrap();
-        let mut zstd = tool::command("zstd", 0).unwrap();
-        tool::run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
+        let mut zstd = host_tools::command("zstd", 0).unwrap();
+        run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
         (folder.join("card.img.zst"), content)
     }
 
-    fn to_file<'a>(image: &'a Path, to: &'a Path) -> Order<'a> {
-        Order {
+    fn to_file<'a>(image: &'a Path, to: &'a Path) -> WriteRequest<'a> {
+        WriteRequest {
             image,
             to,
             is_file: true,
-            yes_this_disk: None,
+            allow_disk: None,
         }
     }
 
@@ -292,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_file_holds_the_image_as_it_is_unpacked() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -300,12 +306,12 @@ mod tests {
         let card = folder.path().join("to.img");
         let hash = write(&to_file(&image, &card), never).unwrap();
         assert!(fs::read(&card).unwrap() == content);
-        assert_eq!(hash, crate::papers::sum(&card).unwrap());
+        assert_eq!(hash, crate::artifacts::sum(&card).unwrap());
     }
 
     #[test]
     fn a_damaged_image_is_not_written() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -333,22 +339,22 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_refused_without_a_word_that_it_is_a_file() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
         let (image, _) = image(folder.path());
         let file = folder.path().join("notes.txt");
         fs::write(&file, "dear diary").unwrap();
-        let order = Order {
+        let request = WriteRequest {
             is_file: false,
             ..to_file(&image, &file)
         };
         assert!(
-            write(&order, never)
+            write(&request, never)
                 .unwrap_err()
                 .to_string()
-                .contains("--file")
+                .contains("--to-file")
         );
         assert_eq!(fs::read(&file).unwrap(), b"dear diary");
     }
@@ -356,7 +362,7 @@ mod tests {
     /// A real disk of the kernel's, where there is one to be had: root, and a kernel with loop devices.
     #[test]
     fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
-        if !tool::all_there() {
+        if !host_tools::all_there() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -364,43 +370,41 @@ mod tests {
         let backing = folder.path().join("backing");
         File::create(&backing).unwrap().set_len(32 << 20).unwrap();
         let Some(disk) = Loop::attach(&backing) else {
-            keepsake_testkit::not_run::not_run(
+            keepsake_provision::skip::not_run(
                 "a card written to a disk",
                 "there is no loop device here",
                 "it needs root, losetup and a kernel with loop devices",
             );
             return;
         };
-        let order = |yes_this_disk| Order {
+        let request = |allow_disk| WriteRequest {
             image: &image,
             to: &disk.0,
             is_file: false,
-            yes_this_disk,
+            allow_disk,
         };
 
         // It is no card, as far as the kernel knows.
-        let refused = write(&order(None), never).unwrap_err().to_string();
-        assert!(refused.contains("--yes-this-disk 33554432"), "{refused}");
+        let refused = write(&request(None), never).unwrap_err().to_string();
+        assert!(refused.contains("--allow-disk 33554432"), "{refused}");
         assert!(fs::read(&backing).unwrap().iter().all(|byte| *byte == 0));
 
-        write(&order(Some("33554432")), never).unwrap();
+        write(&request(Some("33554432")), never).unwrap();
         assert!(fs::read(&backing).unwrap()[..content.len()] == content);
 
-        tool::run(
-            tool::command("mke2fs", 0)
-                .unwrap()
-                .args(["-q", "-F"])
-                .arg(&disk.0),
-        )
+        run(host_tools::command("mke2fs", 0)
+            .unwrap()
+            .args(["-q", "-F"])
+            .arg(&disk.0))
         .unwrap();
         let at = folder.path().join("mounted");
         fs::create_dir(&at).unwrap();
-        let mut mount = tool::command("mount", 0).unwrap();
-        if tool::run(mount.arg(&disk.0).arg(&at)).is_ok() {
-            let refused = write(&order(Some("33554432")), never)
+        let mut mount = host_tools::command("mount", 0).unwrap();
+        if run(mount.arg(&disk.0).arg(&at)).is_ok() {
+            let refused = write(&request(Some("33554432")), never)
                 .unwrap_err()
                 .to_string();
-            tool::run(tool::command("umount", 0).unwrap().arg(&at)).unwrap();
+            run(host_tools::command("umount", 0).unwrap().arg(&at)).unwrap();
             assert!(refused.contains("mounted"), "{refused}");
         }
     }
@@ -409,16 +413,16 @@ mod tests {
 
     impl Loop {
         fn attach(backing: &Path) -> Option<Self> {
-            let mut losetup = tool::command("losetup", 0).ok()?;
-            let said = tool::run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
+            let mut losetup = host_tools::command("losetup", 0).ok()?;
+            let said = run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
             Some(Self(PathBuf::from(String::from_utf8(said).ok()?.trim())))
         }
     }
 
     impl Drop for Loop {
         fn drop(&mut self) {
-            if let Ok(mut losetup) = tool::command("losetup", 0) {
-                let _ = tool::run(losetup.arg("--detach").arg(&self.0));
+            if let Ok(mut losetup) = host_tools::command("losetup", 0) {
+                let _ = run(losetup.arg("--detach").arg(&self.0));
             }
         }
     }

@@ -9,14 +9,14 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::process::run;
 use serde_json::{Value, json};
 
-use super::{Made, moment, sum};
-use crate::tool;
+use super::{BuiltImage, moment, sum};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-pub(super) fn of(made: &Made, image_sum: &str) -> Result<Value> {
+pub(super) fn of(made: &BuiltImage, image_sum: &str) -> Result<Value> {
     let mut components = Vec::new();
     for package in made.packages.iter().filter(|package| package.is_used()) {
         let copyright = copyright(made, &package.name);
@@ -81,7 +81,7 @@ pub(super) fn of(made: &Made, image_sum: &str) -> Result<Value> {
 }
 
 /// A package's `copyright`; empty where it has none.
-fn copyright(made: &Made, package: &str) -> String {
+fn copyright(made: &BuiltImage, package: &str) -> String {
     let work = made.built.root.parent().unwrap_or(Path::new("/"));
     ["root", "kernel"]
         .iter()
@@ -126,7 +126,7 @@ fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
         .args(["--target", TARGET, "--edges", "normal,no-proc-macro"])
         .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}"])
         .stdin(Stdio::null());
-    let listed = tool::run(&mut command).context("list the crates of the program")?;
+    let listed = run(&mut command).context("list the crates of the program")?;
     let crates: BTreeSet<_> = String::from_utf8_lossy(&listed)
         .lines()
         .filter_map(crate_named)

@@ -4,9 +4,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::process::run;
 
+use crate::host_tools;
 use crate::layout;
-use crate::tool;
 
 /// The Pi's first programs: 3 and 3+, then 4 (which has the very first one in a chip of its own).
 const FIRMWARE: [&str; 5] = [
@@ -105,12 +106,12 @@ fn status() -> String {
 pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     file.set_len(layout::BOOT.bytes)?;
-    let mut format = tool::command("mkfs.vfat", epoch_s)?;
+    let mut format = host_tools::command("mkfs.vfat", epoch_s)?;
     format
         .args(["-F", "32", "-s", "1", "--invariant"])
         .args(["-n", layout::BOOT_LABEL, "-i", layout::BOOT_VOLUME_ID])
         .arg(to);
-    tool::run(&mut format)?;
+    run(&mut format)?;
     let mut names: Vec<_> = fs::read_dir(boot)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
@@ -120,13 +121,13 @@ pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
         let times = fs::FileTimes::new().set_modified(then).set_accessed(then);
         File::options().write(true).open(file)?.set_times(times)?;
     }
-    let mut copy = tool::command("mcopy", epoch_s)?;
+    let mut copy = host_tools::command("mcopy", epoch_s)?;
     // -m: with the times just set.
     copy.args(["-m", "-Q", "-i"])
         .arg(to)
         .args(&names)
         .arg("::/");
-    tool::run(&mut copy).map(drop)
+    run(&mut copy).map(drop)
 }
 
 #[cfg(test)]

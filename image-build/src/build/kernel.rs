@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use keepsake_provision::process::run;
 
-use super::cpio::Archive;
-use crate::tool;
+use crate::host_tools;
+use keepsake_provision::cpio::Archive;
 
 const INIT: &[u8] = include_bytes!("../../card/initrd/init");
 
@@ -193,9 +194,9 @@ impl Kernel {
     /// gzip's, or the disk's.
     pub fn write_image(&self, to: &Path, epoch_s: u64) -> Result<()> {
         let from = self.tree.join(format!("boot/vmlinuz-{}", self.version));
-        let mut gzip = tool::command("gzip", epoch_s)?;
+        let mut gzip = host_tools::command("gzip", epoch_s)?;
         gzip.args(["-9", "--no-name", "--stdout"]).arg(from);
-        fs::write(to, tool::run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
+        fs::write(to, run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
     }
 
     /// The archive with `card/initrd/init`, busybox and what it takes to reach the card.
@@ -214,15 +215,15 @@ impl Kernel {
         archive.link("bin/sh", "busybox")?;
         archive.file("init", 0o755, INIT)?;
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
-            let mut xz = tool::command("xz", epoch_s)?;
+            let mut xz = host_tools::command("xz", epoch_s)?;
             xz.args(["--decompress", "--stdout"])
                 .arg(self.folder().join(module));
             // busybox loads them in the order of their names.
             let name = format!("modules/{number:02}-{}.ko", module_name(module));
-            archive.file(&name, 0o644, &tool::run(&mut xz)?)?;
+            archive.file(&name, 0o644, &run(&mut xz)?)?;
         }
         let archive = archive.finish()?;
-        let mut zstd = tool::command("zstd", epoch_s)?;
+        let mut zstd = host_tools::command("zstd", epoch_s)?;
         let file = File::create(to).with_context(|| format!("create {}", to.display()))?;
         let mut zstd = zstd
             .args(["-19", "--quiet", "--stdout"])
@@ -253,9 +254,9 @@ impl Kernel {
 }
 
 fn depmod(root: &Path, version: &str, epoch_s: u64) -> Result<()> {
-    let mut command = tool::command("depmod", epoch_s)?;
+    let mut command = host_tools::command("depmod", epoch_s)?;
     command.arg("-b").arg(root).arg(version);
-    tool::run(&mut command).map(drop)
+    run(&mut command).map(drop)
 }
 
 /// `kernel/fs/ext4/ext4.ko.xz` is `ext4`; in names `-` and `_` are the same.

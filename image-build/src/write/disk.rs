@@ -63,16 +63,14 @@ pub enum Refusal {
         needed: u64,
     },
     #[error(
-        "{disk} does not look like a card, for it {why}. If it is the right one: --yes-this-disk {named}"
+        "{disk} does not look like a card, for it {why}. If it is the right one: --allow-disk {named}"
     )]
     NoCard {
         disk: String,
         why: &'static str,
         named: String,
     },
-    #[error(
-        "{disk} has neither the serial number nor the size in bytes of --yes-this-disk {named}"
-    )]
+    #[error("{disk} has neither the serial number nor the size in bytes of --allow-disk {named}")]
     AnotherDisk { disk: String, named: String },
 }
 
@@ -86,7 +84,7 @@ impl Disk {
         let kind = fs::metadata(&device)?.file_type();
         ensure!(
             kind.is_block_device(),
-            "{} is no disk; --file writes to a file",
+            "{} is no disk; --to-file writes to a file",
             device.display()
         );
         let name = device
@@ -140,11 +138,11 @@ impl Disk {
         })
     }
 
-    /// `bytes`: of the image. `yes_this_disk`: the number by which a person has named a disk that is no card.
+    /// `bytes`: of the image. `allow_disk`: the number by which a person has named a disk that is no card.
     ///
     /// # Errors
     /// The first reason against it. A disk that is in use is never written, whatever number was named.
-    pub fn may_be_written(&self, bytes: u64, yes_this_disk: Option<&str>) -> Result<(), Refusal> {
+    pub fn may_be_written(&self, bytes: u64, allow_disk: Option<&str>) -> Result<(), Refusal> {
         let name = || self.name.clone();
         if let Some(disk) = &self.part_of {
             return Err(Refusal::Part {
@@ -175,7 +173,7 @@ impl Disk {
                 needed: bytes,
             });
         }
-        if let Some(named) = yes_this_disk {
+        if let Some(named) = allow_disk {
             let is_it = named == self.bytes.to_string()
                 || (!self.serial.is_empty() && named == self.serial);
             let refusal = || Refusal::AnotherDisk {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use keepsake_provision::process::{eventually, free_port};
+use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::deployed::Deployed;
-use keepsake_testkit::engines::mosquitto::{Mosquitto, Release};
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::not_run::not_run;
-use keepsake_testkit::program::{eventually, free_port};
+use keepsake_testkit::shipped_mosquitto_config::Deployed;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ fn a_broker_that_keeps_nothing_is_told() {
 #[test]
 fn a_broker_that_forgets_the_cloud_is_told_and_one_with_wide_limits_is_not_blamed() {
     let name = "limits-forgets";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = broker(name, &folder, "") else {
         return;
     };
@@ -61,7 +61,7 @@ fn a_broker_that_forgets_the_cloud_is_told_and_one_with_wide_limits_is_not_blame
 #[test]
 fn the_shipped_files_let_the_cloud_look_and_give_it_nothing_to_say() {
     let name = "limits-deployed";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let mut deployed = match Deployed::new(&folder, Release::System) {
         Ok(deployed) => deployed,
         Err(why) => return not_run(name, &why, "install mosquitto 2"),
@@ -82,7 +82,7 @@ fn the_shipped_files_let_the_cloud_look_and_give_it_nothing_to_say() {
 }
 
 fn says(name: &str, limit: &str, sentence: &str) {
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = broker(name, &folder, limit) else {
         return;
     };
@@ -98,7 +98,7 @@ fn says(name: &str, limit: &str, sentence: &str) {
     broker.stop();
 }
 
-fn broker(name: &str, folder: &Folder, limit: &str) -> Option<Mosquitto> {
+fn broker(name: &str, folder: &TempDir, limit: &str) -> Option<Mosquitto> {
     let port = free_port();
     let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{limit}\n");
     Mosquitto::configured(folder, Release::System, port, |_| text)

@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
+use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::appliance::{Appliance, Named};
-use keepsake_testkit::audit::{Audit, audit};
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::{self, Folder};
-use keepsake_testkit::photo;
+use keepsake_testkit::ledger::{Audit, audit};
+use keepsake_testkit::photos;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -15,14 +15,14 @@ const SOON: Duration = Duration::from_secs(60);
 /// A card copied into another board: both go on, each under an install of its own.
 #[test]
 fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
-    let folder = Folder::new("clone-other");
+    let folder = TempDir::new("clone-other");
     let mut cloud = Cloud::new(&folder);
     let mut one = camera(&folder, "one", &cloud, "board-1");
     one.start();
     one.press_and_save(3, SOON);
     one.stop();
     let mut two = camera(&folder, "two", &cloud, "board-2");
-    folder::copy(one.spool(), two.spool());
+    temp_dir::copy(one.spool(), two.spool());
 
     one.start();
     two.start();
@@ -46,14 +46,14 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
 /// The same card twice in hardware that cannot be told apart: the same numbers, other pictures. Both are kept.
 #[test]
 fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
-    let folder = Folder::new("clone-same");
+    let folder = TempDir::new("clone-same");
     let mut cloud = Cloud::new(&folder);
     let mut one = camera(&folder, "one", &cloud, "board-1");
     one.start();
     one.press_and_save(3, SOON);
     one.stop();
     let mut two = camera(&folder, "two", &cloud, "board-1");
-    folder::copy(one.spool(), two.spool());
+    temp_dir::copy(one.spool(), two.spool());
 
     // Both take their fourth and fifth picture before either meets the cloud.
     one.start();
@@ -84,7 +84,7 @@ fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
 /// Yesterday's card in the same board, which meets the cloud before the next press.
 #[test]
 fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
-    let folder = Folder::new("card-restored");
+    let folder = TempDir::new("card-restored");
     let mut cloud = Cloud::new(&folder);
     let mut card = a_day_on_a_card(&folder, &mut cloud);
     card.start();
@@ -116,7 +116,7 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
 /// Yesterday's card in the same board, which takes pictures before it meets the cloud.
 #[test]
 fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
-    let folder = Folder::new("card-ignorant");
+    let folder = TempDir::new("card-ignorant");
     let mut cloud = Cloud::new(&folder);
     let mut card = a_day_on_a_card(&folder, &mut cloud);
     cloud.stop();
@@ -138,7 +138,7 @@ fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
 /// The database of last night: what came since is on the card, marked as removable, and is asked for again.
 #[test]
 fn a_restored_database_gets_back_what_the_cards_still_have() {
-    let folder = Folder::new("database-restored");
+    let folder = TempDir::new("database-restored");
     let mut cloud = Cloud::new(&folder);
     let mut card = camera(&folder, "one", &cloud, "board-1");
     cloud.start();
@@ -147,12 +147,12 @@ fn a_restored_database_gets_back_what_the_cards_still_have() {
     card.expect_stored(&first, SOON);
     cloud.stop();
     let backup = folder.join("backup");
-    folder::copy(cloud.data(), &backup);
+    temp_dir::copy(cloud.data(), &backup);
     cloud.start();
     let second = card.press_and_save(2, SOON);
     card.expect_stored(&second, SOON);
     cloud.stop();
-    folder::restore(&backup, cloud.data());
+    temp_dir::restore(&backup, cloud.data());
     cloud.start();
 
     let device = porch_when(&cloud, 5);
@@ -162,7 +162,7 @@ fn a_restored_database_gets_back_what_the_cards_still_have() {
 }
 
 /// Three pictures, a copy of the card, two more; all stored; the copy is put back.
-fn a_day_on_a_card(folder: &Folder, cloud: &mut Cloud) -> Appliance {
+fn a_day_on_a_card(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
     let mut card = camera(folder, "one", cloud, "board-1");
     cloud.start();
     card.start();
@@ -170,17 +170,17 @@ fn a_day_on_a_card(folder: &Folder, cloud: &mut Cloud) -> Appliance {
     card.expect_stored(&first, SOON);
     card.stop();
     let yesterday = folder.join("yesterday");
-    folder::copy(card.spool(), &yesterday);
+    temp_dir::copy(card.spool(), &yesterday);
     card.start();
     let second = card.press_and_save(2, SOON);
     card.expect_stored(&second, SOON);
     card.stop();
-    folder::restore(&yesterday, card.spool());
+    temp_dir::restore(&yesterday, card.spool());
     card
 }
 
 /// Clones share the name of the device, as it is part of their card, but not the folder.
-fn camera(folder: &Folder, card: &str, cloud: &Cloud, board: &str) -> Appliance {
+fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance {
     Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url())
         .set(&format!("simulated.fingerprint={board}"))
 }
@@ -225,5 +225,5 @@ fn is_true(cloud: &Cloud, device: &Value) {
 
 fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
     let confirmed: Vec<Named> = cards.iter().flat_map(|card| card.saved()).collect();
-    audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()))
+    audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()))
 }

@@ -4,15 +4,15 @@
 use std::thread;
 use std::time::Duration;
 
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::observer::Observer;
-use keepsake_testkit::photo;
-use keepsake_testkit::proxy::Proxy;
+use keepsake_testkit::http_proxy::Web;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::photos;
+use keepsake_testkit::receipt_observer::Observer;
 use keepsake_testkit::seed::Seed;
-use keepsake_testkit::web::Web;
 
 const PRESSES: usize = 300;
 
@@ -91,7 +91,7 @@ impl Between {
 
 fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Between) {
     let mut seed = Seed::of_this_run(name);
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let mut cloud = Cloud::new(&folder);
     let mut between = between(&mut cloud);
     let mut camera = Appliance::new(&folder, "porch", &between.url(&cloud));
@@ -126,7 +126,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
             thread::sleep(seed.moment(Duration::from_millis(150)));
             cloud.kill();
             kills += 1;
-        } else if !cloud.runs() && seed.one_in(2) {
+        } else if !cloud.is_running() && seed.one_in(2) {
             bring_back(
                 &mut seed,
                 &mut kills,
@@ -136,7 +136,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
             );
             cloud.start();
         }
-        if !camera.runs() {
+        if !camera.is_running() {
             bring_back(
                 &mut seed,
                 &mut kills,
@@ -157,7 +157,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
             );
         }
     }
-    if !cloud.runs() {
+    if !cloud.is_running() {
         cloud.start();
     }
 
@@ -172,7 +172,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
     assert_eq!(device["conflicts"], 0, "{device:#}");
 
     let confirmed = camera.saved();
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(device["stored"], found.stored, "{device:#}");
     assert!(
         found.stored + found.told <= pressed as u64,

@@ -5,13 +5,13 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::database::{Database, Kind};
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
 use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -30,7 +30,7 @@ fn a_mysql_without_room_holds_and_gets_everything_later() {
 
 fn has_no_room(name: &str, kind: Kind) {
     let mut seed = Seed::of_this_run(name);
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut database) = Database::or_not_run(name, kind, &folder) else {
         return;
     };
@@ -49,8 +49,8 @@ fn has_no_room(name: &str, kind: Kind) {
     cloud.start();
     let album = folder.join("album");
     fs::create_dir(&album).unwrap();
-    let cat = photo::all(&photo::folder()).swap_remove(1);
-    let large = photo::enlarged(&cat, PICTURE_BYTES, &mut seed);
+    let cat = photos::all(&photos::folder()).swap_remove(1);
+    let large = photos::enlarged(&cat, PICTURE_BYTES, &mut seed);
     fs::write(album.join("large.jpg"), large).unwrap();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
     camera.start();
@@ -61,7 +61,7 @@ fn has_no_room(name: &str, kind: Kind) {
         let (status, body) = cloud.api().get("/readyz").ok()?;
         let said = String::from_utf8_lossy(&body).into_owned();
         // A MariaDB whose file may not grow sometimes ends itself by an assertion before it has told its client why.
-        let died = kind == Kind::MariaDb && !database.runs();
+        let died = kind == Kind::MariaDb && !database.is_running();
         let why = if died { "does not answer" } else { "no room" };
         (status == 503 && said.contains(why)).then_some(said)
     });
@@ -88,7 +88,7 @@ fn has_no_room(name: &str, kind: Kind) {
         (&0.into(), &0.into()),
         "{device:#}"
     );
-    let found = audit(&cloud.store(), &camera.saved(), &photo::all(&album));
+    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     assert_eq!(found.stored, PRESSES as u64);
     println!(
         "{name}: {}, {fitted} fitted, {found:?}; {why}",

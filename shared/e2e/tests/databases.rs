@@ -1,7 +1,7 @@
 //! The private database servers of the tests are what they say: durable, and on the same data after a kill.
 
-use keepsake_testkit::engines::database::{Database, Kind};
-use keepsake_testkit::folder::Folder;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::temp_dir::TempDir;
 use mysql::prelude::Queryable;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_killed_mysql_comes_back_with_what_was_committed() {
 }
 
 fn killed_and_restarted(name: &str, kind: Kind) {
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut server) = Database::or_not_run(name, kind, &folder) else {
         return;
     };

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::{Appliance, named, small_cards_can_be_had};
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::not_run::not_run;
-use keepsake_testkit::photo;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -16,7 +16,7 @@ const CARD_MIB: u32 = 12;
 
 #[test]
 fn a_full_card_refuses_presses_until_receipts_make_room() {
-    let folder = Folder::new("full-refuse");
+    let folder = TempDir::new("full-refuse");
     let mut cloud = Cloud::new(&folder);
     let Some(mut camera) = camera_with_a_small_card(&folder, &cloud) else {
         return;
@@ -37,7 +37,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
         "only {} pictures fit on the card",
         kept.len()
     );
-    assert!(camera.runs());
+    assert!(camera.is_running());
 
     cloud.start();
     camera.expect_stored(&kept, SOON);
@@ -52,7 +52,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
         device["waiting"] == 0 && device["held"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
-    let photos = photo::all(&photo::folder());
+    let photos = photos::all(&photos::folder());
     let found = audit(&cloud.store(), &camera.saved(), &photos);
     assert_eq!(found.stored, camera.saved().len() as u64);
     assert_eq!(device["told"], found.told, "{device:#}");
@@ -62,7 +62,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
 
 #[test]
 fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
-    let folder = Folder::new("full-drop");
+    let folder = TempDir::new("full-drop");
     let mut cloud = Cloud::new(&folder);
     let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
         return;
@@ -82,7 +82,7 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
         "given up is told, not missing: {device:#}"
     );
     let newest = &camera.saved()[220..];
-    let found = audit(&cloud.store(), newest, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
     let told = cloud.store().told().unwrap();
     let given_up: u64 = told.iter().map(|one| one.last - one.first + 1).sum();
     assert_eq!(found.stored + given_up, 250, "{found:?} {told:?}");
@@ -95,7 +95,7 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
 /// Not one free byte, as after a crash of something else on the card: a camera that does not start is never drained.
 #[test]
 fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
-    let folder = Folder::new("full-start");
+    let folder = TempDir::new("full-start");
     let cloud = Cloud::new(&folder);
     let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
         return;
@@ -131,7 +131,7 @@ fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
     assert_eq!(saved, [2], "and its number is not wasted: {said}");
 }
 
-fn camera_with_a_small_card(folder: &Folder, cloud: &Cloud) -> Option<Appliance> {
+fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
     if let Err(why) = small_cards_can_be_had(folder) {
         not_run(
             "a full card",

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{Hash, SpoolId, codec};
+use keepsake_provision::process::eventually;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::{Appliance, Named};
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::mqtt::{Client, Outcome};
-use keepsake_testkit::observer::Observer;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
-use keepsake_testkit::proxy::Proxy;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_client::{Client, Outcome};
+use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::photos;
+use keepsake_testkit::receipt_observer::Observer;
 use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(60);
 /// The shortest way of one press, and the light told the truth about it: what `cargo verify --quick` runs.
 #[test]
 fn a_press_is_stored_and_then_the_light_says_so() {
-    let folder = Folder::new("press");
+    let folder = TempDir::new("press");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
@@ -49,7 +49,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
         saved[0].hash,
         "the picture on the page"
     );
-    let found = audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 1);
 
     // The other way round: the page asks, the camera takes.
@@ -78,7 +78,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
 fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     const PRESSES: usize = 3;
     let mut seed = Seed::of_this_run("flow");
-    let folder = Folder::new("flow");
+    let folder = TempDir::new("flow");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
     let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
@@ -86,7 +86,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     let observer = Observer::start(cloud.mqtt_port(), cloud.database());
     observer.hears(SOON);
 
-    let real = photo::all(&photo::folder());
+    let real = photos::all(&photos::folder());
     let mut photos = Vec::new();
     let mut cameras: Vec<Appliance> = [
         ("large", 8_000_000, 262_144),
@@ -98,7 +98,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     .map(|(name, bytes, part_bytes_max)| {
         let album = folder.join(format!("album-{name}"));
         fs::create_dir(&album).unwrap();
-        let photo = photo::enlarged(&real[photos.len()], bytes, &mut seed);
+        let photo = photos::enlarged(&real[photos.len()], bytes, &mut seed);
         fs::write(album.join("photo.jpg"), &photo).unwrap();
         photos.push(photo);
         let mut camera = Appliance::new(&folder, name, &cloud.mqtt_url())
@@ -145,7 +145,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
 fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     const PART: usize = 16_384;
     let mut seed = Seed::of_this_run("turns");
-    let folder = Folder::new("turns");
+    let folder = TempDir::new("turns");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
     let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
@@ -153,10 +153,10 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     let observer = Observer::start(cloud.mqtt_port(), cloud.database());
     observer.hears(SOON);
 
-    let photos: Vec<Vec<u8>> = photo::all(&photo::folder())
+    let photos: Vec<Vec<u8>> = photos::all(&photos::folder())
         .iter()
         .take(3)
-        .map(|photo| photo::enlarged(photo, 400_000, &mut seed))
+        .map(|photo| photos::enlarged(photo, 400_000, &mut seed))
         .collect();
     let mut cameras: Vec<(Client, String, FrameHeader)> = Vec::new();
     for (number, photo) in (1_u8..).zip(&photos) {
@@ -220,7 +220,7 @@ fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
 /// A press is never silently nothing: without a camera it becomes a tombstone with the reason, and that arrives too.
 #[test]
 fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
-    let folder = Folder::new("missing");
+    let folder = TempDir::new("missing");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
@@ -251,7 +251,7 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
         told.iter().all(|one| one.reason == "camera-not-found"),
         "{told:?}"
     );
-    audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     // The tombstones have their receipts too: nothing waits.
     cloud
         .api()
@@ -264,7 +264,7 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
 #[test]
 fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
     const MOST: usize = 65_536;
-    let folder = Folder::new("smaller");
+    let folder = TempDir::new("smaller");
     let mut cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}"));
     cloud.start();
     // The first one fits as it is: with its receipt the camera has also heard what the cloud takes.
@@ -274,7 +274,7 @@ fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
         .iter()
         .enumerate()
     {
-        let photo = photo::folder().join(format!("{name}.jpg"));
+        let photo = photos::folder().join(format!("{name}.jpg"));
         fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
     }
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
@@ -299,7 +299,7 @@ fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
 /// A cloud that has no room asks the cameras to keep everything, says so, and gets it all later.
 #[test]
 fn a_cloud_without_room_holds_and_gets_everything_later() {
-    let folder = Folder::new("hold");
+    let folder = TempDir::new("hold");
     let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
     full.start();
     let mut camera = Appliance::new(&folder, "porch", &full.mqtt_url());
@@ -332,7 +332,7 @@ fn a_cloud_without_room_holds_and_gets_everything_later() {
     let found = audit(
         &roomy.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     assert_eq!(found.stored, 3);
     camera.stop();

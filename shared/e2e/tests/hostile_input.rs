@@ -9,14 +9,14 @@ use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::settings::CloudInfo as Said;
 use keepsake_protocol::topic::{MessageKind, ROOT};
 use keepsake_protocol::{Hash, StoreId, codec};
+use keepsake_provision::process::eventually;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::{Appliance, named};
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::mqtt::{Client, Outcome};
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
-use keepsake_testkit::proxy::Intruder;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_client::{Client, Outcome};
+use keepsake_testkit::mqtt_proxy::Intruder;
+use keepsake_testkit::photos;
 use keepsake_testkit::seed::Seed;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ const DOWN: [MessageKind; 4] = [
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     let mut seed = Seed::of_this_run("hostile");
-    let folder = Folder::new("hostile");
+    let folder = TempDir::new("hostile");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
@@ -55,7 +55,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
         for message in hostile_messages(leaf, &mut seed) {
             sender.send(topic.as_bytes(), &message);
         }
-        assert!(cloud.runs(), "after {topic}");
+        assert!(cloud.is_running(), "after {topic}");
     }
     for topic in hostile_topics() {
         sender.send(&topic, b"{}");
@@ -87,7 +87,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
         .device_becomes("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["pressed"], 2, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
-    assert!(cloud.runs() && camera.runs());
+    assert!(cloud.is_running() && camera.is_running());
     camera.stop();
     cloud.stop();
 }
@@ -96,7 +96,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let mut seed = Seed::of_this_run("hostile-down");
-    let folder = Folder::new("hostile-down");
+    let folder = TempDir::new("hostile-down");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let intruder = Intruder::start(cloud.mqtt_port());
@@ -126,7 +126,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     }
     let saved = camera.press_and_save(1, SOON);
     camera.expect_stored(&saved, SOON);
-    assert!(camera.runs());
+    assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
     let device = cloud.api().device_becomes("porch", SOON, |device| {
@@ -136,7 +136,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     camera.stop();
     cloud.stop();
@@ -145,7 +145,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
 /// P2: a camera belongs to the first cloud it met. Another one's word frees nothing on the card, and is given nothing.
 #[test]
 fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
-    let folder = Folder::new("another-cloud");
+    let folder = TempDir::new("another-cloud");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let intruder = Intruder::start(cloud.mqtt_port());
@@ -193,7 +193,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     camera.stop();
     cloud.stop();
@@ -202,7 +202,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
 /// A small file that would be a quarter of a gigabyte: its hash is right, so it is stored; nobody unpacks it.
 #[test]
 fn a_decompression_bomb_is_stored_and_not_unpacked() {
-    let folder = Folder::new("bomb");
+    let folder = TempDir::new("bomb");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let bomb = bomb_of_zeros(16_384);
@@ -228,10 +228,10 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     camera.start();
     let saved = camera.press_and_save(1, SOON);
     camera.expect_stored(&saved, SOON);
-    let mut photos = photo::all(&photo::folder());
+    let mut photos = photos::all(&photos::folder());
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);
-    let memory = keepsake_testkit::program::memory_peak(cloud.pid());
+    let memory = keepsake_provision::process::memory_peak(cloud.pid());
     assert!(
         memory < 256 << 20,
         "the bomb was unpacked: {} MiB (P4)",

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
+use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
-use keepsake_testkit::authority::{Authority, Validity};
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::{self, Folder};
-use keepsake_testkit::photo;
-use keepsake_testkit::web::{Harm, Web};
+use keepsake_testkit::http_proxy::{Harm, Web};
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
+use keepsake_testkit::test_ca::{Authority, Validity};
 
 const SOON: Duration = Duration::from_secs(60);
 
 /// P2: pictures, tombstones, counters, presence and commands all work, and a command is there within moments.
 #[test]
 fn a_camera_by_http_is_a_camera_like_any_other() {
-    let folder = Folder::new("http");
+    let folder = TempDir::new("http");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = Web::start(cloud.http_port(), cloud.database());
@@ -42,7 +42,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["presence"], "online", "{device:#}");
     let path = "/api/v1/devices/porch/commands";
-    let commands = keepsake_testkit::program::eventually("the command done", SOON, || {
+    let commands = keepsake_provision::process::eventually("the command done", SOON, || {
         let told = cloud.api().json(path);
         told.to_string().contains("\"done\"").then_some(told)
     });
@@ -54,7 +54,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     camera.stop();
     cloud
@@ -67,7 +67,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
 /// As on a public address: TLS by a certificate of one's own, and nobody brings anything without a key for it.
 #[test]
 fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
-    let folder = Folder::new("https");
+    let folder = TempDir::new("https");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let [porch_key, shed_key] = ["porch", "shed"].map(|name| cloud.api().camera_key(name));
@@ -102,13 +102,13 @@ fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
     porch.start();
     saved.extend(porch.press_and_save(1, SOON));
     porch.expect_stored(&saved[2..], SOON);
-    keepsake_testkit::program::eventually("all are stored", SOON, || {
+    keepsake_provision::process::eventually("all are stored", SOON, || {
         (cloud.store().picture_count() == 3).then_some(())
     });
     audit(
         &cloud.store(),
         &porch.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     porch.stop();
     cloud.stop();
@@ -117,7 +117,7 @@ fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
 /// P2, P3: whatever something in between makes of an answer, no picture leaves the card for it and none is stored twice.
 #[test]
 fn only_a_whole_receipt_lets_a_camera_forget() {
-    let folder = Folder::new("http-harm");
+    let folder = TempDir::new("http-harm");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = Web::start(cloud.http_port(), cloud.database());
@@ -137,7 +137,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
         web.harm(harm, "/api/v1/frames");
         let since = camera.moment();
         saved.extend(camera.press_and_save(1, SOON));
-        keepsake_testkit::program::eventually("a harmed answer", SOON, || {
+        keepsake_provision::process::eventually("a harmed answer", SOON, || {
             (web.harmed() > before).then_some(())
         });
         // Two short: the camera knows that it is not in the cloud.
@@ -152,7 +152,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
         camera.expect_stored(&saved, SOON);
     }
     // These three were committed before the answer was harmed, and came again.
-    let found = audit(&cloud.store(), &saved, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     assert_eq!((found.stored, found.conflicts), (6, 0));
     web.verdict();
     camera.stop();
@@ -162,7 +162,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
 /// One too large for something in between stays, and holds up nothing.
 #[test]
 fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
-    let folder = Folder::new("http-413");
+    let folder = TempDir::new("http-413");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = Web::start(cloud.http_port(), cloud.database());
@@ -174,7 +174,7 @@ fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
     cloud
         .api()
         .device_becomes("porch", SOON, |device| device["waiting"] == 1);
-    keepsake_testkit::program::eventually("an answer with 413", SOON, || {
+    keepsake_provision::process::eventually("an answer with 413", SOON, || {
         (web.harmed() > 0).then_some(())
     });
     web.harm(Harm::None, "");
@@ -194,7 +194,7 @@ fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
 /// A cloud that was restored from last night's backup asks for what it lost, over HTTP too.
 #[test]
 fn a_restored_cloud_gets_back_what_it_lost() {
-    let folder = Folder::new("http-restored");
+    let folder = TempDir::new("http-restored");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.http_url());
@@ -203,12 +203,12 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     camera.expect_stored(&early, SOON);
     cloud.stop();
     let backup = folder.join("backup");
-    folder::copy(cloud.data(), &backup);
+    temp_dir::copy(cloud.data(), &backup);
     cloud.start();
     let late = camera.press_and_save(3, SOON);
     camera.expect_stored(&late, SOON);
     cloud.kill();
-    folder::restore(&backup, cloud.data());
+    temp_dir::restore(&backup, cloud.data());
     cloud.start();
     let device = cloud
         .api()
@@ -217,7 +217,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     camera.stop();
     cloud.stop();
@@ -226,7 +226,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
 /// A cloud without room is not sent anything, and gets everything later.
 #[test]
 fn a_camera_by_http_holds_when_it_is_asked_to() {
-    let folder = Folder::new("http-hold");
+    let folder = TempDir::new("http-hold");
     let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
     full.start();
     let web = Web::start(full.http_port(), full.database());

@@ -11,21 +11,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use keepsake_protocol::Hash;
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::{self, Mosquitto, Persistence};
+use keepsake_provision::servers::python::Python;
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::mosquitto::{self, Mosquitto, Persistence};
-use keepsake_testkit::engines::python::Python;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::mqtt::{Client, Outcome, Packet};
-use keepsake_testkit::not_run::not_run;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
+use keepsake_testkit::mqtt_client::{Client, Outcome, Packet};
+use keepsake_testkit::photos;
+use keepsake_testkit::python_client::fixture;
 use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn the_embedded_broker_takes_pictures_the_labs_way() {
-    let folder = Folder::new("lab-way-embedded");
+    let folder = TempDir::new("lab-way-embedded");
     let cloud = Cloud::new(&folder);
     let port = cloud.mqtt_port();
     takes_pictures_the_labs_way("lab-way-embedded", cloud, port);
@@ -34,7 +35,7 @@ fn the_embedded_broker_takes_pictures_the_labs_way() {
 #[test]
 fn a_mosquitto_takes_pictures_the_labs_way() {
     let name = "lab-way-mosquitto";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
         return;
     };
@@ -52,7 +53,7 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
     let photos = photos();
 
     if let Some(python) = Python::or_not_run(name) {
-        let mut script = python.script("lab/send_image_mqtt.py");
+        let mut script = python.script(&fixture("lab/send_image_mqtt.py"));
         succeeds(script.arg(&photos[0]).args(["--port", &port.to_string()]));
         has(&cloud, "camera", &[&photos[0]]);
     }
@@ -106,7 +107,7 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
 #[test]
 fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
     let name = "lab-way-retained";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
         return;
     };
@@ -146,7 +147,7 @@ const LOST: usize = 3;
 #[test]
 fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
     let name = "lab-way-again";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
         return;
     };
@@ -219,7 +220,7 @@ const SNAPSHOTS: usize = 60;
 fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     let name = "lab-way-killed";
     let mut seed = Seed::of_this_run(name);
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
         return;
     };
@@ -231,7 +232,7 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
     let mut sent = Vec::new();
     for n in 0..SNAPSHOTS {
-        let picture = photo::enlarged(&photo, photo.len() + 1000 + n, &mut seed);
+        let picture = photos::enlarged(&photo, photo.len() + 1000 + n, &mut seed);
         sent.push(Hash::of(&picture).to_string());
         let said = sender.publish(b"camera/doorbell/image", &picture).unwrap();
         assert_eq!(said, Outcome::Acknowledged);
@@ -257,7 +258,7 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
 }
 
 fn photos() -> Vec<PathBuf> {
-    let mut photos = keepsake_testkit::folder::files(&photo::folder());
+    let mut photos = keepsake_provision::temp_dir::files(&photos::folder());
     photos.retain(|file| file.extension().is_some_and(|kind| kind == "jpg"));
     photos.sort();
     assert!(photos.len() >= 5);

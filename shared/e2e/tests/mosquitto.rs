@@ -5,15 +5,15 @@
 use std::thread;
 use std::time::Duration;
 
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::mosquitto::{Mosquitto, Persistence};
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::observer::Observer;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
-use keepsake_testkit::proxy::Proxy;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::photos;
+use keepsake_testkit::receipt_observer::Observer;
 use keepsake_testkit::seed::Seed;
 
 const PRESSES: usize = 100;
@@ -31,7 +31,7 @@ fn a_mosquitto_that_comes_back_with_an_old_state_loses_no_picture() {
 
 fn killed_and_restarted(name: &str, persistence: Persistence) {
     let mut seed = Seed::of_this_run(name);
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_not_run(name, &folder, persistence) else {
         return;
     };
@@ -84,7 +84,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
         });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(found.stored, confirmed.len() as u64);
     let receipts = observer.verdict();
     let acknowledged = proxy.verdict();

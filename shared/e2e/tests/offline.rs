@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use keepsake_provision::process::memory_peak;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::memory_peak;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
 use serde_json::Value;
 
 const PRESSES: usize = 1000;
@@ -17,7 +17,7 @@ const MEMORY_MAX: u64 = 48 << 20;
 
 #[test]
 fn a_thousand_presses_without_a_broker_are_all_stored_when_it_comes() {
-    let folder = Folder::new("offline");
+    let folder = TempDir::new("offline");
     let mut cloud = Cloud::new(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     let mut memory = 0;
@@ -53,7 +53,7 @@ fn a_thousand_presses_without_a_broker_are_all_stored_when_it_comes() {
             device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
         });
     assert_eq!(device["missing"], 0, "{device:#}");
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     memory = memory.max(memory_peak(camera.pid()));
     println!("offline: {found:?}, {} MiB at the most", memory >> 20);
     assert!(

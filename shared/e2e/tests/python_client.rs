@@ -4,15 +4,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use keepsake_testkit::audit::audit;
+use keepsake_provision::process::eventually;
+use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::python::fixture;
-use keepsake_testkit::folder::{self, Folder};
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
-use keepsake_testkit::proxy::Intruder;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_proxy::Intruder;
+use keepsake_testkit::photos;
+use keepsake_testkit::python_client::Stranger;
 use keepsake_testkit::seed::Seed;
-use keepsake_testkit::stranger::Stranger;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -22,7 +21,7 @@ const ROOM: &str = "--hold-free-bytes=1";
 
 #[test]
 fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
-    let folder = Folder::new("stranger");
+    let folder = TempDir::new("stranger");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let Some(mut camera) = camera(&folder, cloud.mqtt_port()) else {
@@ -78,7 +77,7 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
     let found = audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     assert_eq!((found.stored, found.told), (4, 1));
 
@@ -95,7 +94,7 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
 /// After a break the cloud asks for the bytes that it lacks, and a restored one for pictures that had a receipt.
 #[test]
 fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
-    let folder = Folder::new("stranger-want");
+    let folder = TempDir::new("stranger-want");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let Some(camera) = camera(&folder, cloud.mqtt_port()) else {
@@ -111,7 +110,7 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     std::fs::copy(jpeg("cat"), album.join("cat.jpg")).unwrap();
     let whole = album.join("large.jpg");
     let deep_field = std::fs::read(jpeg("deep-field")).unwrap();
-    std::fs::write(&whole, photo::enlarged(&deep_field, 1_000_000, &mut seed)).unwrap();
+    std::fs::write(&whole, photos::enlarged(&deep_field, 1_000_000, &mut seed)).unwrap();
     camera.press(&whole);
     // What was sent may still be on its way, and the cloud can only want the rest of what it has begun to have.
     let store = cloud.store();
@@ -146,13 +145,13 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     // A cloud restored from last night's backup asks for what had a receipt.
     cloud.stop();
     let backup = folder.join("backup");
-    folder::copy(cloud.data(), &backup);
+    temp_dir::copy(cloud.data(), &backup);
     cloud.start();
     camera.start();
     camera.press(&jpeg("cat"));
     camera.expect_some(2, "stored", 0, SOON);
     cloud.stop();
-    folder::restore(&backup, cloud.data());
+    temp_dir::restore(&backup, cloud.data());
     let since = camera.moment();
     cloud.start();
     camera.expect_some(1, "wanted", since, SOON);
@@ -161,7 +160,7 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
         .api()
         .device_becomes("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["missing"], 0, "{device:#}");
-    audit(&cloud.store(), &camera.saved(), &photo::all(&album));
+    audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     camera.stop();
     cloud.stop();
 }
@@ -169,7 +168,7 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
 /// `hold` keeps everything on the card, and so does every receipt that is not exactly for it.
 #[test]
 fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
-    let folder = Folder::new("stranger-hold");
+    let folder = TempDir::new("stranger-hold");
     let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
     cloud.start();
     // Our own broker would let nobody else speak for the cloud; another one may.
@@ -223,26 +222,25 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     cloud.api().snap("porch");
     camera.expect_some(1, "stored", since, SOON);
     let commands = "/api/v1/devices/porch/commands";
-    keepsake_testkit::program::eventually("the command is done", SOON, || {
+    keepsake_provision::process::eventually("the command is done", SOON, || {
         (cloud.api().json(commands)["commands"][0]["stage"] == "done").then_some(())
     });
     let found = audit(
         &cloud.store(),
         &camera.saved(),
-        &photo::all(&photo::folder()),
+        &photos::all(&photos::folder()),
     );
     assert_eq!(found.stored, 2);
     camera.stop();
     cloud.stop();
 }
 
-fn camera(folder: &Folder, mqtt_port: u16) -> Option<Stranger> {
-    assert!(fixture("camera.py").is_file());
+fn camera(folder: &TempDir, mqtt_port: u16) -> Option<Stranger> {
     let photo = format!("--photo={}", jpeg("rocket").display());
     let what = "a camera written from docs/protocol.md in Python";
     Some(Stranger::or_not_run(what, folder, "porch", mqtt_port)?.with(&photo))
 }
 
 fn jpeg(name: &str) -> PathBuf {
-    photo::folder().join(format!("{name}.jpg"))
+    photos::folder().join(format!("{name}.jpg"))
 }

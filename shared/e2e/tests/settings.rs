@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use keepsake_provision::process::free_port;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::{Appliance, named};
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::free_port;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -18,7 +18,7 @@ fn told(event: &str) -> impl Fn(&[Value]) -> Option<()> {
 
 #[test]
 fn what_the_cloud_wishes_holds_without_a_restart() {
-    let folder = Folder::new("wishes");
+    let folder = TempDir::new("wishes");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
@@ -90,7 +90,7 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
 
 #[test]
 fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
-    let folder = Folder::new("trial");
+    let folder = TempDir::new("trial");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
@@ -132,7 +132,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
     assert_eq!(settled["camera"]["in_force"]["light.mode"], "quiet");
     camera.expect("the way back", since, SOON, told("connected"));
     camera.expect_stored(&pressed, SOON);
-    let found = audit(&cloud.store(), &pressed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &pressed, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 2);
     camera.stop();
     cloud.stop();
@@ -140,7 +140,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
 
 #[test]
 fn a_connection_that_works_is_kept() {
-    let folder = Folder::new("confirmed");
+    let folder = TempDir::new("confirmed");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
@@ -178,7 +178,7 @@ fn a_connection_that_works_is_kept() {
 
 #[test]
 fn a_restart_really_restarts_and_is_answered_once() {
-    let folder = Folder::new("restart");
+    let folder = TempDir::new("restart");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
@@ -231,7 +231,7 @@ fn a_restart_really_restarts_and_is_answered_once() {
 #[test]
 fn pictures_take_no_more_of_the_line_than_they_may() {
     const RATE: u64 = 100_000;
-    let folder = Folder::new("rate");
+    let folder = TempDir::new("rate");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());

@@ -5,17 +5,17 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::Release;
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
-use keepsake_testkit::audit::audit;
-use keepsake_testkit::authority::{Authority, Validity};
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::deployed::Deployed;
-use keepsake_testkit::engines::mosquitto::Release;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::mqtt::{Client, Outcome};
-use keepsake_testkit::not_run::not_run;
-use keepsake_testkit::photo;
-use keepsake_testkit::program::eventually;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_client::{Client, Outcome};
+use keepsake_testkit::photos;
+use keepsake_testkit::shipped_mosquitto_config::Deployed;
+use keepsake_testkit::test_ca::{Authority, Validity};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ fn the_shipped_files_keep_cameras_apart_with_the_newest_mosquitto() {
 }
 
 fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut deployed) = deployed_or_not_run(name, &folder, release) else {
         return;
     };
@@ -81,7 +81,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
     shed.expect_stored(&confirmed, SOON);
     confirmed.extend(porch.press_and_save(3, SOON));
     porch.expect_stored(&confirmed[3..], SOON);
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 6);
     let mut receipts = 0;
     while receipts == 0 {
@@ -121,7 +121,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
 #[test]
 fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
     let name = "deployed-password";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
         return;
     };
@@ -167,7 +167,7 @@ fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
 #[test]
 fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     let name = "deployed-untrusted";
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
         return;
     };

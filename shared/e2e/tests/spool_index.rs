@@ -5,11 +5,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::appliance::{Appliance, Named};
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::{self, Folder};
-use keepsake_testkit::photo;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
 use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -33,7 +33,7 @@ const ALL: [Harm; 4] = [
 #[test]
 fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
     let mut seed = Seed::of_this_run("index-full");
-    let folder = Folder::new("index-full");
+    let folder = TempDir::new("index-full");
     let mut cloud = Cloud::new(&folder);
     let mut cameras: Vec<Appliance> = ALL
         .iter()
@@ -44,7 +44,7 @@ fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
             camera.press_and_save(3, SOON);
             camera.stop();
             let yesterday = folder.join(format!("{name}-yesterday"));
-            folder::copy(&index_of(&camera), &yesterday);
+            temp_dir::copy(&index_of(&camera), &yesterday);
             camera.start();
             camera.press_and_save(2, SOON);
             camera.stop();
@@ -65,7 +65,7 @@ fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
 #[test]
 fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
     let mut seed = Seed::of_this_run("index-drained");
-    let folder = Folder::new("index-drained");
+    let folder = TempDir::new("index-drained");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut cameras: Vec<Appliance> = ALL
@@ -78,7 +78,7 @@ fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
             camera.expect_stored(&first, SOON);
             camera.stop();
             let yesterday = folder.join(format!("{name}-yesterday"));
-            folder::copy(&index_of(&camera), &yesterday);
+            temp_dir::copy(&index_of(&camera), &yesterday);
             camera.start();
             let second = camera.press_and_save(2, SOON);
             camera.expect_stored(&second, SOON);
@@ -99,7 +99,7 @@ fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
 
 #[test]
 fn a_second_process_on_the_same_spool_says_so_and_ends() {
-    let folder = Folder::new("second");
+    let folder = TempDir::new("second");
     let cloud = Cloud::new(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     camera.start();
@@ -129,19 +129,19 @@ fn do_harm(harm: Harm, index: &Path, yesterday: &Path, seed: &mut Seed) {
     match harm {
         Harm::Deleted => fs::remove_dir_all(index).unwrap(),
         Harm::Truncated => {
-            for file in folder::files(index) {
+            for file in temp_dir::files(index) {
                 let file = fs::File::options().write(true).open(file).unwrap();
                 let half = file.metadata().unwrap().len() / 2;
                 file.set_len(half).unwrap();
             }
         }
         Harm::Noise => {
-            for file in folder::files(index) {
+            for file in temp_dir::files(index) {
                 let length = usize::try_from(fs::metadata(&file).unwrap().len()).unwrap();
                 fs::write(file, seed.bytes(length.max(4096))).unwrap();
             }
         }
-        Harm::Yesterdays => folder::restore(yesterday, index),
+        Harm::Yesterdays => temp_dir::restore(yesterday, index),
     }
 }
 
@@ -172,6 +172,6 @@ fn all_is_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
         confirmed.extend(camera.saved());
         camera.stop();
     }
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 6 * cameras.len() as u64);
 }

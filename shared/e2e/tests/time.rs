@@ -3,12 +3,12 @@
 use std::fs;
 use std::time::Duration;
 
+use keepsake_provision::process::eventually;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::Api;
 use keepsake_testkit::appliance::{Appliance, Named};
 use keepsake_testkit::clock::SimulatedClock;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::program::eventually;
 use serde_json::Value;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -96,7 +96,7 @@ fn width_us(taken: &Value) -> i64 {
 
 #[test]
 fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
-    let folder = Folder::new("time-never");
+    let folder = TempDir::new("time-never");
     let mut cloud = Cloud::new(&folder);
     let clock = SimulatedClock::new(&folder, Duration::ZERO);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
@@ -117,7 +117,7 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
 
 #[test]
 fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cut() {
-    let folder = Folder::new("time-later");
+    let folder = TempDir::new("time-later");
     let mut cloud = Cloud::new(&folder);
     let mut clock = SimulatedClock::new(&folder, HOUR);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
@@ -150,7 +150,7 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
 
 #[test]
 fn pictures_that_are_stored_already_are_corrected_too() {
-    let folder = Folder::new("time-stored");
+    let folder = TempDir::new("time-stored");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
@@ -178,7 +178,7 @@ fn pictures_that_are_stored_already_are_corrected_too() {
 
 #[test]
 fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
-    let folder = Folder::new("time-back");
+    let folder = TempDir::new("time-back");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
@@ -218,7 +218,7 @@ fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
 
 #[test]
 fn two_boots_without_time_lie_between_the_two_that_had_it() {
-    let folder = Folder::new("time-boots");
+    let folder = TempDir::new("time-boots");
     let mut cloud = Cloud::new(&folder);
     let mut clock = SimulatedClock::new(&folder, 5 * HOUR);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);

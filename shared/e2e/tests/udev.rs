@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use keepsake_testkit::engines::debian::{Prefix, Source};
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::not_run::not_run;
+use keepsake_provision::prefix::{Prefix, Source};
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../udev/60-keepsake.rules");
 
@@ -35,7 +35,7 @@ fn the_rules_are_what_udevadm_takes_and_a_mistake_is_not() {
         String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
     assert!(good.status.success(), "{said}");
 
-    let folder = Folder::new("udev");
+    let folder = TempDir::new("udev");
     let mistaken = folder.join("60-mistaken.rules");
     let text = std::fs::read_to_string(RULES).unwrap();
     let text = text.replacen("MODE=\"0660\"", "MODUS=\"0660\"", 1);

@@ -2,11 +2,10 @@
 //! other and at random moments. At the end every press is counted, and the witnesses have looked at every receipt and
 //! every acknowledgement.
 //!
-//! [`run`] does it with Keepsake, [`lab`] with the listener Keepsake grew from, and [`flood`] brings more at once than the
-//! broker holds. `cargo xtask torture` has the long runs, `tests/torture.rs` short ones.
+//! [`run`] injects the faults, and [`flood`] delivers more at once than the broker holds. `cargo xtask chaos` has the long
+//! runs, `tests/chaos.rs` short ones.
 
 pub mod flood;
-pub mod lab;
 
 use std::fmt;
 use std::path::Path;
@@ -16,17 +15,17 @@ use std::time::{Duration, Instant};
 
 use mysql::prelude::Queryable;
 
-use crate::appliance::Appliance;
-use crate::audit::{Audit, audit};
-use crate::cloud::Cloud;
-use crate::engines::database::{Database, Kind};
-use crate::engines::mosquitto::{Mosquitto, Persistence};
-use crate::observer::Observer;
-use crate::photo;
-use crate::program::eventually;
-use crate::proxy::Proxy;
-use crate::seed::Seed;
-use crate::web::Web;
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::http_proxy::Web;
+use keepsake_testkit::ledger::{Audit, audit};
+use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::photos;
+use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 /// How long everything may take to arrive after the last press: also what was tried several times in vain.
@@ -214,7 +213,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
         });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&photo::folder()));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(device["stored"], found.stored, "{device:#}");
     if plan.faults.contains(&Fault::Camera) {
         assert!(found.stored + found.told <= pressed as u64, "{found:?}");

@@ -1,11 +1,11 @@
 //! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
 //! `cargo xtask torture`.
 
-use keepsake_testkit::engines::database::Kind;
-use keepsake_testkit::engines::mosquitto::Persistence;
-use keepsake_testkit::folder::Folder;
+use keepsake_labs::chaos::{Fault, Plan, Way, flood, run};
+use keepsake_provision::servers::database::Kind;
+use keepsake_provision::servers::mosquitto::Persistence;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::seed::Seed;
-use keepsake_testkit::torture::{Fault, Plan, Way, flood, run};
 
 #[test]
 fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
@@ -34,7 +34,7 @@ fn everything_is_struck(name: &str, database: Kind, way: Way) {
         way,
         faults,
     };
-    let folder = Folder::new(name);
+    let folder = TempDir::new(name);
     let mut seed = Seed::of_this_run(name);
     if let Some(figures) = run(&plan, &folder, &mut seed) {
         println!("{name}: {figures:?}");
@@ -49,7 +49,7 @@ fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
         each: 60,
         database: None,
     };
-    let folder = Folder::new("torture-flood");
+    let folder = TempDir::new("torture-flood");
     if let Some(figures) = flood::run(&plan, &folder) {
         println!("torture-flood: {figures:?}");
         assert!(figures.dropped, "no more came at once than mosquitto holds");

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::child::Guarded;
-use crate::deb::Arch;
-use crate::{verify, workspace};
+use crate::cross::Arch;
+use crate::process::{ChildGuard, last_lines, run};
+use crate::{host, workspace};
 
-const ENTER: &str = include_str!("debian/enter.sh");
+const ENTER: &str = include_str!("chroot/enter.sh");
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 const UBUNTU_ARCHIVE: &str = "http://archive.ubuntu.com/ubuntu";
 /// Where the kernel is told which program runs programs of a foreign format.
@@ -41,14 +41,14 @@ const PACKAGES_PI: &str =
 const BOOT_WITHIN: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Release {
+pub enum Release {
     Debian12,
     Debian13,
     Ubuntu2404,
 }
 
 impl Release {
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Debian12 => "Debian 12",
             Self::Debian13 => "Debian 13",
@@ -66,16 +66,16 @@ impl Release {
 }
 
 /// Whether this computer can have such systems; says in a sentence why not.
-pub(crate) fn can_be_had() -> Result<()> {
+pub fn ensure_available() -> Result<()> {
     ensure!(
-        workspace::is_root() && Path::new("/usr/bin/apt-get").exists(),
+        host::is_root() && Path::new("/usr/bin/apt-get").exists(),
         "fresh systems to try it in are made by root on Debian or Ubuntu"
     );
     let tools = ["mmdebstrap", "slirp4netns", "qemu-aarch64-static"];
     let missing = |tool: &&&str| !Path::new("/usr/bin").join(tool).exists();
     if tools.iter().any(|tool| missing(&tool)) {
         println!("installing mmdebstrap, slirp4netns, qemu-user-static and util-linux");
-        verify::apt_install(&[
+        host::apt_install(&[
             "mmdebstrap",
             "slirp4netns",
             "qemu-user-static",
@@ -89,11 +89,11 @@ pub(crate) fn can_be_had() -> Result<()> {
 }
 
 /// The kernel runs programs for arm64 by QEMU for as long as this lives.
-pub(crate) struct Emulation;
+pub struct Emulation;
 
 impl Emulation {
     /// `None` where there is nothing to emulate.
-    pub(crate) fn of(arch: Arch) -> Result<Option<Self>> {
+    pub fn of(arch: Arch) -> Result<Option<Self>> {
         if arch.is_own() {
             return Ok(None);
         }
@@ -124,14 +124,14 @@ impl Drop for Emulation {
 }
 
 /// A system in a folder, which goes with it.
-pub(crate) struct System {
-    pub(crate) root: PathBuf,
+pub struct System {
+    pub root: PathBuf,
     enter: PathBuf,
 }
 
 impl System {
     /// A fresh one. The first of its kind takes a minute to make, under QEMU some more, and the others seconds.
-    pub(crate) fn fresh(release: Release, arch: Arch) -> Result<Self> {
+    pub fn fresh(release: Release, arch: Arch) -> Result<Self> {
         let packages = if arch.is_own() {
             PACKAGES
         } else {
@@ -141,12 +141,12 @@ impl System {
     }
 
     /// One that starts on an emulated Pi, with Debian's kernel.
-    pub(crate) fn for_a_pi(release: Release) -> Result<Self> {
+    pub fn for_a_pi(release: Release) -> Result<Self> {
         Self::named("-pi", release, Arch::Arm64, PACKAGES_PI)
     }
 
     fn named(suffix: &str, release: Release, arch: Arch, packages: &str) -> Result<Self> {
-        let kept = workspace::target()?.join("systems");
+        let kept = workspace::target().join("systems");
         fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
         let archive = kept.join(format!("{}-{}{suffix}.tar", release.suite(), arch.name()));
         let made_of = archive.with_extension("packages");
@@ -166,14 +166,12 @@ impl System {
         let enter = kept.join(format!("{name}.sh"));
         fs::write(&enter, ENTER).with_context(|| format!("write {}", enter.display()))?;
         let system = Self { root, enter };
-        succeed(
-            Command::new("tar")
-                .arg("--directory")
-                .arg(&system.root)
-                .args(["--numeric-owner", "-xpf"])
-                .arg(&archive),
-            "unpack the system",
-        )?;
+        run(Command::new("tar")
+            .arg("--directory")
+            .arg(&system.root)
+            .args(["--numeric-owner", "-xpf"])
+            .arg(&archive))
+        .context("unpack the system")?;
         // Not the names of this computer, which mean nothing in there.
         for (file, content) in [
             ("hostname", "keepsake\n"),
@@ -186,7 +184,7 @@ impl System {
     }
 
     /// Puts a file into it.
-    pub(crate) fn put(&self, from: &Path, to: &str) -> Result<()> {
+    pub fn put(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
         fs::copy(from, &to)
             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
@@ -195,7 +193,7 @@ impl System {
     }
 
     /// A command that runs in it while no systemd does, with the network of `beside`, or with none.
-    pub(crate) fn command(&self, beside: Option<&Machine>) -> Command {
+    pub fn command(&self, beside: Option<&Machine>) -> Command {
         let mut command = match beside {
             Some(machine) => {
                 let mut command = Command::new("nsenter");
@@ -215,19 +213,19 @@ impl System {
     }
 
     /// Runs a script in it, as root; returns what it says, in whatever way it ends.
-    pub(crate) fn try_script(&self, script: &str) -> Result<Output> {
+    pub fn try_script(&self, script: &str) -> Result<Output> {
         let mut command = self.command(None);
         command.args(["sh", "-ec", script]).stdin(Stdio::null());
         command.output().context("enter the system")
     }
 
     /// Runs a script that must succeed; returns its standard output.
-    pub(crate) fn script(&self, script: &str) -> Result<String> {
+    pub fn script(&self, script: &str) -> Result<String> {
         said(&self.try_script(script)?, script)
     }
 
     /// Starts its systemd, and waits until everything it starts is up.
-    pub(crate) fn boot(self) -> Result<Machine> {
+    pub fn boot(self) -> Result<Machine> {
         // The only name server in there is that of slirp4netns.
         let resolver = self.root.join("etc/resolv.conf");
         let _ = fs::remove_file(&resolver);
@@ -246,7 +244,7 @@ impl System {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut unshare = Guarded::start(&mut command, "systemd")?;
+        let mut unshare = ChildGuard::start(&mut command, "systemd")?;
         let outside = unshare.child().id();
         let deadline = Instant::now() + Duration::from_secs(20);
         let init = loop {
@@ -267,7 +265,7 @@ impl System {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let slirp = Guarded::start(&mut slirp, "slirp4netns")?;
+        let slirp = ChildGuard::start(&mut slirp, "slirp4netns")?;
         let mut go = unshare.child().stdin.take().context("a pipe to it")?;
         let machine = Machine {
             init,
@@ -290,17 +288,17 @@ impl Drop for System {
 }
 
 /// A system whose systemd runs.
-pub(crate) struct Machine {
+pub struct Machine {
     init: u32,
-    unshare: Option<Guarded>,
-    _slirp: Guarded,
+    unshare: Option<ChildGuard>,
+    _slirp: ChildGuard,
     cgroup: PathBuf,
-    pub(crate) system: System,
+    pub system: System,
 }
 
 impl Machine {
     /// A command that runs in it, as root.
-    pub(crate) fn command(&self) -> Command {
+    pub fn command(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
             .args(["--all", "--target"])
@@ -312,7 +310,7 @@ impl Machine {
     }
 
     /// Runs a script in it, as root; returns what it says, in whatever way it ends.
-    pub(crate) fn try_script(&self, script: &str) -> Result<Output> {
+    pub fn try_script(&self, script: &str) -> Result<Output> {
         let mut command = self.command();
         command
             .args(["bash", "-eo", "pipefail", "-c", script])
@@ -321,12 +319,12 @@ impl Machine {
     }
 
     /// Runs a script that must succeed; returns its standard output.
-    pub(crate) fn script(&self, script: &str) -> Result<String> {
+    pub fn script(&self, script: &str) -> Result<String> {
         said(&self.try_script(script)?, script)
     }
 
     /// Runs a script until it succeeds; returns what it says then.
-    pub(crate) fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
+    pub fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
         let deadline = Instant::now() + within;
         loop {
             let output = self.try_script(script)?;
@@ -363,7 +361,7 @@ impl Drop for Machine {
 }
 
 /// What a command has written, in words.
-pub(crate) fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -372,8 +370,7 @@ fn said(output: &Output, script: &str) -> Result<String> {
         return Ok(text(&output.stdout));
     }
     let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
-    let lines: Vec<&str> = all.lines().collect();
-    let last = lines[lines.len().saturating_sub(30)..].join("\n");
+    let last = last_lines(&all, 30).join("\n");
     bail!("{}: {script}\n{last}", output.status)
 }
 
@@ -451,7 +448,7 @@ fn make(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<
             &mut command
         }
     };
-    succeed(&mut command, "make the system")?;
+    run(&mut command).context("make the system")?;
     fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))
 }
 
@@ -469,18 +466,4 @@ fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
         fs::rename(&unfinished, &keys).context("keep Ubuntu's keys")?;
     }
     Ok(keys)
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("{what}: {:?}", command.get_program()))?;
-    if !output.status.success() {
-        let all = text(&output.stderr);
-        let lines: Vec<&str> = all.lines().collect();
-        let last = lines[lines.len().saturating_sub(10)..].join("\n");
-        bail!("{what}: {}: {last}", output.status);
-    }
-    Ok(())
 }

@@ -1,18 +1,23 @@
-//! The archive a kernel unpacks before anything else ("newc"), without needing root for device files or a clock for times.
+//! The archive that a kernel unpacks into its first file system: cpio in the format "newc".
+//!
+//! Written here because `cpio` needs root for device files and takes times from the clock.
+//! Source: docs.kernel.org/driver-api/early-userspace/buffer-format.html
 
 use std::io::{self, Write};
 
 const DIRECTORY: u32 = 0o040_755;
 const LINK: u32 = 0o120_777;
 
-pub(super) struct Archive<W> {
+/// An archive being written; every file belongs to root and has time 0.
+#[derive(Debug)]
+pub struct Archive<W> {
     to: W,
     inode: u32,
     written: usize,
 }
 
 impl<W: Write> Archive<W> {
-    pub(super) fn new(to: W) -> Self {
+    pub fn new(to: W) -> Self {
         Self {
             to,
             inode: 0,
@@ -20,25 +25,39 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    pub(super) fn folder(&mut self, name: &str) -> io::Result<()> {
+    /// Folders come before what is in them.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn folder(&mut self, name: &str) -> io::Result<()> {
         self.entry(name, DIRECTORY, 0, &[])
     }
 
-    pub(super) fn link(&mut self, name: &str, to: &str) -> io::Result<()> {
+    /// # Errors
+    /// The writer's.
+    pub fn link(&mut self, name: &str, to: &str) -> io::Result<()> {
         self.entry(name, LINK, 0, to.as_bytes())
     }
 
     /// `mode`: such as `0o755`.
-    pub(super) fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn file(&mut self, name: &str, mode: u32, content: &[u8]) -> io::Result<()> {
         self.entry(name, 0o100_000 | mode, 0, content)
     }
 
-    /// A character device.
-    pub(super) fn device(&mut self, name: &str, major: u32, minor: u32) -> io::Result<()> {
+    /// Adds a character device.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn device(&mut self, name: &str, major: u32, minor: u32) -> io::Result<()> {
         self.entry(name, 0o020_600, major << 8 | minor, &[])
     }
 
-    pub(super) fn finish(mut self) -> io::Result<W> {
+    /// # Errors
+    /// The writer's.
+    pub fn finish(mut self) -> io::Result<W> {
         self.inode = 0;
         self.entry("TRAILER!!!", 0, 0, &[])?;
         Ok(self.to)
@@ -104,5 +123,18 @@ mod tests {
         assert!(text.contains("hello\x00\x00\x00070701"));
         assert!(text.contains("0000000500000001"));
         assert!(text.contains("TRAILER!!!"));
+    }
+
+    #[test]
+    fn an_entry_is_a_header_of_110_characters_and_padded_to_four() {
+        let mut archive = Archive::new(Vec::new());
+        archive.file("a", 0o644, b"xyz").unwrap();
+        let text = archive.finish().unwrap();
+        assert!(text.starts_with(b"07070100000001000081a4"));
+        // Header, name and NUL, two to the next four; then three bytes and one.
+        assert_eq!(&text[110..112], b"a\0");
+        assert_eq!(&text[112..116], b"xyz\0");
+        assert_eq!(&text[116..122], b"070701");
+        assert_eq!(text.len() % 4, 0);
     }
 }

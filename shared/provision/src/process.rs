@@ -1,66 +1,51 @@
-//! A program of ours as a child process: its lines as events, its end by signal, and never an orphan.
+//! Child processes: run to completion, or running with their JSON lines as events. None outlives its parent.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The folder of the programs that were built together with this test.
-pub fn built_beside_this_test() -> PathBuf {
-    let own = std::env::current_exe().expect("a running program knows its own file");
-    let folder = own.parent().expect("a file is in a folder");
-    // Cargo puts tests into target/<profile>/deps, and other programs one above.
-    match folder.file_name() {
-        Some(name) if name == "deps" => folder.parent().expect("deps is in a folder").to_owned(),
-        Some(_) | None => folder.to_owned(),
+/// Runs a command to completion without standard input and returns its standard output.
+///
+/// # Errors
+/// It cannot be started or fails; with its arguments and its last lines.
+pub fn run(command: &mut Command) -> Result<Vec<u8>> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {name}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
     }
-}
-
-/// The file of the program `name`.
-pub fn binary(name: &str) -> PathBuf {
-    let path = built_beside_this_test().join(name);
-    assert!(
-        path.exists(),
-        "{} is not built: run `cargo build -p keepsake-cloud -p keepsake-appliance`, or `cargo verify` which does it",
-        path.display()
+    let arguments: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    bail!(
+        "{name} {}: {}: {}",
+        arguments.join(" "),
+        output.status,
+        last_lines(&String::from_utf8_lossy(&text), 6).join("; ")
     );
-    warn_if_older_than_its_source(name, &path);
-    path
 }
 
-/// `cargo test` builds the tests but not the programs they start. Whoever changed one and forgot to build it should
-/// read that beside the failure he wonders about; a passing test shows nothing.
-fn warn_if_older_than_its_source(name: &str, binary: &Path) {
-    let changed = |path: &Path| {
-        std::fs::metadata(path)
-            .and_then(|meta| meta.modified())
-            .ok()
-    };
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let newest = [name, "shared"]
-        .iter()
-        .map(|source| workspace.join(source).join("src"))
-        .filter(|source| source.is_dir())
-        .flat_map(|source| crate::folder::files(&source))
-        .filter_map(|file| changed(&file))
-        .max();
-    if newest > changed(binary) {
-        println!(
-            "{name} may be older than its source: run `cargo build -p keepsake-cloud -p keepsake-appliance`"
-        );
-    }
+/// Returns the last `count` lines of a text.
+pub fn last_lines(text: &str, count: usize) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].to_vec()
 }
 
 /// Ports below the range from which the kernel takes those of outgoing connections: a program that is down for a moment
 /// finds its own port free when it comes back, and nobody connects to himself meanwhile.
 pub fn free_port() -> u16 {
-    use std::sync::atomic::{AtomicU16, Ordering};
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id() * 97;
     for _ in 0..5000 {
@@ -220,7 +205,7 @@ impl Program {
     }
 
     /// Writes one line to its standard input. A program that is gone takes none, and that is no error of the writer's.
-    pub fn say(&mut self, line: &str) {
+    pub fn write_line(&mut self, line: &str) {
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(format!("{line}\n").as_bytes());
             let _ = stdin.flush();
@@ -264,7 +249,7 @@ impl Program {
     }
 
     /// Whether it still runs.
-    pub fn runs(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait for a child").is_none()
     }
 
@@ -300,7 +285,6 @@ impl Drop for Program {
 pub fn last_words(log: &Path, events: &Events) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
     let events: Vec<String> = {
         let all = events.since(0);
         all[all.len().saturating_sub(15)..]
@@ -312,11 +296,11 @@ pub fn last_words(log: &Path, events: &Events) -> String {
         "--- last events\n{}\n--- end of {}\n{}",
         events.join("\n"),
         log.display(),
-        lines[lines.len().saturating_sub(25)..].join("\n")
+        last_lines(&text, 25).join("\n")
     )
 }
 
-/// A child ends with the test, whatever ends the test.
+/// The kernel kills the child when the thread that started it ends.
 fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl(2) with these arguments is async-signal-safe and touches no memory of ours.
     unsafe {
@@ -326,6 +310,62 @@ fn die_with_parent(command: &mut Command) {
             }
             Ok(())
         });
+    }
+}
+
+/// A child process that is stopped when it goes out of scope. Start it on the main thread: the kernel ends it with the
+/// thread that started it.
+pub struct ChildGuard {
+    child: Child,
+    name: &'static str,
+}
+
+impl ChildGuard {
+    pub fn start(command: &mut Command, name: &'static str) -> Result<Self> {
+        // In a group of its own, Ctrl-C reaches only us, and we can stop one after the other.
+        command.process_group(0);
+        die_with_parent(command);
+        let child = command.spawn().with_context(|| format!("start {name}"))?;
+        Ok(Self { child, name })
+    }
+
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Returns how it ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(format!("{} ended: {status}", self.name))
+    }
+
+    /// Sends SIGTERM and waits; kills it after `within`.
+    pub fn stop(mut self, within: Duration) {
+        self.terminate(within);
+    }
+
+    fn terminate(&mut self, within: Duration) {
+        let deadline = Instant::now() + within;
+        if let Ok(pid) = i32::try_from(self.child.id())
+            && matches!(self.child.try_wait(), Ok(None))
+        {
+            // SAFETY: kill(2) takes no pointer; the child is not reaped, so the number is still its own.
+            unsafe {
+                libc::kill(pid, libc::SIGTERM);
+            }
+        }
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        self.terminate(Duration::from_secs(3));
     }
 }
 

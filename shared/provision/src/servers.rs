@@ -1,14 +1,12 @@
-//! Brokers and databases that are not ours, run as their own makers built them.
+//! Brokers, databases and Python from other makers, run as private children on loopback.
 //!
-//! Each runs as a child of the test, on loopback and a port below the kernel's own range, with its files in the folder of
-//! the test: it is found on the system, or fetched by [`debian`] into a cache below `target/`. Nothing is installed and no
-//! service of the system is touched. What cannot be had on a machine is said loudly by [`crate::not_run`].
+//! Each listens on a port below the kernel's own range and keeps its files in the folder of the test. It is found on the
+//! system or fetched by [`crate::prefix`]. Nothing is installed and no service of the system is touched. A test that needs
+//! a server this machine cannot have is reported by [`crate::skip`].
 
 pub mod database;
-pub mod debian;
-pub mod deployed;
-pub mod mariadb;
+mod initialize;
+mod mariadb;
 pub mod mosquitto;
-pub mod mysql;
+mod mysql;
 pub mod python;
-pub mod qemu;

@@ -1,12 +1,13 @@
-//! A test that cannot run here must not look like one that passed.
+//! Reports tests that cannot run here, so that they do not look like passed ones.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 
-/// Says loudly that a test was not run, why, and how to get it; `cargo verify` repeats it at its end.
-pub fn not_run(what: &str, why: &str, how: &str) {
-    let line = format!("NOT RUN: {what}: {why}; {how}");
-    // Past the test runner, which keeps to itself what a passing test prints.
+/// Reports on stderr that a test was not run, why, and how to make it run; `cargo verify` repeats it at its end.
+pub fn not_run(what: &str, why: impl Display, how: &str) {
+    let line = format!("NOT RUN: {what}: {why:#}; {how}");
+    // Not `eprintln!`: the test runner swallows that of a passing test.
     let _ = writeln!(std::io::stderr(), "{line}");
     if let Some(path) = std::env::var_os("KEEPSAKE_NOT_RUN")
         && let Ok(mut file) = File::options().create(true).append(true).open(path)

@@ -4,16 +4,18 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use crate::workspace;
+
 /// A folder of a test, on the disk that also holds the build (a `/tmp` in memory would not know what fsync is).
 #[derive(Debug)]
-pub struct Folder {
+pub struct TempDir {
     path: PathBuf,
     stays: bool,
 }
 
-impl Folder {
+impl TempDir {
     pub fn new(name: &str) -> Self {
-        let parent = crate::program::built_beside_this_test().join("../tmp");
+        let parent = workspace::target().join("tmp");
         fs::create_dir_all(&parent).expect("create the folder for tests below target/");
         let folder = tempfile::Builder::new()
             .prefix(&format!("{name}-"))
@@ -32,7 +34,7 @@ impl Folder {
     }
 }
 
-impl Deref for Folder {
+impl Deref for TempDir {
     type Target = Path;
 
     fn deref(&self) -> &Path {
@@ -40,7 +42,7 @@ impl Deref for Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         if self.stays {
             return;

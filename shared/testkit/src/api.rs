@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::program::eventually;
+use keepsake_provision::process::eventually;
 
 /// One cloud's API.
 #[derive(Debug, Clone)]

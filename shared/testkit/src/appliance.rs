@@ -10,8 +10,8 @@ use keepsake_protocol::{HashPrefix, SpoolId};
 use serde_json::Value;
 
 use crate::cloud::log_level;
-use crate::photo;
-use crate::program::{Events, Missed, Program, binary, last_words};
+use crate::{photos, programs};
+use keepsake_provision::process::{Events, Missed, Program, last_words};
 
 /// How long a camera may take to be ready, with thousands of captures waiting, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -71,7 +71,7 @@ impl Appliance {
         Self {
             device: device.to_owned(),
             spool: folder.join(device),
-            photos: photo::folder(),
+            photos: photos::folder(),
             log: folder.join(format!("{device}.log")),
             cloud: cloud.to_owned(),
             config: None,
@@ -181,10 +181,10 @@ impl Appliance {
     fn command(&self) -> Command {
         fs::create_dir_all(&self.spool).unwrap();
         let mut command = match self.card_mib {
-            None => Command::new(binary("appliance")),
+            None => Command::new(programs::appliance()),
             Some(mib) => {
                 let mut command = on_a_small_card(mib, &self.spool);
-                command.arg(binary("appliance"));
+                command.arg(programs::appliance());
                 command
             }
         };
@@ -220,7 +220,7 @@ impl Appliance {
         fs::create_dir_all(&self.spool).unwrap();
         let done = on_a_small_card(mib, &self.spool)
             .args(["sh", "-c", script])
-            .env("appliance", binary("appliance"))
+            .env("appliance", programs::appliance())
             .env("spool", &self.spool)
             .output()
             .unwrap();
@@ -229,7 +229,7 @@ impl Appliance {
 
     /// Runs `appliance` with other arguments and waits for its end: `spool list` and the like.
     pub fn run_tool(arguments: &[&str]) -> Output {
-        Command::new(binary("appliance"))
+        Command::new(programs::appliance())
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .output()
@@ -247,7 +247,7 @@ impl Appliance {
 
     pub fn press(&mut self) {
         if let Some(program) = &mut self.program {
-            program.say("");
+            program.write_line("");
         }
     }
 
@@ -360,8 +360,8 @@ impl Appliance {
             .collect()
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
     pub fn pid(&self) -> u32 {

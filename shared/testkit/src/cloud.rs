@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::program::{Events, Missed, Program, binary, free_port, last_words};
-use crate::store::{Location, Store};
+use crate::programs;
+use crate::store_probe::{Location, Store};
+use keepsake_provision::process::{Events, Missed, Program, free_port, last_words};
 
 /// How long a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -115,7 +116,7 @@ impl Cloud {
 
     fn launch(&mut self) -> usize {
         assert!(self.program.is_none(), "the cloud runs already");
-        let mut command = Command::new(binary("cloud"));
+        let mut command = Command::new(programs::cloud());
         command
             .arg("--data")
             .arg(&self.data)
@@ -136,8 +137,8 @@ impl Cloud {
         self.launch();
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
     /// kill -9, with its broker.

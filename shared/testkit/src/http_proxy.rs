@@ -13,9 +13,9 @@ use std::thread;
 use keepsake_protocol::downlink::Down;
 use keepsake_protocol::receipt::Receipt;
 
-use crate::observer::Witness;
-use crate::program::free_port;
-use crate::store::Location;
+use crate::receipt_observer::Witness;
+use crate::store_probe::Location;
+use keepsake_provision::process::free_port;
 
 /// What happens to an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use keepsake_protocol::{Hash, SpoolId};
 
 use crate::appliance::Named;
-use crate::photo;
-use crate::store::Store;
+use crate::photos;
+use crate::store_probe::Store;
 
 /// What an audit found, when all is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Audit {
 pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
     let originals: BTreeSet<Hash> = photos
         .iter()
-        .map(|photo| Hash::of(&photo::without_comments(photo)))
+        .map(|photo| Hash::of(&photos::without_comments(photo)))
         .collect();
     let mut found = Audit {
         stored: 0,
@@ -51,7 +51,7 @@ pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
                 "the bytes of {name:?}"
             );
             assert!(
-                originals.contains(&Hash::of(&photo::without_comments(&picture.bytes))),
+                originals.contains(&Hash::of(&photos::without_comments(&picture.bytes))),
                 "{name:?} is none of the photographs"
             );
             assert!(stored.insert(name), "{name:?} is stored twice (P3)");
@@ -107,17 +107,17 @@ mod tests {
     use std::panic::catch_unwind;
 
     use super::*;
-    use crate::folder::Folder;
-    use crate::store::tests::{Scratch, with_one_picture};
+    use crate::store_probe::tests::{Scratch, with_one_picture};
+    use keepsake_provision::temp_dir::TempDir;
 
     /// What an audit says of a database with the first photograph as number 1 and this done to it.
     fn after(confirmed: &[Named], harm: impl FnOnce(&Scratch, Named)) -> Result<Audit, String> {
-        let folder = Folder::new("audit");
+        let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
         harm(&Scratch::open(&folder), named);
         let store = Store::open(&*folder).unwrap();
         let confirmed = [&[named], confirmed].concat();
-        let photos = photo::all(&photo::folder());
+        let photos = photos::all(&photos::folder());
         let store = std::panic::AssertUnwindSafe(store);
         catch_unwind(|| audit(&store, &confirmed, &photos))
             .map_err(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
@@ -138,7 +138,7 @@ mod tests {
                 .contains("not in the cloud")
         );
 
-        let photos = photo::all(&photo::folder());
+        let photos = photos::all(&photos::folder());
         let other = |named: Named, sequence| Named { sequence, ..named };
         let twice = after(&[], |database, named| {
             database.add(&named, 2, &photos[1]);

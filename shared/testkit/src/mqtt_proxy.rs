@@ -15,10 +15,10 @@ use keepsake_protocol::event::Event;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{Hash, codec};
 
-use crate::mqtt::{Packet, Publication};
-use crate::observer::Witness;
-use crate::program::free_port;
-use crate::store::Location;
+use crate::mqtt_client::{Packet, Publication};
+use crate::receipt_observer::Witness;
+use crate::store_probe::Location;
+use keepsake_provision::process::free_port;
 
 /// What the proxy has seen, over all connections.
 #[derive(Debug)]
@@ -289,16 +289,16 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::folder::Folder;
-    use crate::photo;
-    use crate::store::tests::with_one_picture;
+    use crate::photos;
+    use crate::store_probe::tests::with_one_picture;
+    use keepsake_provision::temp_dir::TempDir;
 
     /// A message goes from the broker to the cloud, and the acknowledgement back, through a proxy that knows a database
     /// with the first photograph in it.
     fn acknowledged(payload: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<u64, String> {
-        let folder = Folder::new("proxy");
+        let folder = TempDir::new("proxy");
         with_one_picture(&folder);
-        let payload = payload(&photo::all(&photo::folder())[0]);
+        let payload = payload(&photos::all(&photos::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy::start(broker.local_addr().unwrap().port(), &*folder);
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();

@@ -6,9 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use keepsake_provision::process::{Events, Program, last_words};
+use keepsake_provision::servers::python::Python;
+
 use crate::appliance::{Named, named};
-use crate::engines::python::Python;
-use crate::program::{Events, Program, last_words};
+
+/// Returns a file of `fixtures/`.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fixtures")
+        .join(name)
+}
 
 /// One such camera; it may be off at the moment.
 #[derive(Debug)]
@@ -47,7 +55,7 @@ impl Stranger {
     /// Starts it; it connects when it can.
     pub fn start(&mut self) {
         assert!(self.program.is_none(), "the camera runs already");
-        let mut command = self.python.script("camera.py");
+        let mut command = self.python.script(&fixture("camera.py"));
         command.args(&self.arguments).arg("--card").arg(&self.card);
         self.program = Some(Program::start(command, &self.events, &self.log));
     }
@@ -62,7 +70,10 @@ impl Stranger {
     }
 
     fn say(&mut self, line: &str) {
-        self.program.as_mut().expect("a camera that runs").say(line);
+        self.program
+            .as_mut()
+            .expect("a camera that runs")
+            .write_line(line);
     }
 
     /// Waits until what `found` looks for is among the events from number `since` on.
@@ -118,7 +129,7 @@ impl Stranger {
     /// Asks it to end, and waits.
     pub fn stop(&mut self) {
         if let Some(mut program) = self.program.take() {
-            program.say("quit");
+            program.write_line("quit");
             let status = program.wait(Duration::from_secs(20));
             assert!(status.success(), "a clean stop ends with 0, not {status}");
         }

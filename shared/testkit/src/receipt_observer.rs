@@ -11,9 +11,9 @@ use keepsake_protocol::codec;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::{MessageKind, Topic};
 
-use crate::mqtt::Client;
-use crate::program::eventually;
-use crate::store::{Location, Store};
+use crate::mqtt_client::Client;
+use crate::store_probe::{Location, Store};
+use keepsake_provision::process::eventually;
 
 #[derive(Debug, Default)]
 struct Seen {
@@ -197,12 +197,12 @@ mod tests {
     use keepsake_protocol::{HashPrefix, Sequence, SpoolId, StoreId};
 
     use super::*;
-    use crate::folder::Folder;
-    use crate::store::tests::with_one_picture;
+    use crate::store_probe::tests::with_one_picture;
+    use keepsake_provision::temp_dir::TempDir;
 
     #[test]
     fn a_receipt_for_what_is_not_committed_is_a_lie() {
-        let folder = Folder::new("witness");
+        let folder = TempDir::new("witness");
         let stored = with_one_picture(&folder);
         let witness = Witness::new(&*folder);
         let receipt = |sequence: u64, hash: HashPrefix| Receipt {

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::authority::{Authority, Signed, Validity};
-use crate::engines::mosquitto::{Mosquitto, Release};
-use crate::program::free_port;
+use crate::test_ca::{Authority, Signed, Validity};
+use keepsake_provision::process::free_port;
+use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
 
 /// A mosquitto with TLS, passwords and the ACL.
 pub struct Deployed {
@@ -34,7 +34,7 @@ impl Deployed {
     ///
     /// # Errors
     /// A sentence: why none can be had.
-    pub fn new(folder: &Path, release: Release) -> Result<Self, String> {
+    pub fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
         let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
         let configuration = |own: &Path| {
             let own = own.display();

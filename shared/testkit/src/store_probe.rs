@@ -314,7 +314,7 @@ pub(crate) mod tests {
             if new {
                 let migrations =
                     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
-                for file in crate::folder::files(&migrations) {
+                for file in keepsake_provision::temp_dir::files(&migrations) {
                     let statement = fs::read_to_string(file).unwrap();
                     scratch.execute(sqlx::query(sqlx::AssertSqlSafe(statement)));
                 }
@@ -355,7 +355,7 @@ pub(crate) mod tests {
 
     /// A database with the first photograph as number 1.
     pub(crate) fn with_one_picture(data: &Path) -> Named {
-        let bytes = crate::photo::all(&crate::photo::folder()).remove(0);
+        let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
         let named = Named {
             install: SpoolId([7; 16]),
             sequence: 1,
@@ -367,7 +367,7 @@ pub(crate) mod tests {
 
     #[test]
     fn bytes_are_committed_when_all_of_them_are() {
-        let folder = crate::folder::Folder::new("store");
+        let folder = keepsake_provision::temp_dir::TempDir::new("store");
         let stored = with_one_picture(&folder);
         let database = Scratch::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {

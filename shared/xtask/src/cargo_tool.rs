@@ -5,19 +5,19 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace;
+use keepsake_provision::workspace;
 
 /// A program of crates.io, by the version that works with our Rust; newer ones may want a newer one.
-pub(crate) struct Tool {
+pub(crate) struct CargoTool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
 }
 
-impl Tool {
+impl CargoTool {
     /// The file of the program: the person's own, or one built once, which takes a few minutes.
     pub(crate) fn find(&self) -> Result<PathBuf> {
         let Self { name, version } = self;
-        let tools = workspace::target()?.join("tools");
+        let tools = workspace::target().join("tools");
         let own = tools.join("bin").join(name);
         for candidate in [PathBuf::from(name), own.clone()] {
             let works = Command::new(&candidate)

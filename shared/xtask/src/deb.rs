@@ -7,15 +7,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::debian::{self, Release};
-use crate::tool::Tool;
-use crate::{verify, workspace};
+use keepsake_provision::chroot::{self, Release};
+use keepsake_provision::cross::{Arch, build};
+use keepsake_provision::workspace;
+
+use crate::cargo_tool::CargoTool;
 
 mod check;
 
-const CARGO_DEB: Tool = Tool {
+const CARGO_DEB: CargoTool = CargoTool {
     name: "cargo-deb",
     version: "3.8.0",
 };
@@ -52,66 +54,8 @@ pub(crate) struct Arguments {
     release: Vec<Release>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Arch {
-    Arm64,
-    Amd64,
-}
-
 /// What the check upgrades from.
 const OLDER: &str = "0.0.9-1";
-
-impl Arch {
-    /// That of this computer.
-    pub(crate) fn own() -> Result<Self> {
-        [Self::Arm64, Self::Amd64]
-            .into_iter()
-            .find(|arch| arch.is_own())
-            .context("there are no packages for the processor of this computer")
-    }
-
-    /// As Debian names it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::Amd64 => "amd64",
-        }
-    }
-
-    /// As Rust names it.
-    fn target(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64-unknown-linux-gnu",
-            Self::Amd64 => "x86_64-unknown-linux-gnu",
-        }
-    }
-
-    /// As `uname -m` and Rust name the processor.
-    fn processor(self) -> &'static str {
-        match self {
-            Self::Arm64 => "aarch64",
-            Self::Amd64 => "x86_64",
-        }
-    }
-
-    pub(crate) fn is_own(self) -> bool {
-        self.processor() == std::env::consts::ARCH
-    }
-
-    /// For cargo. What is built for this computer anyway lies elsewhere, and need not be built twice.
-    fn target_arguments(self) -> Vec<&'static str> {
-        if self.is_own() {
-            Vec::new()
-        } else {
-            vec!["--target", self.target()]
-        }
-    }
-
-    /// Debian's compiler for it, which also is the linker (`.cargo/config.toml`).
-    fn compiler(self) -> String {
-        format!("{}-linux-gnu-gcc", self.processor())
-    }
-}
 
 /// Returns whether everything that was asked for has come about.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
@@ -120,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         some => some.to_vec(),
     };
     if arguments.check {
-        debian::can_be_had()?;
+        chroot::ensure_available()?;
     }
     for arch in arches {
         if !arguments.no_build {
@@ -164,44 +108,6 @@ pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf>
     make(name, arch, &version)
 }
 
-/// The camera's program for the Pi: the one that was given, else it is built.
-pub(crate) fn program_for_the_pi(given: Option<&Path>) -> Result<PathBuf> {
-    if let Some(program) = given {
-        return Ok(program.to_owned());
-    }
-    build(Arch::Arm64, &["appliance"])?;
-    let mut folder = workspace::target()?;
-    if !Arch::Arm64.is_own() {
-        folder.push(Arch::Arm64.target());
-    }
-    Ok(folder.join("release/appliance"))
-}
-
-/// Builds these programs for this processor, the camera with V4L2.
-fn build(arch: Arch, packages: &[&str]) -> Result<()> {
-    ensure!(
-        verify::has_libclang() || verify::install_libclang(),
-        "libclang is missing; install libclang-dev"
-    );
-    let mut cargo = workspace::cargo();
-    cargo
-        .args(["build", "--release"])
-        .args(arch.target_arguments())
-        .args(
-            packages
-                .iter()
-                .flat_map(|name| ["--package".to_owned(), format!("keepsake-{name}")]),
-        )
-        .args(["--features", "keepsake-appliance/v4l"]);
-    if !arch.is_own() {
-        have_compiler(arch)?;
-        have_std(arch)?;
-    }
-    let status = cargo.stdin(Stdio::null()).status().context("run cargo")?;
-    ensure!(status.success(), "cargo build has failed, see above");
-    Ok(())
-}
-
 /// Makes both packages of what is built.
 fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
     let version = version.map_or_else(own_version, str::to_owned);
@@ -216,7 +122,7 @@ fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
 fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     let file = file(package, arch, version)?;
     // Where `appliance/Cargo.toml` has it from.
-    write_camera_settings(&workspace::target()?.join("debian/camera.toml"))?;
+    write_camera_settings(&workspace::target().join("debian/camera.toml"))?;
     let status = Command::new(CARGO_DEB.find()?)
         .current_dir(workspace::root())
         // As cargo would call it.
@@ -241,7 +147,7 @@ fn own_version() -> String {
 /// Where a package lies; the folder is there afterwards.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     // Not beside those that are to be given to others.
-    let folder = workspace::target()?.join(if version == OLDER {
+    let folder = workspace::target().join(if version == OLDER {
         "debian-older"
     } else {
         "debian"
@@ -271,53 +177,6 @@ fn for_the_service(settings: &str) -> Result<String> {
         settings = settings.replace(own, service);
     }
     Ok(settings)
-}
-
-fn have_compiler(arch: Arch) -> Result<()> {
-    let compiler = arch.compiler();
-    let works = |name: &str| {
-        let mut command = Command::new(name);
-        command.arg("--version").stdout(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    };
-    if works(&compiler) {
-        return Ok(());
-    }
-    let packages = [
-        &format!("gcc-{}-linux-gnu", arch.processor().replace('_', "-")),
-        &format!("libc6-dev-{}-cross", arch.name()),
-    ];
-    let [gcc, libc] = packages;
-    println!("{compiler} is missing; installing {gcc} and {libc}");
-    let installed = verify::apt_install(&[gcc, libc]);
-    if !(installed && works(&compiler)) {
-        bail!("{compiler} is missing: apt-get install {gcc} {libc}");
-    }
-    Ok(())
-}
-
-/// The standard library for this processor. Without rustup it has to be there already: docs/decisions/0014-packages.md
-/// has the way by Debian's own compiler.
-fn have_std(arch: Arch) -> Result<()> {
-    let target = arch.target();
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", target])
-        .output()
-        .context("run rustc")?;
-    let folder = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    if output.status.success() && folder.is_dir() {
-        return Ok(());
-    }
-    let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", target]).stdin(Stdio::null());
-    if !rustup.status().is_ok_and(|status| status.success()) {
-        bail!(
-            "the standard library for {target} is missing: rustup target add {target}, or RUSTC= a compiler that has it \
-             (docs/decisions/0014-packages.md)"
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

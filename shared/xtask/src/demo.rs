@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::child::{self, Guarded};
-use crate::workspace;
+use keepsake_provision::process::ChildGuard;
+use keepsake_provision::workspace;
+
+use crate::interrupt::{self, stop_requested};
 
 /// How often the loops look whether somebody wants to stop.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,7 +38,7 @@ pub(crate) struct Arguments {
 
 /// Returns whether every press was stored.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    child::listen_for_signals();
+    interrupt::listen_for_signals();
     let listen = format!("127.0.0.1:{}", arguments.port);
     if let Err(error) = TcpListener::bind(&listen) {
         bail!(
@@ -47,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     build()?;
     let data = match &arguments.data {
         Some(data) => std::path::absolute(data).context("read --data")?,
-        None => workspace::target()?.join("demo"),
+        None => workspace::target().join("demo"),
     };
     fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
 
@@ -95,7 +97,7 @@ fn build() -> Result<()> {
 }
 
 fn built(name: &str) -> Result<Command> {
-    let mut command = Command::new(workspace::target()?.join("release").join(name));
+    let mut command = Command::new(workspace::target().join("release").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }
@@ -104,7 +106,7 @@ fn built(name: &str) -> Result<Command> {
 
 /// The cloud, ready.
 struct Cloud {
-    program: Guarded,
+    program: ChildGuard,
     http: String,
     mqtt: String,
     /// Where the owner is made, until there is one.
@@ -125,7 +127,7 @@ impl Cloud {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append_to(&log)?);
-        let mut program = Guarded::start(&mut command, "the cloud")?;
+        let mut program = ChildGuard::start(&mut command, "the cloud")?;
         let stdout = program
             .child()
             .stdout
@@ -217,7 +219,7 @@ fn make_key(data: &Path) -> Result<String> {
 
 /// The simulated camera.
 struct Camera {
-    program: Guarded,
+    program: ChildGuard,
     log: PathBuf,
 }
 
@@ -251,7 +253,7 @@ impl Camera {
         } else {
             command.stderr(append_to(&log)?);
         }
-        let mut program = Guarded::start(&mut command, "the camera")?;
+        let mut program = ChildGuard::start(&mut command, "the camera")?;
         let stdout = program
             .child()
             .stdout
@@ -401,7 +403,7 @@ fn wait(
         if let Some(end) = camera.program.ended().or_else(|| cloud.program.ended()) {
             bail!("{end}");
         }
-        if child::stop_wished() {
+        if stop_requested() {
             bail!("stopped");
         }
         if Instant::now() > deadline {
@@ -428,7 +430,7 @@ fn sit_and_watch(
     });
     let mut stored = 0_u64;
     let mut saved = 0_u64;
-    while !child::stop_wished() {
+    while !stop_requested() {
         match heard.recv_timeout(TICK) {
             Ok(Heard::Enter) => camera.press(1)?,
             Ok(Heard::Event(event)) => {

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::tool::Tool;
-use crate::workspace;
+use keepsake_provision::workspace;
 
-const DENY: Tool = Tool {
+use crate::cargo_tool::CargoTool;
+
+const DENY: CargoTool = CargoTool {
     name: "cargo-deny",
     version: "0.20.2",
 };

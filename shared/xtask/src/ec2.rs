@@ -15,10 +15,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::child::Guarded;
-use crate::deb::{self, Arch};
-use crate::debian::{self, Emulation, Machine, Release, System, text};
-use crate::workspace;
+use keepsake_provision::chroot::{self, Emulation, Machine, Release, System, text};
+use keepsake_provision::cross::Arch;
+use keepsake_provision::process::ChildGuard;
+use keepsake_provision::workspace;
+
+use crate::deb;
 
 const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
 const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");
@@ -44,7 +46,7 @@ pub(crate) struct Arguments {
 
 /// Returns whether all of it worked; the first thing that does not is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    debian::can_be_had()?;
+    chroot::ensure_available()?;
     let own = Arch::own()?;
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
@@ -283,7 +285,7 @@ fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
 
 /// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
 struct Camera {
-    program: Guarded,
+    program: ChildGuard,
     button: std::process::ChildStdin,
     events: PathBuf,
     log: PathBuf,
@@ -312,7 +314,7 @@ impl Camera {
         .context("write hosts")?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
-        let folder = workspace::target()?.join("systems");
+        let folder = workspace::target().join("systems");
         let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
         let mut command = system.command(Some(machine));
         command
@@ -333,7 +335,7 @@ impl Camera {
             .stdin(Stdio::piped())
             .stdout(File::create(&events).context("create a file for its events")?)
             .stderr(File::create(&log).context("create a file for its log")?);
-        let mut program = Guarded::start(&mut command, "the camera")?;
+        let mut program = ChildGuard::start(&mut command, "the camera")?;
         let button = program.child().stdin.take().context("a pipe to it")?;
         let mut camera = Self {
             program,

@@ -11,8 +11,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
-use crate::deb::{self, Arch};
-use crate::{image, workspace};
+use keepsake_provision::cross::Arch;
+use keepsake_provision::workspace;
+
+use crate::{deb, delegate};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -42,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         }
     }
     if !arguments.no_image {
-        let image = image::file()?;
+        let image = delegate::image_file();
         ensure!(
             image.is_file(),
             "{} is not there: run `cargo image` before, or say --no-image",
@@ -50,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         );
         files.push(image);
     }
-    let folder = workspace::target()?.join("release-files");
+    let folder = workspace::target().join("release-files");
     for file in lay_out(&files, &folder, &commit()?)? {
         println!("{}", file.display());
     }

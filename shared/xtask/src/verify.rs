@@ -2,13 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{deny, image, rig, workspace};
+use keepsake_provision::host::{apt_install, ensure_libclang};
+use keepsake_provision::workspace;
+
+use crate::delegate::VMTEST;
+use crate::{delegate, deny};
 
 /// Light on at most this long after the press, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
@@ -24,7 +28,7 @@ pub(crate) struct Arguments {
 
 /// Returns whether every step that could be run has passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let not_run_file = workspace::target()?.join("not-run.txt");
+    let not_run_file = workspace::target().join("not-run.txt");
     let _ = fs::remove_file(&not_run_file);
     let mut verify = Verify {
         not_run_file,
@@ -42,18 +46,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                     "test",
                     "--workspace",
                     "--exclude",
-                    "keepsake-testkit",
+                    "keepsake-e2e",
+                    "--exclude",
+                    "keepsake-labs",
                     "--no-fail-fast",
                 ];
-                let shortest = [
-                    "test",
-                    "--package",
-                    "keepsake-testkit",
-                    "--lib",
-                    "--test",
-                    "flow",
-                ];
-                let which = ["--", "tests::", "a_press_is_stored"];
+                let shortest = ["test", "--package", "keepsake-e2e", "--test", "flow"];
+                let which = ["--", "a_press_is_stored"];
                 Ok(verify.test(&unit)? & verify.test(&[&shortest[..], &which].concat())?)
             });
         }
@@ -70,14 +69,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         verify.step("clippy, all features", |_| clippy(all));
         // As the packages have it.
         if verify.step("build", |_| build(packaged)) {
-            verify.step("engines: broker, databases, Python", Verify::engines);
+            verify.step("servers: broker, databases, Python", Verify::servers);
             verify.step("tests", |verify| {
                 verify.test(&[&["test", "--workspace", "--no-fail-fast"], packaged].concat())
             });
         }
-        verify.step("rig: GPIO and V4L2 in a machine", |verify| {
-            rig::run_noting(&rig::Arguments::of_verify(), Some(&verify.not_run_file))
-        });
+        verify.step("vmtest: GPIO and V4L2 in a virtual machine", Verify::vmtest);
         verify.step("units of systemd", Verify::units);
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
@@ -116,7 +113,7 @@ impl Verify {
 
     /// The v4l feature makes its bindings with libclang, which not every machine has.
     fn can_build_v4l(&mut self) -> bool {
-        if has_libclang() || install_libclang() {
+        if ensure_libclang() {
             return true;
         }
         self.notes.push(
@@ -128,8 +125,8 @@ impl Verify {
     }
 
     /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
-    fn engines(&mut self) -> Result<bool> {
-        let missing = image::packages_missing()?;
+    fn servers(&mut self) -> Result<bool> {
+        let missing = delegate::image_packages_missing()?;
         let missing: Vec<&str> = missing.split_whitespace().collect();
         if !missing.is_empty() {
             println!(
@@ -143,17 +140,19 @@ impl Verify {
                 "run",
                 "--quiet",
                 "--package",
-                "keepsake-testkit",
+                "keepsake-provision",
+                "--features",
+                "servers",
                 "--bin",
-                "engines",
+                "fetch-servers",
             ])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .context("fetch the engines")?;
+            .context("fetch the servers")?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}");
-        let versions = said.lines().filter(|line| line.starts_with("engine:"));
+        let versions = said.lines().filter(|line| line.starts_with("server:"));
         self.notes.extend(versions.map(str::to_owned));
         Ok(output.status.success())
     }
@@ -163,6 +162,7 @@ impl Verify {
         let mut child = workspace::cargo()
             .args(arguments)
             .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
+            .env(workspace::ALREADY_BUILT, "yes")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -180,9 +180,20 @@ impl Verify {
         Ok(child.wait().context("wait for cargo test")?.success())
     }
 
+    /// Runs the camera's program with kernel drivers. The debug build exists; a release build differs in its memory only.
+    fn vmtest(&mut self) -> Result<bool> {
+        let status = VMTEST
+            .command()
+            .arg("--debug")
+            .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
+            .status()
+            .context("run cargo")?;
+        Ok(status.success())
+    }
+
     /// What systemd itself says about our units. `cargo xtask deb --check` has them run.
     fn units(&mut self) -> Result<bool> {
-        let folder = workspace::target()?.join("units");
+        let folder = workspace::target().join("units");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let mut units = Vec::new();
         for package in ["appliance/debian", "cloud/debian"] {
@@ -226,7 +237,7 @@ impl Verify {
 
     /// A demo in a folder of its own on a free port, and the times it should keep.
     fn demo(&mut self) -> Result<bool> {
-        let data = workspace::target()?
+        let data = workspace::target()
             .join("tmp")
             .join(format!("demo-{}", std::process::id()));
         let own = std::env::current_exe().context("find the file of this program")?;
@@ -324,64 +335,6 @@ fn docs() -> Result<bool> {
 fn number_after(text: &str, what: &str) -> Option<f64> {
     let (_, after) = text.split_once(what)?;
     after.split_whitespace().next()?.parse().ok()
-}
-
-/// Where bindgen would look: the variable, what llvm-config says, and the usual folders.
-pub(crate) fn has_libclang() -> bool {
-    let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH")
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    if let Ok(said) = Command::new("llvm-config").arg("--libdir").output() {
-        folders.push(String::from_utf8_lossy(&said.stdout).trim().into());
-    }
-    folders.extend(["/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from));
-    for parent in ["/usr/lib", "/usr/lib64"] {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            folders.push(entry.path());
-            folders.push(entry.path().join("lib"));
-        }
-    }
-    folders.iter().any(|folder| holds_libclang(folder))
-}
-
-fn holds_libclang(folder: &Path) -> bool {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // libclang.so, libclang-14.so.1, libclang.so.17; but not libclang-cpp.so, which is another library.
-            name.starts_with("libclang")
-                && name.contains(".so")
-                && !name.starts_with("libclang-cpp")
-        })
-}
-
-/// On Debian and its kin, and only where we are root anyway, as in CI.
-pub(crate) fn install_libclang() -> bool {
-    println!("libclang is missing; installing libclang-dev");
-    apt_install(&["libclang-dev"]) && has_libclang()
-}
-
-/// Installs packages of Debian, if this is one and we are root; returns whether they are there now.
-pub(crate) fn apt_install(packages: &[&str]) -> bool {
-    if !workspace::is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        return false;
-    }
-    let apt = |arguments: &[&str]| {
-        Command::new("apt-get")
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    apt(&install) || (apt(&["update"]) && apt(&install))
 }
 
 /// All closing lines of the test runner in one.

@@ -1,50 +1,48 @@
-//! `cargo xtask torture`: Keepsake and the lab it grew from, struck in the same ways; one table of both at the end.
+//! `cargo xtask chaos`: injects faults into broker, cloud, camera and database while presses go on, with one table at the
+//! end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use keepsake_testkit::engines::database::Kind;
-use keepsake_testkit::engines::mosquitto::Persistence;
-use keepsake_testkit::folder::Folder;
+use keepsake_labs::chaos::{self, Fault, Plan, Way, flood};
+use keepsake_provision::servers::database::Kind;
+use keepsake_provision::servers::mosquitto::Persistence;
+use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::seed::Seed;
-use keepsake_testkit::torture::{self, Fault, Plan, Way, flood, lab};
 
-/// Strikes the broker, the cloud, the camera and the database while presses go on, and counts what is lost.
+/// Inject faults into the broker, the cloud, the camera and the database while presses go on, and count what is lost
 #[derive(Parser)]
-#[command(name = "cargo xtask torture")]
+#[command(name = "cargo xtask chaos")]
 struct Arguments {
     /// Databases, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "mariadb,mysql")]
-    engines: Vec<Engine>,
+    databases: Vec<Database>,
     /// Presses of one case
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     presses: u32,
-    /// How often a case strikes
+    /// Faults of one case
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
-    strikes: u32,
-    /// Only cases whose name contains this
+    faults: u32,
+    /// Run only cases whose name contains this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// By HTTP instead of mosquitto; the lab has nothing of the kind that waits
+    /// Send pictures by HTTP instead of mosquitto
     #[arg(long)]
     http: bool,
-    /// Leave the lab out
-    #[arg(long)]
-    no_lab: bool,
-    /// Instead: 20 cameras with 150 pictures each meet one broker with the limits it comes with
+    /// Instead, let 20 cameras with 150 pictures each upload through one broker with its default limits
     #[arg(long)]
     flood: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Engine {
+enum Database {
     Sqlite,
     Mariadb,
     Mysql,
 }
 
-impl Engine {
+impl Database {
     fn kind(self) -> Option<Kind> {
         match self {
             Self::Sqlite => None,
@@ -59,8 +57,8 @@ impl Engine {
     }
 }
 
-/// One line of the table: what is struck, and what became of it, column by column.
-struct Line {
+/// One row of the table: the fault, and the result with each database.
+struct Row {
     case: String,
     cells: Vec<String>,
 }
@@ -70,7 +68,7 @@ fn main() -> ExitCode {
     let all_well = if arguments.flood {
         flood(&arguments)
     } else {
-        strike(&arguments)
+        inject(&arguments)
     };
     if all_well {
         ExitCode::SUCCESS
@@ -80,12 +78,12 @@ fn main() -> ExitCode {
 }
 
 /// Returns whether Keepsake has lost nothing.
-fn strike(arguments: &Arguments) -> bool {
-    let mut seed = Seed::of_this_run("torture");
+fn inject(arguments: &Arguments) -> bool {
+    let mut seed = Seed::of_this_run("chaos");
     let mut lines = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
     for (case, way, faults) in cases(arguments) {
-        let mut line = Line {
+        let mut row = Row {
             case: case.clone(),
             cells: Vec::new(),
         };
@@ -96,10 +94,10 @@ fn strike(arguments: &Arguments) -> bool {
             way,
             faults: faults.clone(),
         };
-        for engine in &arguments.engines {
-            let plan = plan(&engine.name(), engine.kind());
+        for database in &arguments.databases {
+            let plan = plan(&database.name(), database.kind());
             let cell = match (
-                engine.kind(),
+                database.kind(),
                 faults.iter().any(|fault| fault.is_of_the_database()),
             ) {
                 (None, true) => "no server".to_owned(),
@@ -118,24 +116,9 @@ fn strike(arguments: &Arguments) -> bool {
                 },
             };
             println!("{}: {cell}", plan.name);
-            line.cells.push(cell);
+            row.cells.push(cell);
         }
-        if !arguments.no_lab {
-            let plan = plan("lab", None);
-            let folder = Folder::new("torture-lab");
-            let cell = lab::run(&plan, &folder, &mut seed).map_or("-".to_owned(), |figures| {
-                format!(
-                    "{} published, {} acknowledged, {} stored, {} LOST",
-                    figures.published,
-                    figures.acknowledged,
-                    figures.stored,
-                    figures.lost()
-                )
-            });
-            println!("{}: {cell}", plan.name);
-            line.cells.push(cell);
-        }
-        lines.push(line);
+        lines.push(row);
     }
     print_table(arguments, &lines);
     println!("\nWith {}.", versions.join("; "));
@@ -152,9 +135,9 @@ fn flood(arguments: &Arguments) -> bool {
         each: 150,
         database,
     };
-    for engine in &arguments.engines {
-        let plan = plan(engine.name(), engine.kind());
-        let folder = Folder::new("torture");
+    for database in &arguments.databases {
+        let plan = plan(database.name(), database.kind());
+        let folder = TempDir::new("chaos");
         let run = catch_unwind(AssertUnwindSafe(|| flood::run(&plan, &folder)));
         lines.push(match run {
             Ok(Some(figures)) => format!("{}: 0 lost: {figures:?}", plan.name),
@@ -165,25 +148,16 @@ fn flood(arguments: &Arguments) -> bool {
             }
         });
     }
-    if !arguments.no_lab {
-        let plan = plan("the lab".to_owned(), None);
-        let figures = flood::lab(&plan, &Folder::new("torture-lab"));
-        lines.push(
-            figures.map_or(format!("{}: NOT RUN", plan.name), |figures| {
-                format!("{}: {} LOST: {figures:?}", plan.name, figures.lost())
-            }),
-        );
-    }
     println!("\n{}", lines.join("\n"));
     all_well
 }
 
 /// Each fault by itself, several times; then all in turn.
 fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
-    let strikes = usize::try_from(arguments.strikes).expect("a few strikes");
+    let count = usize::try_from(arguments.faults).expect("a few faults");
     let mut cases = Vec::new();
     for fault in Fault::ALL {
-        let faults = vec![fault; strikes];
+        let faults = vec![fault; count];
         if fault == Fault::Broker {
             let old = format!("{fault}, with persistence");
             cases.push((
@@ -217,13 +191,13 @@ fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
 }
 
 /// A run that loses something panics, with everything that is known; the next case is run all the same.
-fn keepsake(plan: &Plan, seed: &mut Seed) -> Result<Option<torture::Figures>, ()> {
-    let folder = Folder::new("torture");
-    catch_unwind(AssertUnwindSafe(|| torture::run(plan, &folder, seed)))
+fn keepsake(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Figures>, ()> {
+    let folder = TempDir::new("chaos");
+    catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed)))
         .map_err(|_| println!("the files of this case stay in {}", folder.keep().display()))
 }
 
-fn told(figures: &torture::Figures) -> String {
+fn told(figures: &chaos::Figures) -> String {
     let found = &figures.found;
     format!(
         "{} pressed, {} confirmed, {} stored, 0 lost ({:.0} s)",
@@ -234,18 +208,15 @@ fn told(figures: &torture::Figures) -> String {
     )
 }
 
-fn print_table(arguments: &Arguments, lines: &[Line]) {
-    let mut heads: Vec<String> = arguments
-        .engines
+fn print_table(arguments: &Arguments, lines: &[Row]) {
+    let heads: Vec<String> = arguments
+        .databases
         .iter()
-        .map(|engine| engine.name())
+        .map(|database| database.name())
         .collect();
-    if !arguments.no_lab {
-        heads.push("the lab, MariaDB".to_owned());
-    }
-    println!("\n| struck | {} |", heads.join(" | "));
+    println!("\n| fault | {} |", heads.join(" | "));
     println!("|---|{}", "---|".repeat(heads.len()));
-    for Line { case, cells } in lines {
+    for Row { case, cells } in lines {
         println!("| {case} | {} |", cells.join(" | "));
     }
 }

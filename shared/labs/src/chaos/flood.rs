@@ -1,25 +1,19 @@
 //! Many cameras with full cards meet one broker with the limits it comes with: more than it queues, all at once.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-
-use super::lab::{self, Lab};
 use super::{ARRIVES_WITHIN, CAPTURE_BYTES_MAX, SOON, for_the_cloud};
-use crate::appliance::{Appliance, Named};
-use crate::audit::audit;
-use crate::cloud::Cloud;
-use crate::engines::database::{Database, Kind};
-use crate::engines::mosquitto::{Mosquitto, Persistence};
-use crate::mqtt::{Client, Outcome};
-use crate::observer::Observer;
-use crate::photo;
-use crate::proxy::Proxy;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
+use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::photos;
+use keepsake_testkit::receipt_observer::Observer;
 
-/// What the lab shrinks its pictures to, bytes.
+/// The size to which the pictures are reduced.
 const PICTURE_BYTES: usize = 23_000;
 
 /// One flood.
@@ -93,7 +87,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
         camera.stop();
     }
     let confirmed = confirmed.concat();
-    let found = audit(&cloud.store(), &confirmed, &photo::all(&album));
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&album));
     assert_eq!(found.stored, confirmed.len() as u64);
     let figures = Figures {
         stored: found.stored,
@@ -108,43 +102,6 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
         database.stop();
     }
     Some(figures)
-}
-
-/// As many pictures for the lab's listener, from as many senders that wait for the broker's word and for nothing else.
-pub fn lab(plan: &Plan, folder: &Path) -> Option<lab::Figures> {
-    let mut lab = Lab::or_not_run(&plan.name, folder, Persistence::Off)?;
-    let album = album_of_small_photos(folder);
-    let small = photo::all(&album).swap_remove(0);
-    let pictures = lab::numbered(&small, plan.cameras * plan.each);
-    let port = lab.mqtt_port();
-    let acknowledged = thread::scope(|scope| {
-        let senders: Vec<_> = pictures
-            .chunks(plan.each)
-            .enumerate()
-            .map(|(number, pictures)| scope.spawn(move || send(number, pictures, port)))
-            .collect();
-        while !senders.iter().all(|sender| sender.is_finished()) {
-            lab.pause(Duration::from_millis(20));
-        }
-        senders
-            .into_iter()
-            .map(|sender| sender.join().unwrap())
-            .sum()
-    });
-    Some(lab.figures(&pictures, acknowledged))
-}
-
-fn send(number: usize, pictures: &[Vec<u8>], port: u16) -> usize {
-    let Ok(mut client) = Client::connect(port, &format!("lab-{number}")) else {
-        return 0;
-    };
-    let published = pictures.iter().map(|picture| {
-        let encoded = STANDARD.encode(picture);
-        client.publish(b"camera/image", encoded.as_bytes())
-    });
-    published
-        .filter(|outcome| matches!(outcome, Ok(Outcome::Acknowledged)))
-        .count()
 }
 
 /// Each camera takes `each` pictures with nobody to send them to, and is switched off.
@@ -184,7 +141,7 @@ fn album_of_small_photos(folder: &Path) -> PathBuf {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    let photos = photo::all(&album);
+    let photos = photos::all(&album);
     assert_eq!(photos.len(), 5);
     assert!(photos.iter().all(|photo| photo.len() <= PICTURE_BYTES));
     album

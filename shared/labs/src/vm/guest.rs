@@ -2,7 +2,7 @@
 //! camera's program; what it does and when is decided outside.
 
 mod boot;
-mod chip;
+mod gpio_chip;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::words::{Ask, Told, User};
+use super::protocol::{Ask, Told, User};
 pub(super) use boot::MODULES;
-use chip::Chip;
+use gpio_chip::Chip;
 
 /// Where the camera's program is in the machine.
 pub const PROGRAM: &str = "/usr/bin/appliance";
@@ -41,7 +41,7 @@ fn serve() -> Result<(), String> {
     set_niceness(-20);
     boot::mount_all()?;
     boot::load_modules()?;
-    let port = boot::port(super::words::PORT)?;
+    let port = boot::port(super::protocol::PORT)?;
     boot::join_the_network()?;
     let tell = Teller(Arc::new(Mutex::new(
         port.try_clone().map_err(|error| error.to_string())?,

@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::engines::debian::{Prefix, Source};
+use anyhow::{Context, Result, ensure};
+use keepsake_provision::prefix::{Prefix, Source};
 
 const SUITE: &str = "trixie-backports";
 
@@ -31,24 +32,27 @@ impl Kernel {
     /// Fetches the newest one, some 120 MB, or finds that it was done before.
     ///
     /// # Errors
-    /// A sentence: why there is none.
-    pub fn fetch() -> Result<Self, String> {
-        if std::env::consts::ARCH != "x86_64" {
-            return Err("the machine is an x86-64 one, and this computer is not".to_owned());
-        }
-        let prefix = Prefix::fetch_some(
+    /// It cannot be fetched, or this computer is not an x86-64 one.
+    pub fn fetch() -> Result<Self> {
+        ensure!(
+            std::env::consts::ARCH == "x86_64",
+            "the machine is an x86-64 one, and this computer is not"
+        );
+        let prefix = Prefix::fetch_matching(
             "linux",
             "linux-image-amd64",
             is_part_of_a_kernel,
             Source::Suite(SUITE),
         )?;
-        let files = crate::folder::files(prefix.path());
+        let files = keepsake_provision::temp_dir::files(prefix.path());
         let is_image = |file: &&PathBuf| {
             file.file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
         };
         let image = files.iter().find(is_image);
-        let image = image.ok_or("the packages have no kernel in them")?.clone();
+        let image = image
+            .context("the packages have no kernel in them")?
+            .clone();
         let modules = files
             .into_iter()
             .filter_map(|file| Some((module_name(&file)?, file)))
@@ -72,7 +76,7 @@ impl Kernel {
     }
 
     /// These modules with all they need, in the order in which the kernel takes them.
-    pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<Module>, String> {
+    pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<Module>> {
         let mut loaded = Vec::new();
         for name in wanted {
             self.load(name, &mut loaded)?;
@@ -80,12 +84,12 @@ impl Kernel {
         Ok(loaded)
     }
 
-    fn load(&self, name: &str, loaded: &mut Vec<Module>) -> Result<(), String> {
+    fn load(&self, name: &str, loaded: &mut Vec<Module>) -> Result<()> {
         if loaded.iter().any(|module| module.name == name) {
             return Ok(());
         }
         let file = self.modules.get(name);
-        let file = file.ok_or_else(|| format!("{} has no module {name}", self.version()))?;
+        let file = file.with_context(|| format!("{} has no module {name}", self.version()))?;
         let bytes = unpacked(file)?;
         for needed in depends(&bytes) {
             self.load(&needed, loaded)?;
@@ -113,15 +117,14 @@ fn module_name(file: &Path) -> Option<String> {
     Some(name.replace('-', "_"))
 }
 
-fn unpacked(file: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: String| format!("read {}: {error}", file.display());
-    let bytes = fs::read(file).map_err(|error| failed(error.to_string()))?;
+fn unpacked(file: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
     if file.extension().is_none_or(|kind| kind != "xz") {
         return Ok(bytes);
     }
     let mut unpacked = Vec::new();
     lzma_rs::xz_decompress(&mut bytes.as_slice(), &mut unpacked)
-        .map_err(|error| failed(error.to_string()))?;
+        .with_context(|| format!("unpack {}", file.display()))?;
     Ok(unpacked)
 }
 

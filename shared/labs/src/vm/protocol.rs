@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The name of the port on both sides.
-pub const PORT: &str = "keepsake.rig";
+pub const PORT: &str = "keepsake.vmtest";
 
 /// What a test wants of the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]

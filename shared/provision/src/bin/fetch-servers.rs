@@ -1,49 +1,49 @@
-//! Fetches the servers and the Python that the end-to-end tests want, before they want them, and says which they are:
-//! one of them comes from a suite that moves. What cannot be had is said here and again by each test that is not run.
+//! Fetches the servers and the Python that tests need before they need them, and prints their versions: some come from a
+//! suite that moves. What cannot be fetched is printed here, and again by each test that is not run.
 
 use std::thread;
 use std::time::Instant;
 
-use keepsake_testkit::engines::database::{Database, Kind};
-use keepsake_testkit::engines::mosquitto::{Mosquitto, Persistence};
-use keepsake_testkit::engines::python::Python;
-use keepsake_testkit::folder::Folder;
+use anyhow::Result;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
+use keepsake_provision::servers::python::Python;
+use keepsake_provision::temp_dir::TempDir;
 
-/// Returns the version, or a sentence: why there is none.
-type Fetch = fn() -> Result<String, String>;
+/// Returns the version.
+type Fetch = fn() -> Result<String>;
 
 fn main() {
     let fetches: [(&str, Fetch); 4] = [
         ("mosquitto", mosquitto),
         ("MariaDB", || database(Kind::MariaDb)),
         ("MySQL", || database(Kind::MySql)),
-        ("Python", || {
-            Python::new().and_then(|python| python.version())
-        }),
+        ("Python", || Python::new()?.version()),
     ];
     let start = Instant::now();
-    let under_way = fetches.map(|(name, fetch)| {
-        // A server ends with the thread that has started it, and each of these stops its own.
-        let fetched = thread::spawn(move || (fetch(), start.elapsed()));
-        (name, fetched)
+    let running = fetches.map(|(name, fetch)| {
+        // A server ends with the thread that started it, and each of these stops its own.
+        let thread = thread::spawn(move || (fetch(), start.elapsed().as_secs_f64()));
+        (name, thread)
     });
-    for (name, fetched) in under_way {
-        let took = |took: std::time::Duration| format!("{:.1} s", took.as_secs_f64());
-        match fetched.join() {
-            Ok((Ok(version), after)) => println!("engine: {version}, after {}", took(after)),
-            Ok((Err(why), after)) => println!("engine: no {name} after {}: {why}", took(after)),
-            Err(_) => println!("engine: {name} does not start, see above"),
+    for (name, thread) in running {
+        match thread.join() {
+            Ok((Ok(version), after_s)) => println!("server: {version}, after {after_s:.1} s"),
+            Ok((Err(why), after_s)) => {
+                println!("server: no {name} after {after_s:.1} s: {why:#}");
+            }
+            Err(_) => println!("server: {name} does not start, see above"),
         }
     }
 }
 
-fn mosquitto() -> Result<String, String> {
-    let broker = Mosquitto::new(&Folder::new("engines"), Persistence::Off)?;
+fn mosquitto() -> Result<String> {
+    let broker = Mosquitto::new(&TempDir::new("servers"), Persistence::Off)?;
     Ok(broker.version().to_owned())
 }
 
-fn database(kind: Kind) -> Result<String, String> {
-    let folder = Folder::new("engines");
+fn database(kind: Kind) -> Result<String> {
+    let folder = TempDir::new("servers");
     let mut database = Database::new(kind, &folder)?;
     database.start();
     database.stop();

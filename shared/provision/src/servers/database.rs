@@ -1,31 +1,29 @@
 //! MariaDB and MySQL, run as private servers: durable as they are meant to run, on a port they keep over restarts.
 //!
-//! An initialised data folder is kept below `target/engines` and copied for every server, so that a start takes one or
+//! An initialised data folder is kept below `target/fetched` and copied for every server, so that a start takes one or
 //! two seconds. Tests that only need *a* database share one server a test binary ([`Database::shared`]), each with a
 //! schema of its own; tests that kill have their own ([`Database::or_not_run`]).
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use anyhow::{Context, Result};
 use mysql::Conn;
 use mysql::prelude::Queryable;
 
+use super::initialize::{PASSWORD, USER};
 use super::mariadb::MariaDb;
 use super::mysql::MySql;
-use crate::folder::{Folder, copy};
-use crate::not_run::not_run;
-use crate::program::{Events, Program, built_beside_this_test, eventually, free_port};
-
-/// The user of the private servers, who may do everything.
-pub(super) const USER: &str = "keepsake";
-/// Known to everybody, and good on loopback for the length of a test.
-pub(super) const PASSWORD: &str = "only-for-tests";
+use crate::process::{Events, Program, eventually, free_port};
+use crate::skip::not_run;
+use crate::temp_dir::{TempDir, copy};
+use crate::workspace;
 
 /// Starting takes two seconds; after a kill, on a busy machine, a disk full of work is gone through first.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -105,21 +103,21 @@ enum Engine {
 }
 
 impl Engine {
-    fn find(kind: Kind) -> Result<Self, String> {
+    fn find(kind: Kind) -> Result<Self> {
         match kind {
             Kind::MariaDb => MariaDb::find().map(Self::MariaDb),
             Kind::MySql => MySql::find().map(Self::MySql),
         }
     }
 
-    fn command(&self, data: &Path) -> Result<Command, String> {
+    fn command(&self, data: &Path) -> Result<Command> {
         match self {
             Self::MariaDb(engine) => engine.command(data),
             Self::MySql(engine) => engine.command(data),
         }
     }
 
-    fn initialise(&self, data: &Path) -> Result<(), String> {
+    fn initialise(&self, data: &Path) -> Result<()> {
         match self {
             Self::MariaDb(engine) => engine.initialise(data),
             Self::MySql(engine) => engine.initialise(data),
@@ -132,15 +130,15 @@ impl Database {
     /// run, and how it could be.
     pub fn or_not_run(what: &str, kind: Kind, folder: &Path) -> Option<Self> {
         Self::new(kind, folder)
-            .inspect_err(|why| not_run(what, &format!("no {kind}: {why}"), &kind.how()))
+            .inspect_err(|why| not_run(what, &format!("no {kind}: {why:#}"), &kind.how()))
             .ok()
     }
 
     /// A server with its files in `folder`, not started yet.
     ///
     /// # Errors
-    /// A sentence: why none can be had.
-    pub fn new(kind: Kind, folder: &Path) -> Result<Self, String> {
+    /// It is not on the system and cannot be fetched.
+    pub fn new(kind: Kind, folder: &Path) -> Result<Self> {
         let engine = Engine::find(kind)?;
         let template = template(kind, &engine)?;
         let folder = folder.join(kind.folder());
@@ -183,7 +181,11 @@ impl Database {
         let kind = self.kind;
         eventually(&format!("{kind} lets clients in"), READY_WITHIN, || {
             let program = self.program.as_mut().expect("just started");
-            assert!(program.runs(), "{kind} ended\n{}", program.last_words());
+            assert!(
+                program.is_running(),
+                "{kind} ended\n{}",
+                program.last_words()
+            );
             let mut client = connect(&self.url("")).ok()?;
             let version: Option<String> = client.query_first("SELECT VERSION()").ok()?;
             let _ = self.version.set(version?);
@@ -206,8 +208,8 @@ impl Database {
         }
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
     /// Nothing of it runs, and it keeps its connections and its port: what a frozen or unreachable machine looks like.
@@ -256,7 +258,7 @@ impl Database {
 
     /// A connection of one's own, over a client library that is not the cloud's.
     pub fn connect(&self, name: &str) -> Conn {
-        connect(&self.url(name)).unwrap_or_else(|error| panic!("connect to {}: {error}", self.kind))
+        connect(&self.url(name)).unwrap_or_else(|error| panic!("{}: {error:#}", self.kind))
     }
 
     /// Runs one statement as a user who may do everything.
@@ -298,7 +300,7 @@ impl Database {
     /// `KEEPSAKE_MARIADB_URL` or `KEEPSAKE_MYSQL_URL` names (`mysql://user:password@host:port`; the user must be able
     /// to make databases). `None` after it was said that the test `what` is not run, and how it could be.
     pub fn shared(what: &str, kind: Kind) -> Option<Schema> {
-        static SERVERS: [OnceLock<Result<String, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+        static SERVERS: [OnceLock<Result<String>>; 2] = [OnceLock::new(), OnceLock::new()];
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let server = &SERVERS[usize::from(kind == Kind::MySql)];
         let base = server.get_or_init(|| match std::env::var(kind.variable()) {
@@ -317,7 +319,7 @@ impl Database {
                     kind.how(),
                     kind.variable()
                 );
-                not_run(what, &format!("no {kind}: {why}"), &how);
+                not_run(what, &format!("no {kind}: {why:#}"), &how);
                 None
             }
         }
@@ -333,7 +335,7 @@ pub struct Schema {
 
 impl Schema {
     fn create(base: &str, name: String) -> Self {
-        let mut client = connect(base).unwrap_or_else(|error| panic!("connect: {error}"));
+        let mut client = connect(base).unwrap_or_else(|error| panic!("{error:#}"));
         client
             .query_drop(format!("CREATE DATABASE {name}"))
             .unwrap_or_else(|error| panic!("create a database for a test: {error}"));
@@ -354,7 +356,7 @@ impl Schema {
 
     /// A connection of one's own, over a client library that is not the cloud's.
     pub fn connect(&self) -> Conn {
-        connect(&self.url()).unwrap_or_else(|error| panic!("connect: {error}"))
+        connect(&self.url()).unwrap_or_else(|error| panic!("{error:#}"))
     }
 }
 
@@ -366,26 +368,26 @@ impl Drop for Schema {
     }
 }
 
-fn connect(url: &str) -> Result<Conn, String> {
-    let options = mysql::Opts::from_url(url).map_err(|error| error.to_string())?;
+fn connect(url: &str) -> Result<Conn> {
+    let options = mysql::Opts::from_url(url).context("read the URL of a database")?;
     let options = mysql::OptsBuilder::from_opts(options)
         .tcp_connect_timeout(Some(Duration::from_secs(5)))
         // A socket of the same machine would be another way in than the cloud's.
         .prefer_socket(false);
-    Conn::new(options).map_err(|error| error.to_string())
+    Conn::new(options).context("connect to a database")
 }
 
 /// Starts the server that the tests of this binary share, and returns its URL without a schema. It ends with the process.
-fn start_shared(kind: Kind) -> Result<String, String> {
+fn start_shared(kind: Kind) -> Result<String> {
     /// What has to go when the process ends: nobody drops what is in a static.
-    static KEPT: Mutex<Vec<(Database, Folder)>> = Mutex::new(Vec::new());
+    static KEPT: Mutex<Vec<(Database, TempDir)>> = Mutex::new(Vec::new());
     extern "C" fn end() {
         KEPT.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
     let (sender, receiver) = std::sync::mpsc::channel();
     // A child ends with the thread that has started it, and the one that asks here is only that of the first test.
     thread::spawn(move || {
-        let folder = Folder::new(&format!("shared-{}", kind.folder()));
+        let folder = TempDir::new(&format!("shared-{}", kind.folder()));
         let url = Database::new(kind, &folder).map(|mut server| {
             server.start();
             println!("{} runs for the tests of this program", server.version());
@@ -410,16 +412,9 @@ fn start_shared(kind: Kind) -> Result<String, String> {
 }
 
 /// A data folder as it is after initialising, made once and then copied.
-fn template(kind: Kind, engine: &Engine) -> Result<PathBuf, String> {
-    let cache = built_beside_this_test().join("../engines");
-    fs::create_dir_all(&cache).map_err(|error| format!("create {}: {error}", cache.display()))?;
-    let cache = cache
-        .canonicalize()
-        .map_err(|error| format!("find {}: {error}", cache.display()))?;
-    let lock = cache.join(format!("{}-data.lock", kind.folder()));
-    let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
-    // Held to the end of this function; a process that is killed gives it back.
-    let _locked = locked.map_err(|error| format!("lock {}: {error}", lock.display()))?;
+fn template(kind: Kind, engine: &Engine) -> Result<PathBuf> {
+    let cache = workspace::cache()?;
+    let _lock = workspace::lock(&cache, &format!("{}-data", kind.folder()))?;
     // Another program, or another version of it, wants another one.
     let made_by = format!("{:?}", engine.command(Path::new(""))?);
     let ready = cache.join(format!("{}-data", kind.folder()));
@@ -431,30 +426,9 @@ fn template(kind: Kind, engine: &Engine) -> Result<PathBuf, String> {
     for old in [&ready, &making] {
         let _ = fs::remove_dir_all(old);
     }
-    fs::create_dir_all(&making).map_err(|error| format!("create {}: {error}", making.display()))?;
+    fs::create_dir_all(&making).with_context(|| format!("create {}", making.display()))?;
     engine.initialise(&making)?;
-    fs::rename(&making, &ready).map_err(|error| format!("rename {}: {error}", making.display()))?;
-    fs::write(&label, made_by).map_err(|error| format!("write {}: {error}", label.display()))?;
+    fs::rename(&making, &ready).with_context(|| format!("rename {}", making.display()))?;
+    fs::write(&label, made_by).with_context(|| format!("write {}", label.display()))?;
     Ok(ready)
-}
-
-/// Both refuse to run as root unless they are told that this is meant.
-pub(super) fn as_root(command: &mut Command) {
-    // SAFETY: geteuid(2) cannot fail and touches no memory.
-    if unsafe { libc::geteuid() } == 0 {
-        command.arg("--user=root");
-    }
-}
-
-/// Waits for a child that initialises a data folder.
-pub(super) fn finished(what: &str, child: Child) -> Result<(), String> {
-    let done = child
-        .wait_with_output()
-        .map_err(|error| format!("{what}: {error}"))?;
-    if done.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
-    Err(format!("{what}: {}: {}", done.status, errors.join("; ")))
 }

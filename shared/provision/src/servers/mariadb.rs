@@ -5,8 +5,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::database::{PASSWORD, USER, as_root, finished};
-use super::debian::{Prefix, Source, find_program};
+use anyhow::{Context, Result};
+
+use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
+use crate::host::find_program;
+use crate::prefix::{Prefix, Source};
 
 /// Names a `mariadbd` to be used instead of the system's or a fetched one.
 const CHOSEN: &str = "KEEPSAKE_TEST_MARIADBD";
@@ -19,7 +22,7 @@ pub(super) enum MariaDb {
 }
 
 impl MariaDb {
-    pub(super) fn find() -> Result<Self, String> {
+    pub(super) fn find() -> Result<Self> {
         if let Some(chosen) = std::env::var_os(CHOSEN) {
             return Ok(Self::Installed(chosen.into()));
         }
@@ -36,7 +39,7 @@ impl MariaDb {
     }
 
     /// The server, with everything but the settings it is to have.
-    pub(super) fn command(&self, data: &Path) -> Result<Command, String> {
+    pub(super) fn command(&self, data: &Path) -> Result<Command> {
         let mut command = match self {
             Self::Installed(path) => {
                 let mut command = Command::new(path);
@@ -58,20 +61,20 @@ impl MariaDb {
                 command
             }
         };
-        as_root(&mut command);
+        allow_root(&mut command);
         command.arg(format!("--datadir={}", data.display()));
         Ok(command)
     }
 
     /// Makes the system tables and our user in the empty folder `data`, as `mariadb-install-db` does: that is a script
     /// which finds its programs in the system only.
-    pub(super) fn initialise(&self, data: &Path) -> Result<(), String> {
+    pub(super) fn initialise(&self, data: &Path) -> Result<()> {
         let scripts = match self {
             Self::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
                 .map(PathBuf::from)
                 .into_iter()
                 .find(|folder| SCRIPTS.iter().all(|name| folder.join(name).is_file()))
-                .ok_or("the scripts that make system tables are not in /usr/share/mysql")?,
+                .context("the scripts that make system tables are not in /usr/share/mysql")?,
             Self::Fetched(prefix) => prefix.path().join("usr/share/mysql"),
         };
         let mut sql = "CREATE DATABASE mysql;\nUSE mysql;\n\
@@ -79,8 +82,8 @@ impl MariaDb {
             .to_owned();
         for name in SCRIPTS {
             let file = scripts.join(name);
-            sql += &fs::read_to_string(&file)
-                .map_err(|error| format!("read {}: {error}", file.display()))?;
+            sql +=
+                &fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         }
         sql += &format!(
             "REPLACE INTO global_priv VALUES ('%', '{USER}', JSON_OBJECT('access', 18446744073709551615, \
@@ -101,12 +104,12 @@ impl MariaDb {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("start mariadbd: {error}"))?;
+            .context("start mariadbd")?;
         let mut stdin = child.stdin.take().expect("stdin is piped");
         // Its messages are few enough for the pipe; one that ends early says why on it.
         let _ = stdin.write_all(sql.as_bytes());
         drop(stdin);
-        finished("initialise MariaDB", child)
+        wait_for_success("initialise MariaDB", child)
     }
 }
 

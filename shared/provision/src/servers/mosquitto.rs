@@ -7,10 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engines::debian::{Prefix, Source, find_program};
-use crate::mqtt::Client;
-use crate::not_run::not_run;
-use crate::program::{Events, Program, eventually, free_port};
+use anyhow::{Context, Result, bail};
+
+use crate::host::find_program;
+use crate::prefix::{Prefix, Source};
+use crate::process::{Events, Program, eventually, free_port};
+use crate::skip::not_run;
 
 /// Names a mosquitto to be used instead of the system's or a fetched one.
 const CHOSEN: &str = "KEEPSAKE_TEST_MOSQUITTO";
@@ -32,7 +34,6 @@ pub struct Mosquitto {
     version: String,
     folder: PathBuf,
     port: u16,
-    lets_anyone_in: bool,
     program: Option<Program>,
 }
 
@@ -52,7 +53,7 @@ enum Origin {
 }
 
 impl Origin {
-    fn find(release: Release) -> Result<Self, String> {
+    fn find(release: Release) -> Result<Self> {
         if release == Release::Newest {
             let newest = Source::Suite("unstable");
             return Prefix::fetch("mosquitto", &["mosquitto"], newest).map(Self::Fetched);
@@ -66,7 +67,7 @@ impl Origin {
         }
     }
 
-    fn command(&self) -> Result<Command, String> {
+    fn command(&self) -> Result<Command> {
         match self {
             Self::Installed(path) => Ok(Command::new(path)),
             Self::Fetched(prefix) => prefix.command("usr/sbin/mosquitto"),
@@ -74,11 +75,11 @@ impl Origin {
     }
 
     /// The program that writes password files, which is always beside the broker.
-    fn password_command(&self) -> Result<Command, String> {
+    fn password_command(&self) -> Result<Command> {
         match self {
             Self::Installed(_) => find_program("mosquitto_passwd")
                 .map(Command::new)
-                .ok_or_else(|| "there is no mosquitto_passwd on this system".to_owned()),
+                .context("there is no mosquitto_passwd on this system"),
             Self::Fetched(prefix) => prefix.command("usr/bin/mosquitto_passwd"),
         }
     }
@@ -99,13 +100,11 @@ impl Mosquitto {
     /// A broker with its files in `folder/mosquitto`, not started yet.
     ///
     /// # Errors
-    /// A sentence: why none can be had.
-    pub fn new(folder: &Path, persistence: Persistence) -> Result<Self, String> {
+    /// It is not on the system and cannot be fetched.
+    pub fn new(folder: &Path, persistence: Persistence) -> Result<Self> {
         let port = free_port();
         let stock = |folder: &Path| configuration(port, folder, persistence);
-        let mut new = Self::configured(folder, Release::System, port, stock)?;
-        new.lets_anyone_in = true;
-        Ok(new)
+        Self::configured(folder, Release::System, port, stock)
     }
 
     /// A broker with a configuration of the caller's own, not started yet, that lets in only whom it knows.
@@ -113,13 +112,13 @@ impl Mosquitto {
     /// `port`: one that it listens on, by which it is seen to be there. `configuration`: made for the folder of its files.
     ///
     /// # Errors
-    /// A sentence: why none can be had.
+    /// It is not on the system and cannot be fetched.
     pub fn configured(
         folder: &Path,
         release: Release,
         port: u16,
         configuration: impl FnOnce(&Path) -> String,
-    ) -> Result<Self, String> {
+    ) -> Result<Self> {
         let origin = Origin::find(release)?;
         let version = version(origin.command()?)?;
         let folder = folder.join("mosquitto");
@@ -133,7 +132,6 @@ impl Mosquitto {
             version,
             folder,
             port,
-            lets_anyone_in: false,
             program: None,
         })
     }
@@ -171,14 +169,14 @@ impl Mosquitto {
         let events: Arc<Events> = Arc::default();
         let program = Program::start(command, &events, &self.log_path());
         let program = self.program.insert(program);
-        let (port, lets_anyone_in) = (self.port, self.lets_anyone_in);
+        let port = self.port;
         eventually("mosquitto lets clients in", READY_WITHIN, || {
-            assert!(program.runs(), "mosquitto ended\n{}", program.last_words());
-            if lets_anyone_in {
-                Client::connect(port, "is-it-there").ok().map(drop)
-            } else {
-                TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
-            }
+            assert!(
+                program.is_running(),
+                "mosquitto ended\n{}",
+                program.last_words()
+            );
+            TcpStream::connect(("127.0.0.1", port)).ok()
         });
     }
 
@@ -197,8 +195,8 @@ impl Mosquitto {
         }
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
     /// Whether there is a state that the next start would begin from.
@@ -233,7 +231,7 @@ impl Mosquitto {
 ///
 /// # Errors
 /// A sentence: why none can be had.
-pub fn publisher() -> Result<Command, String> {
+pub fn publisher() -> Result<Command> {
     match find_program("mosquitto_pub") {
         Some(installed) => Ok(Command::new(installed)),
         None => Prefix::fetch("mosquitto-clients", &["mosquitto-clients"], Source::System)?
@@ -255,24 +253,24 @@ fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
 }
 
 /// Asks it for its help, which begins with the version: whether it can be run is known before a test begins.
-fn version(mut command: Command) -> Result<String, String> {
+fn version(mut command: Command) -> Result<String> {
     let shown = format!("run {command:?} -h");
     let done = command
         .arg("-h")
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| format!("{shown}: {error}"))?;
+        .context(shown.clone())?;
     // The exit code of its help says nothing: it is 3.
     let said = String::from_utf8_lossy(&done.stdout);
     match said.lines().next() {
         Some(first) if first.starts_with("mosquitto version") => Ok(first.to_owned()),
         _ => {
             let error = String::from_utf8_lossy(&done.stderr);
-            Err(format!(
+            bail!(
                 "{shown}: {}: no version of mosquitto {}",
                 done.status,
                 error.trim()
-            ))
+            )
         }
     }
 }

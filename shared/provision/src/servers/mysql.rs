@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::database::{PASSWORD, USER, as_root, finished};
-use super::debian::{Prefix, Source};
+use anyhow::{Context, Result};
+
+use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
+use crate::prefix::{Prefix, Source};
 
 /// Names a `mysqld` of MySQL to be used instead of a fetched one. One on the path is not looked for: it is MariaDB on
 /// most systems.
@@ -20,7 +22,7 @@ pub(super) enum MySql {
 
 impl MySql {
     /// Only Debian's unstable suite has it; that suite moves, so whoever tests with it says which version it was.
-    pub(super) fn find() -> Result<Self, String> {
+    pub(super) fn find() -> Result<Self> {
         if let Some(chosen) = std::env::var_os(CHOSEN) {
             return Ok(Self::Installed(chosen.into()));
         }
@@ -33,7 +35,7 @@ impl MySql {
     }
 
     /// The server, with everything but the settings it is to have.
-    pub(super) fn command(&self, data: &Path) -> Result<Command, String> {
+    pub(super) fn command(&self, data: &Path) -> Result<Command> {
         let mut command = match self {
             Self::Installed(path) => {
                 let mut command = Command::new(path);
@@ -55,7 +57,7 @@ impl MySql {
                 command
             }
         };
-        as_root(&mut command);
+        allow_root(&mut command);
         command
             .arg(format!("--datadir={}", data.display()))
             .arg("--mysqlx=OFF")
@@ -65,13 +67,13 @@ impl MySql {
     }
 
     /// Makes the system tables and our user in the empty folder `data`.
-    pub(super) fn initialise(&self, data: &Path) -> Result<(), String> {
+    pub(super) fn initialise(&self, data: &Path) -> Result<()> {
         let sql = data.with_file_name("mysql-user.sql");
         let made = format!(
             "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n\
              GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
         );
-        fs::write(&sql, made).map_err(|error| format!("write {}: {error}", sql.display()))?;
+        fs::write(&sql, made).with_context(|| format!("write {}", sql.display()))?;
         let child = self
             .command(data)?
             .arg("--initialize-insecure")
@@ -82,8 +84,8 @@ impl MySql {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| format!("start mysqld: {error}"))?;
-        let done = finished("initialise MySQL", child);
+            .context("start mysqld")?;
+        let done = wait_for_success("initialise MySQL", child);
         let _ = fs::remove_file(sql);
         done
     }

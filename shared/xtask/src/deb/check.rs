@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Arch;
-use crate::debian::{Emulation, Machine, Release, System};
+use keepsake_provision::chroot::{Emulation, Machine, Release, System, text};
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
 /// What `systemd-analyze security` may say at most; 10 is no sandbox at all.
@@ -179,12 +179,12 @@ impl Place<'_> {
         let output = self.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
-        let said = crate::debian::text(&output.stdout);
+        let said = text(&output.stdout);
         ensure!(
             output.status.code() == Some(1),
             "{}: {said}{}",
             output.status,
-            crate::debian::text(&output.stderr)
+            text(&output.stderr)
         );
         for part in ["light", "button", "camera"] {
             let line = said
@@ -213,7 +213,7 @@ impl Place<'_> {
             let output = self.try_script(&format!(
                 "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
             ))?;
-            let said = crate::debian::text(&output.stdout);
+            let said = text(&output.stdout);
             let ours: Vec<&str> = said
                 .lines()
                 .filter(|line| line.contains("keepsake"))

@@ -9,9 +9,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
-use image_build::{onto, papers, tool};
+use image_build::{artifacts, customize, host_tools};
+use keepsake_provision::process::run;
 use keepsake_testkit::appliance::Named;
-use keepsake_testkit::program::binary;
+use keepsake_testkit::programs;
 
 /// An emulated card is a power of two, and this one is larger than the image, as every card is.
 pub const BYTES: u64 = 1 << 30;
@@ -31,7 +32,7 @@ impl Card {
     /// Writes the image to a new card.
     pub fn new(image: &Path, folder: &Path) -> Result<Self> {
         let file = folder.join("card.img");
-        onto::unpack(image, &file)?;
+        customize::unpack(image, &file)?;
         File::options().write(true).open(&file)?.set_len(BYTES)?;
         let mut card = Self {
             file,
@@ -44,7 +45,7 @@ impl Card {
 
     /// One of mtools, on the partition that a person sees.
     fn mtools(&self, program: &str) -> Result<Command> {
-        let mut command = tool::command(program, 0)?;
+        let mut command = host_tools::command(program, 0)?;
         let partition = format!("{}@@{}", self.file.display(), layout::BOOT.start_bytes);
         command
             .env("MTOOLS_SKIP_CHECK", "1")
@@ -55,7 +56,7 @@ impl Card {
     /// A text file of that partition.
     pub fn text(&self, name: &str) -> Result<String> {
         let mut show = self.mtools("mtype")?;
-        let text = tool::run(show.arg(format!("::{name}")))?;
+        let text = run(show.arg(format!("::{name}")))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -63,7 +64,7 @@ impl Card {
     pub fn copy_out(&self, name: &str) -> Result<PathBuf> {
         let to = self.folder.join(name);
         let mut copy = self.mtools("mcopy")?;
-        tool::run(copy.args(["-n", &format!("::{name}")]).arg(&to))?;
+        run(copy.args(["-n", &format!("::{name}")]).arg(&to))?;
         Ok(to)
     }
 
@@ -81,7 +82,7 @@ impl Card {
         let file = self.folder.join(name);
         fs::write(&file, text)?;
         let mut copy = self.mtools("mcopy")?;
-        tool::run(copy.arg("-o").arg(&file).arg(format!("::{name}"))).map(drop)
+        run(copy.arg("-o").arg(&file).arg(format!("::{name}"))).map(drop)
     }
 
     /// What no start may change: both slots for systems, and every file of the first partition but the settings and the
@@ -98,13 +99,13 @@ impl Card {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let mut copy = self.mtools("mcopy")?;
-        tool::run(copy.args(["-s", "-n", "::*"]).arg(&folder))?;
+        run(copy.args(["-s", "-n", "::*"]).arg(&folder))?;
         for entry in fs::read_dir(&folder)? {
             let file = entry?.path();
             let name = file.file_name().context("a file has a name")?;
             let name = name.to_string_lossy().into_owned();
             if name != "camera.toml" && name != "CAMERA-STATUS.txt" {
-                found.insert(name, papers::sum(&file)?);
+                found.insert(name, artifacts::sum(&file)?);
             }
         }
         Ok(found)
@@ -113,7 +114,7 @@ impl Card {
     fn hash_of(&self, partition: Partition) -> Result<String> {
         let mut card = File::open(&self.file)?;
         card.seek(SeekFrom::Start(partition.start_bytes))?;
-        Ok(papers::sum_of(card.take(partition.bytes))?)
+        Ok(artifacts::sum_of(card.take(partition.bytes))?)
     }
 
     /// The partition for pictures, as the card's table has it now.
@@ -129,19 +130,19 @@ impl Card {
         let data = self.data()?;
         let copy = self.folder.join("data.ext4");
         let _ = fs::remove_file(&copy);
-        let mut dd = tool::command("dd", 0)?;
+        let mut dd = host_tools::command("dd", 0)?;
         dd.arg(format!("if={}", self.file.display()))
             .arg(format!("of={}", copy.display()))
             .args(["bs=1M", "conv=sparse", "status=none"])
             .arg(format!("skip={}", data.start_bytes >> 20))
             .arg(format!("count={}", data.bytes >> 20));
-        tool::run(&mut dd)?;
+        run(&mut dd)?;
         // Holes at the end are part of it.
         File::options()
             .write(true)
             .open(&copy)?
             .set_len(data.bytes)?;
-        let mut check = tool::command("e2fsck", 0)?;
+        let mut check = host_tools::command("e2fsck", 0)?;
         let output = check
             .args(["-p", "-f"])
             .arg(&copy)
@@ -160,17 +161,17 @@ impl Card {
             let _ = fs::remove_dir_all(folder);
         }
         fs::create_dir_all(&tree)?;
-        let mut dump = tool::command("debugfs", 0)?;
+        let mut dump = host_tools::command("debugfs", 0)?;
         dump.args(["-R", &format!("rdump / {}", tree.display())])
             .arg(&copy);
-        tool::run(&mut dump)?;
-        let mut command = Command::new(binary("appliance"));
+        run(&mut dump)?;
+        let mut command = Command::new(programs::appliance());
         command
             .args(["spool", "export", "--spool"])
             .arg(tree.join("keepsake/pictures"))
             .arg("--to")
             .arg(&export);
-        tool::run(&mut command)?;
+        run(&mut command)?;
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(&export)? {
             let file = entry?.path();

@@ -5,13 +5,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use image_build::tool;
-use keepsake_testkit::engines::qemu::Qemu;
-use keepsake_testkit::program::{Program, free_port};
+use image_build::host_tools;
+use keepsake_provision::process::free_port;
+use keepsake_provision::process::run;
+use keepsake_provision::qemu::{Boot, Qemu, Vm};
 
 use crate::card::Card;
 
@@ -43,12 +43,11 @@ pub struct Pi {
 impl Pi {
     pub fn new(card: &Card, folder: &Path, person: &'static str) -> Result<Self> {
         let key = folder.join("key");
-        let mut make = tool::command("ssh-keygen", 0)?;
+        let mut make = host_tools::command("ssh-keygen", 0)?;
         make.args(["-q", "-t", "ed25519", "-N", "", "-C", "emulated", "-f"]);
-        tool::run(make.arg(&key))?;
+        run(make.arg(&key))?;
         Ok(Self {
             qemu: Qemu::find("qemu-system-aarch64", &["qemu-system-arm"])
-                .map_err(anyhow::Error::msg)
                 .context("QEMU cannot be had: sudo apt-get install qemu-system-arm")?,
             folder: folder.to_owned(),
             kernel: card.copy_out("kernel8.img")?,
@@ -67,7 +66,7 @@ impl Pi {
     }
 
     pub fn version(&self) -> Result<String> {
-        self.qemu.version().map_err(anyhow::Error::msg)
+        self.qemu.version()
     }
 
     /// The CPU seconds of QEMU until the same kernel has brought itself up and runs its first program, which does nothing.
@@ -98,39 +97,35 @@ impl Pi {
     }
 
     fn launch(&self, card: &Card, name: &str, words: &str) -> Result<Machine> {
-        let console = self.folder.join(format!("{name}.console"));
         let monitor = self.folder.join("monitor");
         let _ = fs::remove_file(&monitor);
+        let boot = Boot {
+            folder: &self.folder,
+            name,
+            kernel: &self.kernel,
+            initrd: &self.initrd,
+            kernel_arguments: words,
+        };
+        let device_tree = self.device_tree.to_string_lossy();
+        let drive = format!("if=sd,format=raw,file={}", card.file.display());
+        let monitor_socket = format!("unix:{},server=on,wait=off", monitor.display());
+        let network = format!("user,id=n0,hostfwd=tcp:127.0.0.1:{}-:22", self.ssh_port);
+        let hardware = [
+            ["-M", "raspi3b"],
+            ["-dtb", &device_tree],
+            ["-drive", &drive],
+            // The console is on the second one.
+            ["-serial", "null"],
+            ["-monitor", &monitor_socket],
+            ["-device", "usb-net,netdev=n0"],
+            ["-netdev", &network],
+        ]
+        .concat();
         let began = Instant::now();
-        let mut command = self.qemu.command().map_err(anyhow::Error::msg)?;
-        command
-            .args(["-M", "raspi3b", "-display", "none", "-no-reboot"])
-            .arg("-kernel")
-            .arg(&self.kernel)
-            .arg("-initrd")
-            .arg(&self.initrd)
-            .arg("-dtb")
-            .arg(&self.device_tree)
-            .args(["-append", words])
-            .arg("-drive")
-            .arg(format!("if=sd,format=raw,file={}", card.file.display()))
-            // The second one is that of the console.
-            .args(["-serial", "null", "-serial"])
-            .arg(format!("file:{}", console.display()))
-            .arg("-monitor")
-            .arg(format!("unix:{},server=on,wait=off", monitor.display()))
-            .args(["-device", "usb-net,netdev=n0", "-netdev"])
-            .arg(format!(
-                "user,id=n0,hostfwd=tcp:127.0.0.1:{}-:22",
-                self.ssh_port
-            ));
-        let log = self.folder.join(format!("{name}.qemu"));
         Ok(Machine {
-            program: Program::start(command, &Arc::default(), &log),
+            vm: self.qemu.boot(&boot, &hardware)?,
             began,
-            console,
             monitor,
-            log,
             ssh_port: self.ssh_port,
             person: self.person,
             key: self.key.clone(),
@@ -140,11 +135,9 @@ impl Pi {
 
 /// A Pi that is on.
 pub struct Machine {
-    program: Program,
+    vm: Vm,
     began: Instant,
-    console: PathBuf,
     monitor: PathBuf,
-    log: PathBuf,
     ssh_port: u16,
     person: &'static str,
     key: PathBuf,
@@ -158,8 +151,7 @@ impl Machine {
 
     fn wait_for_console(&mut self, text: &str) -> Result<()> {
         self.wait_for(&format!("\"{text}\" on its console"), |machine| {
-            let said = fs::read(&machine.console).unwrap_or_default();
-            Ok(String::from_utf8_lossy(&said).contains(text).then_some(()))
+            Ok(machine.vm.console().contains(text).then_some(()))
         })
     }
 
@@ -178,12 +170,12 @@ impl Machine {
                 return Ok(answer);
             }
             ensure!(
-                self.program.runs(),
+                self.vm.is_running(),
                 "the emulated Pi has ended before {what}\n{}",
-                self.last_words()
+                self.vm.last_words()
             );
             if began.elapsed() > WITHIN {
-                bail!("waited {WITHIN:?} for {what}\n{}", self.last_words());
+                bail!("waited {WITHIN:?} for {what}\n{}", self.vm.last_words());
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -191,7 +183,7 @@ impl Machine {
 
     /// What QEMU has used until now.
     pub fn cpu_s(&self) -> Result<f64> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.program.pid()))?;
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.vm.pid()))?;
         // The second field is a name that may have blanks; these are the 14th and the 15th.
         let (_, fields) = text.rsplit_once(')').context("read what QEMU has used")?;
         let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
@@ -218,7 +210,7 @@ impl Machine {
     /// Runs a command on the Pi as the person who may log in, and returns what it says. The Pi has to be the one it was: its host key is kept.
     pub fn ask(&self, command: &str) -> Result<String> {
         let known = self.key.with_extension("known");
-        let mut ssh = tool::command("ssh", 0)?;
+        let mut ssh = host_tools::command("ssh", 0)?;
         ssh.args(["-F", "/dev/null", "-o", "BatchMode=yes"])
             .args(["-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=120"])
             .args(["-o", "StrictHostKeyChecking=accept-new", "-o"])
@@ -227,7 +219,7 @@ impl Machine {
             .arg(&self.key)
             .arg(format!("{}@127.0.0.1", self.person))
             .arg(command);
-        let said = tool::run(&mut ssh)?;
+        let said = run(&mut ssh)?;
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
@@ -248,38 +240,26 @@ impl Machine {
 
     /// Lets it stand still while its card is looked at.
     pub fn while_it_stands_still<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
-        self.program.signal(nix::libc::SIGSTOP);
+        self.vm.signal(libc::SIGSTOP);
         let seen = look();
-        self.program.signal(nix::libc::SIGCONT);
+        self.vm.signal(libc::SIGCONT);
         seen
     }
 
     /// kill -9.
     pub fn pull_the_plug(self) {
-        self.program.kill();
+        self.vm.kill();
     }
 
     /// Waits until it has switched itself off.
     pub fn ends(mut self) -> Result<()> {
-        let status = self.program.wait(WITHIN);
+        let status = self.vm.wait(WITHIN);
         ensure!(
             status.success(),
             "QEMU has ended with {status}\n{}",
-            self.last_words()
+            self.vm.last_words()
         );
         Ok(())
-    }
-
-    fn last_words(&self) -> String {
-        let mut words = String::new();
-        for file in [&self.log, &self.console] {
-            let text = fs::read(file).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = &lines[lines.len().saturating_sub(25)..];
-            words.push_str(&format!("--- {}\n{}\n", file.display(), last.join("\n")));
-        }
-        words
     }
 }
 

@@ -20,15 +20,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use card::{Card, Setting};
 use clap::Parser;
-use image_build::{image_in, layout, tool};
+use image_build::{host_tools, image_in, layout};
 use keepsake_protocol::Hash;
+use keepsake_provision::chroot::{self, Emulation, Release, System};
+use keepsake_provision::cross::{self, Arch};
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_provision::workspace;
 use keepsake_testkit::appliance::Named;
-use keepsake_testkit::audit::audit;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::folder::Folder;
+use keepsake_testkit::ledger::audit;
 use machine::{Machine, Pi, WITHIN};
 use serde_json::Value;
 
@@ -51,35 +54,28 @@ const NEEDED: [(&str, &str); 9] = [
     ("ssh-keygen", "openssh-client"),
 ];
 
-/// Start the SD card image in an emulated Raspberry Pi 3, take pictures, pull its plug three times, and audit.
+/// Boot the SD card image in an emulated Raspberry Pi 3, take pictures, cut its power three times, and audit
 #[derive(Parser)]
 #[command(name = "cargo emulate")]
 struct Arguments {
-    /// The folder `cargo image` has made.
-    #[arg(long, value_name = "DIR", required_unless_present = "onto")]
-    output: Option<PathBuf>,
-    /// Instead of that image one laid out as Raspberry Pi OS, made of the system in this folder, with the camera added.
-    #[arg(
-        long,
-        value_name = "DIR",
-        requires = "program",
-        conflicts_with = "output"
-    )]
-    onto: Option<PathBuf>,
-    /// The camera's program that is added to it.
-    #[arg(long, value_name = "FILE", requires = "onto")]
+    /// The camera's program for arm64, instead of building it; an existing image is used as it is
+    #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Pictures in a burst.
+    /// Boot an image laid out as Raspberry Pi OS Lite instead, made of Debian's packages, with the camera added as
+    /// `cargo image -- --base-image` does; needs root on Debian
+    #[arg(long)]
+    raspios: bool,
+    /// Pictures in a burst
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(3..=40))]
     pictures: u8,
-    /// Keep the card and what the console said, and say where they are.
+    /// Keep the card and the console output, and print where they are
     #[arg(long)]
     keep: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let folder = Folder::new("emulate");
+    let folder = TempDir::new("emulate");
     let mut seen = Seen::default();
     let result = catch_unwind(AssertUnwindSafe(|| run(&arguments, &folder, &mut seen)));
     let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("a promise was broken, see above")));
@@ -120,25 +116,17 @@ impl Seen {
 }
 
 fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
-    let missing = tool::missing(&NEEDED);
+    let missing = host_tools::missing(&NEEDED);
     ensure!(
         missing.is_empty(),
         "the image cannot be looked at yet: sudo apt-get install {}",
         missing.join(" ")
     );
-    let (image, person) = match (&arguments.onto, &arguments.program, &arguments.output) {
-        (Some(system), Some(program), _) => {
-            let image = raspios::with_the_camera(system, program, folder)?;
-            (image, raspios::PERSON)
-        }
-        (_, _, Some(output)) => (image_in(output), "root"),
-        _ => bail!("--output is missing"),
+    let (image, person) = if arguments.raspios {
+        (raspios_image(arguments, folder)?, raspios::PERSON)
+    } else {
+        (card_image(arguments)?, "root")
     };
-    ensure!(
-        image.is_file(),
-        "there is no {}: run cargo image first",
-        image.display()
-    );
     let card = Card::new(&image, folder)?;
     let pi = Pi::new(&card, folder, person)?;
     println!("{}, {}", image.display(), pi.version()?);
@@ -156,10 +144,45 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
         pi,
         seen,
     };
-    match arguments.onto {
-        Some(_) => story.tell_of_raspios(),
-        None => story.tell(),
+    if arguments.raspios {
+        story.tell_of_raspios()
+    } else {
+        story.tell()
     }
+}
+
+/// Returns an image laid out as Raspberry Pi OS, with the camera added.
+fn raspios_image(arguments: &Arguments, folder: &Path) -> Result<PathBuf> {
+    chroot::ensure_available()?;
+    let program = cross::appliance_for_pi(arguments.program.as_deref())?;
+    let _emulation = Emulation::of(Arch::Arm64)?;
+    let system = System::for_a_pi(Release::Debian13)?;
+    raspios::with_the_camera(&system.root, &program, folder)
+}
+
+/// Returns the last image, which is built if there is none.
+fn card_image(arguments: &Arguments) -> Result<PathBuf> {
+    let image = image_in(&workspace::target().join("image"));
+    if image.is_file() {
+        println!("using the existing image; cargo image builds a new one");
+        return Ok(image);
+    }
+    let mut cargo = workspace::cargo();
+    cargo.args([
+        "run",
+        "--quiet",
+        "--package",
+        "image-build",
+        "--bin",
+        "image",
+        "--",
+    ]);
+    if let Some(program) = &arguments.program {
+        cargo.arg("--program").arg(program);
+    }
+    let status = cargo.status().context("run cargo")?;
+    ensure!(status.success(), "the image cannot be built, see above");
+    Ok(image)
 }
 
 struct Story<'a> {
@@ -640,7 +663,7 @@ impl Story<'_> {
     }
 
     /// Everything against everything.
-    fn count(&mut self) -> Result<keepsake_testkit::audit::Audit> {
+    fn count(&mut self) -> Result<keepsake_testkit::ledger::Audit> {
         let confirmed: Vec<Named> = self.on_card.keys().copied().collect();
         let photos: Vec<Vec<u8>> = self.on_card.values().cloned().collect();
         let found = audit(&self.cloud.store(), &confirmed, &photos);

@@ -1,4 +1,4 @@
-//! `cargo emulate -- --onto`: an image laid out as Raspberry Pi OS Lite, with the camera added to it, and started.
+//! `cargo emulate -- --raspios`: an image laid out as Raspberry Pi OS Lite, with the camera added to it, and started.
 //!
 //! The image is made here, of a system of Debian's for arm64 with Debian's kernel. What Raspberry Pi Imager writes to
 //! `bootfs` when it has asked its questions is written after the camera was added, and runs at the first start as it does
@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
-use image_build::{onto, tool};
+use image_build::{customize, host_tools};
+use keepsake_provision::process::run;
+use keepsake_provision::workspace;
 
 use super::{DEVICE, Setting, Story, id};
 
@@ -41,15 +43,14 @@ const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
 ///
 /// `system`: a folder with the system, which is changed.
 pub fn with_the_camera(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let inputs = onto::Inputs {
+    let inputs = customize::Inputs {
         image: &make(system, folder)?,
         program,
-        workspace: workspace.parent().context("this crate is in a workspace")?,
-        work: &folder.join("onto"),
+        workspace: &workspace::root(),
+        work: &folder.join("customize"),
         epoch_s: 0,
     };
-    onto::onto(&inputs)
+    customize::add_to_image(&inputs)
 }
 
 /// The image as it would be downloaded.
@@ -81,9 +82,9 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
 
     let file_of = |file: &str| folder.join(file);
     let (boot, root) = (file_of("boot.fat"), file_of("root.ext4"));
-    let mut fat = tool::command("mkfs.vfat", 0)?;
+    let mut fat = host_tools::command("mkfs.vfat", 0)?;
     fat.args(["-C", "-F", "32", "-n", "bootfs"]).arg(&boot);
-    tool::run(fat.arg((BOOT.bytes >> 10).to_string()))?;
+    run(fat.arg((BOOT.bytes >> 10).to_string()))?;
     let tree = only(&system.join("usr/lib"), "linux-image-")?;
     for (name, from) in [
         ("kernel8.img", only(&system.join("boot"), "vmlinuz-")?),
@@ -93,24 +94,24 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
             tree.join("broadcom/bcm2837-rpi-3-b.dtb"),
         ),
     ] {
-        let mut copy = tool::command("mcopy", 0)?;
+        let mut copy = host_tools::command("mcopy", 0)?;
         copy.arg("-i")
             .arg(&boot)
             .arg(&from)
             .arg(format!("::{name}"));
-        tool::run(&mut copy)?;
+        run(&mut copy)?;
     }
     for (name, text) in [("config.txt", CONFIG), ("cmdline.txt", CMDLINE)] {
         let file = file_of(name);
         fs::write(&file, text)?;
-        let mut copy = tool::command("mcopy", 0)?;
-        tool::run(copy.arg("-i").arg(&boot).arg(&file).arg("::"))?;
+        let mut copy = host_tools::command("mcopy", 0)?;
+        run(copy.arg("-i").arg(&boot).arg(&file).arg("::"))?;
     }
-    let mut ext4 = tool::command("mke2fs", 0)?;
+    let mut ext4 = host_tools::command("mke2fs", 0)?;
     ext4.args(["-q", "-t", "ext4", "-L", "rootfs", "-d"])
         .arg(system)
         .arg(&root);
-    tool::run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
+    run(ext4.arg(format!("{}k", ROOT.bytes >> 10)))?;
 
     let image = file_of("raspios-lite.img");
     let mut file = File::create_new(&image)?;

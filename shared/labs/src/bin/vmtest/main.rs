@@ -1,27 +1,29 @@
-//! `cargo rig`: the unmodified `appliance` in a machine with kernel drivers, pressed over GPIO edges, photographing through
+//! `cargo vmtest`: the unmodified `appliance` in a machine with kernel drivers, pressed over GPIO edges, photographing through
 //! V4L2, sending its pictures over a network to a cloud outside, and answering on a pin.
 //!
 //! Without QEMU or a kernel it says what it could not run, and why, and is no failure.
 
-mod bars;
-mod scene;
+mod color_bars;
+mod scenario;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result};
 use clap::Parser;
+use keepsake_labs::vm::kernel::Kernel;
+use keepsake_labs::vm::protocol::Board;
+use keepsake_labs::vm::{Machine, SPOOL, qemu};
+use keepsake_provision::host::ensure_libclang;
+use keepsake_provision::qemu::Qemu;
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_provision::workspace;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::engines::qemu::Qemu;
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::not_run::not_run;
-use keepsake_testkit::program::binary;
-use keepsake_testkit::rig::kernel::Kernel;
-use keepsake_testkit::rig::words::Board;
-use keepsake_testkit::rig::{Machine, SPOOL, qemu};
 
-use scene::{Scene, seconds};
+use scenario::{Scenario, seconds};
 
 const BUTTON: u8 = 17;
 /// Numbers of the user and the groups in the machine.
@@ -29,20 +31,17 @@ const KEEPSAKE: u32 = 990;
 const GPIO: u32 = 991;
 const VIDEO: u32 = 992;
 
-/// Runs the camera's program in a machine with kernel drivers, and counts what the cloud has.
+/// Run the camera's program in a virtual machine with kernel drivers, and count what the cloud has
 #[derive(Parser)]
-#[command(name = "cargo rig")]
+#[command(name = "cargo vmtest")]
 struct Arguments {
-    /// The program it is about; it must have been built with the feature v4l
+    /// Use the debug build, which is built faster and needs more memory than the limit for a camera allows
     #[arg(long)]
-    appliance: Option<PathBuf>,
-    /// Only ways to the pins whose name contains this: rppal, gpiochip
+    debug: bool,
+    /// Run only the GPIO drivers whose name contains this: rppal, gpiochip
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Hold it to the memory a camera may need; a debug build needs more
-    #[arg(long)]
-    bound_memory: bool,
-    /// Keep the files of the machines, and say where they are
+    /// Keep the files of the machines, and print where they are
     #[arg(long)]
     keep: bool,
 }
@@ -162,31 +161,58 @@ struct Parts {
     appliance: PathBuf,
 }
 
+impl Parts {
+    /// Fetches and builds everything; returns `None` after reporting that it cannot run here.
+    fn prepare(debug: bool) -> Result<Option<Self>> {
+        let what = "cargo vmtest, the camera with kernel drivers";
+        if !ensure_libclang() {
+            let how = "install libclang-dev (Debian, Ubuntu) or clang-devel";
+            not_run(
+                what,
+                "libclang is missing, and without it there is no V4L2",
+                how,
+            );
+            return Ok(None);
+        }
+        let fetched = Kernel::fetch().and_then(|kernel| {
+            let qemu = qemu()?;
+            println!("vmtest: {}; {}", qemu.version()?, kernel.version());
+            Ok((kernel, qemu))
+        });
+        let (kernel, qemu) = match fetched {
+            Ok(fetched) => fetched,
+            Err(why) => {
+                let how = "it needs Debian's apt with the archive's keys on x86-64, or qemu-system-x86 installed";
+                not_run(what, why, how);
+                return Ok(None);
+            }
+        };
+        let appliance = ["--package", "keepsake-appliance", "--features", "v4l"];
+        let folder = if debug {
+            workspace::build(&appliance)?
+        } else {
+            workspace::build_release(&appliance)?
+        };
+        Ok(Some(Self {
+            kernel,
+            qemu,
+            appliance: folder.join("appliance"),
+        }))
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let began = Instant::now();
-    let parts = Kernel::fetch().and_then(|kernel| {
-        let qemu = qemu()?;
-        println!("rig: {}; {}", qemu.version()?, kernel.version());
-        Ok((kernel, qemu))
-    });
-    let (kernel, qemu) = match parts {
-        Ok(parts) => parts,
-        Err(why) => {
-            not_run(
-                "cargo rig, the camera with kernel drivers",
-                &why,
-                "it needs Debian's apt with the archive's keys on x86-64, or qemu-system-x86 installed",
-            );
-            return ExitCode::SUCCESS;
+    let parts = match Parts::prepare(arguments.debug) {
+        Ok(Some(parts)) => parts,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vmtest: {error:#}");
+            return ExitCode::FAILURE;
         }
     };
-    let parts = Parts {
-        kernel,
-        qemu,
-        appliance: arguments.appliance.unwrap_or_else(|| binary("appliance")),
-    };
-    let folder = Folder::new("rig");
+    let folder = TempDir::new("vmtest");
     let wanted = |way: &Way| {
         let only = arguments.only.as_ref();
         only.is_none_or(|text| way.name.contains(text.as_str()))
@@ -196,12 +222,12 @@ fn main() -> ExitCode {
     let passed = thread::scope(|scope| {
         let played: Vec<_> = ways
             .iter()
-            .map(|way| scope.spawn(|| play(way, &parts, &folder, arguments.bound_memory)))
+            .map(|way| scope.spawn(|| play(way, &parts, &folder, !arguments.debug)))
             .collect();
         let passed = played.into_iter().map(|played| match played.join() {
             Ok(Ok(())) => true,
             Ok(Err(why)) => {
-                eprintln!("rig: {why}");
+                eprintln!("vmtest: {why:#}");
                 false
             }
             // It has said what it saw.
@@ -210,31 +236,30 @@ fn main() -> ExitCode {
         passed.fold(!ways.is_empty(), |all, one| all & one)
     });
     if arguments.keep || !passed {
-        println!("rig: the files are in {}", folder.keep().display());
+        println!("vmtest: the files are in {}", folder.keep().display());
     }
     if !passed {
-        println!("rig: NOT as promised, after {}", seconds(began));
+        println!("vmtest: NOT as promised, after {}", seconds(began));
         return ExitCode::FAILURE;
     }
-    println!("rig: all as promised, after {}", seconds(began));
+    println!("vmtest: all as promised, after {}", seconds(began));
     ExitCode::SUCCESS
 }
 
 /// One way in a machine of its own, with a cloud of its own.
-fn play(way: &Way, parts: &Parts, folder: &Path, bound_memory: bool) -> Result<(), String> {
+fn play(way: &Way, parts: &Parts, folder: &Path, bound_memory: bool) -> Result<()> {
     let began = Instant::now();
     let folder = folder.join(way.name);
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| format!("create {}: {error}", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
     println!(
-        "rig: {}: the machine is up after {}",
+        "vmtest: {}: the machine is up after {}",
         way.name,
         seconds(began)
     );
-    Scene::new(&mut machine, &mut cloud, way, bound_memory).play();
+    Scenario::new(&mut machine, &mut cloud, way, bound_memory).play();
     machine.off();
     cloud.stop();
     Ok(())

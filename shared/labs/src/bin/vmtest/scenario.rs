@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use keepsake_labs::vm::led::{Flash, Look, flashes, looks};
+use keepsake_labs::vm::protocol::{Ask, User};
+use keepsake_labs::vm::{HOST, Machine, SPOOL};
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::rig::lamp::{Flash, Look, flashes, looks};
-use keepsake_testkit::rig::words::{Ask, User};
-use keepsake_testkit::rig::{HOST, Machine, SPOOL};
 use serde_json::{Value, json};
 
-use super::{BUTTON, GPIO, KEEPSAKE, Shot, VIDEO, Way, bars};
+use super::{BUTTON, GPIO, KEEPSAKE, Shot, VIDEO, Way, color_bars};
 
 /// As long as a finger stays on a button.
 const HELD_MS: u64 = 120;
@@ -26,7 +26,7 @@ const RSS_KIB_MAX: u64 = 32 << 10;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// One way, from the first start of the program to its end.
-pub(crate) struct Scene<'a> {
+pub(crate) struct Scenario<'a> {
     machine: &'a mut Machine,
     cloud: &'a mut Cloud,
     way: &'a Way,
@@ -40,7 +40,7 @@ pub(crate) struct Scene<'a> {
     shot: Shot,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Scenario<'a> {
     pub(crate) fn new(
         machine: &'a mut Machine,
         cloud: &'a mut Cloud,
@@ -51,7 +51,7 @@ impl<'a> Scene<'a> {
             machine,
             cloud,
             way,
-            device: format!("rig-{}", way.name),
+            device: format!("vmtest-{}", way.name),
             bound_memory,
             taken: Vec::new(),
             told: 0,
@@ -83,7 +83,7 @@ impl<'a> Scene<'a> {
 
         let formats: Vec<_> = self.way.shots.iter().map(|shot| shot.format).collect();
         println!(
-            "rig: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
+            "vmtest: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
              max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
             self.way.name,
             formats.join(", "),
@@ -267,7 +267,7 @@ impl<'a> Scene<'a> {
             .find(of_it)
             .expect("what is stored is in the list");
         let image = api.image(picture["id"].as_str().expect("a picture has an id"));
-        if let Err(wrong) = bars::are_in(&image, shot.format == "GREY") {
+        if let Err(wrong) = color_bars::are_in(&image, shot.format == "GREY") {
             panic!("{} {width} x {height}: {wrong}", shot.format);
         }
     }

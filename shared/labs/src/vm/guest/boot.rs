@@ -12,7 +12,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 use super::SPOOL;
 
 /// Where the modules are, in files whose names begin with their place in the order.
-pub(in crate::rig) const MODULES: &str = "modules";
+pub(in crate::vm) const MODULES: &str = "modules";
 /// One camera with one lens, nothing that plays or receives.
 const VIVID: &str = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";
 /// What QEMU's user network gives its first machine.
@@ -39,7 +39,7 @@ pub(super) fn mount_all() -> Result<(), String> {
 
 pub(super) fn load_modules() -> Result<(), String> {
     let folder = Path::new("/").join(MODULES);
-    for file in crate::folder::files(&folder) {
+    for file in keepsake_provision::temp_dir::files(&folder) {
         let failed = |error: String| format!("load {}: {error}", file.display());
         let bytes = fs::read(&file).map_err(|error| failed(error.to_string()))?;
         let name = file.to_string_lossy();

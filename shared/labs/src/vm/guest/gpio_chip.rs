@@ -18,9 +18,9 @@ use std::time::Duration;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Teller, now_us, read, write};
-use crate::rig::words::{Board, Told};
+use crate::vm::protocol::{Board, Told};
 
-const SIMULATED: &str = "/sys/kernel/config/gpio-sim/rig";
+const SIMULATED: &str = "/sys/kernel/config/gpio-sim/vmtest";
 /// As many as the Pi's chip has.
 const LINES: u32 = 54;
 /// A blink is a hundred times as long.
