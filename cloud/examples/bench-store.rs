@@ -40,12 +40,12 @@ async fn main() -> Result<()> {
     good &= measure("SQLite", places).await?;
     for kind in [Kind::MariaDb, Kind::MySql] {
         let folder = TempDir::new("bench-server");
-        let Some(mut server) = Database::or_not_run("bench-store", kind, &folder) else {
+        let Some(mut server) = Database::or_skip("bench-store", kind, &folder) else {
             continue;
         };
         server.start();
         let place = |name: &str| {
-            let address = Server::parse(&server.create(name)).map_err(anyhow::Error::msg)?;
+            let address = Server::parse(&server.create_schema(name)).map_err(anyhow::Error::msg)?;
             anyhow::Ok(Place {
                 address: Address::Server(address),
                 capture_bytes_max: 15 * 1024 * 1024,

@@ -15,7 +15,7 @@ use keepsake_protocol::{DeviceId, Hash, SpoolId};
 use keepsake_testkit::process::free_port;
 use keepsake_testkit::servers::database::{Database, Kind, Schema};
 use keepsake_testkit::temp_dir::TempDir;
-use keepsake_testkit::test_ca::{Authority, Validity};
+use keepsake_testkit::test_ca::{TestCa, Validity};
 use mysql::prelude::Queryable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -89,7 +89,7 @@ async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
     let cutting = tokio::task::spawn_blocking(move || {
         let mut cut = 0;
         for _ in 0..25 {
-            cut += server.cut_connections();
+            cut += server.kill_connections();
             std::thread::sleep(Duration::from_millis(40));
         }
         (server, cut)
@@ -155,7 +155,7 @@ async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
     let store = open(&url).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     server.execute("SET GLOBAL read_only = 1");
-    server.cut_connections();
+    server.kill_connections();
     // The first finds its connection cut.
     let _ = store.commit(&[capture(2)], NOW).await;
     let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
@@ -280,8 +280,8 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
 
 async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
     let folder = TempDir::new("database-tls");
-    let authority = Authority::new(&folder.join("ours"), "Keepsake CA");
-    let stranger = Authority::new(&folder.join("stranger"), "another CA");
+    let authority = TestCa::new(&folder.join("ours"), "Keepsake CA");
+    let stranger = TestCa::new(&folder.join("stranger"), "another CA");
     let server = authority.server("server", &["127.0.0.1"], Validity::Now);
     let flag = |name: &str, file: &Path| format!("--ssl-{name}={}", file.display());
     let flags = [
@@ -294,7 +294,7 @@ async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
         return;
     };
     server.execute("SET GLOBAL require_secure_transport = ON");
-    let by = |mode: &str, ca: &Authority| {
+    let by = |mode: &str, ca: &TestCa| {
         format!(
             "{url}?ssl-mode={mode}&ssl-ca={}",
             ca.certificate().display()
@@ -542,16 +542,16 @@ async fn ready(address: std::net::SocketAddr) {
 /// A server of its own with an empty database, and its URL.
 fn private(kind: Kind, folder: &Path, flags: &[&str]) -> Option<(Database, String)> {
     let test = std::thread::current();
-    let mut server = Database::or_not_run(test.name().unwrap_or("a test"), kind, folder)?;
+    let mut server = Database::or_skip(test.name().unwrap_or("a test"), kind, folder)?;
     server.set_flags(flags);
     server.start();
-    let url = server.create("keepsake");
+    let url = server.create_schema("keepsake");
     Some((server, url))
 }
 
 fn shared_schema(kind: Kind) -> Option<Schema> {
     let test = std::thread::current();
-    Database::shared(test.name().unwrap_or("a test"), kind)
+    Database::shared_schema(test.name().unwrap_or("a test"), kind)
 }
 
 fn place(url: &str) -> Place {

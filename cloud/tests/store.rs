@@ -74,7 +74,7 @@ mod server {
         pub fn new(kind: Kind) -> Option<Self> {
             // The test runner names a thread like its test.
             let test = std::thread::current();
-            Database::shared(test.name().unwrap_or("a test of the store"), kind).map(Self)
+            Database::shared_schema(test.name().unwrap_or("a test of the store"), kind).map(Self)
         }
 
         pub fn place(&self) -> Place {

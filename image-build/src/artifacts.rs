@@ -34,17 +34,17 @@ pub struct BuiltImage<'a> {
 /// # Errors
 /// The disk's, or cargo's.
 pub fn write(made: &BuiltImage) -> Result<String> {
-    let contents = contents::of(made.built)?;
-    let card_sum = sum(&made.built.image)?;
-    let image_sum = sum(made.image)?;
-    let bill = sbom::of(made, &image_sum)?;
-    let bill_file = beside(made.image, ".cdx.json");
-    let contents_file = beside(made.image, ".contents.txt");
+    let contents = contents::render(made.built)?;
+    let card_sum = sha256_of_file(&made.built.image)?;
+    let image_sum = sha256_of_file(made.image)?;
+    let bill = sbom::render(made, &image_sum)?;
+    let bill_file = sibling(made.image, ".cdx.json");
+    let contents_file = sibling(made.image, ".contents.txt");
     save(&contents_file, &contents)?;
     save(&bill_file, &pretty(&bill))?;
     let mut sums = format!("{image_sum}  {}\n", name(made.image));
     for file in [&bill_file, &contents_file] {
-        sums.push_str(&format!("{}  {}\n", sum(file)?, name(file)));
+        sums.push_str(&format!("{}  {}\n", sha256_of_file(file)?, name(file)));
     }
     // Of the card as it is written: what `cargo image -- --write` compares.
     sums.push_str(&format!(
@@ -54,7 +54,7 @@ pub fn write(made: &BuiltImage) -> Result<String> {
     save(&made.image.with_file_name("SHA256SUMS"), &sums)?;
     let manifest = manifest(made, &card_sum, &image_sum)?;
     save(
-        &beside(made.image, ".rpi-imager-manifest"),
+        &sibling(made.image, ".rpi-imager-manifest"),
         &pretty(&manifest),
     )?;
     Ok(contents)
@@ -64,16 +64,16 @@ pub fn write(made: &BuiltImage) -> Result<String> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn sum(file: &Path) -> Result<String> {
+pub fn sha256_of_file(file: &Path) -> Result<String> {
     let from = File::open(file).with_context(|| format!("open {}", file.display()))?;
-    sum_of(from).with_context(|| format!("read {}", file.display()))
+    sha256(from).with_context(|| format!("read {}", file.display()))
 }
 
 /// The same of all that can be read from it.
 ///
 /// # Errors
 /// It cannot be read to its end.
-pub fn sum_of(mut from: impl Read) -> io::Result<String> {
+pub fn sha256(mut from: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 1 << 20];
     loop {
@@ -85,7 +85,7 @@ pub fn sum_of(mut from: impl Read) -> io::Result<String> {
 }
 
 /// `keepsake-0.1.0-arm64` with another ending.
-pub fn beside(image: &Path, ending: &str) -> PathBuf {
+pub fn sibling(image: &Path, ending: &str) -> PathBuf {
     let name = name(image);
     let stem = name.split(".img").next().unwrap_or(&name);
     image.with_file_name(format!("{stem}{ending}"))
@@ -184,7 +184,7 @@ mod tests {
             "{url}"
         );
         assert_eq!(
-            beside(&image, ".cdx.json").file_name().unwrap(),
+            sibling(&image, ".cdx.json").file_name().unwrap(),
             "keepsake-1.2.3-arm64.cdx.json"
         );
     }
@@ -195,7 +195,7 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "abc").unwrap();
         assert_eq!(
-            sum(&file).unwrap(),
+            sha256_of_file(&file).unwrap(),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

@@ -88,7 +88,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     let mut file =
         File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
     file.set_len(layout::IMAGE_BYTES)?;
-    file.write_all(&layout::table())?;
+    file.write_all(&layout::card_table())?;
     for (partition, content) in [
         (layout::BOOT, &boot_image),
         (layout::SYSTEM_A, &system),

@@ -61,7 +61,7 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
         partition: root,
         inputs,
     };
-    root.is_sound("before anything was added to it")?;
+    root.check_file_system("before anything was added to it")?;
     ensure!(
         root.has("/usr/lib/aarch64-linux-gnu") && root.has("/etc/os-release"),
         "{} is no Raspberry Pi OS in 64 bits; take \"Raspberry Pi OS Lite (64-bit)\"",
@@ -77,7 +77,7 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     for (place, entry) in root_entries(inputs)? {
         root.add(&place, &entry)?;
     }
-    root.is_sound("now")?;
+    root.check_file_system("now")?;
     Ok(image)
 }
 
@@ -121,10 +121,7 @@ fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     let settings =
         fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
     let file = inputs.work.join("camera.toml");
-    fs::write(
-        &file,
-        boot::for_windows(&boot::service_settings(&settings)?),
-    )?;
+    fs::write(&file, boot::with_crlf(&boot::service_settings(&settings)?))?;
     let mut copy = host_tools::command("mcopy", inputs.epoch_s)?;
     // -D s: what is there by that name stays, which nobody wants to lose.
     copy.args(["-D", "s", "-i", boot])
@@ -200,7 +197,7 @@ impl Root<'_> {
     }
 
     /// debugfs says what went wrong and ends with 0 all the same: whoever calls this looks at what came of it.
-    fn ask(&self, request: &str) -> Result<Vec<u8>> {
+    fn debugfs(&self, request: &str) -> Result<Vec<u8>> {
         let mut debugfs = host_tools::command("debugfs", self.inputs.epoch_s)?;
         // Names of our own in the requests, so no space in the name of a folder breaks them.
         debugfs
@@ -211,7 +208,7 @@ impl Root<'_> {
     }
 
     fn has(&self, path: &str) -> bool {
-        self.ask(&format!("stat {path}"))
+        self.debugfs(&format!("stat {path}"))
             .is_ok_and(|said| String::from_utf8_lossy(&said).contains("Inode:"))
     }
 
@@ -222,22 +219,22 @@ impl Root<'_> {
             above.push('/');
             above.push_str(part);
             if !self.has(&above) {
-                self.ask(&format!("mkdir {above}"))?;
+                self.debugfs(&format!("mkdir {above}"))?;
                 self.owned_by_root(&above, 0o040_755)?;
             }
         }
         ensure!(!self.has(path), "{path} is in the image already");
         match entry {
             RootEntry::Link(to) => {
-                self.ask(&format!("symlink {path} {to}"))?;
+                self.debugfs(&format!("symlink {path} {to}"))?;
                 ensure!(self.has(path), "{path} could not be added to the image");
             }
             RootEntry::File { from, mode } => {
                 let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
                 fs::write(self.inputs.work.join("new"), &content)?;
-                self.ask(&format!("write new {path}"))?;
+                self.debugfs(&format!("write new {path}"))?;
                 self.owned_by_root(path, 0o100_000 | mode)?;
-                let there = self.ask(&format!("cat {path}"))?;
+                let there = self.debugfs(&format!("cat {path}"))?;
                 ensure!(
                     there == content,
                     "{path} could not be added to the image: is there room for {} kB?",
@@ -254,12 +251,12 @@ impl Root<'_> {
             ("uid", "0".to_owned()),
             ("gid", "0".to_owned()),
         ] {
-            self.ask(&format!("set_inode_field {path} {field} {value}"))?;
+            self.debugfs(&format!("set_inode_field {path} {field} {value}"))?;
         }
         Ok(())
     }
 
-    fn is_sound(&self, when: &str) -> Result<()> {
+    fn check_file_system(&self, when: &str) -> Result<()> {
         let mut check = host_tools::command("e2fsck", self.inputs.epoch_s)?;
         check.args(["-f", "-n"]).arg(self.place());
         run(&mut check)
@@ -363,7 +360,7 @@ mod tests {
             start_bytes: 48 * MIB,
             bytes: 64 * MIB,
         };
-        let table = layout::table_of(0x1234_5678, &[boot, root]);
+        let table = layout::partition_table(0x1234_5678, &[boot, root]);
         file.write_all(&table).unwrap();
         layout::place(
             &mut file,
@@ -422,7 +419,7 @@ mod tests {
 
     #[test]
     fn the_camera_is_added_and_nothing_else_is_touched() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let given = Given::new("aarch64-linux-gnu", 0xb7);
@@ -510,7 +507,7 @@ mod tests {
 
     #[test]
     fn an_image_that_has_it_or_cannot_run_it_is_refused() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let given = Given::new("aarch64-linux-gnu", 0xb7);

@@ -57,7 +57,7 @@ pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
 
 /// Whether the test that asks has what an image is made with; else it says loudly why it is not run.
 #[cfg(test)]
-pub(crate) fn all_there() -> bool {
+pub(crate) fn available_or_skip() -> bool {
     let missing = missing(&NEEDED);
     if !missing.is_empty() {
         keepsake_provision::skip::not_run(

@@ -71,12 +71,12 @@ impl Partition {
 }
 
 /// The first sector of the card.
-pub fn table() -> [u8; 512] {
-    table_of(DISK_ID, &PARTITIONS)
+pub fn card_table() -> [u8; 512] {
+    partition_table(DISK_ID, &PARTITIONS)
 }
 
 /// The first sector of a disk with these partitions, four at the most.
-pub fn table_of(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
+pub fn partition_table(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
     let mut sector = [0; 512];
     sector[440..444].copy_from_slice(&disk_id.to_le_bytes());
     for partition in partitions {
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_table_reads_back_as_it_was_meant() {
-        let read = read(&mut Cursor::new(table())).unwrap();
+        let read = read(&mut Cursor::new(card_table())).unwrap();
         assert_eq!(read, PARTITIONS.map(Some));
         let mut none = Cursor::new([0; 512]);
         assert!(super::read(&mut none).is_err());

@@ -130,7 +130,7 @@ pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
     }
     let mut packages: Vec<Package> = fs::read_dir(&archives)
         .with_context(|| format!("there are no packages in {}", archives.display()))?
-        .filter_map(|entry| named(&entry.ok()?.path()))
+        .filter_map(|entry| parse_file_name(&entry.ok()?.path()))
         .collect();
     ensure!(!packages.is_empty(), "apt-get has fetched nothing");
     packages.sort();
@@ -174,7 +174,7 @@ fn download(folder: &Path) -> Result<()> {
 }
 
 /// `libc6_2.41-12_arm64.deb`; apt writes the colon of an epoch as `%3a`.
-fn named(archive: &Path) -> Option<Package> {
+fn parse_file_name(archive: &Path) -> Option<Package> {
     let stem = archive.file_name()?.to_str()?.strip_suffix(".deb")?;
     let mut parts = stem.split('_');
     let (name, version) = (parts.next()?, parts.next()?);
@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn a_package_is_known_by_the_name_of_its_file() {
-        let package = named(Path::new("/a/wpasupplicant_2%3a2.10-24_arm64.deb")).unwrap();
+        let package = parse_file_name(Path::new("/a/wpasupplicant_2%3a2.10-24_arm64.deb")).unwrap();
         assert_eq!(
             (package.name.as_str(), package.version.as_str()),
             ("wpasupplicant", "2:2.10-24")
         );
         assert_eq!(package.architecture(), "arm64");
-        assert_eq!(named(Path::new("/a/lock")), None);
+        assert_eq!(parse_file_name(Path::new("/a/lock")), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::artifacts::sum;
+use crate::artifacts::sha256_of_file;
 use crate::build::root::all_files;
 use crate::layout;
 
@@ -49,14 +49,14 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
     copy_sources(inputs.workspace, &copy)?;
-    make(
+    build_once(
         inputs,
         inputs.workspace,
         &one,
         "022",
         &[("TZ", "UTC"), ("LC_ALL", "C.UTF-8")],
     )?;
-    make(
+    build_once(
         inputs,
         &copy,
         &two,
@@ -90,7 +90,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
 }
 
 /// Runs this program again, as whoever has this mask and these variables.
-fn make(
+fn build_once(
     inputs: &ReproducibilityCheck,
     workspace: &Path,
     output: &Path,
@@ -226,7 +226,7 @@ fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
             format!(
                 "{:o} {}",
                 about.permissions().mode() & 0o7777,
-                &sum(&file)?[..16]
+                &sha256_of_file(&file)?[..16]
             )
         };
         let name = file.strip_prefix(folder).unwrap_or(&file);

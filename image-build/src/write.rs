@@ -17,7 +17,7 @@ use nix::libc::{O_DIRECT, O_EXCL};
 use sha2::{Digest, Sha256};
 
 use crate::host_tools;
-use disk::{Disk, System};
+use disk::{Disk, HostPaths};
 
 /// Written at once, and what cards erase at once at the most.
 const CHUNK: usize = 4 << 20;
@@ -59,8 +59,8 @@ pub fn write(
         );
         options.create(true).truncate(true);
     } else {
-        let disk = Disk::find(&System::default(), request.to)?;
-        disk.may_be_written(bytes, request.allow_disk)?;
+        let disk = Disk::find(&HostPaths::default(), request.to)?;
+        disk.check_writable(bytes, request.allow_disk)?;
         if request.allow_disk.is_none() {
             let question = format!("{disk}\nEverything on it will be lost.");
             ensure!(confirm(&question)?, "nothing was written");
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_file_holds_the_image_as_it_is_unpacked() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -306,12 +306,12 @@ mod tests {
         let card = folder.path().join("to.img");
         let hash = write(&to_file(&image, &card), never).unwrap();
         assert!(fs::read(&card).unwrap() == content);
-        assert_eq!(hash, crate::artifacts::sum(&card).unwrap());
+        assert_eq!(hash, crate::artifacts::sha256_of_file(&card).unwrap());
     }
 
     #[test]
     fn a_damaged_image_is_not_written() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_refused_without_a_word_that_it_is_a_file() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -362,7 +362,7 @@ mod tests {
     /// A real disk of the kernel's, where there is one to be had: root, and a kernel with loop devices.
     #[test]
     fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
-        if !host_tools::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();

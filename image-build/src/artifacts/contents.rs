@@ -17,7 +17,7 @@ const SHOWN: u64 = 200_000;
 const DEPTH: usize = 3;
 
 /// A text for people: partitions, the files a laptop shows, the folders of the system, its largest files.
-pub(super) fn of(built: &Built) -> Result<String> {
+pub(super) fn render(built: &Built) -> Result<String> {
     let work = built.image.parent().context("the image is in a folder")?;
     let size = |name: &str| fs::metadata(work.join(name)).map_or(0, |found| found.len());
     let boot = sizes(&built.boot)?;

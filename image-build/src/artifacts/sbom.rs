@@ -12,11 +12,11 @@ use anyhow::{Context, Result, ensure};
 use keepsake_provision::process::run;
 use serde_json::{Value, json};
 
-use super::{BuiltImage, moment, sum};
+use super::{BuiltImage, moment, sha256_of_file};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-pub(super) fn of(made: &BuiltImage, image_sum: &str) -> Result<Value> {
+pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
     let mut components = Vec::new();
     for package in made.packages.iter().filter(|package| package.is_used()) {
         let copyright = copyright(made, &package.name);
@@ -37,7 +37,7 @@ pub(super) fn of(made: &BuiltImage, image_sum: &str) -> Result<Value> {
             "version": package.version,
             "purl": purl,
             "licenses": licences,
-            "hashes": [{ "alg": "SHA-256", "content": sum(&package.archive)? }],
+            "hashes": [{ "alg": "SHA-256", "content": sha256_of_file(&package.archive)? }],
         }));
     }
     let sums = sums_of_crates(&made.sources.join("Cargo.lock"))?;

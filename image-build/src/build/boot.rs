@@ -51,7 +51,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
         ("config.txt", CONFIG.to_owned()),
         ("cmdline.txt", kernel_command_line()),
         ("START-HERE.html", START_HERE.to_owned()),
-        ("camera.toml", for_windows(&camera_settings(&settings)?)),
+        ("camera.toml", with_crlf(&camera_settings(&settings)?)),
         ("CAMERA-STATUS.txt", status()),
     ] {
         fs::write(boot.join(name), text).with_context(|| format!("write {name}"))?;
@@ -66,7 +66,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
 pub fn camera_settings(appliance: &str) -> Result<String> {
     let first = "\n[cloud]\n";
     let settings = service_settings(appliance)?;
-    stands_once(&settings, first)?;
+    ensure_occurs_once(&settings, first)?;
     Ok(settings.replace(first, &format!("\n{CARD_SETTINGS}\n{first}")))
 }
 
@@ -76,11 +76,11 @@ pub fn camera_settings(appliance: &str) -> Result<String> {
 /// The file has changed and has no place for it.
 pub fn service_settings(appliance: &str) -> Result<String> {
     let spool = "folder = \"keepsake-spool\"";
-    stands_once(appliance, spool)?;
+    ensure_occurs_once(appliance, spool)?;
     Ok(appliance.replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
 }
 
-fn stands_once(settings: &str, text: &str) -> Result<()> {
+fn ensure_occurs_once(settings: &str, text: &str) -> Result<()> {
     let found = settings.matches(text).count();
     ensure!(
         found == 1,
@@ -91,7 +91,7 @@ fn stands_once(settings: &str, text: &str) -> Result<()> {
 }
 
 /// Old editors on Windows show the whole file as one line without it.
-pub fn for_windows(text: &str) -> String {
+pub fn with_crlf(text: &str) -> String {
     text.replace('\n', "\r\n")
 }
 
@@ -143,7 +143,7 @@ mod tests {
         assert!(settings.contains("folder = \"/var/lib/keepsake/pictures\""));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
-        fs::write(&file, for_windows(&settings)).unwrap();
+        fs::write(&file, with_crlf(&settings)).unwrap();
         let (said, good) = keepsake_appliance::config::check_config(&file);
         assert!(good, "{said}");
     }

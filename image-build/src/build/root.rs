@@ -117,14 +117,14 @@ const RADIOS: [&str; 4] = ["43430-sdio", "43455-sdio", "regulatory", "LICENCE"];
 /// A package that is not what it was, or the disk's.
 pub fn finish(root: &Path, inputs: &Inputs) -> Result<()> {
     install_camera(root, inputs)?;
-    make_users(root)?;
-    make_certificates(root)?;
-    make_small_files(root, inputs.epoch_s)?;
+    create_users(root)?;
+    create_certificate_bundle(root)?;
+    write_small_files(root, inputs.epoch_s)?;
     keep_radios_only(&root.join("usr/lib/firmware"))?;
-    take_away(root)?;
+    remove_unneeded(root)?;
     copy_folder(&inputs.workspace.join("image-build/card/root"), root)?;
-    choose_what_starts(root)?;
-    take_privileges(root)
+    enable_units(root)?;
+    drop_privileges(root)
 }
 
 /// As its package does (`appliance/Cargo.toml`).
@@ -155,7 +155,7 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
     fs::create_dir_all(root.join("etc/keepsake")).context("create etc/keepsake")
 }
 
-fn make_users(root: &Path) -> Result<()> {
+fn create_users(root: &Path) -> Result<()> {
     let read =
         |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
     let base = root.join("usr/share/base-passwd");
@@ -177,7 +177,7 @@ fn make_users(root: &Path) -> Result<()> {
 }
 
 /// One file with all authorities Mozilla believes, as `update-ca-certificates` would make it.
-fn make_certificates(root: &Path) -> Result<()> {
+fn create_certificate_bundle(root: &Path) -> Result<()> {
     let folder = root.join("usr/share/ca-certificates/mozilla");
     let mut all = String::new();
     for file in files(&folder)? {
@@ -192,7 +192,7 @@ fn make_certificates(root: &Path) -> Result<()> {
     write(root, "etc/ssl/certs/ca-certificates.crt", &all)
 }
 
-fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
+fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     // Empty: the number of a camera is made at its start (`card/initrd/init`).
     for (name, text) in [
         ("etc/machine-id", String::new()),
@@ -277,7 +277,7 @@ fn keep_radios_only(firmware: &Path) -> Result<()> {
     Ok(())
 }
 
-fn take_away(root: &Path) -> Result<()> {
+fn remove_unneeded(root: &Path) -> Result<()> {
     for name in TAKEN_AWAY {
         let path = root.join(name);
         let gone = match fs::symlink_metadata(&path) {
@@ -298,7 +298,7 @@ fn take_away(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn choose_what_starts(root: &Path) -> Result<()> {
+fn enable_units(root: &Path) -> Result<()> {
     let own = root.join("etc/systemd/system");
     let packaged = root.join("usr/lib/systemd/system");
     let find = |unit: &str| -> Result<String> {
@@ -331,7 +331,7 @@ fn choose_what_starts(root: &Path) -> Result<()> {
 }
 
 /// No program becomes another user by being called.
-fn take_privileges(root: &Path) -> Result<()> {
+fn drop_privileges(root: &Path) -> Result<()> {
     for file in all_files(root)? {
         let found = fs::symlink_metadata(&file)?;
         let mode = found.permissions().mode();

@@ -12,13 +12,13 @@ use thiserror::Error;
 const BYTES_MAX: u64 = 300_000_000_000;
 
 /// Where the kernel tells of disks. A test has its own.
-pub struct System {
+pub struct HostPaths {
     pub sys: PathBuf,
     pub mounts: PathBuf,
     pub swaps: PathBuf,
 }
 
-impl Default for System {
+impl Default for HostPaths {
     fn default() -> Self {
         Self {
             sys: "/sys".into(),
@@ -77,7 +77,7 @@ pub enum Refusal {
 impl Disk {
     /// # Errors
     /// It is no disk, or the kernel does not know it.
-    pub fn find(system: &System, device: &Path) -> Result<Self> {
+    pub fn find(system: &HostPaths, device: &Path) -> Result<Self> {
         let device = device
             .canonicalize()
             .with_context(|| format!("there is no {}", device.display()))?;
@@ -97,7 +97,7 @@ impl Disk {
 
     /// # Errors
     /// The kernel does not know it.
-    fn named(system: &System, name: &str) -> Result<Self> {
+    fn named(system: &HostPaths, name: &str) -> Result<Self> {
         let entry = system.sys.join("class/block").join(name);
         let folder = entry
             .canonicalize()
@@ -142,7 +142,7 @@ impl Disk {
     ///
     /// # Errors
     /// The first reason against it. A disk that is in use is never written, whatever number was named.
-    pub fn may_be_written(&self, bytes: u64, allow_disk: Option<&str>) -> Result<(), Refusal> {
+    pub fn check_writable(&self, bytes: u64, allow_disk: Option<&str>) -> Result<(), Refusal> {
         let name = || self.name.clone();
         if let Some(disk) = &self.part_of {
             return Err(Refusal::Part {
@@ -216,7 +216,7 @@ impl fmt::Display for Disk {
 }
 
 /// Every use of a disk and of its parts.
-fn uses(system: &System, folder: &Path) -> Result<Vec<String>> {
+fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
     let mut parts = vec![folder.to_owned()];
     for entry in fs::read_dir(folder)?.flatten() {
         if entry.path().join("partition").exists() {
@@ -275,7 +275,7 @@ mod tests {
 
     struct Scripted {
         _folder: tempfile::TempDir,
-        system: System,
+        system: HostPaths,
     }
 
     /// A laptop: its own disk with the system, an encrypted one, a card in a reader, a card in a slot, soldered memory.
@@ -404,7 +404,7 @@ mod tests {
         )
         .unwrap();
         Scripted {
-            system: System { sys, mounts, swaps },
+            system: HostPaths { sys, mounts, swaps },
             _folder: folder,
         }
     }
@@ -413,7 +413,7 @@ mod tests {
         let laptop = laptop();
         Disk::named(&laptop.system, name)
             .unwrap()
-            .may_be_written(IMAGE, yes)
+            .check_writable(IMAGE, yes)
     }
 
     #[test]
@@ -456,7 +456,7 @@ mod tests {
         let judged = |name: &str, yes| {
             Disk::named(&laptop.system, name)
                 .unwrap()
-                .may_be_written(IMAGE, yes)
+                .check_writable(IMAGE, yes)
         };
         assert_eq!(judged("sdb", None), Ok(()));
         assert_eq!(judged("mmcblk0", None), Ok(()));
@@ -497,8 +497,8 @@ mod tests {
             return;
         };
         let name = at.file_name().unwrap().to_string_lossy().into_owned();
-        let disk = Disk::named(&System::default(), &name).unwrap();
-        let refused = disk.may_be_written(1, Some(&disk.bytes.to_string()));
+        let disk = Disk::named(&HostPaths::default(), &name).unwrap();
+        let refused = disk.check_writable(1, Some(&disk.bytes.to_string()));
         assert!(
             matches!(refused, Err(Refusal::OwnDisk(_) | Refusal::Part { .. })),
             "{refused:?}"

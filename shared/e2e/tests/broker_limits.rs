@@ -7,7 +7,7 @@ use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
 use keepsake_provision::skip::not_run;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::shipped_mosquitto_config::Deployed;
+use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -62,11 +62,11 @@ fn a_broker_that_forgets_the_cloud_is_told_and_one_with_wide_limits_is_not_blame
 fn the_shipped_files_let_the_cloud_look_and_give_it_nothing_to_say() {
     let name = "limits-deployed";
     let folder = TempDir::new(name);
-    let mut deployed = match Deployed::new(&folder, Release::System) {
+    let mut deployed = match ShippedMosquitto::new(&folder, Release::System) {
         Ok(deployed) => deployed,
         Err(why) => return not_run(name, &why, "install mosquitto 2"),
     };
-    let password = deployed.let_in("cloud", "right");
+    let password = deployed.add_user("cloud", "right");
     deployed.broker.start();
     let mut cloud = Cloud::new(&folder)
         .flag(&format!(

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::{Audit, audit};
 use keepsake_testkit::photos;
@@ -72,7 +72,7 @@ fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
     two.expect_stored(&of_two, SOON);
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["conflicts"] == 2);
+        .wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
     is_true(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
@@ -127,7 +127,7 @@ fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
     card.expect_stored(&ignorant, SOON);
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["conflicts"] == 1);
+        .wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
     is_true(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
@@ -186,7 +186,7 @@ fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance
 }
 
 fn porch_when(cloud: &Cloud, stored: u64) -> Value {
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["stored"] == stored && device["held"] == 0
     });
     is_true(cloud, &device);
@@ -224,6 +224,6 @@ fn is_true(cloud: &Cloud, device: &Value) {
 }
 
 fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
-    let confirmed: Vec<Named> = cards.iter().flat_map(|card| card.saved()).collect();
+    let confirmed: Vec<CaptureKey> = cards.iter().flat_map(|card| card.saved()).collect();
     audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()))
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::http_proxy::Web;
+use keepsake_testkit::http_proxy::HttpProxy;
 use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::receipt_observer::ReceiptObserver;
 use keepsake_testkit::seed::Seed;
 
 const PRESSES: usize = 300;
@@ -40,19 +40,19 @@ fn whoever_is_killed_every_picture_in_parts_by_http_is_stored_once() {
 
 /// Who stands between camera and cloud, looks whether each word of the cloud is true, and cuts the line at times.
 enum Between {
-    Mqtt(Proxy, Option<Observer>),
-    Http(Web),
+    Mqtt(MqttProxy, Option<ReceiptObserver>),
+    Http(HttpProxy),
 }
 
 impl Between {
     fn mqtt(cloud: &mut Cloud) -> Self {
-        let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
+        let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
         cloud.ingest_through(proxy.port());
         Self::Mqtt(proxy, None)
     }
 
     fn http(cloud: &mut Cloud) -> Self {
-        Self::Http(Web::start(cloud.http_port(), cloud.database()))
+        Self::Http(HttpProxy::start(cloud.http_port(), cloud.database()))
     }
 
     fn url(&self, cloud: &Cloud) -> String {
@@ -64,8 +64,8 @@ impl Between {
 
     fn watch(&mut self, cloud: &Cloud) {
         if let Self::Mqtt(_, observer) = self {
-            let watching = Observer::start(cloud.mqtt_port(), cloud.database());
-            watching.hears(Duration::from_secs(20));
+            let watching = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
+            watching.wait_until_subscribed(Duration::from_secs(20));
             *observer = Some(watching);
         }
     }
@@ -90,7 +90,7 @@ impl Between {
 }
 
 fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Between) {
-    let mut seed = Seed::of_this_run(name);
+    let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
     let mut cloud = Cloud::new(&folder);
     let mut between = between(&mut cloud);
@@ -113,17 +113,17 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
         let before = kills;
         if seed.one_in(5) {
             // In the middle of what these presses have started.
-            thread::sleep(seed.moment(Duration::from_millis(150)));
+            thread::sleep(seed.duration_up_to(Duration::from_millis(150)));
             camera.kill();
             kills += 1;
         }
         if seed.one_in(8) {
             // An acknowledgement from before must not count for a message from after.
-            thread::sleep(seed.moment(Duration::from_millis(50)));
+            thread::sleep(seed.duration_up_to(Duration::from_millis(50)));
             between.cut();
         }
         if seed.one_in(6) {
-            thread::sleep(seed.moment(Duration::from_millis(150)));
+            thread::sleep(seed.duration_up_to(Duration::from_millis(150)));
             cloud.kill();
             kills += 1;
         } else if !cloud.is_running() && seed.one_in(2) {
@@ -163,7 +163,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
 
     let device = cloud
         .api()
-        .device_becomes("porch", Duration::from_secs(180), |device| {
+        .wait_for_device("porch", Duration::from_secs(180), |device| {
             device["waiting"] == 0
                 && device["held"] == 0
                 && device["pressed"].as_u64() >= Some(PRESSES as u64)
@@ -197,7 +197,7 @@ fn bring_back<T>(
 ) {
     if seed.one_in(4) {
         launch(program);
-        thread::sleep(seed.moment(Duration::from_millis(200)));
+        thread::sleep(seed.duration_up_to(Duration::from_millis(200)));
         kill(program);
         *kills += 1;
     }

@@ -29,9 +29,9 @@ fn a_mysql_without_room_holds_and_gets_everything_later() {
 }
 
 fn has_no_room(name: &str, kind: Kind) {
-    let mut seed = Seed::of_this_run(name);
+    let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
-    let Some(mut database) = Database::or_not_run(name, kind, &folder) else {
+    let Some(mut database) = Database::or_skip(name, kind, &folder) else {
         return;
     };
     // Everything in one file that may not grow beyond so much: the server then says what it says of a full disk.
@@ -44,13 +44,13 @@ fn has_no_room(name: &str, kind: Kind) {
     database.set_flags(&room(30).each_ref().map(String::as_str));
     database.start();
     let mut cloud = Cloud::new(&folder)
-        .storing_in(&database.create("keepsake"))
+        .storing_in(&database.create_schema("keepsake"))
         .flag("--capture-bytes-max=8388608");
     cloud.start();
     let album = folder.join("album");
     fs::create_dir(&album).unwrap();
     let cat = photos::all(&photos::folder()).swap_remove(1);
-    let large = photos::enlarged(&cat, PICTURE_BYTES, &mut seed);
+    let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
     fs::write(album.join("large.jpg"), large).unwrap();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
     camera.start();
@@ -65,7 +65,7 @@ fn has_no_room(name: &str, kind: Kind) {
         let why = if died { "does not answer" } else { "no room" };
         (status == 503 && said.contains(why)).then_some(said)
     });
-    let stored = || keepsake_testkit::appliance::named(&camera.events(0), "stored").len();
+    let stored = || keepsake_testkit::appliance::capture_keys(&camera.events(0), "stored").len();
     let fitted = stored();
     assert!(
         (1..PRESSES).contains(&fitted),
@@ -80,7 +80,7 @@ fn has_no_room(name: &str, kind: Kind) {
     database.set_flags(&room(300).each_ref().map(String::as_str));
     database.start();
     camera.expect_stored(&saved, SOON);
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["waiting"] == 0 && device["held"] == 0
     });
     assert_eq!(

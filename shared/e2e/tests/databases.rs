@@ -16,13 +16,13 @@ fn a_killed_mysql_comes_back_with_what_was_committed() {
 
 fn killed_and_restarted(name: &str, kind: Kind) {
     let folder = TempDir::new(name);
-    let Some(mut server) = Database::or_not_run(name, kind, &folder) else {
+    let Some(mut server) = Database::or_skip(name, kind, &folder) else {
         return;
     };
     server.start();
     println!("{name}: {}", server.version());
     assert_eq!(server.version().contains("MariaDB"), kind == Kind::MariaDb);
-    server.create("kept");
+    server.create_schema("kept");
     let mut client = server.connect("kept");
     client.query_drop("CREATE TABLE t (n INT)").unwrap();
     client.query_drop("INSERT INTO t VALUES (7)").unwrap();
@@ -39,7 +39,7 @@ fn killed_and_restarted(name: &str, kind: Kind) {
     assert_eq!(kept, Some(7));
     assert_eq!(flush_setting(&server), "2");
     let _open = server.connect("kept");
-    assert_eq!(server.cut_connections(), 1);
+    assert_eq!(server.kill_connections(), 1);
     server.stop();
 }
 
@@ -55,8 +55,8 @@ fn flush_setting(server: &Database) -> String {
 fn tests_share_a_server_and_no_schema() {
     for kind in [Kind::MariaDb, Kind::MySql] {
         let (Some(one), Some(other)) = (
-            Database::shared("shared server", kind),
-            Database::shared("shared server", kind),
+            Database::shared_schema("shared server", kind),
+            Database::shared_schema("shared server", kind),
         ) else {
             continue;
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keepsake_provision::skip::not_run;
 use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, named, small_cards_can_be_had};
+use keepsake_testkit::appliance::{Appliance, can_mount_small_cards, capture_keys};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::photos;
@@ -48,7 +48,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
     );
     camera.expect_stored(&camera.saved(), SOON);
     // Presses that found too little room for a picture left their reason, and that arrives too.
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["waiting"] == 0 && device["held"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
@@ -74,7 +74,7 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
         assert_eq!(answer["event"], "saved", "the newest has room: {answer}");
     }
     cloud.start();
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["waiting"] == 0 && device["pressed"] == 250
     });
     assert_eq!(
@@ -83,7 +83,7 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
     );
     let newest = &camera.saved()[220..];
     let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
-    let told = cloud.store().told().unwrap();
+    let told = cloud.store().tombstones().unwrap();
     let given_up: u64 = told.iter().map(|one| one.last - one.first + 1).sum();
     assert_eq!(found.stored + given_up, 250, "{found:?} {told:?}");
     assert!(given_up > 50, "{given_up} given up");
@@ -124,7 +124,7 @@ fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
         1,
         "the press on the full card is answered: {said}"
     );
-    let saved: Vec<u64> = named(&events, "saved")
+    let saved: Vec<u64> = capture_keys(&events, "saved")
         .iter()
         .map(|capture| capture.sequence)
         .collect();
@@ -132,7 +132,7 @@ fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
 }
 
 fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
-    if let Err(why) = small_cards_can_be_had(folder) {
+    if let Err(why) = can_mount_small_cards(folder) {
         not_run(
             "a full card",
             &format!("no small file system can be mounted ({why})"),

@@ -7,13 +7,13 @@ use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{Hash, SpoolId, codec};
 use keepsake_provision::process::eventually;
 use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::mqtt_client::{Client, Outcome};
-use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::receipt_observer::ReceiptObserver;
 use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
@@ -56,7 +56,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     let since = camera.moment();
     api.snap("porch");
     let snapped = camera.expect("a picture by command", since, SOON, |said| {
-        keepsake_testkit::appliance::named(said, "stored")
+        keepsake_testkit::appliance::capture_keys(said, "stored")
             .first()
             .copied()
     });
@@ -68,7 +68,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     );
     assert_eq!(device["presence"], "online");
     camera.stop();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     cloud.stop();
 }
 
@@ -77,14 +77,14 @@ fn a_press_is_stored_and_then_the_light_says_so() {
 #[test]
 fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     const PRESSES: usize = 3;
-    let mut seed = Seed::of_this_run("flow");
+    let mut seed = Seed::from_env_or_random("flow");
     let folder = TempDir::new("flow");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
+    let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
-    observer.hears(SOON);
+    let observer = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
+    observer.wait_until_subscribed(SOON);
 
     let real = photos::all(&photos::folder());
     let mut photos = Vec::new();
@@ -98,7 +98,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     .map(|(name, bytes, part_bytes_max)| {
         let album = folder.join(format!("album-{name}"));
         fs::create_dir(&album).unwrap();
-        let photo = photos::enlarged(&real[photos.len()], bytes, &mut seed);
+        let photo = photos::enlarge(&real[photos.len()], bytes, &mut seed);
         fs::write(album.join("photo.jpg"), &photo).unwrap();
         photos.push(photo);
         let mut camera = Appliance::new(&folder, name, &cloud.mqtt_url())
@@ -116,10 +116,10 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
         }
     }
 
-    let mut confirmed: Vec<Named> = Vec::new();
+    let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in &mut cameras {
         let stored = camera.expect("all stored", 0, Duration::from_secs(120), |said| {
-            let stored = keepsake_testkit::appliance::named(said, "stored");
+            let stored = keepsake_testkit::appliance::capture_keys(said, "stored");
             (stored.len() >= PRESSES).then_some(stored)
         });
         assert_eq!(stored.len(), PRESSES);
@@ -144,19 +144,19 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
 #[test]
 fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
     const PART: usize = 16_384;
-    let mut seed = Seed::of_this_run("turns");
+    let mut seed = Seed::from_env_or_random("turns");
     let folder = TempDir::new("turns");
     let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
-    let proxy = Proxy::start(cloud.mqtt_port(), cloud.database());
+    let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(cloud.mqtt_port(), cloud.database());
-    observer.hears(SOON);
+    let observer = ReceiptObserver::start(cloud.mqtt_port(), cloud.database());
+    observer.wait_until_subscribed(SOON);
 
     let photos: Vec<Vec<u8>> = photos::all(&photos::folder())
         .iter()
         .take(3)
-        .map(|photo| photos::enlarged(photo, 400_000, &mut seed))
+        .map(|photo| photos::enlarge(photo, 400_000, &mut seed))
         .collect();
     let mut cameras: Vec<(Client, String, FrameHeader)> = Vec::new();
     for (number, photo) in (1_u8..).zip(&photos) {
@@ -185,9 +185,9 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
             break;
         }
     }
-    let all: Vec<Named> = cameras
+    let all: Vec<CaptureKey> = cameras
         .iter()
-        .map(|(_, _, header)| Named {
+        .map(|(_, _, header)| CaptureKey {
             install: header.capture.spool,
             sequence: 1,
             hash: header.capture.hash.prefix(),
@@ -200,7 +200,7 @@ fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
         (observer.receipts().len() >= 3).then_some(())
     });
     audit(&cloud.store(), &all, &photos);
-    let turns = proxy.turns();
+    let turns = proxy.connection_count();
     assert!(turns > 60, "the parts were not mixed: {turns} turns");
     observer.verdict();
     proxy.verdict();
@@ -241,12 +241,12 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
     }
     let saved = camera.press_and_save(1, SOON);
     assert_eq!(saved[0].sequence, 6);
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["told"] == 5 && device["stored"] == 1
     });
     assert_eq!(device["pressed"], 6, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
-    let told = cloud.store().told().unwrap();
+    let told = cloud.store().tombstones().unwrap();
     assert!(
         told.iter().all(|one| one.reason == "camera-not-found"),
         "{told:?}"
@@ -255,7 +255,7 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
     // The tombstones have their receipts too: nothing waits.
     cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["waiting"] == 0);
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 0);
     camera.stop();
     cloud.stop();
 }
@@ -290,7 +290,7 @@ fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
         assert_eq!(picture["damaged"], false, "{picture:#}");
         assert!(picture["width"].as_u64() > Some(100), "{picture:#}");
     }
-    let device = api.device_becomes("porch", SOON, |device| device["stored"] == 4);
+    let device = api.wait_for_device("porch", SOON, |device| device["stored"] == 4);
     assert_eq!(device["missing"], 0, "{device:#}");
     camera.stop();
     cloud.stop();

@@ -11,11 +11,11 @@ use keepsake_protocol::topic::{MessageKind, ROOT};
 use keepsake_protocol::{Hash, StoreId, codec};
 use keepsake_provision::process::eventually;
 use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, named};
+use keepsake_testkit::appliance::{Appliance, capture_keys};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::mqtt_client::{Client, Outcome};
-use keepsake_testkit::mqtt_proxy::Intruder;
+use keepsake_testkit::mqtt_proxy::HostileBroker;
 use keepsake_testkit::photos;
 use keepsake_testkit::seed::Seed;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ const DOWN: [MessageKind; 4] = [
 
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
-    let mut seed = Seed::of_this_run("hostile");
+    let mut seed = Seed::from_env_or_random("hostile");
     let folder = TempDir::new("hostile");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -84,7 +84,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     camera.expect_stored(&after, SOON);
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["stored"] == 2);
+        .wait_for_device("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["pressed"], 2, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
     assert!(cloud.is_running() && camera.is_running());
@@ -95,11 +95,11 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 /// The other direction: a camera believes no message just because a broker brings it.
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
-    let mut seed = Seed::of_this_run("hostile-down");
+    let mut seed = Seed::from_env_or_random("hostile-down");
     let folder = TempDir::new("hostile-down");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let intruder = Intruder::start(cloud.mqtt_port());
+    let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
     let mut camera = Appliance::new(&folder, "porch", &url);
     camera.start();
@@ -115,21 +115,21 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
             }
             // To what is too much for it a camera may answer by hanging up; then it comes back.
             eventually("the camera is there", SOON, || {
-                (intruder.say(&topic, &message) > 0).then_some(())
+                (intruder.inject(&topic, &message) > 0).then_some(())
             });
         }
         let saved = camera.press_and_save(1, SOON);
         camera.expect_stored(&saved, SOON);
     }
     for topic in hostile_topics() {
-        intruder.say(&topic, b"{}");
+        intruder.inject(&topic, b"{}");
     }
     let saved = camera.press_and_save(1, SOON);
     camera.expect_stored(&saved, SOON);
     assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["stored"] == 2 + DOWN.len() && device["waiting"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
@@ -148,7 +148,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let folder = TempDir::new("another-cloud");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let intruder = Intruder::start(cloud.mqtt_port());
+    let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
     let mut camera = Appliance::new(&folder, "porch", &url);
     camera.start();
@@ -163,7 +163,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
         capture_bytes_max: 1 << 20,
         hold: None,
     };
-    intruder.say("keepsake/v1/porch/down/cloud", &codec::encode(&hello));
+    intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&hello));
     camera.expect("a warning", since, SOON, |said| {
         said.iter()
             .any(|event| event["event"] == "warning")
@@ -179,10 +179,10 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
         stored: vec![(saved.sequence.try_into().unwrap(), saved.hash)],
         ..Receipt::new(another, saved.install)
     };
-    intruder.say("keepsake/v1/porch/down/receipt", &codec::encode(&forged));
+    intruder.inject("keepsake/v1/porch/down/receipt", &codec::encode(&forged));
     let next = camera.press_and_save(1, SOON)[0];
     assert!(
-        named(&camera.events(since), "stored").is_empty(),
+        capture_keys(&camera.events(since), "stored").is_empty(),
         "the word of another cloud is no receipt"
     );
 
@@ -231,7 +231,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     let mut photos = photos::all(&photos::folder());
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);
-    let memory = keepsake_provision::process::memory_peak(cloud.pid());
+    let memory = keepsake_provision::process::peak_memory_bytes(cloud.pid());
     assert!(
         memory < 256 << 20,
         "the bomb was unpacked: {} MiB (P4)",

@@ -5,10 +5,10 @@ use std::time::Duration;
 use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::http_proxy::{Harm, Web};
+use keepsake_testkit::http_proxy::{HttpFault, HttpProxy};
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::photos;
-use keepsake_testkit::test_ca::{Authority, Validity};
+use keepsake_testkit::test_ca::{TestCa, Validity};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -18,7 +18,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     let folder = TempDir::new("http");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let web = Web::start(cloud.http_port(), cloud.database());
+    let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera =
         Appliance::new(&folder, "porch", &web.url()).set("simulated.camera_missing_presses=1");
     camera.start();
@@ -32,11 +32,11 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     let asked = cloud.api().snap("porch");
     assert_eq!(asked["stage"], "sent", "not sent at once: {asked:#}");
     let snapped = camera.expect("the picture of the command", since, SOON, |said| {
-        let stored = keepsake_testkit::appliance::named(said, "stored");
+        let stored = keepsake_testkit::appliance::capture_keys(said, "stored");
         stored.first().copied()
     });
     assert_eq!(snapped.sequence, 5);
-    let device = cloud.api().device_becomes("porch", SOON, |device| {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
@@ -59,7 +59,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     camera.stop();
     cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["presence"] == "offline");
+        .wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     assert!(web.verdict() >= 5);
     cloud.stop();
 }
@@ -72,7 +72,7 @@ fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
     cloud.start();
     let [porch_key, shed_key] = ["porch", "shed"].map(|name| cloud.api().camera_key(name));
     cloud.stop();
-    let authority = Authority::new(&folder.join("authority"), "Keepsake CA");
+    let authority = TestCa::new(&folder.join("authority"), "Keepsake CA");
     let server = authority.server("server", &["localhost"], Validity::Now);
     let mut cloud = cloud
         .flag(&format!("--tls-cert={}", server.certificate.display()))
@@ -120,25 +120,25 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
     let folder = TempDir::new("http-harm");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let web = Web::start(cloud.http_port(), cloud.database());
+    let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url());
     camera.start();
     camera.is_connected(SOON);
     let mut saved = Vec::new();
     for harm in [
-        Harm::Page,
-        Harm::Nothing,
-        Harm::Redirect,
-        Harm::Halve,
-        Harm::CutInTheMiddle,
-        Harm::Lose,
+        HttpFault::Page,
+        HttpFault::Nothing,
+        HttpFault::Redirect,
+        HttpFault::Halve,
+        HttpFault::CutInTheMiddle,
+        HttpFault::Lose,
     ] {
-        let before = web.harmed();
-        web.harm(harm, "/api/v1/frames");
+        let before = web.faults_injected();
+        web.inject(harm, "/api/v1/frames");
         let since = camera.moment();
         saved.extend(camera.press_and_save(1, SOON));
         keepsake_provision::process::eventually("a harmed answer", SOON, || {
-            (web.harmed() > before).then_some(())
+            (web.faults_injected() > before).then_some(())
         });
         // Two short: the camera knows that it is not in the cloud.
         camera.expect("two short", since, SOON, |said| {
@@ -146,9 +146,9 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
                 |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
             said.iter().any(kept).then_some(())
         });
-        let stored = keepsake_testkit::appliance::named(&camera.events(since), "stored");
+        let stored = keepsake_testkit::appliance::capture_keys(&camera.events(since), "stored");
         assert_eq!(stored, [], "{harm:?} was taken for a receipt");
-        web.harm(Harm::None, "");
+        web.inject(HttpFault::None, "");
         camera.expect_stored(&saved, SOON);
     }
     // These three were committed before the answer was harmed, and came again.
@@ -165,19 +165,19 @@ fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
     let folder = TempDir::new("http-413");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let web = Web::start(cloud.http_port(), cloud.database());
+    let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url()).set("backoff.first_s=2");
     camera.start();
     camera.is_connected(SOON);
-    web.harm(Harm::TooLarge, "/api/v1/frames");
+    web.inject(HttpFault::TooLarge, "/api/v1/frames");
     let first = camera.press_and_save(1, SOON);
     cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["waiting"] == 1);
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 1);
     keepsake_provision::process::eventually("an answer with 413", SOON, || {
-        (web.harmed() > 0).then_some(())
+        (web.faults_injected() > 0).then_some(())
     });
-    web.harm(Harm::None, "");
+    web.inject(HttpFault::None, "");
     let second = camera.press_and_save(1, SOON);
     camera.expect_stored(&second, SOON);
     camera.expect_stored(&first, SOON);
@@ -212,7 +212,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     cloud.start();
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["stored"] == 5);
+        .wait_for_device("porch", SOON, |device| device["stored"] == 5);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(
         &cloud.store(),
@@ -229,7 +229,7 @@ fn a_camera_by_http_holds_when_it_is_asked_to() {
     let folder = TempDir::new("http-hold");
     let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
     full.start();
-    let web = Web::start(full.http_port(), full.database());
+    let web = HttpProxy::start(full.http_port(), full.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url());
     camera.start();
     camera.is_connected(SOON);
@@ -240,7 +240,7 @@ fn a_camera_by_http_holds_when_it_is_asked_to() {
             |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
         said.iter().any(kept).then_some(())
     });
-    let frames = |web: &Web| {
+    let frames = |web: &HttpProxy| {
         let requests = web.requests();
         requests
             .iter()

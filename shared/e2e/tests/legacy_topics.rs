@@ -36,7 +36,7 @@ fn the_embedded_broker_takes_pictures_the_labs_way() {
 fn a_mosquitto_takes_pictures_the_labs_way() {
     let name = "lab-way-mosquitto";
     let folder = TempDir::new(name);
-    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
     };
     broker.start();
@@ -52,7 +52,7 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
     cloud.start();
     let photos = photos();
 
-    if let Some(python) = Python::or_not_run(name) {
+    if let Some(python) = Python::or_skip(name) {
         let mut script = python.script(&fixture("lab/send_image_mqtt.py"));
         succeeds(script.arg(&photos[0]).args(["--port", &port.to_string()]));
         has(&cloud, "camera", &[&photos[0]]);
@@ -108,7 +108,7 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
 fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
     let name = "lab-way-retained";
     let folder = TempDir::new(name);
-    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
     };
     broker.start();
@@ -148,7 +148,7 @@ const LOST: usize = 3;
 fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
     let name = "lab-way-again";
     let folder = TempDir::new(name);
-    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
     };
     broker.start();
@@ -219,9 +219,9 @@ const SNAPSHOTS: usize = 60;
 #[test]
 fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     let name = "lab-way-killed";
-    let mut seed = Seed::of_this_run(name);
+    let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
-    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, Persistence::Off) else {
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
         return;
     };
     broker.start();
@@ -232,12 +232,12 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
     let mut sent = Vec::new();
     for n in 0..SNAPSHOTS {
-        let picture = photos::enlarged(&photo, photo.len() + 1000 + n, &mut seed);
+        let picture = photos::enlarge(&photo, photo.len() + 1000 + n, &mut seed);
         sent.push(Hash::of(&picture).to_string());
         let said = sender.publish(b"camera/doorbell/image", &picture).unwrap();
         assert_eq!(said, Outcome::Acknowledged);
         if n % 20 == 10 {
-            std::thread::sleep(seed.moment(Duration::from_millis(100)));
+            std::thread::sleep(seed.duration_up_to(Duration::from_millis(100)));
             cloud.kill();
             cloud.launch_only();
         }

@@ -11,9 +11,9 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::receipt_observer::ReceiptObserver;
 use keepsake_testkit::seed::Seed;
 
 const PRESSES: usize = 100;
@@ -30,18 +30,18 @@ fn a_mosquitto_that_comes_back_with_an_old_state_loses_no_picture() {
 }
 
 fn killed_and_restarted(name: &str, persistence: Persistence) {
-    let mut seed = Seed::of_this_run(name);
+    let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
-    let Some(mut broker) = Mosquitto::or_not_run(name, &folder, persistence) else {
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, persistence) else {
         return;
     };
     broker.start();
     let mut cloud = Cloud::new(&folder);
-    let proxy = Proxy::start(broker.port(), cloud.database());
+    let proxy = MqttProxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(broker.port(), cloud.database());
-    observer.hears(Duration::from_secs(20));
+    let observer = ReceiptObserver::start(broker.port(), cloud.database());
+    observer.wait_until_subscribed(Duration::from_secs(20));
     let mut camera = Appliance::new(&folder, "porch", &broker.url());
     camera.start();
     camera.is_connected(Duration::from_secs(20));
@@ -57,17 +57,17 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
             kill_at.remove(0);
             if persistence == Persistence::EverySecond {
                 eventually("mosquitto saves its state", Duration::from_secs(20), || {
-                    broker.has_saved_its_state().then_some(())
+                    broker.has_saved_state().then_some(())
                 });
             }
             // In the middle of what these presses have started.
             for _ in 0..some(&mut seed, 6) {
                 camera.press();
             }
-            thread::sleep(seed.moment(Duration::from_millis(200)));
+            thread::sleep(seed.duration_up_to(Duration::from_millis(200)));
             broker.kill();
             camera.press_and_save(some(&mut seed, 6), Duration::from_secs(20));
-            thread::sleep(seed.moment(Duration::from_millis(700)));
+            thread::sleep(seed.duration_up_to(Duration::from_millis(700)));
             broker.start();
         }
         let presses = some(&mut seed, 5).min(PRESSES.saturating_sub(camera.saved().len()));
@@ -79,7 +79,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     camera.expect_stored(&confirmed, Duration::from_secs(60));
     let device = cloud
         .api()
-        .device_becomes("porch", Duration::from_secs(30), |device| {
+        .wait_for_device("porch", Duration::from_secs(30), |device| {
             device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
         });
     assert_eq!(device["missing"], 0, "{device:#}");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use keepsake_provision::process::memory_peak;
+use keepsake_provision::process::peak_memory_bytes;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
@@ -34,7 +34,7 @@ fn a_thousand_presses_without_a_broker_are_all_stored_when_it_comes() {
             camera.press_and_save(presses, Duration::from_secs(60));
         }
         if run < 2 {
-            memory = memory.max(memory_peak(camera.pid()));
+            memory = memory.max(peak_memory_bytes(camera.pid()));
             for _ in 0..5 {
                 camera.press();
             }
@@ -49,12 +49,12 @@ fn a_thousand_presses_without_a_broker_are_all_stored_when_it_comes() {
     cloud.start();
     let device = cloud
         .api()
-        .device_becomes("porch", Duration::from_secs(180), |device| {
+        .wait_for_device("porch", Duration::from_secs(180), |device| {
             device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
         });
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
-    memory = memory.max(memory_peak(camera.pid()));
+    memory = memory.max(peak_memory_bytes(camera.pid()));
     println!("offline: {found:?}, {} MiB at the most", memory >> 20);
     assert!(
         memory <= MEMORY_MAX,

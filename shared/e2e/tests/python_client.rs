@@ -8,9 +8,9 @@ use keepsake_provision::process::eventually;
 use keepsake_provision::temp_dir::{self, TempDir};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::Intruder;
+use keepsake_testkit::mqtt_proxy::HostileBroker;
 use keepsake_testkit::photos;
-use keepsake_testkit::python_client::Stranger;
+use keepsake_testkit::python_client::ReferenceClient;
 use keepsake_testkit::seed::Seed;
 use serde_json::{Value, json};
 
@@ -56,7 +56,7 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
     assert!(sent > 3 + 3, "in parts: {sent}");
 
     let api = cloud.api();
-    let device = api.device_becomes("porch", SOON, |device| {
+    let device = api.wait_for_device("porch", SOON, |device| {
         device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
     });
     assert_eq!(device["pressed"], 5, "{device:#}");
@@ -83,11 +83,11 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
 
     // It goes without a word, and the broker speaks its last will; then it ends as it should.
     camera.kill();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     camera.start();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     camera.stop();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "offline");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     cloud.stop();
 }
 
@@ -104,13 +104,13 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     camera.start();
     camera.expect_some(1, "connected", 0, SOON);
     // In a thousand parts, so that there is time to kill it between the first commit and the last.
-    let mut seed = Seed::of_this_run("stranger-want");
+    let mut seed = Seed::from_env_or_random("stranger-want");
     let album = folder.join("album");
     std::fs::create_dir(&album).unwrap();
     std::fs::copy(jpeg("cat"), album.join("cat.jpg")).unwrap();
     let whole = album.join("large.jpg");
     let deep_field = std::fs::read(jpeg("deep-field")).unwrap();
-    std::fs::write(&whole, photos::enlarged(&deep_field, 1_000_000, &mut seed)).unwrap();
+    std::fs::write(&whole, photos::enlarge(&deep_field, 1_000_000, &mut seed)).unwrap();
     camera.press(&whole);
     // What was sent may still be on its way, and the cloud can only want the rest of what it has begun to have.
     let store = cloud.store();
@@ -124,7 +124,7 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
         .any(|event| event["event"] == "stored");
     assert!(!half, "it was to be killed in the middle");
 
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.start();
     camera.expect_some(1, "stored", since, SOON);
     let wanted = camera.expect_some(1, "wanted", since, SOON);
@@ -152,13 +152,13 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     camera.expect_some(2, "stored", 0, SOON);
     cloud.stop();
     temp_dir::restore(&backup, cloud.data());
-    let since = camera.moment();
+    let since = camera.event_count();
     cloud.start();
     camera.expect_some(1, "wanted", since, SOON);
     camera.expect_some(1, "stored", since, SOON);
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["stored"] == 2);
+        .wait_for_device("porch", SOON, |device| device["stored"] == 2);
     assert_eq!(device["missing"], 0, "{device:#}");
     audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     camera.stop();
@@ -172,7 +172,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
     cloud.start();
     // Our own broker would let nobody else speak for the cloud; another one may.
-    let between = Intruder::start(cloud.mqtt_port());
+    let between = HostileBroker::start(cloud.mqtt_port());
     let Some(mut camera) = camera(&folder, between.port()) else {
         return;
     };
@@ -188,7 +188,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     let receipt = |store: &str, sequence: u64, hash: &str| {
         let receipt = json!({"store": store, "install": install, "stored": [[sequence, hash]]});
         let topic = "keepsake/v1/porch/down/receipt";
-        assert_eq!(between.say(topic, receipt.to_string().as_bytes()), 1);
+        assert_eq!(between.inject(topic, receipt.to_string().as_bytes()), 1);
     };
     let hash = saved.hash.to_string();
     receipt(&store, 1, "0123456789abcdef");
@@ -198,7 +198,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     camera.expect_some(1, "foreign", 0, SOON);
     let device = cloud
         .api()
-        .device_becomes("porch", SOON, |device| device["held"] == 1);
+        .wait_for_device("porch", SOON, |device| device["held"] == 1);
     assert_eq!(
         (&device["stored"], &device["missing"]),
         (&json!(0), &json!(0)),
@@ -218,7 +218,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     let stored: Vec<Value> = camera.expect_some(1, "stored", 0, SOON);
     assert_eq!(stored[0]["sequence"], 1);
     // And it does what it is told.
-    let since = camera.moment();
+    let since = camera.event_count();
     cloud.api().snap("porch");
     camera.expect_some(1, "stored", since, SOON);
     let commands = "/api/v1/devices/porch/commands";
@@ -235,10 +235,10 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     cloud.stop();
 }
 
-fn camera(folder: &TempDir, mqtt_port: u16) -> Option<Stranger> {
+fn camera(folder: &TempDir, mqtt_port: u16) -> Option<ReferenceClient> {
     let photo = format!("--photo={}", jpeg("rocket").display());
     let what = "a camera written from docs/protocol.md in Python";
-    Some(Stranger::or_not_run(what, folder, "porch", mqtt_port)?.with(&photo))
+    Some(ReferenceClient::or_skip(what, folder, "porch", mqtt_port)?.with(&photo))
 }
 
 fn jpeg(name: &str) -> PathBuf {

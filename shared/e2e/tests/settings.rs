@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use keepsake_provision::process::free_port;
 use keepsake_provision::temp_dir::TempDir;
-use keepsake_testkit::appliance::{Appliance, named};
+use keepsake_testkit::appliance::{Appliance, capture_keys};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::photos;
@@ -27,18 +27,18 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     camera.press_and_save(1, SOON);
 
-    api.wish("porch", &json!({"camera.width": 320, "camera.height": 240}));
-    let settled = api.settings_become("porch", "applied", SOON);
+    api.set_settings("porch", &json!({"camera.width": 320, "camera.height": 240}));
+    let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["camera.width"], 320);
     camera.press_and_save(1, SOON);
     let small = json!({"camera.width": 320, "camera.height": 240, "picture.quality": 30});
-    api.wish("porch", &small);
-    api.settings_become("porch", "applied", SOON);
+    api.set_settings("porch", &small);
+    api.wait_for_settings("porch", "applied", SOON);
     camera.press_and_save(1, SOON);
-    api.device_becomes("porch", SOON, |device| device["stored"] == 3);
+    api.wait_for_device("porch", SOON, |device| device["stored"] == 3);
     let pictures = api.pictures("porch");
     let widths: Vec<_> = pictures
         .iter()
@@ -53,17 +53,17 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
 
     // Pictures by themselves begin, and end.
     let since = camera.moment();
-    api.wish("porch", &json!({"interval_s": 1}));
+    api.set_settings("porch", &json!({"interval_s": 1}));
     camera.expect("pictures by themselves", since, SOON, |said| {
-        (named(said, "saved").len() >= 2).then_some(())
+        (capture_keys(said, "saved").len() >= 2).then_some(())
     });
-    api.wish("porch", &json!({}));
-    let settled = api.settings_become("porch", "applied", SOON);
+    api.set_settings("porch", &json!({}));
+    let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["interval_s"], 0);
     let since = camera.moment();
     // Long enough for two more, if there were any.
     std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(named(&camera.events(since), "saved").len(), 0);
+    assert_eq!(capture_keys(&camera.events(since), "saved").len(), 0);
     let restarts = camera.events(0);
     assert!(restarts.iter().all(|one| one["event"] != "restarting"));
 
@@ -71,11 +71,11 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
     camera.change("light.mode=off");
     camera.kill();
     camera.start();
-    api.wish(
+    api.set_settings(
         "porch",
         &json!({"light.mode": "quiet", "picture.max_width": 100}),
     );
-    let partly = api.settings_become("porch", "partly", SOON);
+    let partly = api.wait_for_settings("porch", "partly", SOON);
     let rejected = partly["camera"]["rejected"].as_array().unwrap();
     assert_eq!(rejected.len(), 1, "{partly:#}");
     assert_eq!(rejected[0]["name"], "light.mode");
@@ -99,12 +99,12 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
 
     // Nobody listens there.
     let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
     let since = camera.moment();
-    api.wish(
+    api.set_settings(
         "porch",
         &json!({"cloud.url": nowhere, "light.mode": "quiet"}),
     );
@@ -121,7 +121,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
     let since = camera.moment();
     camera.start();
     pressed.extend(camera.press_and_save(1, SOON));
-    let settled = api.settings_become("porch", "partly", SOON);
+    let settled = api.wait_for_settings("porch", "partly", SOON);
     let rejected = &settled["camera"]["rejected"][0];
     assert_eq!(rejected["name"], "cloud.url", "{settled:#}");
     assert_eq!(
@@ -149,22 +149,22 @@ fn a_connection_that_works_is_kept() {
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let other = cloud.mqtt_url().replace("127.0.0.1", "localhost");
     let since = camera.moment();
-    api.wish(
+    api.set_settings(
         "porch",
         &json!({"cloud.url": other, "cloud.keep_alive_s": 20}),
     );
     camera.expect("a new start", since, SOON, told("restarting"));
-    let settled = api.settings_become("porch", "applied", SOON);
+    let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
     // Kept for good: the next start needs no trial, and there is nothing to give up.
     camera.kill();
     let since = camera.moment();
     camera.start();
     camera.is_connected(SOON);
-    let settled = api.settings_become("porch", "applied", SOON);
+    let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.keep_alive_s"], 20);
     assert!(
         camera
@@ -185,11 +185,11 @@ fn a_restart_really_restarts_and_is_answered_once() {
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let since = camera.moment();
-    let asked = api.ask("porch", "restart");
+    let asked = api.send_command("porch", "restart");
     let id = asked["id"].as_str().unwrap();
-    let done = api.command_becomes("porch", id, "done", SOON);
+    let done = api.wait_for_command("porch", id, "done", SOON);
     let stages: Vec<_> = done["stages"]
         .as_array()
         .unwrap()
@@ -209,8 +209,8 @@ fn a_restart_really_restarts_and_is_answered_once() {
     camera.kill();
     camera.start();
     camera.is_connected(SOON);
-    let told = api.ask("porch", "diagnostics");
-    let told = api.command_becomes("porch", told["id"].as_str().unwrap(), "done", SOON);
+    let told = api.send_command("porch", "diagnostics");
+    let told = api.wait_for_command("porch", told["id"].as_str().unwrap(), "done", SOON);
     let result = &told["result"];
     // If it died before the receipt was noted on the card, it has to ask for it first.
     let waiting = result["spool"]["waiting"].as_u64();
@@ -238,9 +238,9 @@ fn pictures_take_no_more_of_the_line_than_they_may() {
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
-    api.device_becomes("porch", SOON, |device| device["presence"] == "online");
-    api.wish("porch", &json!({"cloud.rate_bytes_per_s": RATE}));
-    api.settings_become("porch", "applied", SOON);
+    api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
+    api.set_settings("porch", &json!({"cloud.rate_bytes_per_s": RATE}));
+    api.wait_for_settings("porch", "applied", SOON);
     let began = Instant::now();
     let pressed = camera.press_and_save(8, SOON);
     camera.expect_stored(&pressed, Duration::from_secs(120));

@@ -14,8 +14,8 @@ use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::mqtt_client::{Client, Outcome};
 use keepsake_testkit::photos;
-use keepsake_testkit::shipped_mosquitto_config::Deployed;
-use keepsake_testkit::test_ca::{Authority, Validity};
+use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
+use keepsake_testkit::test_ca::{TestCa, Validity};
 use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(30);
@@ -35,11 +35,11 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
     let Some(mut deployed) = deployed_or_not_run(name, &folder, release) else {
         return;
     };
-    let cloud_password = deployed.let_in("cloud", "one for the cloud");
-    let porch_password = deployed.let_in("porch", "one for the porch");
+    let cloud_password = deployed.add_user("cloud", "one for the cloud");
+    let porch_password = deployed.add_user("porch", "one for the porch");
     deployed.broker.start();
 
-    let ca = deployed.authority.certificate();
+    let ca = deployed.ca.certificate();
     let tls = format!("mqtts://cloud@localhost:{}", deployed.password_port);
     let mut cloud = Cloud::new(&folder)
         .flag(&format!("--ingest-broker={tls}"))
@@ -53,7 +53,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
         .set("cloud.user=porch")
         .set(&format!("cloud.password_file={}", porch_password.display()));
-    let shed_identity = deployed.authority.client("shed");
+    let shed_identity = deployed.ca.client("shed");
     let mut shed = camera(&folder, "shed", &url(deployed.certificate_port), &ca)
         .set(&format!(
             "cloud.cert_file={}",
@@ -125,9 +125,9 @@ fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
     let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
         return;
     };
-    let ca = deployed.authority.certificate();
-    let cloud_password = deployed.let_in("cloud", "right");
-    let porch_password = deployed.let_in("porch", "right");
+    let ca = deployed.ca.certificate();
+    let cloud_password = deployed.add_user("cloud", "right");
+    let porch_password = deployed.add_user("porch", "right");
     let spoil = |file: &Path| fs::write(file, "hunter2\n").unwrap();
     let mend = |file: &Path| fs::write(file, "right\n").unwrap();
     spoil(&cloud_password);
@@ -143,7 +143,7 @@ fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
             cloud_password.display()
         ));
     cloud.launch_only();
-    cloud.api().answers(SOON);
+    cloud.api().wait_until_up(SOON);
     not_ready(&cloud, "the broker refuses the cloud's name or password");
 
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
@@ -171,18 +171,18 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
         return;
     };
-    let porch_password = deployed.let_in("porch", "right");
+    let porch_password = deployed.add_user("porch", "right");
     let ca = folder.join("believed.crt");
-    let right = || fs::copy(deployed.authority.certificate(), &ca).unwrap();
-    let stranger = Authority::new(&folder.join("stranger"), "another CA");
-    let made_anew = Authority::new(&folder.join("anew"), "Keepsake CA");
+    let right = || fs::copy(deployed.ca.certificate(), &ca).unwrap();
+    let stranger = TestCa::new(&folder.join("stranger"), "another CA");
+    let made_anew = TestCa::new(&folder.join("anew"), "Keepsake CA");
     let names = ["localhost", "127.0.0.1"];
-    let expired = deployed.authority.server("expired", &names, Validity::Past);
-    let early = deployed.authority.server("early", &names, Validity::Future);
+    let expired = deployed.ca.server("expired", &names, Validity::Past);
+    let early = deployed.ca.server("early", &names, Validity::Future);
     let other = deployed
-        .authority
+        .ca
         .server("other", &["elsewhere.example"], Validity::Now);
-    let good = deployed.authority.server("good", &names, Validity::Now);
+    let good = deployed.ca.server("good", &names, Validity::Now);
 
     right();
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
@@ -193,7 +193,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
         (&early, "the clock of this computer, which may be wrong"),
         (&other, "is for elsewhere.example, and not for localhost"),
     ] {
-        deployed.shows(shown);
+        deployed.replace_certificate(shown);
         deployed.broker.start();
         porch.start();
         told_once(&porch, says);
@@ -201,7 +201,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
         deployed.broker.stop();
     }
     // The right certificate, but the camera believes another authority: mended while it runs.
-    deployed.shows(&good);
+    deployed.replace_certificate(&good);
     deployed.broker.start();
     for (believed, says) in [
         (&stranger, "an authority that is not believed here"),
@@ -229,8 +229,8 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     deployed.broker.stop();
 }
 
-fn deployed_or_not_run(what: &str, folder: &Path, release: Release) -> Option<Deployed> {
-    Deployed::new(folder, release)
+fn deployed_or_not_run(what: &str, folder: &Path, release: Release) -> Option<ShippedMosquitto> {
+    ShippedMosquitto::new(folder, release)
         .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
         .ok()
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keepsake_provision::temp_dir::{self, TempDir};
-use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use keepsake_testkit::photos;
@@ -32,7 +32,7 @@ const ALL: [Harm; 4] = [
 
 #[test]
 fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
-    let mut seed = Seed::of_this_run("index-full");
+    let mut seed = Seed::from_env_or_random("index-full");
     let folder = TempDir::new("index-full");
     let mut cloud = Cloud::new(&folder);
     let mut cameras: Vec<Appliance> = ALL
@@ -64,7 +64,7 @@ fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
 
 #[test]
 fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
-    let mut seed = Seed::of_this_run("index-drained");
+    let mut seed = Seed::from_env_or_random("index-drained");
     let folder = TempDir::new("index-drained");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -161,11 +161,13 @@ fn starts_after_harm(camera: &mut Appliance, harm: Harm) {
 }
 
 fn all_is_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
-    let mut confirmed: Vec<Named> = Vec::new();
+    let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in cameras.iter_mut() {
-        let device = cloud.api().device_becomes(camera.device(), SOON, |device| {
-            device["stored"] == 6 && device["waiting"] == 0
-        });
+        let device = cloud
+            .api()
+            .wait_for_device(camera.device(), SOON, |device| {
+                device["stored"] == 6 && device["waiting"] == 0
+            });
         assert_eq!(device["pressed"], 6, "{device:#}");
         assert_eq!(device["missing"], 0, "{device:#}");
         assert_eq!(device["conflicts"], 0, "{device:#}");

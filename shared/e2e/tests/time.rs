@@ -6,7 +6,7 @@ use std::time::Duration;
 use keepsake_provision::process::eventually;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::api::Api;
-use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::clock::SimulatedClock;
 use keepsake_testkit::cloud::Cloud;
 use serde_json::Value;
@@ -18,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// A capture, and between which true moments it was pressed.
 struct Pressed {
-    capture: Named,
+    capture: CaptureKey,
     from_us: i64,
     to_us: i64,
 }
@@ -123,14 +123,14 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
     camera.start();
     let all = press(&mut camera, &clock, 50);
-    clock.passes(HOUR);
-    clock.synchronise(0);
+    clock.advance(HOUR);
+    clock.synchronize(0);
     waits_for_a_line(&camera, 1);
     // The program ends before anybody has heard of it.
     camera.kill();
     cloud.start();
     camera.start();
-    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     eventually("a receipt for the line", WITHIN, || {
         notes(&camera)["events"]
@@ -157,12 +157,12 @@ fn pictures_that_are_stored_already_are_corrected_too() {
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
     camera.start();
     let all = press(&mut camera, &clock, 3);
-    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     let before = all_contain_the_truth(&cloud.api(), &all);
     assert!(before.iter().all(|taken| taken["state"] == "guessed"));
 
-    clock.synchronise(0);
+    clock.synchronize(0);
     eventually("all of them corrected", WITHIN, || {
         let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
         after
@@ -182,15 +182,15 @@ fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
-    clock.synchronise(0);
+    clock.synchronize(0);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
     camera.start();
     sees_it();
     let mut all = press(&mut camera, &clock, 2);
-    clock.synchronise(-DAY_US);
+    clock.synchronize(-DAY_US);
     sees_it();
     all.extend(press(&mut camera, &clock, 2));
-    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     eventually("receipts for both lines", WITHIN, || {
         let notes = notes(&camera);
@@ -204,8 +204,8 @@ fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
 
     // A day back from the start of the next boot on: its clock agrees with itself, but not with what the card had noted.
     camera.stop();
-    clock.switched_on();
-    clock.synchronise(-DAY_US);
+    clock.boot();
+    clock.synchronize(-DAY_US);
     camera.start();
     sees_it();
     let next = press(&mut camera, &clock, 1);
@@ -224,30 +224,30 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
     let mut all = Vec::new();
 
-    clock.synchronise(0);
+    clock.synchronize(0);
     camera.start();
     sees_it();
     all.extend(press(&mut camera, &clock, 1));
     let known_us = clock.true_us();
     for _ in 0..2 {
         camera.stop();
-        clock.passes(HOUR);
-        clock.switched_on();
+        clock.advance(HOUR);
+        clock.boot();
         camera.start();
         all.extend(press(&mut camera, &clock, 2));
     }
     // The last time without a word.
     camera.kill();
-    clock.passes(HOUR);
-    clock.switched_on();
+    clock.advance(HOUR);
+    clock.boot();
     let begun_us = clock.true_us();
     camera.start();
-    clock.synchronise(0);
+    clock.synchronize(0);
     waits_for_a_line(&camera, 4);
     all.extend(press(&mut camera, &clock, 1));
-    clock.passes(2 * HOUR);
+    clock.advance(2 * HOUR);
     cloud.start();
-    let captures: Vec<Named> = all.iter().map(|pressed| pressed.capture).collect();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     eventually("receipts for all lines", WITHIN, || {
         notes(&camera)["events"]

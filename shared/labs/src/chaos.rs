@@ -20,24 +20,24 @@ use keepsake_provision::servers::database::{Database, Kind};
 use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
-use keepsake_testkit::http_proxy::Web;
+use keepsake_testkit::http_proxy::HttpProxy;
 use keepsake_testkit::ledger::{Audit, audit};
-use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::receipt_observer::ReceiptObserver;
 use keepsake_testkit::seed::Seed;
 
-const SOON: Duration = Duration::from_secs(60);
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long everything may take to arrive after the last press: also what was tried several times in vain.
-const ARRIVES_WITHIN: Duration = Duration::from_secs(240);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long a database is stopped or frozen.
-const GONE_FOR: Duration = Duration::from_secs(10);
+const DATABASE_OUTAGE: Duration = Duration::from_secs(10);
 /// How long a database takes nothing.
-const READ_ONLY_FOR: Duration = Duration::from_secs(4);
+const READ_ONLY_PERIOD: Duration = Duration::from_secs(4);
 /// A fault comes so long after the first press of its share, at most.
-const BEFORE: Duration = Duration::from_secs(1);
+const LEAD_MAX: Duration = Duration::from_secs(1);
 /// The longest that what was killed stays away.
-const AWAY_FOR: Duration = Duration::from_secs(2);
+const OUTAGE_MAX: Duration = Duration::from_secs(2);
 
 /// What is done to one of the parts while presses go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,20 +73,20 @@ impl Fault {
     ];
 
     /// How long what is struck is away, at most.
-    fn lasts(self) -> Duration {
+    fn outage_max(self) -> Duration {
         match self {
-            Self::DatabaseStopped | Self::DatabaseFrozen => GONE_FOR,
-            Self::DatabaseReadOnly => READ_ONLY_FOR,
+            Self::DatabaseStopped | Self::DatabaseFrozen => DATABASE_OUTAGE,
+            Self::DatabaseReadOnly => READ_ONLY_PERIOD,
             Self::Broker
             | Self::Cloud
             | Self::Camera
             | Self::DatabaseKilled
-            | Self::DatabaseCut => AWAY_FOR,
+            | Self::DatabaseCut => OUTAGE_MAX,
         }
     }
 
     /// Whether it needs a database that is a server.
-    pub fn is_of_the_database(self) -> bool {
+    pub fn needs_database_server(self) -> bool {
         match self {
             Self::DatabaseStopped
             | Self::DatabaseFrozen
@@ -115,7 +115,7 @@ impl fmt::Display for Fault {
 
 /// How pictures come to the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     Mosquitto(Persistence),
     Http,
 }
@@ -128,14 +128,14 @@ pub struct Plan {
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
     /// By HTTP there is no broker to be struck.
-    pub way: Way,
+    pub way: Transport,
     /// In this order, each with its share of the presses, before it, while it lasts, and after it.
     pub faults: Vec<Fault>,
 }
 
 /// What a run that lost nothing has counted.
 #[derive(Debug, Clone)]
-pub struct Figures {
+pub struct Counts {
     pub pressed: usize,
     /// Said to be safe on the card.
     pub confirmed: usize,
@@ -153,17 +153,17 @@ pub struct Figures {
 ///
 /// # Panics
 /// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
-pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
+pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let start = Instant::now();
     let mut broker = match plan.way {
-        Way::Mosquitto(persistence) => {
-            Some(Mosquitto::or_not_run(&plan.name, folder, persistence)?)
+        Transport::Mosquitto(persistence) => {
+            Some(Mosquitto::or_skip(&plan.name, folder, persistence)?)
         }
-        Way::Http => None,
+        Transport::Http => None,
     };
     let mut database = match plan.database {
         None => None,
-        Some(kind) => Some(Database::or_not_run(&plan.name, kind, folder)?),
+        Some(kind) => Some(Database::or_skip(&plan.name, kind, folder)?),
     };
     let mut versions = "HTTP".to_owned();
     if let Some(broker) = &mut broker {
@@ -175,13 +175,13 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
         database.start();
         versions = format!("{versions}, {}", database.version());
         cloud = cloud
-            .storing_in(&for_the_cloud(database))
+            .storing_in(&create_cloud_schema(database))
             .flag(CAPTURE_BYTES_MAX);
     }
     let witnesses = Witnesses::start(&mut cloud, broker.as_ref());
     let mut camera = Appliance::new(folder, "porch", &witnesses.url);
     camera.start();
-    camera.is_connected(SOON);
+    camera.is_connected(STEP_TIMEOUT);
 
     let camera = Mutex::new(camera);
     for (fault, presses) in shares(plan) {
@@ -193,20 +193,20 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
                     camera.lock().unwrap().press();
                 });
             });
-            thread::sleep(seed.moment(BEFORE));
+            thread::sleep(seed.duration_up_to(LEAD_MAX));
             let database = database.as_mut();
             let broker = broker.as_mut();
-            strike(fault, &camera, &mut cloud, broker, database, seed);
+            inject(fault, &camera, &mut cloud, broker, database, seed);
         });
     }
     let camera = &mut *camera.lock().unwrap();
-    let pressed = plan.presses + press_what_is_lacking(plan, camera);
+    let pressed = plan.presses + make_up_missed_presses(plan, camera);
 
     let confirmed = camera.saved();
-    camera.expect_stored(&confirmed, ARRIVES_WITHIN);
+    camera.expect_stored(&confirmed, ARRIVAL_TIMEOUT);
     let device = cloud
         .api()
-        .device_becomes("porch", ARRIVES_WITHIN, |device| {
+        .wait_for_device("porch", ARRIVAL_TIMEOUT, |device| {
             device["waiting"] == 0
                 && device["held"] == 0
                 && device["stored"].as_u64() >= Some(confirmed.len() as u64)
@@ -222,7 +222,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
         assert_eq!(found.stored, pressed as u64, "{found:?}");
     }
     let (receipts, acknowledged) = witnesses.verdict();
-    let figures = Figures {
+    let figures = Counts {
         pressed,
         confirmed: confirmed.len(),
         found,
@@ -246,15 +246,15 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Figures> {
 struct Witnesses {
     /// Where the camera finds the cloud.
     url: String,
-    mqtt: Option<(Observer, Proxy)>,
-    web: Option<Web>,
+    mqtt: Option<(ReceiptObserver, MqttProxy)>,
+    web: Option<HttpProxy>,
 }
 
 impl Witnesses {
     /// Starts them and the cloud. Without a broker the camera comes by HTTP.
     fn start(cloud: &mut Cloud, broker: Option<&Mosquitto>) -> Self {
         let Some(broker) = broker else {
-            let web = Web::start(cloud.http_port(), cloud.database());
+            let web = HttpProxy::start(cloud.http_port(), cloud.database());
             cloud.start();
             return Self {
                 url: web.url(),
@@ -262,11 +262,11 @@ impl Witnesses {
                 web: Some(web),
             };
         };
-        let proxy = Proxy::start(broker.port(), cloud.database());
+        let proxy = MqttProxy::start(broker.port(), cloud.database());
         cloud.ingest_through(proxy.port());
         cloud.start();
-        let observer = Observer::start(broker.port(), cloud.database());
-        observer.hears(SOON);
+        let observer = ReceiptObserver::start(broker.port(), cloud.database());
+        observer.wait_until_subscribed(STEP_TIMEOUT);
         Self {
             url: broker.url(),
             mqtt: Some((observer, proxy)),
@@ -298,7 +298,7 @@ fn shares(plan: &Plan) -> Vec<(Fault, usize)> {
 fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMut(usize)) {
     let start = Instant::now();
     let mut moments: Vec<Duration> = (0..n)
-        .map(|_| seed.moment(BEFORE * 2 + fault.lasts()))
+        .map(|_| seed.duration_up_to(LEAD_MAX * 2 + fault.outage_max()))
         .collect();
     moments.sort();
     for (number, moment) in moments.into_iter().enumerate() {
@@ -308,9 +308,13 @@ fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMu
 }
 
 /// Waits for what the presses so far have come to; presses that met a dead camera are made up for. Returns how many.
-fn press_what_is_lacking(plan: &Plan, camera: &mut Appliance) -> usize {
+fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
     let struck = plan.faults.contains(&Fault::Camera);
-    let wait = if struck { Duration::from_secs(5) } else { SOON };
+    let wait = if struck {
+        Duration::from_secs(5)
+    } else {
+        STEP_TIMEOUT
+    };
     let all = |said: &[serde_json::Value]| {
         let saved = said.iter().filter(|event| event["event"] == "saved");
         (saved.count() >= plan.presses).then_some(())
@@ -322,11 +326,11 @@ fn press_what_is_lacking(plan: &Plan, camera: &mut Appliance) -> usize {
     // Nobody knows how many presses a kill has swallowed, so the last ones are given some time.
     let _ = camera.wait_in_all_runs(wait, all);
     let lacking = plan.presses.saturating_sub(camera.saved().len());
-    camera.press_and_save(lacking, SOON);
+    camera.press_and_save(lacking, STEP_TIMEOUT);
     lacking
 }
 
-fn strike(
+fn inject(
     fault: Fault,
     camera: &Mutex<Appliance>,
     cloud: &mut Cloud,
@@ -337,17 +341,17 @@ fn strike(
     match fault {
         Fault::Cloud => {
             cloud.kill();
-            thread::sleep(seed.moment(AWAY_FOR));
+            thread::sleep(seed.duration_up_to(OUTAGE_MAX));
             if seed.one_in(3) {
                 cloud.launch_only();
-                thread::sleep(seed.moment(Duration::from_millis(400)));
+                thread::sleep(seed.duration_up_to(Duration::from_millis(400)));
                 cloud.kill();
             }
             cloud.start();
         }
         Fault::Camera => {
             camera.lock().unwrap().kill();
-            thread::sleep(seed.moment(AWAY_FOR));
+            thread::sleep(seed.duration_up_to(OUTAGE_MAX));
             camera.lock().unwrap().start();
         }
         Fault::Broker
@@ -356,13 +360,13 @@ fn strike(
         | Fault::DatabaseKilled
         | Fault::DatabaseReadOnly
         | Fault::DatabaseCut => {
-            strike_a_server(fault, broker, database, seed, &mut thread::sleep);
+            inject_server_fault(fault, broker, database, seed, &mut thread::sleep);
         }
     }
 }
 
 /// `pause`: how time passes meanwhile.
-fn strike_a_server(
+fn inject_server_fault(
     fault: Fault,
     broker: Option<&mut Mosquitto>,
     database: Option<&mut Database>,
@@ -372,7 +376,7 @@ fn strike_a_server(
     if fault == Fault::Broker {
         let broker = broker.expect("a way with a broker");
         broker.kill();
-        pause(seed.moment(AWAY_FOR));
+        pause(seed.duration_up_to(OUTAGE_MAX));
         broker.start();
         return;
     }
@@ -382,28 +386,28 @@ fn strike_a_server(
     match fault {
         Fault::DatabaseStopped => {
             database.stop();
-            pause(GONE_FOR);
+            pause(DATABASE_OUTAGE);
             database.start();
         }
         Fault::DatabaseFrozen => {
             database.freeze();
-            pause(GONE_FOR);
+            pause(DATABASE_OUTAGE);
             database.thaw();
         }
         Fault::DatabaseKilled => {
             database.kill();
-            pause(seed.moment(AWAY_FOR));
+            pause(seed.duration_up_to(OUTAGE_MAX));
             database.start();
         }
         Fault::DatabaseReadOnly => {
             database.execute("SET GLOBAL read_only = 1");
-            pause(READ_ONLY_FOR);
+            pause(READ_ONLY_PERIOD);
             database.execute("SET GLOBAL read_only = 0");
         }
         Fault::DatabaseCut => {
             for _ in 0..5 {
-                cut(database);
-                pause(seed.moment(Duration::from_millis(500)));
+                kill_connections(database);
+                pause(seed.duration_up_to(Duration::from_millis(500)));
             }
         }
         Fault::Broker | Fault::Cloud | Fault::Camera => panic!("{fault}: no server"),
@@ -418,8 +422,8 @@ const PASSWORD: &str = "only-for-this-test";
 
 /// A schema of its own for the cloud, and a user who owns that and nothing more: whoever may do everything may also
 /// write into a database that is read-only.
-fn for_the_cloud(database: &Database) -> String {
-    database.create(SCHEMA);
+fn create_cloud_schema(database: &Database) -> String {
+    database.create_schema(SCHEMA);
     database.execute(&format!(
         "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'"
     ));
@@ -433,11 +437,13 @@ fn for_the_cloud(database: &Database) -> String {
 }
 
 /// Cuts every connection but the one it comes by.
-fn cut(database: &Database) {
+fn kill_connections(database: &Database) {
     let mut client = database.connect("");
     let list = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL";
     // MySQL cannot always list connections: a picture that is on its way in one of them is no text it can show.
-    let all: Vec<u64> = eventually("list the connections", SOON, || client.query(list).ok());
+    let all: Vec<u64> = eventually("list the connections", STEP_TIMEOUT, || {
+        client.query(list).ok()
+    });
     for id in all {
         // It may have ended by itself.
         let _ = client.query_drop(format!("KILL {id}"));

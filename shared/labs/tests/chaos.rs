@@ -1,7 +1,7 @@
 //! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
 //! `cargo xtask torture`.
 
-use keepsake_labs::chaos::{Fault, Plan, Way, flood, run};
+use keepsake_labs::chaos::{Fault, Plan, Transport, flood, run};
 use keepsake_provision::servers::database::Kind;
 use keepsake_provision::servers::mosquitto::Persistence;
 use keepsake_provision::temp_dir::TempDir;
@@ -9,24 +9,24 @@ use keepsake_testkit::seed::Seed;
 
 #[test]
 fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
-    let way = Way::Mosquitto(Persistence::Off);
+    let way = Transport::Mosquitto(Persistence::Off);
     everything_is_struck("torture-mariadb", Kind::MariaDb, way);
 }
 
 #[test]
 fn whatever_is_struck_with_mysql_and_mosquitto_every_press_is_stored_once() {
-    let way = Way::Mosquitto(Persistence::EverySecond);
+    let way = Transport::Mosquitto(Persistence::EverySecond);
     everything_is_struck("torture-mysql", Kind::MySql, way);
 }
 
 #[test]
 fn whatever_is_struck_with_mariadb_by_http_every_press_is_stored_once() {
-    everything_is_struck("torture-http", Kind::MariaDb, Way::Http);
+    everything_is_struck("torture-http", Kind::MariaDb, Transport::Http);
 }
 
-fn everything_is_struck(name: &str, database: Kind, way: Way) {
+fn everything_is_struck(name: &str, database: Kind, way: Transport) {
     let mut faults = Fault::ALL.to_vec();
-    faults.retain(|fault| way != Way::Http || *fault != Fault::Broker);
+    faults.retain(|fault| way != Transport::Http || *fault != Fault::Broker);
     let plan = Plan {
         name: name.to_owned(),
         presses: 80,
@@ -35,7 +35,7 @@ fn everything_is_struck(name: &str, database: Kind, way: Way) {
         faults,
     };
     let folder = TempDir::new(name);
-    let mut seed = Seed::of_this_run(name);
+    let mut seed = Seed::from_env_or_random(name);
     if let Some(figures) = run(&plan, &folder, &mut seed) {
         println!("{name}: {figures:?}");
     }

@@ -28,7 +28,7 @@ const UBUNTU_ARCHIVE: &str = "http://archive.ubuntu.com/ubuntu";
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const BINFMT_NAME: &str = "keepsake-aarch64";
 /// Programs for arm64, by the beginning of their file (binfmt_misc, and qemu's own scripts/qemu-binfmt-conf.sh).
-const AARCH64: &str = r":M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:";
+const AARCH64_MAGIC: &str = r":M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:";
 /// In a system that is booted, as in the images of a computer centre: systemd, what a person needs to log in and become
 /// root, and what is there anyway.
 const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl,iproute2,procps";
@@ -89,11 +89,11 @@ pub fn ensure_available() -> Result<()> {
 }
 
 /// The kernel runs programs for arm64 by QEMU for as long as this lives.
-pub struct Emulation;
+pub struct ForeignBinaries;
 
-impl Emulation {
+impl ForeignBinaries {
     /// `None` where there is nothing to emulate.
-    pub fn of(arch: Arch) -> Result<Option<Self>> {
+    pub fn enable(arch: Arch) -> Result<Option<Self>> {
         if arch.is_own() {
             return Ok(None);
         }
@@ -111,25 +111,25 @@ impl Emulation {
         // One that was killed has left it.
         let _ = fs::write(folder.join(BINFMT_NAME), "-1");
         // F: the program is opened now, so it need not be in the systems.
-        let entry = format!(":{BINFMT_NAME}{AARCH64}/usr/bin/qemu-aarch64-static:OCF");
+        let entry = format!(":{BINFMT_NAME}{AARCH64_MAGIC}/usr/bin/qemu-aarch64-static:OCF");
         fs::write(folder.join("register"), entry).context("tell the kernel of QEMU")?;
         Ok(Some(Self))
     }
 }
 
-impl Drop for Emulation {
+impl Drop for ForeignBinaries {
     fn drop(&mut self) {
         let _ = fs::write(Path::new(BINFMT).join(BINFMT_NAME), "-1");
     }
 }
 
 /// A system in a folder, which goes with it.
-pub struct System {
+pub struct Chroot {
     pub root: PathBuf,
     enter: PathBuf,
 }
 
-impl System {
+impl Chroot {
     /// A fresh one. The first of its kind takes a minute to make, under QEMU some more, and the others seconds.
     pub fn fresh(release: Release, arch: Arch) -> Result<Self> {
         let packages = if arch.is_own() {
@@ -141,7 +141,7 @@ impl System {
     }
 
     /// One that starts on an emulated Pi, with Debian's kernel.
-    pub fn for_a_pi(release: Release) -> Result<Self> {
+    pub fn for_pi(release: Release) -> Result<Self> {
         Self::named("-pi", release, Arch::Arm64, PACKAGES_PI)
     }
 
@@ -153,7 +153,7 @@ impl System {
         let old = fs::read_to_string(&made_of).unwrap_or_default();
         if !archive.is_file() || old != packages {
             println!("making {} for {}", release.name(), arch.name());
-            make(release, arch, packages, &archive)?;
+            debootstrap(release, arch, packages, &archive)?;
             fs::write(&made_of, packages)
                 .with_context(|| format!("write {}", made_of.display()))?;
         }
@@ -184,7 +184,7 @@ impl System {
     }
 
     /// Puts a file into it.
-    pub fn put(&self, from: &Path, to: &str) -> Result<()> {
+    pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
         fs::copy(from, &to)
             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
@@ -193,7 +193,7 @@ impl System {
     }
 
     /// A command that runs in it while no systemd does, with the network of `beside`, or with none.
-    pub fn command(&self, beside: Option<&Machine>) -> Command {
+    pub fn command(&self, beside: Option<&BootedSystem>) -> Command {
         let mut command = match beside {
             Some(machine) => {
                 let mut command = Command::new("nsenter");
@@ -221,11 +221,11 @@ impl System {
 
     /// Runs a script that must succeed; returns its standard output.
     pub fn script(&self, script: &str) -> Result<String> {
-        said(&self.try_script(script)?, script)
+        successful_stdout(&self.try_script(script)?, script)
     }
 
     /// Starts its systemd, and waits until everything it starts is up.
-    pub fn boot(self) -> Result<Machine> {
+    pub fn boot(self) -> Result<BootedSystem> {
         // The only name server in there is that of slirp4netns.
         let resolver = self.root.join("etc/resolv.conf");
         let _ = fs::remove_file(&resolver);
@@ -248,10 +248,10 @@ impl System {
         let outside = unshare.child().id();
         let deadline = Instant::now() + Duration::from_secs(20);
         let init = loop {
-            if let Some(init) = only_child_of(outside) {
+            if let Some(init) = first_child_of(outside) {
                 break init;
             }
-            if let Some(ended) = unshare.ended() {
+            if let Some(ended) = unshare.exit_message() {
                 bail!("{ended}; may this computer make namespaces?");
             }
             ensure!(Instant::now() < deadline, "no namespaces came about");
@@ -267,7 +267,7 @@ impl System {
             .stderr(Stdio::null());
         let slirp = ChildGuard::start(&mut slirp, "slirp4netns")?;
         let mut go = unshare.child().stdin.take().context("a pipe to it")?;
-        let machine = Machine {
+        let machine = BootedSystem {
             init,
             unshare: Some(unshare),
             _slirp: slirp,
@@ -275,12 +275,12 @@ impl System {
             system: self,
         };
         go.write_all(b"go\n").context("let systemd start")?;
-        machine.is_up()?;
+        machine.wait_until_up()?;
         Ok(machine)
     }
 }
 
-impl Drop for System {
+impl Drop for Chroot {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
         let _ = fs::remove_file(&self.enter);
@@ -288,15 +288,15 @@ impl Drop for System {
 }
 
 /// A system whose systemd runs.
-pub struct Machine {
+pub struct BootedSystem {
     init: u32,
     unshare: Option<ChildGuard>,
     _slirp: ChildGuard,
     cgroup: PathBuf,
-    pub system: System,
+    pub system: Chroot,
 }
 
-impl Machine {
+impl BootedSystem {
     /// A command that runs in it, as root.
     pub fn command(&self) -> Command {
         let mut command = Command::new("nsenter");
@@ -320,7 +320,7 @@ impl Machine {
 
     /// Runs a script that must succeed; returns its standard output.
     pub fn script(&self, script: &str) -> Result<String> {
-        said(&self.try_script(script)?, script)
+        successful_stdout(&self.try_script(script)?, script)
     }
 
     /// Runs a script until it succeeds; returns what it says then.
@@ -329,17 +329,17 @@ impl Machine {
         loop {
             let output = self.try_script(script)?;
             if output.status.success() {
-                return Ok(text(&output.stdout));
+                return Ok(lossy(&output.stdout));
             }
             if Instant::now() > deadline {
-                let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+                let said = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
                 bail!("{what}: not within {} s: {}", within.as_secs(), said.trim());
             }
             std::thread::sleep(Duration::from_millis(500));
         }
     }
 
-    fn is_up(&self) -> Result<()> {
+    fn wait_until_up(&self) -> Result<()> {
         // `degraded` is up as well, and what has failed then is named.
         let up = "state=$(systemctl is-system-running || true); echo $state; [ $state = running ] || [ $state = degraded ]";
         self.eventually("the start of systemd", BOOT_WITHIN, up)?;
@@ -349,7 +349,7 @@ impl Machine {
     }
 }
 
-impl Drop for Machine {
+impl Drop for BootedSystem {
     fn drop(&mut self) {
         if let Some(mut unshare) = self.unshare.take() {
             // Its systemd goes with it, and with that everything in there.
@@ -361,15 +361,15 @@ impl Drop for Machine {
 }
 
 /// What a command has written, in words.
-pub fn text(bytes: &[u8]) -> String {
+pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn said(output: &Output, script: &str) -> Result<String> {
+fn successful_stdout(output: &Output, script: &str) -> Result<String> {
     if output.status.success() {
-        return Ok(text(&output.stdout));
+        return Ok(lossy(&output.stdout));
     }
-    let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    let all = format!("{}{}", lossy(&output.stdout), lossy(&output.stderr));
     let last = last_lines(&all, 30).join("\n");
     bail!("{}: {script}\n{last}", output.status)
 }
@@ -402,12 +402,12 @@ fn remove_cgroup(folder: &Path) {
     }
 }
 
-fn only_child_of(process: u32) -> Option<u32> {
+fn first_child_of(process: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).ok()?;
     children.split_whitespace().next()?.parse().ok()
 }
 
-fn make(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<()> {
+fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<()> {
     let unfinished = archive.with_extension("unfinished.tar");
     let mut command = Command::new("mmdebstrap");
     command
@@ -456,7 +456,7 @@ fn make(release: Release, arch: Arch, packages: &str, archive: &Path) -> Result<
 fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
     let keys = beside.with_file_name("ubuntu-archive-keyring.gpg");
     if !keys.is_file() {
-        let machine = System::fresh(Release::Debian13, Arch::own()?)?.boot()?;
+        let machine = Chroot::fresh(Release::Debian13, Arch::own()?)?.boot()?;
         machine.script(
             "cd /root && apt-get -q update && apt-get -q download ubuntu-keyring && dpkg-deb -x ubuntu-keyring_*.deb keys",
         )?;

@@ -61,19 +61,19 @@ pub fn free_port() -> u16 {
 /// All JSON lines that one program, or one after the other, has said.
 #[derive(Debug, Default)]
 pub struct Events {
-    said: Mutex<Said>,
+    state: Mutex<Lines>,
     more: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Said {
+struct Lines {
     lines: Vec<Value>,
     ended: bool,
 }
 
 /// What was waited for did not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missed {
+pub enum WaitError {
     /// The program ended first.
     Ended,
     Deadline,
@@ -81,7 +81,7 @@ pub enum Missed {
 
 impl Events {
     pub fn len(&self) -> usize {
-        self.said().lines.len()
+        self.lock().lines.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -90,7 +90,7 @@ impl Events {
 
     /// A copy of all events from number `since` on.
     pub fn since(&self, since: usize) -> Vec<Value> {
-        self.said().lines[since..].to_vec()
+        self.lock().lines[since..].to_vec()
     }
 
     /// Waits until `found` sees what it looks for among the events from number `since` on.
@@ -102,19 +102,19 @@ impl Events {
         since: usize,
         within: Duration,
         mut found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, Missed> {
+    ) -> Result<T, WaitError> {
         let deadline = Instant::now() + within;
-        let mut said = self.said();
+        let mut said = self.lock();
         loop {
             if let Some(found) = found(&said.lines[since..]) {
                 return Ok(found);
             }
             if said.ended {
-                return Err(Missed::Ended);
+                return Err(WaitError::Ended);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(Missed::Deadline);
+                return Err(WaitError::Deadline);
             }
             said = match self.more.wait_timeout(said, left) {
                 Ok((said, _)) => said,
@@ -124,17 +124,17 @@ impl Events {
     }
 
     /// A test that fails while it looks must still be able to show the events.
-    fn said(&self) -> MutexGuard<'_, Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, line: Value) {
-        self.said().lines.push(line);
+        self.lock().lines.push(line);
         self.more.notify_all();
     }
 
     fn set_ended(&self, ended: bool) {
-        self.said().ended = ended;
+        self.lock().ended = ended;
         self.more.notify_all();
     }
 }
@@ -214,7 +214,7 @@ impl Program {
 
     /// kill -9: the program gets no chance to do anything more.
     pub fn kill(mut self) {
-        self.kill_now();
+        self.kill_and_reap();
     }
 
     /// SIGTERM, and `within` for a clean end.
@@ -237,11 +237,11 @@ impl Program {
         self.stdin = None;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait for a child") {
-                self.join();
+                self.join_reader();
                 return status;
             }
             if Instant::now() > deadline {
-                self.kill_now();
+                self.kill_and_reap();
                 panic!("still running after {within:?}\n{}", self.last_words());
             }
             thread::sleep(Duration::from_millis(5));
@@ -258,14 +258,14 @@ impl Program {
         last_words(&self.log, &self.events)
     }
 
-    fn kill_now(&mut self) {
+    fn kill_and_reap(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.join();
+        self.join_reader();
     }
 
     /// Everything that was still in the pipe is read before the end counts as an end.
-    fn join(&mut self) {
+    fn join_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -277,7 +277,7 @@ impl Drop for Program {
         if std::thread::panicking() {
             println!("{}", self.last_words());
         }
-        self.kill_now();
+        self.kill_and_reap();
     }
 }
 
@@ -334,7 +334,7 @@ impl ChildGuard {
     }
 
     /// Returns how it ended, if it has.
-    pub fn ended(&mut self) -> Option<String> {
+    pub fn exit_message(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(format!("{} ended: {status}", self.name))
     }
@@ -382,7 +382,7 @@ pub fn eventually<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Opti
 }
 
 /// The most memory a process ever had, bytes (`VmHWM`).
-pub fn memory_peak(pid: u32) -> u64 {
+pub fn peak_memory_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .expect("a process that runs has a status");
     status

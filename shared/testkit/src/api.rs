@@ -153,11 +153,11 @@ impl Api {
     }
 
     pub fn snap(&self, device: &str) -> Value {
-        self.ask(device, "snap")
+        self.send_command(device, "snap")
     }
 
     /// Asks a camera for something; returns the command.
-    pub fn ask(&self, device: &str, command: &str) -> Value {
+    pub fn send_command(&self, device: &str, command: &str) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
         let mut asked = self.agent.post(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
@@ -171,7 +171,7 @@ impl Api {
     }
 
     /// Waits until a command is at this stage, and returns it.
-    pub fn command_becomes(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
+    pub fn wait_for_command(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
         eventually(&format!("command {id} {stage}"), within, || {
             let all = self.try_json(&path).ok()?;
@@ -182,7 +182,7 @@ impl Api {
     }
 
     /// Wishes for these settings of a camera, on top of whatever version there is.
-    pub fn wish(&self, device: &str, values: &Value) -> Value {
+    pub fn set_settings(&self, device: &str, values: &Value) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let version = self.json(&path)["version"].clone();
         let mut asked = self.agent.put(format!("{}{path}", self.base));
@@ -198,7 +198,7 @@ impl Api {
     }
 
     /// Waits until the camera has made of its settings what `state` says, and returns them.
-    pub fn settings_become(&self, device: &str, state: &str, within: Duration) -> Value {
+    pub fn wait_for_settings(&self, device: &str, state: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let mut last = Value::Null;
         eventually_or(within, || {
@@ -210,7 +210,7 @@ impl Api {
 
     /// Waits until the counters of a device are what they should be, and returns the device. A cloud whose database is
     /// away has no counters; that is waited for, too.
-    pub fn device_becomes(
+    pub fn wait_for_device(
         &self,
         device: &str,
         within: Duration,
@@ -233,7 +233,7 @@ impl Api {
     }
 
     /// Waits until the API answers at all.
-    pub fn answers(&self, within: Duration) {
+    pub fn wait_until_up(&self, within: Duration) {
         eventually("an answer on /healthz", within, || {
             self.get("/healthz")
                 .ok()

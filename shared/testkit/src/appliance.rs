@@ -11,20 +11,20 @@ use serde_json::Value;
 
 use crate::cloud::log_level;
 use crate::{photos, programs};
-use keepsake_provision::process::{Events, Missed, Program, last_words};
+use keepsake_provision::process::{Events, Program, WaitError, last_words};
 
 /// How long a camera may take to be ready, with thousands of captures waiting, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// A capture as an event names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Named {
+pub struct CaptureKey {
     pub install: SpoolId,
     pub sequence: u64,
     pub hash: HashPrefix,
 }
 
-impl Named {
+impl CaptureKey {
     fn of(event: &Value) -> Self {
         let text = |field: &str| {
             event[field]
@@ -152,7 +152,7 @@ impl Appliance {
     ///
     /// # Errors
     /// [`Missed`] when it ended instead, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), Missed> {
+    pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
         self.wait(0, READY_WITHIN, |said| {
             said.iter()
@@ -252,13 +252,13 @@ impl Appliance {
     }
 
     /// Presses `n` times and waits until all of them are saved; returns their names.
-    pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<Named> {
+    pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<CaptureKey> {
         let since = self.events.len();
         for _ in 0..n {
             self.press();
         }
         self.expect("every press saved", since, within, |said| {
-            let saved = named(said, "saved");
+            let saved = capture_keys(said, "saved");
             (saved.len() >= n).then_some(saved)
         })
     }
@@ -291,7 +291,7 @@ impl Appliance {
         since: usize,
         within: Duration,
         found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, Missed> {
+    ) -> Result<T, WaitError> {
         self.events.wait(self.run + since, within, found)
     }
 
@@ -303,15 +303,15 @@ impl Appliance {
         &self,
         within: Duration,
         found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, Missed> {
+    ) -> Result<T, WaitError> {
         self.events.wait(0, within, found)
     }
 
     /// Waits until the cloud's receipts for all of these have come, in whichever run.
-    pub fn expect_stored(&self, all: &[Named], within: Duration) {
+    pub fn expect_stored(&self, all: &[CaptureKey], within: Duration) {
         self.expect("a receipt for every capture", 0, within, |said| {
-            let stored: std::collections::HashSet<Named> =
-                named(said, "stored").into_iter().collect();
+            let stored: std::collections::HashSet<CaptureKey> =
+                capture_keys(said, "stored").into_iter().collect();
             all.iter().all(|one| stored.contains(one)).then_some(())
         });
     }
@@ -332,8 +332,8 @@ impl Appliance {
     }
 
     /// What was saved, in all runs.
-    pub fn saved(&self) -> Vec<Named> {
-        named(&self.events.since(0), "saved")
+    pub fn saved(&self) -> Vec<CaptureKey> {
+        capture_keys(&self.events.since(0), "saved")
     }
 
     /// The install and the next number that the last start announced.
@@ -403,10 +403,10 @@ impl Appliance {
 }
 
 /// The captures that events of this kind name, in their order.
-pub fn named(said: &[Value], kind: &str) -> Vec<Named> {
+pub fn capture_keys(said: &[Value], kind: &str) -> Vec<CaptureKey> {
     said.iter()
         .filter(|event| event["event"] == kind)
-        .map(Named::of)
+        .map(CaptureKey::of)
         .collect()
 }
 
@@ -414,7 +414,7 @@ pub fn named(said: &[Value], kind: &str) -> Vec<Named> {
 ///
 /// # Errors
 /// What `unshare` or `mount` said.
-pub fn small_cards_can_be_had(folder: &Path) -> Result<(), String> {
+pub fn can_mount_small_cards(folder: &Path) -> Result<(), String> {
     let tried = on_a_small_card(1, folder).arg("true").output();
     match tried {
         Ok(done) if done.status.success() => Ok(()),

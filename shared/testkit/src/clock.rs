@@ -37,7 +37,7 @@ impl SimulatedClock {
             off_us: 0,
             synchronised: false,
         };
-        clock.switched_on();
+        clock.boot();
         clock
     }
 
@@ -51,7 +51,7 @@ impl SimulatedClock {
     }
 
     /// The camera is switched off and on again, and a minute passes. Its program has to be stopped before.
-    pub fn switched_on(&mut self) {
+    pub fn boot(&mut self) {
         self.boot += 1;
         self.booted_us = self.true_us() - 60_000_000;
         self.off_us = -self.booted_us;
@@ -60,14 +60,14 @@ impl SimulatedClock {
     }
 
     /// So much time passes where the camera is, at once.
-    pub fn passes(&mut self, time: Duration) {
+    pub fn advance(&mut self, time: Duration) {
         self.ago_us -= micros(time);
         assert!(self.ago_us >= 0, "nothing from the future");
         self.write();
     }
 
     /// A source of time sets the clock to the true time, plus `off`, microseconds, and the kernel calls it synchronised.
-    pub fn synchronise(&mut self, off_us: i64) {
+    pub fn synchronize(&mut self, off_us: i64) {
         (self.off_us, self.synchronised) = (off_us, true);
         self.write();
     }

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::api::Api;
 use crate::programs;
-use crate::store_probe::{Location, Store};
-use keepsake_provision::process::{Events, Missed, Program, free_port, last_words};
+use crate::store_probe::{Location, StoreProbe};
+use keepsake_provision::process::{Events, Program, WaitError, free_port, last_words};
 
 /// How long a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -96,14 +96,14 @@ impl Cloud {
     ///
     /// # Errors
     /// [`Missed`] when it ended instead, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), Missed> {
+    pub fn try_start(&mut self) -> Result<(), WaitError> {
         let since = self.launch();
         let ready = self.events.wait(since, READY_WITHIN, |said| {
             let mut ready = said.iter().map(|line| &line["ready"]);
             ready.find(|ready| ready.is_object()).cloned()
         })?;
         if let Some(link) = ready["setup"].as_str() {
-            let key = self.bare_api().set_up(link);
+            let key = self.api_without_token().set_up(link);
             fs::write(self.key_file(), key).expect("keep the key of the owner");
         }
         Ok(())
@@ -183,18 +183,18 @@ impl Cloud {
     /// The API as the owner sees it, once the cloud was ready.
     pub fn api(&self) -> Api {
         match fs::read_to_string(self.key_file()) {
-            Ok(key) => self.bare_api().with_key(&key),
-            Err(_) => self.bare_api(),
+            Ok(key) => self.api_without_token().with_key(&key),
+            Err(_) => self.api_without_token(),
         }
     }
 
     /// The API as somebody unknown sees it.
-    pub fn bare_api(&self) -> Api {
+    pub fn api_without_token(&self) -> Api {
         Api::new(&format!("127.0.0.1:{}", self.http_port))
     }
 
-    pub fn store(&self) -> Store {
-        Store::open(&self.database).expect("open the database of the cloud")
+    pub fn store(&self) -> StoreProbe {
+        StoreProbe::open(&self.database).expect("open the database of the cloud")
     }
 
     pub fn database(&self) -> &Location {

@@ -13,13 +13,13 @@ use std::thread;
 use keepsake_protocol::downlink::Down;
 use keepsake_protocol::receipt::Receipt;
 
-use crate::receipt_observer::Witness;
+use crate::receipt_observer::ReceiptChecker;
 use crate::store_probe::Location;
 use keepsake_provision::process::free_port;
 
 /// What happens to an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Harm {
+pub enum HttpFault {
     None,
     /// The cloud answers, and the line is cut before the camera hears it.
     Lose,
@@ -39,10 +39,10 @@ pub enum Harm {
 
 #[derive(Debug)]
 struct Seen {
-    witness: Witness,
+    witness: ReceiptChecker,
     cloud_port: u16,
     /// To requests with a body, of which the harmed path is a part.
-    harm: Mutex<(Harm, &'static str)>,
+    harm: Mutex<(HttpFault, &'static str)>,
     harmed: AtomicU64,
     requests: Mutex<Vec<String>>,
     checked: AtomicU64,
@@ -53,20 +53,20 @@ struct Seen {
 
 /// Runs from its start to its end, also while the cloud is down.
 #[derive(Debug)]
-pub struct Web {
+pub struct HttpProxy {
     port: u16,
     seen: Arc<Seen>,
 }
 
-impl Web {
+impl HttpProxy {
     /// `cloud_port`: of the cloud's HTTP listener; `database`: of the cloud.
     pub fn start(cloud_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
         let seen = Arc::new(Seen {
-            witness: Witness::new(database),
+            witness: ReceiptChecker::new(database),
             cloud_port,
-            harm: Mutex::new((Harm::None, "")),
+            harm: Mutex::new((HttpFault::None, "")),
             harmed: AtomicU64::new(0),
             requests: Mutex::default(),
             checked: AtomicU64::new(0),
@@ -83,7 +83,7 @@ impl Web {
                     }
                     let seen = Arc::clone(&seen);
                     thread::spawn(move || {
-                        let _ = pass_on(&camera, &seen);
+                        let _ = forward(&camera, &seen);
                         let _ = camera.shutdown(Shutdown::Both);
                     });
                 }
@@ -97,12 +97,12 @@ impl Web {
     }
 
     /// From now on this happens to every POST whose address holds `path`.
-    pub fn harm(&self, harm: Harm, path: &'static str) {
+    pub fn inject(&self, harm: HttpFault, path: &'static str) {
         *self.seen.harm.lock().unwrap() = (harm, path);
     }
 
     /// How many exchanges were harmed so far.
-    pub fn harmed(&self) -> u64 {
+    pub fn faults_injected(&self) -> u64 {
         self.seen.harmed.load(Ordering::Relaxed)
     }
 
@@ -134,7 +134,7 @@ impl Web {
     }
 }
 
-impl Drop for Web {
+impl Drop for HttpProxy {
     fn drop(&mut self) {
         self.seen.stop.store(true, Ordering::Relaxed);
         self.cut();
@@ -143,7 +143,7 @@ impl Drop for Web {
 }
 
 /// One connection of a camera: a request, its answer, the next request.
-fn pass_on(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
+fn forward(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
     camera.set_nodelay(true)?;
     // A cloud that is not there looks like one that hangs up.
     let cloud = TcpStream::connect(("127.0.0.1", seen.cloud_port))?;
@@ -156,38 +156,42 @@ fn pass_on(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
     let mut from_camera = BufReader::new(camera.try_clone()?);
     let mut from_cloud = BufReader::new(cloud.try_clone()?);
     let (mut to_camera, mut to_cloud) = (camera.try_clone()?, cloud);
-    while let Some(request) = Part::read(&mut from_camera)? {
+    while let Some(request) = HttpMessage::read(&mut from_camera)? {
         seen.requests.lock().unwrap().push(request.first_line());
         let (harm, path) = *seen.harm.lock().unwrap();
         let first = request.first_line();
         let harm = if first.starts_with("POST ") && first.contains(path) {
             harm
         } else {
-            Harm::None
+            HttpFault::None
         };
-        if harm != Harm::None {
+        if harm != HttpFault::None {
             seen.harmed.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(instead) = instead_of_the_cloud(harm) {
+        if let Some(instead) = replaced_answer(harm) {
             to_camera.write_all(&instead)?;
             continue;
         }
         to_cloud.write_all(&request.to_bytes())?;
-        let Some(answer) = Part::read(&mut from_cloud)? else {
+        let Some(answer) = HttpMessage::read(&mut from_cloud)? else {
             return Ok(());
         };
-        look_into(&answer, seen);
+        check_receipts(&answer, seen);
         match harm {
-            Harm::Lose => return Ok(()),
-            Harm::CutInTheMiddle => {
+            HttpFault::Lose => return Ok(()),
+            HttpFault::CutInTheMiddle => {
                 let bytes = answer.to_bytes();
                 return to_camera.write_all(&bytes[..bytes.len() - answer.body.len() / 2 - 1]);
             }
-            Harm::Halve => {
+            HttpFault::Halve => {
                 let half = &answer.body[..answer.body.len() / 2];
-                to_camera.write_all(&whole("200 OK", "application/json", half))?;
+                to_camera.write_all(&response("200 OK", "application/json", half))?;
             }
-            Harm::None | Harm::Page | Harm::Redirect | Harm::TooLarge | Harm::Nothing => {
+            HttpFault::None
+            | HttpFault::Page
+            | HttpFault::Redirect
+            | HttpFault::TooLarge
+            | HttpFault::Nothing => {
                 to_camera.write_all(&answer.to_bytes())?;
             }
         }
@@ -195,29 +199,29 @@ fn pass_on(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
     Ok(())
 }
 
-fn instead_of_the_cloud(harm: Harm) -> Option<Vec<u8>> {
+fn replaced_answer(harm: HttpFault) -> Option<Vec<u8>> {
     match harm {
-        Harm::None | Harm::Lose | Harm::CutInTheMiddle | Harm::Halve => None,
-        Harm::Page => Some(whole(
+        HttpFault::None | HttpFault::Lose | HttpFault::CutInTheMiddle | HttpFault::Halve => None,
+        HttpFault::Page => Some(response(
             "200 OK",
             "text/html",
             b"<!doctype html><title>Welcome</title>Please log in to use this network.",
         )),
-        Harm::Redirect => Some(whole(
+        HttpFault::Redirect => Some(response(
             "307 Temporary Redirect\r\nLocation: http://127.0.0.1:9/",
             "text/html",
             b"",
         )),
-        Harm::TooLarge => Some(whole(
+        HttpFault::TooLarge => Some(response(
             "413 Request Entity Too Large",
             "text/html",
             b"<h1>nginx</h1>",
         )),
-        Harm::Nothing => Some(whole("200 OK", "application/json", b"")),
+        HttpFault::Nothing => Some(response("200 OK", "application/json", b"")),
     }
 }
 
-fn whole(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
+fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -226,9 +230,9 @@ fn whole(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Every receipt in an answer, against the database.
-fn look_into(answer: &Part, seen: &Seen) {
+fn check_receipts(answer: &HttpMessage, seen: &Seen) {
     for receipt in receipts(&answer.body) {
-        let lies = seen.witness.lies_of(&receipt);
+        let lies = seen.witness.violations(&receipt);
         seen.lies.lock().unwrap().extend(lies);
         let said = receipt.stored.len() as u64;
         seen.checked.fetch_add(said, Ordering::Relaxed);
@@ -247,12 +251,12 @@ fn receipts(body: &[u8]) -> Vec<Receipt> {
 }
 
 /// A request or an answer, as it came.
-struct Part {
+struct HttpMessage {
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
-impl Part {
+impl HttpMessage {
     /// Nothing at the end of the connection.
     fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut head = Vec::new();

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use keepsake_protocol::{Hash, SpoolId};
 
-use crate::appliance::Named;
+use crate::appliance::CaptureKey;
 use crate::photos;
-use crate::store_probe::Store;
+use crate::store_probe::StoreProbe;
 
 /// What an audit found, when all is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Audit {
 /// - a number between the first and the highest of an install has no fate at all.
 ///
 /// `confirmed`: every capture that was said to be saved. `photos`: every photograph the cameras could take.
-pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
+pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -> Audit {
     let originals: BTreeSet<Hash> = photos
         .iter()
         .map(|photo| Hash::of(&photos::without_comments(photo)))
@@ -35,12 +35,12 @@ pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
         conflicts: 0,
         bytes: 0,
     };
-    let mut stored: BTreeSet<Named> = BTreeSet::new();
+    let mut stored: BTreeSet<CaptureKey> = BTreeSet::new();
     let mut unmarked: BTreeMap<(SpoolId, u64), u32> = BTreeMap::new();
     let mut numbers: BTreeMap<SpoolId, BTreeSet<u64>> = BTreeMap::new();
     store
         .for_each_picture(|picture| {
-            let name = Named {
+            let name = CaptureKey {
                 install: picture.install,
                 sequence: picture.sequence,
                 hash: picture.hash.prefix(),
@@ -84,7 +84,7 @@ pub fn audit(store: &Store, confirmed: &[Named], photos: &[Vec<u8>]) -> Audit {
         lost.len(),
         confirmed.len()
     );
-    for told in store.told().expect("read every tombstone") {
+    for told in store.tombstones().expect("read every tombstone") {
         found.told += 1;
         let numbers = numbers.entry(told.install).or_default();
         numbers.extend(told.first..=told.last);
@@ -107,15 +107,18 @@ mod tests {
     use std::panic::catch_unwind;
 
     use super::*;
-    use crate::store_probe::tests::{Scratch, with_one_picture};
+    use crate::store_probe::tests::{ScratchStore, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
     /// What an audit says of a database with the first photograph as number 1 and this done to it.
-    fn after(confirmed: &[Named], harm: impl FnOnce(&Scratch, Named)) -> Result<Audit, String> {
+    fn after(
+        confirmed: &[CaptureKey],
+        harm: impl FnOnce(&ScratchStore, CaptureKey),
+    ) -> Result<Audit, String> {
         let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
-        harm(&Scratch::open(&folder), named);
-        let store = Store::open(&*folder).unwrap();
+        harm(&ScratchStore::open(&folder), named);
+        let store = StoreProbe::open(&*folder).unwrap();
         let confirmed = [&[named], confirmed].concat();
         let photos = photos::all(&photos::folder());
         let store = std::panic::AssertUnwindSafe(store);
@@ -127,7 +130,7 @@ mod tests {
     fn an_audit_finds_every_way_to_break_a_promise() {
         assert_eq!(after(&[], |_, _| {}).map(|found| found.stored), Ok(1));
 
-        let lost = Named {
+        let lost = CaptureKey {
             install: SpoolId([7; 16]),
             sequence: 2,
             hash: Hash([1; 32]).prefix(),
@@ -139,7 +142,7 @@ mod tests {
         );
 
         let photos = photos::all(&photos::folder());
-        let other = |named: Named, sequence| Named { sequence, ..named };
+        let other = |named: CaptureKey, sequence| CaptureKey { sequence, ..named };
         let twice = after(&[], |database, named| {
             database.add(&named, 2, &photos[1]);
         });

@@ -116,7 +116,7 @@ impl Client {
     /// # Errors
     /// The socket's, or `ConnectionRefused` when the broker says no.
     pub fn connect(port: u16, client_id: &str) -> io::Result<Self> {
-        Self::enter(port, client_id, None)
+        Self::connect_with(port, client_id, None)
     }
 
     /// As [`Client::connect`], with a name and a password.
@@ -124,10 +124,10 @@ impl Client {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect_as(port: u16, client_id: &str, user: &str, password: &str) -> io::Result<Self> {
-        Self::enter(port, client_id, Some((user, password)))
+        Self::connect_with(port, client_id, Some((user, password)))
     }
 
-    fn enter(port: u16, client_id: &str, login: Option<(&str, &str)>) -> io::Result<Self> {
+    fn connect_with(port: u16, client_id: &str, login: Option<(&str, &str)>) -> io::Result<Self> {
         let socket = TcpStream::connect(("127.0.0.1", port))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;

@@ -16,14 +16,14 @@ use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{Hash, codec};
 
 use crate::mqtt_client::{Packet, Publication};
-use crate::receipt_observer::Witness;
+use crate::receipt_observer::ReceiptChecker;
 use crate::store_probe::Location;
 use keepsake_provision::process::free_port;
 
 /// What the proxy has seen, over all connections.
 #[derive(Debug)]
 struct Seen {
-    witness: Witness,
+    witness: ReceiptChecker,
     /// Acknowledgements of pictures, parts and tombstones that were looked into.
     checked: AtomicU64,
     lies: Mutex<Vec<String>>,
@@ -35,18 +35,18 @@ struct Seen {
 
 /// Runs from its start to its end.
 #[derive(Debug)]
-pub struct Proxy {
+pub struct MqttProxy {
     port: u16,
     seen: Arc<Seen>,
 }
 
-impl Proxy {
+impl MqttProxy {
     /// `broker_port`: where the broker is, or will be; `database`: where the cloud's is, or its data folder.
     pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
         let seen = Arc::new(Seen {
-            witness: Witness::new(database),
+            witness: ReceiptChecker::new(database),
             checked: AtomicU64::new(0),
             lies: Mutex::default(),
             order: Mutex::default(),
@@ -82,7 +82,7 @@ impl Proxy {
     }
 
     /// How often an acknowledgement was for another device than the one before it.
-    pub fn turns(&self) -> usize {
+    pub fn connection_count(&self) -> usize {
         let order = self.seen.order.lock().unwrap();
         order.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
@@ -103,7 +103,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for MqttProxy {
     fn drop(&mut self) {
         self.seen.stop.store(true, Ordering::Relaxed);
         self.cut();
@@ -113,12 +113,12 @@ impl Drop for Proxy {
 
 /// A broker gone bad, for one camera: everything passes, and now and then something is added.
 #[derive(Debug)]
-pub struct Intruder {
+pub struct HostileBroker {
     port: u16,
     cameras: Arc<Mutex<Vec<TcpStream>>>,
 }
 
-impl Intruder {
+impl HostileBroker {
     /// `broker_port`: where the real broker is.
     pub fn start(broker_port: u16) -> Self {
         let port = free_port();
@@ -129,7 +129,7 @@ impl Intruder {
             thread::spawn(move || {
                 for camera in listener.incoming().flatten() {
                     if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
-                        let _ = intrude(camera, broker, &cameras);
+                        let _ = serve_hostile(camera, broker, &cameras);
                     }
                 }
             });
@@ -142,7 +142,7 @@ impl Intruder {
     }
 
     /// Says this to every camera that is connected; returns to how many.
-    pub fn say(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
+    pub fn inject(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
         let topic = topic.as_ref();
         let length = u16::try_from(topic.len()).expect("a topic of at most 65,535 bytes");
         let body = [&length.to_be_bytes()[..], topic, payload].concat();
@@ -153,7 +153,7 @@ impl Intruder {
     }
 }
 
-fn intrude(
+fn serve_hostile(
     camera: TcpStream,
     broker: TcpStream,
     cameras: &Arc<Mutex<Vec<TcpStream>>>,
@@ -207,8 +207,9 @@ fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Seen>) -> io::Result<()>
             if let Some(id) = packet.acknowledges() {
                 let publication = open.lock().unwrap().remove(&id);
                 match publication {
-                    Some(publication) => seen.look_into(&publication),
-                    None => seen.lie(format!("an acknowledgement of {id}, which is not open")),
+                    Some(publication) => seen.check_committed(&publication),
+                    None => seen
+                        .report_violation(format!("an acknowledgement of {id}, which is not open")),
                 }
             }
         });
@@ -229,7 +230,7 @@ fn pump(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&Packet))
 
 impl Seen {
     /// Whether the message may be acknowledged now.
-    fn look_into(&self, publication: &Publication) {
+    fn check_committed(&self, publication: &Publication) {
         let Ok(topic) = publication.topic.parse::<Topic>() else {
             return;
         };
@@ -237,15 +238,15 @@ impl Seen {
         let hash = Hash::of(payload);
         let committed = match topic.kind {
             MessageKind::Frame => match codec::decode_frame(payload) {
-                Ok(frame) => self.witness.look(|store| {
+                Ok(frame) => self.witness.query(|store| {
                     Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)
                 }),
-                Err(_) => self.witness.look(|store| store.has_quarantined(hash)),
+                Err(_) => self.witness.query(|store| store.has_quarantined(hash)),
             },
             MessageKind::Event => match codec::decode::<Event>(payload) {
                 Ok(Event::Tombstone(_)) => self
                     .witness
-                    .look(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
+                    .query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
                 Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
             },
             // These leave no row of their own: a status replaces the one before it, a question is answered.
@@ -261,12 +262,14 @@ impl Seen {
         self.order.lock().unwrap().push(topic.device.to_string());
         match committed {
             Ok(true) => {}
-            Ok(false) => self.lie(format!("{} of {}", topic, describe(payload))),
-            Err(error) => self.lie(format!("{topic}: the database could not be read: {error}")),
+            Ok(false) => self.report_violation(format!("{} of {}", topic, describe(payload))),
+            Err(error) => {
+                self.report_violation(format!("{topic}: the database could not be read: {error}"))
+            }
         }
     }
 
-    fn lie(&self, lie: String) {
+    fn report_violation(&self, lie: String) {
         self.lies.lock().unwrap().push(lie);
     }
 }
@@ -300,7 +303,7 @@ mod tests {
         with_one_picture(&folder);
         let payload = payload(&photos::all(&photos::folder())[0]);
         let broker = TcpListener::bind("127.0.0.1:0").unwrap();
-        let proxy = Proxy::start(broker.local_addr().unwrap().port(), &*folder);
+        let proxy = MqttProxy::start(broker.local_addr().unwrap().port(), &*folder);
         let mut cloud = TcpStream::connect(("127.0.0.1", proxy.port())).unwrap();
         let (mut broker, _) = broker.accept().unwrap();
 

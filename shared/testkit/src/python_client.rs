@@ -9,7 +9,7 @@ use serde_json::Value;
 use keepsake_provision::process::{Events, Program, last_words};
 use keepsake_provision::servers::python::Python;
 
-use crate::appliance::{Named, named};
+use crate::appliance::{CaptureKey, capture_keys};
 
 /// Returns a file of `fixtures/`.
 pub fn fixture(name: &str) -> PathBuf {
@@ -20,7 +20,7 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// One such camera; it may be off at the moment.
 #[derive(Debug)]
-pub struct Stranger {
+pub struct ReferenceClient {
     python: Python,
     device: String,
     card: PathBuf,
@@ -30,12 +30,12 @@ pub struct Stranger {
     program: Option<Program>,
 }
 
-impl Stranger {
+impl ReferenceClient {
     /// A camera called `device` with its card in `folder/device`, not started yet; or `None`, after it was said that the
     /// test `what` is not run. `mqtt_port`: of the broker.
-    pub fn or_not_run(what: &str, folder: &Path, device: &str, mqtt_port: u16) -> Option<Self> {
+    pub fn or_skip(what: &str, folder: &Path, device: &str, mqtt_port: u16) -> Option<Self> {
         Some(Self {
-            python: Python::or_not_run(what)?,
+            python: Python::or_skip(what)?,
             device: device.to_owned(),
             card: folder.join(device),
             log: folder.join(format!("{device}.log")),
@@ -61,15 +61,15 @@ impl Stranger {
     }
 
     pub fn press(&mut self, photo: &Path) {
-        self.say(&format!("press {}", photo.display()));
+        self.write_line(&format!("press {}", photo.display()));
     }
 
     /// A press without a picture.
     pub fn fail(&mut self) {
-        self.say("fail");
+        self.write_line("fail");
     }
 
-    fn say(&mut self, line: &str) {
+    fn write_line(&mut self, line: &str) {
         self.program
             .as_mut()
             .expect("a camera that runs")
@@ -107,11 +107,11 @@ impl Stranger {
         })
     }
 
-    pub fn saved(&self) -> Vec<Named> {
-        named(&self.events.since(0), "saved")
+    pub fn saved(&self) -> Vec<CaptureKey> {
+        capture_keys(&self.events.since(0), "saved")
     }
 
-    pub fn moment(&self) -> usize {
+    pub fn event_count(&self) -> usize {
         self.events.len()
     }
 

@@ -12,7 +12,7 @@ use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::{MessageKind, Topic};
 
 use crate::mqtt_client::Client;
-use crate::store_probe::{Location, Store};
+use crate::store_probe::{Location, StoreProbe};
 use keepsake_provision::process::eventually;
 
 #[derive(Debug, Default)]
@@ -26,13 +26,13 @@ struct Seen {
 
 /// Listens from its start to its end, also over restarts of the broker.
 #[derive(Debug)]
-pub struct Observer {
+pub struct ReceiptObserver {
     seen: Arc<Mutex<Seen>>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Observer {
+impl ReceiptObserver {
     /// `mqtt_port`: of the broker; `database`: where the cloud's is, or its data folder.
     pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
         let database = database.into();
@@ -57,7 +57,7 @@ impl Observer {
     }
 
     /// Waits until it hears the broker.
-    pub fn hears(&self, within: Duration) {
+    pub fn wait_until_subscribed(&self, within: Duration) {
         eventually("the observer's subscription", within, || {
             self.seen.lock().unwrap().connected.then_some(())
         });
@@ -97,7 +97,7 @@ impl Observer {
     }
 }
 
-impl Drop for Observer {
+impl Drop for ReceiptObserver {
     fn drop(&mut self) {
         self.end();
     }
@@ -112,7 +112,7 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::R
         seen.socket = Some(client.socket()?);
         seen.connected = true;
     }
-    let store = Witness::new(database);
+    let store = ReceiptChecker::new(database);
     loop {
         let heard = client.next_publication()?;
         let receipt: Receipt = match codec::decode(&heard.payload) {
@@ -123,7 +123,7 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::R
                 continue;
             }
         };
-        let lies = store.lies_of(&receipt);
+        let lies = store.violations(&receipt);
         let device = heard
             .topic
             .parse::<Topic>()
@@ -141,13 +141,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Looks into the database whether something is committed. It connects anew when a look fails: the database may not be
 /// there yet, be away for a while, or be another one after a restore.
 #[derive(Debug)]
-pub struct Witness {
+pub struct ReceiptChecker {
     database: Location,
-    store: Mutex<Option<Store>>,
+    store: Mutex<Option<StoreProbe>>,
     patience: Duration,
 }
 
-impl Witness {
+impl ReceiptChecker {
     pub fn new(database: impl Into<Location>) -> Self {
         Self {
             database: database.into(),
@@ -157,10 +157,10 @@ impl Witness {
     }
 
     /// What of this receipt is not committed, in sentences.
-    pub fn lies_of(&self, receipt: &Receipt) -> Vec<String> {
+    pub fn violations(&self, receipt: &Receipt) -> Vec<String> {
         let mut lies = Vec::new();
         for (sequence, hash) in &receipt.stored {
-            let fate = self.look(|store| store.fate(receipt.spool, *sequence, *hash));
+            let fate = self.query(|store| store.fate(receipt.spool, *sequence, *hash));
             if !matches!(fate, Ok(Some(_))) {
                 lies.push(format!(
                     "{}-{sequence} with {hash} has the fate {fate:?}",
@@ -175,11 +175,14 @@ impl Witness {
     ///
     /// # Errors
     /// The database's last one, as a sentence.
-    pub fn look<T>(&self, ask: impl Fn(&Store) -> sqlx::Result<T>) -> Result<T, String> {
+    pub fn query<T>(&self, ask: impl Fn(&StoreProbe) -> sqlx::Result<T>) -> Result<T, String> {
         let deadline = Instant::now() + self.patience;
         let mut open = self.store.lock().unwrap();
         loop {
-            let answer = match open.take().map_or_else(|| Store::open(&self.database), Ok) {
+            let answer = match open
+                .take()
+                .map_or_else(|| StoreProbe::open(&self.database), Ok)
+            {
                 Ok(store) => ask(&store).inspect(|_| *open = Some(store)),
                 Err(error) => Err(error),
             };
@@ -204,13 +207,13 @@ mod tests {
     fn a_receipt_for_what_is_not_committed_is_a_lie() {
         let folder = TempDir::new("witness");
         let stored = with_one_picture(&folder);
-        let witness = Witness::new(&*folder);
+        let witness = ReceiptChecker::new(&*folder);
         let receipt = |sequence: u64, hash: HashPrefix| Receipt {
             stored: vec![(Sequence::try_from(sequence).unwrap(), hash)],
             ..Receipt::new(StoreId([1; 16]), stored.install)
         };
         let good = receipt(stored.sequence, stored.hash);
-        assert_eq!(witness.lies_of(&good), Vec::<String>::new());
+        assert_eq!(witness.violations(&good), Vec::<String>::new());
         let elsewhere = Receipt {
             spool: SpoolId([9; 16]),
             ..good
@@ -220,12 +223,12 @@ mod tests {
             receipt(stored.sequence, HashPrefix([9; 8])),
             elsewhere,
         ] {
-            assert_eq!(witness.lies_of(&lie).len(), 1, "{lie:?}");
+            assert_eq!(witness.violations(&lie).len(), 1, "{lie:?}");
         }
-        let nowhere = Witness {
+        let nowhere = ReceiptChecker {
             patience: Duration::from_millis(100),
-            ..Witness::new(&*folder.join("nowhere"))
+            ..ReceiptChecker::new(&*folder.join("nowhere"))
         };
-        assert_eq!(nowhere.lies_of(&receipt(1, stored.hash)).len(), 1);
+        assert_eq!(nowhere.violations(&receipt(1, stored.hash)).len(), 1);
     }
 }

@@ -8,7 +8,7 @@ pub struct Seed(u64);
 
 impl Seed {
     /// From `KEEPSAKE_SEED`, or from the system's randomness; says which, so that a failed run can be repeated.
-    pub fn of_this_run(what: &str) -> Self {
+    pub fn from_env_or_random(what: &str) -> Self {
         use std::hash::{BuildHasher, RandomState};
         let seed = std::env::var("KEEPSAKE_SEED")
             .ok()
@@ -42,7 +42,7 @@ impl Seed {
     }
 
     /// A moment from now to `longest`.
-    pub fn moment(&mut self, longest: Duration) -> Duration {
+    pub fn duration_up_to(&mut self, longest: Duration) -> Duration {
         let us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.below(us))
     }

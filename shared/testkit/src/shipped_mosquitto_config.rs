@@ -4,14 +4,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::test_ca::{Authority, Signed, Validity};
+use crate::test_ca::{IssuedCertificate, TestCa, Validity};
 use keepsake_provision::process::free_port;
 use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
 
 /// A mosquitto with TLS, passwords and the ACL.
-pub struct Deployed {
+pub struct ShippedMosquitto {
     pub broker: Mosquitto,
-    pub authority: Authority,
+    pub ca: TestCa,
     /// TLS, name and password.
     pub password_port: u16,
     /// TLS and a client certificate.
@@ -22,14 +22,14 @@ pub struct Deployed {
 }
 
 /// Its files, as they are shipped.
-pub fn shipped(file: &str) -> String {
+pub fn shipped_file(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../cloud/deploy/mosquitto")
         .join(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
 }
 
-impl Deployed {
+impl ShippedMosquitto {
     /// A broker that is not started yet, for the host names and addresses given, and nobody knows a password yet.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Deployed {
         let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
         let configuration = |own: &Path| {
             let own = own.display();
-            let mut text = shipped("keepsake.conf");
+            let mut text = shipped_file("keepsake.conf");
             for (from, to) in [
                 (
                     "listener 8883\n",
@@ -62,13 +62,13 @@ impl Deployed {
         };
         let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
         let folder = folder.join("mosquitto");
-        let authority = Authority::new(&folder.join("certs"), "Keepsake CA");
+        let authority = TestCa::new(&folder.join("certs"), "Keepsake CA");
         authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
-        fs::write(folder.join("keepsake.acl"), shipped("keepsake.acl"))
+        fs::write(folder.join("keepsake.acl"), shipped_file("keepsake.acl"))
             .expect("write a file in the folder of the test");
         Ok(Self {
             broker,
-            authority,
+            ca: authority,
             password_port,
             certificate_port,
             plain_port,
@@ -77,16 +77,16 @@ impl Deployed {
     }
 
     /// Lets someone in, and puts the password where a program can read it. Before the start.
-    pub fn let_in(&self, user: &str, password: &str) -> PathBuf {
+    pub fn add_user(&self, user: &str, password: &str) -> PathBuf {
         self.broker
-            .let_in(&self.folder.join("keepsake.passwd"), user, password);
+            .add_user(&self.folder.join("keepsake.passwd"), user, password);
         let file = self.folder.join(format!("{user}.password"));
         fs::write(&file, format!("{password}\n")).expect("write a file in the folder of the test");
         file
     }
 
     /// Another certificate in place of the server's own. Before the start.
-    pub fn shows(&self, signed: &Signed) {
+    pub fn replace_certificate(&self, signed: &IssuedCertificate) {
         for (from, to) in [
             (&signed.certificate, "server.crt"),
             (&signed.key, "server.key"),

@@ -60,7 +60,7 @@ pub struct Picture {
 
 /// A tombstone as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Tombstone {
     pub install: SpoolId,
     pub first: u64,
     pub last: u64,
@@ -69,14 +69,14 @@ pub struct Told {
 
 /// One connection, for questions only.
 #[derive(Debug)]
-pub struct Store {
+pub struct StoreProbe {
     runtime: Runtime,
     connection: RefCell<AnyConnection>,
 }
 
 type Asked<'q> = Query<'q, Any, AnyArguments>;
 
-impl Store {
+impl StoreProbe {
     /// Opens a database that is there already.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Store {
         self.run(async |connection| {
             // One transaction, or a picture that is completed between two looks would be in neither place.
             let mut transaction = connection.begin().await?;
-            let whole: i64 = of_record(
+            let whole: i64 = bind_capture(
                 sqlx::query("SELECT COUNT(*) FROM fate WHERE install = ? AND sequence = ? AND hash = ? AND fate >= 2"),
                 header,
             )
@@ -154,7 +154,7 @@ impl Store {
             if whole > 0 {
                 return Ok(true);
             }
-            let parts = of_record(
+            let parts = bind_capture(
                 sqlx::query(
                     "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
                 ),
@@ -205,13 +205,13 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub fn told(&self) -> sqlx::Result<Vec<Told>> {
+    pub fn tombstones(&self) -> sqlx::Result<Vec<Tombstone>> {
         let rows = self.all(sqlx::query(
             "SELECT install, sequence, through, reason FROM tombstone ORDER BY install, sequence",
         ))?;
         rows.iter()
             .map(|row| {
-                Ok(Told {
+                Ok(Tombstone {
                     install: SpoolId(bytes_of(row, 0)?),
                     first: number(row, 1)?,
                     last: number(row, 2)?,
@@ -263,7 +263,7 @@ async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-fn of_record<'q>(query: Asked<'q>, header: &FrameHeader) -> Asked<'q> {
+fn bind_capture<'q>(query: Asked<'q>, header: &FrameHeader) -> Asked<'q> {
     let record = &header.capture;
     query
         .bind(record.spool.0.to_vec())
@@ -297,12 +297,12 @@ pub(crate) mod tests {
     use std::fs;
 
     use super::*;
-    use crate::appliance::Named;
+    use crate::appliance::CaptureKey;
 
     /// A connection that may write: what the tests of the witnesses make their databases with.
-    pub(crate) struct Scratch(Store);
+    pub(crate) struct ScratchStore(StoreProbe);
 
-    impl Scratch {
+    impl ScratchStore {
         /// Opens the database in this folder, as the cloud would have made it.
         pub(crate) fn open(data: &Path) -> Self {
             let file = data.join("keepsake.sqlite");
@@ -310,7 +310,8 @@ pub(crate) mod tests {
             let file = SqliteConnectOptions::new()
                 .filename(file)
                 .create_if_missing(true);
-            let scratch = Self(Store::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            let scratch =
+                Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
             if new {
                 let migrations =
                     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
@@ -330,7 +331,7 @@ pub(crate) mod tests {
             done.unwrap().rows_affected()
         }
 
-        pub(crate) fn add(&self, named: &Named, arrival: i64, bytes: &[u8]) {
+        pub(crate) fn add(&self, named: &CaptureKey, arrival: i64, bytes: &[u8]) {
             let key = |query: Asked<'static>| {
                 query
                     .bind(named.install.0.to_vec())
@@ -354,14 +355,14 @@ pub(crate) mod tests {
     }
 
     /// A database with the first photograph as number 1.
-    pub(crate) fn with_one_picture(data: &Path) -> Named {
+    pub(crate) fn with_one_picture(data: &Path) -> CaptureKey {
         let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
-        let named = Named {
+        let named = CaptureKey {
             install: SpoolId([7; 16]),
             sequence: 1,
             hash: Hash::of(&bytes).prefix(),
         };
-        Scratch::open(data).add(&named, 1, &bytes);
+        ScratchStore::open(data).add(&named, 1, &bytes);
         named
     }
 
@@ -369,7 +370,7 @@ pub(crate) mod tests {
     fn bytes_are_committed_when_all_of_them_are() {
         let folder = keepsake_provision::temp_dir::TempDir::new("store");
         let stored = with_one_picture(&folder);
-        let database = Scratch::open(&folder);
+        let database = ScratchStore::open(&folder);
         let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
             serde_json::from_value(serde_json::json!({
                 "install": stored.install, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
@@ -390,7 +391,7 @@ pub(crate) mod tests {
                     .bind(len),
             );
         }
-        let store = Store::open(&*folder).unwrap();
+        let store = StoreProbe::open(&*folder).unwrap();
         for (offset, len, committed) in [
             (0, 60, true),
             (40, 20, true),

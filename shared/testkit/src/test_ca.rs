@@ -9,7 +9,7 @@ use rcgen::{
 };
 
 /// It and what it signs is in one folder, PEM.
-pub struct Authority {
+pub struct TestCa {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -26,12 +26,12 @@ pub enum Validity {
 
 /// A certificate and its key, in files.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub struct IssuedCertificate {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-impl Authority {
+impl TestCa {
     /// Makes one of this name, whose own certificate is `folder/ca.crt`.
     pub fn new(folder: &Path, name: &str) -> Self {
         fs::create_dir_all(folder).expect("create a folder in that of the test");
@@ -54,7 +54,7 @@ impl Authority {
     }
 
     /// Signs a certificate for a server of these host names or addresses, as `{file}.crt` and `{file}.key`.
-    pub fn server(&self, file: &str, names: &[&str], validity: Validity) -> Signed {
+    pub fn server(&self, file: &str, names: &[&str], validity: Validity) -> IssuedCertificate {
         let names = names.iter().map(|name| (*name).to_owned());
         let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("good names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -63,14 +63,19 @@ impl Authority {
     }
 
     /// Signs a certificate for a client of this name, as `{name}.crt` and `{name}.key`.
-    pub fn client(&self, name: &str) -> Signed {
+    pub fn client(&self, name: &str) -> IssuedCertificate {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         params.distinguished_name.push(DnType::CommonName, name);
         self.sign(name, params, Validity::Now)
     }
 
-    fn sign(&self, file: &str, mut params: CertificateParams, validity: Validity) -> Signed {
+    fn sign(
+        &self,
+        file: &str,
+        mut params: CertificateParams,
+        validity: Validity,
+    ) -> IssuedCertificate {
         (params.not_before, params.not_after) = match validity {
             Validity::Now => (date_time_ymd(2021, 1, 1), date_time_ymd(2089, 12, 31)),
             Validity::Past => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 12, 31)),
@@ -80,7 +85,7 @@ impl Authority {
         let certificate = params
             .signed_by(&key, &self.issuer)
             .expect("sign a certificate");
-        let signed = Signed {
+        let signed = IssuedCertificate {
             certificate: self.folder.join(format!("{file}.crt")),
             key: self.folder.join(format!("{file}.key")),
         };

@@ -400,7 +400,11 @@ fn wait(
                 bail!("the camera stopped:\n{}", end_of(&camera.log))
             }
         }
-        if let Some(end) = camera.program.ended().or_else(|| cloud.program.ended()) {
+        if let Some(end) = camera
+            .program
+            .exit_message()
+            .or_else(|| cloud.program.exit_message())
+        {
             bail!("{end}");
         }
         if stop_requested() {
@@ -444,7 +448,11 @@ fn sit_and_watch(
             Ok(Heard::Silence) => break,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        if let Some(end) = camera.program.ended().or_else(|| cloud.program.ended()) {
+        if let Some(end) = camera
+            .program
+            .exit_message()
+            .or_else(|| cloud.program.exit_message())
+        {
             bail!("{end}");
         }
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use keepsake_provision::chroot::{self, Emulation, Machine, Release, System, text};
+use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, lossy};
 use keepsake_provision::cross::Arch;
 use keepsake_provision::process::ChildGuard;
 use keepsake_provision::workspace;
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let own = Arch::own()?;
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
-    let _emulation = Emulation::of(Arch::Arm64)?;
+    let _emulation = ForeignBinaries::enable(Arch::Arm64)?;
     for release in arguments
         .release
         .iter()
@@ -86,7 +86,7 @@ const ENOUGH_ROOM: &str = "mkdir -p /etc/systemd/system/keepsake-cloud.service.d
     printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_HOLD_FREE_PERCENT=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
 
 fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
-    let system = System::fresh(release, Arch::own()?)?;
+    let system = Chroot::fresh(release, Arch::own()?)?;
     let machine = system.boot()?;
     machine.script(ENOUGH_ROOM)?;
     machine.script(
@@ -96,7 +96,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     let name = cloud.file_name().context("a package has a name")?;
     machine
         .system
-        .put(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
+        .copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
 
     let began = Instant::now();
     let said = as_admin(&machine, block(PAGE, "The commands", "sh")?)?;
@@ -148,7 +148,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
 }
 
 /// As somebody who has logged in by SSH would: in a shell of his own, in his own folder.
-fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
+fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     let mut command = machine.command();
     command
         .args([
@@ -175,10 +175,10 @@ fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
         let log = machine.try_script(
             "journalctl -b -u keepsake-cloud -u mosquitto -u mariadb -u mysql -n 20 --no-pager -o cat; tail -n 10 /var/log/mosquitto/mosquitto.log",
         )?;
-        let errors = text(&output.stderr);
-        bail!("{}: {errors}\n{}", output.status, text(&log.stdout));
+        let errors = lossy(&output.stderr);
+        bail!("{}: {errors}\n{}", output.status, lossy(&log.stdout));
     }
-    Ok(text(&output.stdout))
+    Ok(lossy(&output.stdout))
 }
 
 /// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
@@ -189,7 +189,7 @@ fn asked(path: &str, more: &str) -> String {
 }
 
 /// Makes the first owner by the link; returns a key.
-fn make_owner(machine: &Machine, link: &str) -> Result<String> {
+fn make_owner(machine: &BootedSystem, link: &str) -> Result<String> {
     let (_, code) = link.split_once("code=").context("the link has the code")?;
     let json = "-H 'Content-Type: application/json'";
     machine.script(&asked(
@@ -211,7 +211,7 @@ fn make_owner(machine: &Machine, link: &str) -> Result<String> {
 }
 
 /// Ready, and without a word about broker or database.
-fn is_ready(machine: &Machine) -> Result<()> {
+fn is_ready(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the cloud is ready",
         SOON,
@@ -231,7 +231,7 @@ fn is_ready(machine: &Machine) -> Result<()> {
 }
 
 /// What the security group lets through is meant to be reached, and nothing else can be.
-fn only_these_listen(machine: &Machine) -> Result<()> {
+fn only_these_listen(machine: &BootedSystem) -> Result<()> {
     let said = machine.script("ss -Htln")?;
     let mut open = BTreeSet::new();
     let mut shut = BTreeSet::new();
@@ -252,7 +252,7 @@ fn only_these_listen(machine: &Machine) -> Result<()> {
 }
 
 /// Waits until so many are stored, and none is missing or on its way.
-fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
+fn counts(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     let wanted = format!(
         "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
     );
@@ -270,7 +270,7 @@ fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
 }
 
 /// How many pictures were stored after a moment, microseconds since 1970.
-fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
+fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usize> {
     let header = format!("-H 'Authorization: Bearer {key}'");
     let said = machine.script(&asked("/api/v1/pictures", &header))?;
     let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
@@ -290,17 +290,17 @@ struct Camera {
     events: PathBuf,
     log: PathBuf,
     presses: usize,
-    _system: System,
+    _system: Chroot,
 }
 
 impl Camera {
-    fn start(machine: &Machine, package: &Path) -> Result<Self> {
-        let system = System::fresh(Release::Debian12, Arch::Arm64)?;
-        system.put(package, "/root/appliance.deb")?;
+    fn start(machine: &BootedSystem, package: &Path) -> Result<Self> {
+        let system = Chroot::fresh(Release::Debian12, Arch::Arm64)?;
+        system.copy_in(package, "/root/appliance.deb")?;
         system.script("apt-get -qy install /root/appliance.deb")?;
         for (from, to) in [("porch.password", "password"), ("ca.crt", "ca.crt")] {
             let from = machine.system.root.join("etc/keepsake").join(from);
-            system.put(&from, &format!("/etc/keepsake/{to}"))?;
+            system.copy_in(&from, &format!("/etc/keepsake/{to}"))?;
         }
         fs::write(
             system.root.join("etc/keepsake/camera.toml"),
@@ -370,7 +370,7 @@ impl Camera {
         let deadline = Instant::now() + SOON;
         while !there(&self.said()) {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
-            if let Some(ended) = self.program.ended() {
+            if let Some(ended) = self.program.exit_message() {
                 bail!("{what}: {ended}: {log}");
             }
             ensure!(
@@ -399,7 +399,7 @@ impl Camera {
     }
 
     /// What the camera has saved is what the server has, by the server's own reckoning.
-    fn is_in_the_database(&self, machine: &Machine) -> Result<()> {
+    fn is_in_the_database(&self, machine: &BootedSystem) -> Result<()> {
         let said = self.said();
         let saved: BTreeSet<String> = said
             .iter()
@@ -426,11 +426,11 @@ impl Camera {
 
 /// cloud-init of the system itself runs the file, as at the first start of an instance.
 fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
-    let machine = System::fresh(release, Arch::own()?)?.boot()?;
+    let machine = Chroot::fresh(release, Arch::own()?)?.boot()?;
     let name = cloud.file_name().context("a package has a name")?;
     let name = name.to_string_lossy();
     machine.script(ENOUGH_ROOM)?;
-    machine.system.put(cloud, &format!("/srv/{name}"))?;
+    machine.system.copy_in(cloud, &format!("/srv/{name}"))?;
     machine
         .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
     ensure!(

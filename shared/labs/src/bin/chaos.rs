@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use keepsake_labs::chaos::{self, Fault, Plan, Way, flood};
+use keepsake_labs::chaos::{self, Fault, Plan, Transport, flood};
 use keepsake_provision::servers::database::Kind;
 use keepsake_provision::servers::mosquitto::Persistence;
 use keepsake_provision::temp_dir::TempDir;
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
 
 /// Returns whether Keepsake has lost nothing.
 fn inject(arguments: &Arguments) -> bool {
-    let mut seed = Seed::of_this_run("chaos");
+    let mut seed = Seed::from_env_or_random("chaos");
     let mut lines = Vec::new();
     let (mut versions, mut all_well) = (Vec::new(), true);
     for (case, way, faults) in cases(arguments) {
@@ -98,15 +98,15 @@ fn inject(arguments: &Arguments) -> bool {
             let plan = plan(&database.name(), database.kind());
             let cell = match (
                 database.kind(),
-                faults.iter().any(|fault| fault.is_of_the_database()),
+                faults.iter().any(|fault| fault.needs_database_server()),
             ) {
                 (None, true) => "no server".to_owned(),
-                (None, false) | (Some(_), _) => match keepsake(&plan, &mut seed) {
+                (None, false) | (Some(_), _) => match run_case(&plan, &mut seed) {
                     Ok(Some(figures)) => {
                         if !versions.contains(&figures.versions) {
                             versions.push(figures.versions.clone());
                         }
-                        told(&figures)
+                        summary(&figures)
                     }
                     Ok(None) => "NOT RUN".to_owned(),
                     Err(()) => {
@@ -153,7 +153,7 @@ fn flood(arguments: &Arguments) -> bool {
 }
 
 /// Each fault by itself, several times; then all in turn.
-fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
+fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
     let count = usize::try_from(arguments.faults).expect("a few faults");
     let mut cases = Vec::new();
     for fault in Fault::ALL {
@@ -162,22 +162,26 @@ fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
             let old = format!("{fault}, with persistence");
             cases.push((
                 old,
-                Way::Mosquitto(Persistence::EverySecond),
+                Transport::Mosquitto(Persistence::EverySecond),
                 faults.clone(),
             ));
             let new = format!("{fault}, without");
-            cases.push((new, Way::Mosquitto(Persistence::Off), faults));
+            cases.push((new, Transport::Mosquitto(Persistence::Off), faults));
         } else {
-            cases.push((fault.to_string(), Way::Mosquitto(Persistence::Off), faults));
+            cases.push((
+                fault.to_string(),
+                Transport::Mosquitto(Persistence::Off),
+                faults,
+            ));
         }
     }
     let all = Fault::ALL.to_vec();
-    let way = Way::Mosquitto(Persistence::EverySecond);
+    let way = Transport::Mosquitto(Persistence::EverySecond);
     cases.push(("all in turn".to_owned(), way, all));
     if arguments.http {
         cases.retain(|(_, _, faults)| faults.iter().any(|fault| *fault != Fault::Broker));
         for (_, way, faults) in &mut cases {
-            *way = Way::Http;
+            *way = Transport::Http;
             faults.retain(|fault| *fault != Fault::Broker);
         }
     }
@@ -191,13 +195,13 @@ fn cases(arguments: &Arguments) -> Vec<(String, Way, Vec<Fault>)> {
 }
 
 /// A run that loses something panics, with everything that is known; the next case is run all the same.
-fn keepsake(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Figures>, ()> {
+fn run_case(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Counts>, ()> {
     let folder = TempDir::new("chaos");
     catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed)))
         .map_err(|_| println!("the files of this case stay in {}", folder.keep().display()))
 }
 
-fn told(figures: &chaos::Figures) -> String {
+fn summary(figures: &chaos::Counts) -> String {
     let found = &figures.found;
     format!(
         "{} pressed, {} confirmed, {} stored, 0 lost ({:.0} s)",

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{ARRIVES_WITHIN, CAPTURE_BYTES_MAX, SOON, for_the_cloud};
+use super::{ARRIVAL_TIMEOUT, CAPTURE_BYTES_MAX, STEP_TIMEOUT, create_cloud_schema};
 use keepsake_provision::servers::database::{Database, Kind};
 use keepsake_provision::servers::mosquitto::{Mosquitto, Persistence};
-use keepsake_testkit::appliance::{Appliance, Named};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
-use keepsake_testkit::mqtt_proxy::Proxy;
+use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
-use keepsake_testkit::receipt_observer::Observer;
+use keepsake_testkit::receipt_observer::ReceiptObserver;
 
 /// The size to which the pictures are reduced.
 const PICTURE_BYTES: usize = 23_000;
@@ -29,7 +29,7 @@ pub struct Plan {
 
 /// What a flood that lost nothing has counted.
 #[derive(Debug, Clone)]
-pub struct Figures {
+pub struct Counts {
     pub stored: u64,
     /// The broker has said that it drops messages for the cloud.
     pub dropped: bool,
@@ -43,11 +43,11 @@ pub struct Figures {
 ///
 /// # Panics
 /// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
-pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
-    let mut broker = Mosquitto::or_not_run(&plan.name, folder, Persistence::Off)?;
+pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
+    let mut broker = Mosquitto::or_skip(&plan.name, folder, Persistence::Off)?;
     let mut database = match plan.database {
         None => None,
-        Some(kind) => Some(Database::or_not_run(&plan.name, kind, folder)?),
+        Some(kind) => Some(Database::or_skip(&plan.name, kind, folder)?),
     };
     let album = album_of_small_photos(folder);
     let mut cameras: Vec<Appliance> = (1..=plan.cameras)
@@ -62,34 +62,36 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
     if let Some(database) = &mut database {
         database.start();
         cloud = cloud
-            .storing_in(&for_the_cloud(database))
+            .storing_in(&create_cloud_schema(database))
             .flag(CAPTURE_BYTES_MAX);
     }
-    let proxy = Proxy::start(broker.port(), cloud.database());
+    let proxy = MqttProxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
-    let observer = Observer::start(broker.port(), cloud.database());
-    observer.hears(SOON);
+    let observer = ReceiptObserver::start(broker.port(), cloud.database());
+    observer.wait_until_subscribed(STEP_TIMEOUT);
 
     let start = Instant::now();
     for camera in &mut cameras {
         camera.launch();
     }
     for (camera, saved) in cameras.iter().zip(&confirmed) {
-        camera.expect_stored(saved, ARRIVES_WITHIN);
+        camera.expect_stored(saved, ARRIVAL_TIMEOUT);
     }
     let took = start.elapsed();
     for camera in &mut cameras {
         let device = cloud
             .api()
-            .device_becomes(camera.device(), SOON, |device| device["waiting"] == 0);
+            .wait_for_device(camera.device(), STEP_TIMEOUT, |device| {
+                device["waiting"] == 0
+            });
         assert_eq!(device["missing"], 0, "{device:#}");
         camera.stop();
     }
     let confirmed = confirmed.concat();
     let found = audit(&cloud.store(), &confirmed, &photos::all(&album));
     assert_eq!(found.stored, confirmed.len() as u64);
-    let figures = Figures {
+    let figures = Counts {
         stored: found.stored,
         dropped: broker.log().contains("messages are being dropped"),
         acknowledged: proxy.verdict(),
@@ -105,7 +107,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Figures> {
 }
 
 /// Each camera takes `each` pictures with nobody to send them to, and is switched off.
-fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<Named>> {
+fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>> {
     for camera in &mut *cameras {
         camera.start();
         for _ in 0..each {
@@ -115,7 +117,7 @@ fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<Named>> {
     cameras
         .iter_mut()
         .map(|camera| {
-            camera.expect("a full card", 0, ARRIVES_WITHIN, |said| {
+            camera.expect("a full card", 0, ARRIVAL_TIMEOUT, |said| {
                 let saved = said.iter().filter(|event| event["event"] == "saved");
                 (saved.count() >= each).then_some(())
             });
@@ -130,7 +132,7 @@ fn album_of_small_photos(folder: &Path) -> PathBuf {
     let mut camera = Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1")
         .set(&format!("picture.bytes_max={PICTURE_BYTES}"));
     camera.start();
-    camera.press_and_save(5, SOON);
+    camera.press_and_save(5, STEP_TIMEOUT);
     camera.stop();
     let album = folder.join("album");
     let spool = camera.spool().to_string_lossy().into_owned();

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::protocol::{Ask, Told, User};
+use super::protocol::{Event, Request, User};
 pub(super) use boot::MODULES;
 use gpio_chip::Chip;
 
@@ -43,28 +43,28 @@ fn serve() -> Result<(), String> {
     boot::load_modules()?;
     let port = boot::port(super::protocol::PORT)?;
     boot::join_the_network()?;
-    let tell = Teller(Arc::new(Mutex::new(
+    let events = EventWriter(Arc::new(Mutex::new(
         port.try_clone().map_err(|error| error.to_string())?,
     )));
-    tell.say(&Told::Up {
+    events.write(&Event::Up {
         kernel: boot::kernel_release(),
         after_ms: now_us() / 1000,
     });
     let mut guest = Guest {
-        tell: tell.clone(),
+        tell: events.clone(),
         chip: None,
         program: None,
     };
     for line in BufReader::new(port).lines() {
         let line = line.map_err(|error| format!("read the port: {error}"))?;
         let done = match serde_json::from_str(&line) {
-            Ok(Ask::Off) => return Ok(()),
-            Ok(ask) => guest.obey(ask),
+            Ok(Request::Off) => return Ok(()),
+            Ok(request) => guest.handle(request),
             Err(error) => Err(format!("{line}: {error}")),
         };
-        tell.say(&match done {
-            Ok(()) => Told::Done,
-            Err(text) => Told::Failed { text },
+        events.write(&match done {
+            Ok(()) => Event::Done,
+            Err(text) => Event::Failed { text },
         });
     }
     Ok(())
@@ -88,11 +88,11 @@ fn now_us() -> u64 {
 
 /// Writes whole lines from several threads.
 #[derive(Debug, Clone)]
-struct Teller(Arc<Mutex<File>>);
+struct EventWriter(Arc<Mutex<File>>);
 
-impl Teller {
-    fn say(&self, told: &Told) {
-        let mut line = serde_json::to_vec(told).expect("words are JSON");
+impl EventWriter {
+    fn write(&self, event: &Event) {
+        let mut line = serde_json::to_vec(event).expect("an event is JSON");
         line.push(b'\n');
         let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Nobody is left to hear of it.
@@ -100,51 +100,51 @@ impl Teller {
     }
 
     /// Tells every line of what a program writes, until it ends.
-    fn pass_on(&self, from: impl Read + Send + 'static, told: fn(String) -> Told) {
+    fn forward_lines(&self, from: impl Read + Send + 'static, event: fn(String) -> Event) {
         let tell = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).lines() {
                 let Ok(line) = line else { return };
-                tell.say(&told(line));
+                tell.write(&event(line));
             }
         });
     }
 }
 
 struct Guest {
-    tell: Teller,
+    tell: EventWriter,
     chip: Option<Chip>,
     program: Option<Arc<Mutex<Child>>>,
 }
 
 impl Guest {
-    fn obey(&mut self, ask: Ask) -> Result<(), String> {
-        match ask {
-            Ask::Board(board) => {
+    fn handle(&mut self, request: Request) -> Result<(), String> {
+        match request {
+            Request::Board(board) => {
                 // The old one goes first: its name is the name of the new one.
                 self.chip = None;
                 self.chip = Some(Chip::new(&board, &self.tell)?);
             }
-            Ask::Start { arguments, user } => self.start(&arguments, user)?,
-            Ask::Stop => self.stop()?,
-            Ask::Press { pin, held_ms } => {
+            Request::Start { arguments, user } => self.start(&arguments, user)?,
+            Request::Stop => self.stop()?,
+            Request::Press { pin, held_ms } => {
                 self.edge(pin, true)?;
                 thread::sleep(Duration::from_millis(held_ms));
                 self.chip()?.press(pin, false)?;
             }
-            Ask::Bounce {
+            Request::Bounce {
                 pin,
                 edges,
                 within_ms,
                 held_ms,
             } => self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?,
-            Ask::Camera { plugged } => {
+            Request::Camera { plugged } => {
                 let file = if plugged { "bind" } else { "unbind" };
                 write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
             }
-            Ask::Memory => self.memory()?,
-            Ask::Give { path, group } => give(&path, group)?,
-            Ask::Off => unreachable!("the loop ends on it"),
+            Request::Memory => self.memory()?,
+            Request::GrantAccess { path, group } => grant_access(&path, group)?,
+            Request::Off => unreachable!("the loop ends on it"),
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Guest {
     fn edge(&self, pin: u8, pressed: bool) -> Result<(), String> {
         let at_us = now_us();
         self.chip()?.press(pin, pressed)?;
-        self.tell.say(&Told::Edge { at_us });
+        self.tell.write(&Event::Edge { at_us });
         Ok(())
     }
 
@@ -177,11 +177,11 @@ impl Guest {
             Ok::<_, String>(began.elapsed())
         };
         let closing = burst(true)?;
-        self.tell.say(&Told::Edge { at_us });
+        self.tell.write(&Event::Edge { at_us });
         thread::sleep(Duration::from_millis(held_ms));
         let opening = burst(false)?;
         let took = closing.max(opening).as_micros();
-        self.tell.say(&Told::Bounced {
+        self.tell.write(&Event::Bounced {
             took_us: u64::try_from(took).unwrap_or(u64::MAX),
         });
         Ok(())
@@ -209,15 +209,16 @@ impl Guest {
             .spawn()
             .map_err(|error| format!("start {PROGRAM}: {error}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        self.tell.pass_on(
-            stdout.ok_or("no standard output")?,
-            |line| match serde_json::from_str(&line) {
-                Ok(event) => Told::Event { event },
-                Err(_) => Told::Log { line },
-            },
-        );
         self.tell
-            .pass_on(stderr.ok_or("no standard error")?, |line| Told::Log {
+            .forward_lines(
+                stdout.ok_or("no standard output")?,
+                |line| match serde_json::from_str(&line) {
+                    Ok(event) => Event::Event { event },
+                    Err(_) => Event::Log { line },
+                },
+            );
+        self.tell
+            .forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log {
                 line,
             });
         let child = Arc::new(Mutex::new(child));
@@ -225,14 +226,14 @@ impl Guest {
         let tell = self.tell.clone();
         thread::spawn(move || {
             let code = loop {
-                match hold(&child).try_wait() {
+                match lock(&child).try_wait() {
                     Ok(None) => {}
                     Ok(Some(status)) => break status.code(),
                     Err(_) => break None,
                 }
                 thread::sleep(Duration::from_millis(20));
             };
-            tell.say(&Told::Ended { code });
+            tell.write(&Event::Ended { code });
         });
         Ok(())
     }
@@ -240,7 +241,7 @@ impl Guest {
     fn pid(&self) -> Result<u32, String> {
         let program = self.program.as_ref();
         program
-            .map(|program| hold(program).id())
+            .map(|program| lock(program).id())
             .ok_or_else(|| "the program was not started".to_owned())
     }
 
@@ -254,13 +255,13 @@ impl Guest {
             .program
             .take()
             .expect("it has a number, so it is there");
-        while hold(&program)
+        while lock(&program)
             .try_wait()
             .map_err(|error| error.to_string())?
             .is_none()
         {
             if Instant::now() > until {
-                let _ = hold(&program).kill();
+                let _ = lock(&program).kill();
                 return Err("it did not end in time".to_owned());
             }
             thread::sleep(Duration::from_millis(20));
@@ -275,7 +276,7 @@ impl Guest {
             line.and_then(|line| line.split_whitespace().next()?.parse().ok())
                 .ok_or_else(|| format!("no {name} in its status"))
         };
-        self.tell.say(&Told::Memory {
+        self.tell.write(&Event::Memory {
             rss_kib: kib("VmRSS:")?,
             anonymous_kib: kib("RssAnon:")?,
             file_kib: kib("RssFile:")?,
@@ -304,11 +305,11 @@ fn become_user(command: &mut Command, user: User) {
     }
 }
 
-fn hold(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
+fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
     child.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn give(path: &str, group: u32) -> Result<(), String> {
+fn grant_access(path: &str, group: u32) -> Result<(), String> {
     use std::os::unix::fs::{PermissionsExt, chown};
     let folder = fs::metadata(path).is_ok_and(|meta| meta.is_dir());
     let mode = if folder { 0o770 } else { 0o660 };

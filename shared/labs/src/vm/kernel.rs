@@ -41,7 +41,7 @@ impl Kernel {
         let prefix = Prefix::fetch_matching(
             "linux",
             "linux-image-amd64",
-            is_part_of_a_kernel,
+            is_kernel_package,
             Source::Suite(SUITE),
         )?;
         let files = keepsake_provision::temp_dir::files(prefix.path());
@@ -90,8 +90,8 @@ impl Kernel {
         }
         let file = self.modules.get(name);
         let file = file.with_context(|| format!("{} has no module {name}", self.version()))?;
-        let bytes = unpacked(file)?;
-        for needed in depends(&bytes) {
+        let bytes = decompress(file)?;
+        for needed in dependencies(&bytes) {
             self.load(&needed, loaded)?;
         }
         loaded.push(Module {
@@ -103,7 +103,7 @@ impl Kernel {
 }
 
 /// The kernel, its modules, and whatever else a later one is divided into; not what it is installed by.
-fn is_part_of_a_kernel(package: &str) -> bool {
+fn is_kernel_package(package: &str) -> bool {
     ["linux-image-", "linux-binary-", "linux-modules-"]
         .iter()
         .filter_map(|kind| package.strip_prefix(kind))
@@ -117,7 +117,7 @@ fn module_name(file: &Path) -> Option<String> {
     Some(name.replace('-', "_"))
 }
 
-fn unpacked(file: &Path) -> Result<Vec<u8>> {
+fn decompress(file: &Path) -> Result<Vec<u8>> {
     let bytes = fs::read(file).with_context(|| format!("read {}", file.display()))?;
     if file.extension().is_none_or(|kind| kind != "xz") {
         return Ok(bytes);
@@ -129,7 +129,7 @@ fn unpacked(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// What a module says it needs: a line of names in its section `.modinfo`.
-fn depends(module: &[u8]) -> Vec<String> {
+fn dependencies(module: &[u8]) -> Vec<String> {
     const BEFORE: &[u8] = b"\0depends=";
     let at = module
         .windows(BEFORE.len())
@@ -154,9 +154,9 @@ mod tests {
     #[test]
     fn a_module_says_what_it_needs() {
         let module = b"\x7fELF..\0license=GPL\0depends=videodev,videobuf2-vmalloc\0name=vivid\0";
-        assert_eq!(depends(module), ["videodev", "videobuf2_vmalloc"]);
-        assert!(depends(b"\0depends=\0name=mc\0").is_empty());
-        assert!(depends(b"no module").is_empty());
+        assert_eq!(dependencies(module), ["videodev", "videobuf2_vmalloc"]);
+        assert!(dependencies(b"\0depends=\0name=mc\0").is_empty());
+        assert!(dependencies(b"no module").is_empty());
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
             ("linux-base-7.3.4+deb13-amd64", false),
             ("initramfs-tools", false),
         ] {
-            assert_eq!(is_part_of_a_kernel(package), part, "{package}");
+            assert_eq!(is_kernel_package(package), part, "{package}");
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Flash {
 /// How long a flash looks. The bounds lie between the lengths the light plays (150 to 250, 900 and 1500 ms), far from all
 /// of them, for a machine that stands still for a moment now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum FlashKind {
     Short,
     /// The long one that goes before a counted fault.
     Counting,
@@ -24,27 +24,27 @@ pub enum Look {
 }
 
 impl Flash {
-    pub fn look(self) -> Look {
+    pub fn kind(self) -> FlashKind {
         match self.for_us.map(|us| us / 1000) {
-            Some(0..=550) => Look::Short,
-            Some(551..=1200) => Look::Counting,
-            Some(1201..=2600) => Look::Long,
-            Some(_) | None => Look::Steady,
+            Some(0..=550) => FlashKind::Short,
+            Some(551..=1200) => FlashKind::Counting,
+            Some(1201..=2600) => FlashKind::Long,
+            Some(_) | None => FlashKind::Steady,
         }
     }
 }
 
 /// The flashes of the lamp on `pin` among what the guest told.
-pub fn flashes(said: &[Value], pin: u8) -> Vec<Flash> {
+pub fn flashes(events: &[Value], pin: u8) -> Vec<Flash> {
     let mut all: Vec<Flash> = Vec::new();
-    for told in said {
-        if told["told"] != "lamp" || told["pin"] != pin {
+    for event in events {
+        if event["type"] != "led" || event["pin"] != pin {
             continue;
         }
-        let at_us = told["at_us"]
+        let at_us = event["at_us"]
             .as_u64()
             .expect("a change of a lamp has a time");
-        let lit = told["lit"] == true;
+        let lit = event["lit"] == true;
         match all.last_mut() {
             Some(last) if !lit && last.for_us.is_none() => {
                 last.for_us = Some(at_us - last.at_us);
@@ -60,8 +60,8 @@ pub fn flashes(said: &[Value], pin: u8) -> Vec<Flash> {
 }
 
 /// How the flashes look one after the other.
-pub fn looks(flashes: &[Flash]) -> Vec<Look> {
-    flashes.iter().map(|flash| flash.look()).collect()
+pub fn flash_kinds(flashes: &[Flash]) -> Vec<FlashKind> {
+    flashes.iter().map(|flash| flash.kind()).collect()
 }
 
 #[cfg(test)]
@@ -70,14 +70,14 @@ mod tests {
 
     use super::*;
 
-    fn said(changes: &[(u8, bool, u64)]) -> Vec<Value> {
-        let told = |&(pin, lit, at_ms): &(u8, bool, u64)| json!({"told": "lamp", "pin": pin, "lit": lit, "at_us": at_ms * 1000});
-        changes.iter().map(told).collect()
+    fn events(changes: &[(u8, bool, u64)]) -> Vec<Value> {
+        let event = |&(pin, lit, at_ms): &(u8, bool, u64)| json!({"type": "led", "pin": pin, "lit": lit, "at_us": at_ms * 1000});
+        changes.iter().map(event).collect()
     }
 
     #[test]
     fn lengths_are_told_apart() {
-        let said = said(&[
+        let events = events(&[
             (27, true, 0),
             (22, true, 50),
             (27, false, 500),
@@ -88,18 +88,23 @@ mod tests {
             (27, true, 3800),
         ]);
         assert_eq!(
-            looks(&flashes(&said, 27)),
-            [Look::Short, Look::Long, Look::Counting, Look::Steady]
+            flash_kinds(&flashes(&events, 27)),
+            [
+                FlashKind::Short,
+                FlashKind::Long,
+                FlashKind::Counting,
+                FlashKind::Steady
+            ]
         );
-        assert_eq!(looks(&flashes(&said, 22)), [Look::Steady]);
-        assert!(flashes(&said, 23).is_empty());
+        assert_eq!(flash_kinds(&flashes(&events, 22)), [FlashKind::Steady]);
+        assert!(flashes(&events, 23).is_empty());
     }
 
     #[test]
     fn a_lamp_that_was_lit_before_is_counted_from_its_next_flash() {
-        let said = said(&[(27, false, 10), (27, true, 20), (27, false, 220)]);
+        let events = events(&[(27, false, 10), (27, true, 20), (27, false, 220)]);
         assert_eq!(
-            flashes(&said, 27),
+            flashes(&events, 27),
             [Flash {
                 at_us: 20_000,
                 for_us: Some(200_000)

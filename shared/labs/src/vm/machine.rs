@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use keepsake_provision::process::Missed;
+use keepsake_provision::process::WaitError;
 use keepsake_provision::qemu::{Boot, Qemu, Vm};
 use keepsake_provision::workspace;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::guest::PROGRAM;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
-use super::protocol::{Ask, PORT};
+use super::protocol::{PORT, Request};
 
 /// For the processor of this computer, and the Debian packages with it.
 const QEMU: (&str, [&str; 2]) = ("qemu-system-x86_64", ["qemu-system-x86", "seabios"]);
@@ -80,8 +80,11 @@ impl Machine {
         ]
         .concat();
         let machine = Self(qemu.boot(&boot, &hardware)?);
-        machine.expect("the machine", 0, UP_WITHIN, |said| {
-            said.iter().any(|told| told["told"] == "up").then_some(())
+        machine.expect("the machine", 0, UP_WITHIN, |events| {
+            events
+                .iter()
+                .any(|event| event["type"] == "up")
+                .then_some(())
         });
         Ok(machine)
     }
@@ -90,37 +93,39 @@ impl Machine {
     ///
     /// # Panics
     /// It failed, or was not done in time.
-    pub fn ask(&mut self, ask: &Ask) {
-        let since = self.moment();
-        self.write(ask);
-        let done = self.expect(&format!("{ask:?}"), since, DONE_WITHIN, |said| {
-            said.iter()
-                .find(|told| told["told"] == "done" || told["told"] == "failed")
+    pub fn request(&mut self, request: &Request) {
+        let since = self.event_count();
+        self.write(request);
+        let done = self.expect(&format!("{request:?}"), since, DONE_WITHIN, |events| {
+            events
+                .iter()
+                .find(|event| event["type"] == "done" || event["type"] == "failed")
                 .cloned()
         });
-        assert_eq!(done["told"], "done", "{ask:?}: {}", done["text"]);
+        assert_eq!(done["type"], "done", "{request:?}: {}", done["text"]);
     }
 
-    /// As [`Machine::ask`], and returns what the guest told of this kind meanwhile.
+    /// As [`Machine::request`], and returns what the guest told of this kind meanwhile.
     ///
     /// # Panics
     /// It failed, was not done in time, or told nothing of it.
-    pub fn ask_for(&mut self, ask: &Ask, kind: &str) -> Value {
-        let since = self.moment();
-        self.ask(ask);
-        let said = self.0.events().since(since);
-        let told = said.iter().find(|told| told["told"] == kind);
-        told.unwrap_or_else(|| panic!("{ask:?} told no {kind}"))
+    pub fn request_event(&mut self, request: &Request, kind: &str) -> Value {
+        let since = self.event_count();
+        self.request(request);
+        let events = self.0.events().since(since);
+        let event = events.iter().find(|event| event["type"] == kind);
+        event
+            .unwrap_or_else(|| panic!("{request:?} was answered without {kind}"))
             .clone()
     }
 
     /// How much was told so far.
-    pub fn moment(&self) -> usize {
+    pub fn event_count(&self) -> usize {
         self.0.events().len()
     }
 
     /// What was told from `since` on.
-    pub fn told(&self, since: usize) -> Vec<Value> {
+    pub fn events(&self, since: usize) -> Vec<Value> {
         self.0.events().since(since)
     }
 
@@ -137,29 +142,29 @@ impl Machine {
     ) -> T {
         match self.0.events().wait(since, within, found) {
             Ok(found) => found,
-            Err(missed @ (Missed::Ended | Missed::Deadline)) => panic!(
+            Err(missed @ (WaitError::Ended | WaitError::Deadline)) => panic!(
                 "{what}: {missed:?} after at most {within:?}\n{}--- last events\n{}",
                 self.0.last_words(),
-                self.last_told(since)
+                self.last_events(since)
             ),
         }
     }
 
     /// Everything from a little before `since`, for the message of a failed test.
-    fn last_told(&self, since: usize) -> String {
-        let told = self.0.events().since(since.saturating_sub(10));
-        let lines: Vec<String> = told.iter().map(Value::to_string).collect();
+    fn last_events(&self, since: usize) -> String {
+        let events = self.0.events().since(since.saturating_sub(10));
+        let lines: Vec<String> = events.iter().map(Value::to_string).collect();
         lines[lines.len().saturating_sub(80)..].join("\n")
     }
 
     /// Switches it off.
     pub fn off(mut self) {
-        self.write(&Ask::Off);
+        self.write(&Request::Off);
         let _ = self.0.wait(Duration::from_secs(20));
     }
 
-    fn write(&mut self, ask: &Ask) {
-        let line = serde_json::to_string(ask).expect("a request is JSON");
+    fn write(&mut self, request: &Request) {
+        let line = serde_json::to_string(request).expect("a request is JSON");
         self.0.write_line(&line);
     }
 }

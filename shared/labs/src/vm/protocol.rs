@@ -1,6 +1,6 @@
 //! What a test and the guest in the machine say to each other, one JSON object a line.
 //!
-//! Every [`Ask`] is answered by exactly one [`Told::Done`] or [`Told::Failed`], in order; everything else is told when it
+//! Every [`Request`] is answered by exactly one [`Event::Done`] or [`Event::Failed`], in order; everything else is told when it
 //! happens. Times are microseconds of the machine's CLOCK_BOOTTIME.
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,8 @@ pub const PORT: &str = "keepsake.vmtest";
 
 /// What a test wants of the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(tag = "ask", rename_all = "snake_case")]
-pub enum Ask {
+#[serde(tag = "request", rename_all = "snake_case")]
+pub enum Request {
     /// Be this board from now on: a chip of 54 lines, and what else a program may look for.
     Board(Board),
     /// Start the camera's program with these arguments. `user`: as whom; `None` = root.
@@ -37,7 +37,7 @@ pub enum Ask {
     /// How much memory the program has now.
     Memory,
     /// Let a group read and write this file or folder, as the rules of udev would.
-    Give { path: String, group: u32 },
+    GrantAccess { path: String, group: u32 },
     /// The machine ends.
     Off,
 }
@@ -52,7 +52,7 @@ pub struct Board {
     /// The pin of the button: pulled up.
     pub button: u8,
     /// The pins of lamps, each of which is watched.
-    pub lamps: Vec<u8>,
+    pub leds: Vec<u8>,
 }
 
 /// A user that is not root.
@@ -65,8 +65,8 @@ pub struct User {
 
 /// What the guest tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "told", rename_all = "snake_case")]
-pub enum Told {
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
     /// The machine is up: the release of its kernel, and after how long.
     Up {
         kernel: String,
@@ -86,7 +86,7 @@ pub enum Told {
         took_us: u64,
     },
     /// A lamp was lit or put out.
-    Lamp {
+    Led {
         pin: u8,
         lit: bool,
         at_us: u64,

@@ -37,17 +37,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn variable(self) -> &'static str {
+    fn url_variable(self) -> &'static str {
         match self {
             Self::MariaDb => "KEEPSAKE_MARIADB_URL",
             Self::MySql => "KEEPSAKE_MYSQL_URL",
         }
     }
 
-    fn how(self) -> String {
+    fn install_hint(self) -> String {
         match self {
-            Self::MariaDb => MariaDb::how(),
-            Self::MySql => MySql::how(),
+            Self::MariaDb => MariaDb::install_hint(),
+            Self::MySql => MySql::install_hint(),
         }
     }
 
@@ -88,7 +88,7 @@ const SMALL: [&str; 4] = [
 #[derive(Debug)]
 pub struct Database {
     kind: Kind,
-    engine: Engine,
+    installation: Installation,
     folder: PathBuf,
     port: u16,
     flags: Vec<String>,
@@ -97,12 +97,12 @@ pub struct Database {
 }
 
 #[derive(Debug)]
-enum Engine {
+enum Installation {
     MariaDb(MariaDb),
     MySql(MySql),
 }
 
-impl Engine {
+impl Installation {
     fn find(kind: Kind) -> Result<Self> {
         match kind {
             Kind::MariaDb => MariaDb::find().map(Self::MariaDb),
@@ -117,10 +117,10 @@ impl Engine {
         }
     }
 
-    fn initialise(&self, data: &Path) -> Result<()> {
+    fn initialize(&self, data: &Path) -> Result<()> {
         match self {
-            Self::MariaDb(engine) => engine.initialise(data),
-            Self::MySql(engine) => engine.initialise(data),
+            Self::MariaDb(engine) => engine.initialize(data),
+            Self::MySql(engine) => engine.initialize(data),
         }
     }
 }
@@ -128,9 +128,9 @@ impl Engine {
 impl Database {
     /// A server with its files in `folder`, not started yet; or `None`, after it was said that the test `what` is not
     /// run, and how it could be.
-    pub fn or_not_run(what: &str, kind: Kind, folder: &Path) -> Option<Self> {
+    pub fn or_skip(what: &str, kind: Kind, folder: &Path) -> Option<Self> {
         Self::new(kind, folder)
-            .inspect_err(|why| not_run(what, &format!("no {kind}: {why:#}"), &kind.how()))
+            .inspect_err(|why| not_run(what, &format!("no {kind}: {why:#}"), &kind.install_hint()))
             .ok()
     }
 
@@ -139,13 +139,13 @@ impl Database {
     /// # Errors
     /// It is not on the system and cannot be fetched.
     pub fn new(kind: Kind, folder: &Path) -> Result<Self> {
-        let engine = Engine::find(kind)?;
+        let engine = Installation::find(kind)?;
         let template = template(kind, &engine)?;
         let folder = folder.join(kind.folder());
         copy(&template, &folder.join("data"));
         Ok(Self {
             kind,
-            engine,
+            installation: engine,
             folder,
             port: free_port(),
             flags: Vec::new(),
@@ -165,7 +165,7 @@ impl Database {
         // The number in it may belong to somebody else by now, for whom MySQL would make way.
         let _ = fs::remove_file(self.data().join("s.lock"));
         let mut command = self
-            .engine
+            .installation
             .command(&self.data())
             .expect("the command it has had before");
         command
@@ -251,7 +251,7 @@ impl Database {
     }
 
     /// Makes an empty schema, and returns its URL. There must be none of that name.
-    pub fn create(&self, name: &str) -> String {
+    pub fn create_schema(&self, name: &str) -> String {
         self.execute(&format!("CREATE DATABASE {name}"));
         self.url(name)
     }
@@ -269,7 +269,7 @@ impl Database {
     }
 
     /// Cuts every connection of a client but this one's own (`KILL`). Returns how many.
-    pub fn cut_connections(&self) -> usize {
+    pub fn kill_connections(&self) -> usize {
         let mut client = self.connect("");
         let list = "SELECT id, db FROM information_schema.processlist \
                     WHERE user = 'keepsake' AND id <> CONNECTION_ID()";
@@ -299,11 +299,11 @@ impl Database {
     /// An empty schema on a server that all tests of this binary share, or on the one of your own that
     /// `KEEPSAKE_MARIADB_URL` or `KEEPSAKE_MYSQL_URL` names (`mysql://user:password@host:port`; the user must be able
     /// to make databases). `None` after it was said that the test `what` is not run, and how it could be.
-    pub fn shared(what: &str, kind: Kind) -> Option<Schema> {
+    pub fn shared_schema(what: &str, kind: Kind) -> Option<Schema> {
         static SERVERS: [OnceLock<Result<String>>; 2] = [OnceLock::new(), OnceLock::new()];
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let server = &SERVERS[usize::from(kind == Kind::MySql)];
-        let base = server.get_or_init(|| match std::env::var(kind.variable()) {
+        let base = server.get_or_init(|| match std::env::var(kind.url_variable()) {
             Ok(url) => Ok(url.trim_end_matches('/').to_owned()),
             Err(_) => start_shared(kind),
         });
@@ -316,8 +316,8 @@ impl Database {
             Err(why) => {
                 let how = format!(
                     "{}, or name a server of yours in {}",
-                    kind.how(),
-                    kind.variable()
+                    kind.install_hint(),
+                    kind.url_variable()
                 );
                 not_run(what, &format!("no {kind}: {why:#}"), &how);
                 None
@@ -412,7 +412,7 @@ fn start_shared(kind: Kind) -> Result<String> {
 }
 
 /// A data folder as it is after initialising, made once and then copied.
-fn template(kind: Kind, engine: &Engine) -> Result<PathBuf> {
+fn template(kind: Kind, engine: &Installation) -> Result<PathBuf> {
     let cache = workspace::cache()?;
     let _lock = workspace::lock(&cache, &format!("{}-data", kind.folder()))?;
     // Another program, or another version of it, wants another one.
@@ -427,7 +427,7 @@ fn template(kind: Kind, engine: &Engine) -> Result<PathBuf> {
         let _ = fs::remove_dir_all(old);
     }
     fs::create_dir_all(&making).with_context(|| format!("create {}", making.display()))?;
-    engine.initialise(&making)?;
+    engine.initialize(&making)?;
     fs::rename(&making, &ready).with_context(|| format!("rename {}", making.display()))?;
     fs::write(&label, made_by).with_context(|| format!("write {}", label.display()))?;
     Ok(ready)

@@ -12,7 +12,7 @@ use crate::host::find_program;
 use crate::prefix::{Prefix, Source};
 
 /// Names a `mariadbd` to be used instead of the system's or a fetched one.
-const CHOSEN: &str = "KEEPSAKE_TEST_MARIADBD";
+const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MARIADBD";
 
 /// A MariaDB that can be run.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) enum MariaDb {
 
 impl MariaDb {
     pub(super) fn find() -> Result<Self> {
-        if let Some(chosen) = std::env::var_os(CHOSEN) {
+        if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
             return Ok(Self::Installed(chosen.into()));
         }
         match find_program("mariadbd") {
@@ -34,8 +34,8 @@ impl MariaDb {
     }
 
     /// How to get one, for whoever has none.
-    pub(super) fn how() -> String {
-        format!("install mariadb-server-core, or name a mariadbd in {CHOSEN}")
+    pub(super) fn install_hint() -> String {
+        format!("install mariadb-server-core, or name a mariadbd in {PROGRAM_VARIABLE}")
     }
 
     /// The server, with everything but the settings it is to have.
@@ -68,7 +68,7 @@ impl MariaDb {
 
     /// Makes the system tables and our user in the empty folder `data`, as `mariadb-install-db` does: that is a script
     /// which finds its programs in the system only.
-    pub(super) fn initialise(&self, data: &Path) -> Result<()> {
+    pub(super) fn initialize(&self, data: &Path) -> Result<()> {
         let scripts = match self {
             Self::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
                 .map(PathBuf::from)

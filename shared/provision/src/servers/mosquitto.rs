@@ -15,7 +15,7 @@ use crate::process::{Events, Program, eventually, free_port};
 use crate::skip::not_run;
 
 /// Names a mosquitto to be used instead of the system's or a fetched one.
-const CHOSEN: &str = "KEEPSAKE_TEST_MOSQUITTO";
+const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MOSQUITTO";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// What of the sessions and messages outlives a kill.
@@ -30,7 +30,7 @@ pub enum Persistence {
 /// A mosquitto and its folder; it may be down at the moment.
 #[derive(Debug)]
 pub struct Mosquitto {
-    origin: Origin,
+    origin: Installation,
     version: String,
     folder: PathBuf,
     port: u16,
@@ -47,18 +47,18 @@ pub enum Release {
 }
 
 #[derive(Debug)]
-enum Origin {
+enum Installation {
     Installed(PathBuf),
     Fetched(Prefix),
 }
 
-impl Origin {
+impl Installation {
     fn find(release: Release) -> Result<Self> {
         if release == Release::Newest {
             let newest = Source::Suite("unstable");
             return Prefix::fetch("mosquitto", &["mosquitto"], newest).map(Self::Fetched);
         }
-        if let Some(chosen) = std::env::var_os(CHOSEN) {
+        if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
             return Ok(Self::Installed(chosen.into()));
         }
         match find_program("mosquitto") {
@@ -88,10 +88,10 @@ impl Origin {
 impl Mosquitto {
     /// A broker with its files in `folder/mosquitto`, not started yet; or `None`, after it was said that the test `what`
     /// is not run, and how it could be.
-    pub fn or_not_run(what: &str, folder: &Path, persistence: Persistence) -> Option<Self> {
+    pub fn or_skip(what: &str, folder: &Path, persistence: Persistence) -> Option<Self> {
         Self::new(folder, persistence)
             .inspect_err(|why| {
-                let how = format!("install mosquitto, or name its file in {CHOSEN}");
+                let how = format!("install mosquitto, or name its file in {PROGRAM_VARIABLE}");
                 not_run(what, why, &how);
             })
             .ok()
@@ -119,7 +119,7 @@ impl Mosquitto {
         port: u16,
         configuration: impl FnOnce(&Path) -> String,
     ) -> Result<Self> {
-        let origin = Origin::find(release)?;
+        let origin = Installation::find(release)?;
         let version = version(origin.command()?)?;
         let folder = folder.join("mosquitto");
         fs::create_dir_all(&folder).expect("create a folder in that of the test");
@@ -137,7 +137,7 @@ impl Mosquitto {
     }
 
     /// Adds a name and its password to the file, with the program that its users have for it.
-    pub fn let_in(&self, file: &Path, user: &str, password: &str) {
+    pub fn add_user(&self, file: &Path, user: &str, password: &str) {
         let mut command = self
             .origin
             .password_command()
@@ -200,7 +200,7 @@ impl Mosquitto {
     }
 
     /// Whether there is a state that the next start would begin from.
-    pub fn has_saved_its_state(&self) -> bool {
+    pub fn has_saved_state(&self) -> bool {
         self.folder.join("mosquitto.db").exists()
     }
 

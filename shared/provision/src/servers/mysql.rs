@@ -11,7 +11,7 @@ use crate::prefix::{Prefix, Source};
 
 /// Names a `mysqld` of MySQL to be used instead of a fetched one. One on the path is not looked for: it is MariaDB on
 /// most systems.
-const CHOSEN: &str = "KEEPSAKE_TEST_MYSQLD";
+const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MYSQLD";
 
 /// A MySQL that can be run.
 #[derive(Debug)]
@@ -23,15 +23,15 @@ pub(super) enum MySql {
 impl MySql {
     /// Only Debian's unstable suite has it; that suite moves, so whoever tests with it says which version it was.
     pub(super) fn find() -> Result<Self> {
-        if let Some(chosen) = std::env::var_os(CHOSEN) {
+        if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
             return Ok(Self::Installed(chosen.into()));
         }
         Prefix::fetch("mysql", &["mysql-server-core"], Source::Suite("unstable")).map(Self::Fetched)
     }
 
     /// How to get one, for whoever has none.
-    pub(super) fn how() -> String {
-        format!("name a mysqld of MySQL 8 or later in {CHOSEN}")
+    pub(super) fn install_hint() -> String {
+        format!("name a mysqld of MySQL 8 or later in {PROGRAM_VARIABLE}")
     }
 
     /// The server, with everything but the settings it is to have.
@@ -67,7 +67,7 @@ impl MySql {
     }
 
     /// Makes the system tables and our user in the empty folder `data`.
-    pub(super) fn initialise(&self, data: &Path) -> Result<()> {
+    pub(super) fn initialize(&self, data: &Path) -> Result<()> {
         let sql = data.with_file_name("mysql-user.sql");
         let made = format!(
             "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n\

@@ -21,7 +21,7 @@ pub struct Python(PathBuf);
 
 impl Python {
     /// Returns a Python, or `None` after reporting that the test `what` is not run.
-    pub fn or_not_run(what: &str) -> Option<Self> {
+    pub fn or_skip(what: &str) -> Option<Self> {
         Self::new()
             .inspect_err(|why| {
                 let how = format!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Arch;
-use keepsake_provision::chroot::{Emulation, Machine, Release, System, text};
+use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, lossy};
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
 /// What `systemd-analyze security` may say at most; 10 is no sandbox at all.
@@ -30,14 +30,14 @@ pub(super) struct Packages {
 pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) -> Result<()> {
     let place = format!("{} {}", release.name(), arch.name());
     println!("\n==> {place}");
-    let _emulation = Emulation::of(arch)?;
-    let system = System::fresh(release, arch)?;
+    let _emulation = ForeignBinaries::enable(arch)?;
+    let system = Chroot::fresh(release, arch)?;
     for packages in [old, new] {
         for (name, file) in [
             ("appliance", &packages.appliance),
             ("cloud", &packages.cloud),
         ] {
-            system.put(file, &format!("/root/{name}-{}.deb", packages.version))?;
+            system.copy_in(file, &format!("/root/{name}-{}.deb", packages.version))?;
         }
     }
     if arch.is_own() {
@@ -52,8 +52,8 @@ pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) 
 
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    Booted(&'a Machine),
-    Entered(&'a System),
+    Booted(&'a BootedSystem),
+    Entered(&'a Chroot),
 }
 
 impl Place<'_> {
@@ -179,12 +179,12 @@ impl Place<'_> {
         let output = self.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
-        let said = text(&output.stdout);
+        let said = lossy(&output.stdout);
         ensure!(
             output.status.code() == Some(1),
             "{}: {said}{}",
             output.status,
-            text(&output.stderr)
+            lossy(&output.stderr)
         );
         for part in ["light", "button", "camera"] {
             let line = said
@@ -213,7 +213,7 @@ impl Place<'_> {
             let output = self.try_script(&format!(
                 "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
             ))?;
-            let said = text(&output.stdout);
+            let said = lossy(&output.stdout);
             let ours: Vec<&str> = said
                 .lines()
                 .filter(|line| line.contains("keepsake"))
@@ -266,7 +266,7 @@ fn done(what: &str) {
 }
 
 /// Without a pin to press on, the service tries for ever and the log says what is wrong.
-fn says_why_it_does_not_start(machine: &Machine) -> Result<()> {
+fn says_why_it_does_not_start(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the log says why",
         SOON,
@@ -286,7 +286,7 @@ fn says_why_it_does_not_start(machine: &Machine) -> Result<()> {
 }
 
 /// The simulated button, light and camera in the service as it is.
-fn press_under_systemd(machine: &Machine) -> Result<()> {
+fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     machine.script(
         "sed -i '/^\\[simulated\\]/,$s/^on = false/on = true/' /etc/keepsake/camera.toml
          systemctl restart keepsake-appliance",
@@ -309,7 +309,7 @@ fn press_under_systemd(machine: &Machine) -> Result<()> {
 }
 
 /// One more, which makes so many.
-fn press(machine: &Machine, stored: u32) -> Result<()> {
+fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
     machine.script("systemctl kill --kill-whom=main --signal=SIGUSR1 keepsake-appliance")?;
     machine.eventually(
         "the press is stored",
@@ -326,7 +326,7 @@ fn press(machine: &Machine, stored: u32) -> Result<()> {
     Ok(())
 }
 
-fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
+fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
     machine.eventually(
         "the new version runs",
         SOON,

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use image_build::layout::{self, Partition};
 use image_build::{artifacts, customize, host_tools};
 use keepsake_provision::process::run;
-use keepsake_testkit::appliance::Named;
+use keepsake_testkit::appliance::CaptureKey;
 use keepsake_testkit::programs;
 
 /// An emulated card is a power of two, and this one is larger than the image, as every card is.
@@ -105,7 +105,7 @@ impl Card {
             let name = file.file_name().context("a file has a name")?;
             let name = name.to_string_lossy().into_owned();
             if name != "camera.toml" && name != "CAMERA-STATUS.txt" {
-                found.insert(name, artifacts::sum(&file)?);
+                found.insert(name, artifacts::sha256_of_file(&file)?);
             }
         }
         Ok(found)
@@ -114,7 +114,7 @@ impl Card {
     fn hash_of(&self, partition: Partition) -> Result<String> {
         let mut card = File::open(&self.file)?;
         card.seek(SeekFrom::Start(partition.start_bytes))?;
-        Ok(artifacts::sum_of(card.take(partition.bytes))?)
+        Ok(artifacts::sha256(card.take(partition.bytes))?)
     }
 
     /// The partition for pictures, as the card's table has it now.
@@ -126,7 +126,7 @@ impl Card {
     /// journal was played back. A file system that only a person could repair is an error.
     ///
     /// The machine must be off or stand still.
-    pub fn pictures(&self) -> Result<BTreeMap<Named, Vec<u8>>> {
+    pub fn pictures(&self) -> Result<BTreeMap<CaptureKey, Vec<u8>>> {
         let data = self.data()?;
         let copy = self.folder.join("data.ext4");
         let _ = fs::remove_file(&copy);
@@ -179,7 +179,7 @@ impl Card {
             let name = name.to_string_lossy();
             let (install, sequence) = name.split_once('_').context("install_number.jpg")?;
             let bytes = fs::read(&file)?;
-            let named = Named {
+            let named = CaptureKey {
                 install: install
                     .parse()
                     .map_err(|_| anyhow::anyhow!("{name} names no install"))?,

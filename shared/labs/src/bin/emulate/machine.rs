@@ -75,7 +75,7 @@ impl Pi {
         let mut machine = self.launch(card, "bare", words)?;
         machine.wait_for_console(KERNEL_IS_UP)?;
         let cpu_s = machine.cpu_s()?;
-        machine.pull_the_plug();
+        machine.cut_power();
         Ok(cpu_s)
     }
 
@@ -145,7 +145,7 @@ pub struct Machine {
 
 impl Machine {
     /// Waits until the camera's program has said that it is ready for a press.
-    pub fn is_ready(&mut self) -> Result<()> {
+    pub fn wait_until_ready(&mut self) -> Result<()> {
         self.wait_for_console(READY)
     }
 
@@ -195,7 +195,7 @@ impl Machine {
         Ok((user + system) / f64::from(u32::try_from(a_second)?))
     }
 
-    pub fn on_for(&self) -> Duration {
+    pub fn uptime(&self) -> Duration {
         self.began.elapsed()
     }
 
@@ -208,7 +208,7 @@ impl Machine {
     }
 
     /// Runs a command on the Pi as the person who may log in, and returns what it says. The Pi has to be the one it was: its host key is kept.
-    pub fn ask(&self, command: &str) -> Result<String> {
+    pub fn ssh(&self, command: &str) -> Result<String> {
         let known = self.key.with_extension("known");
         let mut ssh = host_tools::command("ssh", 0)?;
         ssh.args(["-F", "/dev/null", "-o", "BatchMode=yes"])
@@ -239,7 +239,7 @@ impl Machine {
     }
 
     /// Lets it stand still while its card is looked at.
-    pub fn while_it_stands_still<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub fn while_paused<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
         self.vm.signal(libc::SIGSTOP);
         let seen = look();
         self.vm.signal(libc::SIGCONT);
@@ -247,12 +247,12 @@ impl Machine {
     }
 
     /// kill -9.
-    pub fn pull_the_plug(self) {
+    pub fn cut_power(self) {
         self.vm.kill();
     }
 
     /// Waits until it has switched itself off.
-    pub fn ends(mut self) -> Result<()> {
+    pub fn wait_for_power_off(mut self) -> Result<()> {
         let status = self.vm.wait(WITHIN);
         ensure!(
             status.success(),

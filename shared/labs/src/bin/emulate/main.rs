@@ -25,11 +25,11 @@ use card::{Card, Setting};
 use clap::Parser;
 use image_build::{host_tools, image_in, layout};
 use keepsake_protocol::Hash;
-use keepsake_provision::chroot::{self, Emulation, Release, System};
+use keepsake_provision::chroot::{self, Chroot, ForeignBinaries, Release};
 use keepsake_provision::cross::{self, Arch};
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_provision::workspace;
-use keepsake_testkit::appliance::Named;
+use keepsake_testkit::appliance::CaptureKey;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::ledger::audit;
 use machine::{Machine, Pi, WITHIN};
@@ -76,7 +76,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let folder = TempDir::new("emulate");
-    let mut seen = Seen::default();
+    let mut seen = Checks::default();
     let result = catch_unwind(AssertUnwindSafe(|| run(&arguments, &folder, &mut seen)));
     let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("a promise was broken, see above")));
     if let Err(error) = &result {
@@ -98,12 +98,12 @@ fn main() -> ExitCode {
 
 /// What was looked at.
 #[derive(Default)]
-struct Seen {
+struct Checks {
     broken: Vec<String>,
     checks: u32,
 }
 
-impl Seen {
+impl Checks {
     /// A check that has failed does not end the run: the rest is of use to whoever has to find out why.
     fn check(&mut self, holds: bool, what: impl Into<String>) {
         let what = what.into();
@@ -115,7 +115,7 @@ impl Seen {
     }
 }
 
-fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
+fn run(arguments: &Arguments, folder: &Path, seen: &mut Checks) -> Result<()> {
     let missing = host_tools::missing(&NEEDED);
     ensure!(
         missing.is_empty(),
@@ -132,7 +132,7 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
     println!("{}, {}", image.display(), pi.version()?);
     let mut cloud = Cloud::new(folder);
     cloud.start();
-    let mut story = Story {
+    let mut story = Scenario {
         way: format!("\"mqtt://10.0.2.2:{}\"", cloud.mqtt_port()),
         key: format!("\"{}\"", pi.public_key()?),
         burst: arguments.pictures.into(),
@@ -145,9 +145,9 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
         seen,
     };
     if arguments.raspios {
-        story.tell_of_raspios()
+        story.run_raspios()
     } else {
-        story.tell()
+        story.run()
     }
 }
 
@@ -155,9 +155,9 @@ fn run(arguments: &Arguments, folder: &Path, seen: &mut Seen) -> Result<()> {
 fn raspios_image(arguments: &Arguments, folder: &Path) -> Result<PathBuf> {
     chroot::ensure_available()?;
     let program = cross::appliance_for_pi(arguments.program.as_deref())?;
-    let _emulation = Emulation::of(Arch::Arm64)?;
-    let system = System::for_a_pi(Release::Debian13)?;
-    raspios::with_the_camera(&system.root, &program, folder)
+    let _emulation = ForeignBinaries::enable(Arch::Arm64)?;
+    let system = Chroot::for_pi(Release::Debian13)?;
+    raspios::build_image(&system.root, &program, folder)
 }
 
 /// Returns the last image, which is built if there is none.
@@ -185,7 +185,7 @@ fn card_image(arguments: &Arguments) -> Result<PathBuf> {
     Ok(image)
 }
 
-struct Story<'a> {
+struct Scenario<'a> {
     cloud: Cloud,
     card: Card,
     pi: Pi,
@@ -196,16 +196,16 @@ struct Story<'a> {
     /// Pictures in a burst.
     burst: usize,
     /// Every picture that was ever found on the card.
-    on_card: BTreeMap<Named, Vec<u8>>,
+    on_card: BTreeMap<CaptureKey, Vec<u8>>,
     /// Of those, the ones that a later look did not find.
-    lost: BTreeSet<Named>,
+    lost: BTreeSet<CaptureKey>,
     /// Numbers without a fate, as the cloud counts them at the end.
     missing: u64,
-    seen: &'a mut Seen,
+    seen: &'a mut Checks,
 }
 
-impl Story<'_> {
-    fn tell(&mut self) -> Result<()> {
+impl Scenario<'_> {
+    fn run(&mut self) -> Result<()> {
         let fixed = self.card.fixed()?;
         println!("a bare start: the same kernel until its first program");
         let bare_s = self.pi.bare_start(&self.card)?;
@@ -244,7 +244,7 @@ impl Story<'_> {
         println!("first start: with a name, and the way to the cloud");
         self.save_settings(&[])?;
         let mut machine = self.pi.start(&self.card, "first")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         let ready_s = self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
 
@@ -299,7 +299,7 @@ impl Story<'_> {
         ])?;
         let before = self.on_card.len();
         let mut machine = self.pi.start(&self.card, "second")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         self.say_ready(&machine)?;
         let status = self.status_saying(&mut machine, "Cloud: not connected")?;
         self.seen.check(
@@ -317,7 +317,7 @@ impl Story<'_> {
         let card = &self.card;
         machine.wait_for("pictures that are nowhere but on the card", |machine| {
             std::thread::sleep(Duration::from_secs(3));
-            let pictures = machine.while_it_stands_still(|| card.pictures())?;
+            let pictures = machine.while_paused(|| card.pictures())?;
             Ok((pictures.len() >= before + HELD).then_some(()))
         })?;
         self.pull(machine)
@@ -329,7 +329,7 @@ impl Story<'_> {
         let key = self.key.clone();
         self.save_settings(&[("system", "ssh_key", &key)])?;
         let mut machine = self.pi.start(&self.card, "third")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
         self.pull_in_the_middle_of_a_burst(machine, Self::pull)
@@ -345,7 +345,7 @@ impl Story<'_> {
             ("light", "ready_brightness_percent", "100"),
         ])?;
         let mut machine = self.pi.start(&self.card, "last")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         let ready_s = self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
@@ -367,9 +367,9 @@ impl Story<'_> {
         );
         self.look_at_the_time(&mut machine, time)?;
 
-        machine.ask("systemctl start keepsake-journal-tail.service")?;
-        machine.ask("systemctl poweroff --no-block")?;
-        machine.ends()?;
+        machine.ssh("systemctl start keepsake-journal-tail.service")?;
+        machine.ssh("systemctl poweroff --no-block")?;
+        machine.wait_for_power_off()?;
         let pictures = self.card.pictures()?;
         self.on_card.extend(pictures);
         let logs = std::fs::read_dir(self.card.data_folder("card/log"))?.count();
@@ -418,14 +418,14 @@ impl Story<'_> {
         let cpu_s = machine.cpu_s()?;
         println!(
             "  ready for a press after {cpu_s:.0} CPU seconds of QEMU, {} s by the clock",
-            machine.on_for().as_secs()
+            machine.uptime().as_secs()
         );
         Ok(cpu_s)
     }
 
     fn is_online(&self, machine: &mut Machine) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-        let began_us = u64::try_from((now - machine.on_for()).as_micros())?;
+        let began_us = u64::try_from((now - machine.uptime()).as_micros())?;
         machine.wait_for("the camera in the cloud", |_| {
             // Of a camera whose plug was pulled the cloud may still believe that it is there.
             Ok(self.cloud.api().device(DEVICE).filter(|device| {
@@ -501,7 +501,7 @@ impl Story<'_> {
 
     /// kill -9, and a look at the card.
     fn pull(&mut self, machine: Machine) -> Result<()> {
-        machine.pull_the_plug();
+        machine.cut_power();
         let pictures = self.card.pictures()?;
         let whole = pictures.len();
         let store = self.cloud.store();
@@ -517,7 +517,7 @@ impl Story<'_> {
             .on_card
             .keys()
             .filter(|named| !pictures.contains_key(named));
-        let gone: Vec<Named> = gone.copied().collect();
+        let gone: Vec<CaptureKey> = gone.copied().collect();
         let lost = gone.len();
         self.lost.extend(gone);
         self.on_card.extend(pictures);
@@ -607,7 +607,7 @@ impl Story<'_> {
     /// Asks the Pi, and checks what it says.
     fn says(&mut self, machine: &Machine, what: &str, command: &str, expected: &str) {
         let said = machine
-            .ask(command)
+            .ssh(command)
             .unwrap_or_else(|error| format!("{error:#}"));
         self.seen.check(
             said == expected,
@@ -641,7 +641,7 @@ impl Story<'_> {
             return Ok(());
         }
         machine.wait_for("the time from the network", |machine| {
-            let said = machine.ask("timedatectl show --property=NTPSynchronized --value")?;
+            let said = machine.ssh("timedatectl show --property=NTPSynchronized --value")?;
             Ok((said == "yes").then_some(()))
         })?;
         self.take_pictures(machine, 1)?;
@@ -664,7 +664,7 @@ impl Story<'_> {
 
     /// Everything against everything.
     fn count(&mut self) -> Result<keepsake_testkit::ledger::Audit> {
-        let confirmed: Vec<Named> = self.on_card.keys().copied().collect();
+        let confirmed: Vec<CaptureKey> = self.on_card.keys().copied().collect();
         let photos: Vec<Vec<u8>> = self.on_card.values().cloned().collect();
         let found = audit(&self.cloud.store(), &confirmed, &photos);
         self.seen.check(

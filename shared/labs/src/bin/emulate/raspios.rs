@@ -15,7 +15,7 @@ use image_build::{customize, host_tools};
 use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
-use super::{DEVICE, Setting, Story, id};
+use super::{DEVICE, Scenario, Setting, id};
 
 /// Who logs in, as Imager was told.
 pub const PERSON: &str = "anna";
@@ -42,7 +42,7 @@ const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
 /// Makes the image in `folder` and adds the camera to it.
 ///
 /// `system`: a folder with the system, which is changed.
-pub fn with_the_camera(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
+pub fn build_image(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
     let inputs = customize::Inputs {
         image: &make(system, folder)?,
         program,
@@ -115,7 +115,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
 
     let image = file_of("raspios-lite.img");
     let mut file = File::create_new(&image)?;
-    file.write_all(&layout::table_of(DISK_ID, &[BOOT, ROOT]))?;
+    file.write_all(&layout::partition_table(DISK_ID, &[BOOT, ROOT]))?;
     for (partition, from) in [(BOOT, boot), (ROOT, root)] {
         layout::place(&mut file, partition, &mut File::open(&from)?)?;
         fs::remove_file(from)?;
@@ -162,8 +162,8 @@ exit 0
     )
 }
 
-impl Story<'_> {
-    pub(super) fn tell_of_raspios(&mut self) -> Result<()> {
+impl Scenario<'_> {
+    pub(super) fn run_raspios(&mut self) -> Result<()> {
         println!("first start: Raspberry Pi Imager has asked for a name, a user and SSH");
         self.card
             .put("firstrun.sh", &first_run(&self.pi.public_key()?))?;
@@ -176,7 +176,7 @@ impl Story<'_> {
             ("camera", "kind", "\"simulated\""),
         ];
         self.card.set(&settings)?;
-        self.pi.start(&self.card, "first")?.ends()?;
+        self.pi.start(&self.card, "first")?.wait_for_power_off()?;
         let line = self.card.text("cmdline.txt")?;
         self.seen.check(
             line.trim() == CMDLINE && self.card.text("firstrun.sh").is_err(),
@@ -185,7 +185,7 @@ impl Story<'_> {
 
         println!("second start: the camera takes pictures");
         let mut machine = self.pi.start(&self.card, "second")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         let ready_s = self.say_ready(&machine)?;
         self.is_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
@@ -220,17 +220,17 @@ impl Story<'_> {
         }
 
         self.pull_in_the_middle_of_a_burst(machine, |_, machine| {
-            machine.pull_the_plug();
+            machine.cut_power();
             Ok(())
         })?;
 
         println!("third start: everything is brought home, and counted");
         let mut machine = self.pi.start(&self.card, "third")?;
-        machine.is_ready()?;
+        machine.wait_until_ready()?;
         self.is_online(&mut machine)?;
         self.take_pictures(&mut machine, 1)?;
         let device = self.everything_is_home(&mut machine)?;
-        machine.pull_the_plug();
+        machine.cut_power();
         // What was confirmed as a picture before the plug was pulled is one.
         let commands = self
             .cloud

@@ -24,7 +24,7 @@ const DOWN_PERCENT: u32 = 95;
 ///
 /// # Errors
 /// The first bar that does not look as it should.
-pub(crate) fn are_in(jpeg: &[u8], grey: bool) -> Result<(), String> {
+pub(crate) fn check(jpeg: &[u8], grey: bool) -> Result<(), String> {
     let image = image::load_from_memory(jpeg).map_err(|error| format!("no picture: {error}"))?;
     let image = image.into_rgb8();
     for (nth, bar) in (0..).zip(BARS) {

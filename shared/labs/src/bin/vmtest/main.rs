@@ -47,28 +47,28 @@ struct Arguments {
 }
 
 /// A board, and how the program is to reach its pins.
-struct Way {
+struct Setup {
     name: &'static str,
     board: Board,
-    lamp: Lamp,
-    shots: Vec<Shot>,
+    led: Led,
+    video_modes: Vec<VideoMode>,
     /// How long the button is held at the end, and what for.
-    held: (Duration, &'static str),
+    hold: (Duration, &'static str),
     /// What of the machine is given to a user who is not root, as the udev rules do; nothing = the program is root.
-    given: &'static [(&'static str, u32)],
+    device_groups: &'static [(&'static str, u32)],
     /// What its log must say of it.
-    says: &'static str,
+    log_text: &'static str,
 }
 
 /// On which pins an answer is read.
-enum Lamp {
+enum Led {
     /// An LED of one colour.
     One(u8),
     /// Red, green, blue.
     Rgb([u8; 3]),
 }
 
-impl Lamp {
+impl Led {
     fn pins(&self) -> &[u8] {
         match self {
             Self::One(pin) => std::slice::from_ref(pin),
@@ -93,75 +93,75 @@ impl Lamp {
 
 /// What vivid is asked for, in pixels and as V4L2 calls it.
 #[derive(Clone, Copy)]
-struct Shot {
+struct VideoMode {
     format: &'static str,
     size: (u32, u32),
 }
 
-fn shot(format: &'static str, width: u32, height: u32) -> Shot {
-    Shot {
+fn video_mode(format: &'static str, width: u32, height: u32) -> VideoMode {
+    VideoMode {
         format,
         size: (width, height),
     }
 }
 
-fn ways() -> [Way; 2] {
-    let board = |label: &str, registers, lamp: &Lamp| Board {
+fn setups() -> [Setup; 2] {
+    let board = |label: &str, registers, lamp: &Led| Board {
         label: label.to_owned(),
         registers,
         button: BUTTON,
-        lamps: lamp.pins().to_vec(),
+        leds: lamp.pins().to_vec(),
     };
-    let (one, rgb) = (Lamp::One(27), Lamp::Rgb([22, 23, 24]));
+    let (one, rgb) = (Led::One(27), Led::Rgb([22, 23, 24]));
     [
-        Way {
+        Setup {
             name: "rppal",
             board: board("pinctrl-bcm2835", true, &one),
-            lamp: one,
+            led: one,
             // Of the first the presses are, of the others one each.
-            shots: vec![
-                shot("YUYV", 640, 360),
-                shot("UYVY", 640, 480),
-                shot("YVYU", 320, 180),
-                shot("VYUY", 640, 360),
-                shot("RGB3", 1280, 720),
-                shot("GREY", 320, 180),
+            video_modes: vec![
+                video_mode("YUYV", 640, 360),
+                video_mode("UYVY", 640, 480),
+                video_mode("YVYU", 320, 180),
+                video_mode("VYUY", 640, 360),
+                video_mode("RGB3", 1280, 720),
+                video_mode("GREY", 320, 180),
             ],
-            held: (Duration::from_millis(5_300), "reconnect"),
+            hold: (Duration::from_millis(5_300), "reconnect"),
             // rppal finds /dev/gpiomem of a board without root; here it is a file that root has made.
-            given: &[],
-            says: "rppal",
+            device_groups: &[],
+            log_text: "rppal",
         },
-        Way {
+        Setup {
             name: "gpiochip",
             board: board("pinctrl-bcm2711", false, &rgb),
-            lamp: rgb,
-            shots: vec![
-                shot("NV12", 640, 480),
-                shot("NV21", 640, 360),
-                shot("YU12", 1280, 720),
-                shot("YV12", 320, 180),
-                shot("BGR3", 640, 360),
+            led: rgb,
+            video_modes: vec![
+                video_mode("NV12", 640, 480),
+                video_mode("NV21", 640, 360),
+                video_mode("YU12", 1280, 720),
+                video_mode("YV12", 320, 180),
+                video_mode("BGR3", 640, 360),
             ],
-            held: (Duration::from_millis(10_300), "forget"),
-            given: &[
+            hold: (Duration::from_millis(10_300), "forget"),
+            device_groups: &[
                 ("/dev/gpiochip0", GPIO),
                 ("/dev/video0", VIDEO),
                 (SPOOL, KEEPSAKE),
             ],
-            says: "/dev/gpiochip",
+            log_text: "/dev/gpiochip",
         },
     ]
 }
 
 /// What a machine is made of.
-struct Parts {
+struct Provisions {
     kernel: Kernel,
     qemu: Qemu,
     appliance: PathBuf,
 }
 
-impl Parts {
+impl Provisions {
     /// Fetches and builds everything; returns `None` after reporting that it cannot run here.
     fn prepare(debug: bool) -> Result<Option<Self>> {
         let what = "cargo vmtest, the camera with kernel drivers";
@@ -204,7 +204,7 @@ impl Parts {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let began = Instant::now();
-    let parts = match Parts::prepare(arguments.debug) {
+    let parts = match Provisions::prepare(arguments.debug) {
         Ok(Some(parts)) => parts,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -213,11 +213,11 @@ fn main() -> ExitCode {
         }
     };
     let folder = TempDir::new("vmtest");
-    let wanted = |way: &Way| {
+    let wanted = |way: &Setup| {
         let only = arguments.only.as_ref();
         only.is_none_or(|text| way.name.contains(text.as_str()))
     };
-    let ways: Vec<Way> = ways().into_iter().filter(wanted).collect();
+    let ways: Vec<Setup> = setups().into_iter().filter(wanted).collect();
     // Most of the time is that of fingers and lamps, so each has a machine of its own, at the same time.
     let passed = thread::scope(|scope| {
         let played: Vec<_> = ways
@@ -247,7 +247,7 @@ fn main() -> ExitCode {
 }
 
 /// One way in a machine of its own, with a cloud of its own.
-fn play(way: &Way, parts: &Parts, folder: &Path, bound_memory: bool) -> Result<()> {
+fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> Result<()> {
     let began = Instant::now();
     let folder = folder.join(way.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;

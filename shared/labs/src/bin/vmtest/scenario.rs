@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use keepsake_labs::vm::led::{Flash, Look, flashes, looks};
-use keepsake_labs::vm::protocol::{Ask, User};
+use keepsake_labs::vm::led::{Flash, FlashKind, flash_kinds, flashes};
+use keepsake_labs::vm::protocol::{Request, User};
 use keepsake_labs::vm::{HOST, Machine, SPOOL};
 use keepsake_testkit::cloud::Cloud;
 use serde_json::{Value, json};
 
-use super::{BUTTON, GPIO, KEEPSAKE, Shot, VIDEO, Way, color_bars};
+use super::{BUTTON, GPIO, KEEPSAKE, Setup, VIDEO, VideoMode, color_bars};
 
 /// As long as a finger stays on a button.
 const HELD_MS: u64 = 120;
@@ -29,7 +29,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Scenario<'a> {
     machine: &'a mut Machine,
     cloud: &'a mut Cloud,
-    way: &'a Way,
+    way: &'a Setup,
     device: String,
     bound_memory: bool,
     /// The sizes of the pictures that must be in the cloud by now.
@@ -37,14 +37,14 @@ pub(crate) struct Scenario<'a> {
     /// Presses that the cloud must have been told became no picture.
     told: usize,
     /// What the camera is set to.
-    shot: Shot,
+    shot: VideoMode,
 }
 
 impl<'a> Scenario<'a> {
     pub(crate) fn new(
         machine: &'a mut Machine,
         cloud: &'a mut Cloud,
-        way: &'a Way,
+        way: &'a Setup,
         bound_memory: bool,
     ) -> Self {
         Self {
@@ -55,23 +55,24 @@ impl<'a> Scenario<'a> {
             bound_memory,
             taken: Vec::new(),
             told: 0,
-            shot: way.shots[0],
+            shot: way.video_modes[0],
         }
     }
 
     pub(crate) fn play(mut self) {
         let began = Instant::now();
-        self.machine.ask(&Ask::Board(self.way.board.clone()));
-        self.give();
+        self.machine
+            .request(&Request::Board(self.way.board.clone()));
+        self.grant_device_access();
         let since = self.start();
-        self.expect_log(since, self.way.says);
+        self.expect_log(since, self.way.log_text);
 
-        self.set_to(self.shot);
+        self.set_video_mode(self.shot);
         let lit_after = self.a_press_is_answered_long();
         let felt = self.presses_are_all_stored();
         let at_rest_kib = self.memory();
         self.a_bouncing_contact_is_one_press();
-        for shot in &self.way.shots[1..] {
+        for shot in &self.way.video_modes[1..] {
             self.a_picture_has_the_colours_of_the_scene(*shot);
         }
         self.without_a_camera_it_says_so();
@@ -81,7 +82,12 @@ impl<'a> Scenario<'a> {
         self.stop();
         self.audit();
 
-        let formats: Vec<_> = self.way.shots.iter().map(|shot| shot.format).collect();
+        let formats: Vec<_> = self
+            .way
+            .video_modes
+            .iter()
+            .map(|shot| shot.format)
+            .collect();
         println!(
             "vmtest: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
              max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
@@ -97,7 +103,7 @@ impl<'a> Scenario<'a> {
 
     /// Starts the program and waits until it is connected; returns from where on it is told of.
     fn start(&mut self) -> usize {
-        let since = self.machine.moment();
+        let since = self.machine.event_count();
         let mut arguments: Vec<String> = ["run", "--events", "--spool"].map(str::to_owned).into();
         arguments.push(format!("{SPOOL}/{}", self.device));
         arguments.extend(["--device".to_owned(), self.device.clone()]);
@@ -108,7 +114,7 @@ impl<'a> Scenario<'a> {
             "light.mode=off".to_owned(),
             "backoff.reconnect_max_s=2".to_owned(),
         ];
-        if let super::Lamp::Rgb(pins) = self.way.lamp {
+        if let super::Led::Rgb(pins) = self.way.led {
             settings.push(format!(
                 "light.rgb_pins={}",
                 pins.map(|pin| pin.to_string()).join(",")
@@ -117,36 +123,36 @@ impl<'a> Scenario<'a> {
         for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
         }
-        let user = (!self.way.given.is_empty()).then(|| User {
+        let user = (!self.way.device_groups.is_empty()).then(|| User {
             uid: KEEPSAKE,
             groups: vec![KEEPSAKE, GPIO, VIDEO],
         });
-        self.machine.ask(&Ask::Start { arguments, user });
+        self.machine.request(&Request::Start { arguments, user });
         self.expect_event(since, "connected");
         let api = self.cloud.api();
-        api.device_becomes(&self.device, WITHIN, |found| found["presence"] == "online");
+        api.wait_for_device(&self.device, WITHIN, |found| found["presence"] == "online");
         since
     }
 
-    fn give(&mut self) {
-        for &(path, group) in self.way.given {
+    fn grant_device_access(&mut self) {
+        for &(path, group) in self.way.device_groups {
             let path = path.to_owned();
-            self.machine.ask(&Ask::Give { path, group });
+            self.machine.request(&Request::GrantAccess { path, group });
         }
     }
 
     /// Sets format and size from the cloud, while the program runs.
-    fn set_to(&mut self, shot: Shot) {
+    fn set_video_mode(&mut self, shot: VideoMode) {
         let (width, height) = shot.size;
         let wish =
             json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
         let api = self.cloud.api();
-        api.wish(&self.device, &wish);
-        api.settings_become(&self.device, "applied", WITHIN);
+        api.set_settings(&self.device, &wish);
+        api.wait_for_settings(&self.device, "applied", WITHIN);
         self.shot = shot;
     }
 
-    fn takes_one(&mut self) {
+    fn take_picture(&mut self) {
         self.taken.push(self.shot.size);
     }
 
@@ -155,10 +161,10 @@ impl<'a> Scenario<'a> {
     fn a_press_in_time(&mut self) -> (usize, u64) {
         for _ in 0..TRIES {
             self.is_quiet();
-            let since = self.machine.moment();
+            let since = self.machine.event_count();
             let at_us = self.press();
             self.expect_event(since, "stored");
-            self.takes_one();
+            self.take_picture();
             if self.is_in_time(since) {
                 return (since, at_us);
             }
@@ -168,8 +174,8 @@ impl<'a> Scenario<'a> {
 
     /// Whether the answer is "in the cloud" and not "kept".
     fn is_in_time(&self, since: usize) -> bool {
-        let answer = self.machine.expect("an answer", since, WITHIN, |said| {
-            let answer = events(said, "answer").next()?;
+        let answer = self.machine.expect("an answer", since, WITHIN, |events| {
+            let answer = appliance_events(events, "answer").next()?;
             answer["answer"].as_str().map(str::to_owned)
         });
         assert!(
@@ -182,11 +188,11 @@ impl<'a> Scenario<'a> {
 
     fn a_press_is_answered_long(&mut self) -> u64 {
         let (since, at_us) = self.a_press_in_time();
-        let seen = self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+        let seen = self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
         // "Felt" is white and "in the cloud" is green, so the others of three colours had one flash.
-        for &pin in self.way.lamp.pins() {
-            let all = flashes(&self.machine.told(since), pin);
-            let wanted = if pin == self.way.lamp.stored() { 2 } else { 1 };
+        for &pin in self.way.led.pins() {
+            let all = flashes(&self.machine.events(since), pin);
+            let wanted = if pin == self.way.led.stored() { 2 } else { 1 };
             assert_eq!(all.len(), wanted, "pin {pin}: {all:?}");
         }
         seen[0].at_us - at_us
@@ -194,7 +200,7 @@ impl<'a> Scenario<'a> {
 
     /// Returns the longest time from when a press was felt until the light was on.
     fn presses_are_all_stored(&mut self) -> u64 {
-        let since = self.machine.moment();
+        let since = self.machine.event_count();
         for nth in 1..PRESSES {
             let began = Instant::now();
             self.press();
@@ -203,32 +209,33 @@ impl<'a> Scenario<'a> {
         }
         self.expect_events(since, "stored", PRESSES - 1);
         self.taken.extend([self.shot.size; PRESSES - 1]);
-        let all = self.machine.told(since);
-        let felt = events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
+        let all = self.machine.events(since);
+        let felt =
+            appliance_events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
         felt.max().expect("presses light up")
     }
 
     fn a_bouncing_contact_is_one_press(&mut self) {
         self.is_quiet();
         for _ in 0..TRIES {
-            let since = self.machine.moment();
-            let bounce = Ask::Bounce {
+            let since = self.machine.event_count();
+            let bounce = Request::Bounce {
                 pin: BUTTON,
                 edges: 10,
                 within_ms: 20,
                 held_ms: HELD_MS,
             };
-            let bounced = self.machine.ask_for(&bounce, "bounced");
+            let bounced = self.machine.request_event(&bounce, "bounced");
             self.expect_event(since, "stored");
             if self.is_in_time(since) {
-                self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+                self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
             }
             self.is_quiet();
             // Long after the last edge: a second press would have been felt by now.
-            let all = self.machine.told(since);
+            let all = self.machine.events(since);
             let (pressed, saved) = (
-                events(&all, "pressed").count(),
-                events(&all, "saved").count(),
+                appliance_events(&all, "pressed").count(),
+                appliance_events(&all, "saved").count(),
             );
             self.taken
                 .extend(std::iter::repeat_n(self.shot.size, saved));
@@ -246,12 +253,12 @@ impl<'a> Scenario<'a> {
     }
 
     /// The stream is built anew with another format, and what was photographed is what vivid draws.
-    fn a_picture_has_the_colours_of_the_scene(&mut self, shot: Shot) {
-        let since = self.machine.moment();
-        self.set_to(shot);
+    fn a_picture_has_the_colours_of_the_scene(&mut self, shot: VideoMode) {
+        let since = self.machine.event_count();
+        self.set_video_mode(shot);
         self.press();
         let hash = self.expect_stored(since);
-        self.takes_one();
+        self.take_picture();
         let (width, height) = shot.size;
         let starts = format!("format={} size={width}x{height}", shot.format);
         self.expect_log(since, &starts);
@@ -267,69 +274,71 @@ impl<'a> Scenario<'a> {
             .find(of_it)
             .expect("what is stored is in the list");
         let image = api.image(picture["id"].as_str().expect("a picture has an id"));
-        if let Err(wrong) = color_bars::are_in(&image, shot.format == "GREY") {
+        if let Err(wrong) = color_bars::check(&image, shot.format == "GREY") {
             panic!("{} {width} x {height}: {wrong}", shot.format);
         }
     }
 
     fn without_a_camera_it_says_so(&mut self) {
         // Five short: not taken. One that counts, and five short: fault 5, the camera.
-        let mut wanted = vec![Look::Short; 5];
-        wanted.push(Look::Counting);
-        wanted.extend([Look::Short; 5]);
+        let mut wanted = vec![FlashKind::Short; 5];
+        wanted.push(FlashKind::Counting);
+        wanted.extend([FlashKind::Short; 5]);
         self.is_quiet();
-        self.machine.ask(&Ask::Camera { plugged: false });
-        let pin = self.way.lamp.not_stored();
+        self.machine.request(&Request::Camera { plugged: false });
+        let pin = self.way.led.not_stored();
         let answered = (0..TRIES).any(|_| {
             self.is_quiet();
-            let since = self.machine.moment();
+            let since = self.machine.event_count();
             self.press();
             self.expect_event(since, "tombstone");
             self.told += 1;
             // A machine that stands still makes one of eleven longer or shorter than it was.
             let seen = self.wait_for_flashes(pin, since, wanted.len());
-            looks(&seen[1..]) == wanted
+            flash_kinds(&seen[1..]) == wanted
         });
         assert!(answered, "in {TRIES} tries not {wanted:?} on pin {pin}");
-        self.machine.ask(&Ask::Camera { plugged: true });
-        self.give();
+        self.machine.request(&Request::Camera { plugged: true });
+        self.grant_device_access();
         let (since, _) = self.a_press_in_time();
-        self.expect_flashes(self.way.lamp.stored(), since, &[Look::Long]);
+        self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
     }
 
     fn without_a_cloud_it_answers_short(&mut self) {
         self.is_quiet();
-        let since = self.machine.moment();
+        let since = self.machine.event_count();
         self.cloud.stop();
         self.expect_event(since, "disconnected");
-        let since = self.machine.moment();
+        let since = self.machine.event_count();
         self.press();
         self.expect_event(since, "saved");
         self.expect_flashes(
-            self.way.lamp.not_stored(),
+            self.way.led.not_stored(),
             since,
-            &[Look::Short, Look::Short],
+            &[FlashKind::Short, FlashKind::Short],
         );
         self.cloud.start();
         self.expect_event(since, "stored");
-        self.takes_one();
+        self.take_picture();
     }
 
     fn held_it_says_what_letting_go_does(&mut self) {
         self.is_quiet();
-        let since = self.machine.moment();
-        let (held, wish) = self.way.held;
-        self.machine.ask(&Ask::Press {
+        let since = self.machine.event_count();
+        let (held, wish) = self.way.hold;
+        self.machine.request(&Request::Press {
             pin: BUTTON,
             held_ms: u64::try_from(held.as_millis()).expect("seconds"),
         });
-        self.machine.expect(wish, since, WITHIN, |said| {
-            events(said, "held")
+        self.machine.expect(wish, since, WITHIN, |events| {
+            appliance_events(events, "held")
                 .find(|held| held["wish"] == wish)
                 .map(drop)
         });
-        let all = self.machine.told(since);
-        let shown = |pattern: &str| events(&all, "light").any(|light| light["pattern"] == pattern);
+        let all = self.machine.events(since);
+        let shown = |pattern: &str| {
+            appliance_events(&all, "light").any(|light| light["pattern"] == pattern)
+        };
         assert!(shown("held-reconnect"), "from five seconds on");
         assert_eq!(
             shown("held-forget"),
@@ -338,22 +347,24 @@ impl<'a> Scenario<'a> {
         );
         // It took a picture as any press does, and comes up again by itself with all that was on the card.
         self.expect_event(since, "restarting");
-        self.machine.expect("a new start", since, WITHIN, |said| {
-            let again = said
+        self.machine.expect("a new start", since, WITHIN, |events| {
+            let again = events
                 .iter()
-                .position(|told| told["event"]["event"] == "restarting")?;
-            events(&said[again..], "connected").next().map(drop)
+                .position(|event| event["event"]["event"] == "restarting")?;
+            appliance_events(&events[again..], "connected")
+                .next()
+                .map(drop)
         });
-        self.takes_one();
+        self.take_picture();
     }
 
     /// Of the program, KiB.
     fn memory(&mut self) -> u64 {
-        let told = self.machine.ask_for(&Ask::Memory, "memory");
-        let rss_kib = told["rss_kib"].as_u64().expect("a number of KiB");
+        let event = self.machine.request_event(&Request::Memory, "memory");
+        let rss_kib = event["rss_kib"].as_u64().expect("a number of KiB");
         assert!(
             !self.bound_memory || rss_kib <= RSS_KIB_MAX,
-            "{:.1} MiB at rest, and {} are the bound: {told}",
+            "{:.1} MiB at rest, and {} are the bound: {event}",
             mib(rss_kib),
             RSS_KIB_MAX >> 10
         );
@@ -361,14 +372,17 @@ impl<'a> Scenario<'a> {
     }
 
     fn stop(&mut self) {
-        let since = self.machine.moment();
-        self.machine.ask(&Ask::Stop);
-        let ended = self.machine.expect("its end", since, WITHIN, |said| {
-            said.iter().find(|told| told["told"] == "ended").cloned()
+        let since = self.machine.event_count();
+        self.machine.request(&Request::Stop);
+        let ended = self.machine.expect("its end", since, WITHIN, |events| {
+            events
+                .iter()
+                .find(|event| event["type"] == "ended")
+                .cloned()
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
-        self.machine.expect("a dark lamp", 0, WITHIN, |said| {
-            (!is_lit(said, self.way.lamp.pins())).then_some(())
+        self.machine.expect("a dark lamp", 0, WITHIN, |events| {
+            (!is_lit(events, self.way.led.pins())).then_some(())
         });
     }
 
@@ -377,7 +391,7 @@ impl<'a> Scenario<'a> {
         let api = self.cloud.api();
         let device = &self.device;
         let (taken, told) = (self.taken.len(), self.told);
-        api.device_becomes(device, WITHIN, |found| {
+        api.wait_for_device(device, WITHIN, |found| {
             found["stored"] == taken && found["told"] == told && found["missing"] == 0
         });
         let pictures = api.pictures(device);
@@ -395,17 +409,17 @@ impl<'a> Scenario<'a> {
 
     /// Returns when the contact was closed.
     fn press(&mut self) -> u64 {
-        let press = Ask::Press {
+        let press = Request::Press {
             pin: BUTTON,
             held_ms: HELD_MS,
         };
-        let edge = self.machine.ask_for(&press, "edge");
+        let edge = self.machine.request_event(&press, "edge");
         edge["at_us"].as_u64().expect("a time")
     }
 
     fn expect_log(&self, since: usize, text: &str) {
-        self.machine.expect(text, since, WITHIN, |said| {
-            let mut lines = said.iter().filter_map(|told| told["line"].as_str());
+        self.machine.expect(text, since, WITHIN, |events| {
+            let mut lines = events.iter().filter_map(|event| event["line"].as_str());
             lines.any(|line| line.contains(text)).then_some(())
         });
     }
@@ -413,8 +427,8 @@ impl<'a> Scenario<'a> {
     /// Returns the beginning of the hash of the picture that was stored.
     fn expect_stored(&self, since: usize) -> String {
         let what = format!("{}: a picture stored", self.device);
-        self.machine.expect(&what, since, WITHIN, |said| {
-            let stored = events(said, "stored").next()?;
+        self.machine.expect(&what, since, WITHIN, |events| {
+            let stored = appliance_events(events, "stored").next()?;
             stored["hash"].as_str().map(str::to_owned)
         })
     }
@@ -425,24 +439,28 @@ impl<'a> Scenario<'a> {
 
     fn expect_events(&self, since: usize, kind: &str, count: usize) {
         let what = format!("{}: {count} {kind}", self.device);
-        self.machine.expect(&what, since, WITHIN, |said| {
-            (events(said, kind).count() >= count).then_some(())
+        self.machine.expect(&what, since, WITHIN, |events| {
+            (appliance_events(events, kind).count() >= count).then_some(())
         });
     }
 
     /// Waits until the lamp has flashed so, after the light that says that the press was felt.
-    fn expect_flashes(&self, pin: u8, since: usize, wanted: &[Look]) -> Vec<Flash> {
+    fn expect_flashes(&self, pin: u8, since: usize, wanted: &[FlashKind]) -> Vec<Flash> {
         let seen = self.wait_for_flashes(pin, since, wanted.len());
         let device = &self.device;
-        assert_eq!(looks(&seen[1..]), wanted, "{device}: pin {pin}: {seen:?}");
+        assert_eq!(
+            flash_kinds(&seen[1..]),
+            wanted,
+            "{device}: pin {pin}: {seen:?}"
+        );
         seen
     }
 
     /// Waits for so many flashes and the one before them.
     fn wait_for_flashes(&self, pin: u8, since: usize, count: usize) -> Vec<Flash> {
         let what = format!("{}: {count} flashes on pin {pin}", self.device);
-        self.machine.expect(&what, since, WITHIN, |said| {
-            let mut seen = flashes(said, pin);
+        self.machine.expect(&what, since, WITHIN, |events| {
+            let mut seen = flashes(events, pin);
             seen.truncate(count + 1);
             // The last one is over, or it is not known yet what it will be.
             let over = seen.last().is_some_and(|last| last.for_us.is_some());
@@ -455,20 +473,21 @@ impl<'a> Scenario<'a> {
     fn is_quiet(&self) {
         let answers = ["capturing", "stored", "kept", "failed"];
         self.machine
-            .expect("the end of an answer", 0, WITHIN, |said| {
-                let light = events(said, "light").last()?;
+            .expect("the end of an answer", 0, WITHIN, |events| {
+                let light = appliance_events(events, "light").last()?;
                 let over = answers.iter().all(|answer| light["pattern"] != *answer);
-                (over && !is_lit(said, self.way.lamp.pins())).then_some(())
+                (over && !is_lit(events, self.way.led.pins())).then_some(())
             });
     }
 }
 
 /// Whether any lamp is.
-fn is_lit(said: &[Value], pins: &[u8]) -> bool {
+fn is_lit(events: &[Value], pins: &[u8]) -> bool {
     let changes = |pin: u8| {
-        said.iter()
+        events
+            .iter()
             .rev()
-            .find(move |told| told["told"] == "lamp" && told["pin"] == pin)
+            .find(move |event| event["type"] == "led" && event["pin"] == pin)
     };
     pins.iter()
         .filter_map(|&pin| changes(pin))
@@ -476,10 +495,11 @@ fn is_lit(said: &[Value], pins: &[u8]) -> bool {
 }
 
 /// The events of this kind that the program told.
-fn events<'a>(said: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
-    said.iter()
-        .filter(|told| told["told"] == "event")
-        .map(|told| &told["event"])
+fn appliance_events<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    events
+        .iter()
+        .filter(|event| event["type"] == "event")
+        .map(|event| &event["event"])
         .filter(move |event| event["event"] == kind)
 }
 

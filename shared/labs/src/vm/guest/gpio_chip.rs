@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::{Teller, now_us, read, write};
-use crate::vm::protocol::{Board, Told};
+use super::{EventWriter, now_us, read, write};
+use crate::vm::protocol::{Board, Event};
 
 const SIMULATED: &str = "/sys/kernel/config/gpio-sim/vmtest";
 /// As many as the Pi's chip has.
@@ -46,7 +46,7 @@ pub(super) struct Chip {
 }
 
 impl Chip {
-    pub(super) fn new(board: &Board, tell: &Teller) -> Result<Self, String> {
+    pub(super) fn new(board: &Board, tell: &EventWriter) -> Result<Self, String> {
         let bank = format!("{SIMULATED}/bank0");
         fs::create_dir_all(&bank).map_err(|error| format!("create {bank}: {error}"))?;
         write(&format!("{bank}/num_lines"), &LINES.to_string())?;
@@ -67,7 +67,7 @@ impl Chip {
             watch: None,
         };
         made.press(board.button, false)?;
-        made.watch = Some(made.watch(&board.lamps, tell)?);
+        made.watch = Some(made.watch(&board.leds, tell)?);
         Ok(made)
     }
 
@@ -95,9 +95,9 @@ impl Chip {
     }
 
     /// Tells every change of these lamps until the chip goes.
-    fn watch(&self, lamps: &[u8], tell: &Teller) -> Result<JoinHandle<()>, String> {
+    fn watch(&self, leds: &[u8], tell: &EventWriter) -> Result<JoinHandle<()>, String> {
         let mut levels = BTreeMap::new();
-        for &pin in lamps {
+        for &pin in leds {
             levels.insert(pin, (self.level_of(pin)?, false));
         }
         let (tell, watching, registers) =
@@ -112,7 +112,7 @@ impl Chip {
                     if lit != *was {
                         *was = lit;
                         let at_us = now_us();
-                        tell.say(&Told::Lamp { pin, lit, at_us });
+                        tell.write(&Event::Led { pin, lit, at_us });
                     }
                 }
                 thread::sleep(LOOK_EVERY);
