@@ -1,5 +1,5 @@
 //! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
-//! `cargo xtask torture`.
+//! `cargo xtask chaos`.
 
 use keepsake_labs::chaos::{Fault, Plan, Transport, flood, run};
 use keepsake_provision::servers::database::Kind;
@@ -8,23 +8,23 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::seed::Seed;
 
 #[test]
-fn whatever_is_struck_with_mariadb_and_mosquitto_every_press_is_stored_once() {
+fn with_mariadb_and_mosquitto_every_press_is_stored_once_under_all_faults() {
     let way = Transport::Mosquitto(Persistence::Off);
-    everything_is_struck("torture-mariadb", Kind::MariaDb, way);
+    all_faults("chaos-mariadb", Kind::MariaDb, way);
 }
 
 #[test]
-fn whatever_is_struck_with_mysql_and_mosquitto_every_press_is_stored_once() {
+fn with_mysql_and_mosquitto_every_press_is_stored_once_under_all_faults() {
     let way = Transport::Mosquitto(Persistence::EverySecond);
-    everything_is_struck("torture-mysql", Kind::MySql, way);
+    all_faults("chaos-mysql", Kind::MySql, way);
 }
 
 #[test]
-fn whatever_is_struck_with_mariadb_by_http_every_press_is_stored_once() {
-    everything_is_struck("torture-http", Kind::MariaDb, Transport::Http);
+fn with_mariadb_over_http_every_press_is_stored_once_under_all_faults() {
+    all_faults("chaos-http", Kind::MariaDb, Transport::Http);
 }
 
-fn everything_is_struck(name: &str, database: Kind, way: Transport) {
+fn all_faults(name: &str, database: Kind, way: Transport) {
     let mut faults = Fault::ALL.to_vec();
     faults.retain(|fault| way != Transport::Http || *fault != Fault::Broker);
     let plan = Plan {
@@ -44,14 +44,14 @@ fn everything_is_struck(name: &str, database: Kind, way: Transport) {
 #[test]
 fn a_flood_from_twenty_cameras_through_a_broker_that_drops_loses_nothing() {
     let plan = flood::Plan {
-        name: "torture-flood".to_owned(),
+        name: "chaos-flood".to_owned(),
         cameras: 20,
         each: 60,
         database: None,
     };
-    let folder = TempDir::new("torture-flood");
+    let folder = TempDir::new("chaos-flood");
     if let Some(figures) = flood::run(&plan, &folder) {
-        println!("torture-flood: {figures:?}");
+        println!("chaos-flood: {figures:?}");
         assert!(figures.dropped, "no more came at once than mosquitto holds");
     }
 }

@@ -8,7 +8,7 @@ mod cargo_tool;
 mod deb;
 mod delegate;
 mod demo;
-mod deny;
+mod dependencies;
 mod ec2;
 mod interrupt;
 mod release;
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
         Command::Emulate(arguments) => delegate::EMULATE.run(&arguments),
         Command::Ec2(arguments) => ec2::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
-        Command::Advisories => deny::check(&["advisories"]),
+        Command::Advisories => dependencies::deny(&["advisories"]),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -12,7 +12,7 @@ use keepsake_provision::host::{apt_install, ensure_libclang};
 use keepsake_provision::workspace;
 
 use crate::delegate::VMTEST;
-use crate::{delegate, deny};
+use crate::{delegate, dependencies};
 
 /// Light on at most this long after the press, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
@@ -21,7 +21,7 @@ const PRESS_TO_STORED_P50_MS_MAX: f64 = 150.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The inner loop: no v4l, of the end-to-end tests just the shortest, no docs, no deny, no demo.
+    /// The inner loop: no v4l, of the end-to-end tests just the shortest, no docs, no checks of dependencies, no demo.
     #[arg(long)]
     quick: bool,
 }
@@ -78,8 +78,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         verify.step("units of systemd", Verify::units);
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
-            deny::check(&["bans", "licenses", "sources"])
+            dependencies::deny(&["bans", "licenses", "sources"])
         });
+        verify.step("machete: unused dependencies", |_| dependencies::unused());
         verify.step("demo, 20 presses", Verify::demo);
     }
     Ok(verify.report())

@@ -15,14 +15,14 @@ use keepsake_testkit::appliance::CaptureKey;
 use keepsake_testkit::programs;
 
 /// An emulated card is a power of two, and this one is larger than the image, as every card is.
-pub const BYTES: u64 = 1 << 30;
+pub(crate) const BYTES: u64 = 1 << 30;
 
 /// A setting: its section (empty = above all of them), its name, and its value as TOML has it.
-pub type Setting<'a> = (&'a str, &'a str, &'a str);
+pub(crate) type Setting<'a> = (&'a str, &'a str, &'a str);
 
 /// The card, and a folder for what is copied from it.
-pub struct Card {
-    pub file: PathBuf,
+pub(crate) struct Card {
+    pub(crate) file: PathBuf,
     folder: PathBuf,
     /// What the image came with; every change starts from it.
     shipped: String,
@@ -30,7 +30,7 @@ pub struct Card {
 
 impl Card {
     /// Writes the image to a new card.
-    pub fn new(image: &Path, folder: &Path) -> Result<Self> {
+    pub(crate) fn new(image: &Path, folder: &Path) -> Result<Self> {
         let file = folder.join("card.img");
         customize::unpack(image, &file)?;
         File::options().write(true).open(&file)?.set_len(BYTES)?;
@@ -54,14 +54,14 @@ impl Card {
     }
 
     /// A text file of that partition.
-    pub fn text(&self, name: &str) -> Result<String> {
+    pub(crate) fn text(&self, name: &str) -> Result<String> {
         let mut show = self.mtools("mtype")?;
         let text = run(show.arg(format!("::{name}")))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Copies a file of that partition to the folder, and says where it is.
-    pub fn copy_out(&self, name: &str) -> Result<PathBuf> {
+    pub(crate) fn copy_out(&self, name: &str) -> Result<PathBuf> {
         let to = self.folder.join(name);
         let mut copy = self.mtools("mcopy")?;
         run(copy.args(["-n", &format!("::{name}")]).arg(&to))?;
@@ -69,7 +69,7 @@ impl Card {
     }
 
     /// Saves `camera.toml` as it was shipped with these settings changed, as an editor does.
-    pub fn set(&self, settings: &[Setting<'_>]) -> Result<()> {
+    pub(crate) fn set(&self, settings: &[Setting<'_>]) -> Result<()> {
         let mut text = self.shipped.clone();
         for setting in settings {
             text = with(&text, *setting)?;
@@ -78,7 +78,7 @@ impl Card {
     }
 
     /// Writes a text file of that partition, over one of the same name.
-    pub fn put(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn put(&self, name: &str, text: &str) -> Result<()> {
         let file = self.folder.join(name);
         fs::write(&file, text)?;
         let mut copy = self.mtools("mcopy")?;
@@ -87,7 +87,7 @@ impl Card {
 
     /// What no start may change: both slots for systems, and every file of the first partition but the settings and the
     /// status. By name, with their hashes.
-    pub fn fixed(&self) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn fixed(&self) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
         for (name, partition) in [
             ("system A", layout::SYSTEM_A),
@@ -118,7 +118,7 @@ impl Card {
     }
 
     /// The partition for pictures, as the card's table has it now.
-    pub fn data(&self) -> Result<Partition> {
+    pub(crate) fn data(&self) -> Result<Partition> {
         layout::read(&mut File::open(&self.file)?)?[3].context("the card has lost its data")
     }
 
@@ -126,7 +126,7 @@ impl Card {
     /// journal was played back. A file system that only a person could repair is an error.
     ///
     /// The machine must be off or stand still.
-    pub fn pictures(&self) -> Result<BTreeMap<CaptureKey, Vec<u8>>> {
+    pub(crate) fn pictures(&self) -> Result<BTreeMap<CaptureKey, Vec<u8>>> {
         let data = self.data()?;
         let copy = self.folder.join("data.ext4");
         let _ = fs::remove_file(&copy);
@@ -192,7 +192,7 @@ impl Card {
     }
 
     /// A folder of the data partition as the last [`Card::pictures`] has found it.
-    pub fn data_folder(&self, name: &str) -> PathBuf {
+    pub(crate) fn data_folder(&self, name: &str) -> PathBuf {
         self.folder.join("data").join(name)
     }
 }

@@ -11,7 +11,7 @@ const EPOCH: u64 = 2_208_988_800;
 ///
 /// # Errors
 /// The port cannot be had.
-pub fn serve() -> std::io::Result<()> {
+pub(crate) fn serve() -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:123")?;
     thread::spawn(move || {
         let mut asked = [0; 1024];

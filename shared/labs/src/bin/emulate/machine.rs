@@ -17,7 +17,7 @@ use crate::card::Card;
 
 /// Nothing may take longer, so that nothing hangs. An emulated Pi is many times slower than a real one, and more so on a
 /// busy computer; no result depends on it.
-pub const WITHIN: Duration = Duration::from_secs(900);
+pub(crate) const WITHIN: Duration = Duration::from_secs(900);
 /// What systemd says on the console once the camera's program has said that it is ready for a press.
 const READY: &str = "Started keepsake-appliance.service";
 /// What the kernel says when it has brought itself up and begins with the first program.
@@ -27,7 +27,7 @@ const GPLEV0: u64 = 0x3f20_0034;
 const BOARD: &str = "bcm2837-rpi-3-b.dtb";
 
 /// What a start needs besides the card.
-pub struct Pi {
+pub(crate) struct Pi {
     qemu: Qemu,
     folder: PathBuf,
     kernel: PathBuf,
@@ -41,7 +41,7 @@ pub struct Pi {
 }
 
 impl Pi {
-    pub fn new(card: &Card, folder: &Path, person: &'static str) -> Result<Self> {
+    pub(crate) fn new(card: &Card, folder: &Path, person: &'static str) -> Result<Self> {
         let key = folder.join("key");
         let mut make = host_tools::command("ssh-keygen", 0)?;
         make.args(["-q", "-t", "ed25519", "-N", "", "-C", "emulated", "-f"]);
@@ -60,17 +60,17 @@ impl Pi {
     }
 
     /// The public half of the key, as `camera.toml` wants it.
-    pub fn public_key(&self) -> Result<String> {
+    pub(crate) fn public_key(&self) -> Result<String> {
         let text = fs::read_to_string(self.key.with_extension("pub"))?;
         Ok(text.trim().to_owned())
     }
 
-    pub fn version(&self) -> Result<String> {
+    pub(crate) fn version(&self) -> Result<String> {
         self.qemu.version()
     }
 
     /// The CPU seconds of QEMU until the same kernel has brought itself up and runs its first program, which does nothing.
-    pub fn bare_start(&self, card: &Card) -> Result<f64> {
+    pub(crate) fn bare_start(&self, card: &Card) -> Result<f64> {
         let words = "console=ttyS1,115200 rdinit=/bin/busybox -- sleep 86400";
         let mut machine = self.launch(card, "bare", words)?;
         machine.wait_for_console(KERNEL_IS_UP)?;
@@ -80,7 +80,7 @@ impl Pi {
     }
 
     /// As its plug is put in. `name` is for the file of what its console says.
-    pub fn start(&self, card: &Card, name: &str) -> Result<Machine> {
+    pub(crate) fn start(&self, card: &Card, name: &str) -> Result<Machine> {
         // As the Pi's firmware reads it, but for where the console is.
         let line = card.text("cmdline.txt")?;
         let mut words: Vec<&str> = line.split_whitespace().collect();
@@ -134,7 +134,7 @@ impl Pi {
 }
 
 /// A Pi that is on.
-pub struct Machine {
+pub(crate) struct Machine {
     vm: Vm,
     began: Instant,
     monitor: PathBuf,
@@ -145,7 +145,7 @@ pub struct Machine {
 
 impl Machine {
     /// Waits until the camera's program has said that it is ready for a press.
-    pub fn wait_until_ready(&mut self) -> Result<()> {
+    pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         self.wait_for_console(READY)
     }
 
@@ -159,7 +159,7 @@ impl Machine {
     ///
     /// # Errors
     /// The machine has ended, or [`WITHIN`] has passed; with the end of what its console has said.
-    pub fn wait_for<T>(
+    pub(crate) fn wait_for<T>(
         &mut self,
         what: &str,
         mut ask: impl FnMut(&Self) -> Result<Option<T>>,
@@ -182,7 +182,7 @@ impl Machine {
     }
 
     /// What QEMU has used until now.
-    pub fn cpu_s(&self) -> Result<f64> {
+    pub(crate) fn cpu_s(&self) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.vm.pid()))?;
         // The second field is a name that may have blanks; these are the 14th and the 15th.
         let (_, fields) = text.rsplit_once(')').context("read what QEMU has used")?;
@@ -195,12 +195,12 @@ impl Machine {
         Ok((user + system) / f64::from(u32::try_from(a_second)?))
     }
 
-    pub fn uptime(&self) -> Duration {
+    pub(crate) fn uptime(&self) -> Duration {
         self.began.elapsed()
     }
 
     /// Whether somebody answers as an SSH server does. QEMU itself takes every connection, and ends it when nobody is there.
-    pub fn has_ssh(&self) -> Result<bool> {
+    pub(crate) fn has_ssh(&self) -> Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.ssh_port))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
         let mut greeting = [0; 4];
@@ -208,7 +208,7 @@ impl Machine {
     }
 
     /// Runs a command on the Pi as the person who may log in, and returns what it says. The Pi has to be the one it was: its host key is kept.
-    pub fn ssh(&self, command: &str) -> Result<String> {
+    pub(crate) fn ssh(&self, command: &str) -> Result<String> {
         let known = self.key.with_extension("known");
         let mut ssh = host_tools::command("ssh", 0)?;
         ssh.args(["-F", "/dev/null", "-o", "BatchMode=yes"])
@@ -224,7 +224,7 @@ impl Machine {
     }
 
     /// Whether there is a voltage on this pin, as a multimeter would say.
-    pub fn pin(&self, number: u32) -> Result<bool> {
+    pub(crate) fn pin(&self, number: u32) -> Result<bool> {
         let mut monitor = UnixStream::connect(&self.monitor).context("open QEMU's monitor")?;
         monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
         until_prompt(&mut monitor)?;
@@ -239,7 +239,7 @@ impl Machine {
     }
 
     /// Lets it stand still while its card is looked at.
-    pub fn while_paused<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(crate) fn while_paused<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
         self.vm.signal(libc::SIGSTOP);
         let seen = look();
         self.vm.signal(libc::SIGCONT);
@@ -247,12 +247,12 @@ impl Machine {
     }
 
     /// kill -9.
-    pub fn cut_power(self) {
+    pub(crate) fn cut_power(self) {
         self.vm.kill();
     }
 
     /// Waits until it has switched itself off.
-    pub fn wait_for_power_off(mut self) -> Result<()> {
+    pub(crate) fn wait_for_power_off(mut self) -> Result<()> {
         let status = self.vm.wait(WITHIN);
         ensure!(
             status.success(),

@@ -18,7 +18,7 @@ use keepsake_provision::workspace;
 use super::{DEVICE, Scenario, Setting, id};
 
 /// Who logs in, as Imager was told.
-pub const PERSON: &str = "anna";
+pub(crate) const PERSON: &str = "anna";
 const HOSTNAME: &str = "garden-pi";
 const DISK_ID: u32 = 0x5052_494f;
 /// Where [`super::Card`] looks for it.
@@ -42,7 +42,7 @@ const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
 /// Makes the image in `folder` and adds the camera to it.
 ///
 /// `system`: a folder with the system, which is changed.
-pub fn build_image(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
+pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
     let inputs = customize::Inputs {
         image: &make(system, folder)?,
         program,
