@@ -13,7 +13,7 @@ use keepsake_provision::{cross, process, workspace};
 
 /// Build the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
-#[command(name = "cargo image")]
+#[command(bin_name = "cargo image")]
 struct Arguments {
     /// The camera's program for arm64, instead of building it
     #[arg(long, value_name = "FILE")]

@@ -264,7 +264,7 @@ impl Seen {
             Ok(true) => {}
             Ok(false) => self.report_violation(format!("{} of {}", topic, describe(payload))),
             Err(error) => {
-                self.report_violation(format!("{topic}: the database could not be read: {error}"))
+                self.report_violation(format!("{topic}: the database could not be read: {error}"));
             }
         }
     }

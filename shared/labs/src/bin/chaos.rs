@@ -13,7 +13,7 @@ use keepsake_testkit::seed::Seed;
 
 /// Inject faults into the broker, the cloud, the camera and the database while presses go on, and count what is lost
 #[derive(Parser)]
-#[command(name = "cargo xtask chaos")]
+#[command(bin_name = "cargo xtask chaos")]
 struct Arguments {
     /// Databases, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "mariadb,mysql")]

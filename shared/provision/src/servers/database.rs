@@ -130,7 +130,7 @@ impl Database {
     /// run, and how it could be.
     pub fn or_skip(what: &str, kind: Kind, folder: &Path) -> Option<Self> {
         Self::new(kind, folder)
-            .inspect_err(|why| not_run(what, &format!("no {kind}: {why:#}"), &kind.install_hint()))
+            .inspect_err(|why| not_run(what, format!("no {kind}: {why:#}"), &kind.install_hint()))
             .ok()
     }
 
@@ -319,7 +319,7 @@ impl Database {
                     kind.install_hint(),
                     kind.url_variable()
                 );
-                not_run(what, &format!("no {kind}: {why:#}"), &how);
+                not_run(what, format!("no {kind}: {why:#}"), &how);
                 None
             }
         }

@@ -56,7 +56,7 @@ const NEEDED: [(&str, &str); 9] = [
 
 /// Boot the SD card image in an emulated Raspberry Pi 3, take pictures, cut its power three times, and audit
 #[derive(Parser)]
-#[command(name = "cargo emulate")]
+#[command(bin_name = "cargo emulate")]
 struct Arguments {
     /// The camera's program for arm64, instead of building it; an existing image is used as it is
     #[arg(long, value_name = "FILE")]

@@ -33,7 +33,7 @@ const VIDEO: u32 = 992;
 
 /// Run the camera's program in a virtual machine with kernel drivers, and count what the cloud has
 #[derive(Parser)]
-#[command(name = "cargo vmtest")]
+#[command(bin_name = "cargo vmtest")]
 struct Arguments {
     /// Use the debug build, which is built faster and needs more memory than the limit for a camera allows
     #[arg(long)]
