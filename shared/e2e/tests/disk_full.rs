@@ -135,7 +135,7 @@ fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance
     if let Err(why) = can_mount_small_cards(folder) {
         not_run(
             "a full card",
-            &format!("no small file system can be mounted ({why})"),
+            format!("no small file system can be mounted ({why})"),
             "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1) or run the tests as root",
         );
         return None;
