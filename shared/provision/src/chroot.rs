@@ -1,11 +1,12 @@
-//! Fresh Debian and Ubuntu systems in folders, in which packages and instructions are tried: entered, or booted with a
-//! systemd of their own.
+//! Fresh Debian and Ubuntu systems in folders, in which packages and instructions are tested: entered with a command,
+//! or booted with their own systemd.
 //!
-//! A system is made once by mmdebstrap, from the archives and with the signatures apt knows, and kept as a file in
-//! `target/systems`; each check unpacks a fresh copy, which is gone afterwards. Nothing is installed or started on the
-//! computer itself, but for mmdebstrap, qemu-user-static and slirp4netns. A booted system has processes, mounts and a network of its
-//! own: nobody reaches it from outside, its ports are in nobody's way, and it reaches the archives through slirp4netns.
-//! Programs for another processor run by QEMU, which the kernel is told about for as long as the check takes.
+//! mmdebstrap makes a system once, with the archives and keys that apt has, and it is kept as an archive in
+//! `target/systems`; each check unpacks a fresh copy and removes it afterwards. Nothing is installed or started on
+//! this computer except mmdebstrap, qemu-user-static and slirp4netns. A booted system has its own processes, mounts
+//! and network: it cannot be reached from outside, its ports conflict with nothing, and it reaches the archives
+//! through slirp4netns. Programs for another processor run in QEMU, which the kernel knows of for as long as the
+//! check takes.
 
 use std::fs;
 use std::io::Write;
@@ -24,20 +25,19 @@ use crate::{host, workspace};
 const ENTER: &str = include_str!("chroot/enter.sh");
 const ARCHIVE: &str = "http://deb.debian.org/debian";
 const UBUNTU_ARCHIVE: &str = "http://archive.ubuntu.com/ubuntu";
-/// Where the kernel is told which program runs programs of a foreign format.
+/// The file system in which the kernel learns which interpreter runs a foreign binary format.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 const BINFMT_NAME: &str = "keepsake-aarch64";
-/// Programs for arm64, by the beginning of their file (binfmt_misc, and qemu's own scripts/qemu-binfmt-conf.sh).
+/// The magic of arm64 programs (binfmt_misc; from QEMU's scripts/qemu-binfmt-conf.sh).
 const AARCH64_MAGIC: &str = r":M::\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:";
-/// In a system that is booted, as in the images of a computer centre: systemd, what a person needs to log in and become
-/// root, and what is there anyway.
+/// The packages of a booted system, as in a cloud image: systemd, sudo, and the usual tools.
 const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl,iproute2,procps";
-/// In one that is not. Under QEMU each costs its seconds.
+/// The packages of a system that is not booted. Each costs seconds in QEMU.
 const PACKAGES_EMULATED: &str = "systemd,udev,ca-certificates,iproute2";
-/// In one that starts on a Pi: its kernel, and a way in.
+/// The packages of a system that boots on a Pi: a kernel and SSH.
 const PACKAGES_PI: &str =
     "systemd-sysv,udev,dbus,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
-/// How long a systemd may take to start everything.
+/// The longest that systemd may take to start everything.
 const BOOT_WITHIN: Duration = Duration::from_secs(180);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -65,11 +65,11 @@ impl Release {
     }
 }
 
-/// Whether this computer can have such systems; says in a sentence why not.
+/// Checks that this computer can have such systems; installs the tools where root may.
 pub fn ensure_available() -> Result<()> {
     ensure!(
         host::is_root() && Path::new("/usr/bin/apt-get").exists(),
-        "fresh systems to try it in are made by root on Debian or Ubuntu"
+        "fresh systems for this check need root on Debian or Ubuntu"
     );
     let tools = ["mmdebstrap", "slirp4netns", "qemu-aarch64-static"];
     let missing = |tool: &&&str| !Path::new("/usr/bin").join(tool).exists();
@@ -88,11 +88,11 @@ pub fn ensure_available() -> Result<()> {
     Ok(())
 }
 
-/// The kernel runs programs for arm64 by QEMU for as long as this lives.
+/// While this exists, the kernel runs arm64 programs with QEMU.
 pub struct ForeignBinaries;
 
 impl ForeignBinaries {
-    /// `None` where there is nothing to emulate.
+    /// Returns `None` where nothing has to be emulated.
     pub fn enable(arch: Arch) -> Result<Option<Self>> {
         if arch.is_own() {
             return Ok(None);
@@ -108,11 +108,11 @@ impl ForeignBinaries {
                 "mount {BINFMT}: does this kernel have binfmt_misc?"
             );
         }
-        // One that was killed has left it.
+        // A killed run leaves its entry.
         let _ = fs::write(folder.join(BINFMT_NAME), "-1");
-        // F: the program is opened now, so it need not be in the systems.
+        // F: the interpreter is opened now, so it need not be in the systems.
         let entry = format!(":{BINFMT_NAME}{AARCH64_MAGIC}/usr/bin/qemu-aarch64-static:OCF");
-        fs::write(folder.join("register"), entry).context("tell the kernel of QEMU")?;
+        fs::write(folder.join("register"), entry).context("register QEMU with the kernel")?;
         Ok(Some(Self))
     }
 }
@@ -123,14 +123,14 @@ impl Drop for ForeignBinaries {
     }
 }
 
-/// A system in a folder, which goes with it.
+/// A system in a folder, which is removed when this is dropped.
 pub struct Chroot {
     pub root: PathBuf,
     enter: PathBuf,
 }
 
 impl Chroot {
-    /// A fresh one. The first of its kind takes a minute to make, under QEMU some more, and the others seconds.
+    /// Unpacks a fresh system. The first of its kind takes a minute to make, more in QEMU; later ones take seconds.
     pub fn fresh(release: Release, arch: Arch) -> Result<Self> {
         let packages = if arch.is_own() {
             PACKAGES
@@ -140,7 +140,7 @@ impl Chroot {
         Self::named("", release, arch, packages)
     }
 
-    /// One that starts on an emulated Pi, with Debian's kernel.
+    /// Unpacks a system that boots on an emulated Pi, with Debian's kernel.
     pub fn for_pi(release: Release) -> Result<Self> {
         Self::named("-pi", release, Arch::Arm64, PACKAGES_PI)
     }
@@ -149,13 +149,13 @@ impl Chroot {
         let kept = workspace::target().join("systems");
         fs::create_dir_all(&kept).with_context(|| format!("create {}", kept.display()))?;
         let archive = kept.join(format!("{}-{}{suffix}.tar", release.suite(), arch.name()));
-        let made_of = archive.with_extension("packages");
-        let old = fs::read_to_string(&made_of).unwrap_or_default();
+        let package_list = archive.with_extension("packages");
+        let old = fs::read_to_string(&package_list).unwrap_or_default();
         if !archive.is_file() || old != packages {
-            println!("making {} for {}", release.name(), arch.name());
+            println!("creating {} for {}", release.name(), arch.name());
             debootstrap(release, arch, packages, &archive)?;
-            fs::write(&made_of, packages)
-                .with_context(|| format!("write {}", made_of.display()))?;
+            fs::write(&package_list, packages)
+                .with_context(|| format!("write {}", package_list.display()))?;
         }
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -172,7 +172,7 @@ impl Chroot {
             .args(["--numeric-owner", "-xpf"])
             .arg(&archive))
         .context("unpack the system")?;
-        // Not the names of this computer, which mean nothing in there.
+        // The names of this computer mean nothing inside.
         for (file, content) in [
             ("hostname", "keepsake\n"),
             ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n"),
@@ -183,16 +183,16 @@ impl Chroot {
         Ok(system)
     }
 
-    /// Puts a file into it.
+    /// Copies a file into the system.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
         fs::copy(from, &to)
             .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
-            .with_context(|| format!("let others read {}", to.display()))
+            .with_context(|| format!("make {} readable", to.display()))
     }
 
-    /// A command that runs in it while no systemd does, with the network of `beside`, or with none.
+    /// Returns a command that runs in the system while its systemd does not, with the network of `beside` or none.
     pub fn command(&self, beside: Option<&BootedSystem>) -> Command {
         let mut command = match beside {
             Some(machine) => {
@@ -212,21 +212,21 @@ impl Chroot {
         command
     }
 
-    /// Runs a script in it, as root; returns what it says, in whatever way it ends.
+    /// Runs a script as root and returns its output, even if it fails.
     pub fn try_script(&self, script: &str) -> Result<Output> {
         let mut command = self.command(None);
         command.args(["sh", "-ec", script]).stdin(Stdio::null());
         command.output().context("enter the system")
     }
 
-    /// Runs a script that must succeed; returns its standard output.
+    /// Runs a script that must succeed and returns its standard output.
     pub fn script(&self, script: &str) -> Result<String> {
         successful_stdout(&self.try_script(script)?, script)
     }
 
-    /// Starts its systemd, and waits until everything it starts is up.
+    /// Starts its systemd and waits until everything is up.
     pub fn boot(self) -> Result<BootedSystem> {
-        // The only name server in there is that of slirp4netns.
+        // slirp4netns is the only name server inside.
         let resolver = self.root.join("etc/resolv.conf");
         let _ = fs::remove_file(&resolver);
         fs::write(&resolver, "nameserver 10.0.2.3\n").context("write resolv.conf")?;
@@ -252,9 +252,9 @@ impl Chroot {
                 break init;
             }
             if let Some(ended) = unshare.exit_message() {
-                bail!("{ended}; may this computer make namespaces?");
+                bail!("{ended}; are namespaces allowed on this computer?");
             }
-            ensure!(Instant::now() < deadline, "no namespaces came about");
+            ensure!(Instant::now() < deadline, "no namespaces were created");
             std::thread::sleep(Duration::from_millis(20));
         };
         let mut slirp = Command::new("slirp4netns");
@@ -266,7 +266,11 @@ impl Chroot {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let slirp = ChildGuard::start(&mut slirp, "slirp4netns")?;
-        let mut go = unshare.child().stdin.take().context("a pipe to it")?;
+        let mut start_signal = unshare
+            .child()
+            .stdin
+            .take()
+            .context("open its standard input")?;
         let machine = BootedSystem {
             init,
             unshare: Some(unshare),
@@ -274,7 +278,7 @@ impl Chroot {
             cgroup,
             system: self,
         };
-        go.write_all(b"go\n").context("let systemd start")?;
+        start_signal.write_all(b"go\n").context("start systemd")?;
         machine.wait_until_up()?;
         Ok(machine)
     }
@@ -287,7 +291,7 @@ impl Drop for Chroot {
     }
 }
 
-/// A system whose systemd runs.
+/// A system whose systemd is running.
 pub struct BootedSystem {
     init: u32,
     unshare: Option<ChildGuard>,
@@ -297,7 +301,7 @@ pub struct BootedSystem {
 }
 
 impl BootedSystem {
-    /// A command that runs in it, as root.
+    /// Returns a command that runs in it as root.
     pub fn command(&self) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -309,7 +313,7 @@ impl BootedSystem {
         command
     }
 
-    /// Runs a script in it, as root; returns what it says, in whatever way it ends.
+    /// Runs a script as root and returns its output, even if it fails.
     pub fn try_script(&self, script: &str) -> Result<Output> {
         let mut command = self.command();
         command
@@ -318,12 +322,12 @@ impl BootedSystem {
         command.output().context("enter the machine")
     }
 
-    /// Runs a script that must succeed; returns its standard output.
+    /// Runs a script that must succeed and returns its standard output.
     pub fn script(&self, script: &str) -> Result<String> {
         successful_stdout(&self.try_script(script)?, script)
     }
 
-    /// Runs a script until it succeeds; returns what it says then.
+    /// Runs a script until it succeeds and returns that output.
     pub fn eventually(&self, what: &str, within: Duration, script: &str) -> Result<String> {
         let deadline = Instant::now() + within;
         loop {
@@ -340,11 +344,11 @@ impl BootedSystem {
     }
 
     fn wait_until_up(&self) -> Result<()> {
-        // `degraded` is up as well, and what has failed then is named.
+        // `degraded` is up as well; the failed units are reported below.
         let up = "state=$(systemctl is-system-running || true); echo $state; [ $state = running ] || [ $state = degraded ]";
         self.eventually("the start of systemd", BOOT_WITHIN, up)?;
         let failed = self.script("systemctl list-units --failed --plain --no-legend")?;
-        ensure!(failed.trim().is_empty(), "failed at the start: {failed}");
+        ensure!(failed.trim().is_empty(), "units have failed: {failed}");
         Ok(())
     }
 }
@@ -352,7 +356,7 @@ impl BootedSystem {
 impl Drop for BootedSystem {
     fn drop(&mut self) {
         if let Some(mut unshare) = self.unshare.take() {
-            // Its systemd goes with it, and with that everything in there.
+            // Its systemd ends with it, and with that every process inside.
             let _ = unshare.child().kill();
             let _ = unshare.child().wait();
         }
@@ -360,7 +364,7 @@ impl Drop for BootedSystem {
     }
 }
 
-/// What a command has written, in words.
+/// Returns the output of a command as text.
 pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -374,7 +378,7 @@ fn successful_stdout(output: &Output, script: &str) -> Result<String> {
     bail!("{}: {script}\n{last}", output.status)
 }
 
-/// Where the tree of cgroups (v2) is. Controllers may be bound to the old trees; a systemd does without.
+/// Returns the cgroup v2 tree. Controllers may be bound to the v1 trees; systemd works without them.
 fn cgroups() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
     let mut found = mounts.lines().filter_map(|line| {
@@ -387,7 +391,7 @@ fn cgroups() -> Result<PathBuf> {
         .context("no cgroup2 is mounted: mount -t cgroup2 none /sys/fs/cgroup")
 }
 
-/// A cgroup goes when nobody is in it and none below it, so from the leaves.
+/// The kernel removes only empty cgroups, so this starts at the leaves.
 fn remove_cgroup(folder: &Path) {
     let below = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in below.filter(|entry| entry.path().is_dir()) {
@@ -397,7 +401,7 @@ fn remove_cgroup(folder: &Path) {
         if fs::remove_dir(folder).is_ok() || !folder.exists() {
             return;
         }
-        // The kernel is not done with those who were killed.
+        // The kernel is still reaping the killed processes.
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -418,12 +422,12 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
             r#"--aptopt=Acquire::Languages "none""#,
             r#"--aptopt=Acquire::Retries "2""#,
             "--dpkgopt=force-unsafe-io",
-            // It would ask a register of foreign programs, and we have told the kernel by ourselves.
+            // It would ask a registry of foreign interpreters; the kernel already knows ours.
             "--skip=check/qemu",
         ]);
     if !arch.is_own() {
-        // Looking at every certificate takes QEMU a quarter of an hour, and nothing here needs one. /usr/local/sbin comes
-        // first.
+        // Checking every certificate takes QEMU a quarter of an hour, and nothing here needs one. /usr/local/sbin
+        // comes first in PATH.
         command
             .env("PATH", "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin")
             .args([
@@ -432,7 +436,7 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
             ]);
     }
     if release == Release::Ubuntu2404 {
-        // Not of itself, as in Debian.
+        // Debian's mmdebstrap adds it by default.
         command.arg("--include=apt");
         command.arg(format!("--keyring={}", ubuntu_keys(archive)?.display()));
     }
@@ -442,17 +446,17 @@ fn debootstrap(release: Release, arch: Arch, packages: &str, archive: &Path) -> 
         Release::Ubuntu2404 => {
             let suite = release.suite();
             for suite in [suite.to_owned(), format!("{suite}-updates")] {
-                // mysql-server is in main, some of what it stands on in universe.
+                // mysql-server is in main, some of its dependencies are in universe.
                 command.arg(format!("deb {UBUNTU_ARCHIVE} {suite} main universe"));
             }
             &mut command
         }
     };
-    run(&mut command).context("make the system")?;
+    run(&mut command).context("create the system")?;
     fs::rename(&unfinished, archive).with_context(|| format!("rename {}", unfinished.display()))
 }
 
-/// The keys Ubuntu signs with, out of a package that Debian has signed.
+/// Fetches the keys of Ubuntu's archive, from a package that Debian has signed.
 fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
     let keys = beside.with_file_name("ubuntu-archive-keyring.gpg");
     if !keys.is_file() {
@@ -463,7 +467,7 @@ fn ubuntu_keys(beside: &Path) -> Result<PathBuf> {
         let inside = "root/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg";
         let unfinished = keys.with_extension("unfinished");
         fs::copy(machine.system.root.join(inside), &unfinished).context("copy Ubuntu's keys")?;
-        fs::rename(&unfinished, &keys).context("keep Ubuntu's keys")?;
+        fs::rename(&unfinished, &keys).context("save Ubuntu's keys")?;
     }
     Ok(keys)
 }

@@ -1,4 +1,4 @@
-//! Building Keepsake's programs for another processor, with the compiler and libraries that takes.
+//! Builds Keepsake's programs for another processor, with the compiler and libraries that needs.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,15 +16,15 @@ pub enum Arch {
 }
 
 impl Arch {
-    /// That of this computer.
+    /// Returns the processor of this computer.
     pub fn own() -> Result<Self> {
         [Self::Arm64, Self::Amd64]
             .into_iter()
             .find(|arch| arch.is_own())
-            .context("there are no packages for the processor of this computer")
+            .context("Keepsake has no packages for the processor of this computer")
     }
 
-    /// As Debian names it.
+    /// Returns Debian's name for it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Arm64 => "arm64",
@@ -32,7 +32,7 @@ impl Arch {
         }
     }
 
-    /// As Rust names it.
+    /// Returns Rust's target for it.
     fn target(self) -> &'static str {
         match self {
             Self::Arm64 => "aarch64-unknown-linux-gnu",
@@ -40,7 +40,7 @@ impl Arch {
         }
     }
 
-    /// As `uname -m` and Rust name the processor.
+    /// Returns its name in `uname -m` and in Rust.
     fn processor(self) -> &'static str {
         match self {
             Self::Arm64 => "aarch64",
@@ -52,7 +52,7 @@ impl Arch {
         self.processor() == std::env::consts::ARCH
     }
 
-    /// For cargo. What is built for this computer anyway lies elsewhere, and need not be built twice.
+    /// Returns cargo's arguments. The build for this computer is in another folder and is not repeated.
     pub fn target_arguments(self) -> Vec<&'static str> {
         if self.is_own() {
             Vec::new()
@@ -61,13 +61,13 @@ impl Arch {
         }
     }
 
-    /// Debian's compiler for it, which also is the linker (`.cargo/config.toml`).
+    /// Returns Debian's compiler for it, which is the linker as well (`.cargo/config.toml`).
     fn compiler(self) -> String {
         format!("{}-linux-gnu-gcc", self.processor())
     }
 }
 
-/// The camera's program for the Pi: the one that was given, else it is built.
+/// Returns the given program for the Pi, or builds it.
 pub fn appliance_for_pi(given: Option<&Path>) -> Result<PathBuf> {
     if let Some(program) = given {
         return Ok(program.to_owned());
@@ -80,7 +80,7 @@ pub fn appliance_for_pi(given: Option<&Path>) -> Result<PathBuf> {
     Ok(folder.join("release/appliance"))
 }
 
-/// Builds these programs for this processor, the camera with V4L2.
+/// Builds these programs for a processor, the appliance with V4L2.
 pub fn build(arch: Arch, packages: &[&str]) -> Result<()> {
     ensure!(
         ensure_libclang(),
@@ -128,8 +128,8 @@ fn ensure_compiler(arch: Arch) -> Result<()> {
     Ok(())
 }
 
-/// The standard library for this processor. Without rustup it has to be there already: docs/decisions/0014-packages.md
-/// has the way by Debian's own compiler.
+/// Checks for the standard library of a processor, or lets rustup install it. docs/decisions/0014-packages.md has the
+/// way without rustup.
 fn ensure_std(arch: Arch) -> Result<()> {
     let target = arch.target();
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

@@ -43,8 +43,8 @@ pub fn last_lines(text: &str, count: usize) -> Vec<&str> {
     lines[lines.len().saturating_sub(count)..].to_vec()
 }
 
-/// Ports below the range from which the kernel takes those of outgoing connections: a program that is down for a moment
-/// finds its own port free when it comes back, and nobody connects to himself meanwhile.
+/// Returns a free port below the range that the kernel uses for outgoing connections: a program that is down for a
+/// moment finds its own port free when it comes back, and no client can connect to itself.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = std::process::id() * 97;
@@ -58,7 +58,7 @@ pub fn free_port() -> u16 {
     panic!("no free port between 21000 and 32000");
 }
 
-/// All JSON lines that one program, or one after the other, has said.
+/// The JSON lines that one program, or several runs of it, have printed.
 #[derive(Debug, Default)]
 pub struct Events {
     state: Mutex<Lines>,
@@ -71,7 +71,7 @@ struct Lines {
     ended: bool,
 }
 
-/// What was waited for did not come.
+/// The reason why a wait was in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitError {
     /// The program ended first.
@@ -88,15 +88,15 @@ impl Events {
         self.len() == 0
     }
 
-    /// A copy of all events from number `since` on.
+    /// Returns a copy of all events from number `since` on.
     pub fn since(&self, since: usize) -> Vec<Value> {
         self.lock().lines[since..].to_vec()
     }
 
-    /// Waits until `found` sees what it looks for among the events from number `since` on.
+    /// Waits until `found` returns something for the events from number `since` on.
     ///
     /// # Errors
-    /// [`Missed`] when the program ends first or `within` has passed.
+    /// [`WaitError`] when the program ends first or `within` has passed.
     pub fn wait<T>(
         &self,
         since: usize,
@@ -123,7 +123,7 @@ impl Events {
         }
     }
 
-    /// A test that fails while it looks must still be able to show the events.
+    /// Works after a panic as well: a failed test must still be able to show the events.
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,8 +180,8 @@ impl Program {
                     let Ok(line) = line else { break };
                     match serde_json::from_str(&line) {
                         Ok(value) => events.add(value),
-                        // A kill may cut the last line in the middle; a whole line that is no JSON is shown.
-                        Err(_) => println!("not an event: {line}"),
+                        // A kill may cut the last line; a complete line that is not JSON is printed.
+                        Err(_) => println!("not JSON: {line}"),
                     }
                 }
                 events.set_ended(true);
@@ -204,7 +204,7 @@ impl Program {
         &self.events
     }
 
-    /// Writes one line to its standard input. A program that is gone takes none, and that is no error of the writer's.
+    /// Writes one line to its standard input; does nothing if the program has ended.
     pub fn write_line(&mut self, line: &str) {
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(format!("{line}\n").as_bytes());
@@ -212,12 +212,12 @@ impl Program {
         }
     }
 
-    /// kill -9: the program gets no chance to do anything more.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.kill_and_reap();
     }
 
-    /// SIGTERM, and `within` for a clean end.
+    /// Sends SIGTERM and waits at most `within` for the end.
     pub fn stop(mut self, within: Duration) -> ExitStatus {
         self.signal(libc::SIGTERM);
         self.wait(within)
@@ -231,7 +231,7 @@ impl Program {
         }
     }
 
-    /// Waits for the end it comes to by itself.
+    /// Waits for its end.
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
         self.stdin = None;
@@ -248,12 +248,12 @@ impl Program {
         }
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("wait for a child").is_none()
     }
 
-    /// The end of its log and its last events, for the message of a failed test.
+    /// Returns the end of its log and its last events, for the message of a failed test.
     pub fn last_words(&self) -> String {
         last_words(&self.log, &self.events)
     }
@@ -264,7 +264,7 @@ impl Program {
         self.join_reader();
     }
 
-    /// Everything that was still in the pipe is read before the end counts as an end.
+    /// Waits until everything in the pipe is read.
     fn join_reader(&mut self) {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -281,7 +281,7 @@ impl Drop for Program {
     }
 }
 
-/// The end of a log and the last events, for the message of a failed test.
+/// Returns the end of a log and the last events, for the message of a failed test.
 pub fn last_words(log: &Path, events: &Events) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -300,7 +300,7 @@ pub fn last_words(log: &Path, events: &Events) -> String {
     )
 }
 
-/// The kernel kills the child when the thread that started it ends.
+/// Makes the kernel kill the child when the thread that started it ends.
 fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl(2) with these arguments is async-signal-safe and touches no memory of ours.
     unsafe {
@@ -313,8 +313,8 @@ fn die_with_parent(command: &mut Command) {
     }
 }
 
-/// A child process that is stopped when it goes out of scope. Start it on the main thread: the kernel ends it with the
-/// thread that started it.
+/// A child process that is stopped when it goes out of scope. Start it on the main thread: the kernel kills it when
+/// the thread that started it ends.
 pub struct ChildGuard {
     child: Child,
     name: &'static str,
@@ -322,7 +322,7 @@ pub struct ChildGuard {
 
 impl ChildGuard {
     pub fn start(command: &mut Command, name: &'static str) -> Result<Self> {
-        // In a group of its own, Ctrl-C reaches only us, and we can stop one after the other.
+        // In a process group of its own: Ctrl-C reaches only this program, which then stops its children one by one.
         command.process_group(0);
         die_with_parent(command);
         let child = command.spawn().with_context(|| format!("start {name}"))?;
@@ -369,7 +369,7 @@ impl Drop for ChildGuard {
     }
 }
 
-/// Asks again and again until there is an answer: for what can only be asked for, not waited for (a row, a page).
+/// Calls `ask` until it returns something: for facts that cannot be waited for, such as a row or a page.
 pub fn eventually<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
@@ -381,7 +381,7 @@ pub fn eventually<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Opti
     }
 }
 
-/// The most memory a process ever had, bytes (`VmHWM`).
+/// Returns the peak memory of a process in bytes (`VmHWM`).
 pub fn peak_memory_bytes(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
         .expect("a process that runs has a status");

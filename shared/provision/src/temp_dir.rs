@@ -1,4 +1,4 @@
-//! A folder that goes when its test has passed and stays when it has failed.
+//! Temporary folders of tests, kept when the test fails.
 
 use std::fs;
 use std::ops::Deref;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::workspace;
 
-/// A folder of a test, on the disk that also holds the build (a `/tmp` in memory would not know what fsync is).
+/// A folder on the disk of the build: in a `/tmp` in memory fsync would mean nothing.
 #[derive(Debug)]
 pub struct TempDir {
     path: PathBuf,
@@ -27,7 +27,7 @@ impl TempDir {
         }
     }
 
-    /// It stays, as after a failure.
+    /// Keeps the folder, as after a failure.
     pub fn keep(mut self) -> PathBuf {
         self.stays = true;
         self.path.clone()
@@ -55,7 +55,7 @@ impl Drop for TempDir {
     }
 }
 
-/// Copies a folder and all below it, as a card is copied.
+/// Copies a folder and everything below it.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -69,7 +69,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Puts the copy `from` in the place of `to`.
+/// Replaces `to` by a copy of `from`.
 pub fn restore(from: &Path, to: &Path) {
     if to.exists() {
         fs::remove_dir_all(to).unwrap();
@@ -77,7 +77,7 @@ pub fn restore(from: &Path, to: &Path) {
     copy(from, to);
 }
 
-/// Every file below `folder`.
+/// Returns every file below `folder`.
 pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,8 +1,8 @@
-//! Who stands between a camera and a cloud that speak HTTP: a witness of receipts, and at will the worst that hotels,
-//! proxies and mobile networks do to an answer.
+//! A proxy between an HTTP camera and a cloud: it checks receipts, and can inject the faults that hotels, proxies and
+//! mobile networks cause.
 //!
-//! Before an answer goes on to the camera, every receipt in it is looked up in the database: a receipt before its commit
-//! would be the one lie that loses pictures (P2).
+//! Before it forwards an answer to the camera, it looks up every receipt in the database: a receipt before its commit
+//! would lose pictures (P2).
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -17,23 +17,23 @@ use crate::receipt_observer::ReceiptChecker;
 use crate::store_probe::Location;
 use keepsake_provision::process::free_port;
 
-/// What happens to an exchange.
+/// A fault in an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpFault {
     None,
-    /// The cloud answers, and the line is cut before the camera hears it.
+    /// The cloud answers, and the connection is cut before the camera hears it.
     Lose,
-    /// The cloud answers, and the line is cut in the middle of the answer.
+    /// The cloud answers, and the connection is cut in the middle of the answer.
     CutInTheMiddle,
-    /// The cloud answers, and half of it comes as if it were all.
+    /// The cloud answers, and half of the answer is delivered as a complete one.
     Halve,
-    /// The cloud is not asked: a page comes instead, with status 200.
+    /// The cloud is not asked: a page is returned with status 200.
     Page,
-    /// The cloud is not asked: another address is named.
+    /// The cloud is not asked: a redirect is returned.
     Redirect,
-    /// The cloud is not asked: too large, somebody says.
+    /// The cloud is not asked: status 413 is returned.
     TooLarge,
-    /// The cloud is not asked: nothing with 200, and nothing else.
+    /// The cloud is not asked: an empty answer with status 200 is returned.
     Nothing,
 }
 
@@ -41,7 +41,7 @@ pub enum HttpFault {
 struct Seen {
     witness: ReceiptChecker,
     cloud_port: u16,
-    /// To requests with a body, of which the harmed path is a part.
+    /// Applies to requests with a body whose path contains the text.
     harm: Mutex<(HttpFault, &'static str)>,
     harmed: AtomicU64,
     requests: Mutex<Vec<String>>,
@@ -51,7 +51,7 @@ struct Seen {
     stop: AtomicBool,
 }
 
-/// Runs from its start to its end, also while the cloud is down.
+/// The proxy. It runs until it is dropped, also while the cloud is down.
 #[derive(Debug)]
 pub struct HttpProxy {
     port: u16,
@@ -96,31 +96,31 @@ impl HttpProxy {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// From now on this happens to every POST whose address holds `path`.
+    /// Injects this fault into every later POST whose path contains `path`.
     pub fn inject(&self, harm: HttpFault, path: &'static str) {
         *self.seen.harm.lock().unwrap() = (harm, path);
     }
 
-    /// How many exchanges were harmed so far.
+    /// Returns how many exchanges had a fault so far.
     pub fn faults_injected(&self) -> u64 {
         self.seen.harmed.load(Ordering::Relaxed)
     }
 
-    /// The first lines of all requests so far.
+    /// Returns the first lines of all requests so far.
     pub fn requests(&self) -> Vec<String> {
         self.seen.requests.lock().unwrap().clone()
     }
 
-    /// Cuts every connection, as a network does.
+    /// Cuts every connection.
     pub fn cut(&self) {
         for socket in self.seen.sockets.lock().unwrap().drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// Fails the test if a single receipt spoke of what was not committed.
+    /// Fails the test if a receipt named an uncommitted capture.
     ///
-    /// Returns how many captures the receipts spoke of.
+    /// Returns how many captures the receipts named.
     pub fn verdict(self) -> u64 {
         let lies = self.seen.lies.lock().unwrap();
         assert!(
@@ -129,7 +129,7 @@ impl HttpProxy {
         );
         drop(lies);
         let checked = self.seen.checked.load(Ordering::Relaxed);
-        assert!(checked > 0, "a witness that saw no receipt proves nothing");
+        assert!(checked > 0, "no receipt was checked, which proves nothing");
         checked
     }
 }
@@ -142,10 +142,10 @@ impl Drop for HttpProxy {
     }
 }
 
-/// One connection of a camera: a request, its answer, the next request.
+/// Serves one connection of a camera: a request, its answer, the next request.
 fn forward(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
     camera.set_nodelay(true)?;
-    // A cloud that is not there looks like one that hangs up.
+    // A cloud that is down looks like one that closes the connection.
     let cloud = TcpStream::connect(("127.0.0.1", seen.cloud_port))?;
     cloud.set_nodelay(true)?;
     {
@@ -229,7 +229,7 @@ fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Every receipt in an answer, against the database.
+/// Checks every receipt in an answer against the database.
 fn check_receipts(answer: &HttpMessage, seen: &Seen) {
     for receipt in receipts(&answer.body) {
         let lies = seen.witness.violations(&receipt);
@@ -250,14 +250,14 @@ fn receipts(body: &[u8]) -> Vec<Receipt> {
         .collect()
 }
 
-/// A request or an answer, as it came.
+/// The bytes of a request or an answer.
 struct HttpMessage {
     head: Vec<u8>,
     body: Vec<u8>,
 }
 
 impl HttpMessage {
-    /// Nothing at the end of the connection.
+    /// Returns `None` at the end of the connection.
     fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

@@ -1,4 +1,4 @@
-//! The count at the end: what was pressed, and what is in the database.
+//! The final count: the confirmed captures against the rows of the database.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::appliance::CaptureKey;
 use crate::photos;
 use crate::store_probe::StoreProbe;
 
-/// What an audit found, when all is well.
+/// The result of a successful audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Audit {
     pub stored: u64,
@@ -17,13 +17,13 @@ pub struct Audit {
     pub bytes: u64,
 }
 
-/// Checks every row against what the cameras said and against the photographs themselves, and fails the test if
-/// - a capture that was confirmed on the card is not stored, with exactly its hash (P1, P2),
-/// - a row's bytes do not have its hash, or are none of the photographs,
-/// - a capture is there twice (P3),
-/// - a number between the first and the highest of an install has no fate at all.
+/// Checks every row against the events of the cameras and against the photographs, and fails the test if
+/// - a confirmed capture is not stored with exactly its hash (P1, P2),
+/// - the bytes of a row do not have its hash, or are not one of the photographs,
+/// - a capture is stored twice (P3),
+/// - a number between the first and the highest of a spool has no fate.
 ///
-/// `confirmed`: every capture that was said to be saved. `photos`: every photograph the cameras could take.
+/// `confirmed`: every capture that an event called saved. `photos`: every photograph the cameras could take.
 pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -> Audit {
     let originals: BTreeSet<Hash> = photos
         .iter()
@@ -110,7 +110,7 @@ mod tests {
     use crate::store_probe::tests::{ScratchStore, with_one_picture};
     use keepsake_provision::temp_dir::TempDir;
 
-    /// What an audit says of a database with the first photograph as number 1 and this done to it.
+    /// Returns the result of an audit of a database with the first photograph as number 1, changed by `change`.
     fn after(
         confirmed: &[CaptureKey],
         harm: impl FnOnce(&ScratchStore, CaptureKey),

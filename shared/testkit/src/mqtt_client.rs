@@ -1,18 +1,18 @@
-//! As much of MQTT 3.1.1 as a witness needs, and nothing borrowed from the programs it watches: packets in and out of a
-//! socket, a client that may also say what no well-behaved client would.
+//! The part of MQTT 3.1.1 that a witness needs, sharing no code with the programs it watches: packets to and from a
+//! socket, and a client that can also send what a well-behaved client would not.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// One control packet: the first byte, and what follows the length.
+/// A control packet: its first byte, and everything after the length.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
     pub first: u8,
     pub body: Vec<u8>,
 }
 
-/// A PUBLISH taken apart.
+/// A parsed PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publication {
     pub topic: String,
@@ -21,14 +21,14 @@ pub struct Publication {
     pub payload: Vec<u8>,
 }
 
-/// The largest packet MQTT can carry, bytes.
+/// The largest packet of MQTT, bytes.
 const PACKET_BYTES_MAX: usize = 268_435_455;
 
 impl Packet {
-    /// Reads one packet; `None` at the end of the stream.
+    /// Reads one packet; returns `None` at the end of the stream.
     ///
     /// # Errors
-    /// The socket's, or `InvalidData` when this is no MQTT.
+    /// The socket's, or `InvalidData` when the bytes are not MQTT.
     pub fn read(from: &mut impl Read) -> io::Result<Option<Self>> {
         let mut byte = [0];
         if from.read(&mut byte)? == 0 {
@@ -68,7 +68,7 @@ impl Packet {
         bytes
     }
 
-    /// The publication, if this is a PUBLISH.
+    /// Returns the publication if this is a PUBLISH.
     pub fn publication(&self) -> Option<Publication> {
         if self.first >> 4 != 3 {
             return None;
@@ -88,18 +88,18 @@ impl Packet {
         })
     }
 
-    /// The id of the publication this acknowledges, if this is a PUBACK.
+    /// Returns the id of the acknowledged publication if this is a PUBACK.
     pub fn acknowledges(&self) -> Option<u16> {
         let (id, _) = self.body.split_first_chunk::<2>()?;
         (self.first >> 4 == 4).then(|| u16::from_be_bytes(*id))
     }
 }
 
-/// What became of a publication.
+/// The result of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     Acknowledged,
-    /// The broker closed the connection over it.
+    /// The broker closed the connection because of it.
     Closed,
 }
 
@@ -114,12 +114,12 @@ impl Client {
     /// Connects with a clean session and no keep-alive.
     ///
     /// # Errors
-    /// The socket's, or `ConnectionRefused` when the broker says no.
+    /// The socket's, or `ConnectionRefused` when the broker refuses.
     pub fn connect(port: u16, client_id: &str) -> io::Result<Self> {
         Self::connect_with(port, client_id, None)
     }
 
-    /// As [`Client::connect`], with a name and a password.
+    /// As [`Client::connect`], with a user name and a password.
     ///
     /// # Errors
     /// As [`Client::connect`].
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    /// Subscribes with QoS 1 and waits for the broker's word.
+    /// Subscribes with QoS 1 and waits for the SUBACK.
     ///
     /// # Errors
     /// The socket's, or `PermissionDenied` when the broker refuses the filter.
@@ -172,10 +172,10 @@ impl Client {
         }
     }
 
-    /// Publishes with QoS 1, whatever the topic and the bytes are, and waits for what becomes of it.
+    /// Publishes any topic and bytes with QoS 1, and waits for the result.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing at all comes for 20 s.
+    /// `WouldBlock` when nothing comes for 20 s.
     pub fn publish(&mut self, topic: &[u8], payload: &[u8]) -> io::Result<Outcome> {
         self.publish_with(topic, payload, false)
     }
@@ -211,7 +211,7 @@ impl Client {
         }
     }
 
-    /// The next publication that comes in; acknowledged at once.
+    /// Waits for the next publication and acknowledges it.
     ///
     /// # Errors
     /// The socket's; `WouldBlock` when nothing comes for 20 s, `UnexpectedEof` when the broker is gone.
@@ -229,7 +229,7 @@ impl Client {
         }
     }
 
-    /// Another handle on the socket, to close it from elsewhere.
+    /// Returns another handle on the socket, to close it from elsewhere.
     pub(crate) fn socket(&self) -> io::Result<TcpStream> {
         self.socket.try_clone()
     }

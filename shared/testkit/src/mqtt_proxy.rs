@@ -1,8 +1,8 @@
-//! Two who stand between a program and its broker.
+//! Two proxies between a program and its broker.
 //!
-//! [`Proxy`] is a witness of acknowledgements, between the cloud's own sessions and the broker. Before it passes on that
-//! the cloud has taken a message, it looks whether what was in it is committed: acknowledged is at most committed.
-//! [`Intruder`] stands between a camera and the broker and says to the camera what no broker would.
+//! [`MqttProxy`] is between the cloud's own sessions and the broker. Before it forwards an acknowledgement of the
+//! cloud, it checks that the message is committed. [`HostileBroker`] is between a camera and the broker, and sends
+//! the camera messages that no broker would.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -20,20 +20,20 @@ use crate::receipt_observer::ReceiptChecker;
 use crate::store_probe::Location;
 use keepsake_provision::process::free_port;
 
-/// What the proxy has seen, over all connections.
+/// The observations over all connections.
 #[derive(Debug)]
 struct Seen {
     witness: ReceiptChecker,
-    /// Acknowledgements of pictures, parts and tombstones that were looked into.
+    /// The checked acknowledgements of pictures, parts and tombstones.
     checked: AtomicU64,
     lies: Mutex<Vec<String>>,
-    /// Whose these acknowledgements were, in their order.
+    /// The devices of these acknowledgements, in their order.
     order: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
     stop: AtomicBool,
 }
 
-/// Runs from its start to its end.
+/// The proxy. It runs until it is dropped.
 #[derive(Debug)]
 pub struct MqttProxy {
     port: u16,
@@ -41,7 +41,7 @@ pub struct MqttProxy {
 }
 
 impl MqttProxy {
-    /// `broker_port`: where the broker is, or will be; `database`: where the cloud's is, or its data folder.
+    /// `broker_port`: of the broker, which need not be up yet; `database`: the cloud's, or its data folder.
     pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
@@ -60,7 +60,7 @@ impl MqttProxy {
                     if seen.stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    // A broker that is not there looks like one that hangs up.
+                    // A broker that is down looks like one that closes the connection.
                     if let Ok(broker) = TcpStream::connect(("127.0.0.1", broker_port)) {
                         let _ = join(cloud, broker, &seen);
                     }
@@ -74,22 +74,22 @@ impl MqttProxy {
         self.port
     }
 
-    /// Cuts every connection, as a network does.
+    /// Cuts every connection.
     pub fn cut(&self) {
         for socket in self.seen.sockets.lock().unwrap().drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 
-    /// How often an acknowledgement was for another device than the one before it.
+    /// Returns how often an acknowledgement was for another device than the one before it.
     pub fn connection_count(&self) -> usize {
         let order = self.seen.order.lock().unwrap();
         order.windows(2).filter(|pair| pair[0] != pair[1]).count()
     }
 
-    /// Fails the test if a single message was acknowledged before it was committed.
+    /// Fails the test if a message was acknowledged before it was committed.
     ///
-    /// Returns how many acknowledgements were looked into.
+    /// Returns how many acknowledgements were checked.
     pub fn verdict(self) -> u64 {
         let lies = self.seen.lies.lock().unwrap();
         assert!(lies.is_empty(), "acknowledged before the commit: {lies:#?}");
@@ -111,7 +111,7 @@ impl Drop for MqttProxy {
     }
 }
 
-/// A broker gone bad, for one camera: everything passes, and now and then something is added.
+/// A compromised broker for one camera: it forwards everything, and sometimes adds a message.
 #[derive(Debug)]
 pub struct HostileBroker {
     port: u16,
@@ -119,7 +119,7 @@ pub struct HostileBroker {
 }
 
 impl HostileBroker {
-    /// `broker_port`: where the real broker is.
+    /// `broker_port`: of the real broker.
     pub fn start(broker_port: u16) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
@@ -141,7 +141,7 @@ impl HostileBroker {
         self.port
     }
 
-    /// Says this to every camera that is connected; returns to how many.
+    /// Sends this message to every connected camera; returns to how many.
     pub fn inject(&self, topic: impl AsRef<[u8]>, payload: &[u8]) -> usize {
         let topic = topic.as_ref();
         let length = u16::try_from(topic.len()).expect("a topic of at most 65,535 bytes");
@@ -164,7 +164,7 @@ fn serve_hostile(
     let cameras = Arc::clone(cameras);
     thread::spawn(move || {
         while let Ok(Some(packet)) = Packet::read(&mut from_broker) {
-            // Whole packets, one at a time, also with what is added in between.
+            // Whole packets, one at a time, so that additions come in between.
             let _one_at_a_time = cameras.lock().unwrap();
             if to_camera.write_all(&packet.to_bytes()).is_err() {
                 break;
@@ -176,7 +176,7 @@ fn serve_hostile(
     Ok(())
 }
 
-/// Two pumps, one for each direction, which end together.
+/// Forwards in both directions; both ends close together.
 fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Seen>) -> io::Result<()> {
     cloud.set_nodelay(true)?;
     broker.set_nodelay(true)?;
@@ -229,7 +229,7 @@ fn pump(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&Packet))
 }
 
 impl Seen {
-    /// Whether the message may be acknowledged now.
+    /// Checks whether the message may be acknowledged now.
     fn check_committed(&self, publication: &Publication) {
         let Ok(topic) = publication.topic.parse::<Topic>() else {
             return;
@@ -249,7 +249,7 @@ impl Seen {
                     .query(|store| Ok(store.has_event(hash)? || store.has_quarantined(hash)?)),
                 Ok(Event::Fault(_) | Event::Boot(_)) | Err(_) => return,
             },
-            // These leave no row of their own: a status replaces the one before it, a question is answered.
+            // These leave no row: a status replaces the one before it, an inventory is answered.
             MessageKind::Have
             | MessageKind::Status
             | MessageKind::Reply
@@ -296,8 +296,8 @@ mod tests {
     use crate::store_probe::tests::with_one_picture;
     use keepsake_provision::temp_dir::TempDir;
 
-    /// A message goes from the broker to the cloud, and the acknowledgement back, through a proxy that knows a database
-    /// with the first photograph in it.
+    /// Sends a message from the broker to the cloud, and its acknowledgement back, through a proxy with a database
+    /// that has the first photograph in it.
     fn acknowledged(payload: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<u64, String> {
         let folder = TempDir::new("proxy");
         with_one_picture(&folder);

@@ -1,16 +1,16 @@
-//! Photographs: the real ones of `photos/`, larger ones made of them, and whether a stored picture is the one it was.
+//! Photographs: the real ones of `photos/`, larger ones made from them, and a comparison with stored pictures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::seed::Seed;
 
-/// The folder of the real photographs.
+/// Returns the folder of the real photographs.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("photos")
 }
 
-/// Every photograph of a folder.
+/// Returns every photograph of a folder.
 pub fn all(folder: &Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("read {}: {error}", folder.display()))
@@ -21,8 +21,8 @@ pub fn all(folder: &Path) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// The same photograph with enough noise in application segments to be `bytes` long: every decoder shows the same
-/// picture, and no compression makes it small.
+/// Returns the photograph with noise in application segments so that it is `bytes` long: decoders show the same
+/// picture, and it does not compress.
 pub fn enlarge(photo: &[u8], bytes: usize, seed: &mut Seed) -> Vec<u8> {
     let (start, rest) = photo.split_at(2);
     assert_eq!(start, b"\xff\xd8", "a JPEG starts with SOI");
@@ -38,11 +38,12 @@ pub fn enlarge(photo: &[u8], bytes: usize, seed: &mut Seed) -> Vec<u8> {
     large
 }
 
-/// The photograph without its comments: a simulated camera writes a number into one, which makes every frame unique.
+/// Returns the photograph without its comments: a simulated camera writes a number into one, which makes every frame
+/// unique.
 pub fn without_comments(jpeg: &[u8]) -> Vec<u8> {
     let mut rest = jpeg;
     let mut kept = Vec::with_capacity(jpeg.len());
-    // SOI stands alone; then come segments of a marker and a length, until the scan starts.
+    // SOI has no length; segments of a marker and a length follow until the scan starts.
     let Some((start, after)) = rest.split_at_checked(2).filter(|(s, _)| *s == b"\xff\xd8") else {
         return jpeg.to_vec();
     };

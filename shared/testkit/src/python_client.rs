@@ -1,4 +1,4 @@
-//! `fixtures/camera.py`: a camera that was written from docs/protocol.md alone, in another language.
+//! The reference client `fixtures/camera.py`: a camera written from docs/protocol.md alone, in another language.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub fn fixture(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// One such camera; it may be off at the moment.
+/// A reference client, running or not.
 #[derive(Debug)]
 pub struct ReferenceClient {
     python: Python,
@@ -31,8 +31,8 @@ pub struct ReferenceClient {
 }
 
 impl ReferenceClient {
-    /// A camera called `device` with its card in `folder/device`, not started yet; or `None`, after it was said that the
-    /// test `what` is not run. `mqtt_port`: of the broker.
+    /// Returns a client called `device` with its card in `folder/device`, not started, or `None` after reporting that
+    /// the test `what` is skipped. `mqtt_port`: of the broker.
     pub fn or_skip(what: &str, folder: &Path, device: &str, mqtt_port: u16) -> Option<Self> {
         Some(Self {
             python: Python::or_skip(what)?,
@@ -45,7 +45,7 @@ impl ReferenceClient {
         })
     }
 
-    /// With an argument in the form `--name=value`, from the next start on.
+    /// Adds an argument in the form `--name=value`, from the next start on.
     #[must_use]
     pub fn with(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
@@ -54,7 +54,7 @@ impl ReferenceClient {
 
     /// Starts it; it connects when it can.
     pub fn start(&mut self) {
-        assert!(self.program.is_none(), "the camera runs already");
+        assert!(self.program.is_none(), "the camera is running already");
         let mut command = self.python.script(&fixture("camera.py"));
         command.args(&self.arguments).arg("--card").arg(&self.card);
         self.program = Some(Program::start(command, &self.events, &self.log));
@@ -64,7 +64,7 @@ impl ReferenceClient {
         self.write_line(&format!("press {}", photo.display()));
     }
 
-    /// A press without a picture.
+    /// Presses without a picture.
     pub fn fail(&mut self) {
         self.write_line("fail");
     }
@@ -72,11 +72,11 @@ impl ReferenceClient {
     fn write_line(&mut self, line: &str) {
         self.program
             .as_mut()
-            .expect("a camera that runs")
+            .expect("a running camera")
             .write_line(line);
     }
 
-    /// Waits until what `found` looks for is among the events from number `since` on.
+    /// Waits until `found` returns something for the events from number `since` on.
     pub fn expect<T>(
         &self,
         what: &str,
@@ -119,14 +119,14 @@ impl ReferenceClient {
         self.events.since(since)
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill();
         }
     }
 
-    /// Asks it to end, and waits.
+    /// Asks it to quit and waits.
     pub fn stop(&mut self) {
         if let Some(mut program) = self.program.take() {
             program.write_line("quit");

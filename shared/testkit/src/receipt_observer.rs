@@ -1,5 +1,5 @@
-//! A witness of receipts: it hears what the cloud tells the cameras and looks, at that moment and over a connection of
-//! its own, whether it is true. A receipt before its commit would be the one lie that loses pictures (P2).
+//! Observes the receipts of the cloud and checks each at once, over a database connection of its own. A receipt
+//! before its commit would lose pictures (P2).
 
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +24,7 @@ struct Seen {
     socket: Option<TcpStream>,
 }
 
-/// Listens from its start to its end, also over restarts of the broker.
+/// The observer. It listens until it is dropped, also over restarts of the broker.
 #[derive(Debug)]
 pub struct ReceiptObserver {
     seen: Arc<Mutex<Seen>>,
@@ -33,7 +33,7 @@ pub struct ReceiptObserver {
 }
 
 impl ReceiptObserver {
-    /// `mqtt_port`: of the broker; `database`: where the cloud's is, or its data folder.
+    /// `mqtt_port`: of the broker; `database`: the cloud's, or its data folder.
     pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
         let database = database.into();
         let seen: Arc<Mutex<Seen>> = Arc::default();
@@ -42,7 +42,7 @@ impl ReceiptObserver {
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
             thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // The broker goes down with the cloud; what it says meanwhile nobody hears.
+                    // The broker goes down with the cloud; receipts sent meanwhile reach no one.
                     let _ = listen(mqtt_port, &database, &seen);
                     seen.lock().unwrap().connected = false;
                     thread::sleep(Duration::from_millis(20));
@@ -56,21 +56,21 @@ impl ReceiptObserver {
         }
     }
 
-    /// Waits until it hears the broker.
+    /// Waits until it is subscribed.
     pub fn wait_until_subscribed(&self, within: Duration) {
         eventually("the observer's subscription", within, || {
             self.seen.lock().unwrap().connected.then_some(())
         });
     }
 
-    /// Every receipt so far: the device's name, and what it was told.
+    /// Returns every receipt so far, with the name of the device.
     pub fn receipts(&self) -> Vec<(String, Receipt)> {
         self.seen.lock().unwrap().receipts.clone()
     }
 
-    /// Ends, and fails the test if a single receipt spoke of what was not committed.
+    /// Ends, and fails the test if a receipt named an uncommitted capture.
     ///
-    /// Returns how many captures it was told of.
+    /// Returns how many captures the receipts named.
     pub fn verdict(mut self) -> u64 {
         self.end();
         let seen = self.seen.lock().unwrap();
@@ -135,11 +135,11 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::R
     }
 }
 
-/// How long a database may be away: it is stopped, killed and started again while witnesses want to look.
+/// The longest that a database may be away: tests stop, kill and restart it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks into the database whether something is committed. It connects anew when a look fails: the database may not be
-/// there yet, be away for a while, or be another one after a restore.
+/// Checks in the database that something is committed. It reconnects after a failed query: the database may not exist
+/// yet, be away, or be another one after a restore.
 #[derive(Debug)]
 pub struct ReceiptChecker {
     database: Location,
@@ -156,7 +156,7 @@ impl ReceiptChecker {
         }
     }
 
-    /// What of this receipt is not committed, in sentences.
+    /// Returns the claims of this receipt that are not committed, as sentences.
     pub fn violations(&self, receipt: &Receipt) -> Vec<String> {
         let mut lies = Vec::new();
         for (sequence, hash) in &receipt.stored {
@@ -171,10 +171,10 @@ impl ReceiptChecker {
         lies
     }
 
-    /// Asks the database, again for at most a minute while it cannot be read.
+    /// Queries the database, for at most a minute while it cannot be read.
     ///
     /// # Errors
-    /// The database's last one, as a sentence.
+    /// The last error of the database, as a sentence.
     pub fn query<T>(&self, ask: impl Fn(&StoreProbe) -> sqlx::Result<T>) -> Result<T, String> {
         let deadline = Instant::now() + self.patience;
         let mut open = self.store.lock().unwrap();

@@ -1,5 +1,5 @@
-//! mosquitto exactly as `cloud/deploy/mosquitto` sets it up, with nothing changed but ports and folders: what the project
-//! tells its users to do is what its tests run.
+//! mosquitto exactly as `cloud/deploy/mosquitto` configures it, with only ports and folders changed: the tests run
+//! what the documentation tells users to do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
 pub struct ShippedMosquitto {
     pub broker: Mosquitto,
     pub ca: TestCa,
-    /// TLS, name and password.
+    /// The port with TLS, user name and password.
     pub password_port: u16,
-    /// TLS and a client certificate.
+    /// The port with TLS and client certificates.
     pub certificate_port: u16,
-    /// No TLS, name and password.
+    /// The port without TLS, with user name and password.
     pub plain_port: u16,
     folder: PathBuf,
 }
 
-/// Its files, as they are shipped.
+/// Returns a file as it is shipped.
 pub fn shipped_file(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../cloud/deploy/mosquitto")
@@ -30,10 +30,10 @@ pub fn shipped_file(file: &str) -> String {
 }
 
 impl ShippedMosquitto {
-    /// A broker that is not started yet, for the host names and addresses given, and nobody knows a password yet.
+    /// Returns a broker, not started, without any users.
     ///
     /// # Errors
-    /// A sentence: why none can be had.
+    /// mosquitto is not on the system and cannot be fetched.
     pub fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
         let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
         let configuration = |own: &Path| {
@@ -57,7 +57,7 @@ impl ShippedMosquitto {
                 assert!(text.contains(from), "the shipped file has no {from:?}");
                 text = text.replace(from, &to);
             }
-            // Read after Debian's mosquitto.conf, which says this already; twice would be an error.
+            // Debian's mosquitto.conf, which is read before, has these lines; twice would be an error.
             format!("persistence true\npersistence_location {own}/\n{text}")
         };
         let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
@@ -76,7 +76,7 @@ impl ShippedMosquitto {
         })
     }
 
-    /// Lets someone in, and puts the password where a program can read it. Before the start.
+    /// Adds a user and writes the password into a file for programs. Call it before the start.
     pub fn add_user(&self, user: &str, password: &str) -> PathBuf {
         self.broker
             .add_user(&self.folder.join("keepsake.passwd"), user, password);
@@ -85,7 +85,7 @@ impl ShippedMosquitto {
         file
     }
 
-    /// Another certificate in place of the server's own. Before the start.
+    /// Replaces the server's certificate. Call it before the start.
     pub fn replace_certificate(&self, signed: &IssuedCertificate) {
         for (from, to) in [
             (&signed.certificate, "server.crt"),

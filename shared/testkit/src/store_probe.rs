@@ -1,5 +1,5 @@
-//! The cloud's database, whichever it is, read over a connection of our own: what is in it is committed, and what the cloud
-//! merely believes is not. Nothing here writes.
+//! The cloud's database, read over a connection of our own: rows there are committed, whatever the cloud believes.
+//! Never writes.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,15 +13,15 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Any, AnyConnection, ConnectOptions, Connection, Row};
 use tokio::runtime::Runtime;
 
-/// A server that is stopped answers nothing: such a question has failed.
+/// A stopped server answers nothing: the query has failed then.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where a cloud keeps what it has.
+/// The address of a cloud's database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location(String);
 
 impl Location {
-    /// The one that a cloud makes in its data folder when it is given no other.
+    /// Returns the SQLite database that a cloud creates in its data folder by default.
     pub fn in_folder(data: &Path) -> Self {
         let file = SqliteConnectOptions::new()
             .filename(data.join("keepsake.sqlite"))
@@ -29,7 +29,7 @@ impl Location {
         Self(file.to_url_lossy().into())
     }
 
-    /// A `mysql://` address, as the cloud has it.
+    /// Returns a `mysql://` address, as the cloud gets it.
     pub fn at(url: &str) -> Self {
         Self(url.to_owned())
     }
@@ -47,7 +47,7 @@ impl From<&Self> for Location {
     }
 }
 
-/// One stored picture with its bytes.
+/// A stored picture with its bytes.
 #[derive(Debug, Clone)]
 pub struct Picture {
     pub install: SpoolId,
@@ -58,7 +58,7 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
-/// A tombstone as it is stored.
+/// A stored tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
     pub install: SpoolId,
@@ -67,7 +67,7 @@ pub struct Tombstone {
     pub reason: String,
 }
 
-/// One connection, for questions only.
+/// A connection that only reads.
 #[derive(Debug)]
 pub struct StoreProbe {
     runtime: Runtime,
@@ -77,7 +77,7 @@ pub struct StoreProbe {
 type Asked<'q> = Query<'q, Any, AnyArguments>;
 
 impl StoreProbe {
-    /// Opens a database that is there already.
+    /// Opens an existing database.
     ///
     /// # Errors
     /// The database's, for instance when there is none yet.
@@ -94,7 +94,7 @@ impl StoreProbe {
         })
     }
 
-    /// The highest fate this capture has, with this hash.
+    /// Returns the highest fate that this capture has with this hash.
     ///
     /// # Errors
     /// The database's.
@@ -104,7 +104,7 @@ impl StoreProbe {
         sequence: Sequence,
         hash: HashPrefix,
     ) -> sqlx::Result<Option<i64>> {
-        // A tombstone of a range has one row for its first sequence or one for each: both mean that it is told.
+        // A tombstone of a range has one row for its first sequence or one for each: both count.
         let query = sqlx::query(
             "SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?",
         );
@@ -117,7 +117,8 @@ impl StoreProbe {
         row.try_get(0)
     }
 
-    /// Whether a tombstone or an event with this hash is stored. The cloud hashes their JSON exactly as it came.
+    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as it
+    /// came.
     ///
     /// # Errors
     /// The database's.
@@ -128,7 +129,7 @@ impl StoreProbe {
         )
     }
 
-    /// Whether a message with this hash is in quarantine.
+    /// Returns whether a message with this hash is in quarantine.
     ///
     /// # Errors
     /// The database's.
@@ -136,13 +137,13 @@ impl StoreProbe {
         self.has("SELECT COUNT(*) FROM quarantine WHERE hash = ?", message)
     }
 
-    /// Whether the bytes that came with this header are committed: as a picture, or as parts of one.
+    /// Returns whether the bytes that came with this header are committed: as a picture, or as parts of one.
     ///
     /// # Errors
     /// The database's.
     pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
         self.run(async |connection| {
-            // One transaction, or a picture that is completed between two looks would be in neither place.
+            // In one transaction: a picture that is completed between two queries would be in neither table.
             let mut transaction = connection.begin().await?;
             let whole: i64 = bind_capture(
                 sqlx::query("SELECT COUNT(*) FROM fate WHERE install = ? AND sequence = ? AND hash = ? AND fate >= 2"),
@@ -173,7 +174,7 @@ impl StoreProbe {
         })
     }
 
-    /// Every stored picture, in the order of install and sequence; `each` sees one at a time.
+    /// Calls `each` for every stored picture, in the order of spool and sequence.
     ///
     /// # Errors
     /// The database's.
@@ -201,7 +202,7 @@ impl StoreProbe {
         Ok(())
     }
 
-    /// Every tombstone.
+    /// Returns every tombstone.
     ///
     /// # Errors
     /// The database's.
@@ -221,14 +222,14 @@ impl StoreProbe {
             .collect()
     }
 
-    /// 0 also while it cannot be asked.
+    /// Returns 0 as well while the database is away.
     pub fn picture_count(&self) -> u64 {
         self.one(sqlx::query("SELECT COUNT(*) FROM picture"))
             .and_then(|row| number(&row, 0))
             .unwrap_or(0)
     }
 
-    /// Committed parts of pictures that are not whole yet; 0 also while it cannot be asked.
+    /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
     pub fn part_count(&self) -> u64 {
         self.one(sqlx::query("SELECT COUNT(*) FROM part"))
             .and_then(|row| number(&row, 0))
@@ -299,11 +300,11 @@ pub(crate) mod tests {
     use super::*;
     use crate::appliance::CaptureKey;
 
-    /// A connection that may write: what the tests of the witnesses make their databases with.
+    /// A connection that can write, with which the unit tests create their databases.
     pub(crate) struct ScratchStore(StoreProbe);
 
     impl ScratchStore {
-        /// Opens the database in this folder, as the cloud would have made it.
+        /// Opens the database in this folder, with the tables the cloud would have created.
         pub(crate) fn open(data: &Path) -> Self {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();
@@ -354,7 +355,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A database with the first photograph as number 1.
+    /// Creates a database with the first photograph as number 1.
     pub(crate) fn with_one_picture(data: &Path) -> CaptureKey {
         let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
         let named = CaptureKey {

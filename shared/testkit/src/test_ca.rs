@@ -1,4 +1,4 @@
-//! An authority that signs certificates for one test: right ones, and such as nobody should believe.
+//! A certificate authority for one test: it signs valid certificates, and others that nothing should trust.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// It and what it signs is in one folder, PEM.
+/// A CA that keeps its certificate and those it signs as PEM files in one folder.
 pub struct TestCa {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// When a certificate is valid.
+/// The validity period of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     Now,
-    /// It was, until the end of 2020.
+    /// Expired at the end of 2020.
     Past,
-    /// It will be, from 2090 on.
+    /// Valid from 2090 on.
     Future,
 }
 
-/// A certificate and its key, in files.
+/// The files of a certificate and its key.
 #[derive(Debug, Clone)]
 pub struct IssuedCertificate {
     pub certificate: PathBuf,
@@ -32,9 +32,9 @@ pub struct IssuedCertificate {
 }
 
 impl TestCa {
-    /// Makes one of this name, whose own certificate is `folder/ca.crt`.
+    /// Creates a CA with this name and writes its certificate to `folder/ca.crt`.
     pub fn new(folder: &Path, name: &str) -> Self {
-        fs::create_dir_all(folder).expect("create a folder in that of the test");
+        fs::create_dir_all(folder).expect("create a folder for the test");
         let key = KeyPair::generate().expect("make a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -53,7 +53,7 @@ impl TestCa {
         self.folder.join("ca.crt")
     }
 
-    /// Signs a certificate for a server of these host names or addresses, as `{file}.crt` and `{file}.key`.
+    /// Signs a certificate for a server with these host names or addresses, as `{file}.crt` and `{file}.key`.
     pub fn server(&self, file: &str, names: &[&str], validity: Validity) -> IssuedCertificate {
         let names = names.iter().map(|name| (*name).to_owned());
         let mut params = CertificateParams::new(names.collect::<Vec<_>>()).expect("good names");
@@ -62,7 +62,7 @@ impl TestCa {
         self.sign(file, params, validity)
     }
 
-    /// Signs a certificate for a client of this name, as `{name}.crt` and `{name}.key`.
+    /// Signs a certificate for a client with this name, as `{name}.crt` and `{name}.key`.
     pub fn client(&self, name: &str) -> IssuedCertificate {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

@@ -1,9 +1,9 @@
 #!/bin/sh
-# enter.sh ROOT COMMAND...: runs a command in the system below ROOT, apart from the one we are in: processes, mounts, the
-# host name and messages are its own, and with NETWORK=own the network, too. Everything goes when the command ends. With
-# CGROUP, a folder in the tree of cgroups (v2), it is bound to that one, which a systemd as COMMAND needs.
+# enter.sh ROOT COMMAND...: runs a command in the system below ROOT, with its own processes, mounts, host name and IPC, and
+# with NETWORK=own its own network. Everything ends with the command. CGROUP, a folder in the cgroup v2 tree, puts it into
+# that cgroup, which a systemd as COMMAND needs.
 #
-# The kernel's settings cannot be changed from in there: /sys and /proc/sys are there to be read.
+# The kernel's settings cannot be changed from inside: /sys and /proc/sys are read-only.
 set -eu
 
 if [ "${1:-}" != inside ]; then
@@ -25,7 +25,7 @@ mount -t proc proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"
 mount -o remount,bind,ro "$root/proc/sys"
 if [ "${NETWORK:-}" = own ]; then
-    # One's own network is the right to see one's own /sys.
+    # Only a process with its own network namespace may mount sysfs.
     mount -t sysfs -o ro sysfs "$root/sys"
 else
     mount --rbind /sys "$root/sys"
@@ -57,7 +57,7 @@ pivot_root . .outside
 cd /
 umount -l /.outside
 rmdir /.outside
-# Whoever has to see to the network first says when to go on.
+# Waits for the caller, who sets up the network first.
 if [ "${WAIT:-}" = yes ]; then read -r _ && exec </dev/null; fi
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     container=keepsake HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive TERM=dumb "$@"

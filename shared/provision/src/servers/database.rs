@@ -1,8 +1,8 @@
-//! MariaDB and MySQL, run as private servers: durable as they are meant to run, on a port they keep over restarts.
+//! MariaDB and MySQL as private servers with durable settings, on a port that they keep over restarts.
 //!
-//! An initialised data folder is kept below `target/fetched` and copied for every server, so that a start takes one or
-//! two seconds. Tests that only need *a* database share one server a test binary ([`Database::shared`]), each with a
-//! schema of its own; tests that kill have their own ([`Database::or_not_run`]).
+//! An initialized data folder is kept below `target/fetched` and copied for every server, so that a start takes one
+//! or two seconds. Tests that only need some database share one server per test binary ([`Database::shared_schema`]),
+//! each with a schema of its own; tests that kill have their own ([`Database::or_skip`]).
 
 use std::fmt;
 use std::fs;
@@ -25,11 +25,11 @@ use crate::skip::not_run;
 use crate::temp_dir::{TempDir, copy};
 use crate::workspace;
 
-/// Starting takes two seconds; after a kill, on a busy machine, a disk full of work is gone through first.
+/// A start takes two seconds; after a kill, on a busy machine, recovery comes first.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 const STOP_WITHIN: Duration = Duration::from_secs(60);
 
-/// Which of the two.
+/// The kind of database server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     MariaDb,
@@ -68,15 +68,15 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What a server must have to be trusted with a commit, said even where it is the default. Flags of a test come later
-/// and win.
+/// The settings without which a commit cannot be trusted, explicit even where they are the default. Flags of a test
+/// come later and win.
 const DURABLE: [&str; 3] = [
     "--innodb-flush-log-at-trx-commit=1",
     "--sync-binlog=1",
     "--innodb-doublewrite=ON",
 ];
 
-/// Small enough for several at once beside everything else.
+/// Small enough to run several at once.
 const SMALL: [&str; 4] = [
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
@@ -84,7 +84,7 @@ const SMALL: [&str; 4] = [
     "--innodb-buffer-pool-size=64M",
 ];
 
-/// A database server of ours, which may be down at the moment.
+/// A private database server, running or not.
 #[derive(Debug)]
 pub struct Database {
     kind: Kind,
@@ -126,15 +126,15 @@ impl Installation {
 }
 
 impl Database {
-    /// A server with its files in `folder`, not started yet; or `None`, after it was said that the test `what` is not
-    /// run, and how it could be.
+    /// Returns a server with its files in `folder`, not started, or `None` after reporting that the test `what` is
+    /// skipped.
     pub fn or_skip(what: &str, kind: Kind, folder: &Path) -> Option<Self> {
         Self::new(kind, folder)
             .inspect_err(|why| not_run(what, format!("no {kind}: {why:#}"), &kind.install_hint()))
             .ok()
     }
 
-    /// A server with its files in `folder`, not started yet.
+    /// Returns a server with its files in `folder`, not started.
     ///
     /// # Errors
     /// It is not on the system and cannot be fetched.
@@ -154,25 +154,25 @@ impl Database {
         })
     }
 
-    /// Settings for the next starts, such as `--innodb-flush-log-at-trx-commit=2`, instead of those given before.
+    /// Sets the flags for the next starts, such as `--innodb-flush-log-at-trx-commit=2`, instead of earlier ones.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|&flag| flag.to_owned()).collect();
     }
 
-    /// Starts it and waits until it lets clients in.
+    /// Starts it and waits until it accepts clients.
     pub fn start(&mut self) {
         assert!(self.program.is_none(), "{} runs already", self.kind);
-        // The number in it may belong to somebody else by now, for whom MySQL would make way.
+        // Its process id may belong to another process by now, and MySQL would not start beside that.
         let _ = fs::remove_file(self.data().join("s.lock"));
         let mut command = self
             .installation
             .command(&self.data())
-            .expect("the command it has had before");
+            .expect("the command worked before");
         command
             .args(SMALL)
             .args(DURABLE)
             .arg(format!("--port={}", self.port))
-            // Relative to the data folder: the whole path may be longer than the name of a socket may be.
+            // Relative to the data folder: the full path may be too long for a socket.
             .args(["--socket=s", "--pid-file=pid"])
             .args(&self.flags);
         let events: Arc<Events> = Arc::default();
@@ -193,14 +193,14 @@ impl Database {
         });
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill();
         }
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and expects a clean end.
     pub fn stop(&mut self) {
         if let Some(program) = self.program.take() {
             let status = program.stop(STOP_WITHIN);
@@ -212,12 +212,13 @@ impl Database {
         self.program.as_mut().is_some_and(Program::is_running)
     }
 
-    /// Nothing of it runs, and it keeps its connections and its port: what a frozen or unreachable machine looks like.
+    /// Stops its processes, which keep their connections and the port: what a frozen or unreachable machine looks
+    /// like.
     pub fn freeze(&self) {
         self.signal(libc::SIGSTOP);
     }
 
-    /// After [`Self::freeze`].
+    /// Continues after [`Self::freeze`].
     pub fn thaw(&self) {
         self.signal(libc::SIGCONT);
     }
@@ -236,12 +237,12 @@ impl Database {
         self.port
     }
 
-    /// Where the cloud finds the schema `name`, as `--database` reads it.
+    /// Returns the URL of the schema `name`, as `--database` takes it.
     pub fn url(&self, name: &str) -> String {
         format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{name}", self.port)
     }
 
-    /// The kind and what the server says it is, for instance `MySQL 9.7.0`.
+    /// Returns the kind and the server's version, for instance `MySQL 9.7.0`.
     ///
     /// # Panics
     /// Before the first start.
@@ -250,30 +251,30 @@ impl Database {
         format!("{} {version}", self.kind)
     }
 
-    /// Makes an empty schema, and returns its URL. There must be none of that name.
+    /// Creates an empty schema and returns its URL. The name must be unused.
     pub fn create_schema(&self, name: &str) -> String {
         self.execute(&format!("CREATE DATABASE {name}"));
         self.url(name)
     }
 
-    /// A connection of one's own, over a client library that is not the cloud's.
+    /// Connects with a client library that is not the cloud's.
     pub fn connect(&self, name: &str) -> Conn {
         connect(&self.url(name)).unwrap_or_else(|error| panic!("{}: {error:#}", self.kind))
     }
 
-    /// Runs one statement as a user who may do everything.
+    /// Runs one statement with all privileges.
     pub fn execute(&self, sql: &str) {
         self.connect("")
             .query_drop(sql)
             .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// Cuts every connection of a client but this one's own (`KILL`). Returns how many.
+    /// Kills every connection of a client except its own, and returns how many.
     pub fn kill_connections(&self) -> usize {
         let mut client = self.connect("");
         let list = "SELECT id, db FROM information_schema.processlist \
                     WHERE user = 'keepsake' AND id <> CONNECTION_ID()";
-        // MySQL cannot always list connections: a picture on its way in one of them is no text that it can show.
+        // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
         let within = Duration::from_secs(10);
         let all: Vec<(u64, Option<String>)> =
             eventually("list the connections", within, || client.query(list).ok());
@@ -283,7 +284,7 @@ impl Database {
             .count()
     }
 
-    /// What it has logged so far, over all runs.
+    /// Returns the log of all its runs.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
@@ -296,9 +297,9 @@ impl Database {
         self.folder.join("log")
     }
 
-    /// An empty schema on a server that all tests of this binary share, or on the one of your own that
-    /// `KEEPSAKE_MARIADB_URL` or `KEEPSAKE_MYSQL_URL` names (`mysql://user:password@host:port`; the user must be able
-    /// to make databases). `None` after it was said that the test `what` is not run, and how it could be.
+    /// Returns an empty schema on a server that all tests of this binary share, or on the server in
+    /// `KEEPSAKE_MARIADB_URL` or `KEEPSAKE_MYSQL_URL` (`mysql://user:password@host:port`; the user must be able to
+    /// create databases). Returns `None` after reporting that the test `what` is skipped.
     pub fn shared_schema(what: &str, kind: Kind) -> Option<Schema> {
         static SERVERS: [OnceLock<Result<String>>; 2] = [OnceLock::new(), OnceLock::new()];
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -326,7 +327,7 @@ impl Database {
     }
 }
 
-/// An empty schema of one test; it goes with it.
+/// The schema of one test, dropped with this.
 #[derive(Debug)]
 pub struct Schema {
     base: String,
@@ -345,7 +346,7 @@ impl Schema {
         }
     }
 
-    /// As `--database` reads it.
+    /// Returns its URL, as `--database` takes it.
     pub fn url(&self) -> String {
         format!("{}/{}", self.base, self.name)
     }
@@ -354,7 +355,7 @@ impl Schema {
         &self.name
     }
 
-    /// A connection of one's own, over a client library that is not the cloud's.
+    /// Connects with a client library that is not the cloud's.
     pub fn connect(&self) -> Conn {
         connect(&self.url()).unwrap_or_else(|error| panic!("{error:#}"))
     }
@@ -372,29 +373,33 @@ fn connect(url: &str) -> Result<Conn> {
     let options = mysql::Opts::from_url(url).context("read the URL of a database")?;
     let options = mysql::OptsBuilder::from_opts(options)
         .tcp_connect_timeout(Some(Duration::from_secs(5)))
-        // A socket of the same machine would be another way in than the cloud's.
+        // The cloud connects by TCP, so this does too.
         .prefer_socket(false);
     Conn::new(options).context("connect to a database")
 }
 
-/// Starts the server that the tests of this binary share, and returns its URL without a schema. It ends with the process.
+/// Starts the server that the tests of this binary share, and returns its URL without a schema. It ends with the
+/// process.
 fn start_shared(kind: Kind) -> Result<String> {
-    /// What has to go when the process ends: nobody drops what is in a static.
+    /// The servers to stop at exit: statics are not dropped.
     static KEPT: Mutex<Vec<(Database, TempDir)>> = Mutex::new(Vec::new());
     extern "C" fn end() {
         KEPT.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
     let (sender, receiver) = std::sync::mpsc::channel();
-    // A child ends with the thread that has started it, and the one that asks here is only that of the first test.
+    // A child ends with the thread that started it, and the calling thread only lives as long as the first test.
     thread::spawn(move || {
         let folder = TempDir::new(&format!("shared-{}", kind.folder()));
         let url = Database::new(kind, &folder).map(|mut server| {
             server.start();
-            println!("{} runs for the tests of this program", server.version());
+            println!(
+                "{} is running for the tests of this binary",
+                server.version()
+            );
             let url = server.url("").trim_end_matches('/').to_owned();
             let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.is_empty() {
-                // SAFETY: the function touches nothing but what a lock guards, and outlives the process.
+                // SAFETY: the function touches only data behind a lock, and exists as long as the process.
                 unsafe {
                     libc::atexit(end);
                 }
@@ -407,15 +412,15 @@ fn start_shared(kind: Kind) -> Result<String> {
             thread::park();
         }
     });
-    // One that can be had and does not start is a failure, and no reason to run nothing.
+    // A server that was found and does not start is a failure, not a reason to skip.
     receiver.recv().expect("the server starts; see above")
 }
 
-/// A data folder as it is after initialising, made once and then copied.
+/// Returns an initialized data folder, made once and then copied.
 fn template(kind: Kind, engine: &Installation) -> Result<PathBuf> {
     let cache = workspace::cache()?;
     let _lock = workspace::lock(&cache, &format!("{}-data", kind.folder()))?;
-    // Another program, or another version of it, wants another one.
+    // Another program or version needs another folder.
     let made_by = format!("{:?}", engine.command(Path::new(""))?);
     let ready = cache.join(format!("{}-data", kind.folder()));
     let label = cache.join(format!("{}-data.made-by", kind.folder()));

@@ -1,4 +1,4 @@
-//! MariaDB: where it comes from, how an empty data folder is made, and how it is started.
+//! MariaDB: finding it, initializing a data folder, and the command that starts it.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
 use crate::host::find_program;
 use crate::prefix::{Prefix, Source};
 
-/// Names a `mariadbd` to be used instead of the system's or a fetched one.
+/// The variable with a `mariadbd` to use instead of the system's or a fetched one.
 const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MARIADBD";
 
 /// A MariaDB that can be run.
@@ -33,12 +33,12 @@ impl MariaDb {
         }
     }
 
-    /// How to get one, for whoever has none.
+    /// Returns how to install one.
     pub(super) fn install_hint() -> String {
         format!("install mariadb-server-core, or name a mariadbd in {PROGRAM_VARIABLE}")
     }
 
-    /// The server, with everything but the settings it is to have.
+    /// Returns the server's command, without the settings of a test.
     pub(super) fn command(&self, data: &Path) -> Result<Command> {
         let mut command = match self {
             Self::Installed(path) => {
@@ -66,8 +66,8 @@ impl MariaDb {
         Ok(command)
     }
 
-    /// Makes the system tables and our user in the empty folder `data`, as `mariadb-install-db` does: that is a script
-    /// which finds its programs in the system only.
+    /// Creates the system tables and our user in the empty folder `data`, as the script `mariadb-install-db` does:
+    /// that one only finds programs of the system.
     pub(super) fn initialize(&self, data: &Path) -> Result<()> {
         let scripts = match self {
             Self::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
@@ -95,7 +95,7 @@ impl MariaDb {
                 "--bootstrap",
                 "--log-warnings=0",
                 "--enforce-storage-engine=",
-                // A start makes it as large as it is told to; a small one is copied faster.
+                // The log is created at this size; a small one is copied faster.
                 "--innodb-log-file-size=16M",
                 "--max-allowed-packet=8M",
                 "--net-buffer-length=16K",
@@ -106,7 +106,7 @@ impl MariaDb {
             .spawn()
             .context("start mariadbd")?;
         let mut stdin = child.stdin.take().expect("stdin is piped");
-        // Its messages are few enough for the pipe; one that ends early says why on it.
+        // Its messages fit into the pipe; a server that ends early reports why on it.
         let _ = stdin.write_all(sql.as_bytes());
         drop(stdin);
         wait_for_success("initialise MariaDB", child)

@@ -1,4 +1,4 @@
-//! mosquitto, the broker most people have: with the limits it comes with, on a port it keeps over restarts.
+//! mosquitto with its default limits, on a port that it keeps over restarts.
 
 use std::fs;
 use std::net::TcpStream;
@@ -14,20 +14,20 @@ use crate::prefix::{Prefix, Source};
 use crate::process::{Events, Program, eventually, free_port};
 use crate::skip::not_run;
 
-/// Names a mosquitto to be used instead of the system's or a fetched one.
+/// The variable with a mosquitto to use instead of the system's or a fetched one.
 const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MOSQUITTO";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// What of the sessions and messages outlives a kill.
+/// The state that survives a kill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persistence {
-    /// Nothing; so it comes from its makers.
+    /// None, which is mosquitto's default.
     Off,
-    /// What was there at most a second before: sessions with messages that may have been acknowledged since then.
+    /// The state of at most a second before: its sessions may hold messages that were acknowledged since.
     EverySecond,
 }
 
-/// A mosquitto and its folder; it may be down at the moment.
+/// A mosquitto and its folder, running or not.
 #[derive(Debug)]
 pub struct Mosquitto {
     origin: Installation,
@@ -37,12 +37,12 @@ pub struct Mosquitto {
     program: Option<Program>,
 }
 
-/// Which mosquitto.
+/// The version of mosquitto.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Release {
-    /// The system's, or the one its distribution has.
+    /// The system's, or the one in its distribution.
     System,
-    /// The newest that Debian has packaged: 2.1 or later.
+    /// The newest in Debian: 2.1 or later.
     Newest,
 }
 
@@ -74,7 +74,7 @@ impl Installation {
         }
     }
 
-    /// The program that writes password files, which is always beside the broker.
+    /// Returns the program that writes password files, which is installed with the broker.
     fn password_command(&self) -> Result<Command> {
         match self {
             Self::Installed(_) => find_program("mosquitto_passwd")
@@ -86,8 +86,8 @@ impl Installation {
 }
 
 impl Mosquitto {
-    /// A broker with its files in `folder/mosquitto`, not started yet; or `None`, after it was said that the test `what`
-    /// is not run, and how it could be.
+    /// Returns a broker with its files in `folder/mosquitto`, not started, or `None` after reporting that the test
+    /// `what` is skipped.
     pub fn or_skip(what: &str, folder: &Path, persistence: Persistence) -> Option<Self> {
         Self::new(folder, persistence)
             .inspect_err(|why| {
@@ -97,7 +97,7 @@ impl Mosquitto {
             .ok()
     }
 
-    /// A broker with its files in `folder/mosquitto`, not started yet.
+    /// Returns a broker with its files in `folder/mosquitto`, not started.
     ///
     /// # Errors
     /// It is not on the system and cannot be fetched.
@@ -107,9 +107,9 @@ impl Mosquitto {
         Self::configured(folder, Release::System, port, stock)
     }
 
-    /// A broker with a configuration of the caller's own, not started yet, that lets in only whom it knows.
+    /// Returns a broker with its own configuration, not started.
     ///
-    /// `port`: one that it listens on, by which it is seen to be there. `configuration`: made for the folder of its files.
+    /// `port`: one of its listeners, which shows that it is up. `configuration`: called with the folder of its files.
     ///
     /// # Errors
     /// It is not on the system and cannot be fetched.
@@ -136,7 +136,7 @@ impl Mosquitto {
         })
     }
 
-    /// Adds a name and its password to the file, with the program that its users have for it.
+    /// Adds a user to the password file with mosquitto_passwd.
     pub fn add_user(&self, file: &Path, user: &str, password: &str) {
         let mut command = self
             .origin
@@ -158,13 +158,10 @@ impl Mosquitto {
         );
     }
 
-    /// Starts it and waits until it lets clients in.
+    /// Starts it and waits until it accepts connections.
     pub fn start(&mut self) {
         assert!(self.program.is_none(), "mosquitto runs already");
-        let mut command = self
-            .origin
-            .command()
-            .expect("the command it has had before");
+        let mut command = self.origin.command().expect("the command worked before");
         command.arg("-c").arg(self.folder.join("mosquitto.conf"));
         let events: Arc<Events> = Arc::default();
         let program = Program::start(command, &events, &self.log_path());
@@ -180,14 +177,14 @@ impl Mosquitto {
         });
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill();
         }
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and expects a clean end.
     pub fn stop(&mut self) {
         if let Some(program) = self.program.take() {
             let status = program.stop(Duration::from_secs(20));
@@ -199,7 +196,7 @@ impl Mosquitto {
         self.program.as_mut().is_some_and(Program::is_running)
     }
 
-    /// Whether there is a state that the next start would begin from.
+    /// Returns whether there is a saved state for the next start.
     pub fn has_saved_state(&self) -> bool {
         self.folder.join("mosquitto.db").exists()
     }
@@ -212,12 +209,12 @@ impl Mosquitto {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// As it says it itself, for instance `mosquitto version 2.0.11`.
+    /// Returns its own version line, for instance `mosquitto version 2.0.11`.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// What it has logged so far, over all runs.
+    /// Returns the log of all its runs.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
@@ -227,10 +224,10 @@ impl Mosquitto {
     }
 }
 
-/// `mosquitto_pub`, with which people try out a broker: the system's, or a fetched one.
+/// Returns `mosquitto_pub`, the system's or a fetched one.
 ///
 /// # Errors
-/// A sentence: why none can be had.
+/// It is not on the system and cannot be fetched.
 pub fn publisher() -> Result<Command> {
     match find_program("mosquitto_pub") {
         Some(installed) => Ok(Command::new(installed)),
@@ -239,12 +236,12 @@ pub fn publisher() -> Result<Command> {
     }
 }
 
-/// Stock: 1,000 messages in a queue and 20 in flight, and whatever is more is dropped without a word.
+/// The defaults: 1,000 queued messages and 20 in flight, anything more is dropped silently.
 fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
     let folder = folder.display();
     let persistence = match persistence {
         Persistence::Off => "persistence false\n".to_owned(),
-        // Its own half an hour between two saves would leave a test nothing to come back from.
+        // The default of half an hour between saves would leave nothing to restore.
         Persistence::EverySecond => {
             format!("persistence true\npersistence_location {folder}/\nautosave_interval 1\n")
         }
@@ -252,7 +249,7 @@ fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
     format!("listener {port} 127.0.0.1\nallow_anonymous true\n{persistence}")
 }
 
-/// Asks it for its help, which begins with the version: whether it can be run is known before a test begins.
+/// Runs its help, which starts with the version, so that a broken program is found before the test starts.
 fn version(mut command: Command) -> Result<String> {
     let shown = format!("run {command:?} -h");
     let done = command
@@ -260,7 +257,7 @@ fn version(mut command: Command) -> Result<String> {
         .stdin(Stdio::null())
         .output()
         .context(shown.clone())?;
-    // The exit code of its help says nothing: it is 3.
+    // Its help exits with 3.
     let said = String::from_utf8_lossy(&done.stdout);
     match said.lines().next() {
         Some(first) if first.starts_with("mosquitto version") => Ok(first.to_owned()),

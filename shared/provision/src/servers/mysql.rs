@@ -1,4 +1,4 @@
-//! MySQL: where it comes from, how an empty data folder is made, and how it is started.
+//! MySQL: finding it, initializing a data folder, and the command that starts it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
 use crate::prefix::{Prefix, Source};
 
-/// Names a `mysqld` of MySQL to be used instead of a fetched one. One on the path is not looked for: it is MariaDB on
-/// most systems.
+/// The variable with a `mysqld` of MySQL to use instead of a fetched one. The path is not searched: on most systems
+/// `mysqld` is MariaDB.
 const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MYSQLD";
 
 /// A MySQL that can be run.
@@ -21,7 +21,7 @@ pub(super) enum MySql {
 }
 
 impl MySql {
-    /// Only Debian's unstable suite has it; that suite moves, so whoever tests with it says which version it was.
+    /// Only Debian's unstable suite has it. The suite moves, so tests print the version.
     pub(super) fn find() -> Result<Self> {
         if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
             return Ok(Self::Installed(chosen.into()));
@@ -29,12 +29,12 @@ impl MySql {
         Prefix::fetch("mysql", &["mysql-server-core"], Source::Suite("unstable")).map(Self::Fetched)
     }
 
-    /// How to get one, for whoever has none.
+    /// Returns how to install one.
     pub(super) fn install_hint() -> String {
         format!("name a mysqld of MySQL 8 or later in {PROGRAM_VARIABLE}")
     }
 
-    /// The server, with everything but the settings it is to have.
+    /// Returns the server's command, without the settings of a test.
     pub(super) fn command(&self, data: &Path) -> Result<Command> {
         let mut command = match self {
             Self::Installed(path) => {
@@ -61,12 +61,12 @@ impl MySql {
         command
             .arg(format!("--datadir={}", data.display()))
             .arg("--mysqlx=OFF")
-            // Reading and writing files by SQL: the folder it would want for that is not there.
+            // The folder for reading and writing files by SQL does not exist.
             .arg("--secure-file-priv=NULL");
         Ok(command)
     }
 
-    /// Makes the system tables and our user in the empty folder `data`.
+    /// Creates the system tables and our user in the empty folder `data`.
     pub(super) fn initialize(&self, data: &Path) -> Result<()> {
         let sql = data.with_file_name("mysql-user.sql");
         let made = format!(
@@ -78,7 +78,7 @@ impl MySql {
             .command(data)?
             .arg("--initialize-insecure")
             .arg(format!("--init-file={}", sql.display()))
-            // A start makes it as large as it is told to; a small one is copied faster.
+            // The log is created at this size; a small one is copied faster.
             .arg("--innodb-redo-log-capacity=8M")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
