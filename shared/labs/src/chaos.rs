@@ -1,9 +1,9 @@
-//! Everything at once: presses go on while the broker, the cloud, the camera and the database are struck, one after the
-//! other and at random moments. At the end every press is counted, and the witnesses have looked at every receipt and
-//! every acknowledgement.
+//! Fault injection: presses go on while the broker, the cloud, the camera and the database fail one after the other
+//! at random moments. At the end every press is counted, and every receipt and every acknowledgement has been
+//! checked.
 //!
-//! [`run`] injects the faults, and [`flood`] delivers more at once than the broker holds. `cargo xtask chaos` has the long
-//! runs, `tests/chaos.rs` short ones.
+//! [`run`] injects the faults, and [`flood`] delivers more at once than the broker queues. `cargo xtask chaos` has
+//! the long runs, `tests/chaos.rs` short ones.
 
 pub mod flood;
 
@@ -28,35 +28,35 @@ use keepsake_testkit::receipt_observer::ReceiptObserver;
 use keepsake_testkit::seed::Seed;
 
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long everything may take to arrive after the last press: also what was tried several times in vain.
+/// The longest that everything may take to arrive after the last press, retries included.
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(240);
 /// How long a database is stopped or frozen.
 const DATABASE_OUTAGE: Duration = Duration::from_secs(10);
-/// How long a database takes nothing.
+/// How long a database is read-only.
 const READ_ONLY_PERIOD: Duration = Duration::from_secs(4);
-/// A fault comes so long after the first press of its share, at most.
+/// The longest time from the first press of a share to its fault.
 const LEAD_MAX: Duration = Duration::from_secs(1);
-/// The longest that what was killed stays away.
+/// The longest that a killed program stays away.
 const OUTAGE_MAX: Duration = Duration::from_secs(2);
 
-/// What is done to one of the parts while presses go on.
+/// A fault injected while presses go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// kill -9, and started again with what it has saved, or with nothing.
+    /// Kills the broker and starts it again, with or without saved state.
     Broker,
-    /// kill -9, sometimes again while it starts.
+    /// Kills the cloud, sometimes again while it starts.
     Cloud,
-    /// kill -9; presses in the moments without it are nobody's.
+    /// Kills the camera; presses while it is dead have no effect.
     Camera,
-    /// SIGTERM, and ten seconds later there again.
+    /// Stops the database and starts it ten seconds later.
     DatabaseStopped,
-    /// SIGSTOP for ten seconds: all connections stay, and nothing answers.
+    /// Freezes the database for ten seconds: connections stay open, and nothing answers.
     DatabaseFrozen,
-    /// kill -9.
+    /// Kills the database.
     DatabaseKilled,
-    /// `read_only` for some seconds.
+    /// Makes the database read-only for some seconds.
     DatabaseReadOnly,
-    /// Every connection is cut, several times.
+    /// Kills every connection of the database, several times.
     DatabaseCut,
 }
 
@@ -72,7 +72,7 @@ impl Fault {
         Self::DatabaseCut,
     ];
 
-    /// How long what is struck is away, at most.
+    /// Returns the longest time that the fault lasts.
     fn outage_max(self) -> Duration {
         match self {
             Self::DatabaseStopped | Self::DatabaseFrozen => DATABASE_OUTAGE,
@@ -85,7 +85,7 @@ impl Fault {
         }
     }
 
-    /// Whether it needs a database that is a server.
+    /// Returns whether the fault needs a database server.
     pub fn needs_database_server(self) -> bool {
         match self {
             Self::DatabaseStopped
@@ -113,46 +113,46 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How pictures come to the cloud.
+/// The transport of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Mosquitto(Persistence),
     Http,
 }
 
-/// One run.
+/// The plan of one run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub name: String,
     pub presses: usize,
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
-    /// By HTTP there is no broker to be struck.
+    /// With HTTP there is no broker that could fail.
     pub way: Transport,
-    /// In this order, each with its share of the presses, before it, while it lasts, and after it.
+    /// The faults in their order, each with its share of the presses before, during and after it.
     pub faults: Vec<Fault>,
 }
 
-/// What a run that lost nothing has counted.
+/// The counts of a run that lost nothing.
 #[derive(Debug, Clone)]
 pub struct Counts {
     pub pressed: usize,
-    /// Said to be safe on the card.
+    /// The captures that the camera has confirmed.
     pub confirmed: usize,
     pub found: Audit,
-    /// Captures that receipts spoke of, all looked up.
+    /// The captures in receipts, all checked.
     pub receipts: u64,
-    /// Acknowledgements to the broker, all looked up; by HTTP there are none.
+    /// The acknowledgements to the broker, all checked; none with HTTP.
     pub acknowledged: u64,
-    /// The broker and the database, as they call themselves.
+    /// The versions of the broker and the database.
     pub versions: String,
     pub took: Duration,
 }
 
-/// Runs `plan` with its files in `folder`; `None` after it was said what cannot be had.
+/// Runs `plan` with its files in `folder`; returns `None` after reporting that a server cannot be had.
 ///
 /// # Panics
-/// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
+/// A picture is lost or doubled, or a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let start = Instant::now();
     let mut broker = match plan.way {
@@ -218,7 +218,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     if plan.faults.contains(&Fault::Camera) {
         assert!(found.stored + found.told <= pressed as u64, "{found:?}");
     } else {
-        assert_eq!(confirmed.len(), pressed, "every press is answered");
+        assert_eq!(confirmed.len(), pressed, "every press is confirmed");
         assert_eq!(found.stored, pressed as u64, "{found:?}");
     }
     let (receipts, acknowledged) = witnesses.verdict();
@@ -242,16 +242,16 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     Some(figures)
 }
 
-/// Who looks at everything that is said between camera and cloud.
+/// The checkers of everything between camera and cloud.
 struct Witnesses {
-    /// Where the camera finds the cloud.
+    /// The URL of the cloud for the camera.
     url: String,
     mqtt: Option<(ReceiptObserver, MqttProxy)>,
     web: Option<HttpProxy>,
 }
 
 impl Witnesses {
-    /// Starts them and the cloud. Without a broker the camera comes by HTTP.
+    /// Starts them and the cloud. Without a broker the camera uses HTTP.
     fn start(cloud: &mut Cloud, broker: Option<&Mosquitto>) -> Self {
         let Some(broker) = broker else {
             let web = HttpProxy::start(cloud.http_port(), cloud.database());
@@ -274,7 +274,7 @@ impl Witnesses {
         }
     }
 
-    /// How many captures in receipts, and how many acknowledgements they have looked up.
+    /// Returns how many captures in receipts and how many acknowledgements were checked.
     fn verdict(self) -> (u64, u64) {
         let mqtt = self
             .mqtt
@@ -284,7 +284,7 @@ impl Witnesses {
     }
 }
 
-/// Each fault with its share of the presses.
+/// Returns each fault with its share of the presses.
 fn shares(plan: &Plan) -> Vec<(Fault, usize)> {
     let n = plan.faults.len();
     let share = |(at, fault): (usize, &Fault)| {
@@ -294,7 +294,7 @@ fn shares(plan: &Plan) -> Vec<(Fault, usize)> {
     plan.faults.iter().enumerate().map(share).collect()
 }
 
-/// Does something `n` times, spread over the time from before this fault until after it.
+/// Calls `act` `n` times, spread over the time before, during and after this fault.
 fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMut(usize)) {
     let start = Instant::now();
     let mut moments: Vec<Duration> = (0..n)
@@ -307,7 +307,7 @@ fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMu
     }
 }
 
-/// Waits for what the presses so far have come to; presses that met a dead camera are made up for. Returns how many.
+/// Waits for the results of the presses so far, and repeats those that a dead camera has missed. Returns how many.
 fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
     let struck = plan.faults.contains(&Fault::Camera);
     let wait = if struck {
@@ -323,7 +323,7 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
         camera.expect("every press saved", 0, wait, all);
         return 0;
     }
-    // Nobody knows how many presses a kill has swallowed, so the last ones are given some time.
+    // How many presses a kill has swallowed is unknown, so the last ones get some time.
     let _ = camera.wait_in_all_runs(wait, all);
     let lacking = plan.presses.saturating_sub(camera.saved().len());
     camera.press_and_save(lacking, STEP_TIMEOUT);
@@ -365,7 +365,7 @@ fn inject(
     }
 }
 
-/// `pause`: how time passes meanwhile.
+/// `pause`: sleeps, or lets time pass in another way.
 fn inject_server_fault(
     fault: Fault,
     broker: Option<&mut Mosquitto>,
@@ -374,14 +374,14 @@ fn inject_server_fault(
     pause: &mut dyn FnMut(Duration),
 ) {
     if fault == Fault::Broker {
-        let broker = broker.expect("a way with a broker");
+        let broker = broker.expect("a transport with a broker");
         broker.kill();
         pause(seed.duration_up_to(OUTAGE_MAX));
         broker.start();
         return;
     }
     let Some(database) = database else {
-        panic!("{fault} needs a database that is a server");
+        panic!("{fault} needs a database server");
     };
     match fault {
         Fault::DatabaseStopped => {
@@ -410,18 +410,20 @@ fn inject_server_fault(
                 pause(seed.duration_up_to(Duration::from_millis(500)));
             }
         }
-        Fault::Broker | Fault::Cloud | Fault::Camera => panic!("{fault}: no server"),
+        Fault::Broker | Fault::Cloud | Fault::Camera => {
+            panic!("{fault} is not a fault of a server")
+        }
     }
 }
 
-/// Fits into the largest packet that both servers take without being told to.
+/// Fits into the largest packet that both servers accept by default.
 const CAPTURE_BYTES_MAX: &str = "--capture-bytes-max=8388608";
 const SCHEMA: &str = "keepsake";
 const USER: &str = "cloud";
 const PASSWORD: &str = "only-for-this-test";
 
-/// A schema of its own for the cloud, and a user who owns that and nothing more: whoever may do everything may also
-/// write into a database that is read-only.
+/// Creates a schema for the cloud, and a user who owns only that: a user with all privileges could write into a
+/// read-only database.
 fn create_cloud_schema(database: &Database) -> String {
     database.create_schema(SCHEMA);
     database.execute(&format!(
@@ -436,16 +438,16 @@ fn create_cloud_schema(database: &Database) -> String {
     )
 }
 
-/// Cuts every connection but the one it comes by.
+/// Kills every connection but its own.
 fn kill_connections(database: &Database) {
     let mut client = database.connect("");
     let list = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL";
-    // MySQL cannot always list connections: a picture that is on its way in one of them is no text it can show.
+    // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
     let all: Vec<u64> = eventually("list the connections", STEP_TIMEOUT, || {
         client.query(list).ok()
     });
     for id in all {
-        // It may have ended by itself.
+        // The connection may have ended.
         let _ = client.query_drop(format!("KILL {id}"));
     }
 }

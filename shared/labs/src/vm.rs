@@ -1,12 +1,12 @@
-//! A small computer with the kernel drivers a camera meets on a board, and the unmodified `appliance` inside: `cargo vmtest`.
+//! A virtual machine with the kernel drivers of a board, and the unmodified `appliance` inside: `cargo vmtest`.
 //!
-//! QEMU runs Debian's own kernel with `gpio-sim`, whose lines are as real to a program as those of a board, and `vivid`,
-//! a camera that V4L2 does not tell from one with a lens. There is no system around them: the first program of the
-//! machine is the [`guest`], which moves the contacts, watches the lamps, and starts the camera's program. A test speaks
-//! with it in [`protocol`], one JSON line each, over a port of its own. The cloud is outside, on this computer, and the
-//! camera comes to it by the machine's network.
+//! QEMU runs Debian's kernel with `gpio-sim`, whose lines work like those of a board, and `vivid`, which V4L2 cannot
+//! distinguish from a real camera. There is no operating system around them: the first program is the [`guest`],
+//! which presses the button, watches the LEDs, and starts the camera's program. A test controls it with JSON lines
+//! over a port ([`protocol`]). The cloud runs outside, on this computer, and the camera reaches it over the machine's
+//! network.
 //!
-//! docs/decisions/0017-vmtest.md says why it is built so.
+//! docs/decisions/0017-vmtest.md explains why.
 
 pub mod guest;
 mod initramfs;

@@ -1,5 +1,5 @@
-//! P1, P2, P3, P5 with everything that can be struck: broker, cloud, camera and database, in one run. The long runs are
-//! `cargo xtask chaos`.
+//! P1, P2, P3 and P5 under every fault of broker, cloud, camera and database in one run. The long runs are `cargo
+//! xtask chaos`.
 
 use keepsake_labs::chaos::{Fault, Plan, Transport, flood, run};
 use keepsake_provision::servers::database::Kind;

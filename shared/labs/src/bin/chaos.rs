@@ -152,7 +152,7 @@ fn flood(arguments: &Arguments) -> bool {
     all_well
 }
 
-/// Each fault by itself, several times; then all in turn.
+/// Returns the cases: each fault several times, then all faults in turn.
 fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
     let count = usize::try_from(arguments.faults).expect("a few faults");
     let mut cases = Vec::new();
@@ -194,11 +194,15 @@ fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
     cases
 }
 
-/// A run that loses something panics, with everything that is known; the next case is run all the same.
+/// Runs one case. A case that loses something panics with all details, and the next one runs all the same.
 fn run_case(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Counts>, ()> {
     let folder = TempDir::new("chaos");
-    catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed)))
-        .map_err(|_| println!("the files of this case stay in {}", folder.keep().display()))
+    catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed))).map_err(|_| {
+        println!(
+            "the files of this case are kept in {}",
+            folder.keep().display()
+        )
+    })
 }
 
 fn summary(figures: &chaos::Counts) -> String {

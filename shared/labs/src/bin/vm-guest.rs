@@ -1,5 +1,5 @@
-//! The first program of the machine that `cargo vmtest` starts. On any other computer it would end that computer, so it
-//! refuses unless it is the first one.
+//! The first program of the machine of `cargo vmtest`. It powers its computer off at the end, so it refuses to run
+//! anywhere else.
 
 fn main() {
     if std::process::id() != 1 {

@@ -1,4 +1,4 @@
-//! Many cameras with full cards meet one broker with the limits it comes with: more than it queues, all at once.
+//! Many cameras with full cards upload at once through one broker with its default limits: more than it queues.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,33 +16,33 @@ use keepsake_testkit::receipt_observer::ReceiptObserver;
 /// The size to which the pictures are reduced.
 const PICTURE_BYTES: usize = 23_000;
 
-/// One flood.
+/// The plan of one flood.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub name: String,
     pub cameras: usize,
-    /// Pictures on each card.
+    /// The pictures on each card.
     pub each: usize,
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
 }
 
-/// What a flood that lost nothing has counted.
+/// The counts of a flood that lost nothing.
 #[derive(Debug, Clone)]
 pub struct Counts {
     pub stored: u64,
-    /// The broker has said that it drops messages for the cloud.
+    /// Whether the broker reported that it drops messages for the cloud.
     pub dropped: bool,
     pub acknowledged: u64,
     pub receipts: u64,
-    /// From the start of the cameras to the last receipt.
+    /// The time from the start of the cameras to the last receipt.
     pub took: Duration,
 }
 
-/// Fills the cards, then lets all of them drain at once; `None` after it was said what cannot be had.
+/// Fills the cards, then lets all cameras upload at once; returns `None` after reporting that a server cannot be had.
 ///
 /// # Panics
-/// A picture is lost or doubled, a receipt or an acknowledgement came before its commit.
+/// A picture is lost or doubled, or a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     let mut broker = Mosquitto::or_skip(&plan.name, folder, Persistence::Off)?;
     let mut database = match plan.database {
@@ -106,7 +106,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     Some(figures)
 }
 
-/// Each camera takes `each` pictures with nobody to send them to, and is switched off.
+/// Lets each camera take `each` pictures without a cloud, and stops it.
 fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>> {
     for camera in &mut *cameras {
         camera.start();
@@ -127,7 +127,7 @@ fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>
         .collect()
 }
 
-/// A folder with a photograph as a camera shrinks it.
+/// Returns a folder with photographs that a camera has resized.
 fn album_of_small_photos(folder: &Path) -> PathBuf {
     let mut camera = Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1")
         .set(&format!("picture.bytes_max={PICTURE_BYTES}"));

@@ -1,5 +1,5 @@
-//! The first program of the machine. It makes the hardware, moves the contacts, watches the lamps, and starts the
-//! camera's program; what it does and when is decided outside.
+//! The first program of the machine. It creates the hardware, presses the button, watches the LEDs, and starts the
+//! camera's program, all on request.
 
 mod boot;
 mod gpio_chip;
@@ -16,28 +16,28 @@ use super::protocol::{Event, Request, User};
 pub(super) use boot::MODULES;
 use gpio_chip::Chip;
 
-/// Where the camera's program is in the machine.
+/// The path of the camera's program in the machine.
 pub const PROGRAM: &str = "/usr/bin/appliance";
-/// A folder on a file system of its own, for its pictures: the one with the programs does not know how full it is.
+/// The folder of its pictures, on a file system of its own: the initial one does not report its free space.
 pub const SPOOL: &str = "/spool";
 const CAMERA: &str = "vivid.0";
 const CAMERA_DRIVER: &str = "/sys/bus/platform/drivers/vivid";
-/// How long the program may take to end.
+/// The longest that the program may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
-/// Does what it is asked until it is asked to end, and then ends the machine.
+/// Serves requests until it is asked to stop, then powers the machine off.
 pub fn run() -> ! {
     let why = match serve() {
         Ok(()) => "as asked".to_owned(),
         Err(why) => why,
     };
-    // On the console, for whoever reads it after a failure.
+    // On the console, which a failed test prints.
     eprintln!("the guest ends: {why}");
     boot::power_off()
 }
 
 fn serve() -> Result<(), String> {
-    // A contact does not wait for a program.
+    // The button must not be delayed by the program under test.
     set_niceness(-20);
     boot::mount_all()?;
     boot::load_modules()?;
@@ -75,7 +75,7 @@ fn set_niceness(niceness: libc::c_int) {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
 }
 
-/// CLOCK_BOOTTIME, microseconds.
+/// Returns CLOCK_BOOTTIME in microseconds.
 fn now_us() -> u64 {
     let mut now = libc::timespec {
         tv_sec: 0,
@@ -95,11 +95,11 @@ impl EventWriter {
         let mut line = serde_json::to_vec(event).expect("an event is JSON");
         line.push(b'\n');
         let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Nobody is left to hear of it.
+        // On an error no one is left to read it.
         let _ = port.write_all(&line);
     }
 
-    /// Tells every line of what a program writes, until it ends.
+    /// Sends an event for every line of a program, until it ends.
     fn forward_lines(&self, from: impl Read + Send + 'static, event: fn(String) -> Event) {
         let tell = self.clone();
         thread::spawn(move || {
@@ -121,7 +121,7 @@ impl Guest {
     fn handle(&mut self, request: Request) -> Result<(), String> {
         match request {
             Request::Board(board) => {
-                // The old one goes first: its name is the name of the new one.
+                // The old chip is removed first: the new one has the same name.
                 self.chip = None;
                 self.chip = Some(Chip::new(&board, &self.tell)?);
             }
@@ -165,13 +165,13 @@ impl Guest {
     fn bounce(&self, pin: u8, edges: u32, within: Duration, held_ms: u64) -> Result<(), String> {
         let chip = self.chip()?;
         let at_us = now_us();
-        // An odd number, so that the contact is where it belongs after the last.
+        // An odd number, so that the last edge leaves the contact in its new state.
         let edges = edges | 1;
         let burst = |closes: bool| {
             let began = Instant::now();
             for edge in 0..edges {
                 chip.press(pin, (edge % 2 == 0) == closes)?;
-                // Not asleep: whoever sleeps here may be woken much later.
+                // A busy loop: a sleep may last much longer.
                 while edge + 1 < edges && began.elapsed() < within * (edge + 1) / edges {}
             }
             Ok::<_, String>(began.elapsed())
@@ -287,7 +287,7 @@ impl Guest {
     }
 }
 
-/// With the groups first: who is not root any more may not choose them.
+/// Sets the groups first: only root may.
 fn become_user(command: &mut Command, user: User) {
     let User { uid, groups } = user;
     // SAFETY: these calls are async-signal-safe, and the list they read is kept by the closure.

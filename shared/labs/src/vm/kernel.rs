@@ -1,7 +1,7 @@
-//! The kernel of the machine and its modules, out of Debian's packages.
+//! The kernel of the machine and its modules, from Debian's packages.
 //!
-//! `gpio-sim` is in Debian's kernels since 7.0, and `vivid` in all but those for clouds. They are newer than the current
-//! release, so they come from its backports.
+//! `gpio-sim` is in Debian's kernels since 7.0, and `vivid` in all except the cloud kernels. The current release is
+//! older, so the kernel comes from its backports.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,11 +17,11 @@ const SUITE: &str = "trixie-backports";
 pub struct Kernel {
     prefix: Prefix,
     image: PathBuf,
-    /// The file of each module, by the name the kernel has for it.
+    /// The file of each module, by the kernel's name for it.
     modules: HashMap<String, PathBuf>,
 }
 
-/// A module as the kernel takes it.
+/// A module as the kernel loads it.
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) name: String,
@@ -29,7 +29,7 @@ pub(super) struct Module {
 }
 
 impl Kernel {
-    /// Fetches the newest one, some 120 MB, or finds that it was done before.
+    /// Fetches the newest kernel, some 120 MB, unless an earlier run did.
     ///
     /// # Errors
     /// It cannot be fetched, or this computer is not an x86-64 one.
@@ -68,14 +68,14 @@ impl Kernel {
         &self.image
     }
 
-    /// The package it came in, with its version.
+    /// Returns the name of its package, with the version.
     pub fn version(&self) -> String {
         let packages = self.prefix.packages();
         let named = |line: &&str| line.starts_with("linux-image-");
         packages.lines().find(named).unwrap_or("linux").to_owned()
     }
 
-    /// These modules with all they need, in the order in which the kernel takes them.
+    /// Returns these modules with all their dependencies, in loading order.
     pub(super) fn modules(&self, wanted: &[&str]) -> Result<Vec<Module>> {
         let mut loaded = Vec::new();
         for name in wanted {
@@ -102,7 +102,7 @@ impl Kernel {
     }
 }
 
-/// The kernel, its modules, and whatever else a later one is divided into; not what it is installed by.
+/// Matches the packages of the kernel and its modules, not the tools that install it.
 fn is_kernel_package(package: &str) -> bool {
     ["linux-image-", "linux-binary-", "linux-modules-"]
         .iter()
@@ -110,7 +110,7 @@ fn is_kernel_package(package: &str) -> bool {
         .any(|version| version.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// `gpio_sim` of `…/gpio-sim.ko.xz`.
+/// Returns `gpio_sim` for `…/gpio-sim.ko.xz`.
 fn module_name(file: &Path) -> Option<String> {
     let name = file.file_name()?.to_str()?;
     let (name, _) = name.split_once(".ko")?;
@@ -128,7 +128,7 @@ fn decompress(file: &Path) -> Result<Vec<u8>> {
     Ok(unpacked)
 }
 
-/// What a module says it needs: a line of names in its section `.modinfo`.
+/// Returns the dependencies of a module: a list of names in its section `.modinfo`.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const BEFORE: &[u8] = b"\0depends=";
     let at = module

@@ -1,24 +1,24 @@
-//! What a person beside the machine would see: flashes of a lamp, told apart by their length. Pure.
+//! The flashes of an LED, classified by their length as a person would see them. Pure.
 
 use serde_json::Value;
 
-/// One time the lamp was lit.
+/// One time that the LED was lit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flash {
-    /// Of the machine's CLOCK_BOOTTIME, microseconds.
+    /// CLOCK_BOOTTIME of the machine, microseconds.
     pub at_us: u64,
-    /// `None` = it is lit still.
+    /// `None`: it is still lit.
     pub for_us: Option<u64>,
 }
 
-/// How long a flash looks. The bounds lie between the lengths the light plays (150 to 250, 900 and 1500 ms), far from all
-/// of them, for a machine that stands still for a moment now and then.
+/// The kind of a flash. The bounds lie between the lengths that the light plays (150 to 250, 900 and 1500 ms), with
+/// room for a machine that stalls for a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashKind {
     Short,
-    /// The long one that goes before a counted fault.
+    /// The long flash before a counted fault code.
     Counting,
-    /// The answer of a picture that is in the cloud.
+    /// The answer for a picture that is in the cloud.
     Long,
     Steady,
 }
@@ -34,7 +34,7 @@ impl Flash {
     }
 }
 
-/// The flashes of the lamp on `pin` among what the guest told.
+/// Returns the flashes of the LED on `pin` in these events.
 pub fn flashes(events: &[Value], pin: u8) -> Vec<Flash> {
     let mut all: Vec<Flash> = Vec::new();
     for event in events {
@@ -59,7 +59,7 @@ pub fn flashes(events: &[Value], pin: u8) -> Vec<Flash> {
     all
 }
 
-/// How the flashes look one after the other.
+/// Returns the kinds of these flashes.
 pub fn flash_kinds(flashes: &[Flash]) -> Vec<FlashKind> {
     flashes.iter().map(|flash| flash.kind()).collect()
 }

@@ -1,4 +1,4 @@
-//! The machine as a test holds it: QEMU with the kernel and our programs inside, and requests to the guest.
+//! The machine seen by a test: QEMU with the kernel and our programs inside, and requests to the guest.
 
 use std::fs;
 use std::path::Path;
@@ -89,10 +89,10 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Asks the guest for something and waits until it is done.
+    /// Sends a request to the guest and waits until it is done.
     ///
     /// # Panics
-    /// It failed, or was not done in time.
+    /// It fails, or is not done in time.
     pub fn request(&mut self, request: &Request) {
         let since = self.event_count();
         self.write(request);
@@ -105,10 +105,10 @@ impl Machine {
         assert_eq!(done["type"], "done", "{request:?}: {}", done["text"]);
     }
 
-    /// As [`Machine::request`], and returns what the guest told of this kind meanwhile.
+    /// Sends a request and returns the event of this kind that came meanwhile.
     ///
     /// # Panics
-    /// It failed, was not done in time, or told nothing of it.
+    /// It fails, is not done in time, or there is no such event.
     pub fn request_event(&mut self, request: &Request, kind: &str) -> Value {
         let since = self.event_count();
         self.request(request);
@@ -119,20 +119,20 @@ impl Machine {
             .clone()
     }
 
-    /// How much was told so far.
+    /// Returns the number of events so far.
     pub fn event_count(&self) -> usize {
         self.0.events().len()
     }
 
-    /// What was told from `since` on.
+    /// Returns the events from `since` on.
     pub fn events(&self, since: usize) -> Vec<Value> {
         self.0.events().since(since)
     }
 
-    /// Waits until `found` sees what it looks for in what was told from `since` on.
+    /// Waits until `found` returns something for the events from `since` on.
     ///
     /// # Panics
-    /// It did not come.
+    /// It does not return anything in time.
     pub fn expect<T>(
         &self,
         what: &str,
@@ -150,7 +150,7 @@ impl Machine {
         }
     }
 
-    /// Everything from a little before `since`, for the message of a failed test.
+    /// Returns the events from a little before `since` on, for the message of a failed test.
     fn last_events(&self, since: usize) -> String {
         let events = self.0.events().since(since.saturating_sub(10));
         let lines: Vec<String> = events.iter().map(Value::to_string).collect();

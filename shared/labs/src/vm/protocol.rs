@@ -1,7 +1,7 @@
-//! What a test and the guest in the machine say to each other, one JSON object a line.
+//! The protocol between a test and the guest in the machine, one JSON object a line.
 //!
-//! Every [`Request`] is answered by exactly one [`Event::Done`] or [`Event::Failed`], in order; everything else is told when it
-//! happens. Times are microseconds of the machine's CLOCK_BOOTTIME.
+//! Every [`Request`] is answered by exactly one [`Event::Done`] or [`Event::Failed`], in order; other events are sent
+//! when they happen. Times are microseconds of the machine's CLOCK_BOOTTIME.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,65 +9,66 @@ use serde_json::Value;
 /// The name of the port on both sides.
 pub const PORT: &str = "keepsake.vmtest";
 
-/// What a test wants of the guest.
+/// A request of a test to the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Be this board from now on: a chip of 54 lines, and what else a program may look for.
+    /// Become this board: a chip of 54 lines, and the files a program may look for.
     Board(Board),
-    /// Start the camera's program with these arguments. `user`: as whom; `None` = root.
+    /// Start the camera's program with these arguments. `user`: `None` for root.
     Start {
         arguments: Vec<String>,
         user: Option<User>,
     },
-    /// Let the program end: SIGTERM.
+    /// Stop the program with SIGTERM.
     Stop,
-    /// Press the button on `pin`, to ground, for so long.
+    /// Press the button on `pin` for this long.
     Press { pin: u8, held_ms: u64 },
-    /// Press it with a contact that bounces: `edges` of them, spread over `within_ms`, and then it is held, and bounces
-    /// in the same way as it opens.
+    /// Press it with a contact that bounces: `edges` spread over `within_ms`, then it is held, and bounces in the
+    /// same way when it opens.
     Bounce {
         pin: u8,
         edges: u32,
         within_ms: u64,
         held_ms: u64,
     },
-    /// Plug the camera in, or pull it out while it is in use.
+    /// Plug the camera in, or unplug it while it is in use.
     Camera { plugged: bool },
-    /// How much memory the program has now.
+    /// Report the memory of the program.
     Memory,
-    /// Let a group read and write this file or folder, as the rules of udev would.
+    /// Let a group read and write this file or folder, as the udev rules would.
     GrantAccess { path: String, group: u32 },
-    /// The machine ends.
+    /// Switch the machine off.
     Off,
 }
 
-/// What stands where a program looks for a board.
+/// A board as programs recognize it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Board {
-    /// The label of the chip, as the driver of that board has it.
+    /// The label of the chip, as that board's driver names it.
     pub label: String,
-    /// A `/dev/gpiomem` and a `/proc/cpuinfo` as on the kernel of Raspberry Pi, so that rppal takes it for a Pi 3.
+    /// Whether there is a `/dev/gpiomem` and a `/proc/cpuinfo` as on Raspberry Pi's kernel, which makes rppal see a
+    /// Pi 3.
     pub registers: bool,
-    /// The pin of the button: pulled up.
+    /// The pin of the button, with a pull-up.
     pub button: u8,
-    /// The pins of lamps, each of which is watched.
+    /// The pins of the LEDs to watch.
     pub leds: Vec<u8>,
 }
 
-/// A user that is not root.
+/// A user other than root.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct User {
     pub uid: u32,
-    /// Numbers of the groups it is in.
+    /// The ids of its groups.
     pub groups: Vec<u32>,
 }
 
-/// What the guest tells.
+/// An event sent by the guest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// The machine is up: the release of its kernel, and after how long.
+    /// The machine is up: its kernel release, and how long the boot took.
     Up {
         kernel: String,
         after_ms: u64,
@@ -76,22 +77,22 @@ pub enum Event {
     Failed {
         text: String,
     },
-    /// The button's contact was moved for the first time by this ask.
+    /// The button's contact has moved for the first time in this request.
     Edge {
         at_us: u64,
     },
-    /// How long the contact bounced, at the longer of both times: a machine that stood still meanwhile made another
-    /// experiment of it.
+    /// How long the contact bounced, the longer of both times. A machine that stalled meanwhile makes the test void.
     Bounced {
         took_us: u64,
     },
-    /// A lamp was lit or put out.
+    /// An LED was switched on or off.
     Led {
         pin: u8,
         lit: bool,
         at_us: u64,
     },
-    /// Of the camera's program, in KiB (`VmRSS`, of that `RssAnon`, `RssFile` and `RssShmem`, and `VmHWM`).
+    /// The memory of the camera's program in KiB (`VmRSS`, its parts `RssAnon`, `RssFile` and `RssShmem`, and
+    /// `VmHWM`).
     Memory {
         rss_kib: u64,
         anonymous_kib: u64,
@@ -99,7 +100,7 @@ pub enum Event {
         shared_kib: u64,
         peak_kib: u64,
     },
-    /// A line the camera's program wrote with `--events`.
+    /// A line that the camera's program printed with `--events`.
     Event {
         event: Value,
     },
@@ -107,7 +108,7 @@ pub enum Event {
     Log {
         line: String,
     },
-    /// It ended, with this exit code, or by a signal.
+    /// It ended with this exit code, or by a signal.
     Ended {
         code: Option<i32>,
     },

@@ -1,5 +1,4 @@
-//! The card of the emulated Pi, as a person with a card reader has it: written from the image, its settings changed, its
-//! files looked at.
+//! The card of the emulated Pi, as in a card reader: writing the image, changing settings, reading files.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,17 +13,17 @@ use keepsake_provision::process::run;
 use keepsake_testkit::appliance::CaptureKey;
 use keepsake_testkit::programs;
 
-/// An emulated card is a power of two, and this one is larger than the image, as every card is.
+/// The size of an emulated card is a power of two; this one is larger than the image, as real cards are.
 pub(crate) const BYTES: u64 = 1 << 30;
 
-/// A setting: its section (empty = above all of them), its name, and its value as TOML has it.
+/// A setting: its section (empty: before the first section), its name, and its TOML value.
 pub(crate) type Setting<'a> = (&'a str, &'a str, &'a str);
 
-/// The card, and a folder for what is copied from it.
+/// The card, and a folder for files copied from it.
 pub(crate) struct Card {
     pub(crate) file: PathBuf,
     folder: PathBuf,
-    /// What the image came with; every change starts from it.
+    /// The `camera.toml` of the image, the base of every change.
     shipped: String,
 }
 
@@ -43,7 +42,7 @@ impl Card {
         Ok(card)
     }
 
-    /// One of mtools, on the partition that a person sees.
+    /// Returns a command of mtools on the boot partition.
     fn mtools(&self, program: &str) -> Result<Command> {
         let mut command = host_tools::command(program, 0)?;
         let partition = format!("{}@@{}", self.file.display(), layout::BOOT.start_bytes);
@@ -53,14 +52,14 @@ impl Card {
         Ok(command)
     }
 
-    /// A text file of that partition.
+    /// Returns a text file of the boot partition.
     pub(crate) fn text(&self, name: &str) -> Result<String> {
         let mut show = self.mtools("mtype")?;
         let text = run(show.arg(format!("::{name}")))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Copies a file of that partition to the folder, and says where it is.
+    /// Copies a file of the boot partition to the folder, and returns its path.
     pub(crate) fn copy_out(&self, name: &str) -> Result<PathBuf> {
         let to = self.folder.join(name);
         let mut copy = self.mtools("mcopy")?;
@@ -68,7 +67,7 @@ impl Card {
         Ok(to)
     }
 
-    /// Saves `camera.toml` as it was shipped with these settings changed, as an editor does.
+    /// Saves `camera.toml` with these changes to the shipped one, as an editor does.
     pub(crate) fn set(&self, settings: &[Setting<'_>]) -> Result<()> {
         let mut text = self.shipped.clone();
         for setting in settings {
@@ -77,7 +76,7 @@ impl Card {
         self.put("camera.toml", &text)
     }
 
-    /// Writes a text file of that partition, over one of the same name.
+    /// Writes a text file of the boot partition, replacing an older one.
     pub(crate) fn put(&self, name: &str, text: &str) -> Result<()> {
         let file = self.folder.join(name);
         fs::write(&file, text)?;
@@ -85,8 +84,8 @@ impl Card {
         run(copy.arg("-o").arg(&file).arg(format!("::{name}"))).map(drop)
     }
 
-    /// What no start may change: both slots for systems, and every file of the first partition but the settings and the
-    /// status. By name, with their hashes.
+    /// Returns the hashes of everything that no boot may change: both system slots, and every file of the boot
+    /// partition except the settings and the status.
     pub(crate) fn fixed(&self) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
         for (name, partition) in [
@@ -117,15 +116,15 @@ impl Card {
         Ok(artifacts::sha256(card.take(partition.bytes))?)
     }
 
-    /// The partition for pictures, as the card's table has it now.
+    /// Returns the data partition, as the card's table has it now.
     pub(crate) fn data(&self) -> Result<Partition> {
         layout::read(&mut File::open(&self.file)?)?[3].context("the card has lost its data")
     }
 
-    /// The whole pictures on the card, as the next start will find them: the file system is read from outside, after its
-    /// journal was played back. A file system that only a person could repair is an error.
+    /// Returns the complete pictures on the card, as the next start will find them: the file system is read from
+    /// outside, after its journal is replayed. A file system that needs manual repair is an error.
     ///
-    /// The machine must be off or stand still.
+    /// The machine must be off or paused.
     pub(crate) fn pictures(&self) -> Result<BTreeMap<CaptureKey, Vec<u8>>> {
         let data = self.data()?;
         let copy = self.folder.join("data.ext4");
@@ -137,7 +136,7 @@ impl Card {
             .arg(format!("skip={}", data.start_bytes >> 20))
             .arg(format!("count={}", data.bytes >> 20));
         run(&mut dd)?;
-        // Holes at the end are part of it.
+        // Holes at the end belong to the file system.
         File::options()
             .write(true)
             .open(&copy)?
@@ -149,7 +148,7 @@ impl Card {
             .stderr(Stdio::piped())
             .output()
             .context("run e2fsck")?;
-        // 1 = something was put right without asking, such as what was being deleted.
+        // 1: repaired automatically, such as a half-deleted file.
         ensure!(
             output.status.code().is_some_and(|code| code <= 1),
             "the file system of the data needs a person: e2fsck says {}",
@@ -191,13 +190,13 @@ impl Card {
         Ok(found)
     }
 
-    /// A folder of the data partition as the last [`Card::pictures`] has found it.
+    /// Returns a folder of the data partition, as of the last [`Card::pictures`].
     pub(crate) fn data_folder(&self, name: &str) -> PathBuf {
         self.folder.join("data").join(name)
     }
 }
 
-/// The text with one value changed; everything else stays as it is, line ends too.
+/// Returns the text with one value changed and everything else, including line ends, as it was.
 fn with(text: &str, (section, name, value): Setting<'_>) -> Result<String> {
     let begins = if section.is_empty() {
         0

@@ -1,16 +1,16 @@
-//! A server of time for the emulated Pi, on the port that time has: only root may open it, and only where nobody else has.
+//! An NTP server for the emulated Pi, on the standard port: only root may open it, and only if it is free.
 
 use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Seconds from 1900, where NTP begins, to 1970.
+/// The seconds from 1900, the epoch of NTP, to 1970.
 const EPOCH: u64 = 2_208_988_800;
 
 /// Answers with the time of this computer until the program ends.
 ///
 /// # Errors
-/// The port cannot be had.
+/// The port cannot be opened.
 pub(crate) fn serve() -> std::io::Result<()> {
     let socket = UdpSocket::bind("127.0.0.1:123")?;
     thread::spawn(move || {
@@ -29,7 +29,7 @@ pub(crate) fn serve() -> std::io::Result<()> {
     Ok(())
 }
 
-/// RFC 5905, figure 8: version 4, mode 4 (server), stratum 1, and its own clock as the best there is.
+/// Returns the reply of RFC 5905, figure 8: version 4, mode 4 (server), stratum 1.
 fn answer(asked: &[u8], now: Duration) -> Option<[u8; 48]> {
     let sent_at = asked.get(40..48)?;
     let seconds = u32::try_from((now.as_secs() + EPOCH) & u64::from(u32::MAX)).ok()?;

@@ -1,4 +1,4 @@
-//! An emulated Raspberry Pi 3: started, watched from outside, asked over its network, and its plug pulled.
+//! An emulated Raspberry Pi 3: booted, watched from outside, reached over its network, and powered off.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -15,27 +15,27 @@ use keepsake_provision::qemu::{Boot, Qemu, Vm};
 
 use crate::card::Card;
 
-/// Nothing may take longer, so that nothing hangs. An emulated Pi is many times slower than a real one, and more so on a
-/// busy computer; no result depends on it.
+/// The limit for every wait, so that nothing hangs. An emulated Pi is many times slower than a real one, and slower
+/// still on a busy computer; no result depends on this.
 pub(crate) const WITHIN: Duration = Duration::from_secs(900);
-/// What systemd says on the console once the camera's program has said that it is ready for a press.
+/// The line of systemd on the console once the camera's program is ready for a press.
 const READY: &str = "Started keepsake-appliance.service";
-/// What the kernel says when it has brought itself up and begins with the first program.
+/// The line of the kernel when it starts the first program.
 const KERNEL_IS_UP: &str = "as init process";
-/// Levels of the pins 0 to 31 (BCM2835 ARM peripherals, 6.1), where a Pi 3 has them.
+/// The levels of pins 0 to 31 on a Pi 3 (BCM2835 ARM peripherals, 6.1).
 const GPLEV0: u64 = 0x3f20_0034;
 const BOARD: &str = "bcm2837-rpi-3-b.dtb";
 
-/// What a start needs besides the card.
+/// The parts of a boot besides the card.
 pub(crate) struct Pi {
     qemu: Qemu,
     folder: PathBuf,
     kernel: PathBuf,
     initrd: PathBuf,
     device_tree: PathBuf,
-    /// The camera's port for SSH, on this computer.
+    /// The port on this computer for SSH to the camera.
     ssh_port: u16,
-    /// Who may log in, and the key of that person.
+    /// The user who may log in, and the key.
     person: &'static str,
     key: PathBuf,
 }
@@ -59,7 +59,7 @@ impl Pi {
         })
     }
 
-    /// The public half of the key, as `camera.toml` wants it.
+    /// Returns the public key, as `camera.toml` takes it.
     pub(crate) fn public_key(&self) -> Result<String> {
         let text = fs::read_to_string(self.key.with_extension("pub"))?;
         Ok(text.trim().to_owned())
@@ -69,7 +69,7 @@ impl Pi {
         self.qemu.version()
     }
 
-    /// The CPU seconds of QEMU until the same kernel has brought itself up and runs its first program, which does nothing.
+    /// Returns the CPU seconds of QEMU until the same kernel has booted and runs a first program that does nothing.
     pub(crate) fn bare_start(&self, card: &Card) -> Result<f64> {
         let words = "console=ttyS1,115200 rdinit=/bin/busybox -- sleep 86400";
         let mut machine = self.launch(card, "bare", words)?;
@@ -79,13 +79,13 @@ impl Pi {
         Ok(cpu_s)
     }
 
-    /// As its plug is put in. `name` is for the file of what its console says.
+    /// Powers the Pi on. `name` is for the file of its console.
     pub(crate) fn start(&self, card: &Card, name: &str) -> Result<Machine> {
-        // As the Pi's firmware reads it, but for where the console is.
+        // As the Pi's firmware reads it, except for the console.
         let line = card.text("cmdline.txt")?;
         let mut words: Vec<&str> = line.split_whitespace().collect();
         words.retain(|word| !word.starts_with("console="));
-        // The emulated watchdog bites at once. Short names, so that no line of the console is cut.
+        // The emulated watchdog fires at once. Unit names are shorter than descriptions, so no console line is cut.
         words.extend([
             "console=ttyS1,115200",
             "systemd.watchdog_sec=0",
@@ -133,7 +133,7 @@ impl Pi {
     }
 }
 
-/// A Pi that is on.
+/// A Pi that is powered on.
 pub(crate) struct Machine {
     vm: Vm,
     began: Instant,
@@ -144,7 +144,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Waits until the camera's program has said that it is ready for a press.
+    /// Waits until the camera's program is ready for a press.
     pub(crate) fn wait_until_ready(&mut self) -> Result<()> {
         self.wait_for_console(READY)
     }
@@ -155,10 +155,10 @@ impl Machine {
         })
     }
 
-    /// Asks again and again until there is an answer.
+    /// Calls `ask` until it returns something.
     ///
     /// # Errors
-    /// The machine has ended, or [`WITHIN`] has passed; with the end of what its console has said.
+    /// The machine has ended, or [`WITHIN`] has passed; with the end of its console.
     pub(crate) fn wait_for<T>(
         &mut self,
         what: &str,
@@ -181,10 +181,10 @@ impl Machine {
         }
     }
 
-    /// What QEMU has used until now.
+    /// Returns the CPU seconds QEMU has used so far.
     pub(crate) fn cpu_s(&self) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.vm.pid()))?;
-        // The second field is a name that may have blanks; these are the 14th and the 15th.
+        // The second field is a name that may contain blanks; these are the 14th and the 15th.
         let (_, fields) = text.rsplit_once(')').context("read what QEMU has used")?;
         let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
         let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
@@ -199,7 +199,8 @@ impl Machine {
         self.began.elapsed()
     }
 
-    /// Whether somebody answers as an SSH server does. QEMU itself takes every connection, and ends it when nobody is there.
+    /// Returns whether an SSH server answers. QEMU itself accepts every connection, and closes it if nothing listens
+    /// inside.
     pub(crate) fn has_ssh(&self) -> Result<bool> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.ssh_port))?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -207,7 +208,7 @@ impl Machine {
         Ok(stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-")
     }
 
-    /// Runs a command on the Pi as the person who may log in, and returns what it says. The Pi has to be the one it was: its host key is kept.
+    /// Runs a command on the Pi over SSH and returns its output. The host key must be the same as before.
     pub(crate) fn ssh(&self, command: &str) -> Result<String> {
         let known = self.key.with_extension("known");
         let mut ssh = host_tools::command("ssh", 0)?;
@@ -223,7 +224,7 @@ impl Machine {
         Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
-    /// Whether there is a voltage on this pin, as a multimeter would say.
+    /// Returns the level of this pin, as a multimeter would show it.
     pub(crate) fn pin(&self, number: u32) -> Result<bool> {
         let mut monitor = UnixStream::connect(&self.monitor).context("open QEMU's monitor")?;
         monitor.set_read_timeout(Some(Duration::from_secs(60)))?;
@@ -238,7 +239,7 @@ impl Machine {
         Ok(levels & (1 << number) != 0)
     }
 
-    /// Lets it stand still while its card is looked at.
+    /// Pauses it while its card is read.
     pub(crate) fn while_paused<T>(&self, look: impl FnOnce() -> Result<T>) -> Result<T> {
         self.vm.signal(libc::SIGSTOP);
         let seen = look();
@@ -246,7 +247,7 @@ impl Machine {
         seen
     }
 
-    /// kill -9.
+    /// Cuts the power: SIGKILL.
     pub(crate) fn cut_power(self) {
         self.vm.kill();
     }

@@ -1,8 +1,8 @@
-//! `cargo emulate -- --raspios`: an image laid out as Raspberry Pi OS Lite, with the camera added to it, and started.
+//! `cargo emulate -- --raspios`: an image laid out as Raspberry Pi OS Lite, with the camera added, and booted.
 //!
-//! The image is made here, of a system of Debian's for arm64 with Debian's kernel. What Raspberry Pi Imager writes to
-//! `bootfs` when it has asked its questions is written after the camera was added, and runs at the first start as it does
-//! there: by the words in `cmdline.txt`, which systemd understands. Raspberry Pi's own packages are not Debian's, and not in it.
+//! The image is made from Debian's arm64 packages with Debian's kernel; Raspberry Pi's own packages are not in it.
+//! The files that Raspberry Pi Imager writes to `bootfs` are written after the camera was added, and run at the first
+//! boot as they do there: by kernel arguments in `cmdline.txt`, which systemd understands.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -15,23 +15,24 @@ use image_build::{customize, host_tools};
 use keepsake_provision::process::run;
 use keepsake_provision::workspace;
 
-use super::{DEVICE, Scenario, Setting, id};
+use crate::card::{self, Setting};
+use crate::scenario::{DEVICE, Scenario, id};
 
-/// Who logs in, as Imager was told.
+/// The user configured in Imager.
 pub(crate) const PERSON: &str = "anna";
 const HOSTNAME: &str = "garden-pi";
 const DISK_ID: u32 = 0x5052_494f;
-/// Where [`super::Card`] looks for it.
+/// The boot partition, where [`card::Card`] expects it.
 const BOOT: Partition = layout::BOOT;
 /// To the end of the emulated card.
 const ROOT: Partition = Partition {
     number: 2,
     kind: 0x83,
     start_bytes: BOOT.start_bytes + BOOT.bytes,
-    bytes: super::card::BYTES - BOOT.start_bytes - BOOT.bytes,
+    bytes: card::BYTES - BOOT.start_bytes - BOOT.bytes,
 };
 const CMDLINE: &str = "console=serial0,115200 console=tty1 root=PARTUUID=5052494f-02 rootfstype=ext4 fsck.repair=yes rootwait";
-/// What Imager adds to that.
+/// The kernel arguments that Imager adds.
 const RUN_ONCE: &str = " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target";
 const CONFIG: &str = "arm_64bit=1\nkernel=kernel8.img\ninitramfs initrd.img followkernel\n";
 const FSTAB: &str = "proc /proc proc defaults 0 0\n\
@@ -53,7 +54,7 @@ pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Resul
     customize::add_to_image(&inputs)
 }
 
-/// The image as it would be downloaded.
+/// Makes the image as it would be downloaded.
 fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     let write = |path: &str, text: &str| {
         let file = system.join(path);
@@ -73,7 +74,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     if !networkd.is_symlink() {
         symlink("/usr/lib/systemd/system/systemd-networkd.service", networkd)?;
     }
-    // Nobody can log in until somebody wants it.
+    // SSH is off until Imager enables it.
     for name in [wants.join("ssh.service"), units.join("sshd.service")] {
         if name.is_symlink() {
             fs::remove_file(name)?;
@@ -124,7 +125,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// The one file or folder in `folder` whose name begins so.
+/// Returns the only entry in `folder` whose name begins like this.
 fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
     let found = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
     let mut found = found.flatten().map(|entry| entry.path()).filter(|path| {
@@ -140,7 +141,7 @@ fn only(folder: &Path, begins: &str) -> Result<PathBuf> {
     one.with_context(|| format!("there is no {begins}* in {}", folder.display()))
 }
 
-/// As Raspberry Pi Imager writes it where the helpers of Raspberry Pi OS are missing.
+/// Returns the script of Raspberry Pi Imager for a system without Raspberry Pi OS's helper programs.
 fn first_run(key: &str) -> String {
     format!(
         r#"#!/bin/bash
@@ -163,8 +164,14 @@ exit 0
 }
 
 impl Scenario<'_> {
-    pub(super) fn run_raspios(&mut self) -> Result<()> {
-        println!("first start: Raspberry Pi Imager has asked for a name, a user and SSH");
+    pub(crate) fn run_raspios(&mut self) -> Result<()> {
+        self.first_boot_by_imager()?;
+        let ready_s = self.second_boot_with_pictures()?;
+        self.third_boot_with_count(ready_s)
+    }
+
+    fn first_boot_by_imager(&mut self) -> Result<()> {
+        println!("first boot: configured by Raspberry Pi Imager with a name, a user and SSH");
         self.card
             .put("firstrun.sh", &first_run(&self.pi.public_key()?))?;
         self.card
@@ -172,41 +179,45 @@ impl Scenario<'_> {
         let device = format!("\"{DEVICE}\"");
         let settings: [Setting<'_>; 3] = [
             ("", "device", &device),
-            ("cloud", "url", &self.way),
+            ("cloud", "url", &self.cloud_url),
             ("camera", "kind", "\"simulated\""),
         ];
         self.card.set(&settings)?;
         self.pi.start(&self.card, "first")?.wait_for_power_off()?;
         let line = self.card.text("cmdline.txt")?;
-        self.seen.check(
+        self.checks.check(
             line.trim() == CMDLINE && self.card.text("firstrun.sh").is_err(),
-            "what Imager has written ran to its end, and starts the Pi again",
+            "the script of Imager ran to its end, and the Pi restarts",
         );
+        Ok(())
+    }
 
-        println!("second start: the camera takes pictures");
+    /// Returns the CPU seconds of QEMU until the camera was ready.
+    fn second_boot_with_pictures(&mut self) -> Result<f64> {
+        println!("second boot: the camera takes pictures");
         let mut machine = self.pi.start(&self.card, "second")?;
         machine.wait_until_ready()?;
-        let ready_s = self.say_ready(&machine)?;
-        self.is_online(&mut machine)?;
+        let ready_s = self.report_ready(&machine)?;
+        self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
         machine.wait_for("a greeting by SSH", |machine| {
             Ok(machine.has_ssh()?.then_some(()))
         })?;
         for (what, command, expected) in [
-            ("its name is that of Imager", "uname -n", HOSTNAME),
-            ("the person is who Imager was told", "id -un", PERSON),
+            ("it has the host name set in Imager", "uname -n", HOSTNAME),
+            ("it has the user set in Imager", "id -un", PERSON),
             (
-                "the service runs",
+                "the service is active",
                 "systemctl is-active keepsake-appliance",
                 "active",
             ),
             (
-                "as a user of its own, who was made at the start",
+                "the service has its own user, created at boot",
                 "stat -c %U /proc/$(systemctl show -P MainPID keepsake-appliance)",
                 "keepsake",
             ),
             (
-                "pictures lie where updates of the system leave them alone",
+                "pictures are on the root file system, outside the system's packages",
                 "test -d /var/lib/keepsake && findmnt -n -o FSTYPE /",
                 "ext4",
             ),
@@ -216,22 +227,25 @@ impl Scenario<'_> {
                 "",
             ),
         ] {
-            self.says(&machine, what, command, expected);
+            self.check_output(&machine, what, command, expected);
         }
 
-        self.pull_in_the_middle_of_a_burst(machine, |_, machine| {
+        self.cut_power_during_burst(machine, |_, machine| {
             machine.cut_power();
             Ok(())
         })?;
+        Ok(ready_s)
+    }
 
-        println!("third start: everything is brought home, and counted");
+    fn third_boot_with_count(&mut self, ready_s: f64) -> Result<()> {
+        println!("third boot: everything is uploaded and counted");
         let mut machine = self.pi.start(&self.card, "third")?;
         machine.wait_until_ready()?;
-        self.is_online(&mut machine)?;
+        self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 1)?;
-        let device = self.everything_is_home(&mut machine)?;
+        let device = self.wait_until_uploaded(&mut machine)?;
         machine.cut_power();
-        // What was confirmed as a picture before the plug was pulled is one.
+        // Every picture confirmed before the power cut must be stored.
         let commands = self
             .cloud
             .api()
@@ -248,22 +262,22 @@ impl Scenario<'_> {
                 .any(|picture| picture["command"] == id.as_str())
         });
         let kept = kept.count();
-        self.seen.check(
+        self.checks.check(
             kept == confirmed.len() && kept > 0,
             format!(
-                "of {} confirmed as pictures {kept} are stored",
+                "{kept} of {} confirmed pictures are stored",
                 confirmed.len()
             ),
         );
         self.cloud.stop();
         println!(
             "Raspberry Pi OS's layout with the camera added: ready for a press after {ready_s:.0} CPU seconds of QEMU; {} pressed, \
-             {} stored, {} missing; {} checks, {} of them not so",
+             {} stored, {} missing; {} checks, {} failed",
             device["pressed"],
             device["stored"],
             device["missing"],
-            self.seen.checks,
-            self.seen.broken.len()
+            self.checks.count,
+            self.checks.failed.len()
         );
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The scene that vivid draws: eight upright bars, white, yellow, cyan, green, magenta, red, blue and black, at 75 %.
+//! The test pattern of vivid: eight vertical bars, white, yellow, cyan, green, magenta, red, blue and black, at 75 %.
 //!
 //! Source: TPG_PAT_75_COLORBAR in the kernel's v4l2-tpg-colors.c
 
@@ -15,15 +15,15 @@ const BARS: [[u8; 3]; 8] = [
     [0, 0, 191],
     [0, 0, 0],
 ];
-/// What a JPEG and the way through YUV may cost, far less than black of one range is from black of the other.
+/// The error that JPEG and YUV may cause, far less than a swapped value range would.
 const OFF_BY_MAX: u8 = 12;
-/// The text that vivid writes over its picture goes down to here in the smallest one.
+/// The height of the text that vivid draws over its smallest picture.
 const DOWN_PERCENT: u32 = 95;
 
-/// Whether this picture shows the scene, in colours or in their greys.
+/// Checks that this picture shows the pattern, in colour or in grey.
 ///
 /// # Errors
-/// The first bar that does not look as it should.
+/// The first bar that differs.
 pub(crate) fn check(jpeg: &[u8], grey: bool) -> Result<(), String> {
     let image = image::load_from_memory(jpeg).map_err(|error| format!("no picture: {error}"))?;
     let image = image.into_rgb8();
@@ -44,7 +44,7 @@ fn middle_of_bar(image: &RgbImage, nth: u32) -> [u8; 3] {
     image.get_pixel(x, y).0
 }
 
-/// By the weights of BT.709, as vivid has it for pictures without colour.
+/// Returns the luma with the weights of BT.709, as vivid computes it for grey pictures.
 fn luma([red, green, blue]: [u8; 3]) -> u8 {
     let sum = 2126 * u32::from(red) + 7152 * u32::from(green) + 722 * u32::from(blue);
     u8::try_from(sum / 10_000).unwrap_or(u8::MAX)

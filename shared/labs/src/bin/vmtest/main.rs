@@ -1,7 +1,7 @@
-//! `cargo vmtest`: the unmodified `appliance` in a machine with kernel drivers, pressed over GPIO edges, photographing through
-//! V4L2, sending its pictures over a network to a cloud outside, and answering on a pin.
+//! `cargo vmtest`: the unmodified `appliance` in a virtual machine with kernel drivers: pressed over GPIO edges,
+//! capturing over V4L2, uploading over a network to a cloud outside, and answering on a pin.
 //!
-//! Without QEMU or a kernel it says what it could not run, and why, and is no failure.
+//! Without QEMU or a kernel it reports that it was not run, and succeeds.
 
 mod color_bars;
 mod scenario;
@@ -26,7 +26,7 @@ use keepsake_testkit::cloud::Cloud;
 use scenario::{Scenario, seconds};
 
 const BUTTON: u8 = 17;
-/// Numbers of the user and the groups in the machine.
+/// The ids of the user and the groups in the machine.
 const KEEPSAKE: u32 = 990;
 const GPIO: u32 = 991;
 const VIDEO: u32 = 992;
@@ -46,23 +46,23 @@ struct Arguments {
     keep: bool,
 }
 
-/// A board, and how the program is to reach its pins.
+/// A board, and how the program reaches its pins.
 struct Setup {
     name: &'static str,
     board: Board,
     led: Led,
     video_modes: Vec<VideoMode>,
-    /// How long the button is held at the end, and what for.
+    /// How long the button is held at the end, and the action it triggers.
     hold: (Duration, &'static str),
-    /// What of the machine is given to a user who is not root, as the udev rules do; nothing = the program is root.
+    /// The device files and folders that the udev rules give to a group; empty: the program runs as root.
     device_groups: &'static [(&'static str, u32)],
-    /// What its log must say of it.
+    /// The text that its log must contain.
     log_text: &'static str,
 }
 
-/// On which pins an answer is read.
+/// The pins of the LED.
 enum Led {
-    /// An LED of one colour.
+    /// A single-colour LED.
     One(u8),
     /// Red, green, blue.
     Rgb([u8; 3]),
@@ -76,14 +76,14 @@ impl Led {
         }
     }
 
-    /// Lit by "in the cloud", which is green.
+    /// Returns the pin that is lit for "in the cloud": green.
     fn stored(&self) -> u8 {
         match *self {
             Self::One(pin) | Self::Rgb([_, pin, _]) => pin,
         }
     }
 
-    /// Lit by "kept", which is amber, and by "not taken", which is red.
+    /// Returns the pin that is lit for "saved" (amber) and "failed" (red).
     fn not_stored(&self) -> u8 {
         match *self {
             Self::One(pin) | Self::Rgb([pin, _, _]) => pin,
@@ -91,7 +91,7 @@ impl Led {
     }
 }
 
-/// What vivid is asked for, in pixels and as V4L2 calls it.
+/// A format as V4L2 names it, and a size in pixels.
 #[derive(Clone, Copy)]
 struct VideoMode {
     format: &'static str,
@@ -118,7 +118,7 @@ fn setups() -> [Setup; 2] {
             name: "rppal",
             board: board("pinctrl-bcm2835", true, &one),
             led: one,
-            // Of the first the presses are, of the others one each.
+            // All presses use the first; each other one takes one picture.
             video_modes: vec![
                 video_mode("YUYV", 640, 360),
                 video_mode("UYVY", 640, 480),
@@ -128,7 +128,7 @@ fn setups() -> [Setup; 2] {
                 video_mode("GREY", 320, 180),
             ],
             hold: (Duration::from_millis(5_300), "reconnect"),
-            // rppal finds /dev/gpiomem of a board without root; here it is a file that root has made.
+            // rppal finds /dev/gpiomem without root on a board; here root has created a file.
             device_groups: &[],
             log_text: "rppal",
         },
@@ -154,7 +154,7 @@ fn setups() -> [Setup; 2] {
     ]
 }
 
-/// What a machine is made of.
+/// The programs that a machine consists of.
 struct Provisions {
     kernel: Kernel,
     qemu: Qemu,
@@ -218,7 +218,7 @@ fn main() -> ExitCode {
         only.is_none_or(|text| way.name.contains(text.as_str()))
     };
     let ways: Vec<Setup> = setups().into_iter().filter(wanted).collect();
-    // Most of the time is that of fingers and lamps, so each has a machine of its own, at the same time.
+    // Most of the time is spent on button and LED, so the setups run at the same time in machines of their own.
     let passed = thread::scope(|scope| {
         let played: Vec<_> = ways
             .iter()
@@ -230,7 +230,7 @@ fn main() -> ExitCode {
                 eprintln!("vmtest: {why:#}");
                 false
             }
-            // It has said what it saw.
+            // The panic has printed its message.
             Err(_) => false,
         });
         passed.fold(!ways.is_empty(), |all, one| all & one)
@@ -239,14 +239,14 @@ fn main() -> ExitCode {
         println!("vmtest: the files are in {}", folder.keep().display());
     }
     if !passed {
-        println!("vmtest: NOT as promised, after {}", seconds(began));
+        println!("vmtest: FAILED after {}", seconds(began));
         return ExitCode::FAILURE;
     }
-    println!("vmtest: all as promised, after {}", seconds(began));
+    println!("vmtest: passed after {}", seconds(began));
     ExitCode::SUCCESS
 }
 
-/// One way in a machine of its own, with a cloud of its own.
+/// Runs one setup in a machine of its own, with a cloud of its own.
 fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> Result<()> {
     let began = Instant::now();
     let folder = folder.join(way.name);
@@ -255,7 +255,7 @@ fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> R
     cloud.start();
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
     println!(
-        "vmtest: {}: the machine is up after {}",
+        "vmtest: {}: the machine was up after {}",
         way.name,
         seconds(began)
     );

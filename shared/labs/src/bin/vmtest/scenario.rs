@@ -1,4 +1,5 @@
-//! What happens in one machine: from the first start of the program to its end, with what a person beside it would see.
+//! The scenario in one machine: from the first start of the program to its end, with the LED as a person would see
+//! it.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +11,22 @@ use serde_json::{Value, json};
 
 use super::{BUTTON, GPIO, KEEPSAKE, Setup, VIDEO, VideoMode, color_bars};
 
-/// As long as a finger stays on a button.
+/// How long a finger stays on a button.
 const HELD_MS: u64 = 120;
-/// Presses of each way.
+/// The presses of each setup.
 const PRESSES: usize = 20;
-/// Presses closer together than that are one (button.min_gap_ms).
+/// Presses closer together than that count as one (button.min_gap_ms).
 const GAP: Duration = Duration::from_millis(350);
-/// A level that stays for so long has settled (button.debounce_ms), microseconds.
+/// A level that lasts this long has settled (button.debounce_ms), microseconds.
 const STEADY_US: u64 = 30_000;
-/// Of what a busy computer may spoil.
+/// The retries for results that a busy computer can spoil.
 const TRIES: u32 = 10;
-/// The bound for the program at rest, KiB.
+/// The limit for the idle program, KiB.
 const RSS_KIB_MAX: u64 = 32 << 10;
-/// A picture from press to receipt, and all else that is waited for, on a busy computer.
+/// The longest wait for anything, such as a picture from press to receipt, on a busy computer.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// One way, from the first start of the program to its end.
+/// The scenario of one setup.
 pub(crate) struct Scenario<'a> {
     machine: &'a mut Machine,
     cloud: &'a mut Cloud,
@@ -34,9 +35,9 @@ pub(crate) struct Scenario<'a> {
     bound_memory: bool,
     /// The sizes of the pictures that must be in the cloud by now.
     taken: Vec<(u32, u32)>,
-    /// Presses that the cloud must have been told became no picture.
+    /// The failed presses that must be in the cloud as tombstones.
     told: usize,
-    /// What the camera is set to.
+    /// The current setting of the camera.
     shot: VideoMode,
 }
 
@@ -101,7 +102,7 @@ impl<'a> Scenario<'a> {
         );
     }
 
-    /// Starts the program and waits until it is connected; returns from where on it is told of.
+    /// Starts the program, waits until it is connected, and returns the number of its first event.
     fn start(&mut self) -> usize {
         let since = self.machine.event_count();
         let mut arguments: Vec<String> = ["run", "--events", "--spool"].map(str::to_owned).into();
@@ -109,7 +110,7 @@ impl<'a> Scenario<'a> {
         arguments.extend(["--device".to_owned(), self.device.clone()]);
         arguments.push("--cloud".to_owned());
         arguments.push(format!("mqtt://{HOST}:{}", self.cloud.mqtt_port()));
-        // Dark but for answers, so that every flash is one.
+        // Dark except for answers, so that every flash is part of one.
         let mut settings = vec![
             "light.mode=off".to_owned(),
             "backoff.reconnect_max_s=2".to_owned(),
@@ -156,8 +157,8 @@ impl<'a> Scenario<'a> {
         self.taken.push(self.shot.size);
     }
 
-    /// Presses until a picture was in the cloud before the answer was due; returns since when, and when the contact was
-    /// closed. On a busy computer "kept" is the right answer of a machine that stood still for seconds.
+    /// Presses until a picture was in the cloud before the answer was due; returns its first event, and when the
+    /// contact was closed. On a busy computer "saved" is the right answer of a machine that stalled for seconds.
     fn a_press_in_time(&mut self) -> (usize, u64) {
         for _ in 0..TRIES {
             self.is_quiet();
@@ -172,7 +173,7 @@ impl<'a> Scenario<'a> {
         panic!("in {TRIES} tries no picture was in the cloud before its answer was due");
     }
 
-    /// Whether the answer is "in the cloud" and not "kept".
+    /// Returns whether the answer is "in the cloud" and not "saved".
     fn is_in_time(&self, since: usize) -> bool {
         let answer = self.machine.expect("an answer", since, WITHIN, |events| {
             let answer = appliance_events(events, "answer").next()?;
@@ -189,7 +190,7 @@ impl<'a> Scenario<'a> {
     fn a_press_is_answered_long(&mut self) -> u64 {
         let (since, at_us) = self.a_press_in_time();
         let seen = self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
-        // "Felt" is white and "in the cloud" is green, so the others of three colours had one flash.
+        // "Pressed" is white and "in the cloud" is green, so the other two colours had one flash.
         for &pin in self.way.led.pins() {
             let all = flashes(&self.machine.events(since), pin);
             let wanted = if pin == self.way.led.stored() { 2 } else { 1 };
@@ -198,7 +199,7 @@ impl<'a> Scenario<'a> {
         seen[0].at_us - at_us
     }
 
-    /// Returns the longest time from when a press was felt until the light was on.
+    /// Returns the longest time from a detected press to the light.
     fn presses_are_all_stored(&mut self) -> u64 {
         let since = self.machine.event_count();
         for nth in 1..PRESSES {
@@ -231,7 +232,7 @@ impl<'a> Scenario<'a> {
                 self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
             }
             self.is_quiet();
-            // Long after the last edge: a second press would have been felt by now.
+            // Long after the last edge: a second press would have been detected by now.
             let all = self.machine.events(since);
             let (pressed, saved) = (
                 appliance_events(&all, "pressed").count(),
@@ -239,7 +240,7 @@ impl<'a> Scenario<'a> {
             );
             self.taken
                 .extend(std::iter::repeat_n(self.shot.size, saved));
-            // With a level that was steady for as long as the debounce, it was not one contact that bounced.
+            // A level that was steady for as long as the debounce time means that it was not a single bounce.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
                 assert_eq!(
                     (pressed, saved),
@@ -249,10 +250,10 @@ impl<'a> Scenario<'a> {
                 return;
             }
         }
-        panic!("in {TRIES} tries the machine never stood still for less than {STEADY_US} us");
+        panic!("in {TRIES} tries the machine always stalled for more than {STEADY_US} us");
     }
 
-    /// The stream is built anew with another format, and what was photographed is what vivid draws.
+    /// Checks that the stream is rebuilt with another format, and that the picture shows vivid's pattern.
     fn a_picture_has_the_colours_of_the_scene(&mut self, shot: VideoMode) {
         let since = self.machine.event_count();
         self.set_video_mode(shot);
@@ -272,7 +273,7 @@ impl<'a> Scenario<'a> {
         let picture = pictures
             .iter()
             .find(of_it)
-            .expect("what is stored is in the list");
+            .expect("a stored picture is in the list");
         let image = api.image(picture["id"].as_str().expect("a picture has an id"));
         if let Err(wrong) = color_bars::check(&image, shot.format == "GREY") {
             panic!("{} {width} x {height}: {wrong}", shot.format);
@@ -280,7 +281,7 @@ impl<'a> Scenario<'a> {
     }
 
     fn without_a_camera_it_says_so(&mut self) {
-        // Five short: not taken. One that counts, and five short: fault 5, the camera.
+        // Five short: failed. A counting flash and five short: fault 5, the camera.
         let mut wanted = vec![FlashKind::Short; 5];
         wanted.push(FlashKind::Counting);
         wanted.extend([FlashKind::Short; 5]);
@@ -293,11 +294,11 @@ impl<'a> Scenario<'a> {
             self.press();
             self.expect_event(since, "tombstone");
             self.told += 1;
-            // A machine that stands still makes one of eleven longer or shorter than it was.
+            // A machine that stalls lengthens or shortens one of eleven flashes.
             let seen = self.wait_for_flashes(pin, since, wanted.len());
             flash_kinds(&seen[1..]) == wanted
         });
-        assert!(answered, "in {TRIES} tries not {wanted:?} on pin {pin}");
+        assert!(answered, "not {wanted:?} on pin {pin} in {TRIES} tries");
         self.machine.request(&Request::Camera { plugged: true });
         self.grant_device_access();
         let (since, _) = self.a_press_in_time();
@@ -345,7 +346,7 @@ impl<'a> Scenario<'a> {
             wish == "forget",
             "from ten seconds on"
         );
-        // It took a picture as any press does, and comes up again by itself with all that was on the card.
+        // It took a picture as for any press, and starts again with everything that was on the card.
         self.expect_event(since, "restarting");
         self.machine.expect("a new start", since, WITHIN, |events| {
             let again = events
@@ -358,7 +359,7 @@ impl<'a> Scenario<'a> {
         self.take_picture();
     }
 
-    /// Of the program, KiB.
+    /// Returns the memory of the program, KiB.
     fn memory(&mut self) -> u64 {
         let event = self.machine.request_event(&Request::Memory, "memory");
         let rss_kib = event["rss_kib"].as_u64().expect("a number of KiB");
@@ -386,7 +387,7 @@ impl<'a> Scenario<'a> {
         });
     }
 
-    /// What the cloud has: every picture whole, of the size asked for, and every press without a camera told.
+    /// Checks the cloud: every picture complete and of the requested size, and every press without a camera recorded.
     fn audit(&self) {
         let api = self.cloud.api();
         let device = &self.device;
@@ -407,7 +408,7 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    /// Returns when the contact was closed.
+    /// Presses and returns when the contact was closed.
     fn press(&mut self) -> u64 {
         let press = Request::Press {
             pin: BUTTON,
@@ -424,7 +425,7 @@ impl<'a> Scenario<'a> {
         });
     }
 
-    /// Returns the beginning of the hash of the picture that was stored.
+    /// Returns the beginning of the stored picture's hash.
     fn expect_stored(&self, since: usize) -> String {
         let what = format!("{}: a picture stored", self.device);
         self.machine.expect(&what, since, WITHIN, |events| {
@@ -444,7 +445,7 @@ impl<'a> Scenario<'a> {
         });
     }
 
-    /// Waits until the lamp has flashed so, after the light that says that the press was felt.
+    /// Waits until the LED has flashed like this after the light that confirms the press.
     fn expect_flashes(&self, pin: u8, since: usize, wanted: &[FlashKind]) -> Vec<Flash> {
         let seen = self.wait_for_flashes(pin, since, wanted.len());
         let device = &self.device;
@@ -456,20 +457,20 @@ impl<'a> Scenario<'a> {
         seen
     }
 
-    /// Waits for so many flashes and the one before them.
+    /// Waits for `count` flashes and the one before them.
     fn wait_for_flashes(&self, pin: u8, since: usize, count: usize) -> Vec<Flash> {
         let what = format!("{}: {count} flashes on pin {pin}", self.device);
         self.machine.expect(&what, since, WITHIN, |events| {
             let mut seen = flashes(events, pin);
             seen.truncate(count + 1);
-            // The last one is over, or it is not known yet what it will be.
+            // Until the last one is over its kind is unknown.
             let over = seen.last().is_some_and(|last| last.for_us.is_some());
             (over && seen.len() > count).then_some(seen)
         })
     }
 
-    /// Waits until the last answer is over, to its last dark step: a press before that would be answered together with
-    /// those it was for.
+    /// Waits until the last answer is over, including its last dark step: a press before that would be answered
+    /// together with the earlier ones.
     fn is_quiet(&self) {
         let answers = ["capturing", "stored", "kept", "failed"];
         self.machine
@@ -481,7 +482,7 @@ impl<'a> Scenario<'a> {
     }
 }
 
-/// Whether any lamp is.
+/// Returns whether any LED is lit.
 fn is_lit(events: &[Value], pins: &[u8]) -> bool {
     let changes = |pin: u8| {
         events
@@ -494,7 +495,7 @@ fn is_lit(events: &[Value], pins: &[u8]) -> bool {
         .any(|last| last["lit"] == true)
 }
 
-/// The events of this kind that the program told.
+/// Returns the events of this kind that the program printed.
 fn appliance_events<'a>(events: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
     events
         .iter()

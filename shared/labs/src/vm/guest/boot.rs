@@ -1,4 +1,4 @@
-//! From nothing to a machine with drivers, a network and a port.
+//! Boots the machine: file systems, modules, network and port.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -11,14 +11,14 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use super::SPOOL;
 
-/// Where the modules are, in files whose names begin with their place in the order.
+/// The folder of the modules, in files whose names begin with their position.
 pub(in crate::vm) const MODULES: &str = "modules";
-/// One camera with one lens, nothing that plays or receives.
+/// One video capture device, no output or radio.
 const VIVID: &str = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";
-/// What QEMU's user network gives its first machine.
+/// The address that QEMU's user network gives its first machine.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
 const MASK: Ipv4Addr = Ipv4Addr::new(255, 255, 255, 0);
-/// A driver needs a moment for its device.
+/// How long a driver may take to create its device.
 const DEVICE_WITHIN: Duration = Duration::from_secs(10);
 
 pub(super) fn mount_all() -> Result<(), String> {
@@ -58,7 +58,7 @@ pub(super) fn load_modules() -> Result<(), String> {
     .map_err(|error| format!("mount {configfs}: {error}"))
 }
 
-/// The port of this name.
+/// Opens the port of this name.
 pub(super) fn port(name: &str) -> Result<File, String> {
     let ports = "/sys/class/virtio-ports";
     let device = within(DEVICE_WITHIN, || {
@@ -141,11 +141,11 @@ pub(super) fn kernel_release() -> String {
 
 pub(super) fn power_off() -> ! {
     let _ = reboot(RebootMode::RB_POWER_OFF);
-    // The kernel panics when its first program ends, and QEMU is told to end then.
+    // The kernel panics when its first program ends, and then QEMU ends.
     std::process::exit(1)
 }
 
-/// Asks until there is an answer.
+/// Calls `ask` until it returns something.
 pub(super) fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + time;
     loop {

@@ -1,8 +1,8 @@
-//! The GPIO chip of the machine, out of the kernel's `gpio-sim`, and what rppal wants beside it.
+//! The GPIO chip of the machine: the kernel's `gpio-sim`, and the register file that rppal needs.
 //!
-//! A contact is moved by the pull of its line: the kernel tells whoever listens of the edge, as it does for a board. What
-//! a lamp's line is driven to, the kernel tells here. rppal goes past the kernel and writes to registers; on a Pi the
-//! chip acts on a write at once, and here a thread takes the place of the chip.
+//! The contact is moved with the pull of its line, and the kernel reports the edge as it does on a board. The level
+//! of an LED's line can be read back. rppal bypasses the kernel and writes registers; on a Pi the chip reacts at
+//! once, here a thread plays the chip.
 //!
 //! Source: docs.kernel.org/admin-guide/gpio/gpio-sim.html, BCM2835 ARM Peripherals chapter 6
 
@@ -21,14 +21,14 @@ use super::{EventWriter, now_us, read, write};
 use crate::vm::protocol::{Board, Event};
 
 const SIMULATED: &str = "/sys/kernel/config/gpio-sim/vmtest";
-/// As many as the Pi's chip has.
+/// As many lines as the Pi's chip has.
 const LINES: u32 = 54;
-/// A blink is a hundred times as long.
+/// A blink lasts a hundred times as long.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 const REGISTERS: &str = "/dev/gpiomem";
-/// Bytes that rppal maps.
+/// The bytes that rppal maps.
 const REGISTER_BYTES: usize = 4096;
-/// Registers by their place in words.
+/// The registers by their word offset.
 const GPFSEL0: usize = 0;
 const GPSET0: usize = 0x1c / 4;
 const GPCLR0: usize = 0x28 / 4;
@@ -37,7 +37,7 @@ const OUTPUT: u32 = 0b001;
 const PI_3: &str = "processor\t: 0\nmodel name\t: ARMv7 Processor rev 4 (v7l)\n\nHardware\t: BCM2835\n\
                     Revision\t: a02082\nSerial\t\t: 00000000c0ffee42\nModel\t\t: Raspberry Pi 3 Model B Rev 1.2\n";
 
-/// The chip; it is gone when this is.
+/// The chip; removed when this is dropped.
 pub(super) struct Chip {
     lines: String,
     registers: Option<Arc<Registers>>,
@@ -80,7 +80,7 @@ impl Chip {
         write(&format!("{}/sim_gpio{pin}/pull", self.lines), pull)
     }
 
-    /// Asks again and again what the pin is driven to.
+    /// Returns a function that reads the level the pin is driven to.
     fn level_of(&self, pin: u8) -> Result<Box<dyn Fn() -> bool + Send>, String> {
         if let Some(registers) = &self.registers {
             let registers = registers.clone();
@@ -94,7 +94,7 @@ impl Chip {
         }))
     }
 
-    /// Tells every change of these lamps until the chip goes.
+    /// Sends an event for every change of these LEDs until the chip is removed.
     fn watch(&self, leds: &[u8], tell: &EventWriter) -> Result<JoinHandle<()>, String> {
         let mut levels = BTreeMap::new();
         for &pin in leds {
@@ -127,7 +127,7 @@ impl Drop for Chip {
         if let Some(watch) = self.watch.take() {
             let _ = watch.join();
         }
-        // A board that cannot be taken away shows itself when the next one is made.
+        // A chip that cannot be removed makes the creation of the next one fail.
         let _ = write(&format!("{SIMULATED}/live"), "0");
         let _ = fs::remove_dir(format!("{SIMULATED}/bank0"));
         let _ = fs::remove_dir(SIMULATED);
@@ -137,7 +137,7 @@ impl Drop for Chip {
 /// The registers of the chip, in a file where a Pi has a device.
 struct Registers {
     words: &'static [AtomicU32],
-    /// What the chip drives its pins to.
+    /// The levels that the chip drives its pins to.
     driven: AtomicU32,
 }
 
@@ -152,8 +152,8 @@ impl Registers {
             .open(REGISTERS)
             .map_err(failed)?;
         file.set_len(REGISTER_BYTES as u64).map_err(failed)?;
-        // SAFETY: a new mapping of a file as long as this, which is never unmapped: it is one page, and a machine makes
-        // few boards.
+        // SAFETY: a new mapping of a file of this length. It is never unmapped: it is one page, and a machine has few
+        // boards.
         let words = unsafe {
             let at = libc::mmap(
                 std::ptr::null_mut(),
@@ -183,14 +183,14 @@ impl Registers {
         })
     }
 
-    /// What the chip does at once: a one that was written raises a pin, or lowers it, and is gone.
+    /// Does what the chip does at once: a 1 written raises or lowers a pin and is cleared.
     fn act(&self) {
         let set = self.words[GPSET0].swap(0, Ordering::AcqRel);
         let clear = self.words[GPCLR0].swap(0, Ordering::AcqRel);
         if set | clear == 0 {
             return;
         }
-        // A pin that was raised and lowered since the last look is where it was before.
+        // A pin that was raised and lowered since the last poll counts as unchanged.
         let both = set & clear;
         let before = self.driven.load(Ordering::Acquire);
         let driven = (before | (set & !both)) & !(clear & !both);
