@@ -1,4 +1,5 @@
-//! Cargo's own helpers, fetched when they are missing: into `target/tools`, never into the person's own cargo.
+//! Cargo subcommands from crates.io, installed into `target/tools` when they are missing, never into the user's own
+//! cargo.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -7,14 +8,14 @@ use anyhow::{Context, Result, bail};
 
 use keepsake_provision::workspace;
 
-/// A program of crates.io, by the version that works with our Rust; newer ones may want a newer one.
+/// A crates.io program, pinned to a version that builds with our Rust.
 pub(crate) struct CargoTool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
 }
 
 impl CargoTool {
-    /// The file of the program: the person's own, or one built once, which takes a few minutes.
+    /// Returns the program: the user's own, or one built once, which takes a few minutes.
     pub(crate) fn find(&self) -> Result<PathBuf> {
         let Self { name, version } = self;
         let tools = workspace::target().join("tools");
@@ -29,7 +30,7 @@ impl CargoTool {
                 return Ok(candidate);
             }
         }
-        println!("{name} is missing; it is built once, which takes a few minutes");
+        println!("{name} is missing; building it once, which takes a few minutes");
         let status = workspace::cargo()
             .args(["install", name, "--locked", "--quiet"])
             .args(["--version", version, "--root"])
@@ -37,7 +38,7 @@ impl CargoTool {
             .status()
             .context("run cargo install")?;
         if !status.success() {
-            bail!("{name} cannot be installed");
+            bail!("cargo install {name} has failed");
         }
         Ok(own)
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask deb`: the packages for Debian, Ubuntu and Raspberry Pi OS, in `target/debian`.
 //!
-//! cargo-deb makes them by what stands in `appliance/Cargo.toml` and `cloud/Cargo.toml`; here is what it takes to build
-//! for another processor, and the settings file of the camera as the service wants it.
+//! cargo-deb makes them as `appliance/Cargo.toml` and `cloud/Cargo.toml` describe; this adds the build for another
+//! processor and the camera's settings file for the service.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,8 @@ const CARGO_DEB: CargoTool = CargoTool {
     version: "3.8.0",
 };
 
-/// Where the service of the camera keeps its pictures (`StateDirectory=` of the unit), and the default it replaces.
-/// What a service needs otherwise than a program that somebody starts in a folder: ours, and the package's.
-const FOR_THE_SERVICE: [(&str, &str); 2] = [
+/// The settings that differ in the service: the line of `camera.toml`, and the packaged one.
+const SERVICE_SETTINGS: [(&str, &str); 2] = [
     (
         "folder = \"keepsake-spool\"",
         "folder = \"/var/lib/keepsake/pictures\"",
@@ -37,27 +36,28 @@ const FOR_THE_SERVICE: [(&str, &str); 2] = [
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// For this processor; may be repeated. Without, for both.
+    /// Build for this processor; may be repeated. Default: both.
     #[arg(long, value_enum)]
     arch: Vec<Arch>,
-    /// The version of the packages, instead of that of the workspace.
+    /// The version of the packages, instead of the workspace's.
     #[arg(long, value_name = "VERSION")]
     deb_version: Option<String>,
-    /// Pack what is built already.
+    /// Package what is already built.
     #[arg(long)]
     no_build: bool,
-    /// Also try them in a fresh system: install, start, hang, kill, upgrade, remove, purge. Takes some minutes; root only.
+    /// Also test them in a fresh system: install, start, hang, kill, upgrade, remove, purge. Takes some minutes and
+    /// needs root.
     #[arg(long)]
     check: bool,
-    /// Try them in this one; may be repeated.
+    /// Test them in this system; may be repeated.
     #[arg(long, value_enum, requires = "check", default_values = ["debian12", "debian13"])]
     release: Vec<Release>,
 }
 
-/// What the check upgrades from.
+/// The version that the check upgrades from.
 const OLDER: &str = "0.0.9-1";
 
-/// Returns whether everything that was asked for has come about.
+/// Returns whether everything was made and has passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let arches = match arguments.arch.as_slice() {
         [] => vec![Arch::Amd64, Arch::Arm64],
@@ -70,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         if !arguments.no_build {
             build(arch, &["appliance", "cloud"])?;
         }
-        // The older first: making a package takes other versions of it out of target/debian.
+        // The older one first: making a package removes other versions of it from target/debian.
         let older = if arguments.check {
             Some(make_both(arch, Some(OLDER))?)
         } else {
@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             for release in &arguments.release {
                 check::run(arch, *release, &older, &packages)?;
             }
-            // Nobody is to give these to others.
+            // These must not be published.
             for file in [&older.appliance, &older.cloud] {
                 let _ = fs::remove_file(file);
             }
@@ -96,19 +96,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(true)
 }
 
-/// The file of one package of this version, made now unless it is said to be there.
+/// Returns the file of a package with the current version, made now unless `is_there`.
 pub(crate) fn package(name: &str, arch: Arch, is_there: bool) -> Result<PathBuf> {
     let version = own_version();
     if is_there {
         let file = file(name, arch, &version)?;
-        ensure!(file.is_file(), "{} is not there", file.display());
+        ensure!(file.is_file(), "{} is missing", file.display());
         return Ok(file);
     }
     build(arch, &["appliance", "cloud"])?;
     make(name, arch, &version)
 }
 
-/// Makes both packages of what is built.
+/// Makes both packages from the built programs.
 fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
     let version = version.map_or_else(own_version, str::to_owned);
     Ok(check::Packages {
@@ -118,14 +118,14 @@ fn make_both(arch: Arch, version: Option<&str>) -> Result<check::Packages> {
     })
 }
 
-/// Makes one package of what is built; returns its file.
+/// Makes one package from the built programs, and returns its file.
 fn make(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     let file = file(package, arch, version)?;
-    // Where `appliance/Cargo.toml` has it from.
+    // `appliance/Cargo.toml` takes it from here.
     write_camera_settings(&workspace::target().join("debian/camera.toml"))?;
     let status = Command::new(CARGO_DEB.find()?)
         .current_dir(workspace::root())
-        // As cargo would call it.
+        // cargo passes the subcommand's own name first.
         .arg("deb")
         .args(["--package", &format!("keepsake-{package}")])
         .args(["--no-build", "--quiet"])
@@ -144,9 +144,9 @@ fn own_version() -> String {
     format!("{}-1", env!("CARGO_PKG_VERSION"))
 }
 
-/// Where a package lies; the folder is there afterwards.
+/// Returns the file of a package, and creates its folder.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
-    // Not beside those that are to be given to others.
+    // Apart from the packages that are published.
     let folder = workspace::target().join(if version == OLDER {
         "debian-older"
     } else {
@@ -156,23 +156,23 @@ fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }
 
-/// `appliance/camera.toml` as a service needs it.
+/// Writes `appliance/camera.toml` with the settings of the service.
 fn write_camera_settings(to: &Path) -> Result<()> {
     let from = workspace::root().join("appliance/camera.toml");
     let text = fs::read_to_string(&from).with_context(|| format!("read {}", from.display()))?;
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;
     }
-    fs::write(to, for_the_service(&text)?).with_context(|| format!("write {}", to.display()))
+    fs::write(to, with_service_settings(&text)?).with_context(|| format!("write {}", to.display()))
 }
 
-fn for_the_service(settings: &str) -> Result<String> {
+fn with_service_settings(settings: &str) -> Result<String> {
     let mut settings = settings.to_owned();
-    for (own, service) in FOR_THE_SERVICE {
+    for (own, service) in SERVICE_SETTINGS {
         let found = settings.matches(own).count();
         ensure!(
             found == 1,
-            "{own} stands {found} times in camera.toml instead of once"
+            "{own} occurs {found} times in camera.toml instead of once"
         );
         settings = settings.replace(own, service);
     }
@@ -184,21 +184,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_camera_of_the_package_writes_where_the_service_may() {
+    fn the_packaged_settings_write_only_where_the_service_may() {
         let text = include_str!("../../../appliance/camera.toml");
-        let settings = for_the_service(text).unwrap();
+        let settings = with_service_settings(text).unwrap();
         let changed = text.lines().zip(settings.lines());
         let mut changed: Vec<_> = changed.filter(|(own, service)| own != service).collect();
-        let mut wanted = FOR_THE_SERVICE;
+        let mut wanted = SERVICE_SETTINGS;
         changed.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(changed, wanted);
         let unit = include_str!("../../../appliance/debian/keepsake-appliance.service");
-        for (_, service) in FOR_THE_SERVICE {
+        for (_, service) in SERVICE_SETTINGS {
             let path = service.split('"').nth(1).unwrap();
             assert!(path.starts_with("/var/lib/keepsake/"), "{path}");
         }
         assert!(unit.contains("\nStateDirectory=keepsake\n"));
-        assert!(for_the_service("").is_err());
+        assert!(with_service_settings("").is_err());
     }
 }

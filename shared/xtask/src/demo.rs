@@ -1,4 +1,4 @@
-//! `cargo demo`: the whole of Keepsake on one machine. A person presses Enter; a script gets its presses counted.
+//! `cargo demo`: the whole of Keepsake on one machine. Enter is the button; in a script the presses are counted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,20 +18,20 @@ use keepsake_provision::workspace;
 
 use crate::interrupt::{self, stop_requested};
 
-/// How often the loops look whether somebody wants to stop.
+/// The interval at which the loops look for a request to stop.
 const TICK: Duration = Duration::from_millis(100);
-/// A press that has not come to anything after this time never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for the result of a press.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Press so many times without spacing, print what became of them, and end.
+    /// Press N times without spacing, print the result, and end
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     presses: Option<u32>,
-    /// Where the page is; 0 takes any free port.
+    /// The port of the dashboard; 0 takes any free port
     #[arg(long, value_name = "PORT", default_value_t = 5000)]
     port: u16,
-    /// Where cloud and camera keep what they have; a later start with the same folder goes on where this one stops.
+    /// The folder of cloud and camera; a later demo in the same folder continues
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let listen = format!("127.0.0.1:{}", arguments.port);
     if let Err(error) = TcpListener::bind(&listen) {
         bail!(
-            "port {} cannot be used ({error}): stop what is there, or choose another one with --port, such as --port 0 for any free one",
+            "port {} cannot be used ({error}): stop the program that uses it, or choose another port with --port (0 for any free one)",
             arguments.port
         );
     }
@@ -60,12 +60,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     };
     let mut cloud = Cloud::start(&listen, &data)?;
     println!(
-        "The page is on http://{}/ and everything is kept in {}",
+        "The dashboard is on http://{}/, the data in {}",
         cloud.http,
         data.display()
     );
     if let Some(link) = &cloud.setup {
-        println!("Nobody owns it yet. Open this link and choose a name and a password: {link}");
+        println!(
+            "The cloud has no owner yet. Open this link and choose a user name and a password: {link}"
+        );
     }
     let (events, heard) = mpsc::channel();
     let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
@@ -91,7 +93,7 @@ fn build() -> Result<()> {
         .status()
         .context("run cargo")?;
     if !status.success() {
-        bail!("the programs do not build");
+        bail!("the programs cannot be built, see above");
     }
     Ok(())
 }
@@ -104,14 +106,14 @@ fn built(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The cloud, ready.
+/// A cloud that is ready.
 struct Cloud {
     program: ChildGuard,
     http: String,
     mqtt: String,
-    /// Where the owner is made, until there is one.
+    /// The link for creating the owner, until there is one.
     setup: Option<String>,
-    /// With which the pictures are counted, whether anybody has logged in or not.
+    /// A token for counting the pictures, whether or not a user has logged in.
     key: String,
 }
 
@@ -132,16 +134,16 @@ impl Cloud {
             .child()
             .stdout
             .take()
-            .context("read what the cloud says")?;
+            .context("read the output of the cloud")?;
         let mut said = BufReader::new(stdout);
         let mut line = String::new();
         said.read_line(&mut line)
-            .context("read what the cloud says")?;
+            .context("read the output of the cloud")?;
         let ready: Value = match serde_json::from_str(&line) {
             Ok(ready) => ready,
             Err(_) => bail!("the cloud did not start:\n{}", end_of(&log)),
         };
-        // Nobody may stand in a full pipe, whatever else is said.
+        // Reads on, so that the cloud never blocks on a full pipe.
         thread::spawn(move || {
             let _ = said.read_to_end(&mut Vec::new());
         });
@@ -169,13 +171,13 @@ impl Cloud {
             .with_context(|| format!("ask {url}"))
     }
 
-    /// The arrival number of the newest picture; 0 when there is none.
+    /// Returns the arrival number of the newest picture; 0 when there is none.
     fn newest_arrival(&self) -> Result<u64> {
         let page = self.get("/api/v1/pictures?limit=1")?;
         Ok(page["pictures"][0]["arrival"].as_u64().unwrap_or(0))
     }
 
-    /// The ids of all pictures that came after `arrival`.
+    /// Returns the ids of all pictures that arrived after `arrival`.
     fn pictures_after(&self, mut arrival: u64) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         loop {
@@ -199,7 +201,7 @@ impl Cloud {
     }
 }
 
-/// A key of this demo's own; the one of the last start is revoked.
+/// Creates an API token for this demo, and revokes that of the last one.
 fn make_key(data: &Path) -> Result<String> {
     let made = built("cloud")?
         .args(["key", "create", "demo", "--role", "look", "--replace"])
@@ -226,7 +228,7 @@ struct Camera {
 enum Heard {
     Event(Value),
     Enter,
-    /// The camera closed its output.
+    /// The camera has closed its output.
     Silence,
 }
 
@@ -242,13 +244,13 @@ impl Camera {
             .arg(data.join("spool"))
             .arg("--photos")
             .arg(photos)
-            // Enter is not a finger on a worn button: two of them are always two presses.
+            // Enter does not bounce as a worn button does: two are always two presses.
             .args(["--set", "button.min_gap_ms=0"])
             .current_dir(data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if drawn {
-            // The light is drawn on the terminal; of the log only what someone should know.
+            // The light is drawn on the terminal; the log is only for warnings.
             command.env("RUST_LOG", "warn");
         } else {
             command.stderr(append_to(&log)?);
@@ -258,7 +260,7 @@ impl Camera {
             .child()
             .stdout
             .take()
-            .context("read what the camera says")?;
+            .context("read the output of the camera")?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line)
@@ -287,7 +289,7 @@ impl Camera {
     }
 }
 
-/// Presses, waits for what becomes of every press, asks the cloud what it has, and says it in one line.
+/// Presses, waits for the result of every press, asks the cloud, and prints one line.
 fn press_and_count(
     presses: u32,
     camera: &mut Camera,
@@ -333,11 +335,11 @@ fn press_and_count(
     Ok(stored == presses)
 }
 
-/// What the camera has said, counted.
+/// The counted events of the camera.
 #[derive(Default)]
 struct Seen {
     ready: bool,
-    /// Picture ids as the API spells them, and whether their receipt has come.
+    /// Whether the receipt has come, by picture id as the API spells it.
     saved: BTreeMap<String, bool>,
     told: Vec<String>,
     to_light: Vec<u64>,
@@ -359,7 +361,7 @@ impl Seen {
                 self.saved.insert(picture_id(event), false);
             }
             Some("stored") => {
-                // One that waited from an earlier run is good news, but not of this run's presses.
+                // A picture from an earlier run does not count for this run's presses.
                 if let Some(stored) = self.saved.get_mut(&picture_id(event)) {
                     *stored = true;
                     self.to_stored.extend(event["after_us"].as_u64());
@@ -377,7 +379,7 @@ fn picture_id(event: &Value) -> String {
     format!("{}-{}-{hash}", text("install"), event["sequence"])
 }
 
-/// Listens until `done`, with patience for each next word.
+/// Handles events until `done`; gives up when none comes for too long.
 fn wait(
     camera: &mut Camera,
     cloud: &mut Cloud,
@@ -385,14 +387,14 @@ fn wait(
     seen: &mut Seen,
     done: impl Fn(&Seen) -> bool,
 ) -> Result<()> {
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + EVENT_TIMEOUT;
     while !done(seen) {
         match heard.recv_timeout(TICK) {
             Ok(Heard::Event(event)) => {
                 let settled = (seen.settled(), seen.to_stored.len());
                 seen.note(&event);
                 if (seen.settled(), seen.to_stored.len()) != settled {
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + EVENT_TIMEOUT;
                 }
             }
             Ok(Heard::Enter) | Err(RecvTimeoutError::Timeout) => {}
@@ -411,20 +413,20 @@ fn wait(
             bail!("stopped");
         }
         if Instant::now() > deadline {
-            bail!("nothing more has come for {PATIENCE:?}");
+            bail!("no event for {EVENT_TIMEOUT:?}");
         }
     }
     Ok(())
 }
 
-/// Somebody is at the keyboard: Enter is the button, the light is drawn by the camera, every step is a line.
+/// Runs the interactive demo: Enter is the button, the camera draws its light, and every step is a line.
 fn sit_and_watch(
     camera: &mut Camera,
     cloud: &mut Cloud,
     heard: &Receiver<Heard>,
     events: Sender<Heard>,
 ) -> Result<bool> {
-    println!("Enter takes a picture, Ctrl-C ends it.");
+    println!("Press Enter to take a picture, Ctrl-C to stop.");
     thread::spawn(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
             if events.send(Heard::Enter).is_err() {
@@ -441,7 +443,7 @@ fn sit_and_watch(
                 saved += u64::from(event["event"] == "saved");
                 stored += u64::from(event["event"] == "stored");
                 if let Some(line) = step(&event, &cloud.http) {
-                    // The camera draws its light on the last line of the terminal; ours go above it.
+                    // The camera draws its light on the last line of the terminal; our lines go above it.
                     println!("\r\x1b[K{line}");
                 }
             }
@@ -460,7 +462,7 @@ fn sit_and_watch(
     Ok(true)
 }
 
-/// One step of a press, or of the connection, as a person reads it.
+/// Returns one step of a press, or of the connection, for a person to read.
 fn step(event: &Value, http: &str) -> Option<String> {
     let ms = |field: &str| in_ms(event[field].as_u64());
     let sequence = &event["sequence"];
@@ -495,14 +497,14 @@ fn step(event: &Value, http: &str) -> Option<String> {
     })
 }
 
-/// The value below which `percent` of all are; `None` of nothing.
+/// Returns the percentile of the values; `None` if there are none.
 fn percentile(all: &mut [u64], percent: usize) -> Option<u64> {
     all.sort_unstable();
     let at = (all.len() * percent).div_ceil(100).max(1) - 1;
     all.get(at).copied()
 }
 
-/// Microseconds as milliseconds with one digit behind the point.
+/// Formats microseconds as milliseconds with one decimal.
 fn in_ms(us: Option<u64>) -> String {
     match us {
         Some(us) => format!("{}.{}", us / 1000, us % 1000 / 100),
@@ -510,7 +512,7 @@ fn in_ms(us: Option<u64>) -> String {
     }
 }
 
-/// Another demo may still be writing there.
+/// Appends: another demo may still be writing to it.
 fn append_to(log: &Path) -> Result<File> {
     let opened = File::options().create(true).append(true).open(log);
     opened.with_context(|| format!("open {}", log.display()))

@@ -1,9 +1,9 @@
-//! `cargo xtask ec2`: does what `cloud/deploy/ec2/README.md` tells people to do, word for word, in fresh systems.
+//! `cargo xtask ec2`: runs the commands of `cloud/deploy/ec2/README.md`, word for word, in fresh systems.
 //!
-//! The commands are taken out of that page, so that it cannot say what does not work. In each system a person with sudo sets
-//! up the cloud with the mosquitto and the MySQL (or MariaDB) of that system; then a camera brings pictures by TLS, the package for
-//! arm64 under QEMU; then last night's backup is restored, and the camera is asked for what is missing there. At last
-//! cloud-init does the same by `user-data.yaml`. No instance of EC2 is started.
+//! The commands are taken from that page, so they are known to work. In each system a user with sudo sets up the
+//! cloud with the system's mosquitto and MySQL (or MariaDB); a camera, the arm64 package in QEMU, uploads over TLS;
+//! then last night's backup is restored and the camera is asked for the missing pictures. At last cloud-init does the
+//! same from `user-data.yaml`. No EC2 instance is started.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -24,11 +24,11 @@ use crate::deb;
 
 const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
 const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");
-/// The host of the page.
+/// The host name on the page.
 const HOST: &str = "cameras.example.org";
-/// What a person would type instead in `user-data.yaml`.
+/// The address a user would enter in `user-data.yaml`.
 const ADDRESS: &str = "https://example.org/keepsake-cloud_0.1.0-1_amd64.deb";
-/// A start under QEMU, or a picture on its way through everything.
+/// The longest wait for a start in QEMU, or for a picture.
 const SOON: Duration = Duration::from_secs(120);
 
 #[derive(clap::Args)]
@@ -36,15 +36,15 @@ pub(crate) struct Arguments {
     /// Do it in this system; may be repeated.
     #[arg(long, value_enum, default_values = ["debian12", "debian13", "ubuntu2404"])]
     release: Vec<Release>,
-    /// Only what cloud-init does.
+    /// Do only the part of cloud-init.
     #[arg(long)]
     user_data_only: bool,
-    /// The packages are in target/debian already.
+    /// Use the packages in target/debian.
     #[arg(long)]
     no_build: bool,
 }
 
-/// Returns whether all of it worked; the first thing that does not is an error.
+/// Returns whether everything worked; the first failure is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     chroot::ensure_available()?;
     let own = Arch::own()?;
@@ -66,12 +66,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(true)
 }
 
-/// The first block of a language below a heading of the page.
+/// Returns the first code block of a language below a heading of the page.
 fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     let missing = || format!("no block {language} below {heading:?}");
     let start = format!("\n## {heading}\n");
     let at = page.find(&start).with_context(missing)?;
-    // From the end of that line on, since a block may begin on the next one.
+    // From the end of that line: a block may begin on the next one.
     let below = &page[at + start.len() - 1..];
     let below = below.split("\n## ").next().unwrap_or(below);
     let (_, code) = below
@@ -81,7 +81,7 @@ fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     Ok(code)
 }
 
-/// A full disk of this computer is not what is looked at here.
+/// Turns off the check of free disk space, which is not the subject here.
 const ENOUGH_ROOM: &str = "mkdir -p /etc/systemd/system/keepsake-cloud.service.d
     printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_HOLD_FREE_PERCENT=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
 
@@ -138,7 +138,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     camera.press_and_store(1)?;
     counts(&machine, &key, 7)?;
 
-    // A restart of everything, in the order systemd likes.
+    // A restart of all services, in systemd's order.
     machine.script("systemctl restart mosquitto mysql keepsake-cloud")?;
     is_ready(&machine)?;
     camera.press_and_store(1)?;
@@ -147,7 +147,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     camera.stop()
 }
 
-/// As somebody who has logged in by SSH would: in a shell of his own, in his own folder.
+/// Runs commands as a user who has logged in over SSH: in a login shell, in the home folder.
 fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     let mut command = machine.command();
     command
@@ -162,13 +162,13 @@ fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().context("enter the machine")?;
-    let mut stdin = child.stdin.take().context("a pipe to it")?;
-    // In one go and before it reads: commands that read from standard input would eat what comes after them, as they
-    // would in a terminal.
+    let mut stdin = child.stdin.take().context("open its standard input")?;
+    // Written at once before it reads: a command that reads standard input would consume the lines after it, as in a
+    // terminal.
     let script = format!("main() {{\n{commands}\n}}\nmain < /dev/null\n");
     stdin
         .write_all(script.as_bytes())
-        .context("type the commands")?;
+        .context("write the commands")?;
     drop(stdin);
     let output = child.wait_with_output().context("wait for the commands")?;
     if !output.status.success() {
@@ -181,14 +181,14 @@ fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     Ok(lossy(&output.stdout))
 }
 
-/// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
+/// Requests a page of the dashboard from outside; trusts only the CA of the page.
 fn asked(path: &str, more: &str) -> String {
     format!(
         "curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}"
     )
 }
 
-/// Makes the first owner by the link; returns a key.
+/// Creates the first owner with the link, and returns an API token.
 fn make_owner(machine: &BootedSystem, link: &str) -> Result<String> {
     let (_, code) = link.split_once("code=").context("the link has the code")?;
     let json = "-H 'Content-Type: application/json'";
@@ -204,13 +204,13 @@ fn make_owner(machine: &BootedSystem, link: &str) -> Result<String> {
             "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
         ),
     ))?;
-    let made: Value = serde_json::from_str(&made).context("a key as JSON")?;
-    let key = made["secret"].as_str().context("a key has a secret")?;
+    let made: Value = serde_json::from_str(&made).context("a token as JSON")?;
+    let key = made["secret"].as_str().context("a token has a secret")?;
     done("the first owner is made by the link, over https");
     Ok(key.to_owned())
 }
 
-/// Ready, and without a word about broker or database.
+/// Checks that the cloud is ready without warnings about broker or database.
 fn is_ready(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the cloud is ready",
@@ -220,7 +220,7 @@ fn is_ready(machine: &BootedSystem) -> Result<()> {
             asked("/readyz", "")
         ),
     )?;
-    // The broker is looked at a moment after the connection.
+    // The broker is checked a moment after the connection.
     std::thread::sleep(Duration::from_secs(5));
     let now = machine.script(&asked("/readyz", ""))?;
     let now: Value = serde_json::from_str(&now).with_context(|| said.clone())?;
@@ -230,7 +230,7 @@ fn is_ready(machine: &BootedSystem) -> Result<()> {
     Ok(())
 }
 
-/// What the security group lets through is meant to be reached, and nothing else can be.
+/// Checks that exactly the ports of the security group listen on other addresses than loopback.
 fn only_these_listen(machine: &BootedSystem) -> Result<()> {
     let said = machine.script("ss -Htln")?;
     let mut open = BTreeSet::new();
@@ -251,7 +251,7 @@ fn only_these_listen(machine: &BootedSystem) -> Result<()> {
     Ok(())
 }
 
-/// Waits until so many are stored, and none is missing or on its way.
+/// Waits until `count` pictures are stored, and none is missing or waiting.
 fn counts(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     let wanted = format!(
         "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
@@ -269,7 +269,7 @@ fn counts(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     Ok(())
 }
 
-/// How many pictures were stored after a moment, microseconds since 1970.
+/// Returns how many pictures were stored after a moment, in microseconds since 1970.
 fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usize> {
     let header = format!("-H 'Authorization: Bearer {key}'");
     let said = machine.script(&asked("/api/v1/pictures", &header))?;
@@ -283,7 +283,8 @@ fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usi
     Ok(pictures.iter().filter(later).count())
 }
 
-/// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
+/// A camera from the arm64 package in a Debian of its own, configured as the page says, in the network of the cloud's
+/// host.
 struct Camera {
     program: ChildGuard,
     button: std::process::ChildStdin,
@@ -336,7 +337,11 @@ impl Camera {
             .stdout(File::create(&events).context("create a file for its events")?)
             .stderr(File::create(&log).context("create a file for its log")?);
         let mut program = ChildGuard::start(&mut command, "the camera")?;
-        let button = program.child().stdin.take().context("a pipe to it")?;
+        let button = program
+            .child()
+            .stdin
+            .take()
+            .context("open its standard input")?;
         let mut camera = Self {
             program,
             button,
@@ -387,7 +392,7 @@ impl Camera {
         for _ in 0..presses {
             self.button.write_all(b"\n").context("press")?;
             self.presses += 1;
-            // Presses closer together are one (`button.min_gap_ms`).
+            // Presses closer together count as one (`button.min_gap_ms`).
             std::thread::sleep(Duration::from_millis(600));
         }
         let presses = self.presses;
@@ -398,7 +403,7 @@ impl Camera {
         })
     }
 
-    /// What the camera has saved is what the server has, by the server's own reckoning.
+    /// Checks that the server has exactly the captures that the camera has saved.
     fn is_in_the_database(&self, machine: &BootedSystem) -> Result<()> {
         let said = self.said();
         let saved: BTreeSet<String> = said
@@ -424,7 +429,7 @@ impl Camera {
     }
 }
 
-/// cloud-init of the system itself runs the file, as at the first start of an instance.
+/// Runs the file with the system's own cloud-init, as at the first start of an instance.
 fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     let machine = Chroot::fresh(release, Arch::own()?)?.boot()?;
     let name = cloud.file_name().context("a package has a name")?;
@@ -448,7 +453,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
                 .system
                 .root
                 .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
-            // What an instance has and these systems have not, such as an SSH server, is not set up.
+            // Leaves out what these systems lack and an instance has, such as an SSH server.
             "datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: [write-files]\n\
              cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
@@ -464,7 +469,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
         "cloud-init finds the file in order: {}",
         schema.trim()
     ));
-    // The services of cloud-init run these, one after the other.
+    // The services of cloud-init run these one after the other.
     machine.script(
         "cloud-init init --local
          cloud-init init

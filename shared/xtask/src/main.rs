@@ -1,4 +1,5 @@
-//! The short commands of this repository: `cargo demo` shows Keepsake, `cargo verify` proves it, `cargo xtask` has the rest.
+//! The commands of this repository: `cargo demo` shows Keepsake, `cargo verify` checks it, `cargo xtask` has the
+//! rest.
 
 use std::process::ExitCode;
 
@@ -23,7 +24,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start the whole thing: a cloud with its page on port 5000, and a simulated camera with real photographs.
+    /// Start everything: a cloud with its dashboard on port 5000, and a simulated camera with real photographs.
     Demo(demo::Arguments),
     /// Run everything CI runs.
     Verify(verify::Arguments),
@@ -33,24 +34,25 @@ enum Command {
     /// Inject faults into broker, cloud, camera and database while presses go on.
     #[command(disable_help_flag = true)]
     Chaos(delegate::Arguments),
-    /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
+    /// Make the packages for Debian, Ubuntu and Raspberry Pi OS in target/debian; with --check also test them.
     Deb(deb::Arguments),
-    /// Build the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board: see `cargo emulate`.
+    /// Build the SD card image for the Raspberry Pi 3, 3+ and 4 in target/image. Not yet tested on a board; see
+    /// `cargo emulate`.
     #[command(disable_help_flag = true)]
     Image(delegate::Arguments),
     /// Boot that image in an emulated Raspberry Pi 3, take pictures, cut its power three times, and audit.
     #[command(disable_help_flag = true)]
     Emulate(delegate::Arguments),
-    /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
+    /// Set up a cloud as cloud/deploy/ec2/README.md says in fresh Debian and Ubuntu systems, and let a camera upload.
     Ec2(ec2::Arguments),
-    /// Lay out everything a release consists of, with manifest and checksums, in target/release-files.
+    /// Collect the files of a release, with manifest and checksums, in target/release-files.
     Release(release::Arguments),
-    /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
+    /// Check every dependency against the advisory database. Needs the network, so it is not part of `verify`.
     Advisories,
 }
 
 fn main() -> ExitCode {
-    // The aliases cannot end in `--`, so people who are used to writing one after `cargo demo` may do so.
+    // The aliases cannot end in `--`; allow one after `cargo demo`.
     let arguments = std::env::args_os()
         .enumerate()
         .filter(|(at, argument)| !(*at == 2 && argument == "--"))

@@ -1,4 +1,4 @@
-//! `cargo verify`: everything CI runs, in the order in which it fails soonest, with a table at the end.
+//! `cargo verify`: everything CI runs, fastest failures first, with a table at the end.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,14 +14,14 @@ use keepsake_provision::workspace;
 use crate::delegate::VMTEST;
 use crate::{delegate, dependencies};
 
-/// Light on at most this long after the press, milliseconds.
+/// The longest time from the press to the light, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
-/// Half of the presses are stored at most this long after the press, milliseconds.
+/// The median time from the press to the stored picture, milliseconds.
 const PRESS_TO_STORED_P50_MS_MAX: f64 = 150.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The inner loop: no v4l, of the end-to-end tests just the shortest, no docs, no checks of dependencies, no demo.
+    /// Run the inner loop: no v4l, only the shortest end-to-end test, no docs, no checks of dependencies, no demo.
     #[arg(long)]
     quick: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             (&[], &[])
         };
         verify.step("clippy, all features", |_| clippy(all));
-        // As the packages have it.
+        // The features of the packages.
         if verify.step("build", |_| build(packaged)) {
             verify.step("servers: broker, databases, Python", Verify::servers);
             verify.step("tests", |verify| {
@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             });
         }
         verify.step("vmtest: GPIO and V4L2 in a virtual machine", Verify::vmtest);
-        verify.step("units of systemd", Verify::units);
+        verify.step("systemd units", Verify::units);
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
             dependencies::deny(&["bans", "licenses", "sources"])
@@ -87,13 +87,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 struct Verify {
-    /// Where tests write what they could not run.
+    /// The file in which tests report what they could not run.
     not_run_file: PathBuf,
     steps: Vec<(&'static str, bool, Duration)>,
     notes: Vec<String>,
-    /// The test runner's own closing lines.
+    /// The summary lines of the test runner.
     results: Vec<String>,
-    /// And those that name a test that failed.
+    /// Its lines that name a failed test.
     failed: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl Verify {
         passed
     }
 
-    /// The v4l feature makes its bindings with libclang, which not every machine has.
+    /// The v4l feature generates its bindings with libclang, which not every machine has.
     fn can_build_v4l(&mut self) -> bool {
         if ensure_libclang() {
             return true;
@@ -125,13 +125,14 @@ impl Verify {
         false
     }
 
-    /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
+    /// Fetches what the tests need and this machine lacks. A server that cannot be fetched is not a failure: its
+    /// tests print `NOT RUN`.
     fn servers(&mut self) -> Result<bool> {
         let missing = delegate::image_packages_missing()?;
         let missing: Vec<&str> = missing.split_whitespace().collect();
         if !missing.is_empty() {
             println!(
-                "installing what images are made with: {}",
+                "installing the tools that build images: {}",
                 missing.join(", ")
             );
             apt_install(&missing);
@@ -158,7 +159,7 @@ impl Verify {
         Ok(output.status.success())
     }
 
-    /// Runs cargo test, shows what it says, and keeps its closing lines for the end.
+    /// Runs cargo test, prints its output, and keeps its summary lines for the end.
     fn test(&mut self, arguments: &[&str]) -> Result<bool> {
         let mut child = workspace::cargo()
             .args(arguments)
@@ -168,9 +169,12 @@ impl Verify {
             .stdout(Stdio::piped())
             .spawn()
             .context("run cargo test")?;
-        let stdout = child.stdout.take().context("read what cargo test says")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("read the output of cargo test")?;
         for line in BufReader::new(stdout).lines() {
-            let line = line.context("read what cargo test says")?;
+            let line = line.context("read the output of cargo test")?;
             println!("{line}");
             if line.starts_with("test result:") {
                 self.results.push(line);
@@ -181,7 +185,8 @@ impl Verify {
         Ok(child.wait().context("wait for cargo test")?.success())
     }
 
-    /// Runs the camera's program with kernel drivers. The debug build exists; a release build differs in its memory only.
+    /// Runs the camera's program with kernel drivers. The debug build exists already, and a release build differs
+    /// only in its memory.
     fn vmtest(&mut self) -> Result<bool> {
         let status = VMTEST
             .command()
@@ -192,7 +197,7 @@ impl Verify {
         Ok(status.success())
     }
 
-    /// What systemd itself says about our units. `cargo xtask deb --check` has them run.
+    /// Runs `systemd-analyze verify` on our units. `cargo xtask deb --check` runs the units themselves.
     fn units(&mut self) -> Result<bool> {
         let folder = workspace::target().join("units");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
@@ -203,7 +208,7 @@ impl Verify {
             let files = entries.flatten().map(|entry| entry.path());
             for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service"))
             {
-                // Our programs are not installed here, and of a program it asks only whether it is there.
+                // Our programs are not installed here, and it only checks that the program exists.
                 let text = fs::read_to_string(&file)
                     .with_context(|| format!("read {}", file.display()))?
                     .replace("/usr/bin/appliance ", "/bin/true ")
@@ -219,24 +224,24 @@ impl Verify {
             .stdin(Stdio::null())
             .output();
         let Ok(done) = done else {
-            let what = "NOT RUN: units of systemd: there is no systemd-analyze here; it comes with systemd 250 or later";
+            let what = "NOT RUN: systemd units: there is no systemd-analyze here; it comes with systemd 250 or later";
             self.notes.push(what.to_owned());
             return Ok(true);
         };
-        // It looks at all units that ours name, and what it finds wrong it tells, and ends with 0 all the same.
+        // It also checks the units that ours name, reports all problems on stderr, and exits with 0.
         let said = String::from_utf8_lossy(&done.stderr);
         let ours: Vec<&str> = said
             .lines()
             .filter(|line| line.contains("keepsake-"))
             .collect();
-        println!("{} units looked at", units.len());
+        println!("{} units checked", units.len());
         for line in &ours {
             println!("{line}");
         }
         Ok(ours.is_empty() && !units.is_empty())
     }
 
-    /// A demo in a folder of its own on a free port, and the times it should keep.
+    /// Runs a demo in a folder of its own on a free port, and checks its times.
     fn demo(&mut self) -> Result<bool> {
         let data = workspace::target()
             .join("tmp")
@@ -251,7 +256,7 @@ impl Verify {
             .context("run the demo")?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}");
-        // Told and not judged: a machine that others use too is slow at times, and no fault of ours.
+        // Reported but not judged: a shared machine is slow at times.
         for (what, most) in [
             ("press-to-light max", PRESS_TO_LIGHT_MS_MAX),
             ("press-to-stored p50", PRESS_TO_STORED_P50_MS_MAX),
@@ -259,7 +264,7 @@ impl Verify {
             let found = number_after(&said, what);
             if found.is_none_or(|ms| ms > most) {
                 self.notes.push(format!(
-                    "SLOW: {what} should be at most {most} ms, and was {found:?} on this machine"
+                    "SLOW: {what} should be at most {most} ms and was {found:?} on this machine"
                 ));
             }
         }
@@ -302,7 +307,7 @@ fn clippy(features: &[&str]) -> Result<bool> {
     cargo(&[&start[..], features, &["--", "-D", "warnings"]].concat())
 }
 
-/// The end-to-end tests start the programs beside them.
+/// Builds the programs that the end-to-end tests start.
 fn build(features: &[&str]) -> Result<bool> {
     let build = [
         "build",
@@ -314,7 +319,7 @@ fn build(features: &[&str]) -> Result<bool> {
     cargo(&[&build[..], features].concat())
 }
 
-/// With the private items: these are programs, whoever reads their docs is about to change them.
+/// With private items: readers of these docs are about to change the programs.
 fn docs() -> Result<bool> {
     let status = workspace::cargo()
         .args([
@@ -323,7 +328,7 @@ fn docs() -> Result<bool> {
             "--no-deps",
             "--document-private-items",
         ])
-        // A link to a private item leads somewhere, since that is documented too.
+        // Private items are documented too, so links to them work.
         .env(
             "RUSTDOCFLAGS",
             "-D warnings -A rustdoc::private-intra-doc-links",
@@ -338,7 +343,7 @@ fn number_after(text: &str, what: &str) -> Option<f64> {
     after.split_whitespace().next()?.parse().ok()
 }
 
-/// All closing lines of the test runner in one.
+/// Adds up all summary lines of the test runner.
 fn sum_of(results: &[String]) -> String {
     let sum = |what: &str| -> u64 {
         results
@@ -363,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closing_lines_are_added_up() {
+    fn the_summary_lines_are_added_up() {
         let line = |passed, failed| {
             format!(
                 "test result: ok. {passed} passed; {failed} failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s"
@@ -376,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_is_found_behind_its_name() {
+    fn a_number_is_found_after_its_name() {
         let line = "pressed 3, stored 3, missing 0, press-to-stored p50 41.2 ms p95 55.0 ms";
         assert_eq!(number_after(line, "press-to-stored p50"), Some(41.2));
         assert_eq!(number_after(line, "press-to-light max"), None);

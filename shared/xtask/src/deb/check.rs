@@ -1,8 +1,7 @@
-//! `cargo xtask deb --check`: the packages in fresh Debian systems, from the first installation to the purge.
+//! `cargo xtask deb --check`: tests the packages in fresh Debian systems, from the first installation to the purge.
 //!
-//! For this computer's own processor the system is booted, and its systemd starts, watches and ends the services. For the
-//! other one the programs run by QEMU, and there is no systemd to start them. What a board would be needed for
-//! stands in `docs/hardware.md`.
+//! For this computer's processor the system is booted, and its systemd starts, watches and stops the services. For
+//! the other one the programs run in QEMU without systemd. `docs/hardware.md` lists what needs a board.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,9 +12,9 @@ use super::Arch;
 use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, lossy};
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
-/// What `systemd-analyze security` may say at most; 10 is no sandbox at all.
+/// The highest exposure that `systemd-analyze security` may report; 10 is no sandbox at all.
 const EXPOSURE_MAX: f64 = 2.5;
-/// A watchdog of 60 s, and the start afterwards.
+/// A watchdog of 60 s, and the restart.
 const WATCHDOG_WITHIN: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(40);
 
@@ -26,7 +25,7 @@ pub(super) struct Packages {
     pub(super) version: String,
 }
 
-/// `old`: an earlier version of the same, to upgrade from.
+/// `old`: an earlier version, to upgrade from.
 pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) -> Result<()> {
     let place = format!("{} {}", release.name(), arch.name());
     println!("\n==> {place}");
@@ -63,7 +62,7 @@ impl Place<'_> {
         self.has_all_in_place()?;
         self.says_what_is_missing()?;
         self.is_verified()?;
-        // A full disk of this computer is not what is looked at here.
+        // The free disk space of this computer is not the subject here.
         self.script(
             "sed -i 's/^hold_free_percent = 5/hold_free_percent = 0/' /etc/keepsake/cloud.toml",
         )?;
@@ -77,7 +76,7 @@ impl Place<'_> {
             self.press_in_the_foreground()?;
         }
 
-        // Settings of one's own, and what is on card and in the database.
+        // The user's own settings, and data on the card and in the database.
         self.script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
         self.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
         let kept = self.script(KEPT)?;
@@ -174,7 +173,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// On a computer without button, light and camera; in words that help, and without any of ours that do not.
+    /// Checks the messages on a computer without button, light and camera.
     fn says_what_is_missing(self) -> Result<()> {
         let output = self.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
@@ -232,7 +231,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Both programs as packed, without a systemd: a press is stored.
+    /// Runs both packaged programs without systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
         let said = self.script(include_str!("press.sh"))?;
         ensure!(
@@ -244,17 +243,17 @@ impl Place<'_> {
     }
 }
 
-/// From the folder they were put into, without asking.
+/// Installs the files from the folder they were copied to.
 fn install(version: &str) -> String {
     format!("apt-get -qy install /root/appliance-{version}.deb /root/cloud-{version}.deb")
 }
 
-/// Everything that must be the same afterwards, with its hash: settings, pictures on the card, and who the camera is.
+/// Returns the hashes of everything that must not change: settings, pictures on the card, and the camera's identity.
 const KEPT: &str = "{ find /etc/keepsake /var/lib/keepsake/pictures/frames /var/lib/keepsake-cloud \
     \\( -name '*.toml' -o -path '*/frames/*' -o -name 'keepsake.sqlite' \\) -type f 2>/dev/null || true; } | sort | \
     while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
 
-/// The figure in the closing line of `systemd-analyze security`.
+/// Returns the score in the last line of `systemd-analyze security`.
 fn exposure(said: &str) -> Option<f64> {
     let (_, after) = said.split_once("Overall exposure level")?;
     let (_, figure) = after.split_once(": ")?;
@@ -265,7 +264,7 @@ fn done(what: &str) {
     println!("  ok  {what}");
 }
 
-/// Without a pin to press on, the service tries for ever and the log says what is wrong.
+/// Checks that without a button pin the service keeps trying and the log names the cause.
 fn says_why_it_does_not_start(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the log says why",
@@ -285,7 +284,7 @@ fn says_why_it_does_not_start(machine: &BootedSystem) -> Result<()> {
     Ok(())
 }
 
-/// The simulated button, light and camera in the service as it is.
+/// Configures the simulated button, light and camera for the service.
 fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     machine.script(
         "sed -i '/^\\[simulated\\]/,$s/^on = false/on = true/' /etc/keepsake/camera.toml
@@ -308,7 +307,7 @@ fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     press(machine, 1)
 }
 
-/// One more, which makes so many.
+/// Takes one more picture, after which `stored` are stored.
 fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
     machine.script("systemctl kill --kill-whom=main --signal=SIGUSR1 keepsake-appliance")?;
     machine.eventually(
@@ -334,7 +333,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
     )?;
     press(machine, 2)?;
 
-    // Both hang. Neither says a word any more, and systemd starts them anew.
+    // Both hang: they stop notifying, and systemd restarts them.
     machine.script(
         "systemctl kill --kill-whom=main --signal=SIGSTOP keepsake-appliance keepsake-cloud",
     )?;
@@ -351,7 +350,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
     done("a program that hangs is started anew by the watchdog");
     press(machine, 3)?;
 
-    // A light that says "ready" to nobody: fault 7 is shown before the next start.
+    // The light would keep showing "ready": fault 7 is shown before the restart.
     machine.script("systemctl kill --kill-whom=main --signal=SIGKILL keepsake-appliance")?;
     machine.eventually(
         "ExecStopPost",
@@ -367,7 +366,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
     done("after kill -9 the light says fault 7 before the next start");
     press(machine, 4)?;
 
-    // What no start can mend: fault 7 for good, until someone has mended it.
+    // A fault that no restart can fix: fault 7 stays until the settings are corrected.
     machine.script(
         "mkdir -p /run/systemd/system/keepsake-appliance.service.d
          printf '[Service]\\nEnvironment=KEEPSAKE_BUTTON_PIN=99\\n' > /run/systemd/system/keepsake-appliance.service.d/wrong.conf
@@ -390,7 +389,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
     done("a wrong variable is not tried again; the light says fault 7 until it is mended");
     press(machine, 5)?;
 
-    // As asked: no fault is shown, and the end is clean.
+    // Stopped on request: no fault is shown, and the exit is clean.
     machine.script(
         "systemctl stop keepsake-appliance keepsake-cloud
          [ $(systemctl show -P Result keepsake-appliance) = success ]
