@@ -1,7 +1,7 @@
-//! Step three: what lies beside an image. Its sums, what is on it by size, of what it is made and under which licences, and
-//! the file by which Raspberry Pi Imager knows it.
+//! Step three: the files beside an image: checksums, contents by size, the SBOM, and the manifest for Raspberry Pi
+//! Imager.
 //!
-//! All but the last are of the same bytes wherever the image is made; that one names the place of the image.
+//! All but the last are identical wherever the image is built; the manifest contains the path of the image.
 
 mod contents;
 mod sbom;
@@ -18,21 +18,21 @@ use crate::build::Built;
 use crate::layout;
 use crate::prepare::Package;
 
-/// An image and what it was made of.
+/// An image and its sources.
 pub struct BuiltImage<'a> {
-    /// The compressed image; the papers lie beside it and are called after it.
+    /// The compressed image; the artifacts are beside it and named after it.
     pub image: &'a Path,
     pub built: &'a Built,
     pub packages: &'a [Package],
-    /// The folder of the workspace, whose `Cargo.lock` says what the program is made of.
+    /// The folder of the workspace, whose `Cargo.lock` lists the crates of the program.
     pub sources: &'a Path,
     pub epoch_s: u64,
 }
 
-/// Writes all papers; returns what is on the image by size, to be shown.
+/// Writes all artifacts; returns the contents by size, to be printed.
 ///
 /// # Errors
-/// The disk's, or cargo's.
+/// A file cannot be written, or cargo has failed.
 pub fn write(made: &BuiltImage) -> Result<String> {
     let contents = contents::render(made.built)?;
     let card_sum = sha256_of_file(&made.built.image)?;
@@ -46,7 +46,7 @@ pub fn write(made: &BuiltImage) -> Result<String> {
     for file in [&bill_file, &contents_file] {
         sums.push_str(&format!("{}  {}\n", sha256_of_file(file)?, name(file)));
     }
-    // Of the card as it is written: what `cargo image -- --write` compares.
+    // Of the uncompressed card image, which `cargo image -- --write` compares.
     sums.push_str(&format!(
         "{card_sum}  {}\n",
         name(made.image).trim_end_matches(".zst")
@@ -60,7 +60,7 @@ pub fn write(made: &BuiltImage) -> Result<String> {
     Ok(contents)
 }
 
-/// SHA-256 of a file, in lower-case hexadecimal digits.
+/// Returns the SHA-256 of a file, in lower-case hexadecimal digits.
 ///
 /// # Errors
 /// It cannot be read.
@@ -69,10 +69,10 @@ pub fn sha256_of_file(file: &Path) -> Result<String> {
     sha256(from).with_context(|| format!("read {}", file.display()))
 }
 
-/// The same of all that can be read from it.
+/// Returns the SHA-256 of everything that can be read.
 ///
 /// # Errors
-/// It cannot be read to its end.
+/// It cannot be read to the end.
 pub fn sha256(mut from: impl Read) -> io::Result<String> {
     let mut hash = Sha256::new();
     let mut chunk = vec![0; 1 << 20];
@@ -84,15 +84,16 @@ pub fn sha256(mut from: impl Read) -> io::Result<String> {
     }
 }
 
-/// `keepsake-0.1.0-arm64` with another ending.
+/// Returns the path of the image with another ending.
 pub fn sibling(image: &Path, ending: &str) -> PathBuf {
     let name = name(image);
     let stem = name.split(".img").next().unwrap_or(&name);
     image.with_file_name(format!("{stem}{ending}"))
 }
 
-/// As Raspberry Pi Imager 2 opens it by a double click, and 1.9 by `--repo`. There is no `init_format`: the Imager's own
-/// questions (a user, a password, Wi-Fi) would be answered in vain, for `camera.toml` asks them.
+/// Returns the manifest that Raspberry Pi Imager 2 opens on a double click, and 1.9 with `--repo`. It has no
+/// `init_format`: Imager's questions (user, password, Wi-Fi) would have no effect, because `camera.toml` has these
+/// settings.
 ///
 /// Source: doc/json-schema/os-list-schema.json of raspberrypi/rpi-imager.
 fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_json::Value> {
@@ -117,7 +118,7 @@ fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_
     }))
 }
 
-/// A lens, drawn here, so that the Imager fetches nothing.
+/// An icon of a lens, embedded so that Imager downloads nothing.
 const ICON: &str = "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 40'><circle cx='20' cy='20' r='18' fill='black'/><circle cx='20' cy='20' r='9' fill='white'/></svg>";
 
 fn day(epoch_s: u64) -> Result<String> {

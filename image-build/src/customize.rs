@@ -1,8 +1,8 @@
-//! The camera in somebody else's image: Raspberry Pi OS Lite (64-bit), as it was downloaded, without starting it.
+//! Adds the camera to an image of Raspberry Pi OS Lite (64-bit), as downloaded, without booting it.
 //!
-//! Files are added and none is changed: what the image does at its first start (growing, `firstrun.sh`, `userconf.txt`,
-//! cloud-init) it does as before. Neither root nor a loop device is needed: mtools and debugfs reach into the partitions
-//! where they lie.
+//! Files are added and none is changed: what the image does at its first boot (growing, `firstrun.sh`,
+//! `userconf.txt`, cloud-init) works as before. Neither root nor a loop device is needed: mtools and debugfs access
+//! the partitions in place.
 
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write as _};
@@ -18,31 +18,32 @@ use crate::write::each_chunk;
 
 const USERS_UNIT: &str = include_str!("../card/customize/keepsake-users.service");
 const DROP_IN: &str = include_str!("../card/customize/customized.conf");
-/// In every ELF file at this place, for the Pi's processor in 64 bits.
+/// The machine field of ELF files for the Pi's processor in 64 bits.
 const MACHINE: (std::ops::Range<usize>, [u8; 2]) = (18..20, [0xb7, 0]);
 
-/// What goes where.
+/// The sources and the target.
 pub struct Inputs<'a> {
     /// `.img`, `.img.xz` or `.img.zst`.
     pub image: &'a Path,
     /// The camera's program for the Pi.
     pub program: &'a Path,
     pub workspace: &'a Path,
-    /// Scratch; what is in it is thrown away.
+    /// A scratch folder; its contents are deleted.
     pub work: &'a Path,
     pub epoch_s: u64,
 }
 
-/// Something that is put into the system.
+/// An entry to add to the root file system.
 enum RootEntry {
     File { from: PathBuf, mode: u32 },
     Link(&'static str),
 }
 
-/// Makes the new image at `work/customized.img` and returns it.
+/// Makes the new image at `work/customized.img` and returns its path.
 ///
 /// # Errors
-/// It is no image of Raspberry Pi OS in 64 bits, it has the camera already, there is no room in it, or a tool's.
+/// It is not a 64-bit image of Raspberry Pi OS, it has the camera already, there is no space in it, or a tool has
+/// failed.
 pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
     fs::create_dir_all(inputs.work).with_context(|| format!("create {}", inputs.work.display()))?;
@@ -50,7 +51,7 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
         fs::read(inputs.program).with_context(|| format!("read {}", inputs.program.display()))?;
     ensure!(
         program.starts_with(b"\x7fELF") && program.get(MACHINE.0) == Some(&MACHINE.1[..]),
-        "{} is no program for arm64",
+        "{} is not a program for arm64",
         inputs.program.display()
     );
     let image = inputs.work.join("customized.img");
@@ -61,15 +62,15 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
         partition: root,
         inputs,
     };
-    root.check_file_system("before anything was added to it")?;
+    root.check_file_system("before the camera is added")?;
     ensure!(
         root.has("/usr/lib/aarch64-linux-gnu") && root.has("/etc/os-release"),
-        "{} is no Raspberry Pi OS in 64 bits; take \"Raspberry Pi OS Lite (64-bit)\"",
+        "{} is not a 64-bit Raspberry Pi OS; use \"Raspberry Pi OS Lite (64-bit)\"",
         inputs.image.display()
     );
     ensure!(
         !root.has("/usr/bin/appliance"),
-        "{} has the camera already",
+        "{} already has the camera",
         inputs.image.display()
     );
     let boot = format!("{}@@{}", image.display(), boot.start_bytes);
@@ -81,10 +82,11 @@ pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Unpacks an image: `.img`, `.img.xz` or `.img.zst`. Holes stay holes: such an image is some gigabytes, half of them empty.
+/// Unpacks an image: `.img`, `.img.xz` or `.img.zst`. Holes stay holes: such an image has some gigabytes, half of
+/// them empty.
 ///
 /// # Errors
-/// It is none, `to` is there already, or the disk's.
+/// It is not an image, `to` exists, or writing fails.
 pub fn unpack(from: &Path, to: &Path) -> Result<()> {
     let mut file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     let mut bytes = 0;
@@ -100,7 +102,7 @@ pub fn unpack(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The one a laptop sees, and the system.
+/// Returns the boot partition and the root partition.
 fn partitions(image: &Path) -> Result<(Partition, Partition)> {
     let found = layout::read(&mut File::open(image)?)?;
     match found {
@@ -110,12 +112,12 @@ fn partitions(image: &Path) -> Result<(Partition, Partition)> {
             Ok((boot, root))
         }
         _ => bail!(
-            "the image has other partitions than Raspberry Pi OS: one of FAT and one of Linux"
+            "the image does not have the partitions of Raspberry Pi OS, one FAT and one Linux"
         ),
     }
 }
 
-/// `camera.toml` beside `config.txt`.
+/// Adds `camera.toml` beside `config.txt`.
 fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     let settings = inputs.workspace.join("appliance/camera.toml");
     let settings =
@@ -123,14 +125,14 @@ fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     let file = inputs.work.join("camera.toml");
     fs::write(&file, boot::with_crlf(&boot::service_settings(&settings)?))?;
     let mut copy = host_tools::command("mcopy", inputs.epoch_s)?;
-    // -D s: what is there by that name stays, which nobody wants to lose.
+    // -D s keeps an existing file.
     copy.args(["-D", "s", "-i", boot])
         .arg(&file)
         .arg("::camera.toml");
     run(&mut copy).map(drop)
 }
 
-/// As its package does (`appliance/Cargo.toml`), and what its scripts would do.
+/// Returns the files that its package installs (`appliance/Cargo.toml`), and what the package's scripts would create.
 fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
     let text = |name: &str, text: &str| -> Result<PathBuf> {
         let file = inputs.work.join(name);
@@ -180,7 +182,7 @@ fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
     ])
 }
 
-/// The system's file system, where it lies in the image.
+/// The root file system, in place in the image.
 struct Root<'a> {
     image: &'a Path,
     partition: Partition,
@@ -196,10 +198,10 @@ impl Root<'_> {
         )
     }
 
-    /// debugfs says what went wrong and ends with 0 all the same: whoever calls this looks at what came of it.
+    /// Runs a request of debugfs. It exits with 0 even after an error, so callers check the result.
     fn debugfs(&self, request: &str) -> Result<Vec<u8>> {
         let mut debugfs = host_tools::command("debugfs", self.inputs.epoch_s)?;
-        // Names of our own in the requests, so no space in the name of a folder breaks them.
+        // The requests use names of our own, which are safe from spaces in folder names.
         debugfs
             .current_dir(self.inputs.work)
             .args(["-w", "-R", request])
@@ -223,7 +225,7 @@ impl Root<'_> {
                 self.owned_by_root(&above, 0o040_755)?;
             }
         }
-        ensure!(!self.has(path), "{path} is in the image already");
+        ensure!(!self.has(path), "{path} is already in the image");
         match entry {
             RootEntry::Link(to) => {
                 self.debugfs(&format!("symlink {path} {to}"))?;
@@ -261,7 +263,7 @@ impl Root<'_> {
         check.args(["-f", "-n"]).arg(self.place());
         run(&mut check)
             .map(drop)
-            .with_context(|| format!("the file system of the image is not sound {when}"))
+            .with_context(|| format!("the file system of the image is damaged {when}"))
     }
 }
 
@@ -272,7 +274,7 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
-    /// What the image does when it starts for the first time, and what it needs for that.
+    /// The files that the image needs for its first boot.
     const FIRST_BOOT: [(&str, &str); 5] = [
         (
             "cmdline.txt",
@@ -297,7 +299,7 @@ mod tests {
         .unwrap()
     }
 
-    /// As Raspberry Pi OS lays it out: a FAT `bootfs`, and an ext4 `rootfs` with a system for arm64.
+    /// Makes an image laid out as Raspberry Pi OS: a FAT `bootfs`, and an ext4 `rootfs` with an arm64 system.
     fn raspberry_pi_os(folder: &Path, libraries: &str) -> PathBuf {
         let root = folder.join("root");
         for name in [
@@ -500,7 +502,7 @@ mod tests {
         };
         let ours = stat("/usr/bin/appliance");
         assert!(ours.contains("User:     0   Group:     0"), "{ours}");
-        // A copy loses this; the file system itself must not.
+        // A copy loses this; the file system must not.
         let sudo = stat("/usr/bin/sudo");
         assert!(sudo.contains("Mode:  04755"), "{sudo}");
     }
@@ -518,7 +520,7 @@ mod tests {
             ..given
         };
         let error = format!("{:#}", again.customize().unwrap_err());
-        assert!(error.contains("has the camera already"), "{error}");
+        assert!(error.contains("already has the camera"), "{error}");
 
         let error = format!(
             "{:#}",
@@ -533,6 +535,6 @@ mod tests {
                 .customize()
                 .unwrap_err()
         );
-        assert!(error.contains("no program for arm64"), "{error}");
+        assert!(error.contains("not a program for arm64"), "{error}");
     }
 }

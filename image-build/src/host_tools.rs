@@ -1,4 +1,4 @@
-//! The programs of this computer that an image is made with.
+//! The programs of this computer that build an image.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use keepsake_provision::apt::DEBIAN_KEYS;
 use keepsake_provision::host::find_program;
 
-/// What is run, and the Debian package that has it.
+/// The programs, and the Debian package of each.
 const NEEDED: [(&str, &str); 12] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
@@ -23,19 +23,21 @@ const NEEDED: [(&str, &str); 12] = [
     ("e2fsck", "e2fsprogs"),
 ];
 
+/// Checks that every program is installed.
+///
 /// # Errors
-/// One line with everything that is missing, and how to get it.
+/// One line with everything that is missing, and how to install it.
 pub fn check() -> Result<()> {
     let missing = packages_missing();
     ensure!(
         missing.is_empty(),
-        "an image cannot be made yet: sudo apt-get install {}",
+        "programs are missing: sudo apt-get install {}",
         missing.join(" ")
     );
     Ok(())
 }
 
-/// Debian's packages that an image wants and that are not installed.
+/// Returns the Debian packages that building an image needs and that are not installed.
 pub fn packages_missing() -> Vec<&'static str> {
     let mut missing = missing(&NEEDED);
     if !Path::new(DEBIAN_KEYS).is_file() {
@@ -44,7 +46,7 @@ pub fn packages_missing() -> Vec<&'static str> {
     missing
 }
 
-/// Of these programs, with the Debian package of each, the packages of those that are not there.
+/// Returns the packages of those programs that are not installed.
 pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
     let mut missing: Vec<&str> = needed
         .iter()
@@ -55,22 +57,22 @@ pub fn missing(needed: &[(&str, &'static str)]) -> Vec<&'static str> {
     missing
 }
 
-/// Whether the test that asks has what an image is made with; else it says loudly why it is not run.
+/// Returns whether the programs that build an image are installed; otherwise reports that the test is skipped.
 #[cfg(test)]
 pub(crate) fn available_or_skip() -> bool {
     let missing = missing(&NEEDED);
     if !missing.is_empty() {
         keepsake_provision::skip::not_run(
-            // The test runner calls threads after their tests.
+            // The test runner names threads after their tests.
             std::thread::current().name().unwrap_or("a test"),
-            "programs that make images are missing",
+            "programs that build images are missing",
             &format!("sudo apt-get install {}", missing.join(" ")),
         );
     }
     missing.is_empty()
 }
 
-/// A command that speaks English, knows no time zone and no time but `epoch_s`.
+/// Returns a command with a fixed language, time zone and time (`epoch_s`).
 ///
 /// # Errors
 /// There is no such program.

@@ -134,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         epoch_s,
     })?;
     println!(
-        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, what is on it (.contents.txt), of what it is made (.cdx.json), and the file for Raspberry Pi Imager",
+        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, the contents (.contents.txt), the SBOM (.cdx.json), and the manifest for Raspberry Pi Imager",
         image.display(),
         std::fs::metadata(&image)?.len() / 1_000_000,
         begun.elapsed().as_secs()
@@ -150,9 +150,9 @@ fn add_to_image(inputs: &customize::Inputs, output: &Path) -> Result<()> {
     let to = output.join(format!("{name}-keepsake.img.zst"));
     let made = customize::add_to_image(inputs)?;
     compress(&made, &to, inputs.epoch_s)?;
-    std::fs::remove_dir_all(inputs.work).context("throw the scratch away")?;
+    std::fs::remove_dir_all(inputs.work).context("remove the scratch folder")?;
     println!(
-        "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
+        "{} ({} MB, {} s): its settings are in camera.toml on the partition bootfs",
         to.display(),
         std::fs::metadata(&to)?.len() / 1_000_000,
         begun.elapsed().as_secs()
@@ -163,7 +163,7 @@ fn add_to_image(inputs: &customize::Inputs, output: &Path) -> Result<()> {
 fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
     ensure!(
         image.is_file(),
-        "there is no {}; cargo image makes it",
+        "there is no {}: run cargo image first",
         image.display()
     );
     let request = write::WriteRequest {
@@ -174,7 +174,7 @@ fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
     };
     let begun = Instant::now();
     let hash = write::write(&request, |question| {
-        println!("{question}\nWrite {} to go on:", to.display());
+        println!("{question}\nType {} to go on:", to.display());
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         Ok(Path::new(answer.trim()) == to)
@@ -191,7 +191,7 @@ fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
 /// `SOURCE_DATE_EPOCH`, else the time of the last commit: the same sources are the same image.
 fn epoch_s(workspace: &Path) -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
-        return given.parse().context("SOURCE_DATE_EPOCH is no number");
+        return given.parse().context("SOURCE_DATE_EPOCH is not a number");
     }
     let output = Command::new("git")
         .current_dir(workspace)
@@ -201,7 +201,7 @@ fn epoch_s(workspace: &Path) -> Result<u64> {
     let time = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     time.ok()
         .and_then(|time| time.parse().ok())
-        .context("there is no git history here: set SOURCE_DATE_EPOCH to the seconds since 1970 that the image is to bear")
+        .context("there is no git history: set SOURCE_DATE_EPOCH to the time of the image in seconds since 1970")
 }
 
 fn compress(from: &Path, to: &Path, epoch_s: u64) -> Result<()> {
@@ -211,6 +211,6 @@ fn compress(from: &Path, to: &Path, epoch_s: u64) -> Result<()> {
         .arg("-o")
         .arg(to);
     process::run(&mut zstd)?;
-    ensure!(to.is_file(), "zstd has made nothing");
+    ensure!(to.is_file(), "zstd has written nothing");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Step one: Debian's packages for the Pi, fetched and unpacked.
+//! Step one: fetches and unpacks Debian's packages for the Pi.
 //!
 //! apt has a private state below `target/image`, whose only architecture is the Pi's: the packages and architectures of
 //! this computer are neither read nor changed.
@@ -12,16 +12,16 @@ use keepsake_provision::process::run;
 
 use crate::host_tools;
 
-/// Debian 13, whose security updates run to 2030.
+/// Debian 13, with security updates until 2030.
 const SUITES: [(&str, &str); 3] = [
     ("http://deb.debian.org/debian", "trixie"),
     ("http://deb.debian.org/debian", "trixie-updates"),
     ("http://deb.debian.org/debian-security", "trixie-security"),
 ];
 
-/// What the camera needs; apt adds what these depend on.
+/// The packages the camera needs; apt adds their dependencies.
 const PACKAGES: [&str; 30] = [
-    // A system that starts, watches and logs.
+    // Boot, supervision and logging.
     "base-files",
     "base-passwd",
     "libc-bin",
@@ -32,20 +32,20 @@ const PACKAGES: [&str; 30] = [
     "mount",
     "util-linux",
     "dash",
-    // The network, names in it, and the time.
+    // Network, name resolution and time.
     "systemd-resolved",
     "systemd-timesyncd",
     "libnss-resolve",
-    // Without it systemd-resolved does not even know its own name, and keepsake.local is not found.
+    // Without it systemd-resolved does not know its own name, and keepsake.local is not found.
     "libidn2-0",
     "wpasupplicant",
     "wireless-regdb",
     "ca-certificates",
     "tzdata",
-    // The card: growing and mending the data.
+    // Growing and repairing the data partition.
     "e2fsprogs",
     "fdisk",
-    // For a person who asked for SSH.
+    // For users of SSH.
     "openssh-server",
     "bash",
     "coreutils",
@@ -54,13 +54,13 @@ const PACKAGES: [&str; 30] = [
     "iproute2",
     // The first program after the kernel.
     "busybox-static",
-    // The Pi.
+    // The Pi's kernel and firmware.
     "linux-image-arm64",
     "raspi-firmware",
     "firmware-brcm80211",
 ];
 
-/// What depends on packages ask for and a system without a package manager does not need.
+/// Dependencies that a system without a package manager does not need.
 const LEFT_OUT: [&str; 24] = [
     "adduser",
     "cpio",
@@ -88,7 +88,7 @@ const LEFT_OUT: [&str; 24] = [
     "ucf",
 ];
 
-/// A package that was fetched.
+/// A fetched package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {
     pub name: String,
@@ -97,12 +97,12 @@ pub struct Package {
 }
 
 impl Package {
-    /// Whether it goes onto the card.
+    /// Returns whether it goes onto the card.
     pub fn is_used(&self) -> bool {
         !LEFT_OUT.contains(&self.name.as_str())
     }
 
-    /// As Debian calls it: `arm64`, or `all`.
+    /// Returns its architecture in Debian's words: `arm64` or `all`.
     pub fn architecture(&self) -> String {
         let name = self
             .archive
@@ -119,10 +119,10 @@ impl Package {
 
 /// Fetches all packages into `folder` and returns them by name.
 ///
-/// `offline`: takes those that are there from the last time, so that two images are made of the same.
+/// `offline`: uses those of the last time, so that two images are built from the same ones.
 ///
 /// # Errors
-/// apt's, with its last words.
+/// apt has failed; with its last lines.
 pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
     let archives = folder.join("cache/archives");
     if !offline {
@@ -137,10 +137,10 @@ pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Unpacks packages over each other, owned by whoever runs this.
+/// Unpacks packages over each other, owned by the current user.
 ///
 /// # Errors
-/// dpkg-deb's.
+/// dpkg-deb has failed.
 pub fn unpack<'a>(
     packages: impl IntoIterator<Item = &'a Package>,
     to: &Path,
@@ -161,7 +161,7 @@ fn download(folder: &Path) -> Result<()> {
         .collect();
     let apt = Apt::update(folder, Some(&sources), Some("arm64"))?;
     apt.download_with_dependencies(&PACKAGES)?;
-    // Older versions, fetched for an image before, must not get into this one.
+    // Older versions, fetched for an earlier image, must not get into this one.
     let current = apt.file_names(&PACKAGES)?;
     for entry in fs::read_dir(apt.archives()).context("list the packages")? {
         let entry = entry.context("list the packages")?;
@@ -173,7 +173,7 @@ fn download(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `libc6_2.41-12_arm64.deb`; apt writes the colon of an epoch as `%3a`.
+/// Parses `libc6_2.41-12_arm64.deb`; apt writes the colon of an epoch as `%3a`.
 fn parse_file_name(archive: &Path) -> Option<Package> {
     let stem = archive.file_name()?.to_str()?.strip_suffix(".deb")?;
     let mut parts = stem.split('_');
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn nothing_is_asked_for_only_to_be_left_out() {
         let both: Vec<_> = PACKAGES.iter().filter(|p| LEFT_OUT.contains(p)).collect();
-        // This one only names the newest kernel.
+        // It only names the newest kernel.
         assert_eq!(both, [&"linux-image-arm64"]);
     }
 }

@@ -1,8 +1,8 @@
-//! Whether the same inputs make the same image: it is made twice, the second time by somebody else.
+//! Checks that the image is reproducible by building it twice in different environments.
 //!
-//! Somebody else has another folder, another mask for the modes of files, another time zone, another language, and a copy
-//! of the sources that was unpacked in another order. The program of the camera is the same: cargo writes the folder of the
-//! sources into what it builds (docs/decisions/0018-image.md).
+//! The second build has another folder, umask, time zone and language, and a copy of the sources that was unpacked in
+//! another order. The camera's program is the same: cargo writes the source folder into what it builds
+//! (docs/decisions/0018-image.md).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -18,7 +18,7 @@ use crate::artifacts::sha256_of_file;
 use crate::build::root::all_files;
 use crate::layout;
 
-/// What of the workspace an image is made of.
+/// The parts of the workspace that an image is built from.
 const SOURCES: [&str; 4] = [
     "appliance/camera.toml",
     "appliance/debian",
@@ -26,20 +26,20 @@ const SOURCES: [&str; 4] = [
     "udev",
 ];
 
-/// What two images are made of.
+/// The sources of both images.
 pub struct ReproducibilityCheck<'a> {
     pub program: &'a Path,
     pub packages: &'a Path,
     pub workspace: &'a Path,
-    /// Scratch; what is in it is thrown away.
+    /// A scratch folder; its contents are deleted.
     pub work: &'a Path,
     pub epoch_s: u64,
 }
 
-/// Makes two images and compares them with all that lies beside them; returns the sums of both.
+/// Builds two images and compares them and their artifacts; returns the checksums.
 ///
 /// # Errors
-/// The first thing that differs, by name.
+/// The first difference, by name.
 pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
     let _ = fs::remove_dir_all(inputs.work);
     let one = inputs.work.join("one");
@@ -61,7 +61,7 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
         &copy,
         &two,
         "077",
-        // A place whose clock is 45 minutes off the hour, and a language with another idea of capital letters.
+        // A time zone 45 minutes off the hour, and a language with other capital letters.
         &[
             ("TZ", "Pacific/Chatham"),
             ("LC_ALL", "tr_TR.UTF-8"),
@@ -79,17 +79,17 @@ pub fn build_twice(inputs: &ReproducibilityCheck) -> Result<String> {
         return Ok(sums);
     }
     if let Some(difference) = first_difference(&one.join("work"), &two.join("work"))? {
-        bail!("two images of the same are not the same: {difference}");
+        bail!("the two images differ: {difference}");
     }
     let line = sums.lines().zip(others.lines()).find(|(a, b)| a != b);
     let name = line.and_then(|(line, _)| line.split_whitespace().nth(1));
     bail!(
-        "two images of the same are the same, and {} beside them is not",
+        "the two images are identical, but {} beside them differs",
         name.unwrap_or("SHA256SUMS")
     )
 }
 
-/// Runs this program again, as whoever has this mask and these variables.
+/// Runs this program again with this umask and these variables.
 fn build_once(
     inputs: &ReproducibilityCheck,
     workspace: &Path,
@@ -97,7 +97,7 @@ fn build_once(
     mask: &str,
     variables: &[(&str, &str)],
 ) -> Result<()> {
-    let program = std::env::current_exe().context("ask for the name of this program")?;
+    let program = std::env::current_exe().context("find the file of this program")?;
     let absolute = |path: &Path| {
         path.canonicalize()
             .with_context(|| format!("find {}", path.display()))
@@ -122,15 +122,15 @@ fn build_once(
         .env("SOURCE_DATE_EPOCH", inputs.epoch_s.to_string())
         .stdout(std::process::Stdio::null())
         .status()
-        .context("make an image")?;
+        .context("build an image")?;
     ensure!(
         status.success(),
-        "one of the two images could not be made, see above"
+        "one of the images could not be built, see above"
     );
     Ok(())
 }
 
-/// Cargo and rustup keep what they need at home, which the second run does not have.
+/// Cargo and rustup keep their files at home, where the second run has none.
 fn cargo_home() -> Vec<(&'static str, PathBuf)> {
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else {
         return Vec::new();
@@ -142,7 +142,7 @@ fn cargo_home() -> Vec<(&'static str, PathBuf)> {
         .collect()
 }
 
-/// The last file first, and nothing for others to read.
+/// Copies the sources in reverse order, unreadable for others.
 fn copy_sources(workspace: &Path, to: &Path) -> Result<()> {
     for name in SOURCES {
         let from = workspace.join(name);
@@ -162,7 +162,7 @@ fn copy_sources(workspace: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first file that differs, else the first partition; `None` = the images are the same.
+/// Returns the first file that differs, else the first partition; `None` if the images are the same.
 fn first_difference(one: &Path, two: &Path) -> Result<Option<String>> {
     for tree in ["boot", "root"] {
         let (ours, theirs) = (files(&one.join(tree))?, files(&two.join(tree))?);
@@ -215,7 +215,7 @@ fn place(at: u64) -> String {
     }
 }
 
-/// Mode and content of every file and link.
+/// Returns mode and content of every file and link.
 fn files(folder: &Path) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     for file in all_files(folder)? {
@@ -258,7 +258,7 @@ mod tests {
         let difference = || first_difference(&one, &two).unwrap();
         assert_eq!(difference(), None);
 
-        // In a partition, and not in a file: the order of things, or a time.
+        // In a partition and not in a file: the order of files, or a time.
         let write = |byte: u8| {
             use std::os::unix::fs::FileExt;
             let image = File::options()

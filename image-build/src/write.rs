@@ -1,7 +1,8 @@
-//! Step four: onto the card. Refuses every disk that is not surely a card, and reads back what it wrote.
+//! Step four: writes the image to a card. Refuses every disk that is not certainly a card, and reads back what it
+//! wrote.
 //!
-//! Which disk may be written is decided in [`disk`], by what the kernel says of it; here it is done. The beginning of the
-//! image, with its table of partitions, is written last: a card that was pulled out on the way starts nothing.
+//! [`disk`] decides which disk may be written, by the kernel's information; this writes. The beginning of the image
+//! with the partition table is written last: a card removed halfway does not boot.
 
 pub mod disk;
 
@@ -19,28 +20,29 @@ use sha2::{Digest, Sha256};
 use crate::host_tools;
 use disk::{Disk, HostPaths};
 
-/// Written at once, and what cards erase at once at the most.
+/// The size of one write, and the largest erase block of cards.
 const CHUNK: usize = 4 << 20;
-/// What a disk asks of memory that it fills by itself.
+/// The alignment that disks require of buffers for direct I/O.
 const ALIGNED_TO: usize = 4096;
 
-/// What is to be written, and where.
+/// The image to write, and its target.
 pub struct WriteRequest<'a> {
     /// `.img`, `.img.zst` or `.img.xz`.
     pub image: &'a Path,
     pub to: &'a Path,
-    /// `to` is an ordinary file, made if it is not there.
+    /// Whether `to` is a regular file, created if it is missing.
     pub is_file: bool,
-    /// Serial number, or size in bytes, of a disk that does not look like a card and is to be written all the same.
+    /// The serial number or the size in bytes of a disk that does not look like a card.
     pub allow_disk: Option<&'a str>,
 }
 
-/// Writes, reads back, and returns the hash of the image.
+/// Writes the image, reads it back, and returns its hash.
 ///
-/// `confirm`: shown what will be lost, says whether to go on; not asked for a file, nor where the disk was named by number.
+/// `confirm`: gets a description of what will be lost, and returns whether to go on; not called for a file, or for a
+/// disk given by number.
 ///
 /// # Errors
-/// A disk that is not to be written, before anything is; the disk's; or what was read back is not what was written.
+/// The disk is refused, before anything is written; writing fails; or the data read back differ.
 pub fn write(
     request: &WriteRequest,
     confirm: impl FnOnce(&str) -> io::Result<bool>,
@@ -54,7 +56,7 @@ pub fn write(
             fs::metadata(request.to).is_ok_and(|found| found.file_type().is_block_device());
         ensure!(
             !is_device,
-            "{} is a disk and no file: leave out --to-file",
+            "{} is a disk: leave out --to-file",
             request.to.display()
         );
         options.create(true).truncate(true);
@@ -65,7 +67,7 @@ pub fn write(
             let question = format!("{disk}\nEverything on it will be lost.");
             ensure!(confirm(&question)?, "nothing was written");
         }
-        // The kernel refuses a disk of which any part is in use.
+        // The kernel refuses a disk with a part in use.
         options.custom_flags(O_EXCL);
     }
     let mut to = options
@@ -88,7 +90,7 @@ pub fn write(
     if !request.is_file
         && let Ok(mut reread) = host_tools::command("blockdev", 0)
     {
-        // Only so that the partitions show up at once; a card that is pulled out and put in shows them anyway.
+        // Makes the partitions visible at once; reinserting the card does so as well.
         let _ = reread
             .arg("--rereadpt")
             .arg(request.to)
@@ -98,7 +100,7 @@ pub fn write(
     Ok(hash)
 }
 
-/// Size and SHA-256 of the image as it will lie on the card.
+/// Returns size and SHA-256 of the uncompressed image.
 fn measure(image: &Path) -> Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
@@ -111,7 +113,7 @@ fn measure(image: &Path) -> Result<(u64, String)> {
     Ok((bytes, hex::encode(hash.finalize())))
 }
 
-/// An image that was damaged on its way here is not written.
+/// Compares a downloaded image with its checksums, so that a damaged one is not written.
 fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
     let Ok(sums) = fs::read_to_string(image.with_file_name("SHA256SUMS")) else {
         return Ok(());
@@ -130,7 +132,7 @@ fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
     if let Some(expected) = expected {
         ensure!(
             expected == hash,
-            "{} is not the image that SHA256SUMS beside it names; make or fetch it anew",
+            "{} does not match SHA256SUMS beside it; build or download it again",
             image.display()
         );
     }
@@ -157,7 +159,8 @@ fn copy(image: &Path, to: &mut File) -> Result<String> {
     Ok(hex::encode(hash.finalize()))
 }
 
-/// From the card itself and not from memory: past the cache where the disk can, else after it was emptied.
+/// Reads from the card itself and not from memory: past the cache if the disk supports it, otherwise after dropping
+/// it.
 fn read_back(from: &Path, bytes: u64) -> Result<String> {
     let attempt = |direct: bool| -> io::Result<String> {
         let mut file = OpenOptions::new()
@@ -193,7 +196,7 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
         .with_context(|| format!("read back {}", from.display()))
 }
 
-/// Hands on the unpacked image, in pieces of [`CHUNK`] but for the last.
+/// Passes the uncompressed image on in pieces of [`CHUNK`], except for the last.
 pub(crate) fn each_chunk(
     image: &Path,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
@@ -271,7 +274,7 @@ mod tests {
 
     use super::*;
 
-    /// Ten megabytes that are nowhere the same, packed.
+    /// Ten megabytes without repetition, compressed.
     fn image(folder: &Path) -> (PathBuf, Vec<u8>) {
         let content: Vec<u8> = (0..2_500_000_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
@@ -359,7 +362,7 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"dear diary");
     }
 
-    /// A real disk of the kernel's, where there is one to be had: root, and a kernel with loop devices.
+    /// Uses a real block device, where one can be had: root, and a kernel with loop devices.
     #[test]
     fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
         if !host_tools::available_or_skip() {
@@ -384,7 +387,7 @@ mod tests {
             allow_disk,
         };
 
-        // It is no card, as far as the kernel knows.
+        // The kernel does not consider it a card.
         let refused = write(&request(None), never).unwrap_err().to_string();
         assert!(refused.contains("--allow-disk 33554432"), "{refused}");
         assert!(fs::read(&backing).unwrap().iter().all(|byte| *byte == 0));

@@ -1,4 +1,4 @@
-//! What is on an image, the largest first.
+//! The contents of an image, largest first.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +11,13 @@ use anyhow::{Context, Result};
 use crate::build::{Built, root::all_files};
 use crate::layout::{BOOT, DATA, Partition, SYSTEM_A, SYSTEM_B};
 
-/// Smaller things are one line together, bytes.
+/// Smaller entries are summed up in one line, bytes.
 const SHOWN: u64 = 200_000;
-/// Folders are told apart to this depth: `usr/lib/modules`.
+/// The depth to which folders are listed: `usr/lib/modules`.
 const DEPTH: usize = 3;
 
-/// A text for people: partitions, the files a laptop shows, the folders of the system, its largest files.
+/// Returns a text with the partitions, the files of the boot partition, the folders of the system, and its largest
+/// files.
 pub(super) fn render(built: &Built) -> Result<String> {
     let work = built.image.parent().context("the image is in a folder")?;
     let size = |name: &str| fs::metadata(work.join(name)).map_or(0, |found| found.len());
@@ -33,10 +34,10 @@ pub(super) fn render(built: &Built) -> Result<String> {
             partition.bytes / 1000
         );
     };
-    partition(BOOT, "KEEPSAKE (FAT), the laptop's", total(&boot));
+    partition(BOOT, "KEEPSAKE (FAT), settings and status", total(&boot));
     partition(SYSTEM_A, "the system (squashfs)", size("system.squashfs"));
-    partition(SYSTEM_B, "room for the next system", 0);
-    partition(DATA, "pictures (ext4), grows to the card", 0);
+    partition(SYSTEM_B, "slot for the next system", 0);
+    partition(DATA, "pictures (ext4), grows to fill the card", 0);
 
     let _ = writeln!(text, "\nKEEPSAKE, {} kB", total(&boot) / 1000);
     largest(&mut text, &boot, 0);
@@ -56,8 +57,8 @@ fn sizes(folder: &Path) -> Result<BTreeMap<String, u64>> {
     let mut seen = std::collections::BTreeSet::new();
     for file in all_files(folder)? {
         let found =
-            fs::symlink_metadata(&file).with_context(|| format!("look at {}", file.display()))?;
-        // One file of two names takes its room once.
+            fs::symlink_metadata(&file).with_context(|| format!("read {}", file.display()))?;
+        // A file with two names uses its space once.
         let bytes = if found.nlink() > 1 && !seen.insert(found.ino()) {
             0
         } else {

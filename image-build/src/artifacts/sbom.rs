@@ -1,7 +1,7 @@
-//! The bill of materials (CycloneDX 1.6): every Debian package and every crate on the image, with version and licence.
+//! The SBOM (CycloneDX 1.6): every Debian package and every crate on the image, with version and licence.
 //!
-//! Licences of Debian's packages are those that their `copyright` names in the machine-readable way, in Debian's words
-//! (`GPL-2+`); where it is prose it is not guessed at, and the file itself is on the image.
+//! Licences of Debian packages are those in their machine-readable `copyright`, in Debian's words (`GPL-2+`); prose
+//! is not interpreted, and the file itself is on the image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -56,7 +56,7 @@ pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
         }
         components.push(component);
     }
-    // The same image has the same number.
+    // The same image has the same serial number.
     let id = image_sum;
     Ok(json!({
         "bomFormat": "CycloneDX",
@@ -80,7 +80,7 @@ pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
     }))
 }
 
-/// A package's `copyright`; empty where it has none.
+/// Returns a package's `copyright`; empty if it has none.
 fn copyright(made: &BuiltImage, package: &str) -> String {
     let work = made.built.root.parent().unwrap_or(Path::new("/"));
     ["root", "kernel"]
@@ -96,7 +96,7 @@ fn copyright(made: &BuiltImage, package: &str) -> String {
         .unwrap_or_default()
 }
 
-/// The names in a `copyright` of Debian's format 1.0, each once.
+/// Returns the licence names in a `copyright` of Debian's format 1.0, each once.
 fn licences_named(copyright: &str) -> BTreeSet<String> {
     if !copyright.trim_start().starts_with("Format:") {
         return BTreeSet::new();
@@ -109,7 +109,7 @@ fn licences_named(copyright: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Name, version and licence of everything that is linked into the program.
+/// Returns name, version and licence of every crate in the program.
 fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = std::process::Command::new(cargo);
@@ -131,21 +131,22 @@ fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
         .lines()
         .filter_map(crate_named)
         .collect();
-    ensure!(crates.len() > 10, "cargo tree names hardly any crates");
+    ensure!(crates.len() > 10, "cargo tree lists hardly any crates");
     Ok(crates)
 }
 
-/// `serde v1.0.228|MIT OR Apache-2.0`; ours have their folder behind the version, which is nobody's business.
+/// Parses `serde v1.0.228|MIT OR Apache-2.0`; workspace crates have their folder after the version, which is left
+/// out.
 fn crate_named(line: &str) -> Option<(String, String, String)> {
     let (package, licence) = line.split_once('|')?;
     let mut words = package.split(' ');
     let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
-    // An older way to write it.
+    // The older form with a slash.
     let licence = licence.replace('/', " OR ");
     Some((name.to_owned(), version.to_owned(), licence))
 }
 
-/// SHA-256 of each crate's archive, by name and version.
+/// Returns the SHA-256 of each crate's archive, by name and version.
 fn sums_of_crates(lock: &Path) -> Result<BTreeMap<(String, String), String>> {
     let text = fs::read_to_string(lock).with_context(|| format!("read {}", lock.display()))?;
     let mut sums = BTreeMap::new();
@@ -165,7 +166,7 @@ fn sums_of_crates(lock: &Path) -> Result<BTreeMap<(String, String), String>> {
     Ok(sums)
 }
 
-/// As a package URL writes what means something else in it.
+/// Percent-encodes the characters that are special in a package URL.
 fn escaped(text: &str) -> String {
     text.chars()
         .map(|c| match c {
