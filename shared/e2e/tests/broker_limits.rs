@@ -1,4 +1,4 @@
-//! The cloud looks at a broker elsewhere and says which of its limits will cost pictures, and says nothing of others.
+//! The cloud checks an external broker, and warns of the limits that would lose pictures, and of no others.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 const SOON: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_broker_that_drops_large_messages_is_told() {
+fn a_broker_that_drops_large_messages_is_reported() {
     says(
         "limits-message-size",
         "message_size_limit 100000",
@@ -22,7 +22,7 @@ fn a_broker_that_drops_large_messages_is_told() {
 }
 
 #[test]
-fn a_broker_that_cuts_off_large_messages_is_told() {
+fn a_broker_that_disconnects_on_large_messages_is_reported() {
     says(
         "limits-packet-size",
         "max_packet_size 100000",
@@ -31,7 +31,7 @@ fn a_broker_that_cuts_off_large_messages_is_told() {
 }
 
 #[test]
-fn a_broker_that_keeps_nothing_is_told() {
+fn a_broker_without_persistence_is_reported() {
     says(
         "limits-retained",
         "retain_available false",
@@ -40,7 +40,7 @@ fn a_broker_that_keeps_nothing_is_told() {
 }
 
 #[test]
-fn a_broker_that_forgets_the_cloud_is_told_and_one_with_wide_limits_is_not_blamed() {
+fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
     let name = "limits-forgets";
     let folder = TempDir::new(name);
     let Some(mut broker) = broker(name, &folder, "") else {
@@ -59,7 +59,7 @@ fn a_broker_that_forgets_the_cloud_is_told_and_one_with_wide_limits_is_not_blame
 }
 
 #[test]
-fn the_shipped_files_let_the_cloud_look_and_give_it_nothing_to_say() {
+fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     let name = "limits-deployed";
     let folder = TempDir::new(name);
     let mut deployed = match ShippedMosquitto::new(&folder, Release::System) {
@@ -92,7 +92,7 @@ fn says(name: &str, limit: &str, sentence: &str) {
     warns(&cloud, sentence);
     let known = warnings(&cloud).expect("an answer, as just before");
     assert_eq!(known.len(), 1, "{known:?}");
-    // It works all the same, and says so: some pictures may be small enough.
+    // It works nevertheless, with a warning: some pictures may be small enough.
     assert_eq!(cloud.api().get("/readyz").expect("an answer").0, 200);
     cloud.stop();
     broker.stop();
@@ -113,7 +113,7 @@ fn warns(cloud: &Cloud, sentence: &str) {
     });
 }
 
-/// At /readyz, which a monitor reads.
+/// Returns the warnings of /readyz, which monitors read.
 fn warnings(cloud: &Cloud) -> Option<Vec<String>> {
     let (_, body) = cloud.api().get("/readyz").ok()?;
     let ready: Value = serde_json::from_slice(&body).ok()?;

@@ -1,5 +1,5 @@
-//! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by it, and what the
-//! page counts is true.
+//! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by that, and the
+//! counters of the dashboard are right.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// A card copied into another board: both go on, each under an install of its own.
+/// A card copied into another board: both continue, each with a spool id of its own.
 #[test]
 fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     let folder = TempDir::new("clone-other");
@@ -35,7 +35,7 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
         "other hardware is another install: {of_two:?}"
     );
     cloud.start();
-    let device = porch_when(&cloud, 7);
+    let device = wait_for_porch(&cloud, 7);
     assert_eq!(device["conflicts"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 0));
@@ -43,9 +43,9 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     two.stop();
 }
 
-/// The same card twice in hardware that cannot be told apart: the same numbers, other pictures. Both are kept.
+/// The same card twice in indistinguishable hardware: the same numbers, different pictures. Both are kept.
 #[test]
-fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
+fn an_indistinguishable_clone_hides_no_picture() {
     let folder = TempDir::new("clone-same");
     let mut cloud = Cloud::new(&folder);
     let mut one = camera(&folder, "one", &cloud, "board-1");
@@ -73,7 +73,7 @@ fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
-    is_true(&cloud, &device);
+    check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&one, &two]);
     assert_eq!((found.stored, found.conflicts), (7, 2));
@@ -86,10 +86,10 @@ fn a_cloned_card_that_cannot_be_told_apart_hides_no_picture() {
 fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let folder = TempDir::new("card-restored");
     let mut cloud = Cloud::new(&folder);
-    let mut card = a_day_on_a_card(&folder, &mut cloud);
+    let mut card = restore_card_of_yesterday(&folder, &mut cloud);
     card.start();
     card.is_connected(SOON);
-    // The cloud's answer to `up/have` is what tells the camera; after it, the install is another one.
+    // The cloud's answer to `up/have` tells the camera; after it, the spool id is another one.
     let before = card.saved()[0].install;
     let mut taken = 0;
     let fresh = loop {
@@ -108,17 +108,17 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
     let found = count(&cloud, &[&card]);
     assert_eq!(found.stored, 5 + taken);
     let device = cloud.api().device("porch").expect("the device");
-    is_true(&cloud, &device);
+    check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     card.stop();
 }
 
 /// Yesterday's card in the same board, which takes pictures before it meets the cloud.
 #[test]
-fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
+fn a_restored_card_loses_no_picture_it_takes_before_it_meets_the_cloud() {
     let folder = TempDir::new("card-ignorant");
     let mut cloud = Cloud::new(&folder);
-    let mut card = a_day_on_a_card(&folder, &mut cloud);
+    let mut card = restore_card_of_yesterday(&folder, &mut cloud);
     cloud.stop();
     card.start();
     let ignorant = card.press_and_save(1, SOON);
@@ -128,14 +128,14 @@ fn a_restored_card_loses_no_picture_it_takes_in_ignorance() {
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
-    is_true(&cloud, &device);
+    check_sums(&cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     let found = count(&cloud, &[&card]);
     assert_eq!((found.stored, found.conflicts), (6, 1));
     card.stop();
 }
 
-/// The database of last night: what came since is on the card, marked as removable, and is asked for again.
+/// Last night's database: everything since is on the card, marked as removable, and is requested again.
 #[test]
 fn a_restored_database_gets_back_what_the_cards_still_have() {
     let folder = TempDir::new("database-restored");
@@ -155,14 +155,14 @@ fn a_restored_database_gets_back_what_the_cards_still_have() {
     temp_dir::restore(&backup, cloud.data());
     cloud.start();
 
-    let device = porch_when(&cloud, 5);
+    let device = wait_for_porch(&cloud, 5);
     assert_eq!(device["conflicts"], 0, "{device:#}");
     assert_eq!(count(&cloud, &[&card]).stored, 5);
     card.stop();
 }
 
-/// Three pictures, a copy of the card, two more; all stored; the copy is put back.
-fn a_day_on_a_card(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
+/// Takes three pictures, copies the card, takes two more; all are stored; restores the copy.
+fn restore_card_of_yesterday(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
     let mut card = camera(folder, "one", cloud, "board-1");
     cloud.start();
     card.start();
@@ -179,23 +179,23 @@ fn a_day_on_a_card(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
     card
 }
 
-/// Clones share the name of the device, as it is part of their card, but not the folder.
+/// Clones share the device name, which is on their card, but not the folder.
 fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance {
     Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url())
         .set(&format!("simulated.fingerprint={board}"))
 }
 
-fn porch_when(cloud: &Cloud, stored: u64) -> Value {
+fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
     let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["stored"] == stored && device["held"] == 0
     });
-    is_true(cloud, &device);
+    check_sums(cloud, &device);
     assert_eq!(device["missing"], 0, "{device:#}");
     device
 }
 
-/// Every number that was given out has exactly one place in the sum, and the page says the same.
-fn is_true(cloud: &Cloud, device: &Value) {
+/// Checks that every number has exactly one place in the sum, and that the dashboard agrees.
+fn check_sums(cloud: &Cloud, device: &Value) {
     let number = |field: &str| {
         device[field]
             .as_u64()

@@ -1,5 +1,5 @@
-//! P1, P2, P3, P5: whoever is killed, and whenever: what the camera confirmed is in the database exactly once, no message
-//! was acknowledged and no receipt was sent before its commit. By MQTT and by HTTP.
+//! P1, P2, P3, P5: whichever program is killed at any time, every confirmed capture is in the database exactly once,
+//! and no message was acknowledged and no receipt was sent before its commit. With MQTT and with HTTP.
 
 use std::thread;
 use std::time::Duration;
@@ -17,34 +17,35 @@ use keepsake_testkit::seed::Seed;
 const PRESSES: usize = 300;
 
 #[test]
-fn whoever_is_killed_every_picture_is_stored_once() {
-    kill_and_restart("kills", &[], Between::mqtt);
+fn every_picture_is_stored_once_over_kills() {
+    kill_and_restart("kills", &[], Proxy::mqtt);
 }
 
 #[test]
-fn whoever_is_killed_every_picture_in_parts_is_stored_once() {
+fn every_picture_in_parts_is_stored_once_over_kills() {
     let small = ["cloud.part_bytes_max=16384"];
-    kill_and_restart("kills-parts", &small, Between::mqtt);
+    kill_and_restart("kills-parts", &small, Proxy::mqtt);
 }
 
 #[test]
-fn whoever_is_killed_every_picture_by_http_is_stored_once() {
-    kill_and_restart("kills-http", &[], Between::http);
+fn every_http_picture_is_stored_once_over_kills() {
+    kill_and_restart("kills-http", &[], Proxy::http);
 }
 
 #[test]
-fn whoever_is_killed_every_picture_in_parts_by_http_is_stored_once() {
+fn every_http_picture_in_parts_is_stored_once_over_kills() {
     let small = ["cloud.part_bytes_max=16384"];
-    kill_and_restart("kills-http-parts", &small, Between::http);
+    kill_and_restart("kills-http-parts", &small, Proxy::http);
 }
 
-/// Who stands between camera and cloud, looks whether each word of the cloud is true, and cuts the line at times.
-enum Between {
+/// The proxy between camera and cloud, which checks every acknowledgement and receipt, and sometimes cuts the
+/// connection.
+enum Proxy {
     Mqtt(MqttProxy, Option<ReceiptObserver>),
     Http(HttpProxy),
 }
 
-impl Between {
+impl Proxy {
     fn mqtt(cloud: &mut Cloud) -> Self {
         let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
         cloud.ingest_through(proxy.port());
@@ -89,7 +90,7 @@ impl Between {
     }
 }
 
-fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Between) {
+fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Proxy) {
     let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
     let mut cloud = Cloud::new(&folder);
@@ -112,7 +113,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
         pressed += presses;
         let before = kills;
         if seed.one_in(5) {
-            // In the middle of what these presses have started.
+            // While these presses are being processed.
             thread::sleep(seed.duration_up_to(Duration::from_millis(150)));
             camera.kill();
             kills += 1;
@@ -127,7 +128,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
             cloud.kill();
             kills += 1;
         } else if !cloud.is_running() && seed.one_in(2) {
-            bring_back(
+            restart(
                 &mut seed,
                 &mut kills,
                 &mut cloud,
@@ -137,7 +138,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
             cloud.start();
         }
         if !camera.is_running() {
-            bring_back(
+            restart(
                 &mut seed,
                 &mut kills,
                 &mut camera,
@@ -187,8 +188,8 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Be
     cloud.stop();
 }
 
-/// Sometimes a program is killed again while it starts.
-fn bring_back<T>(
+/// Starts a program again, and sometimes kills it once more while it starts.
+fn restart<T>(
     seed: &mut Seed,
     kills: &mut u64,
     program: &mut T,

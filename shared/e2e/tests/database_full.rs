@@ -1,5 +1,5 @@
-//! P1, P2, P4: a database server that has no room for another picture is a database that is away. The cameras keep
-//! everything, are told why, and after room is made all of it arrives, with nobody doing anything about it.
+//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and are told why,
+//! and once there is space everything arrives without intervention.
 
 use std::fs;
 use std::thread;
@@ -19,22 +19,22 @@ const PRESSES: usize = 30;
 const PICTURE_BYTES: usize = 1_000_000;
 
 #[test]
-fn a_mariadb_without_room_holds_and_gets_everything_later() {
-    has_no_room("full-mariadb", Kind::MariaDb);
+fn a_full_mariadb_gets_everything_later() {
+    database_is_full("full-mariadb", Kind::MariaDb);
 }
 
 #[test]
-fn a_mysql_without_room_holds_and_gets_everything_later() {
-    has_no_room("full-mysql", Kind::MySql);
+fn a_full_mysql_gets_everything_later() {
+    database_is_full("full-mysql", Kind::MySql);
 }
 
-fn has_no_room(name: &str, kind: Kind) {
+fn database_is_full(name: &str, kind: Kind) {
     let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
     let Some(mut database) = Database::or_skip(name, kind, &folder) else {
         return;
     };
-    // Everything in one file that may not grow beyond so much: the server then says what it says of a full disk.
+    // Everything in one file with a maximum size: the server then reports the error of a full disk.
     let room = |mib: u32| {
         [
             "--innodb-file-per-table=OFF".to_owned(),
@@ -60,7 +60,8 @@ fn has_no_room(name: &str, kind: Kind) {
     let why = eventually("the cloud says that there is no room", SOON, || {
         let (status, body) = cloud.api().get("/readyz").ok()?;
         let said = String::from_utf8_lossy(&body).into_owned();
-        // A MariaDB whose file may not grow sometimes ends itself by an assertion before it has told its client why.
+        // A MariaDB at its maximum file size sometimes aborts by an assertion before it reports the error to its
+        // client.
         let died = kind == Kind::MariaDb && !database.is_running();
         let why = if died { "does not answer" } else { "no room" };
         (status == 503 && said.contains(why)).then_some(said)
@@ -71,11 +72,11 @@ fn has_no_room(name: &str, kind: Kind) {
         (1..PRESSES).contains(&fitted),
         "{fitted} of {PRESSES} fit into 30 MiB"
     );
-    // Long enough for every capture to have been tried again, and parked if somebody took it for one that is of no use.
+    // Long enough for every capture to be retried, and set aside if it were mistaken for an unusable one.
     thread::sleep(Duration::from_secs(20));
     assert!(stored() < PRESSES);
 
-    // A server that has no room at all may take very long to stop, or be gone already.
+    // A server without any space may take very long to stop, or be gone already.
     database.kill();
     database.set_flags(&room(300).each_ref().map(String::as_str));
     database.start();

@@ -1,16 +1,16 @@
-//! The private database servers of the tests are what they say: durable, and on the same data after a kill.
+//! The private database servers of the tests are durable, and have the same data after a kill.
 
 use keepsake_provision::servers::database::{Database, Kind};
 use keepsake_provision::temp_dir::TempDir;
 use mysql::prelude::Queryable;
 
 #[test]
-fn a_killed_mariadb_comes_back_with_what_was_committed() {
+fn a_killed_mariadb_keeps_its_commits() {
     killed_and_restarted("database-mariadb", Kind::MariaDb);
 }
 
 #[test]
-fn a_killed_mysql_comes_back_with_what_was_committed() {
+fn a_killed_mysql_keeps_its_commits() {
     killed_and_restarted("database-mysql", Kind::MySql);
 }
 
@@ -52,7 +52,7 @@ fn flush_setting(server: &Database) -> String {
 }
 
 #[test]
-fn tests_share_a_server_and_no_schema() {
+fn tests_share_a_server_but_no_schema() {
     for kind in [Kind::MariaDb, Kind::MySql] {
         let (Some(one), Some(other)) = (
             Database::shared_schema("shared server", kind),

@@ -1,5 +1,5 @@
-//! P1, P4: a card that is full is a state with a policy, not an accident: presses are answered, nothing hangs, nothing that
-//! was promised goes, and after the receipts there is room again.
+//! P1, P4: a full card is a state with a policy: presses are answered, nothing hangs, no confirmed picture is
+//! removed, and receipts make space again.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
         "room again after the receipts: {again}"
     );
     camera.expect_stored(&camera.saved(), SOON);
-    // Presses that found too little room for a picture left their reason, and that arrives too.
+    // Presses that found too little space for a picture left their reason, which arrives too.
     let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["waiting"] == 0 && device["held"] == 0
     });
@@ -61,7 +61,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
 }
 
 #[test]
-fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
+fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
     let folder = TempDir::new("full-drop");
     let mut cloud = Cloud::new(&folder);
     let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
@@ -92,15 +92,15 @@ fn a_full_card_gives_up_the_oldest_where_that_is_wished_and_says_so() {
     camera.stop();
 }
 
-/// Not one free byte, as after a crash of something else on the card: a camera that does not start is never drained.
+/// Not one free byte, as after a crash of another program: a camera that does not start would never upload.
 #[test]
-fn a_card_without_a_free_byte_does_not_keep_the_camera_from_starting() {
+fn a_camera_starts_without_a_free_byte_on_its_card() {
     let folder = TempDir::new("full-start");
     let cloud = Cloud::new(&folder);
     let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
         return;
     };
-    // The card is gone with the process that mounted it, so all starts happen inside one.
+    // The card vanishes with the process that mounted it, so all starts happen inside one.
     let script = r#"
         run() { printf '%s' "$keys" | timeout -s TERM "$1" "$appliance" run --simulated --events --spool "$spool" --device full --set spool.reserve_bytes=1048576; }
         keys='
@@ -146,7 +146,7 @@ fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance
     Some(camera)
 }
 
-/// Presses once and waits for what becomes of it: saved, refused, or a tombstone. Never nothing.
+/// Presses once and waits for the result: saved, refused, or a tombstone. Never nothing.
 fn answer_to_one_press(camera: &mut Appliance) -> Value {
     let since = camera.moment();
     camera.press();

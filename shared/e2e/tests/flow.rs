@@ -1,4 +1,4 @@
-//! P2, P4, P6: large pictures, many cameras, one message at a time, and a camera that is not there.
+//! P2, P4, P6: large pictures, many cameras, one message at a time, and a missing camera.
 
 use std::fs;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// The shortest way of one press, and the light told the truth about it: what `cargo verify --quick` runs.
+/// The shortest scenario, one press and the answer of the light: `cargo verify --quick` runs it.
 #[test]
-fn a_press_is_stored_and_then_the_light_says_so() {
+fn a_press_is_stored_and_the_light_confirms_it() {
     let folder = TempDir::new("press");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     camera.start();
-    // Without a connection the answer would be "safe on the card", and rightly so.
+    // Without a connection the answer would rightly be "safe on the card".
     camera.is_connected(SOON);
     let since = camera.moment();
     let saved = camera.press_and_save(1, SOON);
@@ -52,7 +52,7 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 1);
 
-    // The other way round: the page asks, the camera takes.
+    // The other direction: the dashboard requests a picture, the camera takes it.
     let since = camera.moment();
     api.snap("porch");
     let snapped = camera.expect("a picture by command", since, SOON, |said| {
@@ -72,8 +72,8 @@ fn a_press_is_stored_and_then_the_light_says_so() {
     cloud.stop();
 }
 
-/// Captures of 8 MB and the small parts of three cameras, through a broker that keeps one message in flight: none waits
-/// for the broker to hold a whole capture, and none is acknowledged before it is committed.
+/// Captures of 8 MB and the small parts of three cameras, through a broker that keeps one message in flight: none
+/// needs a broker that holds a whole capture, and none is acknowledged before it is committed.
 #[test]
 fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     const PRESSES: usize = 3;
@@ -109,7 +109,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
         camera
     })
     .collect();
-    // All at once, so that their parts meet.
+    // All at once, so that their parts interleave.
     for _ in 0..PRESSES {
         for camera in &mut cameras {
             camera.press();
@@ -139,10 +139,10 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     cloud.stop();
 }
 
-/// Three cameras, one part of each in turn: no capture is complete before all of them nearly are, and the broker hands
-/// on the next message only when the one before it is committed.
+/// Three cameras, one part of each in turn: no capture is complete before all of them nearly are, and the broker
+/// delivers the next message only when the one before it is committed.
 #[test]
-fn parts_of_three_cameras_that_take_turns_become_three_pictures() {
+fn interleaved_parts_of_three_cameras_become_three_pictures() {
     const PART: usize = 16_384;
     let mut seed = Seed::from_env_or_random("turns");
     let folder = TempDir::new("turns");
@@ -217,9 +217,9 @@ fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
     .expect("a header as the protocol has it")
 }
 
-/// A press is never silently nothing: without a camera it becomes a tombstone with the reason, and that arrives too.
+/// A press is never silently nothing: without a camera it becomes a tombstone with the reason, which arrives too.
 #[test]
-fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
+fn five_presses_without_a_camera_are_five_tombstones() {
     let folder = TempDir::new("missing");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -260,14 +260,14 @@ fn a_camera_that_is_missing_for_five_presses_is_told_five_times() {
     cloud.stop();
 }
 
-/// What the cloud would refuse for its size is made smaller before it is saved, not lost at the send.
+/// A picture that the cloud would refuse for its size is made smaller before it is saved.
 #[test]
-fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
+fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
     const MOST: usize = 65_536;
     let folder = TempDir::new("smaller");
     let mut cloud = Cloud::new(&folder).flag(&format!("--capture-bytes-max={MOST}"));
     cloud.start();
-    // The first one fits as it is: with its receipt the camera has also heard what the cloud takes.
+    // The first one fits as it is: with its receipt the camera also learns the cloud's limit.
     let album = folder.join("album");
     fs::create_dir(&album).unwrap();
     for (number, name) in ["cat", "deep-field", "coffee", "astronaut"]
@@ -296,9 +296,9 @@ fn a_picture_larger_than_the_cloud_takes_is_made_smaller_on_the_camera() {
     cloud.stop();
 }
 
-/// A cloud that has no room asks the cameras to keep everything, says so, and gets it all later.
+/// A cloud without space asks the cameras to keep everything, reports it, and gets everything later.
 #[test]
-fn a_cloud_without_room_holds_and_gets_everything_later() {
+fn a_full_cloud_gets_everything_later() {
     let folder = TempDir::new("hold");
     let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
     full.start();

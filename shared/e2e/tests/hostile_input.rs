@@ -1,5 +1,5 @@
-//! P3, P4: whatever anybody sends, on whichever topic, the service goes on, what was wrong is shown with its reason, and
-//! the next good picture is stored.
+//! P3, P4: hostile messages on any topic do not stop the service; they are shown with the reason, and the next good
+//! picture is stored.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
 const MESSAGES: usize = 100;
-/// What a camera may write; nobody but the cloud may write the others, the broker sees to that.
+/// The topics a camera may write; the broker lets only the cloud write the others.
 const UP: [MessageKind; 5] = [
     MessageKind::Frame,
     MessageKind::Have,
@@ -30,7 +30,7 @@ const UP: [MessageKind; 5] = [
     MessageKind::Event,
     MessageKind::Reply,
 ];
-/// What a camera reads.
+/// The topics a camera reads.
 const DOWN: [MessageKind; 4] = [
     MessageKind::Receipt,
     MessageKind::Command,
@@ -92,7 +92,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     cloud.stop();
 }
 
-/// The other direction: a camera believes no message just because a broker brings it.
+/// The other direction: a camera does not trust a message just because a broker delivers it.
 #[test]
 fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let mut seed = Seed::from_env_or_random("hostile-down");
@@ -109,11 +109,11 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     for leaf in DOWN {
         let topic = format!("{ROOT}/porch/{}", leaf.path());
         for message in hostile_messages(leaf, &mut seed) {
-            // What a real cloud could have said is another matter: see the next test.
+            // Messages that a real cloud could send are the subject of the next test.
             if leaf == MessageKind::Cloud && codec::decode::<Said>(&message).is_ok() {
                 continue;
             }
-            // To what is too much for it a camera may answer by hanging up; then it comes back.
+            // A camera may answer an oversized message by closing the connection; then it reconnects.
             eventually("the camera is there", SOON, || {
                 (intruder.inject(&topic, &message) > 0).then_some(())
             });
@@ -142,7 +142,8 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     cloud.stop();
 }
 
-/// P2: a camera belongs to the first cloud it met. Another one's word frees nothing on the card, and is given nothing.
+/// P2: a camera belongs to the first cloud it met. Another cloud's messages free nothing on the card, and get
+/// nothing.
 #[test]
 fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let folder = TempDir::new("another-cloud");
@@ -186,7 +187,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
         "the word of another cloud is no receipt"
     );
 
-    // The right one is back, and gets what was kept for it.
+    // The right cloud is back, and gets the pictures that were kept for it.
     cloud.stop();
     cloud.start();
     camera.expect_stored(&[saved, next], SOON);
@@ -199,7 +200,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     cloud.stop();
 }
 
-/// A small file that would be a quarter of a gigabyte: its hash is right, so it is stored; nobody unpacks it.
+/// A small file that decompresses to a quarter of a gigabyte: its hash is right, so it is stored; nothing unpacks it.
 #[test]
 fn a_decompression_bomb_is_stored_and_not_unpacked() {
     let folder = TempDir::new("bomb");
@@ -241,7 +242,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     cloud.stop();
 }
 
-/// Sends, and connects anew when the broker hangs up.
+/// Sends, and reconnects when the broker closes the connection.
 struct Sender {
     port: u16,
     client: Option<Client>,
@@ -278,7 +279,7 @@ impl Sender {
     }
 }
 
-/// A hundred messages for one topic: the known ways to be wrong, then valid ones with a few bytes changed.
+/// Returns a hundred messages for one topic: known errors, then valid ones with a few bytes changed.
 fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
     let good = valid(leaf);
     let mut all: Vec<Vec<u8>> = vec![
@@ -353,7 +354,7 @@ fn hostile_messages(leaf: MessageKind, seed: &mut Seed) -> Vec<Vec<u8>> {
         }
         all.push(message);
     }
-    // A message that is right after all would change something, and rightly so.
+    // A message that happens to be valid would rightly change something.
     all.retain(|message| *message != good);
     all
 }
@@ -391,7 +392,7 @@ fn hostile_frames() -> Vec<Vec<u8>> {
     ]
 }
 
-/// One message of this kind that would be taken.
+/// Returns a valid message of this kind.
 fn valid(leaf: MessageKind) -> Vec<u8> {
     let install = "0e".repeat(16);
     let store = "0c".repeat(16);
@@ -436,7 +437,7 @@ fn codec_error(message: &[u8]) -> String {
     codec::decode_frame(message).unwrap_err().to_string()
 }
 
-/// Topics that are none of ours, or none at all.
+/// Returns topics that are not ours, or not valid.
 fn hostile_topics() -> Vec<Vec<u8>> {
     [
         "",
@@ -470,7 +471,7 @@ fn hostile_topics() -> Vec<Vec<u8>> {
     .collect()
 }
 
-/// What is not even MQTT, and client ids that have stopped brokers before.
+/// Sends bytes that are not MQTT, and client ids that have crashed brokers before.
 fn raw_noise(port: u16, seed: &mut Seed) {
     for client_id in [
         "",
@@ -499,7 +500,7 @@ fn raw_noise(port: u16, seed: &mut Seed) {
     }
 }
 
-/// A PNG of `side` times `side` grey pixels, all zero, in as few bytes as deflate can say it.
+/// Returns a PNG of `side` times `side` grey pixels, all zero, compressed as far as deflate can.
 fn bomb_of_zeros(side: u32) -> Vec<u8> {
     let raw = u64::from(side) * (u64::from(side) + 1);
     let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
@@ -518,7 +519,8 @@ fn bomb_of_zeros(side: u32) -> Vec<u8> {
     png
 }
 
-/// One block with fixed codes: a zero, then "258 times the byte before" as often as it takes, then single zeros.
+/// Returns one block with fixed codes: a zero, then "repeat the last byte 258 times" as often as needed, then single
+/// zeros.
 fn deflated_zeros(count: u64) -> Vec<u8> {
     let mut bits = Bits::default();
     bits.push(0b1, 1);
@@ -543,7 +545,7 @@ struct Bits {
 }
 
 impl Bits {
-    /// Plain numbers go in from their lowest bit.
+    /// Plain numbers are written from their lowest bit.
     fn push(&mut self, value: u32, count: u32) {
         for at in 0..count {
             if self.used.is_multiple_of(8) {
@@ -555,7 +557,7 @@ impl Bits {
         }
     }
 
-    /// Huffman codes go in from their highest.
+    /// Huffman codes are written from their highest bit.
     fn push_code(&mut self, code: u32, count: u32) {
         for at in (0..count).rev() {
             self.push(code >> at & 1, 1);

@@ -1,4 +1,4 @@
-//! The same promises where only web traffic gets through: a camera that drains by HTTP.
+//! The same promises with a camera that uploads over HTTP, where only web traffic gets through.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use keepsake_testkit::test_ca::{TestCa, Validity};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// P2: pictures, tombstones, counters, presence and commands all work, and a command is there within moments.
+/// P2: pictures, tombstones, counters, presence and commands work, and a command arrives within moments.
 #[test]
-fn a_camera_by_http_is_a_camera_like_any_other() {
+fn an_http_camera_works_like_any_other() {
     let folder = TempDir::new("http");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -23,7 +23,7 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
         Appliance::new(&folder, "porch", &web.url()).set("simulated.camera_missing_presses=1");
     camera.start();
     camera.is_connected(SOON);
-    // The first press finds no camera, and that is told too.
+    // The first press finds no camera, which is reported too.
     camera.press();
     let saved = camera.press_and_save(3, SOON);
     camera.expect_stored(&saved, SOON);
@@ -64,9 +64,9 @@ fn a_camera_by_http_is_a_camera_like_any_other() {
     cloud.stop();
 }
 
-/// As on a public address: TLS by a certificate of one's own, and nobody brings anything without a key for it.
+/// As on a public address: TLS with our own certificate, and no upload without a token for it.
 #[test]
-fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
+fn an_https_camera_needs_its_own_token() {
     let folder = TempDir::new("https");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -114,9 +114,9 @@ fn a_camera_by_https_is_let_in_by_its_own_key_and_by_no_other() {
     cloud.stop();
 }
 
-/// P2, P3: whatever something in between makes of an answer, no picture leaves the card for it and none is stored twice.
+/// P2, P3: whatever a proxy does to an answer, no picture leaves the card because of it and none is stored twice.
 #[test]
-fn only_a_whole_receipt_lets_a_camera_forget() {
+fn only_a_complete_receipt_frees_a_picture() {
     let folder = TempDir::new("http-harm");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -151,7 +151,7 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
         web.inject(HttpFault::None, "");
         camera.expect_stored(&saved, SOON);
     }
-    // These three were committed before the answer was harmed, and came again.
+    // These three were committed before the answer was damaged, and were uploaded again.
     let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     assert_eq!((found.stored, found.conflicts), (6, 0));
     web.verdict();
@@ -159,9 +159,9 @@ fn only_a_whole_receipt_lets_a_camera_forget() {
     cloud.stop();
 }
 
-/// One too large for something in between stays, and holds up nothing.
+/// A capture too large for a proxy in between stays, and blocks nothing.
 #[test]
-fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
+fn a_rejected_part_waits_and_blocks_nothing() {
     let folder = TempDir::new("http-413");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -191,7 +191,7 @@ fn a_part_that_is_turned_away_waits_and_blocks_nothing() {
     cloud.stop();
 }
 
-/// A cloud that was restored from last night's backup asks for what it lost, over HTTP too.
+/// A cloud restored from last night's backup requests what it lost, over HTTP too.
 #[test]
 fn a_restored_cloud_gets_back_what_it_lost() {
     let folder = TempDir::new("http-restored");
@@ -223,9 +223,9 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     cloud.stop();
 }
 
-/// A cloud without room is not sent anything, and gets everything later.
+/// A cloud without space gets nothing for now, and everything later.
 #[test]
-fn a_camera_by_http_holds_when_it_is_asked_to() {
+fn an_http_camera_holds_on_request() {
     let folder = TempDir::new("http-hold");
     let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
     full.start();

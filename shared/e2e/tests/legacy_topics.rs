@@ -1,5 +1,5 @@
-//! Cameras that know nothing of Keepsake bring their pictures unchanged: the lab's own script, `mosquitto_pub`, and
-//! whatever publishes JPEGs to a topic of its own; by the embedded broker and by mosquitto.
+//! Other MQTT clients can publish pictures unchanged: the lab's own script, `mosquitto_pub`, and any program that
+//! publishes JPEGs to its own topic; with the embedded broker and with mosquitto.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -25,15 +25,15 @@ use keepsake_testkit::seed::Seed;
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
-fn the_embedded_broker_takes_pictures_the_labs_way() {
+fn the_embedded_broker_accepts_pictures_of_other_clients() {
     let folder = TempDir::new("lab-way-embedded");
     let cloud = Cloud::new(&folder);
     let port = cloud.mqtt_port();
-    takes_pictures_the_labs_way("lab-way-embedded", cloud, port);
+    accepts_pictures_of_other_clients("lab-way-embedded", cloud, port);
 }
 
 #[test]
-fn a_mosquitto_takes_pictures_the_labs_way() {
+fn mosquitto_accepts_pictures_of_other_clients() {
     let name = "lab-way-mosquitto";
     let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
@@ -41,11 +41,11 @@ fn a_mosquitto_takes_pictures_the_labs_way() {
     };
     broker.start();
     let cloud = Cloud::new(&folder).ingesting_through(broker.port());
-    takes_pictures_the_labs_way(name, cloud, broker.port());
+    accepts_pictures_of_other_clients(name, cloud, broker.port());
     broker.stop();
 }
 
-fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
+fn accepts_pictures_of_other_clients(name: &str, cloud: Cloud, port: u16) {
     let mut cloud = cloud
         .flag("--topic-pattern=frigate/+/snapshot={1}")
         .flag("--capture-bytes-max=1000000");
@@ -54,8 +54,8 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
 
     if let Some(python) = Python::or_skip(name) {
         let mut script = python.script(&fixture("lab/send_image_mqtt.py"));
-        succeeds(script.arg(&photos[0]).args(["--port", &port.to_string()]));
-        has(&cloud, "camera", &[&photos[0]]);
+        run_successfully(script.arg(&photos[0]).args(["--port", &port.to_string()]));
+        wait_for_pictures(&cloud, "camera", &[&photos[0]]);
     }
 
     let publish = |topic: &str, payload: &[&str]| {
@@ -68,21 +68,21 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
         };
         let port = port.to_string();
         let to = ["-h", "127.0.0.1", "-p", &port, "-t", topic];
-        succeeds(command.args(to).args(payload));
+        run_successfully(command.args(to).args(payload));
         true
     };
     let file = |at: usize| photos[at].to_str().expect("a path of ASCII").to_owned();
     if publish("camera/porch/image", &["-f", &file(1)]) {
-        has(&cloud, "porch", &[&photos[1]]);
+        wait_for_pictures(&cloud, "porch", &[&photos[1]]);
         publish("camera/porch/image", &["-q", "1", "-f", &file(2)]);
-        has(&cloud, "porch", &[&photos[1], &photos[2]]);
+        wait_for_pictures(&cloud, "porch", &[&photos[1], &photos[2]]);
         publish("frigate/yard/snapshot", &["-q", "1", "-f", &file(3)]);
-        has(&cloud, "yard", &[&photos[3]]);
-        // What is no picture is kept where its owner finds it, and stops nobody.
+        wait_for_pictures(&cloud, "yard", &[&photos[3]]);
+        // Anything that is not a picture is quarantined for its owner, and stops nothing else.
         publish("camera/porch/image", &["-q", "1", "-m", "hello"]);
         publish("camera/cloud/image", &["-q", "1", "-f", &file(3)]);
         publish("camera/Side Door/image", &["-q", "1", "-f", &file(4)]);
-        has(&cloud, "Side-Door", &[&photos[4]]);
+        wait_for_pictures(&cloud, "Side-Door", &[&photos[4]]);
         let quarantine = cloud.api().json("/api/v1/quarantine");
         let reasons: BTreeSet<&str> = quarantine["quarantine"]
             .as_array()
@@ -105,7 +105,7 @@ fn takes_pictures_the_labs_way(name: &str, cloud: Cloud, port: u16) {
 }
 
 #[test]
-fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
+fn a_retained_picture_is_stored_once_however_often_it_is_delivered() {
     let name = "lab-way-retained";
     let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
@@ -122,17 +122,17 @@ fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
         Outcome::Acknowledged
     );
     cloud.start();
-    has(&cloud, "doorbell", &[&photos[0]]);
+    wait_for_pictures(&cloud, "doorbell", &[&photos[0]]);
     for round in 1..=2 {
         cloud.stop();
         cloud.start();
         sender.publish(topic, &bytes(round)).unwrap();
         let all: Vec<&PathBuf> = photos[..=round].iter().collect();
-        has(&cloud, "doorbell", &all);
+        wait_for_pictures(&cloud, "doorbell", &all);
     }
     // The same picture taken again is another one.
     sender.publish(topic, &bytes(0)).unwrap();
-    has(
+    wait_for_pictures(
         &cloud,
         "doorbell",
         &[&photos[0], &photos[0], &photos[1], &photos[2]],
@@ -141,11 +141,11 @@ fn a_kept_picture_is_stored_once_however_often_the_broker_brings_it() {
     broker.stop();
 }
 
-/// So many acknowledgements get lost.
+/// The number of lost acknowledgements.
 const LOST: usize = 3;
 
 #[test]
-fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
+fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
     let name = "lab-way-again";
     let folder = TempDir::new(name);
     let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
@@ -161,7 +161,7 @@ fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
     for (at, photo) in photos[..2].iter().enumerate() {
         let bytes = std::fs::read(photo).unwrap();
         sender.publish(b"camera/doorbell/image", &bytes).unwrap();
-        has(
+        wait_for_pictures(
             &cloud,
             "doorbell",
             &photos[..=at].iter().collect::<Vec<_>>(),
@@ -176,12 +176,12 @@ fn a_picture_whose_acknowledgement_got_lost_is_stored_once() {
             &std::fs::read(&photos[2]).unwrap(),
         )
         .unwrap();
-    has(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
+    wait_for_pictures(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
     cloud.stop();
     broker.stop();
 }
 
-/// A way to the broker that breaks down over each of the first acknowledgements.
+/// A connection to the broker that breaks at each of the first acknowledgements.
 fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -226,7 +226,7 @@ fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
     };
     broker.start();
     let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
-    // From now on its session is there, and the broker keeps what it misses.
+    // From now on its session exists, and the broker keeps what it misses.
     cloud.start();
     let photo = std::fs::read(&photos()[0]).unwrap();
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
@@ -265,7 +265,7 @@ fn photos() -> Vec<PathBuf> {
     photos
 }
 
-fn succeeds(command: &mut Command) {
+fn run_successfully(command: &mut Command) {
     let done = command
         .stdin(Stdio::null())
         .output()
@@ -274,8 +274,8 @@ fn succeeds(command: &mut Command) {
     assert!(done.status.success(), "{command:?}: {said}");
 }
 
-/// Waits until these and no other pictures of the camera are in the cloud.
-fn has(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
+/// Waits until exactly these pictures of the camera are in the cloud.
+fn wait_for_pictures(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
     let hash = |photo: &&PathBuf| Hash::of(&std::fs::read(photo).unwrap()).to_string();
     let mut expected: Vec<String> = photos.iter().map(hash).collect();
     expected.sort();

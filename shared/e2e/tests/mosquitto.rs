@@ -1,6 +1,5 @@
-//! P1, P2, P3, P5 with the broker most people have: mosquitto is killed and started again, with what it saved or with
-//! nothing, and every picture that the camera confirmed is in the database exactly once. No message was acknowledged and
-//! no receipt was sent before its commit.
+//! P1, P2, P3, P5 with mosquitto, killed and restarted with saved state or without: every confirmed picture is in the
+//! database exactly once. No message was acknowledged and no receipt was sent before its commit.
 
 use std::thread;
 use std::time::Duration;
@@ -20,12 +19,12 @@ const PRESSES: usize = 100;
 const KILLS: usize = 3;
 
 #[test]
-fn a_mosquitto_that_forgets_everything_when_killed_loses_no_picture() {
+fn a_killed_mosquitto_without_persistence_loses_no_picture() {
     killed_and_restarted("mosquitto-forgets", Persistence::Off);
 }
 
 #[test]
-fn a_mosquitto_that_comes_back_with_an_old_state_loses_no_picture() {
+fn a_killed_mosquitto_with_old_state_loses_no_picture() {
     killed_and_restarted("mosquitto-old-state", Persistence::EverySecond);
 }
 
@@ -46,7 +45,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     camera.start();
     camera.is_connected(Duration::from_secs(20));
 
-    // One kill in each third of the presses, none in what is left after them.
+    // One kill in each third of the presses, and none in the remaining ones.
     let third = PRESSES / KILLS;
     let mut kill_at: Vec<usize> = (0..KILLS)
         .map(|n| n * third + some(&mut seed, third - 10))
@@ -60,7 +59,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
                     broker.has_saved_state().then_some(())
                 });
             }
-            // In the middle of what these presses have started.
+            // While these presses are being processed.
             for _ in 0..some(&mut seed, 6) {
                 camera.press();
             }
@@ -98,7 +97,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     broker.stop();
 }
 
-/// From 1 to `most`.
+/// Returns a number from 1 to `most`.
 fn some(seed: &mut Seed, most: usize) -> usize {
     1 + usize::try_from(seed.below(most as u64)).expect("below a number of presses")
 }

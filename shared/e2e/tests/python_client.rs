@@ -1,5 +1,5 @@
-//! P1 to P3 with a camera that nobody of us has compiled: `fixtures/camera.py` is written from docs/protocol.md alone, so
-//! what it can do is what the document says.
+//! P1 to P3 with an independent camera: `fixtures/camera.py` is written from docs/protocol.md alone, so it shows that
+//! the document is sufficient.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,7 +20,7 @@ const NO_ROOM: &str = "--hold-free-bytes=1152921504606846976";
 const ROOM: &str = "--hold-free-bytes=1";
 
 #[test]
-fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
+fn the_reference_client_uploads_whole_pictures_and_parts() {
     let folder = TempDir::new("stranger");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -81,7 +81,7 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
     );
     assert_eq!((found.stored, found.told), (4, 1));
 
-    // It goes without a word, and the broker speaks its last will; then it ends as it should.
+    // It disconnects without a goodbye, and the broker publishes its last will; later it ends cleanly.
     camera.kill();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
     camera.start();
@@ -91,9 +91,9 @@ fn a_camera_written_from_the_document_delivers_whole_pictures_and_in_parts() {
     cloud.stop();
 }
 
-/// After a break the cloud asks for the bytes that it lacks, and a restored one for pictures that had a receipt.
+/// After an interruption the cloud requests the missing bytes, and a restored one the pictures that had a receipt.
 #[test]
-fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
+fn the_reference_client_uploads_what_the_cloud_requests() {
     let folder = TempDir::new("stranger-want");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -112,7 +112,8 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     let deep_field = std::fs::read(jpeg("deep-field")).unwrap();
     std::fs::write(&whole, photos::enlarge(&deep_field, 1_000_000, &mut seed)).unwrap();
     camera.press(&whole);
-    // What was sent may still be on its way, and the cloud can only want the rest of what it has begun to have.
+    // Earlier messages may still arrive, and the cloud can only request the rest of a capture it has begun to
+    // receive.
     let store = cloud.store();
     eventually("some parts are committed", SOON, || {
         (store.part_count() > 0).then_some(())
@@ -142,7 +143,7 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     assert!((1..total).contains(&bytes), "{bytes} of {total} sent again");
     camera.stop();
 
-    // A cloud restored from last night's backup asks for what had a receipt.
+    // A cloud restored from last night's backup requests pictures that had a receipt.
     cloud.stop();
     let backup = folder.join("backup");
     temp_dir::copy(cloud.data(), &backup);
@@ -165,13 +166,13 @@ fn a_camera_written_from_the_document_brings_what_the_cloud_wants() {
     cloud.stop();
 }
 
-/// `hold` keeps everything on the card, and so does every receipt that is not exactly for it.
+/// `hold` keeps everything on the card, and so does every receipt that does not match exactly.
 #[test]
-fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
+fn the_reference_client_keeps_everything_without_a_receipt() {
     let folder = TempDir::new("stranger-hold");
     let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
     cloud.start();
-    // Our own broker would let nobody else speak for the cloud; another one may.
+    // The embedded broker lets no one else publish for the cloud; another broker may.
     let between = HostileBroker::start(cloud.mqtt_port());
     let Some(mut camera) = camera(&folder, between.port()) else {
         return;
@@ -217,7 +218,7 @@ fn a_camera_written_from_the_document_keeps_what_no_receipt_is_for() {
     cloud.start();
     let stored: Vec<Value> = camera.expect_some(1, "stored", 0, SOON);
     assert_eq!(stored[0]["sequence"], 1);
-    // And it does what it is told.
+    // It also executes commands.
     let since = camera.event_count();
     cloud.api().snap("porch");
     camera.expect_some(1, "stored", since, SOON);

@@ -1,4 +1,4 @@
-//! Settings and commands of the cloud, in the real programs: taken, in force, tried, given up, answered.
+//! Settings and commands from the cloud, in the real programs: applied, tried, rolled back, and answered.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,12 @@ fn told(event: &str) -> impl Fn(&[Value]) -> Option<()> {
 }
 
 #[test]
-fn what_the_cloud_wishes_holds_without_a_restart() {
+fn settings_of_the_cloud_apply_without_a_restart() {
     let folder = TempDir::new("wishes");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
-        // A drawn scene has the size that is asked for.
+        // A drawn scene has the requested size.
         .set("simulated.photos=");
     camera.start();
     camera.is_connected(SOON);
@@ -51,7 +51,7 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
         .collect();
     assert!(bytes[2] < bytes[1], "{bytes:?}");
 
-    // Pictures by themselves begin, and end.
+    // Interval pictures start, and stop.
     let since = camera.moment();
     api.set_settings("porch", &json!({"interval_s": 1}));
     camera.expect("pictures by themselves", since, SOON, |said| {
@@ -67,7 +67,7 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
     let restarts = camera.events(0);
     assert!(restarts.iter().all(|one| one["event"] != "restarting"));
 
-    // A wish it cannot fulfil is told, and the rest holds; also after a restart with the power cut.
+    // A setting it cannot apply is reported, and the others apply; also after a power cut.
     camera.change("light.mode=off");
     camera.kill();
     camera.start();
@@ -89,7 +89,7 @@ fn what_the_cloud_wishes_holds_without_a_restart() {
 }
 
 #[test]
-fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
+fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let folder = TempDir::new("trial");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -101,7 +101,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
 
-    // Nobody listens there.
+    // No one listens there.
     let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
     let since = camera.moment();
     api.set_settings(
@@ -115,7 +115,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
             .any(|one| one["event"] == "ready")
             .then_some(())
     });
-    // Pressed while it cannot reach anybody, and then the power goes.
+    // Pressed while it has no connection, and then the power is cut.
     let mut pressed = camera.press_and_save(1, SOON);
     camera.kill();
     let since = camera.moment();
@@ -128,7 +128,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
         settled["camera"]["in_force"]["cloud.url"],
         cloud.mqtt_url().as_str()
     );
-    // What is not of the connection was never in question.
+    // Settings other than the connection were never on trial.
     assert_eq!(settled["camera"]["in_force"]["light.mode"], "quiet");
     camera.expect("the way back", since, SOON, told("connected"));
     camera.expect_stored(&pressed, SOON);
@@ -139,7 +139,7 @@ fn a_connection_that_does_not_work_is_given_up_also_after_a_power_cut() {
 }
 
 #[test]
-fn a_connection_that_works_is_kept() {
+fn a_working_connection_setting_is_kept() {
     let folder = TempDir::new("confirmed");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -159,7 +159,7 @@ fn a_connection_that_works_is_kept() {
     camera.expect("a new start", since, SOON, told("restarting"));
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
-    // Kept for good: the next start needs no trial, and there is nothing to give up.
+    // Kept for good: the next start needs no trial, and nothing is rolled back.
     camera.kill();
     let since = camera.moment();
     camera.start();
@@ -177,7 +177,7 @@ fn a_connection_that_works_is_kept() {
 }
 
 #[test]
-fn a_restart_really_restarts_and_is_answered_once() {
+fn a_restart_command_restarts_and_is_answered_once() {
     let folder = TempDir::new("restart");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -197,13 +197,13 @@ fn a_restart_really_restarts_and_is_answered_once() {
         .map(|one| one["stage"].clone())
         .collect();
     assert_eq!(stages, ["sent", "accepted", "done"]);
-    // The same process number, another program: it said that it was ready again, and takes pictures.
+    // The same process id, another program: it was ready again, and takes pictures.
     let said = camera.events(since);
     let of = |kind: &str| said.iter().filter(|one| one["event"] == kind).count();
     assert_eq!((of("restarting"), of("ready")), (1, 1));
     let pressed = camera.press_and_save(1, SOON);
     camera.expect_stored(&pressed, SOON);
-    // It is over: neither the next connection nor the next start says it again or restarts again.
+    // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());
     let since = camera.moment();
     camera.kill();
@@ -229,7 +229,7 @@ fn a_restart_really_restarts_and_is_answered_once() {
 }
 
 #[test]
-fn pictures_take_no_more_of_the_line_than_they_may() {
+fn uploads_respect_the_bandwidth_limit() {
     const RATE: u64 = 100_000;
     let folder = TempDir::new("rate");
     let mut cloud = Cloud::new(&folder);
@@ -250,7 +250,7 @@ fn pictures_take_no_more_of_the_line_than_they_may() {
         .iter()
         .map(|one| one["bytes"].as_u64().unwrap())
         .sum();
-    // A second of credit, and the last message may run into debt: one part is at most 256 KiB.
+    // One second of credit, and the last message may exceed it: one part is at most 256 KiB.
     let at_least = bytes.saturating_sub(RATE + 256 * 1024) * 1000 / RATE;
     assert!(at_least > 1000, "{bytes} bytes prove nothing");
     assert!(

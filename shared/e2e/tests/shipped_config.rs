@@ -1,5 +1,6 @@
-//! mosquitto as `cloud/deploy/mosquitto` sets it up: cameras deliver over TLS by password and by certificate, keep to their
-//! own topics, and believe no other broker. What keeps the two apart is told once, tried for ever, and mends itself.
+//! mosquitto as `cloud/deploy/mosquitto` configures it: cameras upload over TLS with a password or a certificate, are
+//! restricted to their own topics, and trust no other broker. A connection fault is reported once, retried forever,
+//! and recovers by itself.
 
 use std::fs;
 use std::path::Path;
@@ -21,18 +22,18 @@ use serde_json::Value;
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
-fn the_shipped_files_keep_cameras_apart_with_the_systems_mosquitto() {
-    cameras_deliver_and_keep_apart("deployed-system", Release::System);
+fn the_shipped_files_isolate_cameras_with_the_systems_mosquitto() {
+    cameras_are_isolated("deployed-system", Release::System);
 }
 
 #[test]
-fn the_shipped_files_keep_cameras_apart_with_the_newest_mosquitto() {
-    cameras_deliver_and_keep_apart("deployed-newest", Release::Newest);
+fn the_shipped_files_isolate_cameras_with_the_newest_mosquitto() {
+    cameras_are_isolated("deployed-newest", Release::Newest);
 }
 
-fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
+fn cameras_are_isolated(name: &str, release: Release) {
     let folder = TempDir::new(name);
-    let Some(mut deployed) = deployed_or_not_run(name, &folder, release) else {
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, release) else {
         return;
     };
     let cloud_password = deployed.add_user("cloud", "one for the cloud");
@@ -63,7 +64,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
     porch.start();
     shed.start();
 
-    // Whoever has the porch's password listens to everything there is, and hears what is for the porch.
+    // A client with the porch's password subscribes to everything, and gets only the porch's messages.
     let mut spy = Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch")
         .expect("a name and its password");
     for filter in [
@@ -72,7 +73,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
         "keepsake/v1/shed/#",
         "keepsake/v1/shed/down/receipt",
     ] {
-        // 2.0 grants what it will not give.
+        // 2.0 grants a subscription and then delivers nothing.
         let _ = spy.subscribe(filter);
     }
     spy.subscribe("keepsake/v1/porch/down/#").expect("its own");
@@ -94,7 +95,7 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
         receipts += u32::from(heard.topic.ends_with("/receipt"));
     }
 
-    // It is told that the broker has it, and the broker has dropped it.
+    // The broker acknowledges it and drops it.
     for topic in ["keepsake/v1/shed/up/event", "keepsake/v1/porch/up/event"] {
         let said = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
         assert_eq!(said, Outcome::Acknowledged);
@@ -119,10 +120,10 @@ fn cameras_deliver_and_keep_apart(name: &str, release: Release) {
 }
 
 #[test]
-fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
+fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     let name = "deployed-password";
     let folder = TempDir::new(name);
-    let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
         return;
     };
     let ca = deployed.ca.certificate();
@@ -151,7 +152,7 @@ fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
         .set(&format!("cloud.password_file={}", porch_password.display()));
     porch.start();
     let confirmed = porch.press_and_save(1, SOON);
-    told_once(&porch, "refuses this camera's name or password");
+    expect_reported_once(&porch, "refuses this camera's name or password");
 
     mend(&cloud_password);
     mend(&porch_password);
@@ -165,10 +166,10 @@ fn a_wrong_password_is_told_once_and_a_right_one_needs_no_restart() {
 }
 
 #[test]
-fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
+fn an_untrusted_broker_gets_nothing() {
     let name = "deployed-untrusted";
     let folder = TempDir::new(name);
-    let Some(mut deployed) = deployed_or_not_run(name, &folder, Release::System) else {
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
         return;
     };
     let porch_password = deployed.add_user("porch", "right");
@@ -196,11 +197,11 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
         deployed.replace_certificate(shown);
         deployed.broker.start();
         porch.start();
-        told_once(&porch, says);
+        expect_reported_once(&porch, says);
         porch.stop();
         deployed.broker.stop();
     }
-    // The right certificate, but the camera believes another authority: mended while it runs.
+    // The right certificate, but the camera trusts another CA: fixed while it runs.
     deployed.replace_certificate(&good);
     deployed.broker.start();
     for (believed, says) in [
@@ -209,7 +210,7 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     ] {
         fs::copy(believed.certificate(), &ca).unwrap();
         porch.start();
-        told_once(&porch, says);
+        expect_reported_once(&porch, says);
         right();
         porch.is_connected(SOON);
         porch.stop();
@@ -224,12 +225,16 @@ fn a_broker_that_cannot_prove_who_it_is_gets_nothing() {
     hasty.stop();
     let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);
     nobody.start();
-    told_once(&nobody, "asks for a client certificate");
+    expect_reported_once(&nobody, "asks for a client certificate");
     nobody.stop();
     deployed.broker.stop();
 }
 
-fn deployed_or_not_run(what: &str, folder: &Path, release: Release) -> Option<ShippedMosquitto> {
+fn shipped_mosquitto_or_skip(
+    what: &str,
+    folder: &Path,
+    release: Release,
+) -> Option<ShippedMosquitto> {
     ShippedMosquitto::new(folder, release)
         .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
         .ok()
@@ -243,8 +248,9 @@ fn url(port: u16) -> String {
     format!("mqtts://localhost:{port}")
 }
 
-/// Waits until the camera has said why it is not let in, and that it does not say so again although it tries again.
-fn told_once(camera: &Appliance, says: &str) {
+/// Waits until the camera has reported why it is rejected, and checks that it does not report it again at the next
+/// attempts.
+fn expect_reported_once(camera: &Appliance, says: &str) {
     let told = || {
         let all = camera.run_events();
         let told = all.iter().filter(|event| {
@@ -258,7 +264,7 @@ fn told_once(camera: &Appliance, says: &str) {
         SOON,
         || (told() > 0).then_some(()),
     );
-    // It tries again after at most two seconds.
+    // It retries after at most two seconds.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(told(), 1, "{says}");
 }

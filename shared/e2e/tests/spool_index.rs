@@ -1,5 +1,5 @@
-//! P1, P2, P6: the files are the truth, the index is what may vanish. Whatever becomes of sled's folder between two
-//! starts, no capture is lost, no number is given out twice, and somebody is told.
+//! P1, P2, P6: the files are the truth, and the index may vanish. Whatever happens to sled's folder between two
+//! starts, no capture is lost, no number is used twice, and a warning is reported.
 
 use std::fs;
 use std::path::Path;
@@ -14,31 +14,31 @@ use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// What happens to the folder of the index.
+/// The damage to the folder of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Harm {
+enum Damage {
     Deleted,
     Truncated,
     Noise,
     Yesterdays,
 }
 
-const ALL: [Harm; 4] = [
-    Harm::Deleted,
-    Harm::Truncated,
-    Harm::Noise,
-    Harm::Yesterdays,
+const ALL: [Damage; 4] = [
+    Damage::Deleted,
+    Damage::Truncated,
+    Damage::Noise,
+    Damage::Yesterdays,
 ];
 
 #[test]
-fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
+fn a_damaged_index_loses_nothing_of_a_full_spool() {
     let mut seed = Seed::from_env_or_random("index-full");
     let folder = TempDir::new("index-full");
     let mut cloud = Cloud::new(&folder);
     let mut cameras: Vec<Appliance> = ALL
         .iter()
-        .map(|harm| {
-            let name = format!("{harm:?}").to_lowercase();
+        .map(|damage| {
+            let name = format!("{damage:?}").to_lowercase();
             let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
             camera.start();
             camera.press_and_save(3, SOON);
@@ -48,30 +48,30 @@ fn an_index_that_is_harmed_loses_nothing_of_a_full_spool() {
             camera.start();
             camera.press_and_save(2, SOON);
             camera.stop();
-            do_harm(*harm, &index_of(&camera), &yesterday, &mut seed);
+            damage(*damage, &index_of(&camera), &yesterday, &mut seed);
             camera
         })
         .collect();
 
-    for (camera, harm) in cameras.iter_mut().zip(ALL) {
-        starts_after_harm(camera, harm);
+    for (camera, damage) in cameras.iter_mut().zip(ALL) {
+        start_after_damage(camera, damage);
         let next = camera.press_and_save(1, SOON);
-        assert_eq!(next[0].sequence, 6, "{harm:?}: the next number");
+        assert_eq!(next[0].sequence, 6, "{damage:?}: the next number");
     }
     cloud.start();
-    all_is_stored(&cloud, &mut cameras);
+    expect_all_stored(&cloud, &mut cameras);
 }
 
 #[test]
-fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
+fn a_damaged_index_loses_nothing_of_a_drained_spool() {
     let mut seed = Seed::from_env_or_random("index-drained");
     let folder = TempDir::new("index-drained");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut cameras: Vec<Appliance> = ALL
         .iter()
-        .map(|harm| {
-            let name = format!("{harm:?}").to_lowercase();
+        .map(|damage| {
+            let name = format!("{damage:?}").to_lowercase();
             let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
             camera.start();
             let first = camera.press_and_save(3, SOON);
@@ -83,22 +83,22 @@ fn an_index_that_is_harmed_loses_nothing_of_a_drained_spool() {
             let second = camera.press_and_save(2, SOON);
             camera.expect_stored(&second, SOON);
             camera.stop();
-            do_harm(*harm, &index_of(&camera), &yesterday, &mut seed);
+            damage(*damage, &index_of(&camera), &yesterday, &mut seed);
             camera
         })
         .collect();
 
-    for (camera, harm) in cameras.iter_mut().zip(ALL) {
-        starts_after_harm(camera, harm);
+    for (camera, damage) in cameras.iter_mut().zip(ALL) {
+        start_after_damage(camera, damage);
         let next = camera.press_and_save(1, SOON);
-        assert_eq!(next[0].sequence, 6, "{harm:?}: the next number");
+        assert_eq!(next[0].sequence, 6, "{damage:?}: the next number");
         camera.expect_stored(&next, SOON);
     }
-    all_is_stored(&cloud, &mut cameras);
+    expect_all_stored(&cloud, &mut cameras);
 }
 
 #[test]
-fn a_second_process_on_the_same_spool_says_so_and_ends() {
+fn a_second_process_on_the_same_spool_reports_it_and_exits() {
     let folder = TempDir::new("second");
     let cloud = Cloud::new(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
@@ -124,43 +124,43 @@ fn index_of(camera: &Appliance) -> std::path::PathBuf {
     camera.spool().join("index")
 }
 
-fn do_harm(harm: Harm, index: &Path, yesterday: &Path, seed: &mut Seed) {
+fn damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed) {
     assert!(index.is_dir(), "{} is where the index is", index.display());
-    match harm {
-        Harm::Deleted => fs::remove_dir_all(index).unwrap(),
-        Harm::Truncated => {
+    match damage {
+        Damage::Deleted => fs::remove_dir_all(index).unwrap(),
+        Damage::Truncated => {
             for file in temp_dir::files(index) {
                 let file = fs::File::options().write(true).open(file).unwrap();
                 let half = file.metadata().unwrap().len() / 2;
                 file.set_len(half).unwrap();
             }
         }
-        Harm::Noise => {
+        Damage::Noise => {
             for file in temp_dir::files(index) {
                 let length = usize::try_from(fs::metadata(&file).unwrap().len()).unwrap();
                 fs::write(file, seed.bytes(length.max(4096))).unwrap();
             }
         }
-        Harm::Yesterdays => temp_dir::restore(yesterday, index),
+        Damage::Yesterdays => temp_dir::restore(yesterday, index),
     }
 }
 
-fn starts_after_harm(camera: &mut Appliance, harm: Harm) {
+fn start_after_damage(camera: &mut Appliance, damage: Damage) {
     camera.start();
     let (install, next) = camera.ready();
-    assert_eq!(next, 6, "{harm:?}: no number is used twice (P6)");
+    assert_eq!(next, 6, "{damage:?}: no number is used twice (P6)");
     assert!(
         camera.saved().iter().all(|saved| saved.install == install),
-        "{harm:?}: the files say whose spool this is"
+        "{damage:?}: the files say whose spool this is"
     );
     let warnings = camera.warnings();
     assert!(
         warnings.iter().any(|text| text.contains("index")),
-        "{harm:?}: a warning says what happened, not just {warnings:?}"
+        "{damage:?}: a warning says what happened, not just {warnings:?}"
     );
 }
 
-fn all_is_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
+fn expect_all_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
     let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in cameras.iter_mut() {
         let device = cloud

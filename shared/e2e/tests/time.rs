@@ -1,4 +1,5 @@
-//! Honest time, end to end: whatever the clock of a camera showed, the time stated of each picture contains the true one.
+//! Honest time, end to end: whatever the clock of a camera showed, the stated time of each picture contains the true
+//! one.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +17,7 @@ const DAY_US: i64 = 24 * 3600 * 1_000_000;
 const S: i64 = 1_000_000;
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// A capture, and between which true moments it was pressed.
+/// A capture, and the true times before and after its press.
 struct Pressed {
     capture: CaptureKey,
     from_us: i64,
@@ -37,18 +38,18 @@ fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Presse
         .collect()
 }
 
-/// Looks at the clock once a second: waits until it has seen what has just changed.
-fn sees_it() {
+/// Waits until the camera, which checks its clock once a second, has seen the last change.
+fn wait_for_clock_check() {
     std::thread::sleep(Duration::from_millis(2200));
 }
 
-/// The boot lines and faults on the card that have no receipt yet, and the boots it knows of.
+/// Returns the boot lines and faults on the card that have no receipt yet, and the known boots.
 fn notes(camera: &Appliance) -> Value {
     let text = fs::read_to_string(camera.spool().join("notes")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
-fn waits_for_a_line(camera: &Appliance, lines: usize) {
+fn wait_for_note(camera: &Appliance, lines: usize) {
     eventually("boot lines on the card", WITHIN, || {
         let notes = notes(camera);
         let waiting = notes["events"].as_array()?.iter();
@@ -73,9 +74,9 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
     picture["taken"].clone()
 }
 
-/// The stated time of every one of them contains the true one. Returns what is stated.
+/// Checks that the stated time of each picture contains the true one, and returns the stated times.
 #[track_caller]
-fn all_contain_the_truth(api: &Api, all: &[Pressed]) -> Vec<Value> {
+fn check_intervals(api: &Api, all: &[Pressed]) -> Vec<Value> {
     let stated: Vec<Value> = all.iter().map(|pressed| taken(api, pressed)).collect();
     for (pressed, taken) in all.iter().zip(&stated) {
         let latest = taken["latest_us"].as_i64().unwrap();
@@ -107,9 +108,9 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     all.extend(press(&mut camera, &clock, 2));
     camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
 
-    let stated = all_contain_the_truth(&cloud.api(), &all);
+    let stated = check_intervals(&cloud.api(), &all);
     assert!(stated.iter().all(|taken| taken["state"] == "guessed"));
-    // It has heard the cloud's clock by then, and it takes no longer to bring a picture.
+    // By then it knows the cloud's clock, and an upload takes no longer than that.
     assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
     camera.stop();
     cloud.stop();
@@ -125,8 +126,8 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let all = press(&mut camera, &clock, 50);
     clock.advance(HOUR);
     clock.synchronize(0);
-    waits_for_a_line(&camera, 1);
-    // The program ends before anybody has heard of it.
+    wait_for_note(&camera, 1);
+    // The program ends before anything is reported.
     camera.kill();
     cloud.start();
     camera.start();
@@ -138,10 +139,10 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
             .is_empty()
             .then_some(())
     });
-    let stated = all_contain_the_truth(&cloud.api(), &all);
+    let stated = check_intervals(&cloud.api(), &all);
     for taken in &stated {
         assert_eq!(taken["state"], "corrected");
-        // 500 millionths of an hour to either side, and what the camera said of its error.
+        // 500 millionths of an hour to either side, and the error that the camera reported.
         assert!(width_us(taken) < 5 * S, "{taken}");
     }
     camera.stop();
@@ -149,7 +150,7 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
 }
 
 #[test]
-fn pictures_that_are_stored_already_are_corrected_too() {
+fn stored_pictures_are_corrected_too() {
     let folder = TempDir::new("time-stored");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -159,7 +160,7 @@ fn pictures_that_are_stored_already_are_corrected_too() {
     let all = press(&mut camera, &clock, 3);
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
-    let before = all_contain_the_truth(&cloud.api(), &all);
+    let before = check_intervals(&cloud.api(), &all);
     assert!(before.iter().all(|taken| taken["state"] == "guessed"));
 
     clock.synchronize(0);
@@ -170,14 +171,14 @@ fn pictures_that_are_stored_already_are_corrected_too() {
             .all(|taken| taken["state"] == "corrected")
             .then_some(())
     });
-    let after = all_contain_the_truth(&cloud.api(), &all);
+    let after = check_intervals(&cloud.api(), &all);
     assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
     camera.stop();
     cloud.stop();
 }
 
 #[test]
-fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
+fn a_clock_set_back_by_a_day_is_not_trusted() {
     let folder = TempDir::new("time-back");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
@@ -185,10 +186,10 @@ fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
     clock.synchronize(0);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
     camera.start();
-    sees_it();
+    wait_for_clock_check();
     let mut all = press(&mut camera, &clock, 2);
     clock.synchronize(-DAY_US);
-    sees_it();
+    wait_for_clock_check();
     all.extend(press(&mut camera, &clock, 2));
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
@@ -197,20 +198,21 @@ fn a_clock_set_back_by_a_day_and_called_right_is_not_believed() {
         let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
         (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
     });
-    for taken in all_contain_the_truth(&cloud.api(), &all) {
+    for taken in check_intervals(&cloud.api(), &all) {
         assert_eq!(taken["state"], "guessed");
         assert_eq!(taken["contradicted"], true);
     }
 
-    // A day back from the start of the next boot on: its clock agrees with itself, but not with what the card had noted.
+    // One day back from the start of the next boot: its clock is consistent in itself, but not with the notes on the
+    // card.
     camera.stop();
     clock.boot();
     clock.synchronize(-DAY_US);
     camera.start();
-    sees_it();
+    wait_for_clock_check();
     let next = press(&mut camera, &clock, 1);
     camera.expect_stored(&[next[0].capture], WITHIN);
-    let stated = all_contain_the_truth(&cloud.api(), &next);
+    let stated = check_intervals(&cloud.api(), &next);
     assert_eq!(stated[0]["contradicted"], true);
     camera.stop();
     cloud.stop();
@@ -226,7 +228,7 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
 
     clock.synchronize(0);
     camera.start();
-    sees_it();
+    wait_for_clock_check();
     all.extend(press(&mut camera, &clock, 1));
     let known_us = clock.true_us();
     for _ in 0..2 {
@@ -236,14 +238,14 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
         camera.start();
         all.extend(press(&mut camera, &clock, 2));
     }
-    // The last time without a word.
+    // The last boot without time.
     camera.kill();
     clock.advance(HOUR);
     clock.boot();
     let begun_us = clock.true_us();
     camera.start();
     clock.synchronize(0);
-    waits_for_a_line(&camera, 4);
+    wait_for_note(&camera, 4);
     all.extend(press(&mut camera, &clock, 1));
     clock.advance(2 * HOUR);
     cloud.start();
@@ -256,7 +258,7 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
             .then_some(())
     });
 
-    let stated = all_contain_the_truth(&cloud.api(), &all);
+    let stated = check_intervals(&cloud.api(), &all);
     let states: Vec<&str> = stated
         .iter()
         .filter_map(|taken| taken["state"].as_str())
@@ -272,7 +274,7 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
             "synchronised"
         ]
     );
-    // Neither before the time that was known last, nor after the boot that had it again.
+    // Not before the time that was known last, and not after the boot that knew it again.
     for taken in &stated[1..5] {
         assert!(
             taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S,

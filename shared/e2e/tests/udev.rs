@@ -1,4 +1,4 @@
-//! The rules for devices, as `udevadm` of a current systemd reads them.
+//! The udev rules, as a current systemd reads them.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,7 +9,7 @@ use keepsake_provision::temp_dir::TempDir;
 
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../udev/60-keepsake.rules");
 
-/// `udevadm verify` came with systemd 254, so it is fetched where the system may be older.
+/// Fetched, because `udevadm verify` came with systemd 254 and the system may be older.
 fn verify(udev: &Prefix, rules: &Path) -> Output {
     let command = udev.command("usr/bin/udevadm");
     let mut command: Command = command.expect("udevadm is in the package udev");
@@ -22,7 +22,7 @@ fn verify(udev: &Prefix, rules: &Path) -> Output {
 }
 
 #[test]
-fn the_rules_are_what_udevadm_takes_and_a_mistake_is_not() {
+fn udevadm_accepts_the_rules_and_rejects_a_mistake() {
     let udev = match Prefix::fetch("udev", &["udev"], Source::Suite("trixie")) {
         Ok(udev) => udev,
         Err(why) => {
@@ -44,7 +44,7 @@ fn the_rules_are_what_udevadm_takes_and_a_mistake_is_not() {
 }
 
 #[test]
-fn every_rule_is_explained_and_opens_to_a_group_and_not_to_all() {
+fn every_rule_has_a_comment_and_gives_access_to_a_group_only() {
     let text = std::fs::read_to_string(RULES).unwrap();
     let mut explained = false;
     let mut rules = 0;
