@@ -102,10 +102,7 @@ pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
     let mut sector = [0; 512];
     card.seek(SeekFrom::Start(0))?;
     card.read_exact(&mut sector)?;
-    ensure!(
-        sector[510..] == [0x55, 0xaa],
-        "there is no table of partitions on it"
-    );
+    ensure!(sector[510..] == [0x55, 0xaa], "it has no partition table");
     let mut found = [None; 4];
     for (number, found) in (1..).zip(&mut found) {
         let at = 446 + 16 * (usize::from(number) - 1);

@@ -105,7 +105,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Pr
 
     let (mut pressed, mut kills) = (0, 0);
     while camera.saved().len() < PRESSES {
-        let since = camera.moment();
+        let since = camera.event_count();
         let presses = 1 + usize::try_from(seed.below(8)).expect("below 8");
         for _ in 0..presses {
             camera.press();

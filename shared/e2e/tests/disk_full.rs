@@ -148,7 +148,7 @@ fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance
 
 /// Presses once and waits for the result: saved, refused, or a tombstone. Never nothing.
 fn answer_to_one_press(camera: &mut Appliance) -> Value {
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.press();
     camera.expect("an answer to the press", since, SOON, |said| {
         said.iter()

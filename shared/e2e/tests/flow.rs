@@ -28,7 +28,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     camera.start();
     // Without a connection the answer would rightly be "safe on the card".
     camera.is_connected(SOON);
-    let since = camera.moment();
+    let since = camera.event_count();
     let saved = camera.press_and_save(1, SOON);
     let order = camera.expect("the long light", since, SOON, |said| {
         let at = |kind: &str| said.iter().position(|event| event["event"] == kind);
@@ -53,7 +53,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     assert_eq!(found.stored, 1);
 
     // The other direction: the dashboard requests a picture, the camera takes it.
-    let since = camera.moment();
+    let since = camera.event_count();
     api.snap("porch");
     let snapped = camera.expect("a picture by command", since, SOON, |said| {
         keepsake_testkit::appliance::capture_keys(said, "stored")
@@ -227,7 +227,7 @@ fn five_presses_without_a_camera_are_five_tombstones() {
         .set("simulated.camera_missing_presses=5");
     camera.start();
     for press in 1..=5 {
-        let since = camera.moment();
+        let since = camera.event_count();
         camera.press();
         camera.expect("a tombstone and five short", since, SOON, |said| {
             let told = said
@@ -305,7 +305,7 @@ fn a_full_cloud_gets_everything_later() {
     let mut camera = Appliance::new(&folder, "porch", &full.mqtt_url());
     camera.start();
     camera.is_connected(SOON);
-    let since = camera.moment();
+    let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);
     camera.expect("two short for every press", since, SOON, |said| {
         let kept =

@@ -156,7 +156,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let before = camera.press_and_save(1, SOON);
     camera.expect_stored(&before, SOON);
 
-    let since = camera.moment();
+    let since = camera.event_count();
     let another = StoreId([0xaa; 16]);
     let hello = Said {
         store: another,

@@ -28,7 +28,7 @@ fn an_http_camera_works_like_any_other() {
     let saved = camera.press_and_save(3, SOON);
     camera.expect_stored(&saved, SOON);
 
-    let since = camera.moment();
+    let since = camera.event_count();
     let asked = cloud.api().snap("porch");
     assert_eq!(asked["stage"], "sent", "not sent at once: {asked:#}");
     let snapped = camera.expect("the picture of the command", since, SOON, |said| {
@@ -135,7 +135,7 @@ fn only_a_complete_receipt_frees_a_picture() {
     ] {
         let before = web.faults_injected();
         web.inject(harm, "/api/v1/frames");
-        let since = camera.moment();
+        let since = camera.event_count();
         saved.extend(camera.press_and_save(1, SOON));
         keepsake_provision::process::eventually("a harmed answer", SOON, || {
             (web.faults_injected() > before).then_some(())
@@ -186,7 +186,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
         .iter()
         .filter(|event| event["event"] == "connected")
         .count();
-    assert_eq!(connected, 1, "413 is no reason to connect anew");
+    assert_eq!(connected, 1, "413 is no reason to reconnect");
     camera.stop();
     cloud.stop();
 }
@@ -233,7 +233,7 @@ fn an_http_camera_holds_on_request() {
     let mut camera = Appliance::new(&folder, "porch", &web.url());
     camera.start();
     camera.is_connected(SOON);
-    let since = camera.moment();
+    let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);
     camera.expect("two short", since, SOON, |said| {
         let kept =

@@ -28,7 +28,7 @@ fn a_thousand_presses_without_a_broker_are_all_stored_later() {
         .enumerate()
     {
         camera.start();
-        let start = camera.moment();
+        let start = camera.event_count();
         while camera.saved().len() < until {
             let presses = (until - camera.saved().len()).min(10);
             camera.press_and_save(presses, Duration::from_secs(60));

@@ -52,7 +52,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     assert!(bytes[2] < bytes[1], "{bytes:?}");
 
     // Interval pictures start, and stop.
-    let since = camera.moment();
+    let since = camera.event_count();
     api.set_settings("porch", &json!({"interval_s": 1}));
     camera.expect("pictures by themselves", since, SOON, |said| {
         (capture_keys(said, "saved").len() >= 2).then_some(())
@@ -60,7 +60,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     api.set_settings("porch", &json!({}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["interval_s"], 0);
-    let since = camera.moment();
+    let since = camera.event_count();
     // Long enough for two more, if there were any.
     std::thread::sleep(Duration::from_millis(2500));
     assert_eq!(capture_keys(&camera.events(since), "saved").len(), 0);
@@ -79,7 +79,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     let rejected = partly["camera"]["rejected"].as_array().unwrap();
     assert_eq!(rejected.len(), 1, "{partly:#}");
     assert_eq!(rejected[0]["name"], "light.mode");
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.press_and_save(1, SOON);
     camera.expect("a receipt", since, SOON, told("stored"));
     let last = api.pictures("porch").pop().unwrap();
@@ -103,7 +103,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
 
     // No one listens there.
     let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
-    let since = camera.moment();
+    let since = camera.event_count();
     api.set_settings(
         "porch",
         &json!({"cloud.url": nowhere, "light.mode": "quiet"}),
@@ -118,7 +118,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     // Pressed while it has no connection, and then the power is cut.
     let mut pressed = camera.press_and_save(1, SOON);
     camera.kill();
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.start();
     pressed.extend(camera.press_and_save(1, SOON));
     let settled = api.wait_for_settings("porch", "partly", SOON);
@@ -151,7 +151,7 @@ fn a_working_connection_setting_is_kept() {
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let other = cloud.mqtt_url().replace("127.0.0.1", "localhost");
-    let since = camera.moment();
+    let since = camera.event_count();
     api.set_settings(
         "porch",
         &json!({"cloud.url": other, "cloud.keep_alive_s": 20}),
@@ -161,7 +161,7 @@ fn a_working_connection_setting_is_kept() {
     assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
     // Kept for good: the next start needs no trial, and nothing is rolled back.
     camera.kill();
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.start();
     camera.is_connected(SOON);
     let settled = api.wait_for_settings("porch", "applied", SOON);
@@ -186,7 +186,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     camera.is_connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
-    let since = camera.moment();
+    let since = camera.event_count();
     let asked = api.send_command("porch", "restart");
     let id = asked["id"].as_str().unwrap();
     let done = api.wait_for_command("porch", id, "done", SOON);
@@ -205,7 +205,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     camera.expect_stored(&pressed, SOON);
     // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());
-    let since = camera.moment();
+    let since = camera.event_count();
     camera.kill();
     camera.start();
     camera.is_connected(SOON);

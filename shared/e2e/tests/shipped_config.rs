@@ -176,7 +176,7 @@ fn an_untrusted_broker_gets_nothing() {
     let ca = folder.join("believed.crt");
     let right = || fs::copy(deployed.ca.certificate(), &ca).unwrap();
     let stranger = TestCa::new(&folder.join("stranger"), "another CA");
-    let made_anew = TestCa::new(&folder.join("anew"), "Keepsake CA");
+    let remade = TestCa::new(&folder.join("remade"), "Keepsake CA");
     let names = ["localhost", "127.0.0.1"];
     let expired = deployed.ca.server("expired", &names, Validity::Past);
     let early = deployed.ca.server("early", &names, Validity::Future);
@@ -206,7 +206,7 @@ fn an_untrusted_broker_gets_nothing() {
     deployed.broker.start();
     for (believed, says) in [
         (&stranger, "an authority that is not believed here"),
-        (&made_anew, "was the authority made anew?"),
+        (&remade, "was the authority made anew?"),
     ] {
         fs::copy(believed.certificate(), &ca).unwrap();
         porch.start();

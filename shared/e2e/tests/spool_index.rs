@@ -48,7 +48,7 @@ fn a_damaged_index_loses_nothing_of_a_full_spool() {
             camera.start();
             camera.press_and_save(2, SOON);
             camera.stop();
-            damage(*damage, &index_of(&camera), &yesterday, &mut seed);
+            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
             camera
         })
         .collect();
@@ -83,7 +83,7 @@ fn a_damaged_index_loses_nothing_of_a_drained_spool() {
             let second = camera.press_and_save(2, SOON);
             camera.expect_stored(&second, SOON);
             camera.stop();
-            damage(*damage, &index_of(&camera), &yesterday, &mut seed);
+            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
             camera
         })
         .collect();
@@ -124,7 +124,7 @@ fn index_of(camera: &Appliance) -> std::path::PathBuf {
     camera.spool().join("index")
 }
 
-fn damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed) {
+fn apply_damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed) {
     assert!(index.is_dir(), "{} is where the index is", index.display());
     match damage {
         Damage::Deleted => fs::remove_dir_all(index).unwrap(),

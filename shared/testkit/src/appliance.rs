@@ -317,7 +317,7 @@ impl Appliance {
     }
 
     /// Returns the number of events over all runs.
-    pub fn moment(&self) -> usize {
+    pub fn event_count(&self) -> usize {
         self.events.len()
     }
 

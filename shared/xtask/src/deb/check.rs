@@ -347,7 +347,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
             ),
         )?;
     }
-    done("a program that hangs is started anew by the watchdog");
+    done("a program that hangs is restarted by the watchdog");
     press(machine, 3)?;
 
     // The light would keep showing "ready": fault 7 is shown before the restart.
