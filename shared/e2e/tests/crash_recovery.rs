@@ -176,7 +176,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Pr
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(device["stored"], found.stored, "{device:#}");
     assert!(
-        found.stored + found.told <= pressed as u64,
+        found.stored + found.tombstones <= pressed as u64,
         "{pressed} presses cannot make {found:?}"
     );
     let looked_into = between.verdict();

@@ -79,7 +79,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
         &camera.saved(),
         &photos::all(&photos::folder()),
     );
-    assert_eq!((found.stored, found.told), (4, 1));
+    assert_eq!((found.stored, found.tombstones), (4, 1));
 
     // It disconnects without a goodbye, and the broker publishes its last will; later it ends cleanly.
     camera.kill();

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn told(event: &str) -> impl Fn(&[Value]) -> Option<()> {
+fn event_named(event: &str) -> impl Fn(&[Value]) -> Option<()> {
     move |said| said.iter().any(|one| one["event"] == event).then_some(())
 }
 
 #[test]
 fn settings_of_the_cloud_apply_without_a_restart() {
-    let folder = TempDir::new("wishes");
+    let folder = TempDir::new("settings");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
@@ -81,7 +81,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     assert_eq!(rejected[0]["name"], "light.mode");
     let since = camera.event_count();
     camera.press_and_save(1, SOON);
-    camera.expect("a receipt", since, SOON, told("stored"));
+    camera.expect("a receipt", since, SOON, event_named("stored"));
     let last = api.pictures("porch").pop().unwrap();
     assert_eq!(last["width"], 100);
     camera.stop();
@@ -130,7 +130,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     );
     // Settings other than the connection were never on trial.
     assert_eq!(settled["camera"]["in_force"]["light.mode"], "quiet");
-    camera.expect("the way back", since, SOON, told("connected"));
+    camera.expect("the way back", since, SOON, event_named("connected"));
     camera.expect_stored(&pressed, SOON);
     let found = audit(&cloud.store(), &pressed, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 2);
@@ -156,7 +156,7 @@ fn a_working_connection_setting_is_kept() {
         "porch",
         &json!({"cloud.url": other, "cloud.keep_alive_s": 20}),
     );
-    camera.expect("a new start", since, SOON, told("restarting"));
+    camera.expect("a new start", since, SOON, event_named("restarting"));
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
     // Kept for good: the next start needs no trial, and nothing is rolled back.

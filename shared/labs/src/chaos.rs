@@ -128,7 +128,7 @@ pub struct Plan {
     /// `None`: the cloud's own SQLite.
     pub database: Option<Kind>,
     /// With HTTP there is no broker that could fail.
-    pub way: Transport,
+    pub transport: Transport,
     /// The faults in their order, each with its share of the presses before, during and after it.
     pub faults: Vec<Fault>,
 }
@@ -155,7 +155,7 @@ pub struct Counts {
 /// A picture is lost or doubled, or a receipt or an acknowledgement came before its commit.
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let start = Instant::now();
-    let mut broker = match plan.way {
+    let mut broker = match plan.transport {
         Transport::Mosquitto(persistence) => {
             Some(Mosquitto::or_skip(&plan.name, folder, persistence)?)
         }
@@ -178,7 +178,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
             .storing_in(&create_cloud_schema(database))
             .flag(CAPTURE_BYTES_MAX);
     }
-    let witnesses = Witnesses::start(&mut cloud, broker.as_ref());
+    let witnesses = Checkers::start(&mut cloud, broker.as_ref());
     let mut camera = Appliance::new(folder, "porch", &witnesses.url);
     camera.start();
     camera.is_connected(STEP_TIMEOUT);
@@ -216,7 +216,10 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(device["stored"], found.stored, "{device:#}");
     if plan.faults.contains(&Fault::Camera) {
-        assert!(found.stored + found.told <= pressed as u64, "{found:?}");
+        assert!(
+            found.stored + found.tombstones <= pressed as u64,
+            "{found:?}"
+        );
     } else {
         assert_eq!(confirmed.len(), pressed, "every press is confirmed");
         assert_eq!(found.stored, pressed as u64, "{found:?}");
@@ -243,14 +246,14 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
 }
 
 /// The checkers of everything between camera and cloud.
-struct Witnesses {
+struct Checkers {
     /// The URL of the cloud for the camera.
     url: String,
     mqtt: Option<(ReceiptObserver, MqttProxy)>,
-    web: Option<HttpProxy>,
+    http: Option<HttpProxy>,
 }
 
-impl Witnesses {
+impl Checkers {
     /// Starts them and the cloud. Without a broker the camera uses HTTP.
     fn start(cloud: &mut Cloud, broker: Option<&Mosquitto>) -> Self {
         let Some(broker) = broker else {
@@ -259,7 +262,7 @@ impl Witnesses {
             return Self {
                 url: web.url(),
                 mqtt: None,
-                web: Some(web),
+                http: Some(web),
             };
         };
         let proxy = MqttProxy::start(broker.port(), cloud.database());
@@ -270,7 +273,7 @@ impl Witnesses {
         Self {
             url: broker.url(),
             mqtt: Some((observer, proxy)),
-            web: None,
+            http: None,
         }
     }
 
@@ -279,7 +282,7 @@ impl Witnesses {
         let mqtt = self
             .mqtt
             .map(|(observer, proxy)| (observer.verdict(), proxy.verdict()));
-        mqtt.or(self.web.map(|web| (web.verdict(), 0)))
+        mqtt.or(self.http.map(|web| (web.verdict(), 0)))
             .expect("one of the two was started")
     }
 }
@@ -309,8 +312,8 @@ fn at_random_moments(n: usize, fault: Fault, seed: &mut Seed, mut act: impl FnMu
 
 /// Waits for the results of the presses so far, and repeats those that a dead camera has missed. Returns how many.
 fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
-    let struck = plan.faults.contains(&Fault::Camera);
-    let wait = if struck {
+    let camera_fails = plan.faults.contains(&Fault::Camera);
+    let wait = if camera_fails {
         Duration::from_secs(5)
     } else {
         STEP_TIMEOUT
@@ -319,7 +322,7 @@ fn make_up_missed_presses(plan: &Plan, camera: &mut Appliance) -> usize {
         let saved = said.iter().filter(|event| event["event"] == "saved");
         (saved.count() >= plan.presses).then_some(())
     };
-    if !struck {
+    if !camera_fails {
         camera.expect("every press saved", 0, wait, all);
         return 0;
     }

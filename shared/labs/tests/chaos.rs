@@ -31,7 +31,7 @@ fn all_faults(name: &str, database: Kind, way: Transport) {
         name: name.to_owned(),
         presses: 80,
         database: Some(database),
-        way,
+        transport: way,
         faults,
     };
     let folder = TempDir::new(name);

@@ -61,7 +61,7 @@ pub struct Appliance {
     /// The file with the time of its clocks, instead of this machine's.
     clock: Option<PathBuf>,
     /// The number of the first event of the current run.
-    run: usize,
+    run_start: usize,
 }
 
 impl Appliance {
@@ -86,7 +86,7 @@ impl Appliance {
             program: None,
             card_mib: None,
             clock: None,
-            run: 0,
+            run_start: 0,
         }
     }
 
@@ -163,7 +163,7 @@ impl Appliance {
 
     /// Waits until the broker has accepted it in this run.
     pub fn is_connected(&self, within: Duration) {
-        self.expect("a connection", self.run, within, |said| {
+        self.expect("a connection", self.run_start, within, |said| {
             said.iter()
                 .any(|event| event["event"] == "connected")
                 .then_some(())
@@ -173,7 +173,7 @@ impl Appliance {
     /// Starts it without waiting.
     pub fn launch(&mut self) {
         assert!(self.program.is_none(), "the camera is running already");
-        self.run = self.events.len();
+        self.run_start = self.events.len();
         let command = self.command();
         self.program = Some(Program::start(command, &self.events, &self.log));
     }
@@ -292,7 +292,7 @@ impl Appliance {
         within: Duration,
         found: impl FnMut(&[Value]) -> Option<T>,
     ) -> Result<T, WaitError> {
-        self.events.wait(self.run + since, within, found)
+        self.events.wait(self.run_start + since, within, found)
     }
 
     /// Waits for events of all runs.
@@ -328,7 +328,7 @@ impl Appliance {
 
     /// Returns the events of the current run.
     pub fn run_events(&self) -> Vec<Value> {
-        self.events.since(self.run)
+        self.events.since(self.run_start)
     }
 
     /// Returns the captures that were saved in all runs.
@@ -338,7 +338,7 @@ impl Appliance {
 
     /// Returns the spool id and the next number that the last start announced.
     pub fn ready(&self) -> (SpoolId, u64) {
-        let said = self.events.since(self.run);
+        let said = self.events.since(self.run_start);
         let ready = said
             .iter()
             .find(|event| event["event"] == "ready")
@@ -353,7 +353,7 @@ impl Appliance {
     /// Returns the warnings of the current run.
     pub fn warnings(&self) -> Vec<String> {
         self.events
-            .since(self.run)
+            .since(self.run_start)
             .iter()
             .filter(|event| event["event"] == "warning")
             .map(|event| event["text"].as_str().unwrap_or_default().to_owned())

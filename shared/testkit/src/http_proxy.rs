@@ -38,7 +38,7 @@ pub enum HttpFault {
 }
 
 #[derive(Debug)]
-struct Seen {
+struct Observations {
     witness: ReceiptChecker,
     cloud_port: u16,
     /// Applies to requests with a body whose path contains the text.
@@ -46,7 +46,7 @@ struct Seen {
     harmed: AtomicU64,
     requests: Mutex<Vec<String>>,
     checked: AtomicU64,
-    lies: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
     stop: AtomicBool,
 }
@@ -55,7 +55,7 @@ struct Seen {
 #[derive(Debug)]
 pub struct HttpProxy {
     port: u16,
-    seen: Arc<Seen>,
+    seen: Arc<Observations>,
 }
 
 impl HttpProxy {
@@ -63,14 +63,14 @@ impl HttpProxy {
     pub fn start(cloud_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
-        let seen = Arc::new(Seen {
+        let seen = Arc::new(Observations {
             witness: ReceiptChecker::new(database),
             cloud_port,
             harm: Mutex::new((HttpFault::None, "")),
             harmed: AtomicU64::new(0),
             requests: Mutex::default(),
             checked: AtomicU64::new(0),
-            lies: Mutex::default(),
+            violations: Mutex::default(),
             sockets: Mutex::default(),
             stop: AtomicBool::new(false),
         });
@@ -122,7 +122,7 @@ impl HttpProxy {
     ///
     /// Returns how many captures the receipts named.
     pub fn verdict(self) -> u64 {
-        let lies = self.seen.lies.lock().unwrap();
+        let lies = self.seen.violations.lock().unwrap();
         assert!(
             lies.is_empty(),
             "receipts before their commit (P2): {lies:#?}"
@@ -143,7 +143,7 @@ impl Drop for HttpProxy {
 }
 
 /// Serves one connection of a camera: a request, its answer, the next request.
-fn forward(camera: &TcpStream, seen: &Seen) -> io::Result<()> {
+fn forward(camera: &TcpStream, seen: &Observations) -> io::Result<()> {
     camera.set_nodelay(true)?;
     // A cloud that is down looks like one that closes the connection.
     let cloud = TcpStream::connect(("127.0.0.1", seen.cloud_port))?;
@@ -230,10 +230,10 @@ fn response(status: &str, kind: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// Checks every receipt in an answer against the database.
-fn check_receipts(answer: &HttpMessage, seen: &Seen) {
+fn check_receipts(answer: &HttpMessage, seen: &Observations) {
     for receipt in receipts(&answer.body) {
         let lies = seen.witness.violations(&receipt);
-        seen.lies.lock().unwrap().extend(lies);
+        seen.violations.lock().unwrap().extend(lies);
         let said = receipt.stored.len() as u64;
         seen.checked.fetch_add(said, Ordering::Relaxed);
     }

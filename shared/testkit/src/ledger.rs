@@ -12,7 +12,7 @@ use crate::store_probe::StoreProbe;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Audit {
     pub stored: u64,
-    pub told: u64,
+    pub tombstones: u64,
     pub conflicts: u64,
     pub bytes: u64,
 }
@@ -31,7 +31,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
         .collect();
     let mut found = Audit {
         stored: 0,
-        told: 0,
+        tombstones: 0,
         conflicts: 0,
         bytes: 0,
     };
@@ -85,7 +85,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
         confirmed.len()
     );
     for told in store.tombstones().expect("read every tombstone") {
-        found.told += 1;
+        found.tombstones += 1;
         let numbers = numbers.entry(told.install).or_default();
         numbers.extend(told.first..=told.last);
     }

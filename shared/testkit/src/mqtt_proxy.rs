@@ -22,11 +22,11 @@ use keepsake_provision::process::free_port;
 
 /// The observations over all connections.
 #[derive(Debug)]
-struct Seen {
+struct Observations {
     witness: ReceiptChecker,
     /// The checked acknowledgements of pictures, parts and tombstones.
     checked: AtomicU64,
-    lies: Mutex<Vec<String>>,
+    violations: Mutex<Vec<String>>,
     /// The devices of these acknowledgements, in their order.
     order: Mutex<Vec<String>>,
     sockets: Mutex<Vec<TcpStream>>,
@@ -37,7 +37,7 @@ struct Seen {
 #[derive(Debug)]
 pub struct MqttProxy {
     port: u16,
-    seen: Arc<Seen>,
+    seen: Arc<Observations>,
 }
 
 impl MqttProxy {
@@ -45,10 +45,10 @@ impl MqttProxy {
     pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");
-        let seen = Arc::new(Seen {
+        let seen = Arc::new(Observations {
             witness: ReceiptChecker::new(database),
             checked: AtomicU64::new(0),
-            lies: Mutex::default(),
+            violations: Mutex::default(),
             order: Mutex::default(),
             sockets: Mutex::default(),
             stop: AtomicBool::new(false),
@@ -91,7 +91,7 @@ impl MqttProxy {
     ///
     /// Returns how many acknowledgements were checked.
     pub fn verdict(self) -> u64 {
-        let lies = self.seen.lies.lock().unwrap();
+        let lies = self.seen.violations.lock().unwrap();
         assert!(lies.is_empty(), "acknowledged before the commit: {lies:#?}");
         drop(lies);
         let checked = self.seen.checked.load(Ordering::Relaxed);
@@ -177,7 +177,7 @@ fn serve_hostile(
 }
 
 /// Forwards in both directions; both ends close together.
-fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Seen>) -> io::Result<()> {
+fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Observations>) -> io::Result<()> {
     cloud.set_nodelay(true)?;
     broker.set_nodelay(true)?;
     {
@@ -228,7 +228,7 @@ fn pump(from: &mut TcpStream, to: &mut TcpStream, mut look: impl FnMut(&Packet))
     let _ = to.shutdown(Shutdown::Both);
 }
 
-impl Seen {
+impl Observations {
     /// Checks whether the message may be acknowledged now.
     fn check_committed(&self, publication: &Publication) {
         let Ok(topic) = publication.topic.parse::<Topic>() else {
@@ -270,7 +270,7 @@ impl Seen {
     }
 
     fn report_violation(&self, lie: String) {
-        self.lies.lock().unwrap().push(lie);
+        self.violations.lock().unwrap().push(lie);
     }
 }
 

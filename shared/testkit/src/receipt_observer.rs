@@ -16,10 +16,10 @@ use crate::store_probe::{Location, StoreProbe};
 use keepsake_provision::process::eventually;
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Observations {
     receipts: Vec<(String, Receipt)>,
     checked: u64,
-    lies: Vec<String>,
+    violations: Vec<String>,
     connected: bool,
     socket: Option<TcpStream>,
 }
@@ -27,7 +27,7 @@ struct Seen {
 /// The observer. It listens until it is dropped, also over restarts of the broker.
 #[derive(Debug)]
 pub struct ReceiptObserver {
-    seen: Arc<Mutex<Seen>>,
+    seen: Arc<Mutex<Observations>>,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -36,7 +36,7 @@ impl ReceiptObserver {
     /// `mqtt_port`: of the broker; `database`: the cloud's, or its data folder.
     pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
         let database = database.into();
-        let seen: Arc<Mutex<Seen>> = Arc::default();
+        let seen: Arc<Mutex<Observations>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let (seen, stop) = (Arc::clone(&seen), Arc::clone(&stop));
@@ -75,9 +75,9 @@ impl ReceiptObserver {
         self.end();
         let seen = self.seen.lock().unwrap();
         assert!(
-            seen.lies.is_empty(),
+            seen.violations.is_empty(),
             "receipts before their commit (P2): {:#?}",
-            seen.lies
+            seen.violations
         );
         assert!(
             seen.checked > 0,
@@ -103,7 +103,7 @@ impl Drop for ReceiptObserver {
     }
 }
 
-fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::Result<()> {
+fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Observations>) -> std::io::Result<()> {
     let mut client = Client::connect(mqtt_port, "observer")?;
     client.subscribe(&MessageKind::Receipt.subscription_for_all_devices())?;
     client.wait_forever()?;
@@ -119,7 +119,7 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::R
             Ok(receipt) => receipt,
             Err(error) => {
                 let lie = format!("a receipt on {} that is none: {error}", heard.topic);
-                seen.lock().unwrap().lies.push(lie);
+                seen.lock().unwrap().violations.push(lie);
                 continue;
             }
         };
@@ -130,7 +130,7 @@ fn listen(mqtt_port: u16, database: &Location, seen: &Mutex<Seen>) -> std::io::R
             .map_or(heard.topic, |topic| topic.device.to_string());
         let mut seen = seen.lock().unwrap();
         seen.checked += receipt.stored.len() as u64;
-        seen.lies.extend(lies);
+        seen.violations.extend(lies);
         seen.receipts.push((device, receipt));
     }
 }

@@ -74,7 +74,7 @@ pub struct StoreProbe {
     connection: RefCell<AnyConnection>,
 }
 
-type Asked<'q> = Query<'q, Any, AnyArguments>;
+type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
 
 impl StoreProbe {
     /// Opens an existing database.
@@ -241,11 +241,11 @@ impl StoreProbe {
         Ok(number(&row, 0)? > 0)
     }
 
-    fn one(&self, query: Asked<'_>) -> sqlx::Result<AnyRow> {
+    fn one(&self, query: AnyQuery<'_>) -> sqlx::Result<AnyRow> {
         self.run(async |connection| query.fetch_one(connection).await)
     }
 
-    fn all(&self, query: Asked<'_>) -> sqlx::Result<Vec<AnyRow>> {
+    fn all(&self, query: AnyQuery<'_>) -> sqlx::Result<Vec<AnyRow>> {
         self.run(async |connection| query.fetch_all(connection).await)
     }
 
@@ -264,7 +264,7 @@ async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<
         .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
 }
 
-fn bind_capture<'q>(query: Asked<'q>, header: &FrameHeader) -> Asked<'q> {
+fn bind_capture<'q>(query: AnyQuery<'q>, header: &FrameHeader) -> AnyQuery<'q> {
     let record = &header.capture;
     query
         .bind(record.spool.0.to_vec())
@@ -325,7 +325,7 @@ pub(crate) mod tests {
         }
 
         /// Returns how many rows have changed.
-        pub(crate) fn execute(&self, statement: Asked<'_>) -> u64 {
+        pub(crate) fn execute(&self, statement: AnyQuery<'_>) -> u64 {
             let done = self
                 .0
                 .run(async |connection| statement.execute(connection).await);
@@ -333,7 +333,7 @@ pub(crate) mod tests {
         }
 
         pub(crate) fn add(&self, named: &CaptureKey, arrival: i64, bytes: &[u8]) {
-            let key = |query: Asked<'static>| {
+            let key = |query: AnyQuery<'static>| {
                 query
                     .bind(named.install.0.to_vec())
                     .bind(bigint(named.sequence))

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
     let all_stored = match presses {
         Some(presses) => press_and_count(presses, &mut camera, &mut cloud, &heard),
-        None => sit_and_watch(&mut camera, &mut cloud, &heard, events),
+        None => run_interactive(&mut camera, &mut cloud, &heard, events),
     };
     camera.program.stop(Duration::from_secs(15));
     cloud.program.stop(Duration::from_secs(15));
@@ -98,7 +98,7 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-fn built(name: &str) -> Result<Command> {
+fn program(name: &str) -> Result<Command> {
     let mut command = Command::new(workspace::target().join("release").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
@@ -120,8 +120,8 @@ struct Cloud {
 impl Cloud {
     fn start(listen: &str, data: &Path) -> Result<Self> {
         let log = data.join("cloud.log");
-        let key = make_key(data)?;
-        let mut command = built("cloud")?;
+        let key = create_token(data)?;
+        let mut command = program("cloud")?;
         command
             .arg("--data")
             .arg(data.join("cloud"))
@@ -202,8 +202,8 @@ impl Cloud {
 }
 
 /// Creates an API token for this demo, and revokes that of the last one.
-fn make_key(data: &Path) -> Result<String> {
-    let made = built("cloud")?
+fn create_token(data: &Path) -> Result<String> {
+    let made = program("cloud")?
         .args(["key", "create", "demo", "--role", "look", "--replace"])
         .arg("--data")
         .arg(data.join("cloud"))
@@ -225,7 +225,7 @@ struct Camera {
     log: PathBuf,
 }
 
-enum Heard {
+enum Input {
     Event(Value),
     Enter,
     /// The camera has closed its output.
@@ -233,10 +233,10 @@ enum Heard {
 }
 
 impl Camera {
-    fn start(mqtt: &str, data: &Path, drawn: bool, events: Sender<Heard>) -> Result<Self> {
+    fn start(mqtt: &str, data: &Path, drawn: bool, events: Sender<Input>) -> Result<Self> {
         let log = data.join("camera.log");
         let photos = workspace::root().join("shared/testkit/photos");
-        let mut command = built("appliance")?;
+        let mut command = program("appliance")?;
         command
             .args(["run", "--simulated", "--events", "--device", "demo"])
             .args(["--cloud", &format!("mqtt://{mqtt}")])
@@ -264,12 +264,12 @@ impl Camera {
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line)
-                    && events.send(Heard::Event(event)).is_err()
+                    && events.send(Input::Event(event)).is_err()
                 {
                     return;
                 }
             }
-            let _ = events.send(Heard::Silence);
+            let _ = events.send(Input::Silence);
         });
         Ok(Self { program, log })
     }
@@ -294,10 +294,10 @@ fn press_and_count(
     presses: u32,
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
+    heard: &Receiver<Input>,
 ) -> Result<bool> {
     let before = cloud.newest_arrival()?;
-    let mut seen = Seen::default();
+    let mut seen = Tally::default();
     wait(camera, cloud, heard, &mut seen, |seen| seen.ready)?;
     camera.press(presses)?;
     let presses = u64::from(presses);
@@ -313,21 +313,21 @@ fn press_and_count(
         .iter()
         .filter(|id| seen.saved.contains_key(*id))
         .count() as u64;
-    for told in &seen.told {
+    for told in &seen.failures {
         println!("no picture: {told}");
     }
     seen.to_light.sort_unstable();
     seen.to_stored.sort_unstable();
     println!(
         "press-to-light max {} ms, press-to-saved p50 {} ms",
-        in_ms(seen.to_light.last().copied()),
-        in_ms(percentile(&mut seen.to_saved, 50)),
+        format_ms(seen.to_light.last().copied()),
+        format_ms(percentile(&mut seen.to_saved, 50)),
     );
     println!(
         "pressed {presses}, stored {stored}, missing {}, press-to-stored p50 {} ms p95 {} ms",
         presses.saturating_sub(stored),
-        in_ms(percentile(&mut seen.to_stored, 50)),
-        in_ms(percentile(&mut seen.to_stored, 95)),
+        format_ms(percentile(&mut seen.to_stored, 50)),
+        format_ms(percentile(&mut seen.to_stored, 95)),
     );
     if stored != presses {
         eprintln!("the end of the camera's log:\n{}", end_of(&camera.log));
@@ -337,22 +337,22 @@ fn press_and_count(
 
 /// The counted events of the camera.
 #[derive(Default)]
-struct Seen {
+struct Tally {
     ready: bool,
     /// Whether the receipt has come, by picture id as the API spells it.
     saved: BTreeMap<String, bool>,
-    told: Vec<String>,
+    failures: Vec<String>,
     to_light: Vec<u64>,
     to_saved: Vec<u64>,
     to_stored: Vec<u64>,
 }
 
-impl Seen {
+impl Tally {
     fn settled(&self) -> u64 {
-        (self.saved.len() + self.told.len()) as u64
+        (self.saved.len() + self.failures.len()) as u64
     }
 
-    fn note(&mut self, event: &Value) {
+    fn record(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("ready") => self.ready = true,
             Some("pressed") => self.to_light.extend(event["light_after_us"].as_u64()),
@@ -367,7 +367,7 @@ impl Seen {
                     self.to_stored.extend(event["after_us"].as_u64());
                 }
             }
-            Some("tombstone" | "refused") => self.told.push(event.to_string()),
+            Some("tombstone" | "refused") => self.failures.push(event.to_string()),
             Some(_) | None => {}
         }
     }
@@ -383,22 +383,22 @@ fn picture_id(event: &Value) -> String {
 fn wait(
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
-    seen: &mut Seen,
-    done: impl Fn(&Seen) -> bool,
+    heard: &Receiver<Input>,
+    seen: &mut Tally,
+    done: impl Fn(&Tally) -> bool,
 ) -> Result<()> {
     let mut deadline = Instant::now() + EVENT_TIMEOUT;
     while !done(seen) {
         match heard.recv_timeout(TICK) {
-            Ok(Heard::Event(event)) => {
+            Ok(Input::Event(event)) => {
                 let settled = (seen.settled(), seen.to_stored.len());
-                seen.note(&event);
+                seen.record(&event);
                 if (seen.settled(), seen.to_stored.len()) != settled {
                     deadline = Instant::now() + EVENT_TIMEOUT;
                 }
             }
-            Ok(Heard::Enter) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Heard::Silence) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(Input::Enter) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Input::Silence) | Err(RecvTimeoutError::Disconnected) => {
                 bail!("the camera stopped:\n{}", end_of(&camera.log))
             }
         }
@@ -420,16 +420,16 @@ fn wait(
 }
 
 /// Runs the interactive demo: Enter is the button, the camera draws its light, and every step is a line.
-fn sit_and_watch(
+fn run_interactive(
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
-    events: Sender<Heard>,
+    heard: &Receiver<Input>,
+    events: Sender<Input>,
 ) -> Result<bool> {
     println!("Press Enter to take a picture, Ctrl-C to stop.");
     thread::spawn(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if events.send(Heard::Enter).is_err() {
+            if events.send(Input::Enter).is_err() {
                 return;
             }
         }
@@ -438,16 +438,16 @@ fn sit_and_watch(
     let mut saved = 0_u64;
     while !stop_requested() {
         match heard.recv_timeout(TICK) {
-            Ok(Heard::Enter) => camera.press(1)?,
-            Ok(Heard::Event(event)) => {
+            Ok(Input::Enter) => camera.press(1)?,
+            Ok(Input::Event(event)) => {
                 saved += u64::from(event["event"] == "saved");
                 stored += u64::from(event["event"] == "stored");
-                if let Some(line) = step(&event, &cloud.http) {
+                if let Some(line) = describe(&event, &cloud.http) {
                     // The camera draws its light on the last line of the terminal; our lines go above it.
                     println!("\r\x1b[K{line}");
                 }
             }
-            Ok(Heard::Silence) => break,
+            Ok(Input::Silence) => break,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
         if let Some(end) = camera
@@ -463,8 +463,8 @@ fn sit_and_watch(
 }
 
 /// Returns one step of a press, or of the connection, for a person to read.
-fn step(event: &Value, http: &str) -> Option<String> {
-    let ms = |field: &str| in_ms(event[field].as_u64());
+fn describe(event: &Value, http: &str) -> Option<String> {
+    let ms = |field: &str| format_ms(event[field].as_u64());
     let sequence = &event["sequence"];
     Some(match event["event"].as_str()? {
         "ready" => format!(
@@ -505,7 +505,7 @@ fn percentile(all: &mut [u64], percent: usize) -> Option<u64> {
 }
 
 /// Formats microseconds as milliseconds with one decimal.
-fn in_ms(us: Option<u64>) -> String {
+fn format_ms(us: Option<u64>) -> String {
     match us {
         Some(us) => format!("{}.{}", us / 1000, us % 1000 / 100),
         None => "-".to_owned(),
@@ -545,6 +545,6 @@ mod tests {
                 "{percent} of {all:?}"
             );
         }
-        assert_eq!(in_ms(Some(41_290)), "41.2");
+        assert_eq!(format_ms(Some(41_290)), "41.2");
     }
 }

@@ -67,7 +67,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// Returns the first code block of a language below a heading of the page.
-fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
+fn code_block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     let missing = || format!("no block {language} below {heading:?}");
     let start = format!("\n## {heading}\n");
     let at = page.find(&start).with_context(missing)?;
@@ -99,51 +99,51 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
         .copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
 
     let began = Instant::now();
-    let said = as_admin(&machine, block(PAGE, "The commands", "sh")?)?;
+    let said = as_admin(&machine, code_block(PAGE, "The commands", "sh")?)?;
     let link = said
         .lines()
         .rev()
         .find(|line| line.starts_with("/setup?code="))
         .with_context(|| format!("no link for the first owner: {said}"))?;
     let server = machine.script("mysqld --version 2>/dev/null || mariadbd --version")?;
-    done(&format!(
+    report_ok(&format!(
         "the commands work, in {} s, with {}",
         began.elapsed().as_secs(),
         server.trim()
     ));
-    let key = make_owner(&machine, link)?;
-    is_ready(&machine)?;
-    only_these_listen(&machine)?;
+    let key = create_owner(&machine, link)?;
+    check_ready(&machine)?;
+    check_open_ports(&machine)?;
 
     let mut camera = Camera::start(&machine, appliance)?;
     camera.press_and_store(3)?;
-    counts(&machine, &key, 3)?;
-    camera.is_in_the_database(&machine)?;
-    done("pictures of the arm64 camera are in the database, byte for byte");
+    wait_for_counters(&machine, &key, 3)?;
+    camera.check_database(&machine)?;
+    report_ok("pictures of the arm64 camera are in the database, byte for byte");
 
-    as_admin(&machine, block(PAGE, "Backup", "sh")?)?;
+    as_admin(&machine, code_block(PAGE, "Backup", "sh")?)?;
     camera.press_and_store(3)?;
-    counts(&machine, &key, 6)?;
+    wait_for_counters(&machine, &key, 6)?;
     let restored = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    as_admin(&machine, block(PAGE, "Restore", "sh")?)?;
-    counts(&machine, &key, 6)?;
+    as_admin(&machine, code_block(PAGE, "Restore", "sh")?)?;
+    wait_for_counters(&machine, &key, 6)?;
     let since_us = restored.context("the clock is set")?.as_micros();
     let again = stored_since(&machine, &key, since_us)?;
     ensure!(
         again == 3,
         "{again} pictures instead of 3 were stored after the restoration"
     );
-    camera.is_in_the_database(&machine)?;
-    done("last night's backup is restored, and the camera has brought what was missing");
+    camera.check_database(&machine)?;
+    report_ok("last night's backup is restored, and the camera has brought what was missing");
     camera.press_and_store(1)?;
-    counts(&machine, &key, 7)?;
+    wait_for_counters(&machine, &key, 7)?;
 
     // A restart of all services, in systemd's order.
     machine.script("systemctl restart mosquitto mysql keepsake-cloud")?;
-    is_ready(&machine)?;
+    check_ready(&machine)?;
     camera.press_and_store(1)?;
-    counts(&machine, &key, 8)?;
-    done("after a restart of broker, database and cloud a press is stored");
+    wait_for_counters(&machine, &key, 8)?;
+    report_ok("after a restart of broker, database and cloud a press is stored");
     camera.stop()
 }
 
@@ -182,23 +182,23 @@ fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
 }
 
 /// Requests a page of the dashboard from outside; trusts only the CA of the page.
-fn asked(path: &str, more: &str) -> String {
+fn curl_command(path: &str, more: &str) -> String {
     format!(
         "curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}"
     )
 }
 
 /// Creates the first owner with the link, and returns an API token.
-fn make_owner(machine: &BootedSystem, link: &str) -> Result<String> {
+fn create_owner(machine: &BootedSystem, link: &str) -> Result<String> {
     let (_, code) = link.split_once("code=").context("the link has the code")?;
     let json = "-H 'Content-Type: application/json'";
-    machine.script(&asked(
+    machine.script(&curl_command(
         "/setup",
         &format!(
             "{json} -c /root/cookies -d '{{\"code\":\"{code}\",\"name\":\"ada\",\"password\":\"correct horse battery\"}}'"
         ),
     ))?;
-    let made = machine.script(&asked(
+    let made = machine.script(&curl_command(
         "/api/v1/keys",
         &format!(
             "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
@@ -206,32 +206,32 @@ fn make_owner(machine: &BootedSystem, link: &str) -> Result<String> {
     ))?;
     let made: Value = serde_json::from_str(&made).context("a token as JSON")?;
     let key = made["secret"].as_str().context("a token has a secret")?;
-    done("the first owner is made by the link, over https");
+    report_ok("the first owner is made by the link, over https");
     Ok(key.to_owned())
 }
 
 /// Checks that the cloud is ready without warnings about broker or database.
-fn is_ready(machine: &BootedSystem) -> Result<()> {
+fn check_ready(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the cloud is ready",
         SOON,
         &format!(
             "said=$({}); echo \"$said\"; grep -q '\"ready\":true' <<< \"$said\"",
-            asked("/readyz", "")
+            curl_command("/readyz", "")
         ),
     )?;
     // The broker is checked a moment after the connection.
     std::thread::sleep(Duration::from_secs(5));
-    let now = machine.script(&asked("/readyz", ""))?;
+    let now = machine.script(&curl_command("/readyz", ""))?;
     let now: Value = serde_json::from_str(&now).with_context(|| said.clone())?;
     let none = |what: &str| now[what].as_array().is_none_or(Vec::is_empty);
     ensure!(none("warnings") && none("reasons"), "{now}");
-    done("the cloud is ready, and finds nothing to warn of in broker and database");
+    report_ok("the cloud is ready, and finds nothing to warn of in broker and database");
     Ok(())
 }
 
 /// Checks that exactly the ports of the security group listen on other addresses than loopback.
-fn only_these_listen(machine: &BootedSystem) -> Result<()> {
+fn check_open_ports(machine: &BootedSystem) -> Result<()> {
     let said = machine.script("ss -Htln")?;
     let mut open = BTreeSet::new();
     let mut shut = BTreeSet::new();
@@ -247,12 +247,12 @@ fn only_these_listen(machine: &BootedSystem) -> Result<()> {
         shut.is_superset(&BTreeSet::from([1883, 3306])),
         "shut: {said}"
     );
-    done("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
+    report_ok("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
     Ok(())
 }
 
 /// Waits until `count` pictures are stored, and none is missing or waiting.
-fn counts(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
+fn wait_for_counters(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     let wanted = format!(
         "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
     );
@@ -262,17 +262,17 @@ fn counts(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
         SOON,
         &format!(
             "said=$({}); echo \"$said\"; [ \"$said\" = '{wanted}' ]",
-            asked("/api/v1/counters", &header)
+            curl_command("/api/v1/counters", &header)
         ),
     )?;
-    done(&format!("the dashboard counts {wanted}"));
+    report_ok(&format!("the dashboard counts {wanted}"));
     Ok(())
 }
 
 /// Returns how many pictures were stored after a moment, in microseconds since 1970.
 fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usize> {
     let header = format!("-H 'Authorization: Bearer {key}'");
-    let said = machine.script(&asked("/api/v1/pictures", &header))?;
+    let said = machine.script(&curl_command("/api/v1/pictures", &header))?;
     let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
     let pictures = said["pictures"].as_array().context("a list of pictures")?;
     let later = |picture: &&Value| {
@@ -305,7 +305,7 @@ impl Camera {
         }
         fs::write(
             system.root.join("etc/keepsake/camera.toml"),
-            block(PAGE, "A camera", "toml")?,
+            code_block(PAGE, "A camera", "toml")?,
         )
         .context("write camera.toml")?;
         fs::write(
@@ -354,14 +354,14 @@ impl Camera {
             events.iter().any(|event| event["event"] == "connected")
         })?;
         let processor = machine.script("uname -m")?;
-        done(&format!(
+        report_ok(&format!(
             "a camera for arm64 runs on {} and is let in by TLS, name and password",
             processor.trim()
         ));
         Ok(camera)
     }
 
-    fn said(&self) -> Vec<Value> {
+    fn events(&self) -> Vec<Value> {
         let all = fs::read_to_string(&self.events).unwrap_or_default();
         let whole = all
             .split_inclusive('\n')
@@ -373,7 +373,7 @@ impl Camera {
 
     fn eventually(&mut self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
         let deadline = Instant::now() + SOON;
-        while !there(&self.said()) {
+        while !there(&self.events()) {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
             if let Some(ended) = self.program.exit_message() {
                 bail!("{what}: {ended}: {log}");
@@ -404,8 +404,8 @@ impl Camera {
     }
 
     /// Checks that the server has exactly the captures that the camera has saved.
-    fn is_in_the_database(&self, machine: &BootedSystem) -> Result<()> {
-        let said = self.said();
+    fn check_database(&self, machine: &BootedSystem) -> Result<()> {
+        let said = self.events();
         let saved: BTreeSet<String> = said
             .iter()
             .filter(|event| event["event"] == "saved")
@@ -465,7 +465,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
         "/var/lib/cloud/seed/nocloud/user-data"
     ))?;
     ensure!(schema.to_lowercase().contains("valid"), "{schema}");
-    done(&format!(
+    report_ok(&format!(
         "cloud-init finds the file in order: {}",
         schema.trim()
     ));
@@ -478,12 +478,12 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     )?;
     let link =
         machine.script("grep -m1 -o '/setup?code=[-A-Z0-9]*' /var/log/cloud-init-output.log")?;
-    make_owner(&machine, link.trim())?;
-    is_ready(&machine)?;
-    only_these_listen(&machine)
+    create_owner(&machine, link.trim())?;
+    check_ready(&machine)?;
+    check_open_ports(&machine)
 }
 
-fn done(what: &str) {
+fn report_ok(what: &str) {
     println!("  ok  {what}");
 }
 
@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn user_data_are_the_commands_of_the_page() {
-        let commands = block(PAGE, "The commands", "sh").unwrap();
+        let commands = code_block(PAGE, "The commands", "sh").unwrap();
         let indented: Vec<String> = commands
             .lines()
             .map(|line| match line {
@@ -516,11 +516,11 @@ mod tests {
     #[test]
     fn the_page_has_what_is_done_with_it() {
         for heading in ["The commands", "Backup", "Restore"] {
-            assert!(block(PAGE, heading, "sh").is_ok(), "{heading}");
+            assert!(code_block(PAGE, heading, "sh").is_ok(), "{heading}");
         }
-        assert!(block(PAGE, "A camera", "toml").unwrap().contains(HOST));
-        assert!(block(PAGE, "No such heading", "sh").is_err());
-        let restore = block(PAGE, "Restore", "sh").unwrap();
+        assert!(code_block(PAGE, "A camera", "toml").unwrap().contains(HOST));
+        assert!(code_block(PAGE, "No such heading", "sh").is_err());
+        let restore = code_block(PAGE, "Restore", "sh").unwrap();
         assert!(restore.contains("sudo mysql") && !restore.contains("sqlite3"));
     }
 }

@@ -53,14 +53,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         files.push(image);
     }
     let folder = workspace::target().join("release-files");
-    for file in lay_out(&files, &folder, &commit()?)? {
+    for file in collect(&files, &folder, &commit()?)? {
         println!("{}", file.display());
     }
     Ok(true)
 }
 
 /// Copies the files, and writes manifest and checksums beside them. The folder is emptied before.
-fn lay_out(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
+fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
     }
@@ -147,7 +147,7 @@ mod tests {
         fs::create_dir_all(folder.join("to")).unwrap();
         fs::write(folder.join("to/of-the-last-release.deb"), "old").unwrap();
         fs::write(from.join("a.deb"), "abc").unwrap();
-        let out = lay_out(&[from.join("a.deb")], &folder.join("to"), "c0ffee").unwrap();
+        let out = collect(&[from.join("a.deb")], &folder.join("to"), "c0ffee").unwrap();
         assert_eq!(out.len(), 3);
         assert_eq!(fs::read_dir(folder.join("to")).unwrap().count(), 3);
         // FIPS 180-2, the first example.

@@ -91,7 +91,7 @@ fn inject(arguments: &Arguments) -> bool {
             name: format!("{case}, {name}"),
             presses: usize::try_from(arguments.presses).expect("a few presses"),
             database,
-            way,
+            transport: way,
             faults: faults.clone(),
         };
         for database in &arguments.databases {

@@ -42,9 +42,9 @@ pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) 
     if arch.is_own() {
         let machine = system.boot()?;
         let place = Place::Booted(&machine);
-        place.all(&old.version, &new.version)
+        place.run(&old.version, &new.version)
     } else {
-        Place::Entered(&system).all(&old.version, &new.version)
+        Place::Entered(&system).run(&old.version, &new.version)
     }
     .with_context(|| place)
 }
@@ -56,12 +56,12 @@ enum Place<'a> {
 }
 
 impl Place<'_> {
-    fn all(self, old: &str, new: &str) -> Result<()> {
+    fn run(self, old: &str, new: &str) -> Result<()> {
         self.script(&install(old))?;
-        done("an older version is installed");
-        self.has_all_in_place()?;
-        self.says_what_is_missing()?;
-        self.is_verified()?;
+        report_ok("an older version is installed");
+        self.check_installed()?;
+        self.check_missing_hardware_messages()?;
+        self.check_units()?;
         // The free disk space of this computer is not the subject here.
         self.script(
             "sed -i 's/^hold_free_percent = 5/hold_free_percent = 0/' /etc/keepsake/cloud.toml",
@@ -70,7 +70,7 @@ impl Place<'_> {
             machine.script("systemctl restart keepsake-cloud")?;
         }
         if let Self::Booted(machine) = self {
-            says_why_it_does_not_start(machine)?;
+            check_start_without_button(machine)?;
             press_under_systemd(machine)?;
         } else {
             self.press_in_the_foreground()?;
@@ -89,25 +89,25 @@ impl Place<'_> {
         self.script(&format!(
             "test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"
         ))?;
-        self.still_has(&kept)?;
-        done("an upgrade keeps pictures and changed settings");
+        self.check_kept(&kept)?;
+        report_ok("an upgrade keeps pictures and changed settings");
         if let Self::Booted(machine) = self {
-            survives_what_befalls_it(machine)?;
+            check_recovery(machine)?;
         }
         let kept = self.script(KEPT)?;
 
         self.script("apt-get -qy remove keepsake-appliance keepsake-cloud")?;
         self.script("! test -e /usr/bin/appliance && ! test -e /usr/bin/cloud")?;
-        self.still_has(&kept)?;
+        self.check_kept(&kept)?;
         if let Self::Booted(machine) = self {
             machine.script("! pgrep -x 'appliance|cloud'")?;
         }
-        done("removal keeps pictures and settings");
+        report_ok("removal keeps pictures and settings");
 
         self.script(&install(new))?;
-        self.still_has(&kept)?;
+        self.check_kept(&kept)?;
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
-        done("they can be installed again");
+        report_ok("they can be installed again");
 
         let said = self.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
@@ -123,7 +123,7 @@ impl Place<'_> {
         };
         let left = self.script(KEPT)?;
         ensure!(pictures(&kept) == left, "before: {kept}after: {left}");
-        done("purging takes the settings and leaves the pictures");
+        report_ok("purging takes the settings and leaves the pictures");
         Ok(())
     }
 
@@ -141,13 +141,13 @@ impl Place<'_> {
         }
     }
 
-    fn still_has(self, kept: &str) -> Result<()> {
+    fn check_kept(self, kept: &str) -> Result<()> {
         let now = self.script(KEPT)?;
         ensure!(now == kept, "before: {kept}after: {now}");
         Ok(())
     }
 
-    fn has_all_in_place(self) -> Result<()> {
+    fn check_installed(self) -> Result<()> {
         let groups = self.script("id -nG keepsake")?;
         for group in ["keepsake", "gpio", "video"] {
             ensure!(
@@ -169,12 +169,12 @@ impl Place<'_> {
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
         self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml")?;
         self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
-        done("users, groups, settings, folders and units are in place");
+        report_ok("users, groups, settings, folders and units are in place");
         Ok(())
     }
 
     /// Checks the messages on a computer without button, light and camera.
-    fn says_what_is_missing(self) -> Result<()> {
+    fn check_missing_hardware_messages(self) -> Result<()> {
         let output = self.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
@@ -200,14 +200,14 @@ impl Place<'_> {
                 .find(|line| line.starts_with(&format!("ok   {part}")));
             ensure!(line.is_some(), "{part} should be good: {said}");
         }
-        done("the self-test says what is missing:");
+        report_ok("the self-test says what is missing:");
         for line in said.lines() {
             println!("       {line}");
         }
         Ok(())
     }
 
-    fn is_verified(self) -> Result<()> {
+    fn check_units(self) -> Result<()> {
         for unit in UNITS {
             let output = self.try_script(&format!(
                 "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
@@ -226,7 +226,7 @@ impl Place<'_> {
                 exposure <= EXPOSURE_MAX,
                 "{unit} is exposed by {exposure}: {said}"
             );
-            done(&format!("{unit}: verified, exposure {exposure}"));
+            report_ok(&format!("{unit}: verified, exposure {exposure}"));
         }
         Ok(())
     }
@@ -238,7 +238,7 @@ impl Place<'_> {
             said.contains("\"event\":\"stored\""),
             "nothing was stored: {said}"
         );
-        done("a press of the simulated camera is stored by the cloud");
+        report_ok("a press of the simulated camera is stored by the cloud");
         Ok(())
     }
 }
@@ -260,18 +260,18 @@ fn exposure(said: &str) -> Option<f64> {
     figure.split_whitespace().next()?.parse().ok()
 }
 
-fn done(what: &str) {
+fn report_ok(what: &str) {
     println!("  ok  {what}");
 }
 
 /// Checks that without a button pin the service keeps trying and the log names the cause.
-fn says_why_it_does_not_start(machine: &BootedSystem) -> Result<()> {
+fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the log says why",
         SOON,
         "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR",
     )?;
-    done(&format!(
+    report_ok(&format!(
         "without a board the service says: {}",
         said.trim()
     ));
@@ -280,7 +280,7 @@ fn says_why_it_does_not_start(machine: &BootedSystem) -> Result<()> {
         SOON,
         "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]",
     )?;
-    done("and is tried again and again");
+    report_ok("and is tried again and again");
     Ok(())
 }
 
@@ -300,7 +300,7 @@ fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
         "systemctl is-active -q keepsake-appliance keepsake-cloud
          systemctl show -P StatusText keepsake-cloud",
     )?;
-    done(&format!(
+    report_ok(&format!(
         "systemd sees both ready; the cloud: {}",
         status.trim()
     ));
@@ -319,13 +319,13 @@ fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
              grep -q '\"pressed\":{stored},\"stored\":{stored},.*\"missing\":0' <<< \"$counters\""
         ),
     )?;
-    done(&format!(
+    report_ok(&format!(
         "a press in the service is stored, {stored} in all"
     ));
     Ok(())
 }
 
-fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
+fn check_recovery(machine: &BootedSystem) -> Result<()> {
     machine.eventually(
         "the new version runs",
         SOON,
@@ -347,7 +347,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
             ),
         )?;
     }
-    done("a program that hangs is restarted by the watchdog");
+    report_ok("a program that hangs is restarted by the watchdog");
     press(machine, 3)?;
 
     // The light would keep showing "ready": fault 7 is shown before the restart.
@@ -363,7 +363,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
         SOON,
         "systemctl is-active -q keepsake-appliance",
     )?;
-    done("after kill -9 the light says fault 7 before the next start");
+    report_ok("after kill -9 the light says fault 7 before the next start");
     press(machine, 4)?;
 
     // A fault that no restart can fix: fault 7 stays until the settings are corrected.
@@ -386,7 +386,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
          systemctl start keepsake-appliance
          ! systemctl is-active -q keepsake-stopped",
     )?;
-    done("a wrong variable is not tried again; the light says fault 7 until it is mended");
+    report_ok("a wrong variable is not tried again; the light says fault 7 until it is mended");
     press(machine, 5)?;
 
     // Stopped on request: no fault is shown, and the exit is clean.
@@ -397,7 +397,7 @@ fn survives_what_befalls_it(machine: &BootedSystem) -> Result<()> {
          systemctl start keepsake-cloud keepsake-appliance",
     )?;
     press(machine, 6)?;
-    done("a stop is a clean one");
+    report_ok("a stop is a clean one");
     Ok(())
 }
 

@@ -62,9 +62,9 @@ impl Scenario<'_> {
              the bare kernel {bare_s:.0}; 3 power cuts while pictures were taken: {} numbered by the camera, {} stored, \
              {} tombstones, {} lost, {} doubled, {} missing; the data partition has grown from {} to {} MiB; the system and \
              the boot files are {}; {} checks, {} failed",
-            found.stored + found.told,
+            found.stored + found.tombstones,
             found.stored,
-            found.told,
+            found.tombstones,
             self.lost.len(),
             found.conflicts,
             self.missing,
@@ -230,7 +230,7 @@ impl Scenario<'_> {
                 && device["pressed"].as_u64()
                     == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
             format!(
-                "the cloud counts {} pressed, {} stored, {} told, {} held, {} missing",
+                "the cloud counts {} pressed, {} stored, {} tombstones, {} held, {} missing",
                 device["pressed"], device["stored"], device["told"], device["held"], self.missing
             ),
         );

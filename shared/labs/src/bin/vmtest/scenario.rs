@@ -30,50 +30,50 @@ const WITHIN: Duration = Duration::from_secs(60);
 pub(crate) struct Scenario<'a> {
     machine: &'a mut Machine,
     cloud: &'a mut Cloud,
-    way: &'a Setup,
+    setup: &'a Setup,
     device: String,
     bound_memory: bool,
     /// The sizes of the pictures that must be in the cloud by now.
-    taken: Vec<(u32, u32)>,
+    picture_sizes: Vec<(u32, u32)>,
     /// The failed presses that must be in the cloud as tombstones.
-    told: usize,
+    failed_presses: usize,
     /// The current setting of the camera.
-    shot: VideoMode,
+    video_mode: VideoMode,
 }
 
 impl<'a> Scenario<'a> {
     pub(crate) fn new(
         machine: &'a mut Machine,
         cloud: &'a mut Cloud,
-        way: &'a Setup,
+        setup: &'a Setup,
         bound_memory: bool,
     ) -> Self {
         Self {
             machine,
             cloud,
-            way,
-            device: format!("vmtest-{}", way.name),
+            setup: setup,
+            device: format!("vmtest-{}", setup.name),
             bound_memory,
-            taken: Vec::new(),
-            told: 0,
-            shot: way.video_modes[0],
+            picture_sizes: Vec::new(),
+            failed_presses: 0,
+            video_mode: setup.video_modes[0],
         }
     }
 
     pub(crate) fn play(mut self) {
         let began = Instant::now();
         self.machine
-            .request(&Request::Board(self.way.board.clone()));
+            .request(&Request::Board(self.setup.board.clone()));
         self.grant_device_access();
         let since = self.start();
-        self.expect_log(since, self.way.log_text);
+        self.expect_log(since, self.setup.log_text);
 
-        self.set_video_mode(self.shot);
+        self.set_video_mode(self.video_mode);
         let lit_after = self.a_press_is_answered_long();
         let felt = self.presses_are_all_stored();
         let at_rest_kib = self.memory();
         self.a_bouncing_contact_is_one_press();
-        for shot in &self.way.video_modes[1..] {
+        for shot in &self.setup.video_modes[1..] {
             self.a_picture_has_the_colours_of_the_scene(*shot);
         }
         self.without_a_camera_it_says_so();
@@ -84,7 +84,7 @@ impl<'a> Scenario<'a> {
         self.audit();
 
         let formats: Vec<_> = self
-            .way
+            .setup
             .video_modes
             .iter()
             .map(|shot| shot.format)
@@ -92,7 +92,7 @@ impl<'a> Scenario<'a> {
         println!(
             "vmtest: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
              max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
-            self.way.name,
+            self.setup.name,
             formats.join(", "),
             milliseconds(lit_after),
             milliseconds(felt),
@@ -115,7 +115,7 @@ impl<'a> Scenario<'a> {
             "light.mode=off".to_owned(),
             "backoff.reconnect_max_s=2".to_owned(),
         ];
-        if let super::Led::Rgb(pins) = self.way.led {
+        if let super::Led::Rgb(pins) = self.setup.led {
             settings.push(format!(
                 "light.rgb_pins={}",
                 pins.map(|pin| pin.to_string()).join(",")
@@ -124,7 +124,7 @@ impl<'a> Scenario<'a> {
         for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
         }
-        let user = (!self.way.device_groups.is_empty()).then(|| User {
+        let user = (!self.setup.device_groups.is_empty()).then(|| User {
             uid: KEEPSAKE,
             groups: vec![KEEPSAKE, GPIO, VIDEO],
         });
@@ -136,7 +136,7 @@ impl<'a> Scenario<'a> {
     }
 
     fn grant_device_access(&mut self) {
-        for &(path, group) in self.way.device_groups {
+        for &(path, group) in self.setup.device_groups {
             let path = path.to_owned();
             self.machine.request(&Request::GrantAccess { path, group });
         }
@@ -145,16 +145,16 @@ impl<'a> Scenario<'a> {
     /// Sets format and size from the cloud, while the program runs.
     fn set_video_mode(&mut self, shot: VideoMode) {
         let (width, height) = shot.size;
-        let wish =
+        let settings =
             json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
         let api = self.cloud.api();
-        api.set_settings(&self.device, &wish);
+        api.set_settings(&self.device, &settings);
         api.wait_for_settings(&self.device, "applied", WITHIN);
-        self.shot = shot;
+        self.video_mode = shot;
     }
 
     fn take_picture(&mut self) {
-        self.taken.push(self.shot.size);
+        self.picture_sizes.push(self.video_mode.size);
     }
 
     /// Presses until a picture was in the cloud before the answer was due; returns its first event, and when the
@@ -189,11 +189,11 @@ impl<'a> Scenario<'a> {
 
     fn a_press_is_answered_long(&mut self) -> u64 {
         let (since, at_us) = self.a_press_in_time();
-        let seen = self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
+        let seen = self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
         // "Pressed" is white and "in the cloud" is green, so the other two colours had one flash.
-        for &pin in self.way.led.pins() {
+        for &pin in self.setup.led.pins() {
             let all = flashes(&self.machine.events(since), pin);
-            let wanted = if pin == self.way.led.stored() { 2 } else { 1 };
+            let wanted = if pin == self.setup.led.stored() { 2 } else { 1 };
             assert_eq!(all.len(), wanted, "pin {pin}: {all:?}");
         }
         seen[0].at_us - at_us
@@ -209,7 +209,8 @@ impl<'a> Scenario<'a> {
             std::thread::sleep(GAP.saturating_sub(began.elapsed()));
         }
         self.expect_events(since, "stored", PRESSES - 1);
-        self.taken.extend([self.shot.size; PRESSES - 1]);
+        self.picture_sizes
+            .extend([self.video_mode.size; PRESSES - 1]);
         let all = self.machine.events(since);
         let felt =
             appliance_events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
@@ -229,7 +230,7 @@ impl<'a> Scenario<'a> {
             let bounced = self.machine.request_event(&bounce, "bounced");
             self.expect_event(since, "stored");
             if self.is_in_time(since) {
-                self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
+                self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
             }
             self.is_quiet();
             // Long after the last edge: a second press would have been detected by now.
@@ -238,8 +239,8 @@ impl<'a> Scenario<'a> {
                 appliance_events(&all, "pressed").count(),
                 appliance_events(&all, "saved").count(),
             );
-            self.taken
-                .extend(std::iter::repeat_n(self.shot.size, saved));
+            self.picture_sizes
+                .extend(std::iter::repeat_n(self.video_mode.size, saved));
             // A level that was steady for as long as the debounce time means that it was not a single bounce.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
                 assert_eq!(
@@ -287,13 +288,13 @@ impl<'a> Scenario<'a> {
         wanted.extend([FlashKind::Short; 5]);
         self.is_quiet();
         self.machine.request(&Request::Camera { plugged: false });
-        let pin = self.way.led.not_stored();
+        let pin = self.setup.led.not_stored();
         let answered = (0..TRIES).any(|_| {
             self.is_quiet();
             let since = self.machine.event_count();
             self.press();
             self.expect_event(since, "tombstone");
-            self.told += 1;
+            self.failed_presses += 1;
             // A machine that stalls lengthens or shortens one of eleven flashes.
             let seen = self.wait_for_flashes(pin, since, wanted.len());
             flash_kinds(&seen[1..]) == wanted
@@ -302,7 +303,7 @@ impl<'a> Scenario<'a> {
         self.machine.request(&Request::Camera { plugged: true });
         self.grant_device_access();
         let (since, _) = self.a_press_in_time();
-        self.expect_flashes(self.way.led.stored(), since, &[FlashKind::Long]);
+        self.expect_flashes(self.setup.led.stored(), since, &[FlashKind::Long]);
     }
 
     fn without_a_cloud_it_answers_short(&mut self) {
@@ -314,7 +315,7 @@ impl<'a> Scenario<'a> {
         self.press();
         self.expect_event(since, "saved");
         self.expect_flashes(
-            self.way.led.not_stored(),
+            self.setup.led.not_stored(),
             since,
             &[FlashKind::Short, FlashKind::Short],
         );
@@ -326,14 +327,14 @@ impl<'a> Scenario<'a> {
     fn held_it_says_what_letting_go_does(&mut self) {
         self.is_quiet();
         let since = self.machine.event_count();
-        let (held, wish) = self.way.hold;
+        let (held, action) = self.setup.hold;
         self.machine.request(&Request::Press {
             pin: BUTTON,
             held_ms: u64::try_from(held.as_millis()).expect("seconds"),
         });
-        self.machine.expect(wish, since, WITHIN, |events| {
+        self.machine.expect(action, since, WITHIN, |events| {
             appliance_events(events, "held")
-                .find(|held| held["wish"] == wish)
+                .find(|held| held["wish"] == action)
                 .map(drop)
         });
         let all = self.machine.events(since);
@@ -343,7 +344,7 @@ impl<'a> Scenario<'a> {
         assert!(shown("held-reconnect"), "from five seconds on");
         assert_eq!(
             shown("held-forget"),
-            wish == "forget",
+            action == "forget",
             "from ten seconds on"
         );
         // It took a picture as for any press, and starts again with everything that was on the card.
@@ -383,7 +384,7 @@ impl<'a> Scenario<'a> {
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
         self.machine.expect("a dark lamp", 0, WITHIN, |events| {
-            (!is_lit(events, self.way.led.pins())).then_some(())
+            (!is_lit(events, self.setup.led.pins())).then_some(())
         });
     }
 
@@ -391,7 +392,7 @@ impl<'a> Scenario<'a> {
     fn audit(&self) {
         let api = self.cloud.api();
         let device = &self.device;
-        let (taken, told) = (self.taken.len(), self.told);
+        let (taken, told) = (self.picture_sizes.len(), self.failed_presses);
         api.wait_for_device(device, WITHIN, |found| {
             found["stored"] == taken && found["told"] == told && found["missing"] == 0
         });
@@ -399,7 +400,7 @@ impl<'a> Scenario<'a> {
         let size = |picture: &Value| (picture["width"].as_u64(), picture["height"].as_u64());
         let mut found: Vec<_> = pictures.iter().map(size).collect();
         let some = |&(width, height): &(u32, u32)| (Some(width.into()), Some(height.into()));
-        let mut wanted: Vec<_> = self.taken.iter().map(some).collect();
+        let mut wanted: Vec<_> = self.picture_sizes.iter().map(some).collect();
         found.sort_unstable();
         wanted.sort_unstable();
         assert_eq!(found, wanted, "{device}: sizes of the pictures in the list");
@@ -477,7 +478,7 @@ impl<'a> Scenario<'a> {
             .expect("the end of an answer", 0, WITHIN, |events| {
                 let light = appliance_events(events, "light").last()?;
                 let over = answers.iter().all(|answer| light["pattern"] != *answer);
-                (over && !is_lit(events, self.way.led.pins())).then_some(())
+                (over && !is_lit(events, self.setup.led.pins())).then_some(())
             });
     }
 }
