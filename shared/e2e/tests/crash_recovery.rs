@@ -8,7 +8,7 @@ use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
 use keepsake_testkit::cloud::Cloud;
 use keepsake_testkit::http_proxy::HttpProxy;
-use keepsake_testkit::ledger::audit;
+use keepsake_testkit::ledger::{Audit, audit};
 use keepsake_testkit::mqtt_proxy::MqttProxy;
 use keepsake_testkit::photos;
 use keepsake_testkit::receipt_observer::ReceiptObserver;
@@ -83,24 +83,24 @@ impl Proxy {
             Self::Mqtt(proxy, observer) => {
                 let receipts = observer.expect("it watched").verdict();
                 let acknowledged = proxy.verdict();
-                format!("{receipts} receipts and {acknowledged} acknowledgements looked into")
+                format!("{receipts} receipts and {acknowledged} acknowledgements checked")
             }
-            Self::Http(web) => format!("{} receipts looked into", web.verdict()),
+            Self::Http(web) => format!("{} receipts checked", web.verdict()),
         }
     }
 }
 
-fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Proxy) {
+fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -> Proxy) {
     let mut seed = Seed::from_env_or_random(name);
     let folder = TempDir::new(name);
     let mut cloud = Cloud::new(&folder);
-    let mut between = between(&mut cloud);
-    let mut camera = Appliance::new(&folder, "porch", &between.url(&cloud));
+    let mut proxy = start_proxy(&mut cloud);
+    let mut camera = Appliance::new(&folder, "porch", &proxy.url(&cloud));
     for setting in settings {
         camera.change(setting);
     }
     cloud.start();
-    between.watch(&cloud);
+    proxy.watch(&cloud);
     camera.start();
 
     let (mut pressed, mut kills) = (0, 0);
@@ -121,7 +121,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Pr
         if seed.one_in(8) {
             // An acknowledgement from before must not count for a message from after.
             thread::sleep(seed.duration_up_to(Duration::from_millis(50)));
-            between.cut();
+            proxy.cut();
         }
         if seed.one_in(6) {
             thread::sleep(seed.duration_up_to(Duration::from_millis(150)));
@@ -162,6 +162,18 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Pr
         cloud.start();
     }
 
+    let (confirmed, found) = check_counts(&cloud, &camera, pressed);
+    let checked = proxy.verdict();
+    println!(
+        "{name}: {pressed} pressed, {confirmed} confirmed, {kills} kills, {found:?}, {checked}",
+    );
+    camera.stop();
+    cloud.stop();
+}
+
+/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed captures
+/// and the audit.
+fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Audit) {
     let device = cloud
         .api()
         .wait_for_device("porch", Duration::from_secs(180), |device| {
@@ -179,13 +191,7 @@ fn kill_and_restart(name: &str, settings: &[&str], between: fn(&mut Cloud) -> Pr
         found.stored + found.tombstones <= pressed as u64,
         "{pressed} presses cannot make {found:?}"
     );
-    let looked_into = between.verdict();
-    println!(
-        "{name}: {pressed} pressed, {} confirmed, {kills} kills, {found:?}, {looked_into}",
-        confirmed.len()
-    );
-    camera.stop();
-    cloud.stop();
+    (confirmed.len(), found)
 }
 
 /// Starts a program again, and sometimes kills it once more while it starts.

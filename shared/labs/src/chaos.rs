@@ -202,6 +202,36 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let camera = &mut *camera.lock().unwrap();
     let pressed = plan.presses + make_up_missed_presses(plan, camera);
 
+    let (confirmed, found) = check_counts(plan, camera, &cloud, pressed);
+    let (receipts, acknowledged) = witnesses.verdict();
+    let figures = Counts {
+        pressed,
+        confirmed,
+        found,
+        receipts,
+        acknowledged,
+        versions,
+        took: start.elapsed(),
+    };
+    camera.stop();
+    cloud.stop();
+    if let Some(mut broker) = broker {
+        broker.stop();
+    }
+    if let Some(mut database) = database {
+        database.stop();
+    }
+    Some(figures)
+}
+
+/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed captures
+/// and the audit.
+fn check_counts(
+    plan: &Plan,
+    camera: &mut Appliance,
+    cloud: &Cloud,
+    pressed: usize,
+) -> (usize, Audit) {
     let confirmed = camera.saved();
     camera.expect_stored(&confirmed, ARRIVAL_TIMEOUT);
     let device = cloud
@@ -224,25 +254,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
         assert_eq!(confirmed.len(), pressed, "every press is confirmed");
         assert_eq!(found.stored, pressed as u64, "{found:?}");
     }
-    let (receipts, acknowledged) = witnesses.verdict();
-    let figures = Counts {
-        pressed,
-        confirmed: confirmed.len(),
-        found,
-        receipts,
-        acknowledged,
-        versions,
-        took: start.elapsed(),
-    };
-    camera.stop();
-    cloud.stop();
-    if let Some(mut broker) = broker {
-        broker.stop();
-    }
-    if let Some(mut database) = database {
-        database.stop();
-    }
-    Some(figures)
+    (confirmed.len(), found)
 }
 
 /// The checkers of everything between camera and cloud.
