@@ -201,7 +201,7 @@ fn run_case(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Counts>, ()> {
         println!(
             "the files of this case are kept in {}",
             folder.keep().display()
-        )
+        );
     })
 }
 

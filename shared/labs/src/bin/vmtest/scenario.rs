@@ -51,7 +51,7 @@ impl<'a> Scenario<'a> {
         Self {
             machine,
             cloud,
-            setup: setup,
+            setup,
             device: format!("vmtest-{}", setup.name),
             bound_memory,
             picture_sizes: Vec::new(),
