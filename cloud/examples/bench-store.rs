@@ -10,8 +10,8 @@ use keepsake_cloud::store::{Limits, Page, Place, Store};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::{BootId, Hash, SpoolId};
-use keepsake_testkit::engines::database::{Database, Kind};
-use keepsake_testkit::folder::Folder;
+use keepsake_testkit::servers::database::{Database, Kind};
+use keepsake_testkit::temp_dir::TempDir;
 
 /// What a camera sends, about.
 const CAPTURE_BYTES: usize = 150_000;
@@ -35,17 +35,17 @@ async fn main() -> Result<()> {
         "store", "pictures/s", "page, 200", "20,000", "ratio"
     );
     let mut good = true;
-    let folder = Folder::new("bench-sqlite");
+    let folder = TempDir::new("bench-sqlite");
     let places = ["few", "many"].map(|name| folder.join(name).into());
     good &= measure("SQLite", places).await?;
     for kind in [Kind::MariaDb, Kind::MySql] {
-        let folder = Folder::new("bench-server");
-        let Some(mut server) = Database::or_not_run("bench-store", kind, &folder) else {
+        let folder = TempDir::new("bench-server");
+        let Some(mut server) = Database::or_skip("bench-store", kind, &folder) else {
             continue;
         };
         server.start();
         let place = |name: &str| {
-            let address = Server::parse(&server.create(name)).map_err(anyhow::Error::msg)?;
+            let address = Server::parse(&server.create_schema(name)).map_err(anyhow::Error::msg)?;
             anyhow::Ok(Place {
                 address: Address::Server(address),
                 capture_bytes_max: 15 * 1024 * 1024,

@@ -12,10 +12,10 @@ use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, Page, Place, Store, StoreError};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, SpoolId};
-use keepsake_testkit::authority::{Authority, Validity};
-use keepsake_testkit::engines::database::{Database, Kind, Schema};
-use keepsake_testkit::folder::Folder;
-use keepsake_testkit::program::free_port;
+use keepsake_testkit::process::free_port;
+use keepsake_testkit::servers::database::{Database, Kind, Schema};
+use keepsake_testkit::temp_dir::TempDir;
+use keepsake_testkit::test_ca::{TestCa, Validity};
 use mysql::prelude::Queryable;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -30,13 +30,13 @@ macro_rules! on_both {
         mod mariadb {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(keepsake_testkit::engines::database::Kind::MariaDb).await;
+                super::$test(keepsake_testkit::servers::database::Kind::MariaDb).await;
             })+
         }
         mod mysql_server {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $test() {
-                super::$test(keepsake_testkit::engines::database::Kind::MySql).await;
+                super::$test(keepsake_testkit::servers::database::Kind::MySql).await;
             })+
         }
     };
@@ -60,7 +60,7 @@ on_both!(
 );
 
 async fn a_killed_server_is_come_back_to(kind: Kind) {
-    let folder = Folder::new("database-killed");
+    let folder = TempDir::new("database-killed");
     let Some((mut server, url)) = private(kind, &folder, &[]) else {
         return;
     };
@@ -81,7 +81,7 @@ async fn a_killed_server_is_come_back_to(kind: Kind) {
 
 async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
     const CAPTURES: u64 = 40;
-    let folder = Folder::new("database-cut");
+    let folder = TempDir::new("database-cut");
     let Some((server, url)) = private(kind, &folder, &[]) else {
         return;
     };
@@ -89,7 +89,7 @@ async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
     let cutting = tokio::task::spawn_blocking(move || {
         let mut cut = 0;
         for _ in 0..25 {
-            cut += server.cut_connections();
+            cut += server.kill_connections();
             std::thread::sleep(Duration::from_millis(40));
         }
         (server, cut)
@@ -108,7 +108,7 @@ async fn connections_that_are_cut_lose_and_double_nothing(kind: Kind) {
 }
 
 async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
-    let folder = Folder::new("database-weak");
+    let folder = TempDir::new("database-weak");
     let weak = ["--innodb-flush-log-at-trx-commit=2"];
     let Some((server, url)) = private(kind, &folder, &weak) else {
         return;
@@ -148,14 +148,14 @@ async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
 }
 
 async fn nothing_is_committed_to_a_read_only_server(kind: Kind) {
-    let folder = Folder::new("database-read-only");
+    let folder = TempDir::new("database-read-only");
     let Some((server, url)) = private(kind, &folder, &[]) else {
         return;
     };
     let store = open(&url).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     server.execute("SET GLOBAL read_only = 1");
-    server.cut_connections();
+    server.kill_connections();
     // The first finds its connection cut.
     let _ = store.commit(&[capture(2)], NOW).await;
     let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
@@ -279,9 +279,9 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
 }
 
 async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
-    let folder = Folder::new("database-tls");
-    let authority = Authority::new(&folder.join("ours"), "Keepsake CA");
-    let stranger = Authority::new(&folder.join("stranger"), "another CA");
+    let folder = TempDir::new("database-tls");
+    let authority = TestCa::new(&folder.join("ours"), "Keepsake CA");
+    let stranger = TestCa::new(&folder.join("stranger"), "another CA");
     let server = authority.server("server", &["127.0.0.1"], Validity::Now);
     let flag = |name: &str, file: &Path| format!("--ssl-{name}={}", file.display());
     let flags = [
@@ -294,7 +294,7 @@ async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
         return;
     };
     server.execute("SET GLOBAL require_secure_transport = ON");
-    let by = |mode: &str, ca: &Authority| {
+    let by = |mode: &str, ca: &TestCa| {
         format!(
             "{url}?ssl-mode={mode}&ssl-ca={}",
             ca.certificate().display()
@@ -380,7 +380,7 @@ async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {
 async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
     const FEW: u64 = 200;
     const MANY: u64 = 2_000;
-    let folder = Folder::new("database-lists");
+    let folder = TempDir::new("database-lists");
     let Some((server, url)) = private(kind, &folder, &[]) else {
         return;
     };
@@ -448,7 +448,7 @@ fn rows_read(witness: &mut mysql::Conn) -> u64 {
 }
 
 async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(kind: Kind) {
-    let folder = Folder::new("database-cloud");
+    let folder = TempDir::new("database-cloud");
     let Some((mut server, url)) = private(kind, &folder, &[]) else {
         return;
     };
@@ -542,16 +542,16 @@ async fn ready(address: std::net::SocketAddr) {
 /// A server of its own with an empty database, and its URL.
 fn private(kind: Kind, folder: &Path, flags: &[&str]) -> Option<(Database, String)> {
     let test = std::thread::current();
-    let mut server = Database::or_not_run(test.name().unwrap_or("a test"), kind, folder)?;
+    let mut server = Database::or_skip(test.name().unwrap_or("a test"), kind, folder)?;
     server.set_flags(flags);
     server.start();
-    let url = server.create("keepsake");
+    let url = server.create_schema("keepsake");
     Some((server, url))
 }
 
 fn shared_schema(kind: Kind) -> Option<Schema> {
     let test = std::thread::current();
-    Database::shared(test.name().unwrap_or("a test"), kind)
+    Database::shared_schema(test.name().unwrap_or("a test"), kind)
 }
 
 fn place(url: &str) -> Place {

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 
-use keepsake_testkit::not_run::not_run;
+use keepsake_testkit::skip::not_run;
 use nix::sched::{CloneFlags, setns};
 use rig::{Cloud, OWNER, PASSWORD};
 

@@ -32,7 +32,7 @@ mod sqlite {
 
 #[path = "store"]
 mod mariadb {
-    use keepsake_testkit::engines::database::Kind;
+    use keepsake_testkit::servers::database::Kind;
 
     mod contract;
 
@@ -48,7 +48,7 @@ mod mariadb {
 
 #[path = "store"]
 mod mysql {
-    use keepsake_testkit::engines::database::Kind;
+    use keepsake_testkit::servers::database::Kind;
 
     mod contract;
 
@@ -65,7 +65,7 @@ mod mysql {
 mod server {
     use keepsake_cloud::store::Place;
     use keepsake_cloud::store::address::{Address, Server};
-    use keepsake_testkit::engines::database::{Database, Kind, Schema};
+    use keepsake_testkit::servers::database::{Database, Kind, Schema};
 
     /// Where the tests of a server find a database that is theirs alone.
     pub struct Empty(Schema);
@@ -74,7 +74,7 @@ mod server {
         pub fn new(kind: Kind) -> Option<Self> {
             // The test runner names a thread like its test.
             let test = std::thread::current();
-            Database::shared(test.name().unwrap_or("a test of the store"), kind).map(Self)
+            Database::shared_schema(test.name().unwrap_or("a test of the store"), kind).map(Self)
         }
 
         pub fn place(&self) -> Place {

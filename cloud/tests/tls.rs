@@ -45,11 +45,7 @@ async fn curl(to: SocketAddr, cert: &Path, path: &str, more: &[&str]) -> String 
 #[tokio::test(flavor = "multi_thread")]
 async fn https_speaks_http_2_and_its_cookies_are_for_https_alone() {
     if Command::new("curl").arg("--version").output().is_err() {
-        keepsake_testkit::not_run::not_run(
-            "pages over https",
-            "there is no curl",
-            "apt install curl",
-        );
+        keepsake_testkit::skip::not_run("pages over https", "there is no curl", "apt install curl");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +92,7 @@ async fn https_speaks_http_2_and_its_cookies_are_for_https_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_is_used_without_a_restart() {
     if Command::new("curl").arg("--version").output().is_err() {
-        keepsake_testkit::not_run::not_run(
+        keepsake_testkit::skip::not_run(
             "a new certificate",
             "there is no curl",
             "apt install curl",

@@ -1,7 +1,6 @@
-//! Step two: the image, made of unpacked packages and the files in `card/`.
+//! Step two: builds the image from the unpacked packages and the files in `card/`.
 
 pub mod boot;
-mod cpio;
 pub mod kernel;
 pub mod root;
 mod users;
@@ -11,38 +10,39 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::process::run;
 
+use crate::host_tools;
 use crate::layout;
 use crate::prepare::{self, Package};
-use crate::tool;
 
-/// What an image is made of.
+/// The sources of an image.
 pub struct Inputs<'a> {
     pub packages: &'a [Package],
     /// The camera's program for the Pi.
     pub program: &'a Path,
-    /// The folder of the workspace: units, rules and settings are taken from where the packages take them.
+    /// The workspace, which has the units, rules and settings.
     pub workspace: &'a Path,
-    /// Scratch; what is in it is thrown away.
+    /// A scratch folder; its contents are deleted.
     pub work: &'a Path,
-    /// Every time in the image, seconds since 1970.
+    /// The time of every file in the image, seconds since 1970.
     pub epoch_s: u64,
 }
 
-/// What came of it.
+/// The built image and its parts.
 pub struct Built {
     pub image: PathBuf,
-    /// The unpacked system, for whoever wants to count what is on it.
+    /// The unpacked system, for the list of contents.
     pub root: PathBuf,
     pub boot: PathBuf,
 }
 
-/// Makes the image, some 580 MiB of which most is empty, at `work/card.img`.
+/// Builds the image, some 580 MiB that are mostly empty, at `work/card.img`.
 ///
 /// # Errors
-/// A package that is not what it was, a program that fails, a disk that is full.
+/// A package has changed its layout, a program has failed, or the disk is full.
 pub fn image(inputs: &Inputs) -> Result<Built> {
-    // Modes are part of the image; what the person's own mask says is not.
+    // File modes are part of the image and must not depend on the user's umask.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let work = inputs.work;
     let _ = fs::remove_dir_all(work);
@@ -60,7 +60,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
         "{} kernels were fetched instead of one",
         kernel.len()
     );
-    // Into this one the others are unpacked: it has the links /bin, /lib and /sbin.
+    // The others are unpacked over it: it has the links /bin, /lib and /sbin.
     let (base, others): (Vec<&Package>, Vec<&Package>) =
         others.into_iter().partition(|p| p.name == "base-files");
     prepare::unpack(base.into_iter().chain(others), &root, inputs.epoch_s)?;
@@ -88,7 +88,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     let mut file =
         File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
     file.set_len(layout::IMAGE_BYTES)?;
-    file.write_all(&layout::table())?;
+    file.write_all(&layout::card_table())?;
     for (partition, content) in [
         (layout::BOOT, &boot_image),
         (layout::SYSTEM_A, &system),
@@ -102,32 +102,32 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     Ok(Built { image, root, boot })
 }
 
-/// One file of the whole system, owned by root, with every time the same.
+/// Packs the whole system into one file, owned by root, with equal times.
 fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
-    let mut command = tool::command("mksquashfs", epoch_s)?;
+    let mut command = host_tools::command("mksquashfs", epoch_s)?;
     let epoch = epoch_s.to_string();
     command
-        // The options say the same, and mksquashfs refuses to be told twice.
+        // The options say the same, and mksquashfs rejects both together.
         .env_remove("SOURCE_DATE_EPOCH")
         .arg(root)
         .arg(to)
         .args(["-noappend", "-no-progress", "-quiet", "-all-root"])
         .args(["-no-xattrs", "-no-exports", "-comp", "zstd"])
-        // Read far more often than made.
+        // It is read far more often than built.
         .args(["-Xcompression-level", "19", "-b", "256K"])
         .args(["-mkfs-time", &epoch, "-all-time", &epoch]);
-    tool::run(&mut command).map(drop)
+    run(&mut command).map(drop)
 }
 
-/// The file system for pictures, empty but for two folders, small until it meets its card.
+/// Creates the file system for pictures, empty except for two folders, small until it is on a card.
 ///
-/// ext4, because it has survived more pulled plugs than any other and a person can read it on any Linux. `meta_bg` lets it
-/// grow from 64 MiB to any card; checksums tell a torn block from a good one; a journal of 16 MiB stays of use when it has
-/// grown. The inodes suffice for pictures of 16 KiB.
+/// ext4, because it survives power cuts best and every Linux can read it. `meta_bg` lets it grow from 64 MiB to any
+/// card; checksums detect torn blocks; a journal of 16 MiB is large enough after growing. The inodes suffice for
+/// pictures of 16 KiB.
 fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
     let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     file.set_len(layout::DATA.bytes)?;
-    let mut command = tool::command("mke2fs", epoch_s)?;
+    let mut command = host_tools::command("mke2fs", epoch_s)?;
     command
         .args(["-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0"])
         .args(["-i", "16384", "-I", "256", "-L", "keepsake-data"])
@@ -136,7 +136,7 @@ fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
             "^resize_inode,meta_bg,64bit,metadata_csum,has_journal",
         ])
         .args(["-J", "size=16", "-U", layout::DATA_UUID])
-        // Everything is written now: nothing is left for a kernel to do in the background while a person waits.
+        // Nothing is left for the kernel to initialize in the background.
         .args([
             "-E",
             &format!(
@@ -145,15 +145,15 @@ fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
             ),
         ])
         .arg(to);
-    tool::run(&mut command)?;
+    run(&mut command)?;
     for request in [
         "mkdir keepsake",
         "mkdir card",
         "set_inode_field card mode 040700",
     ] {
-        let mut command = tool::command("debugfs", epoch_s)?;
+        let mut command = host_tools::command("debugfs", epoch_s)?;
         command.args(["-w", "-R", request]).arg(to);
-        tool::run(&mut command)?;
+        run(&mut command)?;
     }
     Ok(())
 }

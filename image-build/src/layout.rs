@@ -1,8 +1,8 @@
-//! Where everything is on the card, and the names by which it is found.
+//! The layout of the card, and the names of its parts.
 //!
-//! Four partitions in an old-fashioned table, because that is what every Pi boots from: `KEEPSAKE` (FAT, which any computer
-//! opens), two slots for systems of which one is filled, and the data, which grow to the end of the card. An update can be
-//! laid into the empty slot while the camera works, and the data outlive it.
+//! Four partitions in an MBR table, which every Pi can boot from: `KEEPSAKE` (FAT, which any computer opens), two
+//! system slots of which one is filled, and the data partition, which grows to the end of the card. An update can be
+//! written into the empty slot while the camera works, and the data survive it.
 
 use std::io::{Read, Seek, SeekFrom, Write};
 
@@ -11,40 +11,40 @@ use anyhow::{Result, ensure};
 pub const SECTOR: u64 = 512;
 const MIB: u64 = 1 << 20;
 
-/// By this the system on the card finds its partitions, whatever device they are (`PARTUUID=4b534b31-02`).
+/// The disk id by which the system finds its partitions on any device (`PARTUUID=4b534b31-02`).
 pub const DISK_ID: u32 = 0x4b53_4b31;
-/// The name of the FAT partition, as a person sees it.
+/// The label of the FAT partition, as users see it.
 pub const BOOT_LABEL: &str = "KEEPSAKE";
-/// A number that Windows shows and nothing uses.
+/// The volume id, which Windows shows and nothing uses.
 pub const BOOT_VOLUME_ID: &str = "4b534b31";
-/// Of the data partition; of no meaning, but the same every time.
+/// The UUID of the data partition: without meaning, but constant.
 pub const DATA_UUID: &str = "4b534b31-6461-7461-8000-000000000001";
 
-/// One partition. Numbers start at 1.
+/// A partition. Numbers start at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
     pub number: u8,
-    /// As the table of partitions names it: 0x0c FAT32, 0x83 Linux.
+    /// The type in the partition table: 0x0c FAT32, 0x83 Linux.
     pub kind: u8,
     pub start_bytes: u64,
     pub bytes: u64,
 }
 
-/// Kernels, the Pi's firmware, settings and status. Room for the kernels of two systems.
+/// Kernels, the Pi's firmware, settings and status, with room for the kernels of two systems.
 pub const BOOT: Partition = Partition {
     number: 1,
     kind: 0x0c,
     start_bytes: 4 * MIB,
     bytes: 128 * MIB,
 };
-/// The system: a squashfs that nothing ever writes to.
+/// The system: a squashfs that is never written to.
 pub const SYSTEM_A: Partition = Partition {
     number: 2,
     kind: 0x83,
     start_bytes: 132 * MIB,
     bytes: 192 * MIB,
 };
-/// Room for the next one.
+/// The slot for the next system.
 pub const SYSTEM_B: Partition = Partition {
     number: 3,
     kind: 0x83,
@@ -60,30 +60,30 @@ pub const DATA: Partition = Partition {
 };
 pub const PARTITIONS: [Partition; 4] = [BOOT, SYSTEM_A, SYSTEM_B, DATA];
 
-/// The whole image, before it grows.
+/// The size of the image, before it grows.
 pub const IMAGE_BYTES: u64 = DATA.start_bytes + DATA.bytes;
 
 impl Partition {
-    /// As Linux finds it.
+    /// Returns its PARTUUID.
     pub fn uuid(&self) -> String {
         format!("{DISK_ID:08x}-{:02x}", self.number)
     }
 }
 
-/// The first sector of the card.
-pub fn table() -> [u8; 512] {
-    table_of(DISK_ID, &PARTITIONS)
+/// Returns the first sector of the card.
+pub fn card_table() -> [u8; 512] {
+    partition_table(DISK_ID, &PARTITIONS)
 }
 
-/// The first sector of a disk with these partitions, four at the most.
-pub fn table_of(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
+/// Returns the first sector of a disk with these partitions, four at most.
+pub fn partition_table(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
     let mut sector = [0; 512];
     sector[440..444].copy_from_slice(&disk_id.to_le_bytes());
     for partition in partitions {
         let at = 446 + 16 * (usize::from(partition.number) - 1);
         let entry = &mut sector[at..at + 16];
         entry[0] = if partition.number == 1 { 0x80 } else { 0 };
-        // Cylinders, heads and sectors cannot say where anything is on a card of today; this means "look at the numbers".
+        // Cylinders, heads and sectors cannot address today's cards; these values mean "use the LBA fields".
         entry[1..4].copy_from_slice(&[0xfe, 0xff, 0xff]);
         entry[4] = partition.kind;
         entry[5..8].copy_from_slice(&[0xfe, 0xff, 0xff]);
@@ -94,18 +94,15 @@ pub fn table_of(disk_id: u32, partitions: &[Partition]) -> [u8; 512] {
     sector
 }
 
-/// The partitions of a card or an image, `None` where there is none of that number.
+/// Returns the partitions of a card or an image, `None` for an unused number.
 ///
 /// # Errors
-/// It cannot be read, or its first sector is no table of partitions.
+/// It cannot be read, or its first sector is not a partition table.
 pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
     let mut sector = [0; 512];
     card.seek(SeekFrom::Start(0))?;
     card.read_exact(&mut sector)?;
-    ensure!(
-        sector[510..] == [0x55, 0xaa],
-        "there is no table of partitions on it"
-    );
+    ensure!(sector[510..] == [0x55, 0xaa], "it has no partition table");
     let mut found = [None; 4];
     for (number, found) in (1..).zip(&mut found) {
         let at = 446 + 16 * (usize::from(number) - 1);
@@ -130,7 +127,7 @@ pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
 /// Copies a file system to its place in the image.
 ///
 /// # Errors
-/// It does not fit, or the disk's.
+/// It does not fit, or copying fails.
 pub fn place(
     image: &mut (impl Write + Seek),
     partition: Partition,
@@ -176,14 +173,14 @@ mod tests {
             assert_eq!(pair[0].start_bytes + pair[0].bytes, pair[1].start_bytes);
             assert_eq!(pair[1].number, pair[0].number + 1);
         }
-        // Cards erase in blocks of 4 MiB at the most.
+        // Cards have erase blocks of at most 4 MiB.
         assert!(PARTITIONS.iter().all(|p| p.start_bytes % (4 * MIB) == 0));
         assert_eq!(SYSTEM_A.bytes, SYSTEM_B.bytes);
     }
 
     #[test]
     fn the_table_reads_back_as_it_was_meant() {
-        let read = read(&mut Cursor::new(table())).unwrap();
+        let read = read(&mut Cursor::new(card_table())).unwrap();
         assert_eq!(read, PARTITIONS.map(Some));
         let mut none = Cursor::new([0; 512]);
         assert!(super::read(&mut none).is_err());

@@ -1,22 +1,23 @@
-//! The SD card image of the camera, in steps that can be looked at one by one.
+//! The SD card image of the camera, built in separate steps.
 //!
-//! [`prepare`] fetches Debian's packages for the Pi and unpacks them; [`build`] makes the card of them and of the files in
-//! `card/`; [`papers`] says what is on it; [`check`] makes it twice and compares; [`mod@onto`] puts the camera into
-//! Raspberry Pi OS instead; [`mod@write`] brings it onto a card. No program for the Pi is run: a root file system that is
-//! read-only needs no package manager, so it is laid out by hand ([`build::root`]) and nothing has to be configured in an
-//! emulated processor. Why, and what was lost: docs/decisions/0018-image.md.
+//! [`prepare`] fetches and unpacks Debian's packages for the Pi; [`build`] makes the card from them and the files in
+//! `card/`; [`artifacts`] writes the files beside the image; [`reproducible`] builds it twice and compares;
+//! [`customize`] adds the camera to Raspberry Pi OS instead; [`mod@write`] writes the image to a card. No program for
+//! the Pi is run: a read-only root file system needs no package manager, so its files are laid out directly
+//! ([`build::root`]) and nothing is configured in an emulated processor. docs/decisions/0018-image.md has the reasons
+//! and the costs.
 //!
 //! Same packages, same program and same `SOURCE_DATE_EPOCH` are meant to make the same bytes, wherever and by whomever.
 
 use std::path::{Path, PathBuf};
 
+pub mod artifacts;
 pub mod build;
-pub mod check;
+pub mod customize;
+pub mod host_tools;
 pub mod layout;
-pub mod onto;
-pub mod papers;
 pub mod prepare;
-pub mod tool;
+pub mod reproducible;
 pub mod write;
 
 /// The image that was made last in this folder, whether or not there is one.

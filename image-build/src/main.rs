@@ -6,46 +6,49 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{build, check, image_in, onto, papers, prepare, tool, write};
+use image_build::{
+    artifacts, build, customize, host_tools, image_in, prepare, reproducible, write,
+};
+use keepsake_provision::{cross, process, workspace};
 
-/// Make the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
+/// Build the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
 #[derive(Parser)]
-#[command(name = "cargo image")]
+#[command(bin_name = "cargo image")]
 struct Arguments {
-    /// The camera's program, built for arm64.
-    #[arg(long, value_name = "FILE", required_unless_present = "write")]
+    /// The camera's program for arm64, instead of building it
+    #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// Everything goes below this folder.
-    #[arg(long, value_name = "DIR", required_unless_present = "packages_missing")]
+    /// The folder for the image and everything it is built from, instead of target/image
+    #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Uses the packages that were fetched for the last image, and no network.
+    /// Use the packages fetched for the last image, without network
     #[arg(long)]
     offline: bool,
-    /// Makes the image twice, the second time in another folder, with another mask, time zone and language, and compares.
+    /// Build the image twice, the second time in another folder with another umask, time zone and language, and compare
     #[arg(long)]
-    check: bool,
-    /// Writes the image that was made last to this disk, a card in a reader, and reads it back. Nothing is made.
-    #[arg(long, value_name = "DISK", conflicts_with = "check")]
+    verify_reproducible: bool,
+    /// Add the camera to this image of Raspberry Pi OS Lite (64-bit) instead: .img, .img.xz or .img.zst
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["verify_reproducible", "write"])]
+    base_image: Option<PathBuf>,
+    /// Write the last image to this disk, a card in a reader, and read it back; nothing is built
+    #[arg(long, value_name = "DISK", conflicts_with_all = ["verify_reproducible", "program", "offline"])]
     write: Option<PathBuf>,
-    /// The image to write, instead of the one that was made last.
+    /// The image to write, instead of the last one
     #[arg(long, value_name = "FILE", requires = "write")]
     image: Option<PathBuf>,
-    /// What is written to is a file and no disk.
+    /// Write to a regular file instead of a disk
     #[arg(long, requires = "write")]
-    file: bool,
-    /// The serial number or the size in bytes of a disk that does not look like a card.
-    #[arg(long, value_name = "NUMBER", requires = "write")]
-    yes_this_disk: Option<String>,
-    /// Puts the camera into this image of Raspberry Pi OS Lite (64-bit), without starting it: .img, .img.xz or .img.zst.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "write"])]
-    onto: Option<PathBuf>,
-    /// Names Debian's packages that an image wants and that are not installed, and does nothing.
+    to_file: bool,
+    /// Write to a disk that does not look like a card: its serial number, or its size in bytes
+    #[arg(long, value_name = "SERIAL", requires = "write")]
+    allow_disk: Option<String>,
+    /// Print the Debian packages that building an image needs and that are not installed
     #[arg(long, hide = true, exclusive = true)]
     packages_missing: bool,
-    /// Where the packages are kept, instead of below the output.
+    /// The folder of the fetched packages, instead of one below the output
     #[arg(long, value_name = "DIR", hide = true)]
     packages: Option<PathBuf>,
-    /// Where units, rules and settings are taken from.
+    /// The workspace that units, rules and settings are taken from
     #[arg(long, value_name = "DIR", hide = true)]
     workspace: Option<PathBuf>,
 }
@@ -62,38 +65,36 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     if arguments.packages_missing {
-        println!("{}", tool::packages_missing().join(" "));
+        println!("{}", host_tools::packages_missing().join(" "));
         return Ok(());
     }
-    let output = arguments.output.as_deref();
-    let output = output.context("--output is missing")?;
+    let output = match &arguments.output {
+        Some(folder) => folder.clone(),
+        None => workspace::target().join("image"),
+    };
+    let output = output.as_path();
     let image = image_in(output);
     if let Some(to) = &arguments.write {
         return write_to(arguments, arguments.image.as_ref().unwrap_or(&image), to);
     }
-    tool::check()?;
-    let program = arguments
-        .program
-        .as_deref()
-        .context("--program is missing")?;
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .context("this crate is in a workspace")?;
-    let workspace = arguments.workspace.as_deref().unwrap_or(sources);
+    host_tools::check()?;
+    let program = &cross::appliance_for_pi(arguments.program.as_deref())?;
+    let sources = &workspace::root();
+    let workspace = arguments.workspace.as_ref().unwrap_or(sources);
     std::fs::create_dir_all(output).with_context(|| format!("create {}", output.display()))?;
     let epoch_s = epoch_s(workspace)?;
 
     let begun = Instant::now();
-    if let Some(image) = &arguments.onto {
-        let work = output.join("onto");
-        let inputs = onto::Inputs {
+    if let Some(image) = &arguments.base_image {
+        let work = output.join("customize");
+        let inputs = customize::Inputs {
             image,
             program,
             workspace,
             work: &work,
             epoch_s,
         };
-        return put_onto(&inputs, output);
+        return add_to_image(&inputs, output);
     }
     let folder = output.join("packages");
     let folder = arguments.packages.as_ref().unwrap_or(&folder);
@@ -102,16 +103,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         "{} packages",
         packages.iter().filter(|p| p.is_used()).count()
     );
-    if arguments.check {
-        let sums = check::twice(&check::Twice {
+    if arguments.verify_reproducible {
+        let sums = reproducible::build_twice(&reproducible::ReproducibilityCheck {
             program,
             packages: folder,
             workspace,
-            work: &output.join("check"),
+            work: &output.join("reproducible"),
             epoch_s,
         })?;
         println!(
-            "made twice, by two people in two places, and the same ({} s):\n{sums}",
+            "built twice in different environments, identical ({} s):\n{sums}",
             begun.elapsed().as_secs()
         );
         return Ok(());
@@ -125,7 +126,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     })?;
 
     compress(&built.image, &image, epoch_s)?;
-    let contents = papers::write(&papers::Made {
+    let contents = artifacts::write(&artifacts::BuiltImage {
         image: &image,
         built: &built,
         packages: &packages,
@@ -133,7 +134,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         epoch_s,
     })?;
     println!(
-        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, what is on it (.contents.txt), of what it is made (.cdx.json), and the file for Raspberry Pi Imager",
+        "{contents}\n{} ({} MB, {} s)\nbeside it: SHA256SUMS, the contents (.contents.txt), the SBOM (.cdx.json), and the manifest for Raspberry Pi Imager",
         image.display(),
         std::fs::metadata(&image)?.len() / 1_000_000,
         begun.elapsed().as_secs()
@@ -141,17 +142,17 @@ fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn put_onto(inputs: &onto::Inputs, output: &Path) -> Result<()> {
+fn add_to_image(inputs: &customize::Inputs, output: &Path) -> Result<()> {
     let begun = Instant::now();
     let name = inputs.image.file_name().unwrap_or_default();
     let name = name.to_string_lossy();
     let name = name.split(".img").next().unwrap_or("raspios");
     let to = output.join(format!("{name}-keepsake.img.zst"));
-    let made = onto::onto(inputs)?;
+    let made = customize::add_to_image(inputs)?;
     compress(&made, &to, inputs.epoch_s)?;
-    std::fs::remove_dir_all(inputs.work).context("throw the scratch away")?;
+    std::fs::remove_dir_all(inputs.work).context("remove the scratch folder")?;
     println!(
-        "{} ({} MB, {} s): its settings are camera.toml on the partition bootfs",
+        "{} ({} MB, {} s): its settings are in camera.toml on the partition bootfs",
         to.display(),
         std::fs::metadata(&to)?.len() / 1_000_000,
         begun.elapsed().as_secs()
@@ -162,18 +163,18 @@ fn put_onto(inputs: &onto::Inputs, output: &Path) -> Result<()> {
 fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
     ensure!(
         image.is_file(),
-        "there is no {}; cargo image makes it",
+        "there is no {}: run cargo image first",
         image.display()
     );
-    let order = write::Order {
+    let request = write::WriteRequest {
         image,
         to,
-        is_file: arguments.file,
-        yes_this_disk: arguments.yes_this_disk.as_deref(),
+        is_file: arguments.to_file,
+        allow_disk: arguments.allow_disk.as_deref(),
     };
     let begun = Instant::now();
-    let hash = write::write(&order, |question| {
-        println!("{question}\nWrite {} to go on:", to.display());
+    let hash = write::write(&request, |question| {
+        println!("{question}\nType {} to go on:", to.display());
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         Ok(Path::new(answer.trim()) == to)
@@ -190,7 +191,7 @@ fn write_to(arguments: &Arguments, image: &Path, to: &Path) -> Result<()> {
 /// `SOURCE_DATE_EPOCH`, else the time of the last commit: the same sources are the same image.
 fn epoch_s(workspace: &Path) -> Result<u64> {
     if let Ok(given) = std::env::var("SOURCE_DATE_EPOCH") {
-        return given.parse().context("SOURCE_DATE_EPOCH is no number");
+        return given.parse().context("SOURCE_DATE_EPOCH is not a number");
     }
     let output = Command::new("git")
         .current_dir(workspace)
@@ -200,16 +201,16 @@ fn epoch_s(workspace: &Path) -> Result<u64> {
     let time = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     time.ok()
         .and_then(|time| time.parse().ok())
-        .context("there is no git history here: set SOURCE_DATE_EPOCH to the seconds since 1970 that the image is to bear")
+        .context("there is no git history: set SOURCE_DATE_EPOCH to the time of the image in seconds since 1970")
 }
 
 fn compress(from: &Path, to: &Path, epoch_s: u64) -> Result<()> {
-    let mut zstd = tool::command("zstd", epoch_s)?;
+    let mut zstd = host_tools::command("zstd", epoch_s)?;
     zstd.args(["-12", "--force", "--quiet", "--threads=2"])
         .arg(from)
         .arg("-o")
         .arg(to);
-    tool::run(&mut zstd)?;
-    ensure!(to.is_file(), "zstd has made nothing");
+    process::run(&mut zstd)?;
+    ensure!(to.is_file(), "zstd has written nothing");
     Ok(())
 }

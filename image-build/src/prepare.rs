@@ -1,25 +1,27 @@
-//! Step one: Debian's packages for the Pi, fetched and unpacked.
+//! Step one: fetches and unpacks Debian's packages for the Pi.
 //!
-//! apt has a state of its own below `target/image`, in which the only processor is the Pi's: nothing of this computer's
-//! packages is read or changed, and no foreign processor is left behind in it. apt checks signatures as it always does.
+//! apt has a private state below `target/image`, whose only architecture is the Pi's: the packages and architectures of
+//! this computer are neither read nor changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::apt::{Apt, debian_source};
+use keepsake_provision::process::run;
 
-use crate::tool;
+use crate::host_tools;
 
-/// Debian 13, whose security updates run to 2030.
+/// Debian 13, with security updates until 2030.
 const SUITES: [(&str, &str); 3] = [
     ("http://deb.debian.org/debian", "trixie"),
     ("http://deb.debian.org/debian", "trixie-updates"),
     ("http://deb.debian.org/debian-security", "trixie-security"),
 ];
 
-/// What the camera needs; apt adds what these depend on.
+/// The packages the camera needs; apt adds their dependencies.
 const PACKAGES: [&str; 30] = [
-    // A system that starts, watches and logs.
+    // Boot, supervision and logging.
     "base-files",
     "base-passwd",
     "libc-bin",
@@ -30,20 +32,20 @@ const PACKAGES: [&str; 30] = [
     "mount",
     "util-linux",
     "dash",
-    // The network, names in it, and the time.
+    // Network, name resolution and time.
     "systemd-resolved",
     "systemd-timesyncd",
     "libnss-resolve",
-    // Without it systemd-resolved does not even know its own name, and keepsake.local is not found.
+    // Without it systemd-resolved does not know its own name, and keepsake.local is not found.
     "libidn2-0",
     "wpasupplicant",
     "wireless-regdb",
     "ca-certificates",
     "tzdata",
-    // The card: growing and mending the data.
+    // Growing and repairing the data partition.
     "e2fsprogs",
     "fdisk",
-    // For a person who asked for SSH.
+    // For users of SSH.
     "openssh-server",
     "bash",
     "coreutils",
@@ -52,13 +54,13 @@ const PACKAGES: [&str; 30] = [
     "iproute2",
     // The first program after the kernel.
     "busybox-static",
-    // The Pi.
+    // The Pi's kernel and firmware.
     "linux-image-arm64",
     "raspi-firmware",
     "firmware-brcm80211",
 ];
 
-/// What depends on packages ask for and a system without a package manager does not need.
+/// Dependencies that a system without a package manager does not need.
 const LEFT_OUT: [&str; 24] = [
     "adduser",
     "cpio",
@@ -86,7 +88,7 @@ const LEFT_OUT: [&str; 24] = [
     "ucf",
 ];
 
-/// A package that was fetched.
+/// A fetched package.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Package {
     pub name: String,
@@ -95,12 +97,12 @@ pub struct Package {
 }
 
 impl Package {
-    /// Whether it goes onto the card.
+    /// Returns whether it goes onto the card.
     pub fn is_used(&self) -> bool {
         !LEFT_OUT.contains(&self.name.as_str())
     }
 
-    /// As Debian calls it: `arm64`, or `all`.
+    /// Returns its architecture in Debian's words: `arm64` or `all`.
     pub fn architecture(&self) -> String {
         let name = self
             .archive
@@ -117,130 +119,62 @@ impl Package {
 
 /// Fetches all packages into `folder` and returns them by name.
 ///
-/// `offline`: takes those that are there from the last time, so that two images are made of the same.
+/// `offline`: uses those of the last time, so that two images are built from the same ones.
 ///
 /// # Errors
-/// apt's, with its last words.
+/// apt has failed; with its last lines.
 pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
     let archives = folder.join("cache/archives");
     if !offline {
-        configure(folder)?;
-        apt_get(folder, &["update"])?;
-        apt_get(
-            folder,
-            &[&["install", "--yes", "--download-only"], &PACKAGES[..]].concat(),
-        )?;
-        keep_only_asked_for(folder, &archives)?;
+        download(folder)?;
     }
     let mut packages: Vec<Package> = fs::read_dir(&archives)
         .with_context(|| format!("there are no packages in {}", archives.display()))?
-        .filter_map(|entry| named(&entry.ok()?.path()))
+        .filter_map(|entry| parse_file_name(&entry.ok()?.path()))
         .collect();
     ensure!(!packages.is_empty(), "apt-get has fetched nothing");
     packages.sort();
     Ok(packages)
 }
 
-/// Unpacks packages over each other, owned by whoever runs this.
+/// Unpacks packages over each other, owned by the current user.
 ///
 /// # Errors
-/// dpkg-deb's.
+/// dpkg-deb has failed.
 pub fn unpack<'a>(
     packages: impl IntoIterator<Item = &'a Package>,
     to: &Path,
     epoch_s: u64,
 ) -> Result<()> {
     for package in packages {
-        let mut command = tool::command("dpkg-deb", epoch_s)?;
+        let mut command = host_tools::command("dpkg-deb", epoch_s)?;
         command.arg("--extract").arg(&package.archive).arg(to);
-        tool::run(&mut command)?;
+        run(&mut command)?;
     }
     Ok(())
 }
 
-fn configure(folder: &Path) -> Result<()> {
-    for name in ["state/lists/partial", "cache/archives/partial", "log"] {
-        let name = folder.join(name);
-        fs::create_dir_all(&name).with_context(|| format!("create {}", name.display()))?;
-    }
-    let keys = tool::KEYS;
+fn download(folder: &Path) -> Result<()> {
     let sources: String = SUITES
         .iter()
-        .map(|(address, suite)| {
-            format!("deb [signed-by={keys}] {address} {suite} main non-free-firmware\n")
-        })
+        .map(|(archive, suite)| debian_source(archive, suite, "main non-free-firmware"))
         .collect();
-    let at = folder
-        .canonicalize()
-        .with_context(|| format!("find {}", folder.display()))?;
-    let at = at.display();
-    let configuration = format!(
-        "Dir::State \"{at}/state\";\nDir::State::status \"{at}/status\";\nDir::Cache \"{at}/cache\";\n\
-         Dir::Log \"{at}/log\";\nDir::Etc::sourcelist \"{at}/sources.list\";\nDir::Etc::sourceparts \"/dev/null\";\n\
-         Dir::Etc::preferences \"/dev/null\";\nDir::Etc::preferencesparts \"/dev/null\";\n\
-         APT::Architecture \"arm64\";\nAPT::Architectures \"arm64\";\n\
-         // Root would become a user who may not write below target/.\n\
-         APT::Sandbox::User \"root\";\n\
-         APT::Install-Recommends \"false\";\nAPT::Install-Suggests \"false\";\n\
-         Acquire::Languages \"none\";\nAcquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
-         Acquire::Retries \"2\";\nAcquire::http::Timeout \"20\";\n\
-         // What this computer does after an update of its own is not for this one.\n\
-         #clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n\
-         #clear APT::Update::Post-Invoke-Success;\n#clear DPkg::Post-Invoke;\n#clear DPkg::Pre-Install-Pkgs;\n"
-    );
-    // Nothing is installed as far as this apt knows, so that it fetches everything.
-    for (name, text) in [
-        ("status", ""),
-        ("sources.list", &sources),
-        ("apt.conf", &configuration),
-    ] {
-        let file = folder.join(name);
-        fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
-}
-
-fn apt_get(folder: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-    let mut command = tool::command("apt-get", 0)?;
-    command
-        .arg("-c")
-        .arg(folder.join("apt.conf"))
-        .arg("--quiet")
-        .args(arguments)
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    tool::run(&mut command)
-}
-
-/// A package that was fetched for an image before, and that has been replaced since, goes.
-fn keep_only_asked_for(folder: &Path, archives: &Path) -> Result<()> {
-    let asked = apt_get(
-        folder,
-        &[
-            &["install", "--yes", "--print-uris", "--reinstall"][..],
-            &["-o", "Dir::Cache::archives=/nonexistent/"],
-            &PACKAGES[..],
-        ]
-        .concat(),
-    )?;
-    let asked = String::from_utf8_lossy(&asked);
-    // 'http://…/name.deb' name_version_arch.deb size hash
-    let names: Vec<&str> = asked
-        .lines()
-        .filter(|line| line.starts_with('\''))
-        .filter_map(|line| line.split_whitespace().nth(1))
-        .collect();
-    for entry in fs::read_dir(archives).context("list the packages")? {
+    let apt = Apt::update(folder, Some(&sources), Some("arm64"))?;
+    apt.download_with_dependencies(&PACKAGES)?;
+    // Older versions, fetched for an earlier image, must not get into this one.
+    let current = apt.file_names(&PACKAGES)?;
+    for entry in fs::read_dir(apt.archives()).context("list the packages")? {
         let entry = entry.context("list the packages")?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".deb") && !names.contains(&name.as_str()) {
+        if name.ends_with(".deb") && !current.contains(&name) {
             fs::remove_file(entry.path()).with_context(|| format!("remove {name}"))?;
         }
     }
     Ok(())
 }
 
-/// `libc6_2.41-12_arm64.deb`; apt writes the colon of an epoch as `%3a`.
-fn named(archive: &Path) -> Option<Package> {
+/// Parses `libc6_2.41-12_arm64.deb`; apt writes the colon of an epoch as `%3a`.
+fn parse_file_name(archive: &Path) -> Option<Package> {
     let stem = archive.file_name()?.to_str()?.strip_suffix(".deb")?;
     let mut parts = stem.split('_');
     let (name, version) = (parts.next()?, parts.next()?);
@@ -257,19 +191,19 @@ mod tests {
 
     #[test]
     fn a_package_is_known_by_the_name_of_its_file() {
-        let package = named(Path::new("/a/wpasupplicant_2%3a2.10-24_arm64.deb")).unwrap();
+        let package = parse_file_name(Path::new("/a/wpasupplicant_2%3a2.10-24_arm64.deb")).unwrap();
         assert_eq!(
             (package.name.as_str(), package.version.as_str()),
             ("wpasupplicant", "2:2.10-24")
         );
         assert_eq!(package.architecture(), "arm64");
-        assert_eq!(named(Path::new("/a/lock")), None);
+        assert_eq!(parse_file_name(Path::new("/a/lock")), None);
     }
 
     #[test]
     fn nothing_is_asked_for_only_to_be_left_out() {
         let both: Vec<_> = PACKAGES.iter().filter(|p| LEFT_OUT.contains(p)).collect();
-        // This one only names the newest kernel.
+        // It only names the newest kernel.
         assert_eq!(both, [&"linux-image-arm64"]);
     }
 }

@@ -1,7 +1,8 @@
-//! Step four: onto the card. Refuses every disk that is not surely a card, and reads back what it wrote.
+//! Step four: writes the image to a card. Refuses every disk that is not certainly a card, and reads back what it
+//! wrote.
 //!
-//! Which disk may be written is decided in [`disk`], by what the kernel says of it; here it is done. The beginning of the
-//! image, with its table of partitions, is written last: a card that was pulled out on the way starts nothing.
+//! [`disk`] decides which disk may be written, by the kernel's information; this writes. The beginning of the image
+//! with the partition table is written last: a card removed halfway does not boot.
 
 pub mod disk;
 
@@ -12,89 +13,94 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use keepsake_provision::host::find_program;
 use nix::libc::{O_DIRECT, O_EXCL};
 use sha2::{Digest, Sha256};
 
-use crate::tool;
-use disk::{Disk, System};
+use crate::host_tools;
+use disk::{Disk, HostPaths};
 
-/// Written at once, and what cards erase at once at the most.
+/// The size of one write, and the largest erase block of cards.
 const CHUNK: usize = 4 << 20;
-/// What a disk asks of memory that it fills by itself.
+/// The alignment that disks require of buffers for direct I/O.
 const ALIGNED_TO: usize = 4096;
 
-/// What is to be written, and where.
-pub struct Order<'a> {
+/// The image to write, and its target.
+pub struct WriteRequest<'a> {
     /// `.img`, `.img.zst` or `.img.xz`.
     pub image: &'a Path,
     pub to: &'a Path,
-    /// `to` is an ordinary file, made if it is not there.
+    /// Whether `to` is a regular file, created if it is missing.
     pub is_file: bool,
-    /// Serial number, or size in bytes, of a disk that does not look like a card and is to be written all the same.
-    pub yes_this_disk: Option<&'a str>,
+    /// The serial number or the size in bytes of a disk that does not look like a card.
+    pub allow_disk: Option<&'a str>,
 }
 
-/// Writes, reads back, and returns the hash of the image.
+/// Writes the image, reads it back, and returns its hash.
 ///
-/// `confirm`: shown what will be lost, says whether to go on; not asked for a file, nor where the disk was named by number.
+/// `confirm`: gets a description of what will be lost, and returns whether to go on; not called for a file, or for a
+/// disk given by number.
 ///
 /// # Errors
-/// A disk that is not to be written, before anything is; the disk's; or what was read back is not what was written.
-pub fn write(order: &Order, confirm: impl FnOnce(&str) -> io::Result<bool>) -> Result<String> {
-    let (bytes, hash) = measure(order.image)?;
-    compare_with_sums(order.image, &hash)?;
+/// The disk is refused, before anything is written; writing fails; or the data read back differ.
+pub fn write(
+    request: &WriteRequest,
+    confirm: impl FnOnce(&str) -> io::Result<bool>,
+) -> Result<String> {
+    let (bytes, hash) = measure(request.image)?;
+    compare_with_sums(request.image, &hash)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true);
-    if order.is_file {
+    if request.is_file {
         let is_device =
-            fs::metadata(order.to).is_ok_and(|found| found.file_type().is_block_device());
+            fs::metadata(request.to).is_ok_and(|found| found.file_type().is_block_device());
         ensure!(
             !is_device,
-            "{} is a disk and no file: leave out --file",
-            order.to.display()
+            "{} is a disk: leave out --to-file",
+            request.to.display()
         );
         options.create(true).truncate(true);
     } else {
-        let disk = Disk::find(&System::default(), order.to)?;
-        disk.may_be_written(bytes, order.yes_this_disk)?;
-        if order.yes_this_disk.is_none() {
+        let disk = Disk::find(&HostPaths::default(), request.to)?;
+        disk.check_writable(bytes, request.allow_disk)?;
+        if request.allow_disk.is_none() {
             let question = format!("{disk}\nEverything on it will be lost.");
             ensure!(confirm(&question)?, "nothing was written");
         }
-        // The kernel refuses a disk of which any part is in use.
+        // The kernel refuses a disk with a part in use.
         options.custom_flags(O_EXCL);
     }
     let mut to = options
-        .open(order.to)
-        .with_context(|| format!("open {}", order.to.display()))?;
+        .open(request.to)
+        .with_context(|| format!("open {}", request.to.display()))?;
     let written =
-        copy(order.image, &mut to).with_context(|| format!("write {}", order.to.display()))?;
+        copy(request.image, &mut to).with_context(|| format!("write {}", request.to.display()))?;
     ensure!(
         written == hash,
         "{} has changed while it was written",
-        order.image.display()
+        request.image.display()
     );
     drop(to);
-    let read = read_back(order.to, bytes)?;
+    let read = read_back(request.to, bytes)?;
     ensure!(
         read == hash,
         "{} does not hold what was written to it: its hash is {read} instead of {hash}; use another card",
-        order.to.display()
+        request.to.display()
     );
-    if !order.is_file
-        && let Ok(mut reread) = tool::command("blockdev", 0)
+    if !request.is_file
+        && let Ok(mut reread) = host_tools::command("blockdev", 0)
     {
-        // Only so that the partitions show up at once; a card that is pulled out and put in shows them anyway.
+        // Makes the partitions visible at once; reinserting the card does so as well.
         let _ = reread
             .arg("--rereadpt")
-            .arg(order.to)
+            .arg(request.to)
             .stderr(Stdio::null())
             .status();
     }
     Ok(hash)
 }
 
-/// Size and SHA-256 of the image as it will lie on the card.
+/// Returns size and SHA-256 of the uncompressed image.
 fn measure(image: &Path) -> Result<(u64, String)> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
@@ -107,7 +113,7 @@ fn measure(image: &Path) -> Result<(u64, String)> {
     Ok((bytes, hex::encode(hash.finalize())))
 }
 
-/// An image that was damaged on its way here is not written.
+/// Compares a downloaded image with its checksums, so that a damaged one is not written.
 fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
     let Ok(sums) = fs::read_to_string(image.with_file_name("SHA256SUMS")) else {
         return Ok(());
@@ -126,7 +132,7 @@ fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
     if let Some(expected) = expected {
         ensure!(
             expected == hash,
-            "{} is not the image that SHA256SUMS beside it names; make or fetch it anew",
+            "{} does not match SHA256SUMS beside it; build or download it again",
             image.display()
         );
     }
@@ -153,7 +159,8 @@ fn copy(image: &Path, to: &mut File) -> Result<String> {
     Ok(hex::encode(hash.finalize()))
 }
 
-/// From the card itself and not from memory: past the cache where the disk can, else after it was emptied.
+/// Reads from the card itself and not from memory: past the cache if the disk supports it, otherwise after dropping
+/// it.
 fn read_back(from: &Path, bytes: u64) -> Result<String> {
     let attempt = |direct: bool| -> io::Result<String> {
         let mut file = OpenOptions::new()
@@ -189,7 +196,7 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
         .with_context(|| format!("read back {}", from.display()))
 }
 
-/// Hands on the unpacked image, in pieces of [`CHUNK`] but for the last.
+/// Passes the uncompressed image on in pieces of [`CHUNK`], except for the last.
 pub(crate) fn each_chunk(
     image: &Path,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
@@ -230,7 +237,7 @@ impl Source {
             Some("xz") => "xz",
             _ => bail!("{} is no image: .img, .img.zst or .img.xz", image.display()),
         };
-        let program = tool::find(program)
+        let program = find_program(program)
             .with_context(|| format!("{program} is missing on this computer"))?;
         let child = Command::new(program)
             .args(["--decompress", "--stdout", "--quiet"])
@@ -261,28 +268,30 @@ impl Read for Source {
 
 #[cfg(test)]
 mod tests {
+    use keepsake_provision::process::run;
+
     use std::path::PathBuf;
 
     use super::*;
 
-    /// Ten megabytes that are nowhere the same, packed.
+    /// Ten megabytes without repetition, compressed.
     fn image(folder: &Path) -> (PathBuf, Vec<u8>) {
         let content: Vec<u8> = (0..2_500_000_u32)
             .flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
         let plain = folder.join("card.img");
         fs::write(&plain, &content).unwrap();
-        let mut zstd = tool::command("zstd", 0).unwrap();
-        tool::run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
+        let mut zstd = host_tools::command("zstd", 0).unwrap();
+        run(zstd.args(["--quiet", "--rm"]).arg(&plain)).unwrap();
         (folder.join("card.img.zst"), content)
     }
 
-    fn to_file<'a>(image: &'a Path, to: &'a Path) -> Order<'a> {
-        Order {
+    fn to_file<'a>(image: &'a Path, to: &'a Path) -> WriteRequest<'a> {
+        WriteRequest {
             image,
             to,
             is_file: true,
-            yes_this_disk: None,
+            allow_disk: None,
         }
     }
 
@@ -292,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_file_holds_the_image_as_it_is_unpacked() {
-        if !tool::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -300,12 +309,12 @@ mod tests {
         let card = folder.path().join("to.img");
         let hash = write(&to_file(&image, &card), never).unwrap();
         assert!(fs::read(&card).unwrap() == content);
-        assert_eq!(hash, crate::papers::sum(&card).unwrap());
+        assert_eq!(hash, crate::artifacts::sha256_of_file(&card).unwrap());
     }
 
     #[test]
     fn a_damaged_image_is_not_written() {
-        if !tool::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -333,30 +342,30 @@ mod tests {
 
     #[test]
     fn what_is_no_disk_is_refused_without_a_word_that_it_is_a_file() {
-        if !tool::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
         let (image, _) = image(folder.path());
         let file = folder.path().join("notes.txt");
         fs::write(&file, "dear diary").unwrap();
-        let order = Order {
+        let request = WriteRequest {
             is_file: false,
             ..to_file(&image, &file)
         };
         assert!(
-            write(&order, never)
+            write(&request, never)
                 .unwrap_err()
                 .to_string()
-                .contains("--file")
+                .contains("--to-file")
         );
         assert_eq!(fs::read(&file).unwrap(), b"dear diary");
     }
 
-    /// A real disk of the kernel's, where there is one to be had: root, and a kernel with loop devices.
+    /// Uses a real block device, where one can be had: root, and a kernel with loop devices.
     #[test]
     fn a_disk_is_written_and_read_back_and_one_that_is_mounted_is_not() {
-        if !tool::all_there() {
+        if !host_tools::available_or_skip() {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
@@ -364,43 +373,41 @@ mod tests {
         let backing = folder.path().join("backing");
         File::create(&backing).unwrap().set_len(32 << 20).unwrap();
         let Some(disk) = Loop::attach(&backing) else {
-            keepsake_testkit::not_run::not_run(
+            keepsake_provision::skip::not_run(
                 "a card written to a disk",
                 "there is no loop device here",
                 "it needs root, losetup and a kernel with loop devices",
             );
             return;
         };
-        let order = |yes_this_disk| Order {
+        let request = |allow_disk| WriteRequest {
             image: &image,
             to: &disk.0,
             is_file: false,
-            yes_this_disk,
+            allow_disk,
         };
 
-        // It is no card, as far as the kernel knows.
-        let refused = write(&order(None), never).unwrap_err().to_string();
-        assert!(refused.contains("--yes-this-disk 33554432"), "{refused}");
+        // The kernel does not consider it a card.
+        let refused = write(&request(None), never).unwrap_err().to_string();
+        assert!(refused.contains("--allow-disk 33554432"), "{refused}");
         assert!(fs::read(&backing).unwrap().iter().all(|byte| *byte == 0));
 
-        write(&order(Some("33554432")), never).unwrap();
+        write(&request(Some("33554432")), never).unwrap();
         assert!(fs::read(&backing).unwrap()[..content.len()] == content);
 
-        tool::run(
-            tool::command("mke2fs", 0)
-                .unwrap()
-                .args(["-q", "-F"])
-                .arg(&disk.0),
-        )
+        run(host_tools::command("mke2fs", 0)
+            .unwrap()
+            .args(["-q", "-F"])
+            .arg(&disk.0))
         .unwrap();
         let at = folder.path().join("mounted");
         fs::create_dir(&at).unwrap();
-        let mut mount = tool::command("mount", 0).unwrap();
-        if tool::run(mount.arg(&disk.0).arg(&at)).is_ok() {
-            let refused = write(&order(Some("33554432")), never)
+        let mut mount = host_tools::command("mount", 0).unwrap();
+        if run(mount.arg(&disk.0).arg(&at)).is_ok() {
+            let refused = write(&request(Some("33554432")), never)
                 .unwrap_err()
                 .to_string();
-            tool::run(tool::command("umount", 0).unwrap().arg(&at)).unwrap();
+            run(host_tools::command("umount", 0).unwrap().arg(&at)).unwrap();
             assert!(refused.contains("mounted"), "{refused}");
         }
     }
@@ -409,16 +416,16 @@ mod tests {
 
     impl Loop {
         fn attach(backing: &Path) -> Option<Self> {
-            let mut losetup = tool::command("losetup", 0).ok()?;
-            let said = tool::run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
+            let mut losetup = host_tools::command("losetup", 0).ok()?;
+            let said = run(losetup.args(["--find", "--show"]).arg(backing)).ok()?;
             Some(Self(PathBuf::from(String::from_utf8(said).ok()?.trim())))
         }
     }
 
     impl Drop for Loop {
         fn drop(&mut self) {
-            if let Ok(mut losetup) = tool::command("losetup", 0) {
-                let _ = tool::run(losetup.arg("--detach").arg(&self.0));
+            if let Ok(mut losetup) = host_tools::command("losetup", 0) {
+                let _ = run(losetup.arg("--detach").arg(&self.0));
             }
         }
     }

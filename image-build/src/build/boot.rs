@@ -1,14 +1,15 @@
-//! The FAT partition `KEEPSAKE`: what the Pi's own firmware reads, and what a person does.
+//! The FAT partition `KEEPSAKE`: the files for the Pi's firmware and for the user.
 
 use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use keepsake_provision::process::run;
 
+use crate::host_tools;
 use crate::layout;
-use crate::tool;
 
-/// The Pi's first programs: 3 and 3+, then 4 (which has the very first one in a chip of its own).
+/// The Pi's boot loaders: for 3 and 3+, then for 4 (whose first stage is in a chip).
 const FIRMWARE: [&str; 5] = [
     "bootcode.bin",
     "start.elf",
@@ -18,13 +19,13 @@ const FIRMWARE: [&str; 5] = [
 ];
 const CONFIG: &str = include_str!("../../card/boot/config.txt");
 const START_HERE: &str = include_str!("../../card/boot/START-HERE.html");
-/// What only a card has settings for; goes in front of the first section of the camera's own settings.
+/// The settings that only a card has; they go before the first section of the camera's settings.
 const CARD_SETTINGS: &str = include_str!("../../card/boot/card-settings.toml");
-/// Bytes of `CAMERA-STATUS.txt`, always: rewriting it moves nothing else on the partition.
+/// The constant size of `CAMERA-STATUS.txt` in bytes: rewriting it moves nothing else on the partition.
 const STATUS_BYTES: usize = 4096;
-const STATUS: &str = "This camera has not been started with this card yet.";
+const STATUS: &str = "This card has not been started in a camera yet.";
 
-/// Words for the kernel. `systemd.show_status` would draw on a screen nobody has.
+/// Returns the kernel's command line. `systemd.show_status` would draw on a screen that is not there.
 pub fn kernel_command_line() -> String {
     format!(
         "keepsake.disk={:08x} keepsake.slot={} net.ifnames=0 panic=20 quiet console=tty1\n",
@@ -33,10 +34,11 @@ pub fn kernel_command_line() -> String {
     )
 }
 
-/// Everything but the kernel into the folder `boot`. The firmware is moved out of the system, where nothing reads it.
+/// Puts everything except the kernel into the folder `boot`. The firmware is moved out of the system, which does not
+/// read it.
 ///
 /// # Errors
-/// A file that is not in the packages, or the disk's.
+/// A file is missing in the packages, or copying fails.
 pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
     let firmware = root.join("usr/lib/raspi-firmware");
     for name in FIRMWARE {
@@ -50,7 +52,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
         ("config.txt", CONFIG.to_owned()),
         ("cmdline.txt", kernel_command_line()),
         ("START-HERE.html", START_HERE.to_owned()),
-        ("camera.toml", for_windows(&camera_settings(&settings)?)),
+        ("camera.toml", with_crlf(&camera_settings(&settings)?)),
         ("CAMERA-STATUS.txt", status()),
     ] {
         fs::write(boot.join(name), text).with_context(|| format!("write {name}"))?;
@@ -58,39 +60,39 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
     Ok(())
 }
 
-/// `appliance/camera.toml` with the settings that only a card has.
+/// Returns `appliance/camera.toml` with the settings that only a card has.
 ///
 /// # Errors
 /// The file has changed and has no place for them.
 pub fn camera_settings(appliance: &str) -> Result<String> {
     let first = "\n[cloud]\n";
     let settings = service_settings(appliance)?;
-    stands_once(&settings, first)?;
+    ensure_occurs_once(&settings, first)?;
     Ok(settings.replace(first, &format!("\n{CARD_SETTINGS}\n{first}")))
 }
 
-/// `appliance/camera.toml` with the folder of the service in it.
+/// Returns `appliance/camera.toml` with the folder of the service.
 ///
 /// # Errors
 /// The file has changed and has no place for it.
 pub fn service_settings(appliance: &str) -> Result<String> {
     let spool = "folder = \"keepsake-spool\"";
-    stands_once(appliance, spool)?;
+    ensure_occurs_once(appliance, spool)?;
     Ok(appliance.replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
 }
 
-fn stands_once(settings: &str, text: &str) -> Result<()> {
+fn ensure_occurs_once(settings: &str, text: &str) -> Result<()> {
     let found = settings.matches(text).count();
     ensure!(
         found == 1,
-        "{} stands {found} times in camera.toml instead of once",
+        "{} occurs {found} times in camera.toml instead of once",
         text.trim()
     );
     Ok(())
 }
 
-/// Old editors on Windows show the whole file as one line without it.
-pub fn for_windows(text: &str) -> String {
+/// Returns the text with Windows line ends: old editors there show the file as one line without them.
+pub fn with_crlf(text: &str) -> String {
     text.replace('\n', "\r\n")
 }
 
@@ -98,19 +100,19 @@ fn status() -> String {
     format!("{STATUS:<width$}\r\n", width = STATUS_BYTES - 2)
 }
 
-/// The file system of the partition, with every file of `boot`.
+/// Creates the file system of the partition, with every file of `boot`.
 ///
 /// # Errors
-/// mtools', or it does not fit.
+/// mtools has failed, or the files do not fit.
 pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     let file = File::create_new(to).with_context(|| format!("create {}", to.display()))?;
     file.set_len(layout::BOOT.bytes)?;
-    let mut format = tool::command("mkfs.vfat", epoch_s)?;
+    let mut format = host_tools::command("mkfs.vfat", epoch_s)?;
     format
         .args(["-F", "32", "-s", "1", "--invariant"])
         .args(["-n", layout::BOOT_LABEL, "-i", layout::BOOT_VOLUME_ID])
         .arg(to);
-    tool::run(&mut format)?;
+    run(&mut format)?;
     let mut names: Vec<_> = fs::read_dir(boot)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
@@ -120,13 +122,13 @@ pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
         let times = fs::FileTimes::new().set_modified(then).set_accessed(then);
         File::options().write(true).open(file)?.set_times(times)?;
     }
-    let mut copy = tool::command("mcopy", epoch_s)?;
-    // -m: with the times just set.
+    let mut copy = host_tools::command("mcopy", epoch_s)?;
+    // -m keeps the times just set.
     copy.args(["-m", "-Q", "-i"])
         .arg(to)
         .args(&names)
         .arg("::/");
-    tool::run(&mut copy).map(drop)
+    run(&mut copy).map(drop)
 }
 
 #[cfg(test)]
@@ -142,7 +144,7 @@ mod tests {
         assert!(settings.contains("folder = \"/var/lib/keepsake/pictures\""));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
-        fs::write(&file, for_windows(&settings)).unwrap();
+        fs::write(&file, with_crlf(&settings)).unwrap();
         let (said, good) = keepsake_appliance::config::check_config(&file);
         assert!(good, "{said}");
     }

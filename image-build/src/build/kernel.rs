@@ -1,4 +1,4 @@
-//! The kernel, the modules a camera can have a use for, and the first program it runs.
+//! The kernel, the modules a camera can use, and the first program.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use keepsake_provision::process::run;
 
-use super::cpio::Archive;
-use crate::tool;
+use crate::host_tools;
+use keepsake_provision::cpio::Archive;
 
 const INIT: &[u8] = include_bytes!("../../card/initrd/init");
 
-/// Needed before there is a system to load modules from.
+/// The modules needed to reach the system.
 const EARLY: [&str; 10] = [
     // The card: Pi 3, then Pi 4, whose voltage is switched by an expander.
     "bcm2835",
@@ -23,20 +24,20 @@ const EARLY: [&str; 10] = [
     "squashfs",
     "overlay",
     "ext4",
-    // ext4 asks for it by the name of the sum, which no list of needs tells.
+    // ext4 loads it by the name of the checksum, which no dependency list has.
     "crc32c_generic",
     "vfat",
     "nls_cp437",
-    // From the first second on, so that a start that hangs ends.
+    // From the first second on, so that a hanging boot ends.
     "bcm2835_wdt",
 ];
 
-/// Everything else. What is no USB camera, network or part of a Pi 3 or 4 is not on the card.
+/// The other modules: USB cameras, networks, and the parts of a Pi 3 or 4.
 const LATE: [&str; 43] = [
     "nls_ascii",
     "nls_iso8859-1",
     "autofs4",
-    // The network by wire: 3, 3+, 4, and adapters.
+    // Wired network: 3, 3+, 4, and adapters.
     "smsc95xx",
     "lan78xx",
     "genet",
@@ -65,7 +66,7 @@ const LATE: [&str; 43] = [
     "uas",
     "sd_mod",
     "uvcvideo",
-    // Buttons, lights, buses.
+    // Buttons, LEDs, buses.
     "leds-gpio",
     "gpio-keys",
     "usbhid",
@@ -74,7 +75,7 @@ const LATE: [&str; 43] = [
     "i2c-dev",
     "spi-bcm2835",
     "pwm-bcm2835",
-    // Heat, speed, chance.
+    // Temperature, frequency, random numbers.
     "bcm2835_thermal",
     "bcm2711_thermal",
     "raspberrypi-cpufreq",
@@ -84,7 +85,7 @@ const LATE: [&str; 43] = [
     "usbnet",
 ];
 
-/// The boards this image starts on.
+/// The boards this image boots on.
 const DEVICE_TREES: [&str; 4] = [
     "bcm2837-rpi-3-b.dtb",
     "bcm2837-rpi-3-b-plus.dtb",
@@ -96,21 +97,23 @@ const DEVICE_TREES: [&str; 4] = [
 pub struct Kernel {
     tree: PathBuf,
     version: String,
-    /// Each module with those it needs, by its path below `modules`.
+    /// The dependencies of each module, by its path below `modules`.
     needs: BTreeMap<String, Vec<String>>,
     builtin: BTreeSet<String>,
 }
 
 impl Kernel {
+    /// Reads the kernel in `tree`.
+    ///
     /// # Errors
-    /// There is no kernel in `tree`, or depmod's.
+    /// There is no kernel, or depmod has failed.
     pub fn find(tree: &Path) -> Result<Self> {
         let modules = tree.join("usr/lib/modules");
         let mut versions = fs::read_dir(&modules)
             .with_context(|| format!("there is no kernel in {}", tree.display()))?;
         let version = versions.next().context("the kernel has no modules")??;
         let version = version.file_name().to_string_lossy().into_owned();
-        // depmod looks below /lib, which is a link in a whole system.
+        // depmod looks below /lib, which is a link in a complete system.
         std::os::unix::fs::symlink("usr/lib", tree.join("lib")).context("link lib")?;
         depmod(tree, &version, 0)?;
         let folder = modules.join(&version);
@@ -135,7 +138,7 @@ impl Kernel {
         })
     }
 
-    /// These modules and all they need, each behind what it needs.
+    /// Returns these modules and all their dependencies, each after its own.
     fn closure(&self, names: &[&str]) -> Result<Vec<String>> {
         let by_name: BTreeMap<String, &String> = self
             .needs
@@ -152,7 +155,7 @@ impl Kernel {
                 );
                 continue;
             };
-            // depmod names the nearest need first.
+            // depmod lists the nearest dependency first.
             let needs = self.needs[*path].iter().rev();
             for module in needs.chain([*path]) {
                 if !ordered.contains(module) {
@@ -167,10 +170,10 @@ impl Kernel {
         self.tree.join("usr/lib/modules").join(&self.version)
     }
 
-    /// Puts the modules for a running camera into its system.
+    /// Copies the modules of the running camera into its system.
     ///
     /// # Errors
-    /// A module that is not there, or the disk's.
+    /// A module is missing, or copying fails.
     pub fn copy_modules(&self, root: &Path, epoch_s: u64) -> Result<()> {
         let to = root.join("usr/lib/modules").join(&self.version);
         let lists = [
@@ -187,42 +190,42 @@ impl Kernel {
         depmod(root, &self.version, epoch_s)
     }
 
-    /// The kernel itself. The Pi unpacks gzip.
+    /// Writes the kernel. The Pi unpacks gzip.
     ///
     /// # Errors
-    /// gzip's, or the disk's.
+    /// gzip has failed, or writing fails.
     pub fn write_image(&self, to: &Path, epoch_s: u64) -> Result<()> {
         let from = self.tree.join(format!("boot/vmlinuz-{}", self.version));
-        let mut gzip = tool::command("gzip", epoch_s)?;
+        let mut gzip = host_tools::command("gzip", epoch_s)?;
         gzip.args(["-9", "--no-name", "--stdout"]).arg(from);
-        fs::write(to, tool::run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
+        fs::write(to, run(&mut gzip)?).with_context(|| format!("write {}", to.display()))
     }
 
-    /// The archive with `card/initrd/init`, busybox and what it takes to reach the card.
+    /// Writes the archive with `card/initrd/init`, busybox and the modules to reach the card.
     ///
     /// # Errors
-    /// A module that is not there, zstd's, or the disk's.
+    /// A module is missing, zstd has failed, or writing fails.
     pub fn write_initrd(&self, to: &Path, busybox: &Path, epoch_s: u64) -> Result<()> {
         let mut archive = Archive::new(Vec::new());
         for folder in ["bin", "dev", "mnt", "modules", "proc", "ro", "rw", "sys"] {
             archive.folder(folder)?;
         }
-        // Before there is a file system of devices, messages have to go somewhere.
+        // The console for messages before devtmpfs is mounted.
         archive.device("dev/console", 5, 1)?;
         let busybox = fs::read(busybox).context("read busybox")?;
         archive.file("bin/busybox", 0o755, &busybox)?;
         archive.link("bin/sh", "busybox")?;
         archive.file("init", 0o755, INIT)?;
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
-            let mut xz = tool::command("xz", epoch_s)?;
+            let mut xz = host_tools::command("xz", epoch_s)?;
             xz.args(["--decompress", "--stdout"])
                 .arg(self.folder().join(module));
             // busybox loads them in the order of their names.
             let name = format!("modules/{number:02}-{}.ko", module_name(module));
-            archive.file(&name, 0o644, &tool::run(&mut xz)?)?;
+            archive.file(&name, 0o644, &run(&mut xz)?)?;
         }
         let archive = archive.finish()?;
-        let mut zstd = tool::command("zstd", epoch_s)?;
+        let mut zstd = host_tools::command("zstd", epoch_s)?;
         let file = File::create(to).with_context(|| format!("create {}", to.display()))?;
         let mut zstd = zstd
             .args(["-19", "--quiet", "--stdout"])
@@ -239,8 +242,10 @@ impl Kernel {
         Ok(())
     }
 
+    /// Copies the device trees of the boards.
+    ///
     /// # Errors
-    /// One of the boards is not in the kernel, or the disk's.
+    /// A board is missing in the kernel, or copying fails.
     pub fn copy_device_trees(&self, boot: &Path) -> Result<()> {
         let folder = self
             .tree
@@ -253,12 +258,12 @@ impl Kernel {
 }
 
 fn depmod(root: &Path, version: &str, epoch_s: u64) -> Result<()> {
-    let mut command = tool::command("depmod", epoch_s)?;
+    let mut command = host_tools::command("depmod", epoch_s)?;
     command.arg("-b").arg(root).arg(version);
-    tool::run(&mut command).map(drop)
+    run(&mut command).map(drop)
 }
 
-/// `kernel/fs/ext4/ext4.ko.xz` is `ext4`; in names `-` and `_` are the same.
+/// Returns `ext4` for `kernel/fs/ext4/ext4.ko.xz`; in names `-` and `_` are the same.
 fn module_name(path: &str) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.split(".ko").next().unwrap_or(file);

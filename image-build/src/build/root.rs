@@ -1,7 +1,7 @@
-//! The system of the camera: unpacked packages become a root file system.
+//! The system of the camera: turns unpacked packages into a root file system.
 //!
-//! What the packages' own scripts would do is done here, once, and for good: the system is never written to afterwards.
-//! Users, the list of what starts, certificates. Everything else is taken away: what nobody can call has no holes.
+//! The work of the packages' own scripts (users, enabled units, certificates) is done once here, because the system
+//! is read-only afterwards. Everything it does not need is removed: code that is not there has no vulnerabilities.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use super::Inputs;
 use super::users::Users;
 
-/// What starts, and for the sake of which target.
+/// The enabled units, and the target each belongs to.
 const STARTED: [(&str, &str); 12] = [
     ("multi-user.target", "keepsake-appliance.service"),
     ("multi-user.target", "keepsake-card.service"),
@@ -24,9 +24,9 @@ const STARTED: [(&str, &str); 12] = [
     ("sockets.target", "systemd-networkd.socket"),
     ("sysinit.target", "systemd-resolved.service"),
     ("sysinit.target", "systemd-timesyncd.service"),
-    // Only with a key in camera.toml: `card/root/etc/systemd/system/ssh.service.d`.
+    // Starts only with a key in camera.toml: `card/root/etc/systemd/system/ssh.service.d`.
     ("multi-user.target", "ssh.service"),
-    // Names by which programs of systemd find each other.
+    // The names by which systemd's programs find each other.
     (
         "dbus",
         "systemd-networkd.service=dbus-org.freedesktop.network1.service",
@@ -41,8 +41,8 @@ const STARTED: [(&str, &str); 12] = [
     ),
 ];
 
-/// What packages start and this system has no use for: it is made already, there is nobody to log in at a screen, and what
-/// is written down for the next start is gone by then.
+/// Units that packages enable and this system does not need: their work is done already, there is no screen to log in
+/// at, and their saved state would be gone at the next boot.
 const NOT_STARTED: [&str; 24] = [
     "dev-hugepages.mount",
     "dev-mqueue.mount",
@@ -70,7 +70,7 @@ const NOT_STARTED: [&str; 24] = [
     "systemd-update-done.service",
 ];
 
-/// Folders and files that a camera never reads, below the root.
+/// Files and folders below the root that a camera never reads.
 const TAKEN_AWAY: [&str; 36] = [
     "boot",
     "etc/default/raspi-firmware",
@@ -110,24 +110,26 @@ const TAKEN_AWAY: [&str; 36] = [
     "var/lib/dpkg",
 ];
 
-/// The Wi-Fi of the Pi 3 (43430), 3+ and 4 (43455), and what every radio needs to know of every country.
+/// The firmware of the Wi-Fi in Pi 3 (43430), 3+ and 4 (43455), and the regulatory database.
 const RADIOS: [&str; 4] = ["43430-sdio", "43455-sdio", "regulatory", "LICENCE"];
 
+/// Finishes the root file system.
+///
 /// # Errors
-/// A package that is not what it was, or the disk's.
+/// A package has changed its layout, or writing fails.
 pub fn finish(root: &Path, inputs: &Inputs) -> Result<()> {
     install_camera(root, inputs)?;
-    make_users(root)?;
-    make_certificates(root)?;
-    make_small_files(root, inputs.epoch_s)?;
+    create_users(root)?;
+    create_certificate_bundle(root)?;
+    write_small_files(root, inputs.epoch_s)?;
     keep_radios_only(&root.join("usr/lib/firmware"))?;
-    take_away(root)?;
+    remove_unneeded(root)?;
     copy_folder(&inputs.workspace.join("image-build/card/root"), root)?;
-    choose_what_starts(root)?;
-    take_privileges(root)
+    enable_units(root)?;
+    drop_privileges(root)
 }
 
-/// As its package does (`appliance/Cargo.toml`).
+/// Installs the camera as its package does (`appliance/Cargo.toml`).
 fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
     let debian = inputs.workspace.join("appliance/debian");
     copy_file(inputs.program, &root.join("usr/bin/appliance"), 0o755)?;
@@ -145,7 +147,7 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
             }
         }
     }
-    // To know it again on a card where it lies beside one that somebody has written.
+    // The original settings, for comparison with those a user has edited.
     let settings = inputs.work.join("boot/camera.toml");
     copy_file(
         &settings,
@@ -155,7 +157,7 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
     fs::create_dir_all(root.join("etc/keepsake")).context("create etc/keepsake")
 }
 
-fn make_users(root: &Path) -> Result<()> {
+fn create_users(root: &Path) -> Result<()> {
     let read =
         |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
     let base = root.join("usr/share/base-passwd");
@@ -173,11 +175,11 @@ fn make_users(root: &Path) -> Result<()> {
         write(root, name, &text)?;
     }
     let shadow = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(root.join("etc/shadow"), shadow).context("close etc/shadow")
+    fs::set_permissions(root.join("etc/shadow"), shadow).context("set the mode of etc/shadow")
 }
 
-/// One file with all authorities Mozilla believes, as `update-ca-certificates` would make it.
-fn make_certificates(root: &Path) -> Result<()> {
+/// Writes one file with all CAs that Mozilla trusts, as `update-ca-certificates` would.
+fn create_certificate_bundle(root: &Path) -> Result<()> {
     let folder = root.join("usr/share/ca-certificates/mozilla");
     let mut all = String::new();
     for file in files(&folder)? {
@@ -187,13 +189,13 @@ fn make_certificates(root: &Path) -> Result<()> {
     }
     ensure!(
         all.matches("BEGIN CERTIFICATE").count() > 50,
-        "there are no certificates"
+        "ca-certificates has no certificates"
     );
     write(root, "etc/ssl/certs/ca-certificates.crt", &all)
 }
 
-fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
-    // Empty: the number of a camera is made at its start (`card/initrd/init`).
+fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
+    // Empty: the machine id is set at boot (`card/initrd/init`).
     for (name, text) in [
         ("etc/machine-id", String::new()),
         ("etc/hostname", "keepsake\n".to_owned()),
@@ -201,7 +203,7 @@ fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
             "etc/hosts",
             "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
         ),
-        // systemd never lets the clock show a time before this one.
+        // systemd never sets the clock to an earlier time.
         ("usr/lib/clock-epoch", format!("{epoch_s}\n")),
     ] {
         write(root, name, &text)?;
@@ -212,7 +214,7 @@ fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     )
     .context("copy nsswitch.conf")?;
     let names = fs::read_to_string(root.join("etc/nsswitch.conf"))?;
-    // Names are asked of systemd-resolved, which also knows those ending in .local.
+    // Names are resolved by systemd-resolved, which knows .local as well.
     let hosts = "hosts:          files resolve [!UNAVAIL=return] dns";
     let names: String = names
         .lines()
@@ -230,8 +232,8 @@ fn make_small_files(root: &Path, epoch_s: u64) -> Result<()> {
         ("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
         ("etc/localtime", "../usr/share/zoneinfo/Etc/UTC"),
         ("etc/mtab", "../proc/self/mounts"),
-        // The one that is signed by the keys in Debian's kernel; its package would link it when it is installed. Without it
-        // the radio takes no country.
+        // The database signed with the keys in Debian's kernel, which its package would link on installation. Without
+        // it no country can be set.
         ("usr/lib/firmware/regulatory.db", "regulatory.db-debian"),
         (
             "usr/lib/firmware/regulatory.db.p7s",
@@ -257,7 +259,7 @@ fn keep_radios_only(firmware: &Path) -> Result<()> {
             fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
         }
     }
-    // Names of other boards are links and files that no Pi asks for.
+    // The names for other boards are links and files that no Pi reads.
     for file in all_files(firmware)? {
         let name = file
             .file_name()
@@ -272,12 +274,12 @@ fn keep_radios_only(firmware: &Path) -> Result<()> {
     ensure!(
         firmware.join("brcm/brcmfmac43455-sdio.bin").is_file()
             && firmware.join("brcm/brcmfmac43430-sdio.bin").is_file(),
-        "the firmware of the radios has moved in its package"
+        "the Wi-Fi firmware has another place in its package"
     );
     Ok(())
 }
 
-fn take_away(root: &Path) -> Result<()> {
+fn remove_unneeded(root: &Path) -> Result<()> {
     for name in TAKEN_AWAY {
         let path = root.join(name);
         let gone = match fs::symlink_metadata(&path) {
@@ -289,7 +291,7 @@ fn take_away(root: &Path) -> Result<()> {
         gone.with_context(|| format!("remove {name}"))?;
     }
     fs::create_dir_all(root.join("boot/keepsake")).context("create boot/keepsake")?;
-    // Of the documents the licences stay.
+    // The licences stay.
     for file in all_files(&root.join("usr/share/doc"))? {
         if file.file_name().is_none_or(|name| name != "copyright") {
             fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
@@ -298,7 +300,7 @@ fn take_away(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn choose_what_starts(root: &Path) -> Result<()> {
+fn enable_units(root: &Path) -> Result<()> {
     let own = root.join("etc/systemd/system");
     let packaged = root.join("usr/lib/systemd/system");
     let find = |unit: &str| -> Result<String> {
@@ -318,20 +320,20 @@ fn choose_what_starts(root: &Path) -> Result<()> {
             None => (unit, own.join(format!("{target}.wants")).join(unit)),
         };
         fs::create_dir_all(link.parent().expect("it is in a folder"))?;
-        symlink(find(unit)?, &link).with_context(|| format!("start {unit}"))?;
+        symlink(find(unit)?, &link).with_context(|| format!("enable {unit}"))?;
     }
     for unit in NOT_STARTED {
-        symlink("/dev/null", own.join(unit)).with_context(|| format!("do not start {unit}"))?;
+        symlink("/dev/null", own.join(unit)).with_context(|| format!("mask {unit}"))?;
     }
     symlink(
         "/usr/lib/systemd/system/multi-user.target",
         own.join("default.target"),
     )
-    .context("choose the target")
+    .context("set the default target")
 }
 
-/// No program becomes another user by being called.
-fn take_privileges(root: &Path) -> Result<()> {
+/// Removes set-user-id bits: no program changes its user when it is started.
+fn drop_privileges(root: &Path) -> Result<()> {
     for file in all_files(root)? {
         let found = fs::symlink_metadata(&file)?;
         let mode = found.permissions().mode();
@@ -351,7 +353,7 @@ fn write(root: &Path, name: &str, text: &str) -> Result<()> {
 fn copy_file(from: &Path, to: &Path, mode: u32) -> Result<()> {
     fs::create_dir_all(to.parent().expect("it is in a folder"))?;
     fs::copy(from, to).with_context(|| format!("copy {}", from.display()))?;
-    // What the person's own copy of the sources allows is not for the card.
+    // The modes of the user's own checkout must not reach the card.
     fs::set_permissions(to, fs::Permissions::from_mode(mode))
         .with_context(|| format!("set the mode of {}", to.display()))
 }
@@ -364,7 +366,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The files right in a folder, in the order of their names.
+/// Returns the files directly in a folder, sorted by name.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
@@ -377,7 +379,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// All files and links below a folder; links are not followed.
+/// Returns all files and links below a folder; links are not followed.
 pub fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

@@ -1,20 +1,20 @@
-//! Users and groups as the packages ask for them in `sysusers.d`, made when the image is, so that numbers are the same on
-//! every card and nothing has to be made at every start.
+//! Creates the users and groups that packages declare in `sysusers.d`, when the image is built: the ids are the same
+//! on every card, and nothing has to be created at boot.
 //!
-//! Not by systemd's own program: that of this computer is of another version, and those before 257 do not know the `u!` with
-//! which today's packages lock their users.
+//! Not with this computer's systemd-sysusers: versions before 257 do not know the type `u!`, with which today's
+//! packages lock their users.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The first number given out; those after it are lower, as systemd has it.
+/// The first dynamic id; later ones are lower, as in systemd.
 const FIRST: u32 = 999;
 
 #[derive(Debug, Default)]
 pub(super) struct Users {
-    /// Lines of `/etc/passwd` and `/etc/group` in their order.
+    /// The lines of `/etc/passwd` and `/etc/group` in their order.
     passwd: Vec<Passwd>,
     groups: Vec<Group>,
 }
@@ -37,7 +37,7 @@ struct Group {
 }
 
 impl Users {
-    /// Those every Debian has, from `passwd.master` and `group.master` of base-passwd.
+    /// Returns the users of every Debian, from `passwd.master` and `group.master` of base-passwd.
     pub(super) fn of_base(passwd: &str, group: &str) -> Result<Self> {
         let mut users = Self::default();
         for line in passwd.lines() {
@@ -66,7 +66,7 @@ impl Users {
         Ok(users)
     }
 
-    /// Adds what all files of `sysusers.d` ask for. `files`: their texts by name; they are read in that order.
+    /// Adds the users of all files of `sysusers.d`. `files`: their texts by name; they are read in that order.
     pub(super) fn add(&mut self, files: &BTreeMap<String, String>) -> Result<()> {
         let lines: Vec<Vec<String>> = files
             .values()
@@ -74,7 +74,7 @@ impl Users {
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
             .map(words)
             .collect();
-        // Groups first, whatever the order of the files: users and members name them.
+        // Groups first: users and memberships refer to them.
         for kind in ["g", "u", "m"] {
             for line in lines
                 .iter()
@@ -85,7 +85,7 @@ impl Users {
         }
         for line in &lines {
             if !["g", "u", "m"].contains(&line[0].trim_end_matches('!')) {
-                bail!("{} is not understood", line.join(" "));
+                bail!("unknown line: {}", line.join(" "));
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Users {
         Ok(())
     }
 
-    /// The number of a group, which is made if there is none.
+    /// Returns the id of a group, which is created if it is missing.
     fn group(&mut self, name: &str, gid: Option<&str>) -> Result<u32> {
         if let Ok(gid) = self.gid(name) {
             return Ok(gid);
@@ -180,7 +180,7 @@ impl Users {
             .expect("a system has far fewer than 999 users")
     }
 
-    /// `/etc/passwd`, `/etc/group` and `/etc/shadow`. Nobody has a password, and nobody can have one.
+    /// Returns `/etc/passwd`, `/etc/group` and `/etc/shadow`. No account has a password.
     pub(super) fn files(&self) -> [(&'static str, String); 3] {
         let (mut passwd, mut group, mut shadow) = (String::new(), String::new(), String::new());
         for user in &self.passwd {
@@ -193,7 +193,7 @@ impl Users {
                 shell,
             } = user;
             let _ = writeln!(passwd, "{name}:x:{uid}:{gid}:{comment}:{home}:{shell}");
-            // "*" is no password at all, while "!" would also lock out root's SSH key.
+            // "*" disables only the password, while "!" would lock out root's SSH key as well.
             let locked = if name == "root" { "*" } else { "!*" };
             let _ = writeln!(shadow, "{name}:{locked}:1::::::");
         }
@@ -214,7 +214,7 @@ fn fields<const N: usize>(line: &str) -> Result<[&str; N]> {
     Ok(fields.try_into().expect("it was counted"))
 }
 
-/// Words of which some are in quotes.
+/// Splits a line into words, some of which are quoted.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (at, part) in line.split('"').enumerate() {

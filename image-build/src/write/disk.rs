@@ -1,4 +1,4 @@
-//! Which disk may be written: what the kernel says of it, and a judgement of that.
+//! Decides which disk may be written, by the kernel's information about it.
 
 use std::fmt;
 use std::fs;
@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use thiserror::Error;
 
-/// A card of more than this is a disk with somebody's life on it, bytes.
+/// A larger disk is not a card but may hold valuable data, bytes.
 const BYTES_MAX: u64 = 300_000_000_000;
 
-/// Where the kernel tells of disks. A test has its own.
-pub struct System {
+/// The kernel's files about disks; tests have their own.
+pub struct HostPaths {
     pub sys: PathBuf,
     pub mounts: PathBuf,
     pub swaps: PathBuf,
 }
 
-impl Default for System {
+impl Default for HostPaths {
     fn default() -> Self {
         Self {
             sys: "/sys".into(),
@@ -28,7 +28,7 @@ impl Default for System {
     }
 }
 
-/// A disk, or a part of one.
+/// A disk, or a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Disk {
     /// `sdb`, `mmcblk0`.
@@ -36,57 +36,55 @@ pub struct Disk {
     pub bytes: u64,
     pub model: String,
     pub serial: String,
-    /// The disk that this is a part of.
+    /// The disk that this is a partition of.
     pub part_of: Option<String>,
-    /// Comes out: a stick, a card in a reader, an SD card in a slot.
-    pub comes_out: bool,
+    /// Removable: a stick, a card in a reader, an SD card in a slot.
+    pub is_removable: bool,
     pub is_read_only: bool,
-    /// Where it, or a part of it, is in use: a folder, `swap`, or another device made of it.
+    /// The uses of it or of its partitions: a mount point, `swap`, or another device made from it.
     pub used_as: Vec<String>,
 }
 
-/// Why a disk is not written.
+/// The reason why a disk is not written.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Refusal {
-    #[error("{name} is a part of the disk {disk}; name the whole disk, /dev/{disk}")]
+    #[error("{name} is a partition of {disk}; use the whole disk, /dev/{disk}")]
     Part { name: String, disk: String },
-    #[error("{0} is the disk this computer runs from")]
+    #[error("{0} has the system of this computer")]
     OwnDisk(String),
     #[error("{name} is mounted or in use ({used_as}); unmount it first")]
     InUse { name: String, used_as: String },
-    #[error("{0} cannot be written; look at the little switch on the card")]
+    #[error("{0} is write-protected; check the switch on the card")]
     ReadOnly(String),
-    #[error("{name} has {bytes} bytes, and the image needs {needed}")]
+    #[error("{name} has {bytes} bytes and the image needs {needed}")]
     TooSmall {
         name: String,
         bytes: u64,
         needed: u64,
     },
     #[error(
-        "{disk} does not look like a card, for it {why}. If it is the right one: --yes-this-disk {named}"
+        "{disk} does not look like a card: it {why}. If it is the right disk, add --allow-disk {named}"
     )]
     NoCard {
         disk: String,
         why: &'static str,
         named: String,
     },
-    #[error(
-        "{disk} has neither the serial number nor the size in bytes of --yes-this-disk {named}"
-    )]
+    #[error("{disk} has neither the serial number nor the size in bytes of --allow-disk {named}")]
     AnotherDisk { disk: String, named: String },
 }
 
 impl Disk {
     /// # Errors
-    /// It is no disk, or the kernel does not know it.
-    pub fn find(system: &System, device: &Path) -> Result<Self> {
+    /// It is not a disk, or the kernel does not know it.
+    pub fn find(system: &HostPaths, device: &Path) -> Result<Self> {
         let device = device
             .canonicalize()
             .with_context(|| format!("there is no {}", device.display()))?;
         let kind = fs::metadata(&device)?.file_type();
         ensure!(
             kind.is_block_device(),
-            "{} is no disk; --file writes to a file",
+            "{} is no disk; --to-file writes to a file",
             device.display()
         );
         let name = device
@@ -99,7 +97,7 @@ impl Disk {
 
     /// # Errors
     /// The kernel does not know it.
-    fn named(system: &System, name: &str) -> Result<Self> {
+    fn named(system: &HostPaths, name: &str) -> Result<Self> {
         let entry = system.sys.join("class/block").join(name);
         let folder = entry
             .canonicalize()
@@ -115,13 +113,13 @@ impl Disk {
                 .unwrap_or_default();
             disk.to_string_lossy().into_owned()
         });
-        let sectors: u64 = text("size").parse().context("the kernel tells no size")?;
-        // A reader says that its card comes out. A slot of the board's own says no, and that it is an SD card, which one
-        // that is soldered on is not. A stick may say no and be on USB.
+        let sectors: u64 = text("size").parse().context("the kernel reports no size")?;
+        // A reader reports its card as removable. A slot on the board does not, but reports an SD card, which
+        // soldered memory does not. A stick may report not removable, on USB.
         let on_usb = folder
             .components()
             .any(|part| part.as_os_str().to_string_lossy().starts_with("usb"));
-        let comes_out = text("removable") == "1" || text("device/type") == "SD" || on_usb;
+        let is_removable = text("removable") == "1" || text("device/type") == "SD" || on_usb;
         let serial = [text("device/serial"), text("serial")]
             .into_iter()
             .find(|text| !text.is_empty());
@@ -134,17 +132,18 @@ impl Disk {
                 .unwrap_or_default(),
             serial: serial.unwrap_or_default(),
             part_of,
-            comes_out,
+            is_removable,
             is_read_only: text("ro") == "1",
             used_as: uses(system, &folder)?,
         })
     }
 
-    /// `bytes`: of the image. `yes_this_disk`: the number by which a person has named a disk that is no card.
+    /// Decides whether it may be written. `bytes`: of the image. `allow_disk`: the number with which the user has
+    /// allowed a disk that is not a card.
     ///
     /// # Errors
-    /// The first reason against it. A disk that is in use is never written, whatever number was named.
-    pub fn may_be_written(&self, bytes: u64, yes_this_disk: Option<&str>) -> Result<(), Refusal> {
+    /// The first reason against it. A disk in use is never written, whatever number was given.
+    pub fn check_writable(&self, bytes: u64, allow_disk: Option<&str>) -> Result<(), Refusal> {
         let name = || self.name.clone();
         if let Some(disk) = &self.part_of {
             return Err(Refusal::Part {
@@ -175,7 +174,7 @@ impl Disk {
                 needed: bytes,
             });
         }
-        if let Some(named) = yes_this_disk {
+        if let Some(named) = allow_disk {
             let is_it = named == self.bytes.to_string()
                 || (!self.serial.is_empty() && named == self.serial);
             let refusal = || Refusal::AnotherDisk {
@@ -186,10 +185,10 @@ impl Disk {
         }
         let why = if self.bytes > BYTES_MAX {
             "is larger than any card"
-        } else if self.comes_out {
+        } else if self.is_removable {
             return Ok(());
         } else {
-            "does not come out"
+            "is not removable"
         };
         let named = if self.serial.is_empty() {
             self.bytes.to_string()
@@ -217,8 +216,8 @@ impl fmt::Display for Disk {
     }
 }
 
-/// Every use of a disk and of its parts.
-fn uses(system: &System, folder: &Path) -> Result<Vec<String>> {
+/// Returns every use of a disk and of its partitions.
+fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
     let mut parts = vec![folder.to_owned()];
     for entry in fs::read_dir(folder)?.flatten() {
         if entry.path().join("partition").exists() {
@@ -238,7 +237,7 @@ fn uses(system: &System, folder: &Path) -> Result<Vec<String>> {
         for line in mounts.lines() {
             let words: Vec<&str> = line.split(' ').collect();
             let by_number = words.get(2) == Some(&number.trim());
-            // Some file systems have numbers of their own.
+            // Some file systems have device numbers of their own.
             let source = words
                 .iter()
                 .position(|word| *word == "-")
@@ -277,10 +276,11 @@ mod tests {
 
     struct Scripted {
         _folder: tempfile::TempDir,
-        system: System,
+        system: HostPaths,
     }
 
-    /// A laptop: its own disk with the system, an encrypted one, a card in a reader, a card in a slot, soldered memory.
+    /// A laptop: its own disk with the system, an encrypted one, a card in a reader, a card in a slot, soldered
+    /// memory.
     fn laptop() -> Scripted {
         let folder = tempfile::tempdir().unwrap();
         let sys = folder.path().join("sys");
@@ -406,7 +406,7 @@ mod tests {
         )
         .unwrap();
         Scripted {
-            system: System { sys, mounts, swaps },
+            system: HostPaths { sys, mounts, swaps },
             _folder: folder,
         }
     }
@@ -415,7 +415,7 @@ mod tests {
         let laptop = laptop();
         Disk::named(&laptop.system, name)
             .unwrap()
-            .may_be_written(IMAGE, yes)
+            .check_writable(IMAGE, yes)
     }
 
     #[test]
@@ -458,14 +458,14 @@ mod tests {
         let judged = |name: &str, yes| {
             Disk::named(&laptop.system, name)
                 .unwrap()
-                .may_be_written(IMAGE, yes)
+                .check_writable(IMAGE, yes)
         };
         assert_eq!(judged("sdb", None), Ok(()));
         assert_eq!(judged("mmcblk0", None), Ok(()));
         for (name, why) in [
-            ("mmcblk1", "does not come out"),
+            ("mmcblk1", "is not removable"),
             ("sde", "larger than any card"),
-            ("nvme0n1", "does not come out"),
+            ("nvme0n1", "is not removable"),
         ] {
             let refused = judged(name, None).unwrap_err().to_string();
             assert!(refused.contains(why), "{refused}");
@@ -482,7 +482,7 @@ mod tests {
             judged("sdb", Some("S3R1AL")),
             Err(Refusal::AnotherDisk { .. })
         ));
-        // A disk without a serial number is not named by an empty one.
+        // An empty number does not allow a disk without a serial number.
         assert!(judged("mmcblk1", Some("")).is_err());
     }
 
@@ -499,8 +499,8 @@ mod tests {
             return;
         };
         let name = at.file_name().unwrap().to_string_lossy().into_owned();
-        let disk = Disk::named(&System::default(), &name).unwrap();
-        let refused = disk.may_be_written(1, Some(&disk.bytes.to_string()));
+        let disk = Disk::named(&HostPaths::default(), &name).unwrap();
+        let refused = disk.check_writable(1, Some(&disk.bytes.to_string()));
         assert!(
             matches!(refused, Err(Refusal::OwnDisk(_) | Refusal::Part { .. })),
             "{refused:?}"

@@ -1,17 +1,17 @@
-//! The cloud's HTTP API, as anybody on the network would use it.
+//! The cloud's HTTP API, used over the network.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::program::eventually;
+use keepsake_provision::process::eventually;
 
-/// One cloud's API.
+/// The API of one cloud.
 #[derive(Debug, Clone)]
 pub struct Api {
     base: String,
     agent: ureq::Agent,
-    /// The whole header, once there is a key.
+    /// The authorization header, once there is a token.
     key: Option<String>,
 }
 
@@ -30,14 +30,14 @@ impl Api {
         }
     }
 
-    /// The same API, with a key.
+    /// Returns the same API with an API token.
     #[must_use]
     pub fn with_key(mut self, key: &str) -> Self {
         self.key = Some(format!("Bearer {key}"));
         self
     }
 
-    /// Makes the owner of a new cloud, by the link from its ready line, and returns a key of his.
+    /// Creates the owner of a new cloud with the link from its ready line, and returns an API token of the owner.
     pub fn set_up(&self, link: &str) -> String {
         let (_, code) = link.split_once("code=").expect("the link has the code");
         let answer = self
@@ -63,10 +63,10 @@ impl Api {
             .to_owned()
     }
 
-    /// The status and the body of a GET.
+    /// Returns the status and the body of a GET.
     ///
     /// # Errors
-    /// A sentence, when there was no answer at all.
+    /// There is no answer.
     pub fn get(&self, path: &str) -> Result<(u16, Vec<u8>), String> {
         let mut asked = self.agent.get(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
@@ -84,7 +84,7 @@ impl Api {
         Ok((answer.status().as_u16(), body))
     }
 
-    /// The JSON of a GET that must succeed.
+    /// Returns the JSON of a GET that must succeed.
     pub fn json(&self, path: &str) -> Value {
         self.try_json(path)
             .unwrap_or_else(|error| panic!("{error}"))
@@ -110,7 +110,7 @@ impl Api {
         Ok(all.iter().find(|one| one["id"] == device).cloned())
     }
 
-    /// Every picture of a device, oldest arrival first, page by page.
+    /// Returns every picture of a device, oldest arrival first, page by page.
     pub fn pictures(&self, device: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         let mut after = 0;
@@ -127,7 +127,7 @@ impl Api {
         }
     }
 
-    /// The bytes of a picture by its id.
+    /// Returns the bytes of a picture.
     pub fn image(&self, id: &str) -> Vec<u8> {
         let (status, body) = self
             .get(&format!("/api/v1/pictures/{id}/image"))
@@ -136,7 +136,7 @@ impl Api {
         body
     }
 
-    /// A key with which a camera of this name brings pictures by HTTP, and nothing else is done.
+    /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
     pub fn camera_key(&self, device: &str) -> String {
         let path = "/api/v1/keys";
         let mut asked = self.agent.post(format!("{}{path}", self.base));
@@ -153,11 +153,11 @@ impl Api {
     }
 
     pub fn snap(&self, device: &str) -> Value {
-        self.ask(device, "snap")
+        self.send_command(device, "snap")
     }
 
-    /// Asks a camera for something; returns the command.
-    pub fn ask(&self, device: &str, command: &str) -> Value {
+    /// Sends a command to a camera, and returns the command.
+    pub fn send_command(&self, device: &str, command: &str) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
         let mut asked = self.agent.post(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
@@ -170,8 +170,8 @@ impl Api {
         answer.body_mut().read_json().expect("a command as JSON")
     }
 
-    /// Waits until a command is at this stage, and returns it.
-    pub fn command_becomes(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
+    /// Waits until a command has reached this stage, and returns it.
+    pub fn wait_for_command(&self, device: &str, id: &str, stage: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
         eventually(&format!("command {id} {stage}"), within, || {
             let all = self.try_json(&path).ok()?;
@@ -181,8 +181,8 @@ impl Api {
         })
     }
 
-    /// Wishes for these settings of a camera, on top of whatever version there is.
-    pub fn wish(&self, device: &str, values: &Value) -> Value {
+    /// Changes these settings of a camera, on top of its current version.
+    pub fn set_settings(&self, device: &str, values: &Value) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let version = self.json(&path)["version"].clone();
         let mut asked = self.agent.put(format!("{}{path}", self.base));
@@ -197,8 +197,8 @@ impl Api {
         told
     }
 
-    /// Waits until the camera has made of its settings what `state` says, and returns them.
-    pub fn settings_become(&self, device: &str, state: &str, within: Duration) -> Value {
+    /// Waits until the settings of a camera have this state, and returns them.
+    pub fn wait_for_settings(&self, device: &str, state: &str, within: Duration) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let mut last = Value::Null;
         eventually_or(within, || {
@@ -208,9 +208,9 @@ impl Api {
         .unwrap_or_else(|| panic!("not {state} within {within:?}: {last:#}"))
     }
 
-    /// Waits until the counters of a device are what they should be, and returns the device. A cloud whose database is
-    /// away has no counters; that is waited for, too.
-    pub fn device_becomes(
+    /// Waits until a device meets a condition, and returns the device. Also waits while the database is away and the
+    /// cloud has no counters.
+    pub fn wait_for_device(
         &self,
         device: &str,
         within: Duration,
@@ -232,8 +232,8 @@ impl Api {
         .unwrap_or_else(|| panic!("not within {within:?}; the device is {last:#}"))
     }
 
-    /// Waits until the API answers at all.
-    pub fn answers(&self, within: Duration) {
+    /// Waits until the API answers.
+    pub fn wait_until_up(&self, within: Duration) {
         eventually("an answer on /healthz", within, || {
             self.get("/healthz")
                 .ok()

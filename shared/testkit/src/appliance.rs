@@ -1,4 +1,4 @@
-//! A simulated camera: the real program, a button that is a line on its standard input, and the events it prints.
+//! A simulated camera: the real program with a line on standard input as its button, and the events it prints.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,21 +10,21 @@ use keepsake_protocol::{HashPrefix, SpoolId};
 use serde_json::Value;
 
 use crate::cloud::log_level;
-use crate::photo;
-use crate::program::{Events, Missed, Program, binary, last_words};
+use crate::{photos, programs};
+use keepsake_provision::process::{Events, Program, WaitError, last_words};
 
-/// How long a camera may take to be ready, with thousands of captures waiting, in a debug build.
+/// The longest that a camera may take to be ready, with thousands of captures waiting, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A capture as an event names it.
+/// The identity of a capture in events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Named {
+pub struct CaptureKey {
     pub install: SpoolId,
     pub sequence: u64,
     pub hash: HashPrefix,
 }
 
-impl Named {
+impl CaptureKey {
     fn of(event: &Value) -> Self {
         let text = |field: &str| {
             event[field]
@@ -34,7 +34,7 @@ impl Named {
         Self {
             install: text("install").parse().expect("an install id"),
             sequence: event["sequence"].as_u64().expect("a sequence"),
-            // The whole hash when it is saved, the beginning of it when the receipt says so.
+            // A `saved` event has the full hash, a `stored` event its beginning.
             hash: text("hash")
                 .get(..16)
                 .and_then(|start| start.parse().ok())
@@ -43,7 +43,7 @@ impl Named {
     }
 }
 
-/// A camera and its spool; it may be off at the moment.
+/// A camera and its spool, running or not.
 #[derive(Debug)]
 pub struct Appliance {
     device: String,
@@ -51,32 +51,32 @@ pub struct Appliance {
     photos: PathBuf,
     log: PathBuf,
     cloud: String,
-    /// Its camera.toml; without one all is on the command line.
+    /// Its camera.toml; without one all settings are on the command line.
     config: Option<PathBuf>,
     settings: Vec<String>,
     events: Arc<Events>,
     program: Option<Program>,
-    /// MiB of the small file system its spool is on.
+    /// The size of the small file system its spool is on, MiB.
     card_mib: Option<u32>,
-    /// The file that says what its clocks show, instead of those of this machine.
+    /// The file with the time of its clocks, instead of this machine's.
     clock: Option<PathBuf>,
-    /// From which event on the present run has spoken.
-    run: usize,
+    /// The number of the first event of the current run.
+    run_start: usize,
 }
 
 impl Appliance {
-    /// A camera called `device` with its spool in `folder/device`, not started yet. `cloud`: `mqtt://host:port`.
+    /// Returns a camera called `device` with its spool in `folder/device`, not started. `cloud`: `mqtt://host:port`.
     pub fn new(folder: &Path, device: &str, cloud: &str) -> Self {
         fs::create_dir_all(folder).unwrap();
         Self {
             device: device.to_owned(),
             spool: folder.join(device),
-            photos: photo::folder(),
+            photos: photos::folder(),
             log: folder.join(format!("{device}.log")),
             cloud: cloud.to_owned(),
             config: None,
             settings: [
-                // Tests press faster than fingers, and wait less than people.
+                // Tests press faster than fingers do, and wait less than people do.
                 "button.min_gap_ms=0",
                 "backoff.reconnect_max_s=2",
             ]
@@ -86,7 +86,7 @@ impl Appliance {
             program: None,
             card_mib: None,
             clock: None,
-            run: 0,
+            run_start: 0,
         }
     }
 
@@ -107,8 +107,8 @@ impl Appliance {
         self
     }
 
-    /// With the address of its cloud in a camera.toml, where the cloud may wish for another one: what stands on the command
-    /// line wins over every wish.
+    /// Puts the address of its cloud into a camera.toml, where the cloud can change it: settings on the command line
+    /// override the cloud's.
     #[must_use]
     pub fn with_a_file(mut self) -> Self {
         let file = self.log.with_extension("toml");
@@ -117,21 +117,21 @@ impl Appliance {
         self
     }
 
-    /// With its spool elsewhere.
+    /// Sets another folder for its spool.
     #[must_use]
     pub fn spooling_to(mut self, spool: &Path) -> Self {
         spool.clone_into(&mut self.spool);
         self
     }
 
-    /// With its spool on a card of so many MiB, which vanishes when the program ends. See [`small_cards_can_be_had`].
+    /// Puts its spool on a card of `mib` MiB, which vanishes when the program ends. See [`can_mount_small_cards`].
     #[must_use]
     pub fn on_a_card_of(mut self, mib: u32) -> Self {
         self.card_mib = Some(mib);
         self
     }
 
-    /// With clocks of its own.
+    /// Gives it clocks of its own.
     #[must_use]
     pub fn by_the_clock(mut self, clock: &crate::clock::SimulatedClock) -> Self {
         self.clock = Some(clock.path().to_owned());
@@ -151,8 +151,8 @@ impl Appliance {
     /// Starts it and waits until it is ready for a press.
     ///
     /// # Errors
-    /// [`Missed`] when it ended instead, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), Missed> {
+    /// [`WaitError`] when it ended, or was not ready in time.
+    pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
         self.wait(0, READY_WITHIN, |said| {
             said.iter()
@@ -161,19 +161,19 @@ impl Appliance {
         })
     }
 
-    /// Waits until the broker has let it in, in this run.
+    /// Waits until the broker has accepted it in this run.
     pub fn is_connected(&self, within: Duration) {
-        self.expect("a connection", self.run, within, |said| {
+        self.expect("a connection", self.run_start, within, |said| {
             said.iter()
                 .any(|event| event["event"] == "connected")
                 .then_some(())
         });
     }
 
-    /// Starts it and does not wait.
+    /// Starts it without waiting.
     pub fn launch(&mut self) {
-        assert!(self.program.is_none(), "the camera runs already");
-        self.run = self.events.len();
+        assert!(self.program.is_none(), "the camera is running already");
+        self.run_start = self.events.len();
         let command = self.command();
         self.program = Some(Program::start(command, &self.events, &self.log));
     }
@@ -181,10 +181,10 @@ impl Appliance {
     fn command(&self) -> Command {
         fs::create_dir_all(&self.spool).unwrap();
         let mut command = match self.card_mib {
-            None => Command::new(binary("appliance")),
+            None => Command::new(programs::appliance()),
             Some(mib) => {
                 let mut command = on_a_small_card(mib, &self.spool);
-                command.arg(binary("appliance"));
+                command.arg(programs::appliance());
                 command
             }
         };
@@ -211,7 +211,7 @@ impl Appliance {
         command
     }
 
-    /// Runs a shell script where its small card is mounted, with `$appliance` and `$spool`, and returns what it says.
+    /// Runs a shell script where its small card is mounted, with `$appliance` and `$spool`, and returns its output.
     ///
     /// # Panics
     /// It has no small card, or the script cannot be run.
@@ -220,23 +220,23 @@ impl Appliance {
         fs::create_dir_all(&self.spool).unwrap();
         let done = on_a_small_card(mib, &self.spool)
             .args(["sh", "-c", script])
-            .env("appliance", binary("appliance"))
+            .env("appliance", programs::appliance())
             .env("spool", &self.spool)
             .output()
             .unwrap();
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// Runs `appliance` with other arguments and waits for its end: `spool list` and the like.
+    /// Runs `appliance` with other arguments to completion: `spool list` and the like.
     pub fn run_tool(arguments: &[&str]) -> Output {
-        Command::new(binary("appliance"))
+        Command::new(programs::appliance())
             .args(arguments)
             .stdin(std::process::Stdio::null())
             .output()
             .expect("run appliance")
     }
 
-    /// A second process with the same spool, as somebody may start it by mistake.
+    /// Starts a second process with the same spool, which is a user's mistake.
     pub fn start_a_second(&self, within: Duration) -> (std::process::ExitStatus, String) {
         let log = self.log.with_extension("second.log");
         let mut second = Program::start(self.command(), &Arc::default(), &log);
@@ -247,23 +247,23 @@ impl Appliance {
 
     pub fn press(&mut self) {
         if let Some(program) = &mut self.program {
-            program.say("");
+            program.write_line("");
         }
     }
 
-    /// Presses `n` times and waits until all of them are saved; returns their names.
-    pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<Named> {
+    /// Presses `n` times, waits until every capture is saved, and returns them.
+    pub fn press_and_save(&mut self, n: usize, within: Duration) -> Vec<CaptureKey> {
         let since = self.events.len();
         for _ in 0..n {
             self.press();
         }
         self.expect("every press saved", since, within, |said| {
-            let saved = named(said, "saved");
+            let saved = capture_keys(said, "saved");
             (saved.len() >= n).then_some(saved)
         })
     }
 
-    /// Waits until what `found` looks for is among the events from number `since` on.
+    /// Waits until `found` returns something for the events from number `since` on.
     pub fn expect<T>(
         &self,
         what: &str,
@@ -282,20 +282,20 @@ impl Appliance {
             })
     }
 
-    /// Waits among the events of the present run, from its event `since` on.
+    /// Waits for events of the current run, from its event `since` on.
     ///
     /// # Errors
-    /// [`Missed`] when the program ends first or `within` has passed.
+    /// [`WaitError`] when the program ends first or `within` has passed.
     pub fn wait<T>(
         &self,
         since: usize,
         within: Duration,
         found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, Missed> {
-        self.events.wait(self.run + since, within, found)
+    ) -> Result<T, WaitError> {
+        self.events.wait(self.run_start + since, within, found)
     }
 
-    /// Waits among the events of all runs.
+    /// Waits for events of all runs.
     ///
     /// # Errors
     /// As [`Appliance::wait`].
@@ -303,42 +303,42 @@ impl Appliance {
         &self,
         within: Duration,
         found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> Result<T, Missed> {
+    ) -> Result<T, WaitError> {
         self.events.wait(0, within, found)
     }
 
     /// Waits until the cloud's receipts for all of these have come, in whichever run.
-    pub fn expect_stored(&self, all: &[Named], within: Duration) {
+    pub fn expect_stored(&self, all: &[CaptureKey], within: Duration) {
         self.expect("a receipt for every capture", 0, within, |said| {
-            let stored: std::collections::HashSet<Named> =
-                named(said, "stored").into_iter().collect();
+            let stored: std::collections::HashSet<CaptureKey> =
+                capture_keys(said, "stored").into_iter().collect();
             all.iter().all(|one| stored.contains(one)).then_some(())
         });
     }
 
-    /// How many events there are, over all runs.
-    pub fn moment(&self) -> usize {
+    /// Returns the number of events over all runs.
+    pub fn event_count(&self) -> usize {
         self.events.len()
     }
 
-    /// All events of all runs from number `since` on.
+    /// Returns the events of all runs from number `since` on.
     pub fn events(&self, since: usize) -> Vec<Value> {
         self.events.since(since)
     }
 
-    /// All events of the present run.
+    /// Returns the events of the current run.
     pub fn run_events(&self) -> Vec<Value> {
-        self.events.since(self.run)
+        self.events.since(self.run_start)
     }
 
-    /// What was saved, in all runs.
-    pub fn saved(&self) -> Vec<Named> {
-        named(&self.events.since(0), "saved")
+    /// Returns the captures that were saved in all runs.
+    pub fn saved(&self) -> Vec<CaptureKey> {
+        capture_keys(&self.events.since(0), "saved")
     }
 
-    /// The install and the next number that the last start announced.
+    /// Returns the spool id and the next number that the last start announced.
     pub fn ready(&self) -> (SpoolId, u64) {
-        let said = self.events.since(self.run);
+        let said = self.events.since(self.run_start);
         let ready = said
             .iter()
             .find(|event| event["event"] == "ready")
@@ -350,32 +350,32 @@ impl Appliance {
         )
     }
 
-    /// The warnings of the present run.
+    /// Returns the warnings of the current run.
     pub fn warnings(&self) -> Vec<String> {
         self.events
-            .since(self.run)
+            .since(self.run_start)
             .iter()
             .filter(|event| event["event"] == "warning")
             .map(|event| event["text"].as_str().unwrap_or_default().to_owned())
             .collect()
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
     pub fn pid(&self) -> u32 {
-        self.program.as_ref().expect("a camera that runs").pid()
+        self.program.as_ref().expect("a running camera").pid()
     }
 
-    /// kill -9.
+    /// Sends SIGKILL.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill();
         }
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and expects a clean end.
     pub fn stop(&mut self) {
         if let Some(program) = self.program.take() {
             let status = program.stop(Duration::from_secs(30));
@@ -396,25 +396,25 @@ impl Appliance {
         &self.spool
     }
 
-    /// What it has logged so far, over all runs.
+    /// Returns the log of all its runs.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 }
 
-/// The captures that events of this kind name, in their order.
-pub fn named(said: &[Value], kind: &str) -> Vec<Named> {
+/// Returns the captures in events of this kind, in their order.
+pub fn capture_keys(said: &[Value], kind: &str) -> Vec<CaptureKey> {
     said.iter()
         .filter(|event| event["event"] == kind)
-        .map(Named::of)
+        .map(CaptureKey::of)
         .collect()
 }
 
-/// Whether this machine lets us mount a file system that only our own process sees.
+/// Checks whether this machine allows mounting a file system that only our own process sees.
 ///
 /// # Errors
-/// What `unshare` or `mount` said.
-pub fn small_cards_can_be_had(folder: &Path) -> Result<(), String> {
+/// The message of `unshare` or `mount`.
+pub fn can_mount_small_cards(folder: &Path) -> Result<(), String> {
     let tried = on_a_small_card(1, folder).arg("true").output();
     match tried {
         Ok(done) if done.status.success() => Ok(()),
@@ -423,8 +423,8 @@ pub fn small_cards_can_be_had(folder: &Path) -> Result<(), String> {
     }
 }
 
-/// A command whose arguments are run in a mount namespace of their own, where `folder` is a small file system. Root needs
-/// no user namespace for that; everybody else gets one.
+/// Returns a command whose arguments run in a mount namespace of their own, where `folder` is a small file system.
+/// Users other than root get a user namespace for that.
 fn on_a_small_card(mib: u32, folder: &Path) -> Command {
     // SAFETY: geteuid(2) takes nothing and cannot fail.
     let root = unsafe { libc::geteuid() } == 0;

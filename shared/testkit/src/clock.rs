@@ -1,7 +1,8 @@
-//! A simulated camera's clocks, in a file that the camera reads at every look at them. The test knows the true time.
+//! The clocks of a simulated camera, in a file that the camera reads whenever it needs the time. The test knows the
+//! true time.
 //!
-//! What has happened long ago is simulated, never what is to come: a press "an hour ago" is one whose camera lived an hour
-//! in the past at that time. So a cloud, whose clock is that of this machine, may be started once the camera has caught up.
+//! Only the past is simulated: a press "an hour ago" is made by a camera that lives an hour in the past at that
+//! moment. The cloud uses the clock of this machine, so it may be started once the camera has caught up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,25 +10,26 @@ use std::time::{Duration, SystemTime};
 
 use keepsake_protocol::BootId;
 
-/// The file, and the world in which the camera is.
+/// The file, and the time in the camera's world.
 #[derive(Debug)]
 pub struct SimulatedClock {
     path: PathBuf,
     boot: u8,
-    /// How long ago by the clock of this machine it is "now" where the camera is, microseconds.
+    /// How far the camera's world is behind the clock of this machine, microseconds.
     ago_us: i64,
-    /// When the camera was switched on, true time, microseconds UTC.
+    /// The true time when the camera was switched on, microseconds UTC.
     booted_us: i64,
-    /// Wall clock of the camera minus the true time, microseconds.
+    /// The camera's wall clock minus the true time, microseconds.
     off_us: i64,
     synchronised: bool,
 }
 
-/// Largest error that the camera's kernel claims, microseconds.
+/// The largest error that the camera's kernel reports, microseconds.
 const ERROR_US: u64 = 40_000;
 
 impl SimulatedClock {
-    /// A camera that was switched on a minute before, `ago` before now, and shows 1 January 1970.
+    /// Returns the clocks of a camera that was switched on a minute before, lives `ago` in the past, and shows 1
+    /// January 1970.
     pub fn new(folder: &Path, ago: Duration) -> Self {
         let mut clock = Self {
             path: folder.join("clock.json"),
@@ -37,7 +39,7 @@ impl SimulatedClock {
             off_us: 0,
             synchronised: false,
         };
-        clock.switched_on();
+        clock.boot();
         clock
     }
 
@@ -45,13 +47,13 @@ impl SimulatedClock {
         &self.path
     }
 
-    /// The true time where the camera is, microseconds UTC.
+    /// Returns the true time in the camera's world, microseconds UTC.
     pub fn true_us(&self) -> i64 {
         wall_us() - self.ago_us
     }
 
-    /// The camera is switched off and on again, and a minute passes. Its program has to be stopped before.
-    pub fn switched_on(&mut self) {
+    /// Switches the camera off and on again, a minute later. Its program has to be stopped before.
+    pub fn boot(&mut self) {
         self.boot += 1;
         self.booted_us = self.true_us() - 60_000_000;
         self.off_us = -self.booted_us;
@@ -59,15 +61,15 @@ impl SimulatedClock {
         self.write();
     }
 
-    /// So much time passes where the camera is, at once.
-    pub fn passes(&mut self, time: Duration) {
+    /// Advances the time in the camera's world.
+    pub fn advance(&mut self, time: Duration) {
         self.ago_us -= micros(time);
         assert!(self.ago_us >= 0, "nothing from the future");
         self.write();
     }
 
-    /// A source of time sets the clock to the true time, plus `off`, microseconds, and the kernel calls it synchronised.
-    pub fn synchronise(&mut self, off_us: i64) {
+    /// Sets the clock to the true time plus `off` microseconds, and marks it synchronized.
+    pub fn synchronize(&mut self, off_us: i64) {
         (self.off_us, self.synchronised) = (off_us, true);
         self.write();
     }

@@ -1,4 +1,4 @@
-//! A cloud with its embedded broker, on ports it keeps over restarts.
+//! A cloud with its embedded broker, on ports that it keeps over restarts.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,14 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::program::{Events, Missed, Program, binary, free_port, last_words};
-use crate::store::{Location, Store};
+use crate::programs;
+use crate::store_probe::{Location, StoreProbe};
+use keepsake_provision::process::{Events, Program, WaitError, free_port, last_words};
 
-/// How long a cloud may take to be ready: on a busy machine, in a debug build.
+/// The longest that a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A cloud and its data folder; it may be down at the moment.
+/// A cloud and its data folder, running or not.
 #[derive(Debug)]
 pub struct Cloud {
     data: PathBuf,
@@ -30,7 +31,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// A cloud with its data in `folder/cloud`, not started yet.
+    /// Returns a cloud with its data in `folder/cloud`, not started.
     pub fn new(folder: &Path) -> Self {
         let data = folder.join("cloud");
         fs::create_dir_all(&data).unwrap();
@@ -41,14 +42,14 @@ impl Cloud {
             http_port: free_port(),
             mqtt_port: free_port(),
             ingest_port: None,
-            // How full the disk of this machine is must not be part of a test that is not about it.
+            // How full the disk of this machine is must not affect tests of other things.
             flags: vec!["--hold-free-bytes=1".into(), "--hold-free-percent=0".into()],
             events: Arc::default(),
             program: None,
         }
     }
 
-    /// Its own sessions go through the port given, where a proxy listens.
+    /// Lets its own broker sessions go through this port, where a proxy listens.
     #[must_use]
     pub fn ingesting_through(mut self, port: u16) -> Self {
         self.ingest_through(port);
@@ -60,14 +61,14 @@ impl Cloud {
         self.ingest_port = Some(port);
     }
 
-    /// It keeps everything in a database of a server, `mysql://user:password@host:port/name`.
+    /// Stores everything in a database server, `mysql://user:password@host:port/name`.
     #[must_use]
     pub fn storing_in(mut self, url: &str) -> Self {
         self.database = Location::at(url);
         self.flag(&format!("--database={url}"))
     }
 
-    /// With a flag in the form `--name=value`, instead of one of the same name.
+    /// Sets a flag in the form `--name=value`, instead of one with the same name.
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         let name = flag.split_once('=').map_or(flag, |(name, _)| name);
@@ -81,7 +82,7 @@ impl Cloud {
         self
     }
 
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     pub fn start(&mut self) {
         if let Err(missed) = self.try_start() {
             panic!(
@@ -91,31 +92,31 @@ impl Cloud {
         }
     }
 
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     ///
     /// # Errors
-    /// [`Missed`] when it ended instead, or was not ready in time.
-    pub fn try_start(&mut self) -> Result<(), Missed> {
+    /// [`WaitError`] when it ended, or was not ready in time.
+    pub fn try_start(&mut self) -> Result<(), WaitError> {
         let since = self.launch();
         let ready = self.events.wait(since, READY_WITHIN, |said| {
             let mut ready = said.iter().map(|line| &line["ready"]);
             ready.find(|ready| ready.is_object()).cloned()
         })?;
         if let Some(link) = ready["setup"].as_str() {
-            let key = self.bare_api().set_up(link);
-            fs::write(self.key_file(), key).expect("keep the key of the owner");
+            let key = self.api_without_token().set_up(link);
+            fs::write(self.key_file(), key).expect("save the token of the owner");
         }
         Ok(())
     }
 
-    /// The key of the owner lies beside the database, so that it goes where that goes.
+    /// The owner's token is beside the database, so that it moves with that.
     fn key_file(&self) -> PathBuf {
         self.data.join("tests.key")
     }
 
     fn launch(&mut self) -> usize {
-        assert!(self.program.is_none(), "the cloud runs already");
-        let mut command = Command::new(binary("cloud"));
+        assert!(self.program.is_none(), "the cloud is running already");
+        let mut command = Command::new(programs::cloud());
         command
             .arg("--data")
             .arg(&self.data)
@@ -131,23 +132,23 @@ impl Cloud {
         since
     }
 
-    /// Starts it and lets it be.
+    /// Starts it without waiting.
     pub fn launch_only(&mut self) {
         self.launch();
     }
 
-    pub fn runs(&mut self) -> bool {
-        self.program.as_mut().is_some_and(Program::runs)
+    pub fn is_running(&mut self) -> bool {
+        self.program.as_mut().is_some_and(Program::is_running)
     }
 
-    /// kill -9, with its broker.
+    /// Sends SIGKILL, which ends its broker as well.
     pub fn kill(&mut self) {
         if let Some(program) = self.program.take() {
             program.kill();
         }
     }
 
-    /// SIGTERM, and a clean end.
+    /// Sends SIGTERM and expects a clean end.
     pub fn stop(&mut self) {
         if let Some(program) = self.program.take() {
             let status = program.stop(Duration::from_secs(30));
@@ -156,7 +157,7 @@ impl Cloud {
     }
 
     pub fn pid(&self) -> u32 {
-        self.program.as_ref().expect("a cloud that runs").pid()
+        self.program.as_ref().expect("a running cloud").pid()
     }
 
     pub fn data(&self) -> &Path {
@@ -179,33 +180,33 @@ impl Cloud {
         format!("http://127.0.0.1:{}", self.http_port)
     }
 
-    /// The API as the owner sees it, once the cloud was ready.
+    /// Returns the API with the owner's token, once the cloud was ready.
     pub fn api(&self) -> Api {
         match fs::read_to_string(self.key_file()) {
-            Ok(key) => self.bare_api().with_key(&key),
-            Err(_) => self.bare_api(),
+            Ok(key) => self.api_without_token().with_key(&key),
+            Err(_) => self.api_without_token(),
         }
     }
 
-    /// The API as somebody unknown sees it.
-    pub fn bare_api(&self) -> Api {
+    /// Returns the API without a token.
+    pub fn api_without_token(&self) -> Api {
         Api::new(&format!("127.0.0.1:{}", self.http_port))
     }
 
-    pub fn store(&self) -> Store {
-        Store::open(&self.database).expect("open the database of the cloud")
+    pub fn store(&self) -> StoreProbe {
+        StoreProbe::open(&self.database).expect("open the database of the cloud")
     }
 
     pub fn database(&self) -> &Location {
         &self.database
     }
 
-    /// What it has logged so far, over all runs.
+    /// Returns the log of all its runs.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The store id of its last ready line.
+    /// Returns the store id of its last ready line.
     pub fn store_id(&self) -> String {
         let ready = |line: &Value| line["ready"]["store"].as_str().map(str::to_owned);
         let said = self.events.since(0);
@@ -216,7 +217,7 @@ impl Cloud {
     }
 }
 
-/// What the programs log: `KEEPSAKE_TEST_LOG`, or what a failed test needs.
+/// Returns the log level of the programs: `KEEPSAKE_TEST_LOG`, or the level that a failed test needs.
 pub(crate) fn log_level() -> String {
     std::env::var("KEEPSAKE_TEST_LOG").unwrap_or_else(|_| "info".to_owned())
 }

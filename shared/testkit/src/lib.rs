@@ -1,32 +1,29 @@
-//! The real `appliance` and `cloud`, started, killed and watched from outside: what the end-to-end tests are made of.
+//! The harness of the end-to-end tests: the real `appliance` and `cloud`, started, killed and watched from outside.
 //!
 //! Nothing here looks inside the programs. The witnesses are the lines a program prints, its HTTP API, the messages on
-//! the broker and the rows in the database, each read over a connection of its own:
-//! [`observer`] sees every receipt and looks whether what it speaks of is committed (P2), [`proxy`] sits between the
-//! cloud and its broker and looks at every acknowledgement before it passes it on, [`web`] stands
-//! between a cloud and a camera that comes by HTTP, and [`audit`] counts at the end.
-//! Whatever is waited for has a deadline, and whatever is random comes from a [`seed`] that is printed.
+//! the broker and the rows in the database, each read over a connection of its own: [`receipt_observer`] sees every
+//! receipt and checks that the captures it confirms are committed (P2), [`mqtt_proxy`] sits between the cloud and its
+//! broker and checks every acknowledgement before it passes it on, [`http_proxy`] does the same between an HTTP camera
+//! and the cloud, and [`ledger`] counts at the end. Every wait has a deadline, and every random choice comes from a
+//! [`seed`] that is printed.
 //!
-//! The programs are those beside the test itself (`target/debug/cloud`, `target/debug/appliance`): `cargo verify`
-//! builds them first.
+//! The programs are built on first use ([`programs`]).
+
+pub use keepsake_provision::{process, servers, skip, temp_dir};
 
 pub mod api;
 pub mod appliance;
-pub mod audit;
-pub mod authority;
 pub mod clock;
 pub mod cloud;
-pub mod engines;
-pub mod folder;
-pub mod mqtt;
-pub mod not_run;
-pub mod observer;
-pub mod photo;
-pub mod program;
-pub mod proxy;
-pub mod rig;
+pub mod http_proxy;
+pub mod ledger;
+pub mod mqtt_client;
+pub mod mqtt_proxy;
+pub mod photos;
+pub mod programs;
+pub mod python_client;
+pub mod receipt_observer;
 pub mod seed;
-pub mod store;
-pub mod stranger;
-pub mod torture;
-pub mod web;
+pub mod shipped_mosquitto_config;
+pub mod store_probe;
+pub mod test_ca;

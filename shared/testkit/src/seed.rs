@@ -1,24 +1,24 @@
-//! Chance that can be repeated: every run says its seed, and `KEEPSAKE_SEED` runs it again.
+//! Repeatable randomness: every run prints its seed, and `KEEPSAKE_SEED` repeats it.
 
 use std::time::Duration;
 
-/// A small generator (SplitMix64): good enough for moments to kill at, and the same everywhere.
+/// A small generator (SplitMix64), good enough for moments to kill at, and the same everywhere.
 #[derive(Debug, Clone)]
 pub struct Seed(u64);
 
 impl Seed {
-    /// From `KEEPSAKE_SEED`, or from the system's randomness; says which, so that a failed run can be repeated.
-    pub fn of_this_run(what: &str) -> Self {
+    /// Takes the seed from `KEEPSAKE_SEED` or from the system, and prints it, so that a failed run can be repeated.
+    pub fn from_env_or_random(what: &str) -> Self {
         use std::hash::{BuildHasher, RandomState};
         let seed = std::env::var("KEEPSAKE_SEED")
             .ok()
             .and_then(|text| text.parse().ok())
             .unwrap_or_else(|| RandomState::new().hash_one(what) >> 32);
-        println!("{what}: run it again with KEEPSAKE_SEED={seed}");
+        println!("{what}: repeat with KEEPSAKE_SEED={seed}");
         Self(seed)
     }
 
-    /// Another one, which goes its own way from here.
+    /// Returns another generator that continues independently.
     #[must_use]
     pub fn fork(&mut self) -> Self {
         Self(self.number())
@@ -32,7 +32,7 @@ impl Seed {
         z ^ (z >> 31)
     }
 
-    /// A number from 0 to `end - 1`.
+    /// Returns a number from 0 to `end - 1`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.number() % end.max(1)
     }
@@ -41,8 +41,8 @@ impl Seed {
         self.below(n) == 0
     }
 
-    /// A moment from now to `longest`.
-    pub fn moment(&mut self, longest: Duration) -> Duration {
+    /// Returns a duration of at most `longest`.
+    pub fn duration_up_to(&mut self, longest: Duration) -> Duration {
         let us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.below(us))
     }

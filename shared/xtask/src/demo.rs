@@ -1,4 +1,4 @@
-//! `cargo demo`: the whole of Keepsake on one machine. A person presses Enter; a script gets its presses counted.
+//! `cargo demo`: the whole of Keepsake on one machine. Enter is the button; in a script the presses are counted.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,41 +13,43 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::child::{self, Guarded};
-use crate::workspace;
+use keepsake_provision::process::ChildGuard;
+use keepsake_provision::workspace;
 
-/// How often the loops look whether somebody wants to stop.
+use crate::interrupt::{self, stop_requested};
+
+/// The interval at which the loops look for a request to stop.
 const TICK: Duration = Duration::from_millis(100);
-/// A press that has not come to anything after this time never will.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest wait for the result of a press.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Press so many times without spacing, print what became of them, and end.
+    /// Press N times without spacing, print the result, and end
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     presses: Option<u32>,
-    /// Where the page is; 0 takes any free port.
+    /// The port of the dashboard; 0 takes any free port
     #[arg(long, value_name = "PORT", default_value_t = 5000)]
     port: u16,
-    /// Where cloud and camera keep what they have; a later start with the same folder goes on where this one stops.
+    /// The folder of cloud and camera; a later demo in the same folder continues
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
 
 /// Returns whether every press was stored.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    child::listen_for_signals();
+    interrupt::listen_for_signals();
     let listen = format!("127.0.0.1:{}", arguments.port);
     if let Err(error) = TcpListener::bind(&listen) {
         bail!(
-            "port {} cannot be used ({error}): stop what is there, or choose another one with --port, such as --port 0 for any free one",
+            "port {} cannot be used ({error}): stop the program that uses it, or choose another port with --port (0 for any free one)",
             arguments.port
         );
     }
     build()?;
     let data = match &arguments.data {
         Some(data) => std::path::absolute(data).context("read --data")?,
-        None => workspace::target()?.join("demo"),
+        None => workspace::target().join("demo"),
     };
     fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
 
@@ -58,18 +60,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     };
     let mut cloud = Cloud::start(&listen, &data)?;
     println!(
-        "The page is on http://{}/ and everything is kept in {}",
+        "The dashboard is on http://{}/, the data in {}",
         cloud.http,
         data.display()
     );
     if let Some(link) = &cloud.setup {
-        println!("Nobody owns it yet. Open this link and choose a name and a password: {link}");
+        println!(
+            "The cloud has no owner yet. Open this link and choose a user name and a password: {link}"
+        );
     }
     let (events, heard) = mpsc::channel();
     let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
     let all_stored = match presses {
         Some(presses) => press_and_count(presses, &mut camera, &mut cloud, &heard),
-        None => sit_and_watch(&mut camera, &mut cloud, &heard, events),
+        None => run_interactive(&mut camera, &mut cloud, &heard, events),
     };
     camera.program.stop(Duration::from_secs(15));
     cloud.program.stop(Duration::from_secs(15));
@@ -89,35 +93,35 @@ fn build() -> Result<()> {
         .status()
         .context("run cargo")?;
     if !status.success() {
-        bail!("the programs do not build");
+        bail!("the programs cannot be built, see above");
     }
     Ok(())
 }
 
-fn built(name: &str) -> Result<Command> {
-    let mut command = Command::new(workspace::target()?.join("release").join(name));
+fn program(name: &str) -> Result<Command> {
+    let mut command = Command::new(workspace::target().join("release").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }
     Ok(command)
 }
 
-/// The cloud, ready.
+/// A cloud that is ready.
 struct Cloud {
-    program: Guarded,
+    program: ChildGuard,
     http: String,
     mqtt: String,
-    /// Where the owner is made, until there is one.
+    /// The link for creating the owner, until there is one.
     setup: Option<String>,
-    /// With which the pictures are counted, whether anybody has logged in or not.
+    /// A token for counting the pictures, whether or not a user has logged in.
     key: String,
 }
 
 impl Cloud {
     fn start(listen: &str, data: &Path) -> Result<Self> {
         let log = data.join("cloud.log");
-        let key = make_key(data)?;
-        let mut command = built("cloud")?;
+        let key = create_token(data)?;
+        let mut command = program("cloud")?;
         command
             .arg("--data")
             .arg(data.join("cloud"))
@@ -125,21 +129,21 @@ impl Cloud {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(append_to(&log)?);
-        let mut program = Guarded::start(&mut command, "the cloud")?;
+        let mut program = ChildGuard::start(&mut command, "the cloud")?;
         let stdout = program
             .child()
             .stdout
             .take()
-            .context("read what the cloud says")?;
+            .context("read the output of the cloud")?;
         let mut said = BufReader::new(stdout);
         let mut line = String::new();
         said.read_line(&mut line)
-            .context("read what the cloud says")?;
+            .context("read the output of the cloud")?;
         let ready: Value = match serde_json::from_str(&line) {
             Ok(ready) => ready,
             Err(_) => bail!("the cloud did not start:\n{}", end_of(&log)),
         };
-        // Nobody may stand in a full pipe, whatever else is said.
+        // Reads on, so that the cloud never blocks on a full pipe.
         thread::spawn(move || {
             let _ = said.read_to_end(&mut Vec::new());
         });
@@ -167,13 +171,13 @@ impl Cloud {
             .with_context(|| format!("ask {url}"))
     }
 
-    /// The arrival number of the newest picture; 0 when there is none.
+    /// Returns the arrival number of the newest picture; 0 when there is none.
     fn newest_arrival(&self) -> Result<u64> {
         let page = self.get("/api/v1/pictures?limit=1")?;
         Ok(page["pictures"][0]["arrival"].as_u64().unwrap_or(0))
     }
 
-    /// The ids of all pictures that came after `arrival`.
+    /// Returns the ids of all pictures that arrived after `arrival`.
     fn pictures_after(&self, mut arrival: u64) -> Result<Vec<String>> {
         let mut ids = Vec::new();
         loop {
@@ -197,9 +201,9 @@ impl Cloud {
     }
 }
 
-/// A key of this demo's own; the one of the last start is revoked.
-fn make_key(data: &Path) -> Result<String> {
-    let made = built("cloud")?
+/// Creates an API token for this demo, and revokes that of the last one.
+fn create_token(data: &Path) -> Result<String> {
+    let made = program("cloud")?
         .args(["key", "create", "demo", "--role", "look", "--replace"])
         .arg("--data")
         .arg(data.join("cloud"))
@@ -217,22 +221,22 @@ fn make_key(data: &Path) -> Result<String> {
 
 /// The simulated camera.
 struct Camera {
-    program: Guarded,
+    program: ChildGuard,
     log: PathBuf,
 }
 
-enum Heard {
+enum Input {
     Event(Value),
     Enter,
-    /// The camera closed its output.
+    /// The camera has closed its output.
     Silence,
 }
 
 impl Camera {
-    fn start(mqtt: &str, data: &Path, drawn: bool, events: Sender<Heard>) -> Result<Self> {
+    fn start(mqtt: &str, data: &Path, drawn: bool, events: Sender<Input>) -> Result<Self> {
         let log = data.join("camera.log");
         let photos = workspace::root().join("shared/testkit/photos");
-        let mut command = built("appliance")?;
+        let mut command = program("appliance")?;
         command
             .args(["run", "--simulated", "--events", "--device", "demo"])
             .args(["--cloud", &format!("mqtt://{mqtt}")])
@@ -240,32 +244,32 @@ impl Camera {
             .arg(data.join("spool"))
             .arg("--photos")
             .arg(photos)
-            // Enter is not a finger on a worn button: two of them are always two presses.
+            // Enter does not bounce as a worn button does: two are always two presses.
             .args(["--set", "button.min_gap_ms=0"])
             .current_dir(data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         if drawn {
-            // The light is drawn on the terminal; of the log only what someone should know.
+            // The light is drawn on the terminal; the log is only for warnings.
             command.env("RUST_LOG", "warn");
         } else {
             command.stderr(append_to(&log)?);
         }
-        let mut program = Guarded::start(&mut command, "the camera")?;
+        let mut program = ChildGuard::start(&mut command, "the camera")?;
         let stdout = program
             .child()
             .stdout
             .take()
-            .context("read what the camera says")?;
+            .context("read the output of the camera")?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line)
-                    && events.send(Heard::Event(event)).is_err()
+                    && events.send(Input::Event(event)).is_err()
                 {
                     return;
                 }
             }
-            let _ = events.send(Heard::Silence);
+            let _ = events.send(Input::Silence);
         });
         Ok(Self { program, log })
     }
@@ -285,15 +289,15 @@ impl Camera {
     }
 }
 
-/// Presses, waits for what becomes of every press, asks the cloud what it has, and says it in one line.
+/// Presses, waits for the result of every press, asks the cloud, and prints one line.
 fn press_and_count(
     presses: u32,
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
+    heard: &Receiver<Input>,
 ) -> Result<bool> {
     let before = cloud.newest_arrival()?;
-    let mut seen = Seen::default();
+    let mut seen = Tally::default();
     wait(camera, cloud, heard, &mut seen, |seen| seen.ready)?;
     camera.press(presses)?;
     let presses = u64::from(presses);
@@ -309,21 +313,21 @@ fn press_and_count(
         .iter()
         .filter(|id| seen.saved.contains_key(*id))
         .count() as u64;
-    for told in &seen.told {
+    for told in &seen.failures {
         println!("no picture: {told}");
     }
     seen.to_light.sort_unstable();
     seen.to_stored.sort_unstable();
     println!(
         "press-to-light max {} ms, press-to-saved p50 {} ms",
-        in_ms(seen.to_light.last().copied()),
-        in_ms(percentile(&mut seen.to_saved, 50)),
+        format_ms(seen.to_light.last().copied()),
+        format_ms(percentile(&mut seen.to_saved, 50)),
     );
     println!(
         "pressed {presses}, stored {stored}, missing {}, press-to-stored p50 {} ms p95 {} ms",
         presses.saturating_sub(stored),
-        in_ms(percentile(&mut seen.to_stored, 50)),
-        in_ms(percentile(&mut seen.to_stored, 95)),
+        format_ms(percentile(&mut seen.to_stored, 50)),
+        format_ms(percentile(&mut seen.to_stored, 95)),
     );
     if stored != presses {
         eprintln!("the end of the camera's log:\n{}", end_of(&camera.log));
@@ -331,24 +335,24 @@ fn press_and_count(
     Ok(stored == presses)
 }
 
-/// What the camera has said, counted.
+/// The counted events of the camera.
 #[derive(Default)]
-struct Seen {
+struct Tally {
     ready: bool,
-    /// Picture ids as the API spells them, and whether their receipt has come.
+    /// Whether the receipt has come, by picture id as the API spells it.
     saved: BTreeMap<String, bool>,
-    told: Vec<String>,
+    failures: Vec<String>,
     to_light: Vec<u64>,
     to_saved: Vec<u64>,
     to_stored: Vec<u64>,
 }
 
-impl Seen {
+impl Tally {
     fn settled(&self) -> u64 {
-        (self.saved.len() + self.told.len()) as u64
+        (self.saved.len() + self.failures.len()) as u64
     }
 
-    fn note(&mut self, event: &Value) {
+    fn record(&mut self, event: &Value) {
         match event["event"].as_str() {
             Some("ready") => self.ready = true,
             Some("pressed") => self.to_light.extend(event["light_after_us"].as_u64()),
@@ -357,13 +361,13 @@ impl Seen {
                 self.saved.insert(picture_id(event), false);
             }
             Some("stored") => {
-                // One that waited from an earlier run is good news, but not of this run's presses.
+                // A picture from an earlier run does not count for this run's presses.
                 if let Some(stored) = self.saved.get_mut(&picture_id(event)) {
                     *stored = true;
                     self.to_stored.extend(event["after_us"].as_u64());
                 }
             }
-            Some("tombstone" | "refused") => self.told.push(event.to_string()),
+            Some("tombstone" | "refused") => self.failures.push(event.to_string()),
             Some(_) | None => {}
         }
     }
@@ -375,74 +379,82 @@ fn picture_id(event: &Value) -> String {
     format!("{}-{}-{hash}", text("install"), event["sequence"])
 }
 
-/// Listens until `done`, with patience for each next word.
+/// Handles events until `done`; gives up when none comes for too long.
 fn wait(
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
-    seen: &mut Seen,
-    done: impl Fn(&Seen) -> bool,
+    heard: &Receiver<Input>,
+    seen: &mut Tally,
+    done: impl Fn(&Tally) -> bool,
 ) -> Result<()> {
-    let mut deadline = Instant::now() + PATIENCE;
+    let mut deadline = Instant::now() + EVENT_TIMEOUT;
     while !done(seen) {
         match heard.recv_timeout(TICK) {
-            Ok(Heard::Event(event)) => {
+            Ok(Input::Event(event)) => {
                 let settled = (seen.settled(), seen.to_stored.len());
-                seen.note(&event);
+                seen.record(&event);
                 if (seen.settled(), seen.to_stored.len()) != settled {
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + EVENT_TIMEOUT;
                 }
             }
-            Ok(Heard::Enter) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Heard::Silence) | Err(RecvTimeoutError::Disconnected) => {
+            Ok(Input::Enter) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Input::Silence) | Err(RecvTimeoutError::Disconnected) => {
                 bail!("the camera stopped:\n{}", end_of(&camera.log))
             }
         }
-        if let Some(end) = camera.program.ended().or_else(|| cloud.program.ended()) {
+        if let Some(end) = camera
+            .program
+            .exit_message()
+            .or_else(|| cloud.program.exit_message())
+        {
             bail!("{end}");
         }
-        if child::stop_wished() {
+        if stop_requested() {
             bail!("stopped");
         }
         if Instant::now() > deadline {
-            bail!("nothing more has come for {PATIENCE:?}");
+            bail!("no event for {EVENT_TIMEOUT:?}");
         }
     }
     Ok(())
 }
 
-/// Somebody is at the keyboard: Enter is the button, the light is drawn by the camera, every step is a line.
-fn sit_and_watch(
+/// Runs the interactive demo: Enter is the button, the camera draws its light, and every step is a line.
+fn run_interactive(
     camera: &mut Camera,
     cloud: &mut Cloud,
-    heard: &Receiver<Heard>,
-    events: Sender<Heard>,
+    heard: &Receiver<Input>,
+    events: Sender<Input>,
 ) -> Result<bool> {
-    println!("Enter takes a picture, Ctrl-C ends it.");
+    println!("Press Enter to take a picture, Ctrl-C to stop.");
     thread::spawn(move || {
         for _ in std::io::stdin().lock().lines().map_while(Result::ok) {
-            if events.send(Heard::Enter).is_err() {
+            if events.send(Input::Enter).is_err() {
                 return;
             }
         }
     });
     let mut stored = 0_u64;
     let mut saved = 0_u64;
-    while !child::stop_wished() {
+    while !stop_requested() {
         match heard.recv_timeout(TICK) {
-            Ok(Heard::Enter) => camera.press(1)?,
-            Ok(Heard::Event(event)) => {
+            Ok(Input::Enter) => camera.press(1)?,
+            Ok(Input::Event(event)) => {
                 saved += u64::from(event["event"] == "saved");
                 stored += u64::from(event["event"] == "stored");
-                if let Some(line) = step(&event, &cloud.http) {
-                    // The camera draws its light on the last line of the terminal; ours go above it.
+                if let Some(line) = describe(&event, &cloud.http) {
+                    // The camera draws its light on the last line of the terminal; our lines go above it.
                     println!("\r\x1b[K{line}");
                 }
             }
-            Ok(Heard::Silence) => break,
+            Ok(Input::Silence) => break,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        if let Some(end) = camera.program.ended().or_else(|| cloud.program.ended()) {
+        if let Some(end) = camera
+            .program
+            .exit_message()
+            .or_else(|| cloud.program.exit_message())
+        {
             bail!("{end}");
         }
     }
@@ -450,9 +462,9 @@ fn sit_and_watch(
     Ok(true)
 }
 
-/// One step of a press, or of the connection, as a person reads it.
-fn step(event: &Value, http: &str) -> Option<String> {
-    let ms = |field: &str| in_ms(event[field].as_u64());
+/// Returns one step of a press, or of the connection, for a person to read.
+fn describe(event: &Value, http: &str) -> Option<String> {
+    let ms = |field: &str| format_ms(event[field].as_u64());
     let sequence = &event["sequence"];
     Some(match event["event"].as_str()? {
         "ready" => format!(
@@ -485,22 +497,22 @@ fn step(event: &Value, http: &str) -> Option<String> {
     })
 }
 
-/// The value below which `percent` of all are; `None` of nothing.
+/// Returns the percentile of the values; `None` if there are none.
 fn percentile(all: &mut [u64], percent: usize) -> Option<u64> {
     all.sort_unstable();
     let at = (all.len() * percent).div_ceil(100).max(1) - 1;
     all.get(at).copied()
 }
 
-/// Microseconds as milliseconds with one digit behind the point.
-fn in_ms(us: Option<u64>) -> String {
+/// Formats microseconds as milliseconds with one decimal.
+fn format_ms(us: Option<u64>) -> String {
     match us {
         Some(us) => format!("{}.{}", us / 1000, us % 1000 / 100),
         None => "-".to_owned(),
     }
 }
 
-/// Another demo may still be writing there.
+/// Appends: another demo may still be writing to it.
 fn append_to(log: &Path) -> Result<File> {
     let opened = File::options().create(true).append(true).open(log);
     opened.with_context(|| format!("open {}", log.display()))
@@ -533,6 +545,6 @@ mod tests {
                 "{percent} of {all:?}"
             );
         }
-        assert_eq!(in_ms(Some(41_290)), "41.2");
+        assert_eq!(format_ms(Some(41_290)), "41.2");
     }
 }

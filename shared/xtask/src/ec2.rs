@@ -1,9 +1,9 @@
-//! `cargo xtask ec2`: does what `cloud/deploy/ec2/README.md` tells people to do, word for word, in fresh systems.
+//! `cargo xtask ec2`: runs the commands of `cloud/deploy/ec2/README.md`, word for word, in fresh systems.
 //!
-//! The commands are taken out of that page, so that it cannot say what does not work. In each system a person with sudo sets
-//! up the cloud with the mosquitto and the MySQL (or MariaDB) of that system; then a camera brings pictures by TLS, the package for
-//! arm64 under QEMU; then last night's backup is restored, and the camera is asked for what is missing there. At last
-//! cloud-init does the same by `user-data.yaml`. No instance of EC2 is started.
+//! The commands are taken from that page, so they are known to work. In each system a user with sudo sets up the
+//! cloud with the system's mosquitto and MySQL (or MariaDB); a camera, the arm64 package in QEMU, uploads over TLS;
+//! then last night's backup is restored and the camera is asked for the missing pictures. At last cloud-init does the
+//! same from `user-data.yaml`. No EC2 instance is started.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -15,18 +15,20 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::child::Guarded;
-use crate::deb::{self, Arch};
-use crate::debian::{self, Emulation, Machine, Release, System, text};
-use crate::workspace;
+use keepsake_provision::chroot::{self, BootedSystem, Chroot, ForeignBinaries, Release, lossy};
+use keepsake_provision::cross::Arch;
+use keepsake_provision::process::ChildGuard;
+use keepsake_provision::workspace;
+
+use crate::deb;
 
 const PAGE: &str = include_str!("../../../cloud/deploy/ec2/README.md");
 const USER_DATA: &str = include_str!("../../../cloud/deploy/ec2/user-data.yaml");
-/// The host of the page.
+/// The host name on the page.
 const HOST: &str = "cameras.example.org";
-/// What a person would type instead in `user-data.yaml`.
+/// The address a user would enter in `user-data.yaml`.
 const ADDRESS: &str = "https://example.org/keepsake-cloud_0.1.0-1_amd64.deb";
-/// A start under QEMU, or a picture on its way through everything.
+/// The longest wait for a start in QEMU, or for a picture.
 const SOON: Duration = Duration::from_secs(120);
 
 #[derive(clap::Args)]
@@ -34,21 +36,21 @@ pub(crate) struct Arguments {
     /// Do it in this system; may be repeated.
     #[arg(long, value_enum, default_values = ["debian12", "debian13", "ubuntu2404"])]
     release: Vec<Release>,
-    /// Only what cloud-init does.
+    /// Do only the part of cloud-init.
     #[arg(long)]
     user_data_only: bool,
-    /// The packages are in target/debian already.
+    /// Use the packages in target/debian.
     #[arg(long)]
     no_build: bool,
 }
 
-/// Returns whether all of it worked; the first thing that does not is an error.
+/// Returns whether everything worked; the first failure is an error.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    debian::can_be_had()?;
+    chroot::ensure_available()?;
     let own = Arch::own()?;
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
-    let _emulation = Emulation::of(Arch::Arm64)?;
+    let _emulation = ForeignBinaries::enable(Arch::Arm64)?;
     for release in arguments
         .release
         .iter()
@@ -64,12 +66,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(true)
 }
 
-/// The first block of a language below a heading of the page.
-fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
+/// Returns the first code block of a language below a heading of the page.
+fn code_block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     let missing = || format!("no block {language} below {heading:?}");
     let start = format!("\n## {heading}\n");
     let at = page.find(&start).with_context(missing)?;
-    // From the end of that line on, since a block may begin on the next one.
+    // From the end of that line: a block may begin on the next one.
     let below = &page[at + start.len() - 1..];
     let below = below.split("\n## ").next().unwrap_or(below);
     let (_, code) = below
@@ -79,12 +81,12 @@ fn block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a str> {
     Ok(code)
 }
 
-/// A full disk of this computer is not what is looked at here.
+/// Turns off the check of free disk space, which is not the subject here.
 const ENOUGH_ROOM: &str = "mkdir -p /etc/systemd/system/keepsake-cloud.service.d
     printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_HOLD_FREE_PERCENT=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
 
 fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
-    let system = System::fresh(release, Arch::own()?)?;
+    let system = Chroot::fresh(release, Arch::own()?)?;
     let machine = system.boot()?;
     machine.script(ENOUGH_ROOM)?;
     machine.script(
@@ -94,59 +96,59 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     let name = cloud.file_name().context("a package has a name")?;
     machine
         .system
-        .put(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
+        .copy_in(cloud, &format!("/home/admin/{}", name.to_string_lossy()))?;
 
     let began = Instant::now();
-    let said = as_admin(&machine, block(PAGE, "The commands", "sh")?)?;
+    let said = as_admin(&machine, code_block(PAGE, "The commands", "sh")?)?;
     let link = said
         .lines()
         .rev()
         .find(|line| line.starts_with("/setup?code="))
         .with_context(|| format!("no link for the first owner: {said}"))?;
     let server = machine.script("mysqld --version 2>/dev/null || mariadbd --version")?;
-    done(&format!(
+    report_ok(&format!(
         "the commands work, in {} s, with {}",
         began.elapsed().as_secs(),
         server.trim()
     ));
-    let key = make_owner(&machine, link)?;
-    is_ready(&machine)?;
-    only_these_listen(&machine)?;
+    let key = create_owner(&machine, link)?;
+    check_ready(&machine)?;
+    check_open_ports(&machine)?;
 
     let mut camera = Camera::start(&machine, appliance)?;
     camera.press_and_store(3)?;
-    counts(&machine, &key, 3)?;
-    camera.is_in_the_database(&machine)?;
-    done("pictures of the arm64 camera are in the database, byte for byte");
+    wait_for_counters(&machine, &key, 3)?;
+    camera.check_database(&machine)?;
+    report_ok("pictures of the arm64 camera are in the database, byte for byte");
 
-    as_admin(&machine, block(PAGE, "Backup", "sh")?)?;
+    as_admin(&machine, code_block(PAGE, "Backup", "sh")?)?;
     camera.press_and_store(3)?;
-    counts(&machine, &key, 6)?;
+    wait_for_counters(&machine, &key, 6)?;
     let restored = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    as_admin(&machine, block(PAGE, "Restore", "sh")?)?;
-    counts(&machine, &key, 6)?;
+    as_admin(&machine, code_block(PAGE, "Restore", "sh")?)?;
+    wait_for_counters(&machine, &key, 6)?;
     let since_us = restored.context("the clock is set")?.as_micros();
     let again = stored_since(&machine, &key, since_us)?;
     ensure!(
         again == 3,
         "{again} pictures instead of 3 were stored after the restoration"
     );
-    camera.is_in_the_database(&machine)?;
-    done("last night's backup is restored, and the camera has brought what was missing");
+    camera.check_database(&machine)?;
+    report_ok("last night's backup is restored, and the camera has brought what was missing");
     camera.press_and_store(1)?;
-    counts(&machine, &key, 7)?;
+    wait_for_counters(&machine, &key, 7)?;
 
-    // A restart of everything, in the order systemd likes.
+    // A restart of all services, in systemd's order.
     machine.script("systemctl restart mosquitto mysql keepsake-cloud")?;
-    is_ready(&machine)?;
+    check_ready(&machine)?;
     camera.press_and_store(1)?;
-    counts(&machine, &key, 8)?;
-    done("after a restart of broker, database and cloud a press is stored");
+    wait_for_counters(&machine, &key, 8)?;
+    report_ok("after a restart of broker, database and cloud a press is stored");
     camera.stop()
 }
 
-/// As somebody who has logged in by SSH would: in a shell of his own, in his own folder.
-fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
+/// Runs commands as a user who has logged in over SSH: in a login shell, in the home folder.
+fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     let mut command = machine.command();
     command
         .args([
@@ -160,76 +162,76 @@ fn as_admin(machine: &Machine, commands: &str) -> Result<String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().context("enter the machine")?;
-    let mut stdin = child.stdin.take().context("a pipe to it")?;
-    // In one go and before it reads: commands that read from standard input would eat what comes after them, as they
-    // would in a terminal.
+    let mut stdin = child.stdin.take().context("open its standard input")?;
+    // Written at once before it reads: a command that reads standard input would consume the lines after it, as in a
+    // terminal.
     let script = format!("main() {{\n{commands}\n}}\nmain < /dev/null\n");
     stdin
         .write_all(script.as_bytes())
-        .context("type the commands")?;
+        .context("write the commands")?;
     drop(stdin);
     let output = child.wait_with_output().context("wait for the commands")?;
     if !output.status.success() {
         let log = machine.try_script(
             "journalctl -b -u keepsake-cloud -u mosquitto -u mariadb -u mysql -n 20 --no-pager -o cat; tail -n 10 /var/log/mosquitto/mosquitto.log",
         )?;
-        let errors = text(&output.stderr);
-        bail!("{}: {errors}\n{}", output.status, text(&log.stdout));
+        let errors = lossy(&output.stderr);
+        bail!("{}: {errors}\n{}", output.status, lossy(&log.stdout));
     }
-    Ok(text(&output.stdout))
+    Ok(lossy(&output.stdout))
 }
 
-/// Asks the dashboard as a browser elsewhere would; believes the authority of the page and no other.
-fn asked(path: &str, more: &str) -> String {
+/// Requests a page of the dashboard from outside; trusts only the CA of the page.
+fn curl_command(path: &str, more: &str) -> String {
     format!(
         "curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}"
     )
 }
 
-/// Makes the first owner by the link; returns a key.
-fn make_owner(machine: &Machine, link: &str) -> Result<String> {
+/// Creates the first owner with the link, and returns an API token.
+fn create_owner(machine: &BootedSystem, link: &str) -> Result<String> {
     let (_, code) = link.split_once("code=").context("the link has the code")?;
     let json = "-H 'Content-Type: application/json'";
-    machine.script(&asked(
+    machine.script(&curl_command(
         "/setup",
         &format!(
             "{json} -c /root/cookies -d '{{\"code\":\"{code}\",\"name\":\"ada\",\"password\":\"correct horse battery\"}}'"
         ),
     ))?;
-    let made = machine.script(&asked(
+    let made = machine.script(&curl_command(
         "/api/v1/keys",
         &format!(
             "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
         ),
     ))?;
-    let made: Value = serde_json::from_str(&made).context("a key as JSON")?;
-    let key = made["secret"].as_str().context("a key has a secret")?;
-    done("the first owner is made by the link, over https");
+    let made: Value = serde_json::from_str(&made).context("a token as JSON")?;
+    let key = made["secret"].as_str().context("a token has a secret")?;
+    report_ok("the first owner is made by the link, over https");
     Ok(key.to_owned())
 }
 
-/// Ready, and without a word about broker or database.
-fn is_ready(machine: &Machine) -> Result<()> {
+/// Checks that the cloud is ready without warnings about broker or database.
+fn check_ready(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the cloud is ready",
         SOON,
         &format!(
             "said=$({}); echo \"$said\"; grep -q '\"ready\":true' <<< \"$said\"",
-            asked("/readyz", "")
+            curl_command("/readyz", "")
         ),
     )?;
-    // The broker is looked at a moment after the connection.
+    // The broker is checked a moment after the connection.
     std::thread::sleep(Duration::from_secs(5));
-    let now = machine.script(&asked("/readyz", ""))?;
+    let now = machine.script(&curl_command("/readyz", ""))?;
     let now: Value = serde_json::from_str(&now).with_context(|| said.clone())?;
     let none = |what: &str| now[what].as_array().is_none_or(Vec::is_empty);
     ensure!(none("warnings") && none("reasons"), "{now}");
-    done("the cloud is ready, and finds nothing to warn of in broker and database");
+    report_ok("the cloud is ready, and finds nothing to warn of in broker and database");
     Ok(())
 }
 
-/// What the security group lets through is meant to be reached, and nothing else can be.
-fn only_these_listen(machine: &Machine) -> Result<()> {
+/// Checks that exactly the ports of the security group listen on other addresses than loopback.
+fn check_open_ports(machine: &BootedSystem) -> Result<()> {
     let said = machine.script("ss -Htln")?;
     let mut open = BTreeSet::new();
     let mut shut = BTreeSet::new();
@@ -245,12 +247,12 @@ fn only_these_listen(machine: &Machine) -> Result<()> {
         shut.is_superset(&BTreeSet::from([1883, 3306])),
         "shut: {said}"
     );
-    done("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
+    report_ok("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
     Ok(())
 }
 
-/// Waits until so many are stored, and none is missing or on its way.
-fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
+/// Waits until `count` pictures are stored, and none is missing or waiting.
+fn wait_for_counters(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
     let wanted = format!(
         "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
     );
@@ -260,17 +262,17 @@ fn counts(machine: &Machine, key: &str, stored: u32) -> Result<()> {
         SOON,
         &format!(
             "said=$({}); echo \"$said\"; [ \"$said\" = '{wanted}' ]",
-            asked("/api/v1/counters", &header)
+            curl_command("/api/v1/counters", &header)
         ),
     )?;
-    done(&format!("the dashboard counts {wanted}"));
+    report_ok(&format!("the dashboard counts {wanted}"));
     Ok(())
 }
 
-/// How many pictures were stored after a moment, microseconds since 1970.
-fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
+/// Returns how many pictures were stored after a moment, in microseconds since 1970.
+fn stored_since(machine: &BootedSystem, key: &str, since_us: u128) -> Result<usize> {
     let header = format!("-H 'Authorization: Bearer {key}'");
-    let said = machine.script(&asked("/api/v1/pictures", &header))?;
+    let said = machine.script(&curl_command("/api/v1/pictures", &header))?;
     let said: Value = serde_json::from_str(&said).context("pictures as JSON")?;
     let pictures = said["pictures"].as_array().context("a list of pictures")?;
     let later = |picture: &&Value| {
@@ -281,28 +283,29 @@ fn stored_since(machine: &Machine, key: &str, since_us: u128) -> Result<usize> {
     Ok(pictures.iter().filter(later).count())
 }
 
-/// The package for arm64 in a Debian of its own, set up as the page says, in the network of the cloud's host.
+/// A camera from the arm64 package in a Debian of its own, configured as the page says, in the network of the cloud's
+/// host.
 struct Camera {
-    program: Guarded,
+    program: ChildGuard,
     button: std::process::ChildStdin,
     events: PathBuf,
     log: PathBuf,
     presses: usize,
-    _system: System,
+    _system: Chroot,
 }
 
 impl Camera {
-    fn start(machine: &Machine, package: &Path) -> Result<Self> {
-        let system = System::fresh(Release::Debian12, Arch::Arm64)?;
-        system.put(package, "/root/appliance.deb")?;
+    fn start(machine: &BootedSystem, package: &Path) -> Result<Self> {
+        let system = Chroot::fresh(Release::Debian12, Arch::Arm64)?;
+        system.copy_in(package, "/root/appliance.deb")?;
         system.script("apt-get -qy install /root/appliance.deb")?;
         for (from, to) in [("porch.password", "password"), ("ca.crt", "ca.crt")] {
             let from = machine.system.root.join("etc/keepsake").join(from);
-            system.put(&from, &format!("/etc/keepsake/{to}"))?;
+            system.copy_in(&from, &format!("/etc/keepsake/{to}"))?;
         }
         fs::write(
             system.root.join("etc/keepsake/camera.toml"),
-            block(PAGE, "A camera", "toml")?,
+            code_block(PAGE, "A camera", "toml")?,
         )
         .context("write camera.toml")?;
         fs::write(
@@ -312,7 +315,7 @@ impl Camera {
         .context("write hosts")?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
-        let folder = workspace::target()?.join("systems");
+        let folder = workspace::target().join("systems");
         let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
         let mut command = system.command(Some(machine));
         command
@@ -333,8 +336,12 @@ impl Camera {
             .stdin(Stdio::piped())
             .stdout(File::create(&events).context("create a file for its events")?)
             .stderr(File::create(&log).context("create a file for its log")?);
-        let mut program = Guarded::start(&mut command, "the camera")?;
-        let button = program.child().stdin.take().context("a pipe to it")?;
+        let mut program = ChildGuard::start(&mut command, "the camera")?;
+        let button = program
+            .child()
+            .stdin
+            .take()
+            .context("open its standard input")?;
         let mut camera = Self {
             program,
             button,
@@ -347,14 +354,14 @@ impl Camera {
             events.iter().any(|event| event["event"] == "connected")
         })?;
         let processor = machine.script("uname -m")?;
-        done(&format!(
+        report_ok(&format!(
             "a camera for arm64 runs on {} and is let in by TLS, name and password",
             processor.trim()
         ));
         Ok(camera)
     }
 
-    fn said(&self) -> Vec<Value> {
+    fn events(&self) -> Vec<Value> {
         let all = fs::read_to_string(&self.events).unwrap_or_default();
         let whole = all
             .split_inclusive('\n')
@@ -366,9 +373,9 @@ impl Camera {
 
     fn eventually(&mut self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
         let deadline = Instant::now() + SOON;
-        while !there(&self.said()) {
+        while !there(&self.events()) {
             let log = fs::read_to_string(&self.log).unwrap_or_default();
-            if let Some(ended) = self.program.ended() {
+            if let Some(ended) = self.program.exit_message() {
                 bail!("{what}: {ended}: {log}");
             }
             ensure!(
@@ -385,7 +392,7 @@ impl Camera {
         for _ in 0..presses {
             self.button.write_all(b"\n").context("press")?;
             self.presses += 1;
-            // Presses closer together are one (`button.min_gap_ms`).
+            // Presses closer together count as one (`button.min_gap_ms`).
             std::thread::sleep(Duration::from_millis(600));
         }
         let presses = self.presses;
@@ -396,9 +403,9 @@ impl Camera {
         })
     }
 
-    /// What the camera has saved is what the server has, by the server's own reckoning.
-    fn is_in_the_database(&self, machine: &Machine) -> Result<()> {
-        let said = self.said();
+    /// Checks that the server has exactly the captures that the camera has saved.
+    fn check_database(&self, machine: &BootedSystem) -> Result<()> {
+        let said = self.events();
         let saved: BTreeSet<String> = said
             .iter()
             .filter(|event| event["event"] == "saved")
@@ -422,13 +429,13 @@ impl Camera {
     }
 }
 
-/// cloud-init of the system itself runs the file, as at the first start of an instance.
+/// Runs the file with the system's own cloud-init, as at the first start of an instance.
 fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
-    let machine = System::fresh(release, Arch::own()?)?.boot()?;
+    let machine = Chroot::fresh(release, Arch::own()?)?.boot()?;
     let name = cloud.file_name().context("a package has a name")?;
     let name = name.to_string_lossy();
     machine.script(ENOUGH_ROOM)?;
-    machine.system.put(cloud, &format!("/srv/{name}"))?;
+    machine.system.copy_in(cloud, &format!("/srv/{name}"))?;
     machine
         .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
     ensure!(
@@ -446,7 +453,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
                 .system
                 .root
                 .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
-            // What an instance has and these systems have not, such as an SSH server, is not set up.
+            // Leaves out what these systems lack and an instance has, such as an SSH server.
             "datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: [write-files]\n\
              cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
         ),
@@ -458,11 +465,11 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
         "/var/lib/cloud/seed/nocloud/user-data"
     ))?;
     ensure!(schema.to_lowercase().contains("valid"), "{schema}");
-    done(&format!(
+    report_ok(&format!(
         "cloud-init finds the file in order: {}",
         schema.trim()
     ));
-    // The services of cloud-init run these, one after the other.
+    // The services of cloud-init run these one after the other.
     machine.script(
         "cloud-init init --local
          cloud-init init
@@ -471,12 +478,12 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     )?;
     let link =
         machine.script("grep -m1 -o '/setup?code=[-A-Z0-9]*' /var/log/cloud-init-output.log")?;
-    make_owner(&machine, link.trim())?;
-    is_ready(&machine)?;
-    only_these_listen(&machine)
+    create_owner(&machine, link.trim())?;
+    check_ready(&machine)?;
+    check_open_ports(&machine)
 }
 
-fn done(what: &str) {
+fn report_ok(what: &str) {
     println!("  ok  {what}");
 }
 
@@ -488,7 +495,7 @@ mod tests {
 
     #[test]
     fn user_data_are_the_commands_of_the_page() {
-        let commands = block(PAGE, "The commands", "sh").unwrap();
+        let commands = code_block(PAGE, "The commands", "sh").unwrap();
         let indented: Vec<String> = commands
             .lines()
             .map(|line| match line {
@@ -509,11 +516,11 @@ mod tests {
     #[test]
     fn the_page_has_what_is_done_with_it() {
         for heading in ["The commands", "Backup", "Restore"] {
-            assert!(block(PAGE, heading, "sh").is_ok(), "{heading}");
+            assert!(code_block(PAGE, heading, "sh").is_ok(), "{heading}");
         }
-        assert!(block(PAGE, "A camera", "toml").unwrap().contains(HOST));
-        assert!(block(PAGE, "No such heading", "sh").is_err());
-        let restore = block(PAGE, "Restore", "sh").unwrap();
+        assert!(code_block(PAGE, "A camera", "toml").unwrap().contains(HOST));
+        assert!(code_block(PAGE, "No such heading", "sh").is_err());
+        let restore = code_block(PAGE, "Restore", "sh").unwrap();
         assert!(restore.contains("sudo mysql") && !restore.contains("sqlite3"));
     }
 }

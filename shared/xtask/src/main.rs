@@ -1,23 +1,19 @@
-//! The short commands of this repository: `cargo demo` shows Keepsake, `cargo verify` proves it, `cargo xtask` has the rest.
+//! The commands of this repository: `cargo demo` shows Keepsake, `cargo verify` checks it, `cargo xtask` has the
+//! rest.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-mod child;
+mod cargo_tool;
 mod deb;
-mod debian;
+mod delegate;
 mod demo;
-mod deny;
+mod dependencies;
 mod ec2;
-mod emulate;
-mod image;
+mod interrupt;
 mod release;
-mod rig;
-mod tool;
-mod torture;
 mod verify;
-mod workspace;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about)]
@@ -28,31 +24,35 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start the whole thing: a cloud with its page on port 5000, and a simulated camera with real photographs.
+    /// Start everything: a cloud with its dashboard on port 5000, and a simulated camera with real photographs.
     Demo(demo::Arguments),
     /// Run everything CI runs.
     Verify(verify::Arguments),
-    /// Try the camera's program in a machine with kernel drivers: GPIO edges, V4L2, a lamp that is read.
-    Rig(rig::Arguments),
-    /// Strike broker, cloud, camera and database while presses go on, and the lab too; see `cargo xtask torture --help`.
+    /// Run the camera's program in a virtual machine with kernel drivers: GPIO edges, V4L2, an LED that is read.
     #[command(disable_help_flag = true)]
-    Torture(torture::Arguments),
-    /// Make the packages for Debian, Ubuntu and Raspberry Pi OS, in target/debian; with --check also try them.
+    Vmtest(delegate::Arguments),
+    /// Inject faults into broker, cloud, camera and database while presses go on.
+    #[command(disable_help_flag = true)]
+    Chaos(delegate::Arguments),
+    /// Make the packages for Debian, Ubuntu and Raspberry Pi OS in target/debian; with --check also test them.
     Deb(deb::Arguments),
-    /// Make the SD card image for the Raspberry Pi 3, 3+ and 4, in target/image. Not yet tried on a board: see `cargo emulate`.
-    Image(image::Arguments),
-    /// Start that image in an emulated Raspberry Pi 3, take pictures, pull its plug three times, and audit.
-    Emulate(emulate::Arguments),
-    /// Set up a cloud as cloud/deploy/ec2/README.md says, in fresh Debian and Ubuntu systems, and let a camera bring pictures.
+    /// Build the SD card image for the Raspberry Pi 3, 3+ and 4 in target/image. Not yet tested on a board; see
+    /// `cargo emulate`.
+    #[command(disable_help_flag = true)]
+    Image(delegate::Arguments),
+    /// Boot that image in an emulated Raspberry Pi 3, take pictures, cut its power three times, and audit.
+    #[command(disable_help_flag = true)]
+    Emulate(delegate::Arguments),
+    /// Set up a cloud as cloud/deploy/ec2/README.md says in fresh Debian and Ubuntu systems, and let a camera upload.
     Ec2(ec2::Arguments),
-    /// Lay out everything a release consists of, with manifest and checksums, in target/release-files.
+    /// Collect the files of a release, with manifest and checksums, in target/release-files.
     Release(release::Arguments),
-    /// Ask the advisory database about every dependency. Needs the network, so it is not part of `verify`.
+    /// Check every dependency against the advisory database. Needs the network, so it is not part of `verify`.
     Advisories,
 }
 
 fn main() -> ExitCode {
-    // The aliases cannot end in `--`, so people who are used to writing one after `cargo demo` may do so.
+    // The aliases cannot end in `--`; allow one after `cargo demo`.
     let arguments = std::env::args_os()
         .enumerate()
         .filter(|(at, argument)| !(*at == 2 && argument == "--"))
@@ -60,14 +60,14 @@ fn main() -> ExitCode {
     let result = match Arguments::parse_from(arguments).command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Rig(arguments) => rig::run(&arguments),
-        Command::Torture(arguments) => torture::run(&arguments),
+        Command::Vmtest(arguments) => delegate::VMTEST.run(&arguments),
+        Command::Chaos(arguments) => delegate::CHAOS.run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
-        Command::Image(arguments) => image::run(&arguments),
-        Command::Emulate(arguments) => emulate::run(&arguments),
+        Command::Image(arguments) => delegate::IMAGE.run(&arguments),
+        Command::Emulate(arguments) => delegate::EMULATE.run(&arguments),
         Command::Ec2(arguments) => ec2::run(&arguments),
         Command::Release(arguments) => release::run(&arguments),
-        Command::Advisories => deny::check(&["advisories"]),
+        Command::Advisories => dependencies::deny(&["advisories"]),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,8 +1,8 @@
-//! `cargo xtask release`: everything a release consists of in one folder, `target/release-files`, with a manifest and
-//! checksums. What is not built yet is an error, and nothing is left out in silence.
+//! `cargo xtask release`: the files of a release in one folder, `target/release-files`, with a manifest and
+//! checksums. A file that is not built yet is an error.
 //!
-//! `manifest.json` says of which commit the files are, and names each with its size and SHA-256; `SHA256SUMS` says the same
-//! for `sha256sum --check`.
+//! `manifest.json` has the commit, and the name, size and SHA-256 of each file; `SHA256SUMS` has the same for
+//! `sha256sum --check`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
-use crate::deb::{self, Arch};
-use crate::{image, workspace};
+use keepsake_provision::cross::Arch;
+use keepsake_provision::workspace;
+
+use crate::{deb, delegate};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -21,7 +23,7 @@ pub(crate) struct Arguments {
     /// The tag of this release, which must be the version of the workspace: v1.2.3.
     #[arg(long)]
     tag: Option<String>,
-    /// Without the image for the SD card.
+    /// Leave out the SD card image.
     #[arg(long)]
     no_image: bool,
 }
@@ -31,34 +33,34 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     if let Some(tag) = &arguments.tag {
         ensure!(
             *tag == format!("v{VERSION}"),
-            "the tag is {tag}, and Cargo.toml says {VERSION}: one of them is wrong"
+            "the tag {tag} does not match the version {VERSION} in Cargo.toml"
         );
     }
     let mut files = Vec::new();
     for arch in [Arch::Amd64, Arch::Arm64] {
         for name in ["appliance", "cloud"] {
-            let file = deb::package(name, arch, true).context("run `cargo xtask deb` before")?;
+            let file = deb::package(name, arch, true).context("run `cargo xtask deb` first")?;
             files.push(file);
         }
     }
     if !arguments.no_image {
-        let image = image::file()?;
+        let image = delegate::image_file();
         ensure!(
             image.is_file(),
-            "{} is not there: run `cargo image` before, or say --no-image",
+            "{} is missing: run `cargo image` first, or use --no-image",
             image.display()
         );
         files.push(image);
     }
-    let folder = workspace::target()?.join("release-files");
-    for file in lay_out(&files, &folder, &commit()?)? {
+    let folder = workspace::target().join("release-files");
+    for file in collect(&files, &folder, &commit()?)? {
         println!("{}", file.display());
     }
     Ok(true)
 }
 
-/// Copies the files, and writes manifest and checksums beside them. What lay there before is gone.
-fn lay_out(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
+/// Copies the files, and writes manifest and checksums beside them. The folder is emptied before.
+fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
     }
@@ -76,7 +78,7 @@ fn lay_out(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
             .with_context(|| format!("find {}", copy.display()))?
             .len();
         entries.push(json!({"name": name, "bytes": bytes, "sha256": sum}));
-        // Two blanks: as `sha256sum` writes and reads it.
+        // Two blanks, as `sha256sum` writes and reads them.
         sums.push_str(&format!("{sum}  {name}\n"));
         laid_out.push(copy);
     }
@@ -90,7 +92,7 @@ fn lay_out(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf
     Ok(laid_out)
 }
 
-/// Of what is in the folder now; files that were changed and not committed make it nobody's.
+/// Returns the commit of the working tree, marked when there are uncommitted changes.
 fn commit() -> Result<String> {
     let git = |arguments: &[&str]| -> Result<String> {
         let output = Command::new("git")
@@ -112,7 +114,7 @@ fn commit() -> Result<String> {
     if changed.is_empty() {
         return Ok(commit);
     }
-    println!("note: there are changes that are not committed, and the manifest says so");
+    println!("note: there are uncommitted changes, which the manifest mentions");
     Ok(format!("{commit} and changes"))
 }
 
@@ -145,7 +147,7 @@ mod tests {
         fs::create_dir_all(folder.join("to")).unwrap();
         fs::write(folder.join("to/of-the-last-release.deb"), "old").unwrap();
         fs::write(from.join("a.deb"), "abc").unwrap();
-        let out = lay_out(&[from.join("a.deb")], &folder.join("to"), "c0ffee").unwrap();
+        let out = collect(&[from.join("a.deb")], &folder.join("to"), "c0ffee").unwrap();
         assert_eq!(out.len(), 3);
         assert_eq!(fs::read_dir(folder.join("to")).unwrap().count(), 3);
         // FIPS 180-2, the first example.
@@ -161,7 +163,7 @@ mod tests {
         fs::remove_dir_all(&folder).unwrap();
     }
 
-    /// The file that makes releases says nothing that the project cannot do by itself.
+    /// The release workflow only runs commands that everyone can run.
     #[test]
     fn the_workflow_is_yaml_and_calls_commands_there_are() {
         let workflow = include_str!("../../../.github/workflows/release.yml");
@@ -171,13 +173,13 @@ mod tests {
             .iter()
             .filter_map(|step| step["run"].as_str())
             .collect();
-        // The first two get Rust onto a fresh Debian, as a person would.
+        // The first two install Rust on a fresh Debian.
         assert_eq!(
             run[2..],
             [
                 ".ci/run",
                 "cargo xtask deb",
-                // It was seen to take pictures and to lose none, by `cargo emulate` (docs/decisions/0018-image.md).
+                // `cargo emulate` has seen it take pictures and lose none (docs/decisions/0018-image.md).
                 "cargo image",
                 "cargo xtask release --tag \"$GITHUB_REF_NAME\"",
                 "gh release create \"$GITHUB_REF_NAME\" --verify-tag --generate-notes target/release-files/*",

@@ -1,30 +1,34 @@
-//! `cargo verify`: everything CI runs, in the order in which it fails soonest, with a table at the end.
+//! `cargo verify`: everything CI runs, fastest failures first, with a table at the end.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::{deny, image, rig, workspace};
+use keepsake_provision::host::{apt_install, ensure_libclang};
+use keepsake_provision::workspace;
 
-/// Light on at most this long after the press, milliseconds.
+use crate::delegate::VMTEST;
+use crate::{delegate, dependencies};
+
+/// The longest time from the press to the light, milliseconds.
 const PRESS_TO_LIGHT_MS_MAX: f64 = 50.0;
-/// Half of the presses are stored at most this long after the press, milliseconds.
+/// The median time from the press to the stored picture, milliseconds.
 const PRESS_TO_STORED_P50_MS_MAX: f64 = 150.0;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The inner loop: no v4l, of the end-to-end tests just the shortest, no docs, no deny, no demo.
+    /// Run the inner loop: no v4l, only the shortest end-to-end test, no docs, no checks of dependencies, no demo.
     #[arg(long)]
     quick: bool,
 }
 
 /// Returns whether every step that could be run has passed.
 pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
-    let not_run_file = workspace::target()?.join("not-run.txt");
+    let not_run_file = workspace::target().join("not-run.txt");
     let _ = fs::remove_file(&not_run_file);
     let mut verify = Verify {
         not_run_file,
@@ -42,18 +46,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
                     "test",
                     "--workspace",
                     "--exclude",
-                    "keepsake-testkit",
+                    "keepsake-e2e",
+                    "--exclude",
+                    "keepsake-labs",
                     "--no-fail-fast",
                 ];
-                let shortest = [
-                    "test",
-                    "--package",
-                    "keepsake-testkit",
-                    "--lib",
-                    "--test",
-                    "flow",
-                ];
-                let which = ["--", "tests::", "a_press_is_stored"];
+                let shortest = ["test", "--package", "keepsake-e2e", "--test", "flow"];
+                let which = ["--", "a_press_is_stored"];
                 Ok(verify.test(&unit)? & verify.test(&[&shortest[..], &which].concat())?)
             });
         }
@@ -68,34 +67,33 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
             (&[], &[])
         };
         verify.step("clippy, all features", |_| clippy(all));
-        // As the packages have it.
+        // The features of the packages.
         if verify.step("build", |_| build(packaged)) {
-            verify.step("engines: broker, databases, Python", Verify::engines);
+            verify.step("servers: broker, databases, Python", Verify::servers);
             verify.step("tests", |verify| {
                 verify.test(&[&["test", "--workspace", "--no-fail-fast"], packaged].concat())
             });
         }
-        verify.step("rig: GPIO and V4L2 in a machine", |verify| {
-            rig::run_noting(&rig::Arguments::of_verify(), Some(&verify.not_run_file))
-        });
-        verify.step("units of systemd", Verify::units);
+        verify.step("vmtest: GPIO and V4L2 in a virtual machine", Verify::vmtest);
+        verify.step("systemd units", Verify::units);
         verify.step("docs", |_| docs());
         verify.step("deny: bans, licences, sources", |_| {
-            deny::check(&["bans", "licenses", "sources"])
+            dependencies::deny(&["bans", "licenses", "sources"])
         });
+        verify.step("machete: unused dependencies", |_| dependencies::unused());
         verify.step("demo, 20 presses", Verify::demo);
     }
     Ok(verify.report())
 }
 
 struct Verify {
-    /// Where tests write what they could not run.
+    /// The file in which tests report what they could not run.
     not_run_file: PathBuf,
     steps: Vec<(&'static str, bool, Duration)>,
     notes: Vec<String>,
-    /// The test runner's own closing lines.
+    /// The summary lines of the test runner.
     results: Vec<String>,
-    /// And those that name a test that failed.
+    /// Its lines that name a failed test.
     failed: Vec<String>,
 }
 
@@ -114,9 +112,9 @@ impl Verify {
         passed
     }
 
-    /// The v4l feature makes its bindings with libclang, which not every machine has.
+    /// The v4l feature generates its bindings with libclang, which not every machine has.
     fn can_build_v4l(&mut self) -> bool {
-        if has_libclang() || install_libclang() {
+        if ensure_libclang() {
             return true;
         }
         self.notes.push(
@@ -127,13 +125,14 @@ impl Verify {
         false
     }
 
-    /// Fetches what the tests want and this machine lacks. What cannot be had is no failure: its tests say `NOT RUN`.
-    fn engines(&mut self) -> Result<bool> {
-        let missing = image::packages_missing()?;
+    /// Fetches what the tests need and this machine lacks. A server that cannot be fetched is not a failure: its
+    /// tests print `NOT RUN`.
+    fn servers(&mut self) -> Result<bool> {
+        let missing = delegate::image_packages_missing()?;
         let missing: Vec<&str> = missing.split_whitespace().collect();
         if !missing.is_empty() {
             println!(
-                "installing what images are made with: {}",
+                "installing the tools that build images: {}",
                 missing.join(", ")
             );
             apt_install(&missing);
@@ -143,33 +142,39 @@ impl Verify {
                 "run",
                 "--quiet",
                 "--package",
-                "keepsake-testkit",
+                "keepsake-provision",
+                "--features",
+                "servers",
                 "--bin",
-                "engines",
+                "fetch-servers",
             ])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()
-            .context("fetch the engines")?;
+            .context("fetch the servers")?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}");
-        let versions = said.lines().filter(|line| line.starts_with("engine:"));
+        let versions = said.lines().filter(|line| line.starts_with("server:"));
         self.notes.extend(versions.map(str::to_owned));
         Ok(output.status.success())
     }
 
-    /// Runs cargo test, shows what it says, and keeps its closing lines for the end.
+    /// Runs cargo test, prints its output, and keeps its summary lines for the end.
     fn test(&mut self, arguments: &[&str]) -> Result<bool> {
         let mut child = workspace::cargo()
             .args(arguments)
             .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
+            .env(workspace::ALREADY_BUILT, "yes")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .context("run cargo test")?;
-        let stdout = child.stdout.take().context("read what cargo test says")?;
+        let stdout = child
+            .stdout
+            .take()
+            .context("read the output of cargo test")?;
         for line in BufReader::new(stdout).lines() {
-            let line = line.context("read what cargo test says")?;
+            let line = line.context("read the output of cargo test")?;
             println!("{line}");
             if line.starts_with("test result:") {
                 self.results.push(line);
@@ -180,9 +185,21 @@ impl Verify {
         Ok(child.wait().context("wait for cargo test")?.success())
     }
 
-    /// What systemd itself says about our units. `cargo xtask deb --check` has them run.
+    /// Runs the camera's program with kernel drivers. The debug build exists already, and a release build differs
+    /// only in its memory.
+    fn vmtest(&mut self) -> Result<bool> {
+        let status = VMTEST
+            .command()
+            .arg("--debug")
+            .env("KEEPSAKE_NOT_RUN", &self.not_run_file)
+            .status()
+            .context("run cargo")?;
+        Ok(status.success())
+    }
+
+    /// Runs `systemd-analyze verify` on our units. `cargo xtask deb --check` runs the units themselves.
     fn units(&mut self) -> Result<bool> {
-        let folder = workspace::target()?.join("units");
+        let folder = workspace::target().join("units");
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         let mut units = Vec::new();
         for package in ["appliance/debian", "cloud/debian"] {
@@ -191,7 +208,7 @@ impl Verify {
             let files = entries.flatten().map(|entry| entry.path());
             for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service"))
             {
-                // Our programs are not installed here, and of a program it asks only whether it is there.
+                // Our programs are not installed here, and it only checks that the program exists.
                 let text = fs::read_to_string(&file)
                     .with_context(|| format!("read {}", file.display()))?
                     .replace("/usr/bin/appliance ", "/bin/true ")
@@ -207,26 +224,26 @@ impl Verify {
             .stdin(Stdio::null())
             .output();
         let Ok(done) = done else {
-            let what = "NOT RUN: units of systemd: there is no systemd-analyze here; it comes with systemd 250 or later";
+            let what = "NOT RUN: systemd units: there is no systemd-analyze here; it comes with systemd 250 or later";
             self.notes.push(what.to_owned());
             return Ok(true);
         };
-        // It looks at all units that ours name, and what it finds wrong it tells, and ends with 0 all the same.
+        // It also checks the units that ours name, reports all problems on stderr, and exits with 0.
         let said = String::from_utf8_lossy(&done.stderr);
         let ours: Vec<&str> = said
             .lines()
             .filter(|line| line.contains("keepsake-"))
             .collect();
-        println!("{} units looked at", units.len());
+        println!("{} units checked", units.len());
         for line in &ours {
             println!("{line}");
         }
         Ok(ours.is_empty() && !units.is_empty())
     }
 
-    /// A demo in a folder of its own on a free port, and the times it should keep.
+    /// Runs a demo in a folder of its own on a free port, and checks its times.
     fn demo(&mut self) -> Result<bool> {
-        let data = workspace::target()?
+        let data = workspace::target()
             .join("tmp")
             .join(format!("demo-{}", std::process::id()));
         let own = std::env::current_exe().context("find the file of this program")?;
@@ -239,7 +256,7 @@ impl Verify {
             .context("run the demo")?;
         let said = String::from_utf8_lossy(&output.stdout);
         print!("{said}");
-        // Told and not judged: a machine that others use too is slow at times, and no fault of ours.
+        // Reported but not judged: a shared machine is slow at times.
         for (what, most) in [
             ("press-to-light max", PRESS_TO_LIGHT_MS_MAX),
             ("press-to-stored p50", PRESS_TO_STORED_P50_MS_MAX),
@@ -247,7 +264,7 @@ impl Verify {
             let found = number_after(&said, what);
             if found.is_none_or(|ms| ms > most) {
                 self.notes.push(format!(
-                    "SLOW: {what} should be at most {most} ms, and was {found:?} on this machine"
+                    "SLOW: {what} should be at most {most} ms and was {found:?} on this machine"
                 ));
             }
         }
@@ -290,7 +307,7 @@ fn clippy(features: &[&str]) -> Result<bool> {
     cargo(&[&start[..], features, &["--", "-D", "warnings"]].concat())
 }
 
-/// The end-to-end tests start the programs beside them.
+/// Builds the programs that the end-to-end tests start.
 fn build(features: &[&str]) -> Result<bool> {
     let build = [
         "build",
@@ -302,7 +319,7 @@ fn build(features: &[&str]) -> Result<bool> {
     cargo(&[&build[..], features].concat())
 }
 
-/// With the private items: these are programs, whoever reads their docs is about to change them.
+/// With private items: readers of these docs are about to change the programs.
 fn docs() -> Result<bool> {
     let status = workspace::cargo()
         .args([
@@ -311,7 +328,7 @@ fn docs() -> Result<bool> {
             "--no-deps",
             "--document-private-items",
         ])
-        // A link to a private item leads somewhere, since that is documented too.
+        // Private items are documented too, so links to them work.
         .env(
             "RUSTDOCFLAGS",
             "-D warnings -A rustdoc::private-intra-doc-links",
@@ -326,65 +343,7 @@ fn number_after(text: &str, what: &str) -> Option<f64> {
     after.split_whitespace().next()?.parse().ok()
 }
 
-/// Where bindgen would look: the variable, what llvm-config says, and the usual folders.
-pub(crate) fn has_libclang() -> bool {
-    let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH")
-        .into_iter()
-        .map(Into::into)
-        .collect();
-    if let Ok(said) = Command::new("llvm-config").arg("--libdir").output() {
-        folders.push(String::from_utf8_lossy(&said.stdout).trim().into());
-    }
-    folders.extend(["/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from));
-    for parent in ["/usr/lib", "/usr/lib64"] {
-        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-            folders.push(entry.path());
-            folders.push(entry.path().join("lib"));
-        }
-    }
-    folders.iter().any(|folder| holds_libclang(folder))
-}
-
-fn holds_libclang(folder: &Path) -> bool {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // libclang.so, libclang-14.so.1, libclang.so.17; but not libclang-cpp.so, which is another library.
-            name.starts_with("libclang")
-                && name.contains(".so")
-                && !name.starts_with("libclang-cpp")
-        })
-}
-
-/// On Debian and its kin, and only where we are root anyway, as in CI.
-pub(crate) fn install_libclang() -> bool {
-    println!("libclang is missing; installing libclang-dev");
-    apt_install(&["libclang-dev"]) && has_libclang()
-}
-
-/// Installs packages of Debian, if this is one and we are root; returns whether they are there now.
-pub(crate) fn apt_install(packages: &[&str]) -> bool {
-    if !workspace::is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        return false;
-    }
-    let apt = |arguments: &[&str]| {
-        Command::new("apt-get")
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    apt(&install) || (apt(&["update"]) && apt(&install))
-}
-
-/// All closing lines of the test runner in one.
+/// Adds up all summary lines of the test runner.
 fn sum_of(results: &[String]) -> String {
     let sum = |what: &str| -> u64 {
         results
@@ -409,7 +368,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_closing_lines_are_added_up() {
+    fn the_summary_lines_are_added_up() {
         let line = |passed, failed| {
             format!(
                 "test result: ok. {passed} passed; {failed} failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s"
@@ -422,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_is_found_behind_its_name() {
+    fn a_number_is_found_after_its_name() {
         let line = "pressed 3, stored 3, missing 0, press-to-stored p50 41.2 ms p95 55.0 ms";
         assert_eq!(number_after(line, "press-to-stored p50"), Some(41.2));
         assert_eq!(number_after(line, "press-to-light max"), None);

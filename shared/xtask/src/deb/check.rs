@@ -1,8 +1,7 @@
-//! `cargo xtask deb --check`: the packages in fresh Debian systems, from the first installation to the purge.
+//! `cargo xtask deb --check`: tests the packages in fresh Debian systems, from the first installation to the purge.
 //!
-//! For this computer's own processor the system is booted, and its systemd starts, watches and ends the services. For the
-//! other one the programs run by QEMU, and there is no systemd to start them. What a board would be needed for
-//! stands in `docs/hardware.md`.
+//! For this computer's processor the system is booted, and its systemd starts, watches and stops the services. For
+//! the other one the programs run in QEMU without systemd. `docs/hardware.md` lists what needs a board.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,12 +9,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::Arch;
-use crate::debian::{Emulation, Machine, Release, System};
+use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, lossy};
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
-/// What `systemd-analyze security` may say at most; 10 is no sandbox at all.
+/// The highest exposure that `systemd-analyze security` may report; 10 is no sandbox at all.
 const EXPOSURE_MAX: f64 = 2.5;
-/// A watchdog of 60 s, and the start afterwards.
+/// A watchdog of 60 s, and the restart.
 const WATCHDOG_WITHIN: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(40);
 
@@ -26,44 +25,44 @@ pub(super) struct Packages {
     pub(super) version: String,
 }
 
-/// `old`: an earlier version of the same, to upgrade from.
+/// `old`: an earlier version, to upgrade from.
 pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) -> Result<()> {
     let place = format!("{} {}", release.name(), arch.name());
     println!("\n==> {place}");
-    let _emulation = Emulation::of(arch)?;
-    let system = System::fresh(release, arch)?;
+    let _emulation = ForeignBinaries::enable(arch)?;
+    let system = Chroot::fresh(release, arch)?;
     for packages in [old, new] {
         for (name, file) in [
             ("appliance", &packages.appliance),
             ("cloud", &packages.cloud),
         ] {
-            system.put(file, &format!("/root/{name}-{}.deb", packages.version))?;
+            system.copy_in(file, &format!("/root/{name}-{}.deb", packages.version))?;
         }
     }
     if arch.is_own() {
         let machine = system.boot()?;
         let place = Place::Booted(&machine);
-        place.all(&old.version, &new.version)
+        place.run(&old.version, &new.version)
     } else {
-        Place::Entered(&system).all(&old.version, &new.version)
+        Place::Entered(&system).run(&old.version, &new.version)
     }
     .with_context(|| place)
 }
 
 #[derive(Clone, Copy)]
 enum Place<'a> {
-    Booted(&'a Machine),
-    Entered(&'a System),
+    Booted(&'a BootedSystem),
+    Entered(&'a Chroot),
 }
 
 impl Place<'_> {
-    fn all(self, old: &str, new: &str) -> Result<()> {
+    fn run(self, old: &str, new: &str) -> Result<()> {
         self.script(&install(old))?;
-        done("an older version is installed");
-        self.has_all_in_place()?;
-        self.says_what_is_missing()?;
-        self.is_verified()?;
-        // A full disk of this computer is not what is looked at here.
+        report_ok("an older version is installed");
+        self.check_installed()?;
+        self.check_missing_hardware_messages()?;
+        self.check_units()?;
+        // The free disk space of this computer is not the subject here.
         self.script(
             "sed -i 's/^hold_free_percent = 5/hold_free_percent = 0/' /etc/keepsake/cloud.toml",
         )?;
@@ -71,13 +70,13 @@ impl Place<'_> {
             machine.script("systemctl restart keepsake-cloud")?;
         }
         if let Self::Booted(machine) = self {
-            says_why_it_does_not_start(machine)?;
+            check_start_without_button(machine)?;
             press_under_systemd(machine)?;
         } else {
             self.press_in_the_foreground()?;
         }
 
-        // Settings of one's own, and what is on card and in the database.
+        // The user's own settings, and data on the card and in the database.
         self.script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
         self.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
         let kept = self.script(KEPT)?;
@@ -90,25 +89,25 @@ impl Place<'_> {
         self.script(&format!(
             "test \"$(dpkg-query -W -f '${{Version}}' keepsake-appliance)\" = {new}"
         ))?;
-        self.still_has(&kept)?;
-        done("an upgrade keeps pictures and changed settings");
+        self.check_kept(&kept)?;
+        report_ok("an upgrade keeps pictures and changed settings");
         if let Self::Booted(machine) = self {
-            survives_what_befalls_it(machine)?;
+            check_recovery(machine)?;
         }
         let kept = self.script(KEPT)?;
 
         self.script("apt-get -qy remove keepsake-appliance keepsake-cloud")?;
         self.script("! test -e /usr/bin/appliance && ! test -e /usr/bin/cloud")?;
-        self.still_has(&kept)?;
+        self.check_kept(&kept)?;
         if let Self::Booted(machine) = self {
             machine.script("! pgrep -x 'appliance|cloud'")?;
         }
-        done("removal keeps pictures and settings");
+        report_ok("removal keeps pictures and settings");
 
         self.script(&install(new))?;
-        self.still_has(&kept)?;
+        self.check_kept(&kept)?;
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
-        done("they can be installed again");
+        report_ok("they can be installed again");
 
         let said = self.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
@@ -124,7 +123,7 @@ impl Place<'_> {
         };
         let left = self.script(KEPT)?;
         ensure!(pictures(&kept) == left, "before: {kept}after: {left}");
-        done("purging takes the settings and leaves the pictures");
+        report_ok("purging takes the settings and leaves the pictures");
         Ok(())
     }
 
@@ -142,13 +141,13 @@ impl Place<'_> {
         }
     }
 
-    fn still_has(self, kept: &str) -> Result<()> {
+    fn check_kept(self, kept: &str) -> Result<()> {
         let now = self.script(KEPT)?;
         ensure!(now == kept, "before: {kept}after: {now}");
         Ok(())
     }
 
-    fn has_all_in_place(self) -> Result<()> {
+    fn check_installed(self) -> Result<()> {
         let groups = self.script("id -nG keepsake")?;
         for group in ["keepsake", "gpio", "video"] {
             ensure!(
@@ -170,21 +169,21 @@ impl Place<'_> {
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
         self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml")?;
         self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
-        done("users, groups, settings, folders and units are in place");
+        report_ok("users, groups, settings, folders and units are in place");
         Ok(())
     }
 
-    /// On a computer without button, light and camera; in words that help, and without any of ours that do not.
-    fn says_what_is_missing(self) -> Result<()> {
+    /// Checks the messages on a computer without button, light and camera.
+    fn check_missing_hardware_messages(self) -> Result<()> {
         let output = self.try_script(
             "cd /var/lib/keepsake && exec setpriv --reuid=keepsake --regid=keepsake --init-groups appliance self-test --config /etc/keepsake/camera.toml",
         )?;
-        let said = crate::debian::text(&output.stdout);
+        let said = lossy(&output.stdout);
         ensure!(
             output.status.code() == Some(1),
             "{}: {said}{}",
             output.status,
-            crate::debian::text(&output.stderr)
+            lossy(&output.stderr)
         );
         for part in ["light", "button", "camera"] {
             let line = said
@@ -201,19 +200,19 @@ impl Place<'_> {
                 .find(|line| line.starts_with(&format!("ok   {part}")));
             ensure!(line.is_some(), "{part} should be good: {said}");
         }
-        done("the self-test says what is missing:");
+        report_ok("the self-test says what is missing:");
         for line in said.lines() {
             println!("       {line}");
         }
         Ok(())
     }
 
-    fn is_verified(self) -> Result<()> {
+    fn check_units(self) -> Result<()> {
         for unit in UNITS {
             let output = self.try_script(&format!(
                 "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
             ))?;
-            let said = crate::debian::text(&output.stdout);
+            let said = lossy(&output.stdout);
             let ours: Vec<&str> = said
                 .lines()
                 .filter(|line| line.contains("keepsake"))
@@ -227,52 +226,52 @@ impl Place<'_> {
                 exposure <= EXPOSURE_MAX,
                 "{unit} is exposed by {exposure}: {said}"
             );
-            done(&format!("{unit}: verified, exposure {exposure}"));
+            report_ok(&format!("{unit}: verified, exposure {exposure}"));
         }
         Ok(())
     }
 
-    /// Both programs as packed, without a systemd: a press is stored.
+    /// Runs both packaged programs without systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
         let said = self.script(include_str!("press.sh"))?;
         ensure!(
             said.contains("\"event\":\"stored\""),
             "nothing was stored: {said}"
         );
-        done("a press of the simulated camera is stored by the cloud");
+        report_ok("a press of the simulated camera is stored by the cloud");
         Ok(())
     }
 }
 
-/// From the folder they were put into, without asking.
+/// Installs the files from the folder they were copied to.
 fn install(version: &str) -> String {
     format!("apt-get -qy install /root/appliance-{version}.deb /root/cloud-{version}.deb")
 }
 
-/// Everything that must be the same afterwards, with its hash: settings, pictures on the card, and who the camera is.
+/// Returns the hashes of everything that must not change: settings, pictures on the card, and the camera's identity.
 const KEPT: &str = "{ find /etc/keepsake /var/lib/keepsake/pictures/frames /var/lib/keepsake-cloud \
     \\( -name '*.toml' -o -path '*/frames/*' -o -name 'keepsake.sqlite' \\) -type f 2>/dev/null || true; } | sort | \
     while read -r f; do case $f in *.sqlite) echo \"there $f\";; *) sha256sum \"$f\";; esac; done | sed 's/  / /'";
 
-/// The figure in the closing line of `systemd-analyze security`.
+/// Returns the score in the last line of `systemd-analyze security`.
 fn exposure(said: &str) -> Option<f64> {
     let (_, after) = said.split_once("Overall exposure level")?;
     let (_, figure) = after.split_once(": ")?;
     figure.split_whitespace().next()?.parse().ok()
 }
 
-fn done(what: &str) {
+fn report_ok(what: &str) {
     println!("  ok  {what}");
 }
 
-/// Without a pin to press on, the service tries for ever and the log says what is wrong.
-fn says_why_it_does_not_start(machine: &Machine) -> Result<()> {
+/// Checks that without a button pin the service keeps trying and the log names the cause.
+fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
     let said = machine.eventually(
         "the log says why",
         SOON,
         "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR",
     )?;
-    done(&format!(
+    report_ok(&format!(
         "without a board the service says: {}",
         said.trim()
     ));
@@ -281,12 +280,12 @@ fn says_why_it_does_not_start(machine: &Machine) -> Result<()> {
         SOON,
         "[ $(systemctl show -P NRestarts keepsake-appliance) -ge 2 ]",
     )?;
-    done("and is tried again and again");
+    report_ok("and is tried again and again");
     Ok(())
 }
 
-/// The simulated button, light and camera in the service as it is.
-fn press_under_systemd(machine: &Machine) -> Result<()> {
+/// Configures the simulated button, light and camera for the service.
+fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     machine.script(
         "sed -i '/^\\[simulated\\]/,$s/^on = false/on = true/' /etc/keepsake/camera.toml
          systemctl restart keepsake-appliance",
@@ -301,15 +300,15 @@ fn press_under_systemd(machine: &Machine) -> Result<()> {
         "systemctl is-active -q keepsake-appliance keepsake-cloud
          systemctl show -P StatusText keepsake-cloud",
     )?;
-    done(&format!(
+    report_ok(&format!(
         "systemd sees both ready; the cloud: {}",
         status.trim()
     ));
     press(machine, 1)
 }
 
-/// One more, which makes so many.
-fn press(machine: &Machine, stored: u32) -> Result<()> {
+/// Takes one more picture, after which `stored` are stored.
+fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
     machine.script("systemctl kill --kill-whom=main --signal=SIGUSR1 keepsake-appliance")?;
     machine.eventually(
         "the press is stored",
@@ -320,13 +319,13 @@ fn press(machine: &Machine, stored: u32) -> Result<()> {
              grep -q '\"pressed\":{stored},\"stored\":{stored},.*\"missing\":0' <<< \"$counters\""
         ),
     )?;
-    done(&format!(
+    report_ok(&format!(
         "a press in the service is stored, {stored} in all"
     ));
     Ok(())
 }
 
-fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
+fn check_recovery(machine: &BootedSystem) -> Result<()> {
     machine.eventually(
         "the new version runs",
         SOON,
@@ -334,7 +333,7 @@ fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
     )?;
     press(machine, 2)?;
 
-    // Both hang. Neither says a word any more, and systemd starts them anew.
+    // Both hang: they stop notifying, and systemd restarts them.
     machine.script(
         "systemctl kill --kill-whom=main --signal=SIGSTOP keepsake-appliance keepsake-cloud",
     )?;
@@ -348,10 +347,10 @@ fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
             ),
         )?;
     }
-    done("a program that hangs is started anew by the watchdog");
+    report_ok("a program that hangs is restarted by the watchdog");
     press(machine, 3)?;
 
-    // A light that says "ready" to nobody: fault 7 is shown before the next start.
+    // The light would keep showing "ready": fault 7 is shown before the restart.
     machine.script("systemctl kill --kill-whom=main --signal=SIGKILL keepsake-appliance")?;
     machine.eventually(
         "ExecStopPost",
@@ -364,10 +363,10 @@ fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
         SOON,
         "systemctl is-active -q keepsake-appliance",
     )?;
-    done("after kill -9 the light says fault 7 before the next start");
+    report_ok("after kill -9 the light says fault 7 before the next start");
     press(machine, 4)?;
 
-    // What no start can mend: fault 7 for good, until someone has mended it.
+    // A fault that no restart can fix: fault 7 stays until the settings are corrected.
     machine.script(
         "mkdir -p /run/systemd/system/keepsake-appliance.service.d
          printf '[Service]\\nEnvironment=KEEPSAKE_BUTTON_PIN=99\\n' > /run/systemd/system/keepsake-appliance.service.d/wrong.conf
@@ -387,10 +386,10 @@ fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
          systemctl start keepsake-appliance
          ! systemctl is-active -q keepsake-stopped",
     )?;
-    done("a wrong variable is not tried again; the light says fault 7 until it is mended");
+    report_ok("a wrong variable is not tried again; the light says fault 7 until it is mended");
     press(machine, 5)?;
 
-    // As asked: no fault is shown, and the end is clean.
+    // Stopped on request: no fault is shown, and the exit is clean.
     machine.script(
         "systemctl stop keepsake-appliance keepsake-cloud
          [ $(systemctl show -P Result keepsake-appliance) = success ]
@@ -398,7 +397,7 @@ fn survives_what_befalls_it(machine: &Machine) -> Result<()> {
          systemctl start keepsake-cloud keepsake-appliance",
     )?;
     press(machine, 6)?;
-    done("a stop is a clean one");
+    report_ok("a stop is a clean one");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-# Both programs as packed, without a systemd, each as its user: a press of the simulated camera is stored by the cloud. Says what the
-# camera says.
+# Runs both packaged programs without systemd, each as its user: a press of the simulated camera is stored by the cloud.
+# Prints the output of the camera.
 wait_for() {
     for _ in $(seq 240); do
         grep -q "$1" "$2" && return

@@ -1,0 +1,229 @@
+//! P2, P3, P6: cards are cloned and restored, databases are restored. No picture is lost or hidden by that, and the
+//! counters of the dashboard are right.
+
+use std::time::Duration;
+
+use keepsake_provision::temp_dir::{self, TempDir};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::{Audit, audit};
+use keepsake_testkit::photos;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A card copied into another board: both continue, each with a spool id of its own.
+#[test]
+fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
+    let folder = TempDir::new("clone-other");
+    let mut cloud = Cloud::new(&folder);
+    let mut one = camera(&folder, "one", &cloud, "board-1");
+    one.start();
+    one.press_and_save(3, SOON);
+    one.stop();
+    let mut two = camera(&folder, "two", &cloud, "board-2");
+    temp_dir::copy(one.spool(), two.spool());
+
+    one.start();
+    two.start();
+    one.press_and_save(2, SOON);
+    let of_two = two.press_and_save(2, SOON);
+    assert!(
+        of_two
+            .iter()
+            .all(|named| named.install != one.saved()[0].install),
+        "other hardware is another install: {of_two:?}"
+    );
+    cloud.start();
+    let device = wait_for_porch(&cloud, 7);
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+    let found = count(&cloud, &[&one, &two]);
+    assert_eq!((found.stored, found.conflicts), (7, 0));
+    one.stop();
+    two.stop();
+}
+
+/// The same card twice in indistinguishable hardware: the same numbers, different pictures. Both are kept.
+#[test]
+fn an_indistinguishable_clone_hides_no_picture() {
+    let folder = TempDir::new("clone-same");
+    let mut cloud = Cloud::new(&folder);
+    let mut one = camera(&folder, "one", &cloud, "board-1");
+    one.start();
+    one.press_and_save(3, SOON);
+    one.stop();
+    let mut two = camera(&folder, "two", &cloud, "board-1");
+    temp_dir::copy(one.spool(), two.spool());
+
+    // Both take their fourth and fifth picture before either meets the cloud.
+    one.start();
+    one.press_and_save(2, SOON);
+    one.stop();
+    two.start();
+    let of_two = two.press_and_save(2, SOON);
+    assert_eq!(of_two[0].sequence, 4, "the clone cannot know better");
+    two.stop();
+
+    cloud.start();
+    one.start();
+    one.expect_stored(&one.saved(), SOON);
+    one.stop();
+    two.start();
+    two.expect_stored(&of_two, SOON);
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["conflicts"] == 2);
+    check_sums(&cloud, &device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let found = count(&cloud, &[&one, &two]);
+    assert_eq!((found.stored, found.conflicts), (7, 2));
+    assert_eq!(cloud.api().pictures("porch").len(), 7, "none is hidden");
+    two.stop();
+}
+
+/// Yesterday's card in the same board, which meets the cloud before the next press.
+#[test]
+fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
+    let folder = TempDir::new("card-restored");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = restore_card_of_yesterday(&folder, &mut cloud);
+    card.start();
+    card.is_connected(SOON);
+    // The cloud's answer to `up/have` tells the camera; after it, the spool id is another one.
+    let before = card.saved()[0].install;
+    let mut taken = 0;
+    let fresh = loop {
+        let saved = card.press_and_save(1, SOON);
+        card.expect_stored(&saved, SOON);
+        taken += 1;
+        if saved[0].install != before {
+            break saved[0];
+        }
+        assert!(
+            taken < 10,
+            "it goes on with numbers the cloud already knows"
+        );
+    };
+    assert_eq!(fresh.sequence, 1);
+    let found = count(&cloud, &[&card]);
+    assert_eq!(found.stored, 5 + taken);
+    let device = cloud.api().device("porch").expect("the device");
+    check_sums(&cloud, &device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    card.stop();
+}
+
+/// Yesterday's card in the same board, which takes pictures before it meets the cloud.
+#[test]
+fn a_restored_card_loses_no_picture_it_takes_before_it_meets_the_cloud() {
+    let folder = TempDir::new("card-ignorant");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = restore_card_of_yesterday(&folder, &mut cloud);
+    cloud.stop();
+    card.start();
+    let ignorant = card.press_and_save(1, SOON);
+    assert_eq!(ignorant[0].sequence, 4, "it cannot know better");
+    cloud.start();
+    card.expect_stored(&ignorant, SOON);
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["conflicts"] == 1);
+    check_sums(&cloud, &device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let found = count(&cloud, &[&card]);
+    assert_eq!((found.stored, found.conflicts), (6, 1));
+    card.stop();
+}
+
+/// Last night's database: everything since is on the card, marked as removable, and is requested again.
+#[test]
+fn a_restored_database_gets_back_what_the_cards_still_have() {
+    let folder = TempDir::new("database-restored");
+    let mut cloud = Cloud::new(&folder);
+    let mut card = camera(&folder, "one", &cloud, "board-1");
+    cloud.start();
+    card.start();
+    let first = card.press_and_save(3, SOON);
+    card.expect_stored(&first, SOON);
+    cloud.stop();
+    let backup = folder.join("backup");
+    temp_dir::copy(cloud.data(), &backup);
+    cloud.start();
+    let second = card.press_and_save(2, SOON);
+    card.expect_stored(&second, SOON);
+    cloud.stop();
+    temp_dir::restore(&backup, cloud.data());
+    cloud.start();
+
+    let device = wait_for_porch(&cloud, 5);
+    assert_eq!(device["conflicts"], 0, "{device:#}");
+    assert_eq!(count(&cloud, &[&card]).stored, 5);
+    card.stop();
+}
+
+/// Takes three pictures, copies the card, takes two more; all are stored; restores the copy.
+fn restore_card_of_yesterday(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
+    let mut card = camera(folder, "one", cloud, "board-1");
+    cloud.start();
+    card.start();
+    let first = card.press_and_save(3, SOON);
+    card.expect_stored(&first, SOON);
+    card.stop();
+    let yesterday = folder.join("yesterday");
+    temp_dir::copy(card.spool(), &yesterday);
+    card.start();
+    let second = card.press_and_save(2, SOON);
+    card.expect_stored(&second, SOON);
+    card.stop();
+    temp_dir::restore(&yesterday, card.spool());
+    card
+}
+
+/// Clones share the device name, which is on their card, but not the folder.
+fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance {
+    Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url())
+        .set(&format!("simulated.fingerprint={board}"))
+}
+
+fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
+        device["stored"] == stored && device["held"] == 0
+    });
+    check_sums(cloud, &device);
+    assert_eq!(device["missing"], 0, "{device:#}");
+    device
+}
+
+/// Checks that every number has exactly one place in the sum, and that the dashboard agrees.
+fn check_sums(cloud: &Cloud, device: &Value) {
+    let number = |field: &str| {
+        device[field]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{field} in {device:#}"))
+    };
+    let parts = ["stored", "deleted", "told", "held", "missing"].map(number);
+    assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
+
+    let html = |path: &str| {
+        let (status, page) = cloud.api().get(path).unwrap();
+        assert_eq!(status, 200, "{path}");
+        String::from_utf8(page).unwrap()
+    };
+    let (overview, page) = (html("/"), html("/cameras/porch"));
+    let sentence = format!("{} pressed, {} stored", number("pressed"), number("stored"));
+    assert!(
+        page.contains(&sentence),
+        "{sentence} is not on the page:\n{page}"
+    );
+    let conflicts = number("conflicts");
+    assert_eq!(
+        overview.contains("the number of another one"),
+        conflicts > 0,
+        "{conflicts} conflicts on the page:\n{overview}"
+    );
+}
+
+fn count(cloud: &Cloud, cards: &[&Appliance]) -> Audit {
+    let confirmed: Vec<CaptureKey> = cards.iter().flat_map(|card| card.saved()).collect();
+    audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()))
+}

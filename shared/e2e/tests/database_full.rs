@@ -1,0 +1,101 @@
+//! P1, P2, P4: a database server without space counts as unavailable. The cameras keep everything and are told why,
+//! and once there is space everything arrives without intervention.
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::database::{Database, Kind};
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
+use keepsake_testkit::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(60);
+const PRESSES: usize = 30;
+const PICTURE_BYTES: usize = 1_000_000;
+
+#[test]
+fn a_full_mariadb_gets_everything_later() {
+    database_is_full("full-mariadb", Kind::MariaDb);
+}
+
+#[test]
+fn a_full_mysql_gets_everything_later() {
+    database_is_full("full-mysql", Kind::MySql);
+}
+
+fn database_is_full(name: &str, kind: Kind) {
+    let mut seed = Seed::from_env_or_random(name);
+    let folder = TempDir::new(name);
+    let Some(mut database) = Database::or_skip(name, kind, &folder) else {
+        return;
+    };
+    // Everything in one file with a maximum size: the server then reports the error of a full disk.
+    let room = |mib: u32| {
+        [
+            "--innodb-file-per-table=OFF".to_owned(),
+            format!("--innodb-data-file-path=ibdata1:12M:autoextend:max:{mib}M"),
+        ]
+    };
+    database.set_flags(&room(30).each_ref().map(String::as_str));
+    database.start();
+    let mut cloud = Cloud::new(&folder)
+        .storing_in(&database.create_schema("keepsake"))
+        .flag("--capture-bytes-max=8388608");
+    cloud.start();
+    let album = folder.join("album");
+    fs::create_dir(&album).unwrap();
+    let cat = photos::all(&photos::folder()).swap_remove(1);
+    let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
+    fs::write(album.join("large.jpg"), large).unwrap();
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    camera.start();
+    camera.is_connected(SOON);
+
+    let saved = camera.press_and_save(PRESSES, SOON);
+    let why = eventually("the cloud says that there is no room", SOON, || {
+        let (status, body) = cloud.api().get("/readyz").ok()?;
+        let said = String::from_utf8_lossy(&body).into_owned();
+        // A MariaDB at its maximum file size sometimes aborts by an assertion before it reports the error to its
+        // client.
+        let died = kind == Kind::MariaDb && !database.is_running();
+        let why = if died { "does not answer" } else { "no room" };
+        (status == 503 && said.contains(why)).then_some(said)
+    });
+    let stored = || keepsake_testkit::appliance::capture_keys(&camera.events(0), "stored").len();
+    let fitted = stored();
+    assert!(
+        (1..PRESSES).contains(&fitted),
+        "{fitted} of {PRESSES} fit into 30 MiB"
+    );
+    // Long enough for every capture to be retried, and set aside if it were mistaken for an unusable one.
+    thread::sleep(Duration::from_secs(20));
+    assert!(stored() < PRESSES);
+
+    // A server without any space may take very long to stop, or be gone already.
+    database.kill();
+    database.set_flags(&room(300).each_ref().map(String::as_str));
+    database.start();
+    camera.expect_stored(&saved, SOON);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
+        device["waiting"] == 0 && device["held"] == 0
+    });
+    assert_eq!(
+        (&device["missing"], &device["conflicts"]),
+        (&0.into(), &0.into()),
+        "{device:#}"
+    );
+    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&album));
+    assert_eq!(found.stored, PRESSES as u64);
+    println!(
+        "{name}: {}, {fitted} fitted, {found:?}; {why}",
+        database.version()
+    );
+    camera.stop();
+    cloud.stop();
+    database.stop();
+}

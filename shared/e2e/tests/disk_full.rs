@@ -1,0 +1,162 @@
+//! P1, P4: a full card is a state with a policy: presses are answered, nothing hangs, no confirmed picture is
+//! removed, and receipts make space again.
+
+use std::time::Duration;
+
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::appliance::{Appliance, can_mount_small_cards, capture_keys};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(60);
+const CARD_MIB: u32 = 12;
+
+#[test]
+fn a_full_card_refuses_presses_until_receipts_make_room() {
+    let folder = TempDir::new("full-refuse");
+    let mut cloud = Cloud::new(&folder);
+    let Some(mut camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    camera.start();
+    let mut refused = 0;
+    let mut presses = 0;
+    while refused < 20 {
+        presses += 1;
+        assert!(presses < 500, "a card of {CARD_MIB} MiB is never full");
+        if answer_to_one_press(&mut camera)["event"] == "refused" {
+            refused += 1;
+        }
+    }
+    let kept = camera.saved();
+    assert!(
+        kept.len() > 20,
+        "only {} pictures fit on the card",
+        kept.len()
+    );
+    assert!(camera.is_running());
+
+    cloud.start();
+    camera.expect_stored(&kept, SOON);
+    let again = answer_to_one_press(&mut camera);
+    assert_eq!(
+        again["event"], "saved",
+        "room again after the receipts: {again}"
+    );
+    camera.expect_stored(&camera.saved(), SOON);
+    // Presses that found too little space for a picture left their reason, which arrives too.
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
+        device["waiting"] == 0 && device["held"] == 0
+    });
+    assert_eq!(device["missing"], 0, "{device:#}");
+    let photos = photos::all(&photos::folder());
+    let found = audit(&cloud.store(), &camera.saved(), &photos);
+    assert_eq!(found.stored, camera.saved().len() as u64);
+    assert_eq!(device["told"], found.tombstones, "{device:#}");
+    println!("full: {} fitted, {refused} refused, {found:?}", kept.len());
+    camera.stop();
+}
+
+#[test]
+fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
+    let folder = TempDir::new("full-drop");
+    let mut cloud = Cloud::new(&folder);
+    let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    let mut camera = camera.set("spool.when_full=drop-oldest");
+    camera.start();
+    for _ in 0..250 {
+        let answer = answer_to_one_press(&mut camera);
+        assert_eq!(answer["event"], "saved", "the newest has room: {answer}");
+    }
+    cloud.start();
+    let device = cloud.api().wait_for_device("porch", SOON, |device| {
+        device["waiting"] == 0 && device["pressed"] == 250
+    });
+    assert_eq!(
+        device["missing"], 0,
+        "given up is told, not missing: {device:#}"
+    );
+    let newest = &camera.saved()[220..];
+    let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
+    let told = cloud.store().tombstones().unwrap();
+    let given_up: u64 = told.iter().map(|one| one.last - one.first + 1).sum();
+    assert_eq!(found.stored + given_up, 250, "{found:?} {told:?}");
+    assert!(given_up > 50, "{given_up} given up");
+    assert!(told.iter().all(|one| one.reason == "made-room"), "{told:?}");
+    println!("full: {} stored, {given_up} given up", found.stored);
+    camera.stop();
+}
+
+/// Not one free byte, as after a crash of another program: a camera that does not start would never upload.
+#[test]
+fn a_camera_starts_without_a_free_byte_on_its_card() {
+    let folder = TempDir::new("full-start");
+    let cloud = Cloud::new(&folder);
+    let Some(camera) = camera_with_a_small_card(&folder, &cloud) else {
+        return;
+    };
+    // The card vanishes with the process that mounted it, so all starts happen inside one.
+    let script = r#"
+        run() { printf '%s' "$keys" | timeout -s TERM "$1" "$appliance" run --simulated --events --spool "$spool" --device full --set spool.reserve_bytes=1048576; }
+        keys='
+' run 2 >/dev/null
+        dd if=/dev/zero of="$spool/everything" bs=4096 2>/dev/null
+        keys='
+' run 3
+        rm "$spool/everything"
+        keys='
+' run 2
+    "#;
+    let said = camera.run_script_on_its_card(script);
+    let events: Vec<Value> = said
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+    assert_eq!(of("ready"), 2, "{said}");
+    assert_eq!(
+        of("refused"),
+        1,
+        "the press on the full card is answered: {said}"
+    );
+    let saved: Vec<u64> = capture_keys(&events, "saved")
+        .iter()
+        .map(|capture| capture.sequence)
+        .collect();
+    assert_eq!(saved, [2], "and its number is not wasted: {said}");
+}
+
+fn camera_with_a_small_card(folder: &TempDir, cloud: &Cloud) -> Option<Appliance> {
+    if let Err(why) = can_mount_small_cards(folder) {
+        not_run(
+            "a full card",
+            format!("no small file system can be mounted ({why})"),
+            "allow user namespaces (sysctl kernel.unprivileged_userns_clone=1) or run the tests as root",
+        );
+        return None;
+    }
+    let camera = Appliance::new(folder, "porch", &cloud.mqtt_url())
+        .on_a_card_of(CARD_MIB)
+        .set("spool.reserve_bytes=1048576");
+    Some(camera)
+}
+
+/// Presses once and waits for the result: saved, refused, or a tombstone. Never nothing.
+fn answer_to_one_press(camera: &mut Appliance) -> Value {
+    let since = camera.event_count();
+    camera.press();
+    camera.expect("an answer to the press", since, SOON, |said| {
+        said.iter()
+            .find(|event| {
+                ["saved", "refused", "tombstone"]
+                    .iter()
+                    .any(|kind| event["event"] == *kind)
+            })
+            .cloned()
+    })
+}

@@ -1,0 +1,303 @@
+//! Other MQTT clients can publish pictures unchanged: the lab's own script, `mosquitto_pub`, and any program that
+//! publishes JPEGs to its own topic; with the embedded broker and with mosquitto.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use keepsake_protocol::Hash;
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::{self, Mosquitto, Persistence};
+use keepsake_provision::servers::python::Python;
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::mqtt_client::{Client, Outcome, Packet};
+use keepsake_testkit::photos;
+use keepsake_testkit::python_client::fixture;
+use keepsake_testkit::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_embedded_broker_accepts_pictures_of_other_clients() {
+    let folder = TempDir::new("lab-way-embedded");
+    let cloud = Cloud::new(&folder);
+    let port = cloud.mqtt_port();
+    accepts_pictures_of_other_clients("lab-way-embedded", cloud, port);
+}
+
+#[test]
+fn mosquitto_accepts_pictures_of_other_clients() {
+    let name = "lab-way-mosquitto";
+    let folder = TempDir::new(name);
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    accepts_pictures_of_other_clients(name, cloud, broker.port());
+    broker.stop();
+}
+
+fn accepts_pictures_of_other_clients(name: &str, cloud: Cloud, port: u16) {
+    let mut cloud = cloud
+        .flag("--topic-pattern=frigate/+/snapshot={1}")
+        .flag("--capture-bytes-max=1000000");
+    cloud.start();
+    let photos = photos();
+
+    if let Some(python) = Python::or_skip(name) {
+        let mut script = python.script(&fixture("lab/send_image_mqtt.py"));
+        run_successfully(script.arg(&photos[0]).args(["--port", &port.to_string()]));
+        wait_for_pictures(&cloud, "camera", &[&photos[0]]);
+    }
+
+    let publish = |topic: &str, payload: &[&str]| {
+        let mut command = match mosquitto::publisher() {
+            Ok(command) => command,
+            Err(why) => {
+                not_run(name, &why, "install mosquitto-clients");
+                return false;
+            }
+        };
+        let port = port.to_string();
+        let to = ["-h", "127.0.0.1", "-p", &port, "-t", topic];
+        run_successfully(command.args(to).args(payload));
+        true
+    };
+    let file = |at: usize| photos[at].to_str().expect("a path of ASCII").to_owned();
+    if publish("camera/porch/image", &["-f", &file(1)]) {
+        wait_for_pictures(&cloud, "porch", &[&photos[1]]);
+        publish("camera/porch/image", &["-q", "1", "-f", &file(2)]);
+        wait_for_pictures(&cloud, "porch", &[&photos[1], &photos[2]]);
+        publish("frigate/yard/snapshot", &["-q", "1", "-f", &file(3)]);
+        wait_for_pictures(&cloud, "yard", &[&photos[3]]);
+        // Anything that is not a picture is quarantined for its owner, and stops nothing else.
+        publish("camera/porch/image", &["-q", "1", "-m", "hello"]);
+        publish("camera/cloud/image", &["-q", "1", "-f", &file(3)]);
+        publish("camera/Side Door/image", &["-q", "1", "-f", &file(4)]);
+        wait_for_pictures(&cloud, "Side-Door", &[&photos[4]]);
+        let quarantine = cloud.api().json("/api/v1/quarantine");
+        let reasons: BTreeSet<&str> = quarantine["quarantine"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|one| one["reason"].as_str())
+            .collect();
+        assert_eq!(reasons.len(), 2, "{reasons:?}");
+        for says in [
+            "neither a JPEG nor a PNG",
+            "no camera can be called \"cloud\"",
+        ] {
+            assert!(
+                reasons.iter().any(|reason| reason.contains(says)),
+                "{reasons:?}"
+            );
+        }
+    }
+    cloud.stop();
+}
+
+#[test]
+fn a_retained_picture_is_stored_once_however_often_it_is_delivered() {
+    let name = "lab-way-retained";
+    let folder = TempDir::new(name);
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    let photos = photos();
+    let bytes = |at: usize| std::fs::read(&photos[at]).unwrap();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    let topic = b"camera/doorbell/image";
+    assert_eq!(
+        sender.publish_with(topic, &bytes(0), true).unwrap(),
+        Outcome::Acknowledged
+    );
+    cloud.start();
+    wait_for_pictures(&cloud, "doorbell", &[&photos[0]]);
+    for round in 1..=2 {
+        cloud.stop();
+        cloud.start();
+        sender.publish(topic, &bytes(round)).unwrap();
+        let all: Vec<&PathBuf> = photos[..=round].iter().collect();
+        wait_for_pictures(&cloud, "doorbell", &all);
+    }
+    // The same picture taken again is another one.
+    sender.publish(topic, &bytes(0)).unwrap();
+    wait_for_pictures(
+        &cloud,
+        "doorbell",
+        &[&photos[0], &photos[0], &photos[1], &photos[2]],
+    );
+    cloud.stop();
+    broker.stop();
+}
+
+/// The number of lost acknowledgements.
+const LOST: usize = 3;
+
+#[test]
+fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
+    let name = "lab-way-again";
+    let folder = TempDir::new(name);
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let lost = Arc::new(AtomicUsize::new(0));
+    let port = losing_acknowledgements(broker.port(), lost.clone());
+    let mut cloud = Cloud::new(&folder).ingesting_through(port);
+    cloud.start();
+    let photos = photos();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    for (at, photo) in photos[..2].iter().enumerate() {
+        let bytes = std::fs::read(photo).unwrap();
+        sender.publish(b"camera/doorbell/image", &bytes).unwrap();
+        wait_for_pictures(
+            &cloud,
+            "doorbell",
+            &photos[..=at].iter().collect::<Vec<_>>(),
+        );
+    }
+    eventually("the broker has brought it again and again", SOON, || {
+        (lost.load(Ordering::SeqCst) == LOST).then_some(())
+    });
+    sender
+        .publish(
+            b"camera/doorbell/image",
+            &std::fs::read(&photos[2]).unwrap(),
+        )
+        .unwrap();
+    wait_for_pictures(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
+    cloud.stop();
+    broker.stop();
+}
+
+/// A connection to the broker that breaks at each of the first acknowledgements.
+fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut cloud in listener.incoming().flatten() {
+            let mut broker = TcpStream::connect(("127.0.0.1", broker)).unwrap();
+            let (mut to_cloud, mut from_broker) =
+                (cloud.try_clone().unwrap(), broker.try_clone().unwrap());
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from_broker, &mut to_cloud);
+                let _ = to_cloud.shutdown(Shutdown::Both);
+            });
+            let lost = lost.clone();
+            std::thread::spawn(move || {
+                while let Ok(Some(packet)) = Packet::read(&mut cloud) {
+                    let breaks = packet.acknowledges().is_some()
+                        && lost
+                            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
+                                (n < LOST).then_some(n + 1)
+                            })
+                            .is_ok();
+                    if breaks || broker.write_all(&packet.to_bytes()).is_err() {
+                        break;
+                    }
+                }
+                let _ = broker.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    port
+}
+
+const SNAPSHOTS: usize = 60;
+
+#[test]
+fn a_killed_cloud_loses_no_snapshot_that_the_broker_has_and_doubles_none() {
+    let name = "lab-way-killed";
+    let mut seed = Seed::from_env_or_random(name);
+    let folder = TempDir::new(name);
+    let Some(mut broker) = Mosquitto::or_skip(name, &folder, Persistence::Off) else {
+        return;
+    };
+    broker.start();
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    // From now on its session exists, and the broker keeps what it misses.
+    cloud.start();
+    let photo = std::fs::read(&photos()[0]).unwrap();
+    let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
+    let mut sent = Vec::new();
+    for n in 0..SNAPSHOTS {
+        let picture = photos::enlarge(&photo, photo.len() + 1000 + n, &mut seed);
+        sent.push(Hash::of(&picture).to_string());
+        let said = sender.publish(b"camera/doorbell/image", &picture).unwrap();
+        assert_eq!(said, Outcome::Acknowledged);
+        if n % 20 == 10 {
+            std::thread::sleep(seed.duration_up_to(Duration::from_millis(100)));
+            cloud.kill();
+            cloud.launch_only();
+        }
+    }
+    sent.sort();
+    let stored = || {
+        let mut hashes = hashes_of(&cloud, "doorbell")?;
+        hashes.sort();
+        Some(hashes)
+    };
+    eventually("every snapshot is stored", Duration::from_secs(60), || {
+        (stored()?.len() >= SNAPSHOTS).then_some(())
+    });
+    assert_eq!(stored(), Some(sent));
+    println!("{name}: {SNAPSHOTS} snapshots, 3 kills, 0 lost, 0 doubled");
+    cloud.stop();
+    broker.stop();
+}
+
+fn photos() -> Vec<PathBuf> {
+    let mut photos = keepsake_provision::temp_dir::files(&photos::folder());
+    photos.retain(|file| file.extension().is_some_and(|kind| kind == "jpg"));
+    photos.sort();
+    assert!(photos.len() >= 5);
+    photos
+}
+
+fn run_successfully(command: &mut Command) {
+    let done = command
+        .stdin(Stdio::null())
+        .output()
+        .expect("a program that runs");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
+}
+
+/// Waits until exactly these pictures of the camera are in the cloud.
+fn wait_for_pictures(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
+    let hash = |photo: &&PathBuf| Hash::of(&std::fs::read(photo).unwrap()).to_string();
+    let mut expected: Vec<String> = photos.iter().map(hash).collect();
+    expected.sort();
+    eventually(
+        &format!("{} pictures of {device}", photos.len()),
+        SOON,
+        || (hashes_of(cloud, device)?.len() >= expected.len()).then_some(()),
+    );
+    let mut stored = hashes_of(cloud, device).expect("an answer, as just before");
+    stored.sort();
+    assert_eq!(stored, expected, "pictures of {device}");
+}
+
+fn hashes_of(cloud: &Cloud, device: &str) -> Option<Vec<String>> {
+    let (status, body) = cloud
+        .api()
+        .get(&format!("/api/v1/pictures?device={device}&limit=500"))
+        .ok()?;
+    if status != 200 {
+        return None;
+    }
+    let page: serde_json::Value = serde_json::from_slice(&body).ok()?;
+    let hash = |picture: &serde_json::Value| picture["hash"].as_str().map(str::to_owned);
+    page["pictures"].as_array()?.iter().map(hash).collect()
+}

@@ -1,0 +1,277 @@
+//! mosquitto as `cloud/deploy/mosquitto` configures it: cameras upload over TLS with a password or a certificate, are
+//! restricted to their own topics, and trust no other broker. A connection fault is reported once, retried forever,
+//! and recovers by itself.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use keepsake_provision::process::eventually;
+use keepsake_provision::servers::mosquitto::Release;
+use keepsake_provision::skip::not_run;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::appliance::Appliance;
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::mqtt_client::{Client, Outcome};
+use keepsake_testkit::photos;
+use keepsake_testkit::shipped_mosquitto_config::ShippedMosquitto;
+use keepsake_testkit::test_ca::{TestCa, Validity};
+use serde_json::Value;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn the_shipped_files_isolate_cameras_with_the_systems_mosquitto() {
+    cameras_are_isolated("deployed-system", Release::System);
+}
+
+#[test]
+fn the_shipped_files_isolate_cameras_with_the_newest_mosquitto() {
+    cameras_are_isolated("deployed-newest", Release::Newest);
+}
+
+fn cameras_are_isolated(name: &str, release: Release) {
+    let folder = TempDir::new(name);
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, release) else {
+        return;
+    };
+    let cloud_password = deployed.add_user("cloud", "one for the cloud");
+    let porch_password = deployed.add_user("porch", "one for the porch");
+    deployed.broker.start();
+
+    let ca = deployed.ca.certificate();
+    let tls = format!("mqtts://cloud@localhost:{}", deployed.password_port);
+    let mut cloud = Cloud::new(&folder)
+        .flag(&format!("--ingest-broker={tls}"))
+        .flag(&format!("--ingest-ca={}", ca.display()))
+        .flag(&format!(
+            "--ingest-password-file={}",
+            cloud_password.display()
+        ));
+    cloud.start();
+
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    let shed_identity = deployed.ca.client("shed");
+    let mut shed = camera(&folder, "shed", &url(deployed.certificate_port), &ca)
+        .set(&format!(
+            "cloud.cert_file={}",
+            shed_identity.certificate.display()
+        ))
+        .set(&format!("cloud.key_file={}", shed_identity.key.display()));
+    porch.start();
+    shed.start();
+
+    // A client with the porch's password subscribes to everything, and gets only the porch's messages.
+    let mut spy = Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch")
+        .expect("a name and its password");
+    for filter in [
+        "#",
+        "keepsake/v1/+/down/#",
+        "keepsake/v1/shed/#",
+        "keepsake/v1/shed/down/receipt",
+    ] {
+        // 2.0 grants a subscription and then delivers nothing.
+        let _ = spy.subscribe(filter);
+    }
+    spy.subscribe("keepsake/v1/porch/down/#").expect("its own");
+
+    let mut confirmed = shed.press_and_save(3, SOON);
+    shed.expect_stored(&confirmed, SOON);
+    confirmed.extend(porch.press_and_save(3, SOON));
+    porch.expect_stored(&confirmed[3..], SOON);
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    assert_eq!(found.stored, 6);
+    let mut receipts = 0;
+    while receipts == 0 {
+        let heard = spy.next_publication().expect("the porch's own receipts");
+        assert!(
+            heard.topic.starts_with("keepsake/v1/porch/down/"),
+            "{}",
+            heard.topic
+        );
+        receipts += u32::from(heard.topic.ends_with("/receipt"));
+    }
+
+    // The broker acknowledges it and drops it.
+    for topic in ["keepsake/v1/shed/up/event", "keepsake/v1/porch/up/event"] {
+        let said = spy.publish(topic.as_bytes(), topic.as_bytes()).unwrap();
+        assert_eq!(said, Outcome::Acknowledged);
+    }
+    let quarantined = eventually("the porch's nonsense is in quarantine", SOON, || {
+        let all = cloud.api().json("/api/v1/quarantine")["quarantine"].clone();
+        (!all.as_array()?.is_empty()).then_some(all)
+    });
+    let devices: Vec<&Value> = quarantined
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["device"])
+        .collect();
+    assert_eq!(devices, ["porch"]);
+
+    println!("{name}: {}, {found:?}", deployed.broker.version());
+    porch.stop();
+    shed.stop();
+    cloud.stop();
+    deployed.broker.stop();
+}
+
+#[test]
+fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
+    let name = "deployed-password";
+    let folder = TempDir::new(name);
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+        return;
+    };
+    let ca = deployed.ca.certificate();
+    let cloud_password = deployed.add_user("cloud", "right");
+    let porch_password = deployed.add_user("porch", "right");
+    let spoil = |file: &Path| fs::write(file, "hunter2\n").unwrap();
+    let mend = |file: &Path| fs::write(file, "right\n").unwrap();
+    spoil(&cloud_password);
+    spoil(&porch_password);
+    deployed.broker.start();
+
+    let mut cloud = Cloud::new(&folder)
+        .flag(&format!("--ingest-broker={}", url(deployed.password_port)))
+        .flag("--ingest-user=cloud")
+        .flag(&format!("--ingest-ca={}", ca.display()))
+        .flag(&format!(
+            "--ingest-password-file={}",
+            cloud_password.display()
+        ));
+    cloud.launch_only();
+    cloud.api().wait_until_up(SOON);
+    not_ready(&cloud, "the broker refuses the cloud's name or password");
+
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    porch.start();
+    let confirmed = porch.press_and_save(1, SOON);
+    expect_reported_once(&porch, "refuses this camera's name or password");
+
+    mend(&cloud_password);
+    mend(&porch_password);
+    porch.expect_stored(&confirmed, SOON);
+    for log in [porch.log(), cloud.log()] {
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+    porch.stop();
+    cloud.stop();
+    deployed.broker.stop();
+}
+
+#[test]
+fn an_untrusted_broker_gets_nothing() {
+    let name = "deployed-untrusted";
+    let folder = TempDir::new(name);
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+        return;
+    };
+    let porch_password = deployed.add_user("porch", "right");
+    let ca = folder.join("believed.crt");
+    let right = || fs::copy(deployed.ca.certificate(), &ca).unwrap();
+    let stranger = TestCa::new(&folder.join("stranger"), "another CA");
+    let remade = TestCa::new(&folder.join("remade"), "Keepsake CA");
+    let names = ["localhost", "127.0.0.1"];
+    let expired = deployed.ca.server("expired", &names, Validity::Past);
+    let early = deployed.ca.server("early", &names, Validity::Future);
+    let other = deployed
+        .ca
+        .server("other", &["elsewhere.example"], Validity::Now);
+    let good = deployed.ca.server("good", &names, Validity::Now);
+
+    right();
+    let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
+        .set("cloud.user=porch")
+        .set(&format!("cloud.password_file={}", porch_password.display()));
+    for (shown, says) in [
+        (&expired, "has expired"),
+        (&early, "the clock of this computer, which may be wrong"),
+        (&other, "is for elsewhere.example, and not for localhost"),
+    ] {
+        deployed.replace_certificate(shown);
+        deployed.broker.start();
+        porch.start();
+        expect_reported_once(&porch, says);
+        porch.stop();
+        deployed.broker.stop();
+    }
+    // The right certificate, but the camera trusts another CA: fixed while it runs.
+    deployed.replace_certificate(&good);
+    deployed.broker.start();
+    for (believed, says) in [
+        (&stranger, "signed by an unknown CA"),
+        (&remade, "was the CA replaced?"),
+    ] {
+        fs::copy(believed.certificate(), &ca).unwrap();
+        porch.start();
+        expect_reported_once(&porch, says);
+        right();
+        porch.is_connected(SOON);
+        porch.stop();
+    }
+
+    let mut hasty = camera(&folder, "hasty", &url(deployed.plain_port), &ca);
+    hasty.start();
+    hasty.press_and_save(1, SOON);
+    eventually("the log says that there is no TLS", SOON, || {
+        hasty.log().contains("port without TLS?").then_some(())
+    });
+    hasty.stop();
+    let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);
+    nobody.start();
+    expect_reported_once(&nobody, "requires a client certificate");
+    nobody.stop();
+    deployed.broker.stop();
+}
+
+fn shipped_mosquitto_or_skip(
+    what: &str,
+    folder: &Path,
+    release: Release,
+) -> Option<ShippedMosquitto> {
+    ShippedMosquitto::new(folder, release)
+        .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
+        .ok()
+}
+
+fn camera(folder: &Path, device: &str, url: &str, ca: &Path) -> Appliance {
+    Appliance::new(folder, device, url).set(&format!("cloud.ca_file={}", ca.display()))
+}
+
+fn url(port: u16) -> String {
+    format!("mqtts://localhost:{port}")
+}
+
+/// Waits until the camera has reported why it is rejected, and checks that it does not report it again at the next
+/// attempts.
+fn expect_reported_once(camera: &Appliance, says: &str) {
+    let told = || {
+        let all = camera.run_events();
+        let told = all.iter().filter(|event| {
+            let text = event["text"].as_str().unwrap_or_default();
+            event["event"] == "disconnected" && text.contains(says)
+        });
+        told.count()
+    };
+    eventually(
+        &format!("the camera says {says:?}\n{}", camera.log()),
+        SOON,
+        || (told() > 0).then_some(()),
+    );
+    // It retries after at most two seconds.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(told(), 1, "{says}");
+}
+
+fn not_ready(cloud: &Cloud, says: &str) {
+    eventually(&format!("/readyz says {says:?}"), SOON, || {
+        let (status, body) = cloud.api().get("/readyz").ok()?;
+        (status == 503 && String::from_utf8_lossy(&body).contains(says)).then_some(())
+    });
+}

@@ -1,0 +1,179 @@
+//! P1, P2, P6: the files are the truth, and the index may vanish. Whatever happens to sled's folder between two
+//! starts, no capture is lost, no number is used twice, and a warning is reported.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use keepsake_provision::temp_dir::{self, TempDir};
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
+use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::ledger::audit;
+use keepsake_testkit::photos;
+use keepsake_testkit::seed::Seed;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The damage to the folder of the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    Deleted,
+    Truncated,
+    Noise,
+    Yesterdays,
+}
+
+const ALL: [Damage; 4] = [
+    Damage::Deleted,
+    Damage::Truncated,
+    Damage::Noise,
+    Damage::Yesterdays,
+];
+
+#[test]
+fn a_damaged_index_loses_nothing_of_a_full_spool() {
+    let mut seed = Seed::from_env_or_random("index-full");
+    let folder = TempDir::new("index-full");
+    let mut cloud = Cloud::new(&folder);
+    let mut cameras: Vec<Appliance> = ALL
+        .iter()
+        .map(|damage| {
+            let name = format!("{damage:?}").to_lowercase();
+            let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
+            camera.start();
+            camera.press_and_save(3, SOON);
+            camera.stop();
+            let yesterday = folder.join(format!("{name}-yesterday"));
+            temp_dir::copy(&index_of(&camera), &yesterday);
+            camera.start();
+            camera.press_and_save(2, SOON);
+            camera.stop();
+            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
+            camera
+        })
+        .collect();
+
+    for (camera, damage) in cameras.iter_mut().zip(ALL) {
+        start_after_damage(camera, damage);
+        let next = camera.press_and_save(1, SOON);
+        assert_eq!(next[0].sequence, 6, "{damage:?}: the next number");
+    }
+    cloud.start();
+    expect_all_stored(&cloud, &mut cameras);
+}
+
+#[test]
+fn a_damaged_index_loses_nothing_of_a_drained_spool() {
+    let mut seed = Seed::from_env_or_random("index-drained");
+    let folder = TempDir::new("index-drained");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut cameras: Vec<Appliance> = ALL
+        .iter()
+        .map(|damage| {
+            let name = format!("{damage:?}").to_lowercase();
+            let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
+            camera.start();
+            let first = camera.press_and_save(3, SOON);
+            camera.expect_stored(&first, SOON);
+            camera.stop();
+            let yesterday = folder.join(format!("{name}-yesterday"));
+            temp_dir::copy(&index_of(&camera), &yesterday);
+            camera.start();
+            let second = camera.press_and_save(2, SOON);
+            camera.expect_stored(&second, SOON);
+            camera.stop();
+            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
+            camera
+        })
+        .collect();
+
+    for (camera, damage) in cameras.iter_mut().zip(ALL) {
+        start_after_damage(camera, damage);
+        let next = camera.press_and_save(1, SOON);
+        assert_eq!(next[0].sequence, 6, "{damage:?}: the next number");
+        camera.expect_stored(&next, SOON);
+    }
+    expect_all_stored(&cloud, &mut cameras);
+}
+
+#[test]
+fn a_second_process_on_the_same_spool_reports_it_and_exits() {
+    let folder = TempDir::new("second");
+    let cloud = Cloud::new(&folder);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
+    camera.start();
+    let (status, said) = camera.start_a_second(SOON);
+    assert!(
+        !status.success(),
+        "a second camera on the same spool: {status}"
+    );
+    assert!(
+        said.contains("spool") && !said.contains("panicked"),
+        "it should say what is the matter: {said}"
+    );
+    assert_eq!(
+        camera.press_and_save(1, SOON)[0].sequence,
+        1,
+        "the first goes on"
+    );
+    camera.stop();
+}
+
+fn index_of(camera: &Appliance) -> std::path::PathBuf {
+    camera.spool().join("index")
+}
+
+fn apply_damage(damage: Damage, index: &Path, yesterday: &Path, seed: &mut Seed) {
+    assert!(index.is_dir(), "{} is where the index is", index.display());
+    match damage {
+        Damage::Deleted => fs::remove_dir_all(index).unwrap(),
+        Damage::Truncated => {
+            for file in temp_dir::files(index) {
+                let file = fs::File::options().write(true).open(file).unwrap();
+                let half = file.metadata().unwrap().len() / 2;
+                file.set_len(half).unwrap();
+            }
+        }
+        Damage::Noise => {
+            for file in temp_dir::files(index) {
+                let length = usize::try_from(fs::metadata(&file).unwrap().len()).unwrap();
+                fs::write(file, seed.bytes(length.max(4096))).unwrap();
+            }
+        }
+        Damage::Yesterdays => temp_dir::restore(yesterday, index),
+    }
+}
+
+fn start_after_damage(camera: &mut Appliance, damage: Damage) {
+    camera.start();
+    let (install, next) = camera.ready();
+    assert_eq!(next, 6, "{damage:?}: no number is used twice (P6)");
+    assert!(
+        camera.saved().iter().all(|saved| saved.install == install),
+        "{damage:?}: the files say whose spool this is"
+    );
+    let warnings = camera.warnings();
+    assert!(
+        warnings.iter().any(|text| text.contains("index")),
+        "{damage:?}: a warning says what happened, not just {warnings:?}"
+    );
+}
+
+fn expect_all_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
+    let mut confirmed: Vec<CaptureKey> = Vec::new();
+    for camera in cameras.iter_mut() {
+        let device = cloud
+            .api()
+            .wait_for_device(camera.device(), SOON, |device| {
+                device["stored"] == 6 && device["waiting"] == 0
+            });
+        assert_eq!(device["pressed"], 6, "{device:#}");
+        assert_eq!(device["missing"], 0, "{device:#}");
+        assert_eq!(device["conflicts"], 0, "{device:#}");
+        confirmed.extend(camera.saved());
+        camera.stop();
+    }
+    let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
+    assert_eq!(found.stored, 6 * cameras.len() as u64);
+}

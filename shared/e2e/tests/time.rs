@@ -1,0 +1,290 @@
+//! Honest time, end to end: whatever the clock of a camera showed, the stated time of each picture contains the true
+//! one.
+
+use std::fs;
+use std::time::Duration;
+
+use keepsake_provision::process::eventually;
+use keepsake_provision::temp_dir::TempDir;
+use keepsake_testkit::api::Api;
+use keepsake_testkit::appliance::{Appliance, CaptureKey};
+use keepsake_testkit::clock::SimulatedClock;
+use keepsake_testkit::cloud::Cloud;
+use serde_json::Value;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY_US: i64 = 24 * 3600 * 1_000_000;
+const S: i64 = 1_000_000;
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// A capture, and the true times before and after its press.
+struct Pressed {
+    capture: CaptureKey,
+    from_us: i64,
+    to_us: i64,
+}
+
+fn press(camera: &mut Appliance, clock: &SimulatedClock, n: usize) -> Vec<Pressed> {
+    (0..n)
+        .map(|_| {
+            let from_us = clock.true_us();
+            let saved = camera.press_and_save(1, WITHIN);
+            Pressed {
+                capture: saved[0],
+                from_us,
+                to_us: clock.true_us(),
+            }
+        })
+        .collect()
+}
+
+/// Waits until the camera, which checks its clock once a second, has seen the last change.
+fn wait_for_clock_check() {
+    std::thread::sleep(Duration::from_millis(2200));
+}
+
+/// Returns the boot lines and faults on the card that have no receipt yet, and the known boots.
+fn notes(camera: &Appliance) -> Value {
+    let text = fs::read_to_string(camera.spool().join("notes")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+fn wait_for_note(camera: &Appliance, lines: usize) {
+    eventually("boot lines on the card", WITHIN, || {
+        let notes = notes(camera);
+        let waiting = notes["events"].as_array()?.iter();
+        let boots = waiting.filter(|event| {
+            event
+                .as_str()
+                .is_some_and(|json| json.contains(r#""kind":"boot""#))
+        });
+        (boots.count() >= lines).then_some(())
+    });
+}
+
+fn taken(api: &Api, pressed: &Pressed) -> Value {
+    let all = api.pictures("porch");
+    let picture = all
+        .iter()
+        .find(|picture| {
+            picture["sequence"] == pressed.capture.sequence
+                && picture["install"] == pressed.capture.install.to_string()
+        })
+        .expect("the picture is stored");
+    picture["taken"].clone()
+}
+
+/// Checks that the stated time of each picture contains the true one, and returns the stated times.
+#[track_caller]
+fn check_intervals(api: &Api, all: &[Pressed]) -> Vec<Value> {
+    let stated: Vec<Value> = all.iter().map(|pressed| taken(api, pressed)).collect();
+    for (pressed, taken) in all.iter().zip(&stated) {
+        let latest = taken["latest_us"].as_i64().unwrap();
+        let earliest = taken["earliest_us"].as_i64().unwrap_or(i64::MIN);
+        let contains = earliest <= pressed.to_us && pressed.from_us <= latest;
+        assert!(
+            contains,
+            "{taken} does not contain {} to {}",
+            pressed.from_us, pressed.to_us
+        );
+    }
+    stated
+}
+
+fn width_us(taken: &Value) -> i64 {
+    taken["latest_us"].as_i64().unwrap() - taken["earliest_us"].as_i64().unwrap()
+}
+
+#[test]
+fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
+    let folder = TempDir::new("time-never");
+    let mut cloud = Cloud::new(&folder);
+    let clock = SimulatedClock::new(&folder, Duration::ZERO);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let mut all = press(&mut camera, &clock, 2);
+    cloud.start();
+    camera.expect_stored(&[all[0].capture, all[1].capture], WITHIN);
+    all.extend(press(&mut camera, &clock, 2));
+    camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
+
+    let stated = check_intervals(&cloud.api(), &all);
+    assert!(stated.iter().all(|taken| taken["state"] == "guessed"));
+    // By then it knows the cloud's clock, and an upload takes no longer than that.
+    assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cut() {
+    let folder = TempDir::new("time-later");
+    let mut cloud = Cloud::new(&folder);
+    let mut clock = SimulatedClock::new(&folder, HOUR);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let all = press(&mut camera, &clock, 50);
+    clock.advance(HOUR);
+    clock.synchronize(0);
+    wait_for_note(&camera, 1);
+    // The program ends before anything is reported.
+    camera.kill();
+    cloud.start();
+    camera.start();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("a receipt for the line", WITHIN, || {
+        notes(&camera)["events"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
+    });
+    let stated = check_intervals(&cloud.api(), &all);
+    for taken in &stated {
+        assert_eq!(taken["state"], "corrected");
+        // 500 millionths of an hour to either side, and the error that the camera reported.
+        assert!(width_us(taken) < 5 * S, "{taken}");
+    }
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn stored_pictures_are_corrected_too() {
+    let folder = TempDir::new("time-stored");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    let all = press(&mut camera, &clock, 3);
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    let before = check_intervals(&cloud.api(), &all);
+    assert!(before.iter().all(|taken| taken["state"] == "guessed"));
+
+    clock.synchronize(0);
+    eventually("all of them corrected", WITHIN, || {
+        let after = all.iter().map(|pressed| taken(&cloud.api(), pressed));
+        after
+            .into_iter()
+            .all(|taken| taken["state"] == "corrected")
+            .then_some(())
+    });
+    let after = check_intervals(&cloud.api(), &all);
+    assert!(after.iter().all(|taken| width_us(taken) < S), "{after:?}");
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn a_clock_set_back_by_a_day_is_not_trusted() {
+    let folder = TempDir::new("time-back");
+    let mut cloud = Cloud::new(&folder);
+    cloud.start();
+    let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
+    clock.synchronize(0);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
+    wait_for_clock_check();
+    let mut all = press(&mut camera, &clock, 2);
+    clock.synchronize(-DAY_US);
+    wait_for_clock_check();
+    all.extend(press(&mut camera, &clock, 2));
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("receipts for both lines", WITHIN, || {
+        let notes = notes(&camera);
+        let lines = notes["history"]["boots"][0]["lines"].as_array()?.len();
+        (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
+    });
+    for taken in check_intervals(&cloud.api(), &all) {
+        assert_eq!(taken["state"], "guessed");
+        assert_eq!(taken["contradicted"], true);
+    }
+
+    // One day back from the start of the next boot: its clock is consistent in itself, but not with the notes on the
+    // card.
+    camera.stop();
+    clock.boot();
+    clock.synchronize(-DAY_US);
+    camera.start();
+    wait_for_clock_check();
+    let next = press(&mut camera, &clock, 1);
+    camera.expect_stored(&[next[0].capture], WITHIN);
+    let stated = check_intervals(&cloud.api(), &next);
+    assert_eq!(stated[0]["contradicted"], true);
+    camera.stop();
+    cloud.stop();
+}
+
+#[test]
+fn two_boots_without_time_lie_between_the_two_that_had_it() {
+    let folder = TempDir::new("time-boots");
+    let mut cloud = Cloud::new(&folder);
+    let mut clock = SimulatedClock::new(&folder, 5 * HOUR);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut all = Vec::new();
+
+    clock.synchronize(0);
+    camera.start();
+    wait_for_clock_check();
+    all.extend(press(&mut camera, &clock, 1));
+    let known_us = clock.true_us();
+    for _ in 0..2 {
+        camera.stop();
+        clock.advance(HOUR);
+        clock.boot();
+        camera.start();
+        all.extend(press(&mut camera, &clock, 2));
+    }
+    // The last boot without time.
+    camera.kill();
+    clock.advance(HOUR);
+    clock.boot();
+    let begun_us = clock.true_us();
+    camera.start();
+    clock.synchronize(0);
+    wait_for_note(&camera, 4);
+    all.extend(press(&mut camera, &clock, 1));
+    clock.advance(2 * HOUR);
+    cloud.start();
+    let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
+    camera.expect_stored(&captures, WITHIN);
+    eventually("receipts for all lines", WITHIN, || {
+        notes(&camera)["events"]
+            .as_array()?
+            .is_empty()
+            .then_some(())
+    });
+
+    let stated = check_intervals(&cloud.api(), &all);
+    let states: Vec<&str> = stated
+        .iter()
+        .filter_map(|taken| taken["state"].as_str())
+        .collect();
+    assert_eq!(
+        states,
+        [
+            "synchronised",
+            "guessed",
+            "guessed",
+            "guessed",
+            "guessed",
+            "synchronised"
+        ]
+    );
+    // Not before the time that was known last, and not after the boot that knew it again.
+    for taken in &stated[1..5] {
+        assert!(
+            taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S,
+            "{taken}"
+        );
+        assert!(
+            taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S,
+            "{taken}"
+        );
+    }
+    camera.stop();
+    cloud.stop();
+}

@@ -1,0 +1,327 @@
+//! The first program of the machine. It creates the hardware, presses the button, watches the LEDs, and starts the
+//! camera's program, all on request.
+
+mod boot;
+mod gpio_chip;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::protocol::{Event, Request, User};
+pub(super) use boot::MODULES;
+use gpio_chip::Chip;
+
+/// The path of the camera's program in the machine.
+pub const PROGRAM: &str = "/usr/bin/appliance";
+/// The folder of its pictures, on a file system of its own: the initial one does not report its free space.
+pub const SPOOL: &str = "/spool";
+const CAMERA: &str = "vivid.0";
+const CAMERA_DRIVER: &str = "/sys/bus/platform/drivers/vivid";
+/// The longest that the program may take to end.
+const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// Serves requests until it is asked to stop, then powers the machine off.
+pub fn run() -> ! {
+    let why = match serve() {
+        Ok(()) => "as asked".to_owned(),
+        Err(why) => why,
+    };
+    // On the console, which a failed test prints.
+    eprintln!("the guest ends: {why}");
+    boot::power_off()
+}
+
+fn serve() -> Result<(), String> {
+    // The button must not be delayed by the program under test.
+    set_niceness(-20);
+    boot::mount_all()?;
+    boot::load_modules()?;
+    let port = boot::port(super::protocol::PORT)?;
+    boot::join_the_network()?;
+    let events = EventWriter(Arc::new(Mutex::new(
+        port.try_clone().map_err(|error| error.to_string())?,
+    )));
+    events.write(&Event::Up {
+        kernel: boot::kernel_release(),
+        after_ms: now_us() / 1000,
+    });
+    let mut guest = Guest {
+        tell: events.clone(),
+        chip: None,
+        program: None,
+    };
+    for line in BufReader::new(port).lines() {
+        let line = line.map_err(|error| format!("read the port: {error}"))?;
+        let done = match serde_json::from_str(&line) {
+            Ok(Request::Off) => return Ok(()),
+            Ok(request) => guest.handle(request),
+            Err(error) => Err(format!("{line}: {error}")),
+        };
+        events.write(&match done {
+            Ok(()) => Event::Done,
+            Err(text) => Event::Failed { text },
+        });
+    }
+    Ok(())
+}
+
+fn set_niceness(niceness: libc::c_int) {
+    // SAFETY: setpriority(2) takes no pointer.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+}
+
+/// Returns CLOCK_BOOTTIME in microseconds.
+fn now_us() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: clock_gettime(2) writes one timespec, which lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
+}
+
+/// Writes whole lines from several threads.
+#[derive(Debug, Clone)]
+struct EventWriter(Arc<Mutex<File>>);
+
+impl EventWriter {
+    fn write(&self, event: &Event) {
+        let mut line = serde_json::to_vec(event).expect("an event is JSON");
+        line.push(b'\n');
+        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // On an error no one is left to read it.
+        let _ = port.write_all(&line);
+    }
+
+    /// Sends an event for every line of a program, until it ends.
+    fn forward_lines(&self, from: impl Read + Send + 'static, event: fn(String) -> Event) {
+        let tell = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines() {
+                let Ok(line) = line else { return };
+                tell.write(&event(line));
+            }
+        });
+    }
+}
+
+struct Guest {
+    tell: EventWriter,
+    chip: Option<Chip>,
+    program: Option<Arc<Mutex<Child>>>,
+}
+
+impl Guest {
+    fn handle(&mut self, request: Request) -> Result<(), String> {
+        match request {
+            Request::Board(board) => {
+                // The old chip is removed first: the new one has the same name.
+                self.chip = None;
+                self.chip = Some(Chip::new(&board, &self.tell)?);
+            }
+            Request::Start { arguments, user } => self.start(&arguments, user)?,
+            Request::Stop => self.stop()?,
+            Request::Press { pin, held_ms } => {
+                self.edge(pin, true)?;
+                thread::sleep(Duration::from_millis(held_ms));
+                self.chip()?.press(pin, false)?;
+            }
+            Request::Bounce {
+                pin,
+                edges,
+                within_ms,
+                held_ms,
+            } => self.bounce(pin, edges, Duration::from_millis(within_ms), held_ms)?,
+            Request::Camera { plugged } => {
+                let file = if plugged { "bind" } else { "unbind" };
+                write(&format!("{CAMERA_DRIVER}/{file}"), CAMERA)?;
+            }
+            Request::Memory => self.memory()?,
+            Request::GrantAccess { path, group } => grant_access(&path, group)?,
+            Request::Off => unreachable!("the loop ends on it"),
+        }
+        Ok(())
+    }
+
+    fn chip(&self) -> Result<&Chip, String> {
+        self.chip
+            .as_ref()
+            .ok_or_else(|| "there is no board".to_owned())
+    }
+
+    fn edge(&self, pin: u8, pressed: bool) -> Result<(), String> {
+        let at_us = now_us();
+        self.chip()?.press(pin, pressed)?;
+        self.tell.write(&Event::Edge { at_us });
+        Ok(())
+    }
+
+    fn bounce(&self, pin: u8, edges: u32, within: Duration, held_ms: u64) -> Result<(), String> {
+        let chip = self.chip()?;
+        let at_us = now_us();
+        // An odd number, so that the last edge leaves the contact in its new state.
+        let edges = edges | 1;
+        let burst = |closes: bool| {
+            let began = Instant::now();
+            for edge in 0..edges {
+                chip.press(pin, (edge % 2 == 0) == closes)?;
+                // A busy loop: a sleep may last much longer.
+                while edge + 1 < edges && began.elapsed() < within * (edge + 1) / edges {}
+            }
+            Ok::<_, String>(began.elapsed())
+        };
+        let closing = burst(true)?;
+        self.tell.write(&Event::Edge { at_us });
+        thread::sleep(Duration::from_millis(held_ms));
+        let opening = burst(false)?;
+        let took = closing.max(opening).as_micros();
+        self.tell.write(&Event::Bounced {
+            took_us: u64::try_from(took).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    }
+
+    fn start(&mut self, arguments: &[String], user: Option<User>) -> Result<(), String> {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(arguments)
+            .env("RUST_LOG", "info,sled=warn")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        // SAFETY: setpriority(2) is async-signal-safe and takes no pointer.
+        unsafe {
+            command.pre_exec(|| {
+                set_niceness(0);
+                Ok(())
+            });
+        }
+        if let Some(user) = user {
+            become_user(&mut command, user);
+        }
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("start {PROGRAM}: {error}"))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        self.tell
+            .forward_lines(
+                stdout.ok_or("no standard output")?,
+                |line| match serde_json::from_str(&line) {
+                    Ok(event) => Event::Event { event },
+                    Err(_) => Event::Log { line },
+                },
+            );
+        self.tell
+            .forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log {
+                line,
+            });
+        let child = Arc::new(Mutex::new(child));
+        self.program = Some(child.clone());
+        let tell = self.tell.clone();
+        thread::spawn(move || {
+            let code = loop {
+                match lock(&child).try_wait() {
+                    Ok(None) => {}
+                    Ok(Some(status)) => break status.code(),
+                    Err(_) => break None,
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
+            tell.write(&Event::Ended { code });
+        });
+        Ok(())
+    }
+
+    fn pid(&self) -> Result<u32, String> {
+        let program = self.program.as_ref();
+        program
+            .map(|program| lock(program).id())
+            .ok_or_else(|| "the program was not started".to_owned())
+    }
+
+    fn stop(&mut self) -> Result<(), String> {
+        let pid = self.pid()?;
+        let pid = i32::try_from(pid).map_err(|error| error.to_string())?;
+        // SAFETY: kill(2) takes no pointer, and the child is not waited for before it ended.
+        unsafe { libc::kill(pid, libc::SIGTERM) };
+        let until = Instant::now() + STOP_WITHIN;
+        let program = self
+            .program
+            .take()
+            .expect("it has a number, so it is there");
+        while lock(&program)
+            .try_wait()
+            .map_err(|error| error.to_string())?
+            .is_none()
+        {
+            if Instant::now() > until {
+                let _ = lock(&program).kill();
+                return Err("it did not end in time".to_owned());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Result<(), String> {
+        let status = read(&format!("/proc/{}/status", self.pid()?))?;
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+                .ok_or_else(|| format!("no {name} in its status"))
+        };
+        self.tell.write(&Event::Memory {
+            rss_kib: kib("VmRSS:")?,
+            anonymous_kib: kib("RssAnon:")?,
+            file_kib: kib("RssFile:")?,
+            shared_kib: kib("RssShmem:")?,
+            peak_kib: kib("VmHWM:")?,
+        });
+        Ok(())
+    }
+}
+
+/// Sets the groups first: only root may.
+fn become_user(command: &mut Command, user: User) {
+    let User { uid, groups } = user;
+    // SAFETY: these calls are async-signal-safe, and the list they read is kept by the closure.
+    unsafe {
+        command.pre_exec(move || {
+            let groups: &[libc::gid_t] = &groups;
+            let failed = libc::setgroups(groups.len(), groups.as_ptr()) == -1
+                || libc::setgid(uid) == -1
+                || libc::setuid(uid) == -1;
+            if failed {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn grant_access(path: &str, group: u32) -> Result<(), String> {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let folder = fs::metadata(path).is_ok_and(|meta| meta.is_dir());
+    let mode = if folder { 0o770 } else { 0o660 };
+    chown(path, None, Some(group))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(|error| format!("give {path} to group {group}: {error}"))
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("write {path}: {error}"))
+}
+
+fn read(path: &str) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("read {path}: {error}"))
+}

@@ -1,0 +1,164 @@
+//! QEMU: found or fetched, and a virtual machine started with it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::host::find_program;
+use crate::prefix::{Prefix, Source};
+use crate::process::{Events, Program, last_lines, run};
+
+/// The QEMU of one processor: the system's, or a fetched one.
+#[derive(Debug)]
+pub struct Qemu {
+    program: &'static str,
+    prefix: Option<Prefix>,
+}
+
+impl Qemu {
+    /// `program`: for the processor of the machine. `packages`: the Debian packages with it.
+    ///
+    /// # Errors
+    /// It is not on the system and cannot be fetched.
+    pub fn find(program: &'static str, packages: &[&str]) -> Result<Self> {
+        let prefix = if find_program(program).is_some() {
+            None
+        } else {
+            Some(Prefix::fetch(program, packages, Source::System)?)
+        };
+        Ok(Self { program, prefix })
+    }
+
+    /// # Errors
+    /// It was fetched and there is no loader for it.
+    fn command(&self) -> Result<Command> {
+        let Some(prefix) = &self.prefix else {
+            return Ok(Command::new(self.program));
+        };
+        let mut command = prefix.command(&format!("usr/bin/{}", self.program))?;
+        // It looks for its files where they would have been installed.
+        for folder in ["usr/share/qemu", "usr/share/seabios"] {
+            command.arg("-L").arg(prefix.path().join(folder));
+        }
+        let modules = prefix.path().join("usr/lib/x86_64-linux-gnu/qemu");
+        command.env("QEMU_MODULE_DIR", modules);
+        Ok(command)
+    }
+
+    /// # Errors
+    /// It does not run.
+    pub fn version(&self) -> Result<String> {
+        let output = run(self.command()?.arg("--version"))?;
+        let text = String::from_utf8_lossy(&output);
+        Ok(text.lines().next().unwrap_or_default().to_owned())
+    }
+
+    /// Starts a machine without a display that ends when it restarts or switches itself off.
+    ///
+    /// # Errors
+    /// QEMU cannot be run.
+    pub fn boot(&self, boot: &Boot<'_>, hardware: &[&str]) -> Result<Vm> {
+        let console = boot.folder.join(format!("{}.console", boot.name));
+        let log = boot.folder.join(format!("{}.qemu", boot.name));
+        let mut command = self.command()?;
+        command
+            .args(["-display", "none", "-no-reboot"])
+            .args(hardware)
+            .arg("-kernel")
+            .arg(boot.kernel)
+            .arg("-initrd")
+            .arg(boot.initrd)
+            .args(["-append", boot.kernel_arguments])
+            .arg("-serial")
+            .arg(format!("file:{}", console.display()));
+        let events = Arc::default();
+        let program = Program::start(command, &events, &log);
+        Ok(Vm {
+            program,
+            events,
+            console,
+            log,
+        })
+    }
+}
+
+/// How a machine boots.
+#[derive(Debug)]
+pub struct Boot<'a> {
+    /// For its console and the messages of QEMU, in files that begin with `name`.
+    pub folder: &'a Path,
+    pub name: &'a str,
+    pub kernel: &'a Path,
+    pub initrd: &'a Path,
+    pub kernel_arguments: &'a str,
+}
+
+/// A running machine. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Vm {
+    program: Program,
+    events: Arc<Events>,
+    console: PathBuf,
+    log: PathBuf,
+}
+
+impl Vm {
+    /// The JSON lines that came on QEMU's standard output.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.program.is_running()
+    }
+
+    /// Writes one line to QEMU's standard input.
+    pub fn write_line(&mut self, line: &str) {
+        self.program.write_line(line);
+    }
+
+    pub fn signal(&self, signal: i32) {
+        self.program.signal(signal);
+    }
+
+    /// Pulls the plug: kill -9.
+    pub fn kill(self) {
+        self.program.kill();
+    }
+
+    /// Waits until the machine has switched itself off.
+    ///
+    /// # Panics
+    /// It is still running after `within`.
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        self.program.wait(within)
+    }
+
+    /// Returns the text on its console so far.
+    pub fn console(&self) -> String {
+        read(&self.console)
+    }
+
+    /// Returns the end of its console and of QEMU's messages, for the message of a failed test.
+    pub fn last_words(&self) -> String {
+        [&self.log, &self.console]
+            .map(|file| {
+                let text = read(file);
+                let last = last_lines(&text, 25).join("\n");
+                format!("--- {}\n{last}\n", file.display())
+            })
+            .concat()
+    }
+}
+
+fn read(file: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).into_owned()
+}

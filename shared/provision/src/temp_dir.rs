@@ -1,0 +1,93 @@
+//! Temporary folders of tests, kept when the test fails.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use crate::workspace;
+
+/// A folder on the disk of the build: in a `/tmp` in memory fsync would mean nothing.
+#[derive(Debug)]
+pub struct TempDir {
+    path: PathBuf,
+    stays: bool,
+}
+
+impl TempDir {
+    pub fn new(name: &str) -> Self {
+        let parent = workspace::target().join("tmp");
+        fs::create_dir_all(&parent).expect("create the folder for tests below target/");
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .tempdir_in(&parent)
+            .expect("create a folder below target/tmp");
+        Self {
+            path: folder.keep().canonicalize().expect("a folder just made"),
+            stays: false,
+        }
+    }
+
+    /// Keeps the folder, as after a failure.
+    pub fn keep(mut self) -> PathBuf {
+        self.stays = true;
+        self.path.clone()
+    }
+}
+
+impl Deref for TempDir {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if self.stays {
+            return;
+        }
+        if std::thread::panicking() {
+            println!("the files of this test stay in {}", self.path.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Copies a folder and everything below it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+/// Replaces `to` by a copy of `from`.
+pub fn restore(from: &Path, to: &Path) {
+    if to.exists() {
+        fs::remove_dir_all(to).unwrap();
+    }
+    copy(from, to);
+}
+
+/// Returns every file below `folder`.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all.sort();
+    all
+}

@@ -1,0 +1,94 @@
+//! Photographs: the real ones of `photos/`, larger ones made from them, and a comparison with stored pictures.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::seed::Seed;
+
+/// Returns the folder of the real photographs.
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("photos")
+}
+
+/// Returns every photograph of a folder.
+pub fn all(folder: &Path) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap_or_else(|error| panic!("read {}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "jpg"))
+        .collect();
+    paths.sort();
+    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+}
+
+/// Returns the photograph with noise in application segments so that it is `bytes` long: decoders show the same
+/// picture, and it does not compress.
+pub fn enlarge(photo: &[u8], bytes: usize, seed: &mut Seed) -> Vec<u8> {
+    let (start, rest) = photo.split_at(2);
+    assert_eq!(start, b"\xff\xd8", "a JPEG starts with SOI");
+    let mut large = start.to_vec();
+    while large.len() + rest.len() < bytes {
+        let noise = seed.bytes((bytes - large.len() - rest.len()).clamp(16, 65_000));
+        let length = u16::try_from(noise.len() + 2).expect("at most 65,002");
+        large.extend_from_slice(b"\xff\xeb");
+        large.extend_from_slice(&length.to_be_bytes());
+        large.extend_from_slice(&noise);
+    }
+    large.extend_from_slice(rest);
+    large
+}
+
+/// Returns the photograph without its comments: a simulated camera writes a number into one, which makes every frame
+/// unique.
+pub fn without_comments(jpeg: &[u8]) -> Vec<u8> {
+    let mut rest = jpeg;
+    let mut kept = Vec::with_capacity(jpeg.len());
+    // SOI has no length; segments of a marker and a length follow until the scan starts.
+    let Some((start, after)) = rest.split_at_checked(2).filter(|(s, _)| *s == b"\xff\xd8") else {
+        return jpeg.to_vec();
+    };
+    kept.extend_from_slice(start);
+    rest = after;
+    while let [0xff, marker, high, low, ..] = *rest {
+        if marker == 0xda {
+            break;
+        }
+        let length = 2 + usize::from(u16::from_be_bytes([high, low]));
+        let Some((segment, after)) = rest.split_at_checked(length) else {
+            break;
+        };
+        if marker != 0xfe {
+            kept.extend_from_slice(segment);
+        }
+        rest = after;
+    }
+    kept.extend_from_slice(rest);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_comment_is_taken_out() {
+        for photo in all(&folder()) {
+            let commented = [&photo[..2], b"\xff\xfe\x00\x0512 ", &photo[2..]].concat();
+            assert_eq!(without_comments(&commented), without_comments(&photo));
+            let mut other = commented;
+            *other.last_mut().unwrap() ^= 1;
+            assert_ne!(without_comments(&other), without_comments(&photo));
+        }
+        for odd in [&b""[..], b"\xff", b"\xff\xd8", b"\xff\xd8\xff\xfe\xff\xff"] {
+            without_comments(odd);
+        }
+    }
+
+    #[test]
+    fn a_photograph_is_as_large_as_asked_for() {
+        let photo = &all(&folder())[0];
+        let mut seed = Seed::from_env_or_random("enlarged");
+        let large = enlarge(photo, 8_000_000, &mut seed);
+        assert!((8_000_000..8_070_000).contains(&large.len()));
+    }
+}

@@ -1,0 +1,97 @@
+//! mosquitto exactly as `cloud/deploy/mosquitto` configures it, with only ports and folders changed: the tests run
+//! what the documentation tells users to do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::test_ca::{IssuedCertificate, TestCa, Validity};
+use keepsake_provision::process::free_port;
+use keepsake_provision::servers::mosquitto::{Mosquitto, Release};
+
+/// A mosquitto with TLS, passwords and the ACL.
+pub struct ShippedMosquitto {
+    pub broker: Mosquitto,
+    pub ca: TestCa,
+    /// The port with TLS, user name and password.
+    pub password_port: u16,
+    /// The port with TLS and client certificates.
+    pub certificate_port: u16,
+    /// The port without TLS, with user name and password.
+    pub plain_port: u16,
+    folder: PathBuf,
+}
+
+/// Returns a file as it is shipped.
+pub fn shipped_file(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../cloud/deploy/mosquitto")
+        .join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {}: {error}", path.display()))
+}
+
+impl ShippedMosquitto {
+    /// Returns a broker, not started, without any users.
+    ///
+    /// # Errors
+    /// mosquitto is not on the system and cannot be fetched.
+    pub fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
+        let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
+        let configuration = |own: &Path| {
+            let own = own.display();
+            let mut text = shipped_file("keepsake.conf");
+            for (from, to) in [
+                (
+                    "listener 8883\n",
+                    format!("listener {password_port} 127.0.0.1\n"),
+                ),
+                (
+                    "listener 8884\n",
+                    format!("listener {certificate_port} 127.0.0.1\n"),
+                ),
+                (
+                    "listener 1883 127.0.0.1\n",
+                    format!("listener {plain_port} 127.0.0.1\n"),
+                ),
+                ("/etc/mosquitto/", format!("{own}/")),
+            ] {
+                assert!(text.contains(from), "the shipped file has no {from:?}");
+                text = text.replace(from, &to);
+            }
+            // Debian's mosquitto.conf, which is read before, has these lines; twice would be an error.
+            format!("persistence true\npersistence_location {own}/\n{text}")
+        };
+        let broker = Mosquitto::configured(folder, release, plain_port, configuration)?;
+        let folder = folder.join("mosquitto");
+        let authority = TestCa::new(&folder.join("certs"), "Keepsake CA");
+        authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+        fs::write(folder.join("keepsake.acl"), shipped_file("keepsake.acl"))
+            .expect("write a file in the folder of the test");
+        Ok(Self {
+            broker,
+            ca: authority,
+            password_port,
+            certificate_port,
+            plain_port,
+            folder,
+        })
+    }
+
+    /// Adds a user and writes the password into a file for programs. Call it before the start.
+    pub fn add_user(&self, user: &str, password: &str) -> PathBuf {
+        self.broker
+            .add_user(&self.folder.join("keepsake.passwd"), user, password);
+        let file = self.folder.join(format!("{user}.password"));
+        fs::write(&file, format!("{password}\n")).expect("write a file in the folder of the test");
+        file
+    }
+
+    /// Replaces the server's certificate. Call it before the start.
+    pub fn replace_certificate(&self, signed: &IssuedCertificate) {
+        for (from, to) in [
+            (&signed.certificate, "server.crt"),
+            (&signed.key, "server.key"),
+        ] {
+            fs::copy(from, self.folder.join("certs").join(to)).expect("copy a certificate");
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! The cloud's database, read over a connection of our own: rows there are committed, whatever the cloud believes.
+//! Never writes.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::Duration;
+
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Any, AnyConnection, ConnectOptions, Connection, Row};
+use tokio::runtime::Runtime;
+
+/// A stopped server answers nothing: the query has failed then.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The address of a cloud's database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location(String);
+
+impl Location {
+    /// Returns the SQLite database that a cloud creates in its data folder by default.
+    pub fn in_folder(data: &Path) -> Self {
+        let file = SqliteConnectOptions::new()
+            .filename(data.join("keepsake.sqlite"))
+            .read_only(true);
+        Self(file.to_url_lossy().into())
+    }
+
+    /// Returns a `mysql://` address, as the cloud gets it.
+    pub fn at(url: &str) -> Self {
+        Self(url.to_owned())
+    }
+}
+
+impl From<&Path> for Location {
+    fn from(data: &Path) -> Self {
+        Self::in_folder(data)
+    }
+}
+
+impl From<&Self> for Location {
+    fn from(other: &Self) -> Self {
+        other.clone()
+    }
+}
+
+/// A stored picture with its bytes.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    pub install: SpoolId,
+    pub sequence: u64,
+    pub hash: Hash,
+    pub device: String,
+    pub conflict: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// A stored tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    pub install: SpoolId,
+    pub first: u64,
+    pub last: u64,
+    pub reason: String,
+}
+
+/// A connection that only reads.
+#[derive(Debug)]
+pub struct StoreProbe {
+    runtime: Runtime,
+    connection: RefCell<AnyConnection>,
+}
+
+type AnyQuery<'q> = Query<'q, Any, AnyArguments>;
+
+impl StoreProbe {
+    /// Opens an existing database.
+    ///
+    /// # Errors
+    /// The database's, for instance when there is none yet.
+    pub fn open(database: impl Into<Location>) -> sqlx::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let Location(url) = database.into();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
+        Ok(Self {
+            runtime,
+            connection: RefCell::new(connection),
+        })
+    }
+
+    /// Returns the highest fate that this capture has with this hash.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn fate(
+        &self,
+        install: SpoolId,
+        sequence: Sequence,
+        hash: HashPrefix,
+    ) -> sqlx::Result<Option<i64>> {
+        // A tombstone of a range has one row for its first sequence or one for each: both count.
+        let query = sqlx::query(
+            "SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?",
+        );
+        let row = self.one(
+            query
+                .bind(install.0.to_vec())
+                .bind(bigint(sequence.get()))
+                .bind(hash.0.to_vec()),
+        )?;
+        row.try_get(0)
+    }
+
+    /// Returns whether a tombstone or an event with this hash is stored. The cloud hashes the JSON exactly as it
+    /// came.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn has_event(&self, hash: Hash) -> sqlx::Result<bool> {
+        Ok(
+            self.has("SELECT COUNT(*) FROM tombstone WHERE hash = ?", hash)?
+                || self.has("SELECT COUNT(*) FROM event WHERE hash = ?", hash)?,
+        )
+    }
+
+    /// Returns whether a message with this hash is in quarantine.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn has_quarantined(&self, message: Hash) -> sqlx::Result<bool> {
+        self.has("SELECT COUNT(*) FROM quarantine WHERE hash = ?", message)
+    }
+
+    /// Returns whether the bytes that came with this header are committed: as a picture, or as parts of one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn has_bytes_of(&self, header: &FrameHeader) -> sqlx::Result<bool> {
+        self.run(async |connection| {
+            // In one transaction: a picture that is completed between two queries would be in neither table.
+            let mut transaction = connection.begin().await?;
+            let whole: i64 = bind_capture(
+                sqlx::query("SELECT COUNT(*) FROM fate WHERE install = ? AND sequence = ? AND hash = ? AND fate >= 2"),
+                header,
+            )
+            .fetch_one(&mut *transaction)
+            .await?
+            .try_get(0)?;
+            if whole > 0 {
+                return Ok(true);
+            }
+            let parts = bind_capture(
+                sqlx::query(
+                    "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
+                ),
+                header,
+            )
+            .fetch_all(&mut *transaction)
+            .await?;
+            let mut covered = header.offset;
+            for part in parts {
+                let (start, len) = (number(&part, 0)?, number(&part, 1)?);
+                if start <= covered {
+                    covered = covered.max(start + len);
+                }
+            }
+            Ok(covered >= header.offset + header.len)
+        })
+    }
+
+    /// Calls `each` for every stored picture, in the order of spool and sequence.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
+        let pictures = self.all(sqlx::query(
+            "SELECT install, sequence, hash, device, conflict, arrival FROM picture ORDER BY install, sequence, hash",
+        ))?;
+        for picture in pictures {
+            let arrival: i64 = picture.try_get(5)?;
+            let bytes = self.all(
+                sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival),
+            )?;
+            each(Picture {
+                install: SpoolId(bytes_of(&picture, 0)?),
+                sequence: number(&picture, 1)?,
+                hash: Hash(bytes_of(&picture, 2)?),
+                device: picture.try_get(3)?,
+                conflict: number(&picture, 4)? != 0,
+                bytes: match bytes.first() {
+                    Some(row) => row.try_get(0)?,
+                    None => Vec::new(),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns every tombstone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn tombstones(&self) -> sqlx::Result<Vec<Tombstone>> {
+        let rows = self.all(sqlx::query(
+            "SELECT install, sequence, through, reason FROM tombstone ORDER BY install, sequence",
+        ))?;
+        rows.iter()
+            .map(|row| {
+                Ok(Tombstone {
+                    install: SpoolId(bytes_of(row, 0)?),
+                    first: number(row, 1)?,
+                    last: number(row, 2)?,
+                    reason: row.try_get(3)?,
+                })
+            })
+            .collect()
+    }
+
+    /// Returns 0 as well while the database is away.
+    pub fn picture_count(&self) -> u64 {
+        self.one(sqlx::query("SELECT COUNT(*) FROM picture"))
+            .and_then(|row| number(&row, 0))
+            .unwrap_or(0)
+    }
+
+    /// Returns the number of committed parts of incomplete pictures; 0 as well while the database is away.
+    pub fn part_count(&self) -> u64 {
+        self.one(sqlx::query("SELECT COUNT(*) FROM part"))
+            .and_then(|row| number(&row, 0))
+            .unwrap_or(0)
+    }
+
+    fn has(&self, count: &'static str, hash: Hash) -> sqlx::Result<bool> {
+        let row = self.one(sqlx::query(count).bind(hash.0.to_vec()))?;
+        Ok(number(&row, 0)? > 0)
+    }
+
+    fn one(&self, query: AnyQuery<'_>) -> sqlx::Result<AnyRow> {
+        self.run(async |connection| query.fetch_one(connection).await)
+    }
+
+    fn all(&self, query: AnyQuery<'_>) -> sqlx::Result<Vec<AnyRow>> {
+        self.run(async |connection| query.fetch_all(connection).await)
+    }
+
+    fn run<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut AnyConnection) -> sqlx::Result<T>,
+    ) -> sqlx::Result<T> {
+        let connection = &mut *self.connection.borrow_mut();
+        self.runtime.block_on(within(ask(connection)))
+    }
+}
+
+async fn within<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    tokio::time::timeout(ANSWERS_WITHIN, work)
+        .await
+        .unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
+}
+
+fn bind_capture<'q>(query: AnyQuery<'q>, header: &FrameHeader) -> AnyQuery<'q> {
+    let record = &header.capture;
+    query
+        .bind(record.spool.0.to_vec())
+        .bind(bigint(record.sequence.get()))
+        .bind(record.hash.0.to_vec())
+}
+
+fn bigint(number: u64) -> i64 {
+    i64::try_from(number).expect("a number of ours is below 2^53")
+}
+
+fn number(row: &AnyRow, column: usize) -> sqlx::Result<u64> {
+    let number: i64 = row.try_get(column)?;
+    u64::try_from(number).map_err(|error| decode(column, error))
+}
+
+fn bytes_of<const N: usize>(row: &AnyRow, column: usize) -> sqlx::Result<[u8; N]> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes.try_into().map_err(|error| decode(column, error))
+}
+
+fn decode(column: usize, source: impl std::error::Error + Send + Sync + 'static) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: column.to_string(),
+        source: Box::new(source),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::appliance::CaptureKey;
+
+    /// A connection that can write, with which the unit tests create their databases.
+    pub(crate) struct ScratchStore(StoreProbe);
+
+    impl ScratchStore {
+        /// Opens the database in this folder, with the tables the cloud would have created.
+        pub(crate) fn open(data: &Path) -> Self {
+            let file = data.join("keepsake.sqlite");
+            let new = !file.exists();
+            let file = SqliteConnectOptions::new()
+                .filename(file)
+                .create_if_missing(true);
+            let scratch =
+                Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            if new {
+                let migrations =
+                    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
+                for file in keepsake_provision::temp_dir::files(&migrations) {
+                    let statement = fs::read_to_string(file).unwrap();
+                    scratch.execute(sqlx::query(sqlx::AssertSqlSafe(statement)));
+                }
+            }
+            scratch
+        }
+
+        /// Returns how many rows have changed.
+        pub(crate) fn execute(&self, statement: AnyQuery<'_>) -> u64 {
+            let done = self
+                .0
+                .run(async |connection| statement.execute(connection).await);
+            done.unwrap().rows_affected()
+        }
+
+        pub(crate) fn add(&self, named: &CaptureKey, arrival: i64, bytes: &[u8]) {
+            let key = |query: AnyQuery<'static>| {
+                query
+                    .bind(named.install.0.to_vec())
+                    .bind(bigint(named.sequence))
+                    .bind(Hash::of(bytes).0.to_vec())
+            };
+            self.execute(key(sqlx::query(
+                "INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, 2)",
+            )));
+            let picture = sqlx::query(
+                "INSERT INTO picture (install, sequence, hash, arrival, device, bytes, content_type, width, height,
+                     cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
+                     pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
+                     thumbnail, thumbnail_attempts)
+                 VALUES (?, ?, ?, ?, 'porch', 1, '', 1, 1, '', X'', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+            );
+            self.execute(key(picture).bind(arrival));
+            let whole = sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)");
+            self.execute(whole.bind(arrival).bind(bytes.to_vec()));
+        }
+    }
+
+    /// Creates a database with the first photograph as number 1.
+    pub(crate) fn with_one_picture(data: &Path) -> CaptureKey {
+        let bytes = crate::photos::all(&crate::photos::folder()).remove(0);
+        let named = CaptureKey {
+            install: SpoolId([7; 16]),
+            sequence: 1,
+            hash: Hash::of(&bytes).prefix(),
+        };
+        ScratchStore::open(data).add(&named, 1, &bytes);
+        named
+    }
+
+    #[test]
+    fn bytes_are_committed_when_all_of_them_are() {
+        let folder = keepsake_provision::temp_dir::TempDir::new("store");
+        let stored = with_one_picture(&folder);
+        let database = ScratchStore::open(&folder);
+        let header = |sequence: u64, offset: u64, len: u64| -> FrameHeader {
+            serde_json::from_value(serde_json::json!({
+                "install": stored.install, "sequence": sequence, "hash": Hash([5; 32]), "total": 100,
+                "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+                "pressed": {"boot": "00".repeat(16), "boottime_us": 1, "wall_us": 2, "synchronised": false},
+                "captured_after_us": 0, "offset": offset, "len": len,
+            }))
+            .unwrap()
+        };
+        for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
+            let part = sqlx::query(
+                "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')",
+            );
+            database.execute(
+                part.bind(stored.install.0.to_vec())
+                    .bind(vec![5_u8; 32])
+                    .bind(start)
+                    .bind(len),
+            );
+        }
+        let store = StoreProbe::open(&*folder).unwrap();
+        for (offset, len, committed) in [
+            (0, 60, true),
+            (40, 20, true),
+            (80, 20, true),
+            (0, 61, false),
+            (60, 10, false),
+            (79, 2, false),
+        ] {
+            let found = store.has_bytes_of(&header(2, offset, len)).unwrap();
+            assert_eq!(found, committed, "{len} bytes from {offset}");
+        }
+        assert!(!store.has_bytes_of(&header(3, 0, 1)).unwrap());
+        assert!(!store.has_quarantined(Hash([5; 32])).unwrap());
+        assert!(!store.has_event(Hash([5; 32])).unwrap());
+    }
+}
