@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use keepsake_appliance::card;
-use keepsake_appliance::clock::{Clock, boottime_us};
-use keepsake_appliance::config::{self, Config, Level, Loaded};
-use keepsake_appliance::diagnostics::Troubles;
+use keepsake_appliance::app::{self, Start};
 use keepsake_appliance::engine::Ended;
 use keepsake_appliance::hardware::{self, Hardware, Identity};
-use keepsake_appliance::report::Reporter;
-use keepsake_appliance::run::{self, Start};
+use keepsake_appliance::light::stopped;
+use keepsake_appliance::sd_card;
+use keepsake_appliance::settings::wishes::{Since, Wishes};
+use keepsake_appliance::settings::{self, Config, Level, Loaded};
 use keepsake_appliance::spool::{Limits, Spool, export};
-use keepsake_appliance::stopped;
-use keepsake_appliance::wishes::{Since, Wishes};
+use keepsake_appliance::status::diagnostics::Troubles;
+use keepsake_appliance::status::events::Reporter;
+use keepsake_appliance::time::clock::{Clock, boottime_us};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -160,7 +160,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Run { settings, events } => run_camera(&settings, events, troubles),
         Verb::CheckConfig { file } => {
-            let (text, good) = config::check_config(&file);
+            let (text, good) = settings::check_config(&file);
             print!("{text}");
             Ok(if good {
                 ExitCode::SUCCESS
@@ -216,7 +216,7 @@ fn load(settings: &Settings) -> Loaded {
         set("simulated.photos", photos.display().to_string());
     }
     overrides.extend(settings.set.iter().cloned());
-    config::load(settings.config.as_deref(), &overrides, true)
+    settings::load(settings.config.as_deref(), &overrides, true)
 }
 
 /// Tells every problem once; `None` = whoever started this has to correct it first.
@@ -271,7 +271,7 @@ fn run_camera(settings: &Settings, events: bool, troubles: Troubles) -> anyhow::
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
-        run::run(start, stop).await
+        app::run(start, stop).await
     });
     if outcome.is_ok()
         && let Err(error) = loaded.keep_as_last_good()
@@ -318,7 +318,7 @@ fn self_test(settings: &Settings) -> anyhow::Result<ExitCode> {
     let Some(config) = usable(&loaded) else {
         return Ok(ExitCode::from(MISCONFIGURED));
     };
-    let report = keepsake_appliance::self_test::run(config);
+    let report = keepsake_appliance::commands::self_test::run(config);
     print!("{report}");
     Ok(if report.is_good() {
         ExitCode::SUCCESS
@@ -376,9 +376,9 @@ fn spool(verb: SpoolVerb) -> anyhow::Result<ExitCode> {
 
 fn look_after_card(verb: &CardVerb) -> anyhow::Result<ExitCode> {
     match verb {
-        CardVerb::Prepare => card::prepare_card(),
-        CardVerb::Watch => card::watch(),
-        CardVerb::KeepLog => card::keep_log(),
+        CardVerb::Prepare => sd_card::prepare_card(),
+        CardVerb::Watch => sd_card::watch(),
+        CardVerb::KeepLog => sd_card::keep_log(),
     }
     .map(|()| ExitCode::SUCCESS)
 }
@@ -395,7 +395,7 @@ fn forget_cloud(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let limits = Limits {
         keep_for: Duration::MAX,
         keep_bytes: u64::MAX,
-        ..run::limits(&Config::default())
+        ..app::limits(&Config::default())
     };
     let mut spool = Spool::open(&folder, limits, &fingerprint, None)?;
     let count = spool.forget_cloud()?;

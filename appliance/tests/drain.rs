@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepsake_appliance::backoff::Backoff;
-use keepsake_appliance::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
 use keepsake_appliance::spool::Key;
+use keepsake_appliance::upload::backoff::Backoff;
+use keepsake_appliance::upload::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
 use keepsake_protocol::Sequence;
 use proptest::prelude::*;
 

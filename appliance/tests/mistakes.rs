@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use keepsake_appliance::card::{self, Places, Watch};
-use keepsake_appliance::config;
+use keepsake_appliance::sd_card::{self, Places, Watch};
+use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
 /// Good settings, as they were before somebody opened them in an editor.
@@ -29,7 +29,7 @@ struct Seen {
     status: String,
     /// Fault 1.
     is_bad: bool,
-    config: config::Config,
+    config: settings::Config,
 }
 
 impl Card {
@@ -78,7 +78,7 @@ impl Card {
 
     /// What happens at a start, without the camera's program.
     fn start(&self) -> Seen {
-        card::prepare(&self.places).unwrap();
+        sd_card::prepare(&self.places).unwrap();
         // A new start has another number; this one is looked at anew.
         let _ = fs::remove_file(self.places.data.join("starts.json"));
         Watch::begin(self.places.clone()).unwrap().look();
@@ -86,7 +86,7 @@ impl Card {
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
         let file = self.places.etc.join("keepsake/camera.toml");
-        let loaded = config::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
+        let loaded = settings::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
         loaded.keep_as_last_good().unwrap();
         Seen {
             status: status.trim_end().to_owned(),
@@ -454,7 +454,7 @@ fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     ] {
         let card = Card::new();
         card.save("camera.toml", file);
-        card::prepare(&card.places).unwrap();
+        sd_card::prepare(&card.places).unwrap();
         let events = press_twice(
             &card.places.etc.join("keepsake/camera.toml"),
             &card.pictures(),

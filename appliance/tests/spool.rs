@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keepsake_appliance::config::WhenFull;
+use keepsake_appliance::settings::WhenFull;
 use keepsake_appliance::spool::{
     Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting,
 };

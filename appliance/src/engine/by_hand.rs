@@ -2,11 +2,11 @@
 //! somebody who takes the card out and reads it elsewhere.
 
 use super::Engine;
-use crate::config::replace_privately;
-use crate::gesture::Wish;
-use crate::press::{chain, lock};
-use crate::report::Report;
-use crate::status_file;
+use crate::button::gesture::Wish;
+use crate::capture::pipeline::{chain, lock};
+use crate::settings::replace_privately;
+use crate::status::events::Report;
+use crate::status::text_file;
 
 impl Engine {
     pub(super) fn on_wish(&mut self, wish: Wish) {
@@ -51,7 +51,7 @@ impl Engine {
         if config.status_file.as_os_str().is_empty() {
             return;
         }
-        let text = status_file::text(&status_file::Told {
+        let text = text_file::text(&text_file::Told {
             device: &self.device,
             cloud: &config.cloud.url.to_string(),
             not_connected_because: self.reasons.last().map(String::as_str),

@@ -4,10 +4,10 @@ use keepsake_protocol::command::{CommandReply, CommandStage, RESULT_BYTES_MAX};
 use keepsake_protocol::topic::MessageKind;
 
 use super::{Asked, Engine};
-use crate::clock::boottime_us;
-use crate::command::Restart;
-use crate::diagnostics::{self, Facts};
-use crate::press::lock;
+use crate::capture::pipeline::lock;
+use crate::engine::command::Restart;
+use crate::status::diagnostics::{self, Facts};
+use crate::time::clock::boottime_us;
 
 /// Tells the acknowledgement of the answer to a restart from those of captures, which count upwards from 1.
 const RESTARTED: u64 = u64::MAX;

@@ -5,11 +5,11 @@ use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
-use crate::clock::boottime_us;
-use crate::press::{chain, lock};
-use crate::report::Report;
-use crate::run;
-use crate::wishes::{Since, Taken};
+use crate::app;
+use crate::capture::pipeline::{chain, lock};
+use crate::settings::wishes::{Since, Taken};
+use crate::status::events::Report;
+use crate::time::clock::boottime_us;
 
 impl Engine {
     pub(super) fn on_settings(&mut self, payload: &[u8]) {
@@ -103,15 +103,15 @@ impl Engine {
     fn put_into_force(&mut self) {
         let now = self.now();
         let config = self.wishes.config();
-        self.drain.set_limits(run::drain_limits(config));
+        self.drain.set_limits(app::drain_limits(config));
         self.throttle.set_rate(config.cloud.rate_bytes_per_s, now);
         self.lamp.adjust(&config.light);
-        lock(&self.spool).set_limits(run::limits(config));
+        lock(&self.spool).set_limits(app::limits(config));
         self.interval_s = config.interval_s;
         *self
             .how
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            run::how(config, self.wishes.version());
+            app::how(config, self.wishes.version());
     }
 }

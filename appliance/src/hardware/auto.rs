@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{CameraError, Frame, HardwareError, rpicam, v4l};
-use crate::config;
+use crate::settings;
 
 pub(super) struct Camera {
     /// `None`: this binary was built without.
@@ -19,7 +19,7 @@ pub(super) struct Camera {
 impl Camera {
     /// # Errors
     /// This binary knows no V4L2, and there is no program for CSI cameras either.
-    pub(super) fn open(settings: &config::Camera) -> Result<Self, HardwareError> {
+    pub(super) fn open(settings: &settings::Camera) -> Result<Self, HardwareError> {
         let rpicam = rpicam::Camera::open(settings);
         let v4l = match v4l::Camera::open(settings) {
             Ok(v4l) => Some(v4l),
@@ -60,7 +60,7 @@ impl super::Camera for Camera {
         self.chosen().prepare(within);
     }
 
-    fn adjust(&mut self, settings: &config::Camera) {
+    fn adjust(&mut self, settings: &settings::Camera) {
         if let Some(v4l) = &mut self.v4l {
             v4l.adjust(settings);
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rppal::gpio::{Error, InputPin, Level, OutputPin, Trigger};
 
 use super::{HardwareError, Lamp, Touch};
-use crate::clock;
-use crate::config::{self, Active, Pull};
+use crate::settings::{self, Active, Pull};
+use crate::time::clock;
 
 /// Too fast for an eye to see it flicker, slow enough for rppal's software PWM.
 const PWM_HZ: f64 = 200.0;
@@ -37,7 +37,7 @@ impl Gpio {
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &config::Button) -> Result<Button, HardwareError> {
+    pub fn button(&self, settings: &settings::Button) -> Result<Button, HardwareError> {
         let doing = || format!("use pin {} for the button (button.pin)", settings.pin);
         let pin = self
             .0
@@ -63,7 +63,7 @@ impl Gpio {
 
     /// # Errors
     /// A pin is taken or does not exist.
-    pub fn light(&self, settings: &config::Light) -> Result<Light, HardwareError> {
+    pub fn light(&self, settings: &settings::Light) -> Result<Light, HardwareError> {
         let (off, on) = match settings.active {
             Active::High => (Level::Low, Level::High),
             Active::Low => (Level::High, Level::Low),

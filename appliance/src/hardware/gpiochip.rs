@@ -14,8 +14,8 @@ use gpiocdev::chip::{Chip, Info};
 use gpiocdev::line::{Bias, EdgeDetection, EdgeKind, Value, Values};
 
 use super::{HardwareError, Lamp, Touch};
-use crate::clock;
-use crate::config::{self, Active, Pull};
+use crate::settings::{self, Active, Pull};
+use crate::time::clock;
 
 /// As the kernel's drivers for the chip of the header call it: on the Pi 5, on the Pi 4, and before.
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
@@ -89,7 +89,7 @@ impl Gpiochip {
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &config::Button) -> Result<Button, HardwareError> {
+    pub fn button(&self, settings: &settings::Button) -> Result<Button, HardwareError> {
         self.is_free(settings.pin, "button.pin")?;
         let mut button = Button {
             chip: self.path.clone(),
@@ -102,7 +102,7 @@ impl Gpiochip {
 
     /// # Errors
     /// A pin is taken or does not exist.
-    pub fn light(&self, settings: &config::Light) -> Result<Light, HardwareError> {
+    pub fn light(&self, settings: &settings::Light) -> Result<Light, HardwareError> {
         let pins = settings.pins();
         for &pin in &pins {
             self.is_free(pin, "light.pin, light.rgb_pins")?;
@@ -188,7 +188,7 @@ fn explained(doing: String, error: gpiocdev::Error) -> HardwareError {
 /// A button between a line and ground, or between a line and 3.3 V.
 pub struct Button {
     chip: PathBuf,
-    settings: config::Button,
+    settings: settings::Button,
     /// `None` after an error, to begin anew.
     line: Option<Request>,
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use image::metadata::Orientation;
 
 use super::{CameraError, Frame};
-use crate::config::{self, Flip};
-use crate::shrink;
+use crate::imaging::exif;
+use crate::settings::{self, Flip};
 
 /// A camera whose frames are turned as the settings say.
 pub(super) struct Camera {
@@ -19,7 +19,7 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn new(camera: Box<dyn super::Camera>, settings: &config::Camera) -> Self {
+    pub(super) fn new(camera: Box<dyn super::Camera>, settings: &settings::Camera) -> Self {
         Self {
             camera,
             turn: Turn::of(settings),
@@ -30,14 +30,14 @@ impl Camera {
 impl super::Camera for Camera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         let frame = self.camera.frame(deadline)?;
-        Ok(shrink::oriented(frame, |before| self.turn.after(before)))
+        Ok(exif::oriented(frame, |before| self.turn.after(before)))
     }
 
     fn prepare(&mut self, within: Duration) {
         self.camera.prepare(within);
     }
 
-    fn adjust(&mut self, settings: &config::Camera) {
+    fn adjust(&mut self, settings: &settings::Camera) {
         self.turn = Turn::of(settings);
         self.camera.adjust(settings);
     }
@@ -57,7 +57,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn of(settings: &config::Camera) -> Self {
+    fn of(settings: &settings::Camera) -> Self {
         let quarters = (settings.rotation_degrees / 90 % 4).to_le_bytes()[0];
         // Top and bottom change places by half a turn and a mirror.
         let (half_turns, mirrored) = match settings.flip {
@@ -139,11 +139,11 @@ mod tests {
         })
     }
 
-    fn settings(rotation_degrees: u16, flip: Flip) -> config::Camera {
-        config::Camera {
+    fn settings(rotation_degrees: u16, flip: Flip) -> settings::Camera {
+        settings::Camera {
             rotation_degrees,
             flip,
-            ..config::Config::default().camera
+            ..settings::Config::default().camera
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
                 height: 32,
             };
             let before = Orientation::from_exif(orientation).unwrap();
-            let turned = shrink::oriented(plain, |_| before);
+            let turned = exif::oriented(plain, |_| before);
             check(&turned.bytes, ContentType::Jpeg, 0);
         }
     }

@@ -9,7 +9,7 @@ use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneR
 
 use super::file::Reader;
 use super::{Change, Entry, Key, Spool, SpoolError, UNDATED};
-use crate::config::WhenFull;
+use crate::settings::WhenFull;
 
 /// What a tombstone takes at the most, bytes.
 const TOMBSTONE_BYTES: u64 = 512;

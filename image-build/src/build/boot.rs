@@ -143,7 +143,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
         fs::write(&file, for_windows(&settings)).unwrap();
-        let (said, good) = keepsake_appliance::config::check_config(&file);
+        let (said, good) = keepsake_appliance::settings::check_config(&file);
         assert!(good, "{said}");
     }
 

@@ -1,6 +1,6 @@
 //! A stream of bytes into pictures, however they are cut. Pure.
 
-use crate::shrink::Walk;
+use crate::imaging::jpeg::Walk;
 
 /// More bytes without a picture are no stream of pictures.
 const NOISE_BYTES_MAX: usize = 1 << 20;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hardware::Camera as _;
-use crate::shrink::check_jpeg;
+use crate::imaging::jpeg::check_jpeg;
 
 /// Long enough that no test depends on it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -56,10 +56,10 @@ impl StandIn {
         fs::rename(new, self.path("rpicam-vid")).unwrap();
     }
 
-    fn camera(&self, set: impl FnOnce(&mut config::Camera)) -> Camera {
-        let mut settings = config::Camera {
+    fn camera(&self, set: impl FnOnce(&mut settings::Camera)) -> Camera {
+        let mut settings = settings::Camera {
             warm_up_frames: 0,
-            ..config::Config::default().camera
+            ..settings::Config::default().camera
         };
         set(&mut settings);
         Camera {

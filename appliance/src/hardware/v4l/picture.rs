@@ -8,7 +8,7 @@ use jpeg_encoder::{
     ColorType, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr,
 };
 
-use crate::shrink::{JpegError, check_jpeg, segments};
+use crate::imaging::jpeg::{JpegError, check_jpeg, segments};
 
 const QUALITY: u8 = 90;
 const TABLES: u8 = 0xc4;

@@ -12,7 +12,7 @@ use super::super::driver::{
 use super::*;
 use crate::hardware::Camera as _;
 use crate::hardware::v4l::picture::Layout;
-use crate::shrink::check_jpeg;
+use crate::imaging::jpeg::check_jpeg;
 
 const WIDTH: u16 = 64;
 const HEIGHT: u16 = 48;
@@ -82,12 +82,12 @@ impl Kernel {
         self.0.lock().unwrap().streams_begun
     }
 
-    fn camera(&self, set: impl FnOnce(&mut config::Camera)) -> Camera {
-        let mut settings = config::Camera {
+    fn camera(&self, set: impl FnOnce(&mut settings::Camera)) -> Camera {
+        let mut settings = settings::Camera {
             width: WIDTH.into(),
             height: HEIGHT.into(),
             warm_up_frames: 0,
-            ..config::Config::default().camera
+            ..settings::Config::default().camera
         };
         set(&mut settings);
         Camera::new(Box::new(self.clone()), &settings)
@@ -312,7 +312,7 @@ fn assert_error(
 ) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
-    let text = crate::press::chain(&error);
+    let text = crate::capture::pipeline::chain(&error);
     for words in says {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }
@@ -609,7 +609,7 @@ fn a_frame_without_huffman_tables_becomes_a_picture() {
     let whole = jpeg(140);
     let mut bare = vec![0xff, 0xd8];
     let mut scan_at = 0;
-    for segment in crate::shrink::segments(&whole).flatten() {
+    for segment in crate::imaging::jpeg::segments(&whole).flatten() {
         match segment.marker {
             0xda => scan_at = segment.at,
             0xc4 => {}

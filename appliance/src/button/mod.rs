@@ -1,0 +1,3 @@
+//! The push button: from edges on a pin to presses and holds.
+
+pub mod gesture;

@@ -1,0 +1,3 @@
+//! Captures: from a request for a picture to a frame in the spool.
+
+pub mod pipeline;

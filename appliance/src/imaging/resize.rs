@@ -1,0 +1,358 @@
+//! Makes a picture fit: the owner's size budget and width, and the most the cloud takes.
+//!
+//! Happens before the picture is saved, once: what is on the card is what is sent. A picture that fits already is
+//! passed on byte for byte. Blocks for a decode and a few encodes, so it belongs on the camera's thread.
+
+use std::io::Cursor;
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{PixelType, Resizer};
+use image::{ImageFormat, ImageReader, Limits, RgbImage};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use keepsake_protocol::capture::ContentType;
+
+use super::exif;
+use super::jpeg::{Segment, segments};
+use crate::hardware::Frame;
+
+/// Larger pictures are not decoded; no camera for a Pi makes them, and they would not fit into its memory.
+const SIDE_MAX: u32 = 8192;
+const DECODED_BYTES_MAX: u64 = 224 << 20;
+
+/// Tried in turn before pixels are given up: below the last one a smaller picture looks better.
+const QUALITIES: [u8; 3] = [85, 72, 58];
+
+/// So often is a picture made smaller before it counts as impossible.
+const SCALES_MAX: u32 = 10;
+/// A picture of fewer pixels a side shows nothing.
+const SIDE_MIN: u32 = 16;
+
+/// Why a picture does not become small enough. The frame is lost to [`keepsake_protocol::event::Reason::FrameTooLarge`].
+#[derive(Debug, thiserror::Error)]
+pub enum ShrinkError {
+    #[error("decode a frame of {bytes} bytes to make it smaller")]
+    Decode {
+        bytes: usize,
+        #[source]
+        source: image::ImageError,
+    },
+    #[error("resize a frame")]
+    Resize(#[source] fast_image_resize::ResizeError),
+    #[error("encode a frame")]
+    Encode(#[source] jpeg_encoder::EncodingError),
+    #[error("make a frame smaller than {bytes_max} bytes")]
+    TooLarge { bytes_max: u64 },
+}
+
+/// The frame itself if it fits, else a JPEG of it that does.
+///
+/// `bytes_max`: the most bytes. `max_width`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
+/// 1 to 100; a picture that fits is encoded anew where that saves bytes; 0 = only if it does not fit. Exif and short
+/// comments are carried over, so that its origin survives; one that is encoded anew is upright.
+///
+/// # Errors
+/// [`ShrinkError`]: it does not fit and cannot be made to.
+pub fn to_budget(
+    frame: Frame,
+    bytes_max: u64,
+    max_width: u32,
+    quality: u8,
+) -> Result<Frame, ShrinkError> {
+    if fits(&frame, bytes_max, max_width) {
+        return Ok(match quality {
+            0 => frame,
+            1.. => of_quality(frame, quality),
+        });
+    }
+    let mut qualities = QUALITIES.map(|tried| match quality {
+        0 => tried,
+        most => tried.min(most),
+    });
+    qualities.sort_unstable_by(|a, b| b.cmp(a));
+    let pixels = decode(&frame)?;
+    let kept = kept_segments(&frame, bytes_max / 8);
+    let room = bytes_max.saturating_sub(kept.len() as u64);
+    let full = (pixels.width(), pixels.height());
+    let mut scale = 1.0;
+    if max_width > 0 {
+        scale = (f64::from(max_width) / f64::from(full.0)).min(1.0);
+    }
+    for _ in 0..SCALES_MAX {
+        let (width, height) = (scaled(full.0, scale), scaled(full.1, scale));
+        let smaller = resize(&pixels, width, height)?;
+        let mut smallest = u64::MAX;
+        for (at, quality) in qualities.into_iter().enumerate() {
+            if at > 0 && quality == qualities[at - 1] {
+                continue;
+            }
+            let jpeg = encode(&smaller, quality)?;
+            smallest = smallest.min(jpeg.len() as u64);
+            if smallest <= room {
+                return Ok(Frame {
+                    bytes: with_segments(&jpeg, &kept),
+                    content_type: ContentType::Jpeg,
+                    width,
+                    height,
+                });
+            }
+        }
+        if width.max(height) <= SIDE_MIN {
+            break;
+        }
+        // Bytes go with the area; a little less, or the next try would fail by a hair. Never a tiny step, never a leap.
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a ratio needs no more than 53 bits"
+        )]
+        let share = (room as f64 / smallest as f64).sqrt();
+        scale *= (share * 0.95).clamp(0.25, 0.9);
+    }
+    Err(ShrinkError::TooLarge { bytes_max })
+}
+
+/// A picture that fits is never lost to the wish for a smaller one.
+fn of_quality(frame: Frame, quality: u8) -> Frame {
+    let kept = kept_segments(&frame, u64::MAX);
+    let smaller = decode(&frame).and_then(|pixels| encode(&pixels, quality));
+    match smaller {
+        Ok(jpeg) if jpeg.len() + kept.len() < frame.bytes.len() => Frame {
+            bytes: with_segments(&jpeg, &kept),
+            content_type: ContentType::Jpeg,
+            ..frame
+        },
+        Ok(_) => frame,
+        Err(error) => {
+            tracing::warn!(%error, "a frame keeps the quality it has");
+            frame
+        }
+    }
+}
+
+fn fits(frame: &Frame, bytes_max: u64, max_width: u32) -> bool {
+    frame.bytes.len() as u64 <= bytes_max && (max_width == 0 || frame.width <= max_width)
+}
+
+/// Upright, whichever way it is to be held.
+pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
+    let format = match frame.content_type {
+        ContentType::Jpeg => ImageFormat::Jpeg,
+        ContentType::Png => ImageFormat::Png,
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(&frame.bytes), format);
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(SIDE_MAX);
+    limits.max_image_height = Some(SIDE_MAX);
+    limits.max_alloc = Some(DECODED_BYTES_MAX);
+    reader.limits(limits);
+    reader
+        .decode()
+        .map(|mut image| {
+            image.apply_orientation(exif::of(frame));
+            image.into_rgb8()
+        })
+        .map_err(|source| ShrinkError::Decode {
+            bytes: frame.bytes.len(),
+            source,
+        })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a side of at most 8192 pixels times at most 1"
+)]
+fn scaled(side: u32, scale: f64) -> u32 {
+    ((f64::from(side) * scale).round() as u32).max(1)
+}
+
+fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ShrinkError> {
+    if (width, height) == pixels.dimensions() {
+        return Ok(pixels.clone());
+    }
+    let mut smaller = Image::new(width, height, PixelType::U8x3);
+    let from = fast_image_resize::images::ImageRef::new(
+        pixels.width(),
+        pixels.height(),
+        pixels.as_raw(),
+        PixelType::U8x3,
+    )
+    .expect("an RgbImage holds three bytes a pixel");
+    Resizer::new()
+        .resize(&from, &mut smaller, None)
+        .map_err(ShrinkError::Resize)?;
+    Ok(RgbImage::from_raw(width, height, smaller.into_vec())
+        .expect("the resized image holds three bytes a pixel"))
+}
+
+pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ShrinkError> {
+    let side = |n: u32| u16::try_from(n).expect("decoding is limited to 8192 pixels a side");
+    let mut jpeg = Vec::new();
+    let mut encoder = Encoder::new(&mut jpeg, quality);
+    encoder.set_sampling_factor(SamplingFactor::F_2_2);
+    encoder
+        .encode(
+            pixels.as_raw(),
+            side(pixels.width()),
+            side(pixels.height()),
+            ColorType::Rgb,
+        )
+        .map_err(ShrinkError::Encode)?;
+    Ok(jpeg)
+}
+
+/// Exif and comments of at most 1 KiB, whole segments, as long as they stay within `bytes_max`. For pixels that are
+/// upright.
+pub(super) fn kept_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
+    const COMMENT_BYTES_MAX: usize = 1 << 10;
+    let mut kept = Vec::new();
+    if frame.content_type != ContentType::Jpeg {
+        return kept;
+    }
+    for Segment { marker, bytes, .. } in segments(&frame.bytes).flatten() {
+        let exif = marker == 0xe1 && bytes.get(4..).is_some_and(|b| b.starts_with(b"Exif\0"));
+        let comment = marker == 0xfe && bytes.len() <= COMMENT_BYTES_MAX;
+        if (exif || comment) && (kept.len() + bytes.len()) as u64 <= bytes_max {
+            let from = kept.len();
+            kept.extend_from_slice(bytes);
+            if exif {
+                exif::set_upright(&mut kept[from..]);
+            }
+        }
+    }
+    kept
+}
+
+pub(super) fn with_segments(jpeg: &[u8], kept: &[u8]) -> Vec<u8> {
+    let (start, rest) = jpeg.split_at(2);
+    [start, kept, rest].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imaging::jpeg::check_jpeg;
+
+    /// A picture that compresses badly, with an Exif block and a comment.
+    fn frame(width: u32, height: u32) -> Frame {
+        let mut noise = 1u32;
+        let pixels = RgbImage::from_fn(width, height, |x, y| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let [grain, ..] = (noise >> 24).to_le_bytes();
+            image::Rgb([grain, x.to_le_bytes()[0], y.to_le_bytes()[0]])
+        });
+        let exif = b"\xff\xe1\x00\x0aExif\0\0MM";
+        let comment = b"\xff\xfe\x00\x07hello";
+        let bytes = with_segments(
+            &encode(&pixels, 95).unwrap(),
+            &[&exif[..], comment].concat(),
+        );
+        Frame {
+            bytes,
+            content_type: ContentType::Jpeg,
+            width,
+            height,
+        }
+    }
+
+    #[test]
+    fn a_picture_that_fits_is_not_touched() {
+        let frame = frame(320, 240);
+        let len = frame.bytes.len() as u64;
+        assert_eq!(to_budget(frame.clone(), len, 320, 0).unwrap(), frame);
+        assert_eq!(to_budget(frame.clone(), u64::MAX, 0, 0).unwrap(), frame);
+    }
+
+    #[test]
+    fn a_picture_that_does_not_fit_becomes_one_that_does() {
+        let large = frame(800, 600);
+        for (bytes_max, max_width) in [(200_000, 0), (60_000, 0), (9_000, 0), (1 << 30, 320)] {
+            assert!(!fits(&large, bytes_max, max_width));
+            let small = to_budget(large.clone(), bytes_max, max_width, 0).unwrap();
+            assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
+            let size = check_jpeg(&small.bytes).unwrap();
+            assert_eq!(size, (small.width, small.height));
+            assert!(
+                (size.0 * 3).abs_diff(size.1 * 4) <= 4,
+                "the shape stays: {size:?}"
+            );
+            if max_width > 0 {
+                assert_eq!(size, (320, 240));
+            }
+            decode(&small).unwrap();
+        }
+    }
+
+    #[test]
+    fn exif_and_comments_survive() {
+        let small = to_budget(frame(400, 300), 20_000, 0, 0).unwrap();
+        let found: Vec<u8> = segments(&small.bytes).flatten().map(|s| s.marker).collect();
+        assert!(found.starts_with(&[0xe1, 0xfe]), "{found:x?}");
+    }
+
+    #[test]
+    fn a_png_becomes_a_jpeg_that_fits() {
+        let mut png = Cursor::new(Vec::new());
+        RgbImage::from_fn(300, 200, |x, y| {
+            image::Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 7])
+        })
+        .write_to(&mut png, ImageFormat::Png)
+        .unwrap();
+        let png = Frame {
+            bytes: png.into_inner(),
+            content_type: ContentType::Png,
+            width: 300,
+            height: 200,
+        };
+        let small = to_budget(png, 1 << 30, 100, 0).unwrap();
+        assert_eq!(small.content_type, ContentType::Jpeg);
+        assert_eq!((small.width, small.height), (100, 67));
+    }
+
+    #[test]
+    fn what_cannot_fit_is_an_error_and_not_a_loop() {
+        let large = frame(400, 300);
+        let error = to_budget(large.clone(), 100, 0, 0).unwrap_err();
+        assert!(matches!(error, ShrinkError::TooLarge { .. }), "{error}");
+        let noise = Frame {
+            bytes: vec![0xff; 50_000],
+            ..large
+        };
+        let error = to_budget(noise, 10_000, 0, 0).unwrap_err();
+        assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_decompression_bomb_is_not_unpacked() {
+        let mut bomb = frame(64, 64);
+        // The size in the frame header: 65,535 x 65,535.
+        let at = bomb
+            .bytes
+            .windows(2)
+            .position(|w| w == [0xff, 0xc0])
+            .unwrap();
+        bomb.bytes[at + 5..at + 9].fill(0xff);
+        let error = to_budget(bomb, 100, 0, 0).unwrap_err();
+        assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_lower_quality_saves_bytes_and_nothing_else_changes() {
+        let full = to_budget(frame(400, 300), u64::MAX, 0, 0).unwrap();
+        let high = to_budget(full.clone(), u64::MAX, 0, 80).unwrap();
+        let low = to_budget(full.clone(), u64::MAX, 0, 30).unwrap();
+        assert!(high.bytes.len() < full.bytes.len());
+        assert!(low.bytes.len() < high.bytes.len());
+        assert_eq!((low.width, low.height), (400, 300));
+        assert_eq!(check_jpeg(&low.bytes).unwrap(), (400, 300));
+        // What would not become smaller stays byte for byte, and so does what is no picture.
+        assert_eq!(to_budget(low.clone(), u64::MAX, 0, 95).unwrap(), low);
+        let broken = Frame {
+            bytes: full.bytes[..200].to_vec(),
+            ..full.clone()
+        };
+        assert_eq!(to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(), broken);
+        // A picture that has to be made smaller anyway does not come out better than was wished for.
+        let narrow = |quality| to_budget(full.clone(), u64::MAX, 200, quality).unwrap();
+        assert!(narrow(30).bytes.len() < narrow(0).bytes.len());
+    }
+}

@@ -1,0 +1,293 @@
+//! The file `notes` on the card: what is known of the time ([`crate::time::history`]), and faults and boot lines that the cloud has not
+//! confirmed yet. Small, written whole and durably, a few times an hour.
+//!
+//! Pictures do not wait for it: a card too full to take it, or a file that was damaged, costs narrower times and old
+//! faults, and is said, but the camera goes on. Bounded (P4): when too many events wait, faults go first.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{BootClockOffset, Event, Fault};
+use keepsake_protocol::{Hash, HashPrefix, SpoolId, codec};
+use serde::{Deserialize, Serialize};
+
+use crate::spool::replace_durably;
+use crate::time::history::{History, NOTED_EVERY_US};
+
+/// Events that may wait for the cloud.
+pub const EVENTS_MAX: usize = 64;
+/// A larger file is none of ours, bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The notes of one card.
+#[derive(Debug)]
+pub struct Notes {
+    path: PathBuf,
+    kept: Kept,
+    /// CLOCK_BOOTTIME when it was last written, microseconds.
+    written_us: u64,
+    /// What is on the card is not what is here.
+    changed: bool,
+    /// It could not be written, and that was said.
+    failing: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    history: History,
+    /// Exactly as they are sent: the receipt names their hash.
+    #[serde(default)]
+    events: Vec<String>,
+}
+
+impl Notes {
+    /// Reads the notes in the spool folder, and notes that this boot has begun. The second value is what a person should
+    /// know.
+    pub fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
+        let path = spool.join("notes");
+        let (mut kept, warning) = match read(&path) {
+            Ok(kept) => (kept, None),
+            Err(error) => {
+                let aside = path.with_extension("damaged");
+                let _ = std::fs::rename(&path, aside);
+                let text = format!("what was noted of the time cannot be read: {error}");
+                (Kept::default(), Some(text))
+            }
+        };
+        kept.history.begin(now);
+        let mut notes = Self {
+            path,
+            kept,
+            written_us: now.boottime_us,
+            changed: true,
+            failing: false,
+        };
+        notes.write(now);
+        (notes, warning)
+    }
+
+    /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
+    /// card.
+    pub fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
+        let news = self.kept.history.observe(now);
+        let has_news = !news.is_empty();
+        for line in news {
+            self.keep(&Event::Boot(BootClockOffset {
+                spool: Some(install),
+                ..line
+            }));
+        }
+        if self.changed || now.boottime_us.saturating_sub(self.written_us) >= NOTED_EVERY_US {
+            self.write(now);
+        }
+        has_news
+    }
+
+    /// Keeps a fault until the cloud has it. May wait for the card.
+    pub fn fault(&mut self, fault: Fault, install: SpoolId) {
+        let now = fault.at;
+        self.keep(&Event::Fault(Fault {
+            spool: Some(install),
+            ..fault
+        }));
+        self.write(&now);
+    }
+
+    /// The cloud has these. Returns whether any of them waited. May wait for the card.
+    pub fn received(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
+        let before = self.kept.events.len();
+        self.kept
+            .events
+            .retain(|event| !events.contains(&Hash::of(event.as_bytes()).prefix()));
+        let any = self.kept.events.len() < before;
+        if any {
+            self.changed = true;
+            self.write(now);
+        }
+        any
+    }
+
+    /// What the cloud's clock shows, as it said; it is written with the rest.
+    pub fn told(&mut self, said_us: i64, now: &ClockReading) {
+        self.kept.history.told(said_us, now);
+    }
+
+    /// What the cloud has not confirmed, oldest first, exactly as it is to be sent.
+    pub fn waiting(&self) -> impl Iterator<Item = &str> {
+        self.kept.events.iter().map(String::as_str)
+    }
+
+    pub fn history(&self) -> &History {
+        &self.kept.history
+    }
+
+    /// A last look at the clock before the end.
+    pub fn close(mut self, now: &ClockReading, install: SpoolId) {
+        self.observe(now, install);
+        self.write(now);
+    }
+
+    fn keep(&mut self, event: &Event) {
+        let json = String::from_utf8(codec::encode(event)).expect("JSON is UTF-8");
+        self.kept.events.push(json);
+        if self.kept.events.len() > EVENTS_MAX {
+            let is_fault =
+                |event: &String| matches!(codec::decode(event.as_bytes()), Ok(Event::Fault(_)));
+            let first = self.kept.events.iter().position(is_fault).unwrap_or(0);
+            self.kept.events.remove(first);
+        }
+        self.changed = true;
+    }
+
+    fn write(&mut self, now: &ClockReading) {
+        let json = codec::encode(&self.kept);
+        self.written_us = now.boottime_us;
+        match replace_durably(&self.path, &json) {
+            Ok(()) => {
+                self.changed = false;
+                self.failing = false;
+            }
+            Err(error) => {
+                if !self.failing {
+                    tracing::warn!(%error, "the card does not take what is known of the time");
+                }
+                self.failing = true;
+                // Not every second: a card that fails is not asked more often than one that works.
+                self.changed = false;
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<Kept> {
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+        Err(error) => return Err(error),
+        Ok(file) if file.len() > FILE_BYTES_MAX => {
+            return Err(io::Error::other(format!("{} bytes", file.len())));
+        }
+        Ok(_) => {}
+    }
+    let mut kept: Kept = serde_json::from_slice(&std::fs::read(path)?)?;
+    kept.events.truncate(EVENTS_MAX);
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keepsake_protocol::BootId;
+
+    const INSTALL: SpoolId = SpoolId([1; 16]);
+
+    fn moment(at_s: u64, synchronised: bool) -> ClockReading {
+        ClockReading {
+            boot: BootId([7; 16]),
+            boottime_us: at_s * 1_000_000,
+            wall_us: 1_795_000_000_000_000 + i64::try_from(at_s).unwrap() * 1_000_000,
+            synchronised,
+            error_us: 40_000,
+        }
+    }
+
+    fn fault(number: u8, at_s: u64) -> Fault {
+        Fault {
+            number,
+            text: "the camera does not answer".to_owned(),
+            at: moment(at_s, false),
+            spool: None,
+        }
+    }
+
+    fn waiting(notes: &Notes) -> Vec<Event> {
+        notes
+            .waiting()
+            .map(|event| codec::decode(event.as_bytes()).unwrap())
+            .collect()
+    }
+
+    fn hash(event: &str) -> HashPrefix {
+        Hash::of(event.as_bytes()).prefix()
+    }
+
+    #[test]
+    fn what_the_cloud_has_not_confirmed_survives_a_power_cut_and_is_sent_unchanged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut notes, _) = Notes::open(folder.path(), &moment(1, false));
+        notes.fault(fault(5, 2), INSTALL);
+        assert!(notes.observe(&moment(3, true), INSTALL));
+        assert!(!notes.observe(&moment(4, true), INSTALL));
+        let sent: Vec<String> = notes.waiting().map(str::to_owned).collect();
+        assert_eq!(sent.len(), 2);
+        drop(notes);
+
+        let (mut notes, warning) = Notes::open(folder.path(), &moment(5, false));
+        assert_eq!(warning, None);
+        assert!(notes.waiting().eq(sent.iter()));
+        let Event::Boot(line) = &waiting(&notes)[1] else {
+            panic!("no boot line");
+        };
+        assert_eq!((line.spool, line.error_us), (Some(INSTALL), 40_000));
+
+        // A receipt for something else changes nothing, its own ends the waiting.
+        assert!(!notes.received(&[HashPrefix([9; 8])], &moment(6, false)));
+        assert!(notes.received(&[hash(&sent[0])], &moment(6, false)));
+        drop(notes);
+        let (notes, _) = Notes::open(folder.path(), &moment(7, false));
+        assert!(notes.waiting().eq(sent[1..].iter()));
+    }
+
+    #[test]
+    fn a_time_that_was_known_is_known_after_a_power_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut notes, _) = Notes::open(folder.path(), &moment(1, false));
+        notes.observe(&moment(10, true), INSTALL);
+        for at_s in 11..700 {
+            notes.observe(&moment(at_s, true), INSTALL);
+        }
+        drop(notes);
+        let next = ClockReading {
+            boot: BootId([8; 16]),
+            ..moment(5, false)
+        };
+        let (notes, _) = Notes::open(folder.path(), &next);
+        let known = notes.history().latest_known_us().unwrap();
+        let was = moment(700, true).wall_us;
+        assert!((was - 301_000_000..was).contains(&known), "{}", was - known);
+        assert_eq!(notes.history().not_before(&next), Some(known));
+    }
+
+    #[test]
+    fn events_are_bounded_and_faults_go_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut notes, _) = Notes::open(folder.path(), &moment(1, true));
+        notes.observe(&moment(2, true), INSTALL);
+        for at_s in 0..200 {
+            notes.fault(fault(2, at_s), INSTALL);
+        }
+        let all = waiting(&notes);
+        assert_eq!(all.len(), EVENTS_MAX);
+        assert!(matches!(all[0], Event::Boot(_)));
+        let Event::Fault(last) = &all[EVENTS_MAX - 1] else {
+            panic!("no fault");
+        };
+        assert_eq!(last.at.boottime_us, 199_000_000);
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_said() {
+        for damage in [&b"{"[..], b"\xff\xfe", &vec![b' '; 2 << 20]] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("notes"), damage).unwrap();
+            let (notes, warning) = Notes::open(folder.path(), &moment(1, false));
+            assert!(warning.is_some());
+            assert_eq!(notes.waiting().count(), 0);
+            let aside = std::fs::read(folder.path().join("notes.damaged")).unwrap();
+            assert_eq!(aside, damage);
+            let (_, warning) = Notes::open(folder.path(), &moment(2, false));
+            assert_eq!(warning, None);
+        }
+    }
+}
