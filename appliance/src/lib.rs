@@ -14,6 +14,7 @@ pub mod button;
 pub mod capture;
 pub mod commands;
 pub mod engine;
+mod error;
 pub mod hardware;
 pub mod imaging;
 pub mod light;

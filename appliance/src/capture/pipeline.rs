@@ -10,10 +10,12 @@ use keepsake_protocol::capture::{CaptureMetadata, Cause};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::TombstoneReason;
 
-use crate::hardware::{Camera, CameraError, Frame};
+use crate::error::display_chain;
+use crate::hardware::{Camera, CameraError};
+use crate::imaging::frame::Frame;
 use crate::imaging::resize;
-use crate::settings::{self, Picture};
-use crate::spool::{NewCapture, NewTombstone, Spool, SpoolError, Waiting};
+use crate::settings::{self, Config, Picture};
+use crate::spool::{NewCapture, NewTombstone, SharedSpool, SpoolError, Waiting};
 use crate::time::clock::{Clock, boottime_us};
 
 /// What asks for a picture.
@@ -86,13 +88,6 @@ pub enum Outcome {
     },
 }
 
-/// A spool shared by the press thread and the drain. A panic while it was locked leaves files, and files are the truth.
-pub type SharedSpool = Arc<Mutex<Spool>>;
-
-pub fn lock(spool: &SharedSpool) -> std::sync::MutexGuard<'_, Spool> {
-    spool.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The largest picture the cloud takes, bytes, as last heard.
 #[derive(Debug, Clone)]
 pub struct CloudLimit(Arc<AtomicU64>);
@@ -127,7 +122,15 @@ pub struct How {
     pub settings_version: u64,
 }
 
-pub type SharedHow = Arc<Mutex<How>>;
+impl How {
+    pub fn new(config: &Config, settings_version: u64) -> Self {
+        Self {
+            picture: config.picture.clone(),
+            camera: config.camera.clone(),
+            settings_version,
+        }
+    }
+}
 
 /// Takes pictures, one after the other.
 pub struct Flow {
@@ -135,7 +138,7 @@ pub struct Flow {
     pub spool: SharedSpool,
     pub clock: Clock,
     pub cloud_limit: CloudLimit,
-    pub how: SharedHow,
+    pub how: Arc<Mutex<How>>,
     /// The settings the camera was told last.
     pub told: settings::Camera,
 }
@@ -187,7 +190,7 @@ impl Flow {
             captured_after_us,
             settings_version: how.settings_version,
         };
-        let appended = lock(&self.spool).append(&new);
+        let appended = self.spool.lock().append(&new);
         match appended {
             Ok((waiting, record)) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
@@ -218,7 +221,7 @@ impl Flow {
             command: job.command(),
             pressed: Some(pressed),
         };
-        let buried = lock(&self.spool).append_tombstone(new);
+        let buried = self.spool.lock().append_tombstone(new);
         match buried {
             Ok(waiting) => Outcome::Tombstone {
                 job,
@@ -231,12 +234,12 @@ impl Flow {
     }
 
     fn refuse(&self, job: Job, error: &SpoolError) -> Outcome {
-        let text = chain(error);
+        let text = display_chain(error);
         tracing::error!(error = text, "a press could not be kept");
         Outcome::Refused {
             job,
             text,
-            poisoned: lock(&self.spool).is_poisoned(),
+            poisoned: self.spool.lock().is_poisoned(),
         }
     }
 
@@ -253,22 +256,10 @@ impl Flow {
             cloud.min(picture.bytes_max)
         };
         resize::to_budget(frame, budget, picture.max_width, picture.quality)
-            .map_err(|error| (TombstoneReason::FrameTooLarge, chain(&error)))
+            .map_err(|error| (TombstoneReason::FrameTooLarge, display_chain(&error)))
     }
 }
 
 fn explain(error: &CameraError) -> (TombstoneReason, String) {
-    (error.reason(), chain(error))
-}
-
-/// An error with its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+    (error.reason(), display_chain(error))
 }

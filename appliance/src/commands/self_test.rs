@@ -8,13 +8,18 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
-use crate::hardware::{self, Identity, Lamp};
+use super::{FAILED, MISCONFIGURED, Settings, load, usable};
+use crate::error::display_chain;
+use crate::hardware::identity::Identity;
+use crate::hardware::{Lamp, open};
+use crate::imaging::brightness::brightness;
 use crate::settings::{Cloud, Config, Spool};
 use crate::time::clock::Clock;
 
@@ -23,14 +28,28 @@ const PRESS_WITHIN: Duration = Duration::from_secs(10);
 const BLINKS: u32 = 3;
 const BLINK: Duration = Duration::from_millis(250);
 
+pub(super) fn run(settings: &Settings) -> ExitCode {
+    let loaded = load(settings);
+    let Some(config) = usable(&loaded) else {
+        return ExitCode::from(MISCONFIGURED);
+    };
+    let report = check_all(config);
+    print!("{report}");
+    if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(FAILED)
+    }
+}
+
 /// What came of it, one line a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+struct Report {
     pub lines: Vec<Line>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+struct Line {
     pub part: &'static str,
     pub verdict: Verdict,
     /// What was found, and for a failure what to do about it. More lines are details.
@@ -38,7 +57,7 @@ pub struct Line {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     Good,
     /// Works, but someone should know.
     Note,
@@ -82,7 +101,7 @@ impl fmt::Display for Report {
 }
 
 /// Tries every part, one after the other. Takes up to half a minute; blocks.
-pub fn run(config: &Config) -> Report {
+fn check_all(config: &Config) -> Report {
     let parts: [(&'static str, Check); 8] = [
         ("name", name),
         ("card", |config| card(&config.spool)),
@@ -169,7 +188,7 @@ fn space(settings: &Spool) -> Result<(Verdict, String), String> {
 }
 
 fn light(config: &Config) -> Result<(Verdict, String), String> {
-    let mut light = hardware::open_light(config).map_err(|e| chain(&e))?;
+    let mut light = open::open_light(config).map_err(|e| display_chain(&e))?;
     for _ in 0..BLINKS {
         light.show(Lamp::On {
             brightness: 100,
@@ -185,7 +204,7 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
 }
 
 fn button(config: &Config) -> Result<(Verdict, String), String> {
-    let mut button = hardware::open_button(config).map_err(|e| chain(&e))?;
+    let mut button = open::open_button(config).map_err(|e| display_chain(&e))?;
     if config.simulated.on {
         return Ok((
             Verdict::Good,
@@ -194,9 +213,9 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
-    let way = hardware::Pins::open(&config.gpio).map_err(|e| chain(&e))?;
+    let way = open::Pins::open(&config.gpio).map_err(|e| display_chain(&e))?;
     let way = way.describe();
-    match button.wait(PRESS_WITHIN).map_err(|e| chain(&e))? {
+    match button.wait(PRESS_WITHIN).map_err(|e| display_chain(&e))? {
         Some(_) => Ok((
             Verdict::Good,
             format!("was pressed; the pins are reached {way}"),
@@ -210,12 +229,12 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
 
 /// Two frames: the first has to start the camera, the second is what a press waits for.
 fn camera(config: &Config) -> Result<(Verdict, String), String> {
-    let mut camera = hardware::open_camera(config).map_err(|e| chain(&e))?;
+    let mut camera = open::open_camera(config).map_err(|e| display_chain(&e))?;
     let mut frame = || {
         let began = Instant::now();
         let frame = camera
             .frame(config.camera.deadline())
-            .map_err(|e| chain(&e))?;
+            .map_err(|e| display_chain(&e))?;
         Ok::<_, String>((frame, began.elapsed().as_millis()))
     };
     let (_, started_ms) = frame()?;
@@ -226,7 +245,7 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
         frame.height,
         frame.bytes.len() >> 10,
     );
-    let verdict = match hardware::brightness(&frame.bytes, frame.content_type) {
+    let verdict = match brightness(&frame.bytes, frame.content_type) {
         None => return Err(format!("{text}; it does not decode. Try another camera")),
         Some(level) => {
             let _ = write!(text, ", {} % bright", u32::from(level) * 100 / 255);
@@ -287,7 +306,7 @@ fn resolve(host: &str, port: u16, within: Duration) -> io::Result<Vec<SocketAddr
 }
 
 fn clock() -> Result<(Verdict, String), String> {
-    let clock = Clock::open().map_err(|e| chain(&e))?;
+    let clock = Clock::open().map_err(|e| display_chain(&e))?;
     let now = clock.now();
     if now.synchronised {
         let text = format!("set, at most {} ms wrong", now.error_us / 1000);
@@ -295,12 +314,6 @@ fn clock() -> Result<(Verdict, String), String> {
     }
     let text = "not set by the network yet; pictures are stamped with the time since start and dated later";
     Ok((Verdict::Note, text.to_owned()))
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]
@@ -326,7 +339,7 @@ mod tests {
     fn a_simulated_camera_passes_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let report = run(&config(folder.path(), &listener));
+        let report = check_all(&config(folder.path(), &listener));
         assert!(report.is_good(), "{report}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
         let told = |line: &&str| !line.starts_with(' ');
@@ -366,7 +379,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         config.spool.folder = file.join("spool");
         config.simulated.camera_missing_presses = 1;
-        let report = run(&config);
+        let report = check_all(&config);
         assert!(!report.is_good());
         for (part, fix) in [
             ("card", "spool.folder"),
@@ -379,7 +392,7 @@ mod tests {
         }
         config.spool.folder = folder.path().to_owned();
         config.spool.reserve_bytes = u64::MAX;
-        let (verdict, text) = verdict(&run(&config), "space");
+        let (verdict, text) = verdict(&check_all(&config), "space");
         assert_eq!(verdict, Verdict::Failed);
         assert!(text.contains("Make room"), "{text}");
     }

@@ -3,7 +3,7 @@
 
 use super::Engine;
 use crate::button::gesture::Wish;
-use crate::capture::pipeline::{chain, lock};
+use crate::error::display_chain;
 use crate::settings::replace_privately;
 use crate::status::events::Report;
 use crate::status::text_file;
@@ -19,7 +19,7 @@ impl Engine {
                 self.restart_due = true;
             }
             Wish::Forget => {
-                let forgotten = lock(&self.spool).forget_cloud();
+                let forgotten = self.spool.lock().forget_cloud();
                 match forgotten {
                     Ok(count) => {
                         tracing::warn!(
@@ -30,7 +30,7 @@ impl Engine {
                         self.restart_due = true;
                     }
                     Err(error) => {
-                        let text = chain(&error);
+                        let text = display_chain(&error);
                         tracing::error!(error = text, "forget the cloud");
                         self.reporter.tell(&Report::Warning { text: &text });
                     }

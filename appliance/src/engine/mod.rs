@@ -7,9 +7,9 @@ mod service;
 mod wished;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,18 +25,18 @@ use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, SpoolId};
 use tokio::sync::{mpsc, watch};
 
 use crate::button::gesture::Wish;
-use crate::capture::pipeline::{CloudLimit, Job, Outcome, SharedHow, SharedSpool, chain, lock};
+use crate::capture::pipeline::{CloudLimit, How, Job, Outcome};
 use crate::engine::command::{TakenOn, is_sound_id};
+use crate::error::display_chain;
 use crate::light::indicator::{Event as Light, Fault as Number};
 use crate::light::lamp::Lamp;
 use crate::net;
 use crate::settings::wishes::Wishes;
-use crate::spool::{Change, Key, SpoolError, Waiting};
+use crate::spool::{Change, Key, SharedSpool, SpoolError, Waiting};
 use crate::status::diagnostics::{Troubles, temperature_mc};
 use crate::status::events::{Report, Reporter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::notes::Notes;
-use crate::transport::mqtt::client_id;
 use crate::transport::{DownReason, LinkEvent, Publisher};
 use crate::upload::drain::{self, Drain, LIVE_FOR};
 use crate::upload::throttle::Throttle;
@@ -92,15 +92,15 @@ pub struct Parts {
     pub commands: TakenOn,
     pub notes: Notes,
     pub cloud_limit: CloudLimit,
-    /// As whom to connect from the next connection on.
-    pub client_id: watch::Sender<String>,
+    /// The spool in whose name to connect from the next connection on.
+    pub current_spool: watch::Sender<SpoolId>,
     pub device: DeviceId,
     /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
     pub beat: Arc<AtomicU64>,
     pub limits: drain::Limits,
     pub throttle: Throttle,
     pub wishes: Wishes,
-    pub how: SharedHow,
+    pub how: Arc<Mutex<How>>,
     pub troubles: Troubles,
 }
 
@@ -128,7 +128,7 @@ pub struct Engine {
     /// When what waits in the notes is sent again, and the wait after that.
     notes_due: (Duration, Duration),
     cloud_limit: CloudLimit,
-    client_id: watch::Sender<String>,
+    current_spool: watch::Sender<SpoolId>,
     device: DeviceId,
     publisher: Option<Publisher>,
     /// Why there was no connection, as was told since there was one.
@@ -146,7 +146,7 @@ pub struct Engine {
     lamp_knows: Option<(bool, bool, bool)>,
     beat: Arc<AtomicU64>,
     wishes: Wishes,
-    how: SharedHow,
+    how: Arc<Mutex<How>>,
     /// Seconds between pictures of the interval, 0 = none.
     interval_s: u64,
     restart_due: bool,
@@ -176,7 +176,7 @@ impl Engine {
             notes: parts.notes,
             notes_due: (Duration::ZERO, NOTES_WAIT_MIN),
             cloud_limit: parts.cloud_limit,
-            client_id: parts.client_id,
+            current_spool: parts.current_spool,
             device: parts.device,
             publisher: None,
             reasons: Vec::new(),
@@ -269,7 +269,7 @@ impl Engine {
                 "the camera does not answer: stopping without the presses that wait for it"
             );
         }
-        let install = lock(&self.spool).install();
+        let install = self.spool.lock().install();
         let now = self.clock.now();
         tokio::task::block_in_place(|| self.notes.close(&now, install));
         self.publisher
@@ -317,10 +317,10 @@ impl Engine {
             tracing::warn!("nothing is acknowledged: connecting anew");
             publisher.abandon();
         }
-        if lock(&self.spool).is_poisoned() {
+        if self.spool.lock().is_poisoned() {
             self.reopen();
         }
-        if self.faults.contains(&Number::Card) && lock(&self.spool).has_room_again() {
+        if self.faults.contains(&Number::Card) && self.spool.lock().has_room_again() {
             self.set_fault(Number::Card, false);
         }
         self.look_at_the_clock();
@@ -360,7 +360,7 @@ impl Engine {
 
     /// Keeps what the clock says that is news, and sends what of the notes is due.
     fn look_at_the_clock(&mut self) {
-        let install = lock(&self.spool).install();
+        let install = self.spool.lock().install();
         let now = self.clock.now();
         if tokio::task::block_in_place(|| self.notes.observe(&now, install)) {
             tracing::info!("the time is known: pictures of this boot are corrected");
@@ -389,9 +389,9 @@ impl Engine {
     }
 
     fn tidy(&mut self) {
-        let tidied = lock(&self.spool).tidy(self.known_time_us());
+        let tidied = self.spool.lock().tidy(self.known_time_us());
         if let Err(error) = tidied {
-            tracing::warn!(error = chain(&error), "tidy the spool");
+            tracing::warn!(error = display_chain(&error), "tidy the spool");
         }
     }
 
@@ -543,7 +543,7 @@ impl Engine {
                 self.question = None;
                 self.connected_at = None;
                 let tried = self.drain.disconnected(self.now());
-                let mut spool = lock(&self.spool);
+                let mut spool = self.spool.lock();
                 for (key, attempts) in tried {
                     spool.tried(key, attempts);
                 }
@@ -570,7 +570,7 @@ impl Engine {
         let bad = |error: &dyn std::error::Error| {
             tracing::warn!(
                 topic = leaf.path(),
-                error = chain(error),
+                error = display_chain(error),
                 "a message that cannot be read"
             );
         };
@@ -598,7 +598,7 @@ impl Engine {
 
     /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
     fn is_ours(&mut self, store: keepsake_protocol::StoreId) -> bool {
-        let pinned = lock(&self.spool).store();
+        let pinned = self.spool.lock().store();
         match pinned {
             Some(ours) if ours == store => {}
             Some(ours) => {
@@ -611,10 +611,10 @@ impl Engine {
                 return false;
             }
             None => {
-                let noted = lock(&self.spool).pin_store(Some(store));
+                let noted = self.spool.lock().pin_store(Some(store));
                 if let Err(error) = noted {
                     tracing::warn!(
-                        error = chain(&error),
+                        error = display_chain(&error),
                         "note which cloud this camera belongs to"
                     );
                 }
@@ -676,7 +676,7 @@ impl Engine {
                 spool: receipt.spool,
                 sequence: want.sequence,
             };
-            let wanted = lock(&self.spool).wanted(id);
+            let wanted = self.spool.lock().wanted(id);
             let Some(waiting) = wanted else { continue };
             self.add_unless_known(&waiting);
             self.drain.want(waiting.key, &want.ranges);
@@ -687,7 +687,9 @@ impl Engine {
                 sequence: refused.sequence,
             };
             tracing::warn!(%id, reason = refused.reason, "the cloud cannot take a capture; it stays on the card");
-            let found = lock(&self.spool)
+            let found = self
+                .spool
+                .lock()
                 .waiting()
                 .into_iter()
                 .find(|w| w.id == id && w.hash == refused.hash);
@@ -714,7 +716,7 @@ impl Engine {
     }
 
     fn on_stored(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) {
-        let received = lock(&self.spool).received(id, hash, now_us);
+        let received = self.spool.lock().received(id, hash, now_us);
         let Some((key, is_news)) = received else {
             return;
         };
@@ -744,7 +746,7 @@ impl Engine {
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
     fn compare_numbers(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
-        let mut spool = lock(&self.spool);
+        let mut spool = self.spool.lock();
         if install != spool.install() || next <= spool.next() {
             return;
         }
@@ -761,12 +763,12 @@ impl Engine {
                 tracing::warn!("{text}");
                 self.reporter.tell(&Report::Warning { text: &text });
                 // Under the new name it no longer throws its twin off the broker.
-                let _ = self.client_id.send(client_id(&self.device, begun));
+                let _ = self.current_spool.send(begun);
                 if let Some(publisher) = &self.publisher {
                     publisher.abandon();
                 }
             }
-            Err(error) => tracing::error!(error = chain(&error), "begin a new install"),
+            Err(error) => tracing::error!(error = display_chain(&error), "begin a new install"),
         }
     }
 
@@ -867,7 +869,7 @@ impl Engine {
         self.questions = self.questions.wrapping_add(1);
         let mut pages = Vec::new();
         {
-            let spool = lock(&self.spool);
+            let spool = self.spool.lock();
             let waiting = spool.waiting();
             for held in spool.held() {
                 let captures: Vec<_> = waiting
@@ -924,7 +926,7 @@ impl Engine {
         let light = self.lamp.status();
         let (settings_version, settings) = self.wishes.state(self.since());
         let status = {
-            let spool = lock(&self.spool);
+            let spool = self.spool.lock();
             let (waiting, waiting_bytes, lost) = spool.depth();
             let (card_free, card_total) = spool.space().unwrap_or_default();
             Status {
@@ -974,11 +976,12 @@ impl Engine {
             && let Some(send) = self.drain.next(self.now())
         {
             let message = if send.tombstone {
-                lock(&self.spool)
+                self.spool
+                    .lock()
                     .read_tombstone(send.key)
                     .map(|json| (MessageKind::Event, json))
             } else {
-                let read = lock(&self.spool).read(send.key, send.offset, send.len);
+                let read = self.spool.lock().read(send.key, send.offset, send.len);
                 read.map(|(record, bytes)| {
                     let taken = self.taken.get(&send.key);
                     let same_boot = record.pressed.boot == self.clock.boot();
@@ -1015,13 +1018,13 @@ impl Engine {
                 }
                 Err(SpoolError::Gone) => self.drain.remove(send.key),
                 Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
-                    tracing::error!(error = chain(&error), "read a capture");
+                    tracing::error!(error = display_chain(&error), "read a capture");
                     self.set_fault(Number::Card, true);
                     self.drain
                         .park(send.key, self.now() + Duration::from_secs(60));
                 }
                 Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
-                    tracing::error!(error = chain(&error), "read a capture");
+                    tracing::error!(error = display_chain(&error), "read a capture");
                     self.drain
                         .park(send.key, self.now() + Duration::from_secs(60));
                 }
@@ -1032,7 +1035,7 @@ impl Engine {
 
     /// What the card did to other captures meanwhile.
     fn apply_changes(&mut self) {
-        let changes = lock(&self.spool).take_changes();
+        let changes = self.spool.lock().take_changes();
         for change in changes {
             match change {
                 Change::Waiting(waiting) => self.add(&waiting),
@@ -1060,7 +1063,7 @@ impl Engine {
     /// Takes all that waits from the spool.
     fn reload(&mut self) {
         self.drain.clear();
-        let waiting = lock(&self.spool).waiting();
+        let waiting = self.spool.lock().waiting();
         for waiting in waiting {
             self.add(&waiting);
         }
@@ -1069,14 +1072,14 @@ impl Engine {
     /// After a failed fsync nobody knows what is on the card but the card.
     fn reopen(&mut self) {
         let now_us = self.known_time_us();
-        let reopened = tokio::task::block_in_place(|| lock(&self.spool).reopen(now_us));
+        let reopened = tokio::task::block_in_place(|| self.spool.lock().reopen(now_us));
         match reopened {
             Ok(()) => {
                 tracing::warn!("the spool was opened again after the card failed");
                 self.taken.clear();
                 self.reload();
             }
-            Err(error) => tracing::error!(error = chain(&error), "open the spool again"),
+            Err(error) => tracing::error!(error = display_chain(&error), "open the spool again"),
         }
     }
 
@@ -1098,7 +1101,7 @@ impl Engine {
                 at: self.clock.now(),
                 spool: None,
             };
-            let install = lock(&self.spool).install();
+            let install = self.spool.lock().install();
             tokio::task::block_in_place(|| self.notes.fault(fault, install));
             self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
             self.send_notes();

@@ -4,7 +4,6 @@ use keepsake_protocol::command::{CommandReply, CommandStage, RESULT_BYTES_MAX};
 use keepsake_protocol::topic::MessageKind;
 
 use super::{Asked, Engine};
-use crate::capture::pipeline::lock;
 use crate::engine::command::Restart;
 use crate::status::diagnostics::{self, Facts};
 use crate::time::clock::boottime_us;
@@ -70,7 +69,7 @@ impl Engine {
     }
 
     pub(super) fn facts(&self) -> Facts {
-        let spool = lock(&self.spool);
+        let spool = self.spool.lock();
         let (waiting, waiting_bytes, lost) = spool.depth();
         let held = spool.held();
         let (card_free, card_total) = spool.space().unwrap_or_default();

@@ -5,11 +5,13 @@ use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
-use crate::app;
-use crate::capture::pipeline::{chain, lock};
+use crate::capture::pipeline::How;
+use crate::error::display_chain;
 use crate::settings::wishes::{Since, Taken};
+use crate::spool;
 use crate::status::events::Report;
 use crate::time::clock::boottime_us;
+use crate::upload::drain;
 
 impl Engine {
     pub(super) fn on_settings(&mut self, payload: &[u8]) {
@@ -18,7 +20,7 @@ impl Engine {
             Err(error) => {
                 tracing::warn!(
                     topic = MessageKind::Settings.path(),
-                    error = chain(&error),
+                    error = display_chain(&error),
                     "a message that cannot be read"
                 );
                 return;
@@ -103,15 +105,17 @@ impl Engine {
     fn put_into_force(&mut self) {
         let now = self.now();
         let config = self.wishes.config();
-        self.drain.set_limits(app::drain_limits(config));
+        self.drain.set_limits(drain::Limits::from(config));
         self.throttle.set_rate(config.cloud.rate_bytes_per_s, now);
         self.lamp.adjust(&config.light);
-        lock(&self.spool).set_limits(app::limits(config));
+        self.spool
+            .lock()
+            .set_limits(spool::Limits::from(&config.spool));
         self.interval_s = config.interval_s;
         *self
             .how
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            app::how(config, self.wishes.version());
+            How::new(config, self.wishes.version());
     }
 }

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{CameraError, Frame, HardwareError, rpicam, v4l};
+use super::{CameraError, HardwareError, rpicam, v4l};
+use crate::imaging::frame::Frame;
 use crate::settings;
 
 pub(super) struct Camera {

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use image::metadata::Orientation;
 
-use super::{CameraError, Frame};
-use crate::imaging::exif;
+use super::CameraError;
+use crate::imaging::frame::Frame;
+use crate::imaging::reorient;
 use crate::settings::{self, Flip};
 
 /// A camera whose frames are turned as the settings say.
@@ -30,7 +31,7 @@ impl Camera {
 impl super::Camera for Camera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         let frame = self.camera.frame(deadline)?;
-        Ok(exif::oriented(frame, |before| self.turn.after(before)))
+        Ok(reorient::oriented(frame, |before| self.turn.after(before)))
     }
 
     fn prepare(&mut self, within: Duration) {
@@ -220,7 +221,7 @@ mod tests {
                 height: 32,
             };
             let before = Orientation::from_exif(orientation).unwrap();
-            let turned = exif::oriented(plain, |_| before);
+            let turned = reorient::oriented(plain, |_| before);
             check(&turned.bytes, ContentType::Jpeg, 0);
         }
     }

@@ -183,6 +183,11 @@ fn end_of_scan(jpeg: &[u8], mut at: usize) -> Result<usize, usize> {
     }
 }
 
+pub(super) fn with_segments(jpeg: &[u8], kept: &[u8]) -> Vec<u8> {
+    let (start, rest) = jpeg.split_at(2);
+    [start, kept, rest].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use jpeg_encoder::{ColorType, Encoder};

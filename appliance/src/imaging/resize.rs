@@ -3,21 +3,14 @@
 //! Happens before the picture is saved, once: what is on the card is what is sent. A picture that fits already is
 //! passed on byte for byte. Blocks for a decode and a few encodes, so it belongs on the camera's thread.
 
-use std::io::Cursor;
-
 use fast_image_resize::images::Image;
 use fast_image_resize::{PixelType, Resizer};
-use image::{ImageFormat, ImageReader, Limits, RgbImage};
-use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use image::RgbImage;
 use keepsake_protocol::capture::ContentType;
 
-use super::exif;
-use super::jpeg::{Segment, segments};
-use crate::hardware::Frame;
-
-/// Larger pictures are not decoded; no camera for a Pi makes them, and they would not fit into its memory.
-const SIDE_MAX: u32 = 8192;
-const DECODED_BYTES_MAX: u64 = 224 << 20;
+use super::codec::{ShrinkError, decode, encode, kept_segments};
+use super::jpeg::with_segments;
+use crate::imaging::frame::Frame;
 
 /// Tried in turn before pixels are given up: below the last one a smaller picture looks better.
 const QUALITIES: [u8; 3] = [85, 72, 58];
@@ -26,23 +19,6 @@ const QUALITIES: [u8; 3] = [85, 72, 58];
 const SCALES_MAX: u32 = 10;
 /// A picture of fewer pixels a side shows nothing.
 const SIDE_MIN: u32 = 16;
-
-/// Why a picture does not become small enough. The frame is lost to [`keepsake_protocol::event::Reason::FrameTooLarge`].
-#[derive(Debug, thiserror::Error)]
-pub enum ShrinkError {
-    #[error("decode a frame of {bytes} bytes to make it smaller")]
-    Decode {
-        bytes: usize,
-        #[source]
-        source: image::ImageError,
-    },
-    #[error("resize a frame")]
-    Resize(#[source] fast_image_resize::ResizeError),
-    #[error("encode a frame")]
-    Encode(#[source] jpeg_encoder::EncodingError),
-    #[error("make a frame smaller than {bytes_max} bytes")]
-    TooLarge { bytes_max: u64 },
-}
 
 /// The frame itself if it fits, else a JPEG of it that does.
 ///
@@ -132,30 +108,6 @@ fn fits(frame: &Frame, bytes_max: u64, max_width: u32) -> bool {
     frame.bytes.len() as u64 <= bytes_max && (max_width == 0 || frame.width <= max_width)
 }
 
-/// Upright, whichever way it is to be held.
-pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
-    let format = match frame.content_type {
-        ContentType::Jpeg => ImageFormat::Jpeg,
-        ContentType::Png => ImageFormat::Png,
-    };
-    let mut reader = ImageReader::with_format(Cursor::new(&frame.bytes), format);
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(SIDE_MAX);
-    limits.max_image_height = Some(SIDE_MAX);
-    limits.max_alloc = Some(DECODED_BYTES_MAX);
-    reader.limits(limits);
-    reader
-        .decode()
-        .map(|mut image| {
-            image.apply_orientation(exif::of(frame));
-            image.into_rgb8()
-        })
-        .map_err(|source| ShrinkError::Decode {
-            bytes: frame.bytes.len(),
-            source,
-        })
-}
-
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -184,53 +136,14 @@ fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Shrink
         .expect("the resized image holds three bytes a pixel"))
 }
 
-pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ShrinkError> {
-    let side = |n: u32| u16::try_from(n).expect("decoding is limited to 8192 pixels a side");
-    let mut jpeg = Vec::new();
-    let mut encoder = Encoder::new(&mut jpeg, quality);
-    encoder.set_sampling_factor(SamplingFactor::F_2_2);
-    encoder
-        .encode(
-            pixels.as_raw(),
-            side(pixels.width()),
-            side(pixels.height()),
-            ColorType::Rgb,
-        )
-        .map_err(ShrinkError::Encode)?;
-    Ok(jpeg)
-}
-
-/// Exif and comments of at most 1 KiB, whole segments, as long as they stay within `bytes_max`. For pixels that are
-/// upright.
-pub(super) fn kept_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
-    const COMMENT_BYTES_MAX: usize = 1 << 10;
-    let mut kept = Vec::new();
-    if frame.content_type != ContentType::Jpeg {
-        return kept;
-    }
-    for Segment { marker, bytes, .. } in segments(&frame.bytes).flatten() {
-        let exif = marker == 0xe1 && bytes.get(4..).is_some_and(|b| b.starts_with(b"Exif\0"));
-        let comment = marker == 0xfe && bytes.len() <= COMMENT_BYTES_MAX;
-        if (exif || comment) && (kept.len() + bytes.len()) as u64 <= bytes_max {
-            let from = kept.len();
-            kept.extend_from_slice(bytes);
-            if exif {
-                exif::set_upright(&mut kept[from..]);
-            }
-        }
-    }
-    kept
-}
-
-pub(super) fn with_segments(jpeg: &[u8], kept: &[u8]) -> Vec<u8> {
-    let (start, rest) = jpeg.split_at(2);
-    [start, kept, rest].concat()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use image::ImageFormat;
+
     use super::*;
-    use crate::imaging::jpeg::check_jpeg;
+    use crate::imaging::jpeg::{check_jpeg, segments};
 
     /// A picture that compresses badly, with an Exif block and a comment.
     fn frame(width: u32, height: u32) -> Frame {

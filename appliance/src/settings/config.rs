@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use super::optional;
 use super::{CloudUrl, QuietHours, RgbPins};
-use crate::upload::backoff::Backoff;
 
 /// The name of the copy of the last good file, in the spool folder.
 pub const LAST_GOOD: &str = "camera.last-good.toml";
@@ -304,24 +303,6 @@ impl Light {
             || vec![self.pin],
             |pins| vec![pins.red, pins.green, pins.blue],
         )
-    }
-}
-
-impl BackoffSettings {
-    /// Between two tries to send one capture.
-    pub fn capture(&self) -> Backoff {
-        Backoff {
-            first: Duration::from_secs(self.first_s),
-            max: Duration::from_secs(self.max_s),
-        }
-    }
-
-    /// Between two tries to connect.
-    pub fn reconnect(&self) -> Backoff {
-        Backoff {
-            first: Duration::from_secs(self.reconnect_first_s),
-            max: Duration::from_secs(self.reconnect_max_s),
-        }
     }
 }
 

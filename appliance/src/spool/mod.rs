@@ -19,6 +19,7 @@ mod identity;
 mod index;
 mod room;
 mod scan;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -34,13 +35,15 @@ use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
 use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
-use crate::settings::WhenFull;
 pub use file::replace_durably;
 use file::{
     Kind, Name, ReadError, Reader, WriteError, encode_trailer, read_tombstone, write_durably,
 };
 use identity::Identity;
 use index::{Index, Row};
+pub use shared::SharedSpool;
+
+use crate::settings::{self, WhenFull};
 
 /// A receipt that came before this machine knew the time.
 const UNDATED: i64 = 0;
@@ -67,6 +70,18 @@ pub struct Limits {
     pub keep_for: Duration,
     /// How many bytes such captures may take.
     pub keep_bytes: u64,
+}
+
+impl From<&settings::Spool> for Limits {
+    fn from(settings: &settings::Spool) -> Self {
+        Self {
+            bytes_max: settings.bytes_max,
+            reserve_bytes: settings.reserve_bytes,
+            when_full: settings.when_full,
+            keep_for: Duration::from_secs(settings.keep_for_days.saturating_mul(24 * 3600)),
+            keep_bytes: settings.bytes_max / 100 * settings.keep_fraction_percent,
+        }
+    }
 }
 
 /// A capture that is to be kept: everything but its number.
@@ -297,8 +312,7 @@ impl Spool {
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
                 // its number until a later start.
                 Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
-                    let (number, error) =
-                        (torn.name.sequence, crate::capture::pipeline::chain(&error));
+                    let (number, error) = (torn.name.sequence, crate::error::display_chain(&error));
                     spool.warnings.push(format!(
                         "capture {number} is torn, and cannot be set aside yet: {error}"
                     ));
@@ -412,7 +426,7 @@ impl Spool {
         let waiting = self.keep_tombstone(&tombstone)?;
         if let Err(error) = self.join_tombstones() {
             tracing::warn!(
-                error = crate::capture::pipeline::chain(&error),
+                error = crate::error::display_chain(&error),
                 "join tombstones"
             );
         }

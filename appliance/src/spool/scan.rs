@@ -258,7 +258,7 @@ fn is_sound_and_durable(folder: &Path, name: &Name) -> bool {
         sync_folder(folder)
     };
     let sound = read
-        .map_err(|error| crate::capture::pipeline::chain(&error))
+        .map_err(|error| crate::error::display_chain(&error))
         .and_then(|()| durable().map_err(|e| e.to_string()));
     if let Err(error) = &sound {
         tracing::warn!(error, "the newest capture is set aside");

@@ -27,7 +27,7 @@ use keepsake_protocol::topic::MessageKind;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::capture::pipeline::chain;
+use crate::error::display_chain;
 use crate::transport::{self, Connection, DownReason, LinkEvent, NotTaken, Publisher};
 use crate::upload::backoff::Backoff;
 
@@ -404,7 +404,7 @@ impl Line {
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let trust = match &settings.tls {
             Some(files) => keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
-                .map_err(|error| chain(&error))?,
+                .map_err(|error| display_chain(&error))?,
             None => keepsake_tls::trusting_nobody(),
         };
         let connector = HttpsConnectorBuilder::new()
@@ -476,7 +476,7 @@ fn broken(error: &hyper_util::client::legacy::Error) -> Failure {
         Some(keepsake_tls::TlsFailure::Refused(text)) => Failure::Refused(text),
         Some(keepsake_tls::TlsFailure::Failed(text)) => Failure::Away(text),
         // What went wrong at the socket is deep inside.
-        None => Failure::Away(chain(error)),
+        None => Failure::Away(display_chain(error)),
     }
 }
 

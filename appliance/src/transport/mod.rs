@@ -2,6 +2,7 @@
 //!
 //! A new connection knows nothing of the one before it: what was handed over and has no receipt starts again (P5).
 
+pub(crate) mod certificate_time;
 pub mod http;
 pub mod mqtt;
 

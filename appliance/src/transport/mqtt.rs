@@ -18,7 +18,7 @@ use rumqttc::{
 };
 use tokio::sync::{mpsc, watch};
 
-use crate::capture::pipeline::chain;
+use crate::error::display_chain;
 use crate::transport::{self, Connection, DownReason, LinkEvent, NotTaken, Publisher};
 use crate::upload::backoff::Backoff;
 
@@ -44,7 +44,7 @@ pub struct Settings {
     pub certificate_time: keepsake_tls::ClockFloor,
     pub device: DeviceId,
     /// Read anew for every connection: a new install has another.
-    pub client_id: watch::Receiver<String>,
+    pub current_spool: watch::Receiver<SpoolId>,
     pub keep_alive: Duration,
     /// Longest wait for a connection to be made.
     pub connect_timeout: Duration,
@@ -103,7 +103,7 @@ impl Connection for Publishing {
 }
 
 /// The device and which of its installs: two cameras from one card do not throw each other off the broker.
-pub fn client_id(device: &DeviceId, install: SpoolId) -> String {
+fn client_id(device: &DeviceId, install: SpoolId) -> String {
     let install = install.to_string();
     format!("{device}.{}", &install[..8])
 }
@@ -192,7 +192,10 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
 /// A sentence about a file that cannot be used.
 fn options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
-    let mut options = MqttOptions::new(settings.client_id.borrow().clone(), broker);
+    let mut options = MqttOptions::new(
+        client_id(&settings.device, *settings.current_spool.borrow()),
+        broker,
+    );
     let will = keepsake_protocol::codec::encode(&Status::last_will());
     let will_topic = Topic::new(&settings.device, MessageKind::Status).to_string();
     options
@@ -206,7 +209,7 @@ fn options(settings: &Settings) -> Result<MqttOptions, String> {
     }
     if let Some(files) = &settings.tls {
         let config = keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
-            .map_err(|error| chain(&error))?;
+            .map_err(|error| display_chain(&error))?;
         options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
     }
     Ok(options)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::settings::BackoffSettings;
+
 /// The wait of a capture that got no receipt: `first`, doubled with every attempt, at most `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
@@ -10,6 +12,22 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Returns the wait between two attempts to send one capture.
+    pub fn of_captures(settings: &BackoffSettings) -> Self {
+        Self {
+            first: Duration::from_secs(settings.first_s),
+            max: Duration::from_secs(settings.max_s),
+        }
+    }
+
+    /// Returns the wait between two attempts to connect.
+    pub fn of_connections(settings: &BackoffSettings) -> Self {
+        Self {
+            first: Duration::from_secs(settings.reconnect_first_s),
+            max: Duration::from_secs(settings.reconnect_max_s),
+        }
+    }
+
     /// The wait after `attempt` tries without a receipt; none before the first.
     pub fn wait(&self, attempt: u32) -> Duration {
         let Some(doublings) = attempt.checked_sub(1) else {

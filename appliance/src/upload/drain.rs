@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::settings::Config;
 use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 
@@ -26,6 +27,8 @@ pub const PART_BYTES_MIN: u64 = 16 * 1024;
 const PART_BYTES_UNKNOWN: u64 = 64 * 1024;
 /// No more than this much time of the measured rate waits for acknowledgement: what sits there cannot be overtaken.
 const UNACKNOWLEDGED_FOR_S: u64 = 30;
+/// Bytes in memory at most, handed to the connection and not yet acknowledged.
+const UNACKNOWLEDGED_BYTES_MAX: u64 = 1024 * 1024;
 /// Messages that may wait for acknowledgement, however small they are.
 const UNACKNOWLEDGED_MAX: usize = 256;
 /// The rate is measured over at least this much time without a pause.
@@ -43,6 +46,23 @@ pub struct Limits {
     /// Bytes handed over and not yet acknowledged by the broker: they sit in memory.
     pub unacknowledged_bytes_max: u64,
     pub backoff: Backoff,
+}
+
+impl From<&Config> for Limits {
+    fn from(config: &Config) -> Self {
+        let cloud = &config.cloud;
+        // A part must not keep a line that is bounded for longer than one that is slow.
+        let part_bytes_max = match cloud.rate_bytes_per_s {
+            0 => cloud.part_bytes_max,
+            rate => cloud.part_bytes_max.min(rate.saturating_mul(PART_FOR_S)),
+        };
+        Self {
+            window_bytes: cloud.window_bytes,
+            part_bytes_max: part_bytes_max.max(PART_BYTES_MIN),
+            unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
+            backoff: Backoff::of_captures(&config.backoff),
+        }
+    }
 }
 
 /// One message to publish: a part of a picture, or a whole tombstone.

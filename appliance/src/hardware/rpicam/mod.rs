@@ -31,8 +31,10 @@ use std::time::{Duration, Instant};
 use keepsake_protocol::capture::ContentType;
 
 use self::child::{Child, Ended, Picture};
+use super::CameraError;
 use super::exposure::Exposure;
-use super::{CameraError, Frame, brightness};
+use crate::imaging::brightness::brightness;
+use crate::imaging::frame::Frame;
 use crate::settings;
 
 /// By its name, and the one it had until Raspberry Pi OS 12.
@@ -235,7 +237,7 @@ impl super::Camera for Camera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(
-                error = crate::capture::pipeline::chain(&error),
+                error = crate::error::display_chain(&error),
                 "the camera is not ready"
             );
         }
@@ -274,7 +276,7 @@ impl super::Camera for Camera {
                 return Err(error);
             }
             tracing::warn!(
-                error = crate::capture::pipeline::chain(&error),
+                error = crate::error::display_chain(&error),
                 "the camera starts anew"
             );
         }

@@ -19,7 +19,8 @@ use keepsake_protocol::capture::ContentType;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::{CameraError, Frame, HardwareError, Lamp, Touch};
+use super::{CameraError, HardwareError, Lamp, Touch};
+use crate::imaging::frame::Frame;
 use crate::imaging::jpeg::check_jpeg;
 use crate::settings::{self, Config};
 use crate::time::clock::{self, Clock};

@@ -61,8 +61,9 @@ fn is_gone(error: &std::io::Error) -> bool {
 mod with {
     use std::time::Duration;
 
-    use super::super::{CameraError, Frame, HardwareError};
+    use super::super::{CameraError, HardwareError};
     use super::{camera, kernel};
+    use crate::imaging::frame::Frame;
     use crate::settings;
 
     /// A camera of this computer's kernel.
@@ -128,7 +129,8 @@ mod without {
     use std::convert::Infallible;
     use std::time::Duration;
 
-    use super::super::{CameraError, Frame, HardwareError};
+    use super::super::{CameraError, HardwareError};
+    use crate::imaging::frame::Frame;
     use crate::settings;
 
     /// There is none.

@@ -17,8 +17,10 @@ use self::fresh::{Ahead, Freshness};
 use super::driver::{About, Agreed, Device, Driver, Given, Size, Stream};
 use super::is_gone;
 use super::picture::{Raw, from_mjpeg};
+use crate::hardware::CameraError;
 use crate::hardware::exposure::Exposure;
-use crate::hardware::{CameraError, Frame, brightness};
+use crate::imaging::brightness::brightness;
+use crate::imaging::frame::Frame;
 use crate::settings;
 use crate::time::clock;
 
@@ -279,7 +281,7 @@ impl crate::hardware::Camera for Camera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(
-                error = crate::capture::pipeline::chain(&error),
+                error = crate::error::display_chain(&error),
                 "the camera is not ready"
             );
         }
@@ -325,7 +327,7 @@ impl crate::hardware::Camera for Camera {
                 return Err(error);
             }
             tracing::warn!(
-                error = crate::capture::pipeline::chain(&error),
+                error = crate::error::display_chain(&error),
                 "the camera starts anew"
             );
         }

@@ -312,7 +312,7 @@ fn assert_error(
 ) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
-    let text = crate::capture::pipeline::chain(&error);
+    let text = crate::error::display_chain(&error);
     for words in says {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }

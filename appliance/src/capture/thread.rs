@@ -1,0 +1,50 @@
+//! The thread that takes pictures, one after the other: a camera may block for as long as it likes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use crate::capture::pipeline::{Flow, Job, Outcome};
+use crate::light::indicator::Event as Light;
+use crate::light::lamp::Lamp;
+use crate::time::clock::boottime_us;
+
+/// Presses that may wait for the camera; the button waits when there are more.
+pub(crate) const JOBS_MAX: usize = 4;
+
+pub(crate) fn spawn(
+    mut flow: Flow,
+    lamp: Lamp,
+    jobs: Receiver<Job>,
+    outcomes: mpsc::Sender<Outcome>,
+    beat: Arc<AtomicU64>,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    let take_pictures = move || {
+        flow.prepare();
+        loop {
+            beat.store(boottime_us(), Ordering::Relaxed);
+            let job = match jobs.recv_timeout(Duration::from_millis(500)) {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let outcome = flow.take(job, |job| match job {
+                Job::Press { number, .. } => lamp.tell(Light::Captured(*number)),
+                Job::Command { .. } => {
+                    let _ = outcomes.blocking_send(Outcome::Captured { job: job.clone() });
+                }
+                Job::Interval => {}
+            });
+            // While stopping nobody listens any more; what was asked for is saved all the same.
+            let _ = outcomes.blocking_send(outcome);
+        }
+    };
+    std::thread::Builder::new()
+        .name("press".to_owned())
+        .spawn(take_pictures)
+        .context("start the camera's thread")
+}

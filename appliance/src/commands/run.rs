@@ -1,0 +1,105 @@
+//! `appliance run`: the camera itself.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{FAILED, MISCONFIGURED, Settings, load, usable};
+use crate::app::{self, Start};
+use crate::engine::Ended;
+use crate::hardware::identity::Identity;
+use crate::hardware::open::Hardware;
+use crate::settings::wishes::{Since, Wishes};
+use crate::status::diagnostics::Troubles;
+use crate::status::events::Reporter;
+use crate::time::clock::{Clock, boottime_us};
+
+pub(super) fn run(
+    settings: &Settings,
+    events: bool,
+    troubles: Troubles,
+) -> anyhow::Result<ExitCode> {
+    // Asked for now: after an update the name leads to the new program, and the running one has none any more.
+    let program = std::env::current_exe();
+    let reporter = if events {
+        Reporter::on_standard_output().context("start the reports")?
+    } else {
+        Reporter::default()
+    };
+    let loaded = load(settings);
+    let Some(config) = usable(&loaded) else {
+        return Ok(ExitCode::from(MISCONFIGURED));
+    };
+    let device = config.device_or_from(&Identity::of(config).serial);
+    let now = Since {
+        boot: Clock::open()?.boot(),
+        boottime_us: boottime_us(),
+    };
+    // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, before the first picture. What
+    // keeps the folder from being made the spool will tell.
+    let _ = std::fs::create_dir_all(&config.spool.folder);
+    if let Err(error) = loaded.keep_as_last_good() {
+        tracing::warn!(%error, "keep a copy of the settings");
+    }
+    let wishes = Wishes::open(loaded.clone(), device.clone(), now);
+    let hardware = Hardware::open(wishes.config())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        // One for the engine, one for the connection; what blocks has threads of its own.
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let start = Start {
+        config_is_bad: loaded.file_is_bad(),
+        wishes,
+        hardware,
+        device,
+        reporter: reporter.clone(),
+        troubles,
+    };
+    let outcome = runtime.block_on(async {
+        let stop = stop_signal()?;
+        app::run(start, stop).await
+    });
+    if outcome.is_ok()
+        && let Err(error) = loaded.keep_as_last_good()
+    {
+        tracing::warn!(%error, "keep a copy of the settings");
+    }
+    reporter.flush();
+    // A thread may still wait for a camera that hangs, or for a line from the keyboard.
+    runtime.shutdown_background();
+    match outcome? {
+        Ended::AsAsked => Ok(ExitCode::SUCCESS),
+        Ended::ToRestart => Err(begin_anew(
+            &program.context("ask for the name of this program")?,
+        )),
+    }
+}
+
+/// Puts a new start of the program in the place of this one: same number, same arguments, same standard streams, so it
+/// comes back under systemd, under `cargo demo` and alone in a terminal alike. Returns only if that fails; the exit code
+/// for it is one that systemd restarts.
+fn begin_anew(program: &Path) -> anyhow::Error {
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .exec();
+    anyhow::Error::new(error).context(format!("start {} anew", program.display()))
+}
+
+/// The first SIGTERM or SIGINT stops cleanly, the second at once.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("stopping; a second signal stops at once");
+        tokio::spawn(async move {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            std::process::exit(i32::from(FAILED));
+        });
+    })
+}
