@@ -1,6 +1,6 @@
 //! Every mistake a person can make in `camera.toml` earns a plain sentence in `CAMERA-STATUS.txt`, and costs no picture.
 //!
-//! Folders stand for the card; everything else is what a card runs: `appliance card prepare`, `appliance card watch`, and
+//! Folders stand for the card; everything else is what a card runs: `appliance sd-card prepare`, `appliance sd-card watch`, and
 //! the camera itself with the settings that the first has laid out for it.
 
 use std::fs;
