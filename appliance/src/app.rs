@@ -18,26 +18,26 @@ use tokio::sync::{mpsc, watch};
 use crate::button;
 use crate::button::gesture::Gesture;
 use crate::capture;
-use crate::capture::pipeline::{CloudLimit, Flow, How};
-use crate::engine::command::TakenOn;
-use crate::engine::{Ended, Engine, Parts};
+use crate::capture::pipeline::{CaptureSettings, MaxCaptureSize, Pipeline};
+use crate::engine::command_log::CommandLog;
+use crate::engine::{Engine, EngineParts, Exit};
 use crate::hardware::open::Hardware;
-use crate::light::indicator::{Event as Light, Fault as Number};
-use crate::light::lamp::Lamp;
-use crate::settings::wishes::Wishes;
+use crate::light::handle::LightHandle;
+use crate::light::indicator::{FaultCode, LightEvent};
+use crate::settings::effective::EffectiveSettings;
 use crate::settings::{Config, Scheme};
 use crate::spool::{self, SharedSpool, Spool};
-use crate::status::diagnostics::Troubles;
-use crate::status::events::{Report, Reporter};
+use crate::status::diagnostics::RecentWarnings;
+use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
-use crate::time::notes::Notes;
-use crate::transport::LinkEvent;
+use crate::time::journal::Journal;
+use crate::transport::TransportEvent;
 use crate::transport::certificate_time;
 use crate::transport::http;
 use crate::transport::mqtt;
 use crate::upload::backoff::Backoff;
 use crate::upload::drain;
-use crate::upload::throttle::Throttle;
+use crate::upload::rate_limiter::RateLimiter;
 
 /// The bound of `cloud.part_bytes_max`.
 const PART_BYTES_BOUND: usize = 4 << 20;
@@ -47,27 +47,27 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// What is known before the parts are built.
 pub struct Start {
     /// Settings and what the cloud wished of them.
-    pub wishes: Wishes,
+    pub settings: EffectiveSettings,
     pub hardware: Hardware,
     pub device: DeviceId,
-    pub reporter: Reporter,
+    pub events: EventWriter,
     /// The settings had an error and others are in force: fault 1.
-    pub config_is_bad: bool,
-    pub troubles: Troubles,
+    pub config_has_errors: bool,
+    pub recent_warnings: RecentWarnings,
 }
 
 /// Runs the camera until `stop` resolves or it is to begin anew, then stops it cleanly and says which.
 ///
 /// # Errors
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
-pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
+pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let Start {
-        wishes,
+        settings: wishes,
         hardware,
         device,
-        reporter,
-        config_is_bad,
-        troubles,
+        events: reporter,
+        config_has_errors: config_is_bad,
+        recent_warnings: troubles,
     } = start;
     let config = wishes.config().clone();
     // A variable and no setting: nobody who owns a camera should ever want it.
@@ -86,34 +86,38 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     )?;
     for warning in spool.warnings() {
         tracing::warn!("{warning}");
-        reporter.tell(&Report::Warning { text: warning });
+        reporter.emit(&Event::Warning { text: warning });
     }
     let commands =
-        TakenOn::open(&config.spool.folder).context("read the commands that were taken on")?;
-    let (notes, warning) = Notes::open(&config.spool.folder, &now);
+        CommandLog::open(&config.spool.folder).context("read the commands that were taken on")?;
+    let (notes, warning) = Journal::open(&config.spool.folder, &now);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
-        reporter.tell(&Report::Warning { text: &warning });
+        reporter.emit(&Event::Warning { text: &warning });
     }
-    let lamp = Lamp::start(hardware.light, &config.light, &reporter).context("start the light")?;
-    let (install, next) = (spool.install(), spool.next());
+    let lamp =
+        LightHandle::start(hardware.led, &config.light, &reporter).context("start the light")?;
+    let (install, next) = (spool.spool_id(), spool.next());
     let spool = SharedSpool::new(spool);
 
-    let cloud_limit = CloudLimit::default();
+    let cloud_limit = MaxCaptureSize::default();
     let stopping = Arc::new(AtomicBool::new(false));
     let beat = Arc::new(AtomicU64::new(boottime_us()));
-    let (jobs, jobs_to_do) = sync_channel(capture::thread::JOBS_MAX);
-    let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::JOBS_MAX);
-    let how_now = Arc::new(std::sync::Mutex::new(How::new(&config, wishes.version())));
-    let flow = Flow {
+    let (jobs, jobs_to_do) = sync_channel(capture::thread::REQUESTS_MAX);
+    let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
+    let how_now = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
+        &config,
+        wishes.version(),
+    )));
+    let flow = Pipeline {
         camera: hardware.camera,
         spool: spool.clone(),
         clock,
-        cloud_limit: cloud_limit.clone(),
-        how: how_now.clone(),
-        told: config.camera.clone(),
+        max_capture_size: cloud_limit.clone(),
+        settings: how_now.clone(),
+        applied: config.camera.clone(),
     };
-    let (held_in, held) = mpsc::channel(button::thread::HELD_MAX);
+    let (held_in, held) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
     // A line from a keyboard comes from no worn contact.
     let min_gap = if config.simulated.on {
         Duration::ZERO
@@ -124,10 +128,10 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         button: hardware.button,
         gesture: Gesture::new(min_gap),
         lamp: lamp.clone(),
-        jobs: jobs.clone(),
-        held: held_in,
+        requests: jobs.clone(),
+        hold_actions: held_in,
         stopping: stopping.clone(),
-        reporter: reporter.clone(),
+        events: reporter.clone(),
         presses: 0,
     }
     .spawn()?;
@@ -142,7 +146,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     } else {
         notes.history().latest_known_us()
     };
-    let link = spawn_link(
+    let link = spawn_transport(
         &config,
         &device,
         certificate_time::certificate_time(noted_us),
@@ -151,39 +155,39 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         link_stops,
     );
 
-    let mut engine = Engine::new(Parts {
+    let mut engine = Engine::new(EngineParts {
         spool: spool.clone(),
         clock,
-        lamp: lamp.clone(),
-        reporter: reporter.clone(),
-        jobs,
-        held,
+        light: lamp.clone(),
+        events: reporter.clone(),
+        capture_requests: jobs,
+        hold_actions: held,
         commands,
-        notes,
-        cloud_limit,
+        journal: notes,
+        max_capture_size: cloud_limit,
         current_spool,
         device: device.clone(),
-        beat,
+        camera_heartbeat_us: beat,
         limits: drain::Limits::from(&config),
-        throttle: Throttle::new(config.cloud.rate_bytes_per_s),
-        wishes,
-        how: how_now,
-        troubles,
+        rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
+        settings: wishes,
+        capture_settings: how_now,
+        recent_warnings: troubles,
     });
-    engine.set_fault(Number::Config, config_is_bad);
-    reporter.tell(&Report::Ready {
+    engine.set_fault(FaultCode::Config, config_is_bad);
+    reporter.emit(&Event::Ready {
         device: &device,
         install,
         next,
     });
     tracing::info!(%device, %install, next = next.get(), waiting = engine.waiting(), "ready for a press");
-    lamp.tell(Light::Starting(false));
+    lamp.send(LightEvent::Starting(false));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    let served = engine.serve(&mut outcomes, events, stop).await;
+    let served = engine.run(&mut outcomes, events, stop).await;
 
     // A service that says it is stopping is killed after a while; one that begins anew goes on under the same number.
-    if !matches!(served, Ok(Ended::ToRestart)) {
+    if !matches!(served, Ok(Exit::Restart)) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
     stopping.store(true, Ordering::Relaxed);
@@ -208,12 +212,12 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
 }
 
 /// Starts the task that holds the connection, whichever way the settings name.
-fn spawn_link(
+fn spawn_transport(
     config: &Config,
     device: &DeviceId,
     certificate_time: keepsake_tls::ClockFloor,
     current_spool: watch::Receiver<SpoolId>,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<TransportEvent>,
     stop: watch::Receiver<bool>,
 ) -> tokio::task::JoinHandle<()> {
     let cloud = &config.cloud;
@@ -233,9 +237,9 @@ fn spawn_link(
                 connect_timeout: cloud.connect_timeout(),
                 // Parts may become as large as a setting allows while this connection stands.
                 packet_bytes_max: PART_BYTES_BOUND + keepsake_protocol::codec::JSON_BYTES_MAX,
-                reconnect: Backoff::of_connections(&config.backoff),
+                reconnect: Backoff::for_connections(&config.backoff),
             };
-            tokio::spawn(mqtt::maintain(settings, events, stop))
+            tokio::spawn(mqtt::run(settings, events, stop))
         }
         Scheme::Http | Scheme::Https => {
             let settings = http::Settings {
@@ -245,9 +249,9 @@ fn spawn_link(
                 certificate_time,
                 device: device.clone(),
                 connect_timeout: cloud.connect_timeout(),
-                reconnect: Backoff::of_connections(&config.backoff),
+                reconnect: Backoff::for_connections(&config.backoff),
             };
-            tokio::spawn(http::maintain(settings, events, stop))
+            tokio::spawn(http::run(settings, events, stop))
         }
     }
 }

@@ -4,20 +4,20 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use keepsake_appliance::commands::{self, Arguments, FAILED};
-use keepsake_appliance::status::diagnostics::Troubles;
+use keepsake_appliance::status::diagnostics::RecentWarnings;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
-    give_memory_back();
+    configure_allocator();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| "info,sled=warn".into());
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_filter(filter);
-    let troubles = Troubles::default();
+    let troubles = RecentWarnings::default();
     let remembered = troubles.clone().with_filter(LevelFilter::WARN);
     tracing_subscriber::registry()
         .with(log)
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 ///
 /// And where huge pages come by themselves, the kernel makes 2 MiB out of the few KiB used of a large reserved room,
 /// some time later: 16 to 20 MiB were seen to come so within a minute.
-fn give_memory_back() {
+fn configure_allocator() {
     // A kernel without huge pages refuses, and is what was wanted.
     let _ = nix::sys::prctl::set_thp_disable(true);
     #[cfg(target_env = "gnu")]

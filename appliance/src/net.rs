@@ -22,7 +22,7 @@ pub fn addresses() -> Vec<Address> {
                 (_, Some(six)) => IpAddr::V6(six.ip()),
                 (None, None) => return None,
             };
-            reaches_others(ip).then_some(Address {
+            is_routable(ip).then_some(Address {
                 interface: found.interface_name,
                 ip,
             })
@@ -33,7 +33,7 @@ pub fn addresses() -> Vec<Address> {
 }
 
 /// An address that a network has given, and not one that a computer takes when it is alone.
-fn reaches_others(ip: IpAddr) -> bool {
+fn is_routable(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local() && !ip.is_unspecified(),
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && !ip.is_unspecified(),
@@ -57,7 +57,7 @@ mod tests {
             ("fd00::1", true),
             ("2001:db8::1", true),
         ] {
-            assert_eq!(reaches_others(ip.parse().unwrap()), reaches, "{ip}");
+            assert_eq!(is_routable(ip.parse().unwrap()), reaches, "{ip}");
         }
     }
 }

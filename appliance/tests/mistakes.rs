@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use keepsake_appliance::sd_card::{self, Places, Watch};
+use keepsake_appliance::sd_card::{self, Paths, Watch};
 use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
@@ -20,7 +20,7 @@ const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cre
 
 struct Card {
     root: tempfile::TempDir,
-    places: Places,
+    places: Paths,
 }
 
 /// What a camera makes of a card.
@@ -42,7 +42,7 @@ impl Card {
         };
         let shipped = root.path().join("shipped.toml");
         fs::write(&shipped, "# as shipped\n").unwrap();
-        let places = Places {
+        let places = Paths {
             boot: at("boot"),
             data: at("data"),
             etc: at("etc"),
@@ -81,16 +81,16 @@ impl Card {
         sd_card::prepare(&self.places).unwrap();
         // A new start has another number; this one is looked at anew.
         let _ = fs::remove_file(self.places.data.join("starts.json"));
-        Watch::begin(self.places.clone()).unwrap().look();
+        Watch::begin(self.places.clone()).unwrap().update();
         let status = fs::read_to_string(self.places.boot.join("CAMERA-STATUS.txt")).unwrap();
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
         let file = self.places.etc.join("keepsake/camera.toml");
         let loaded = settings::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
-        loaded.keep_as_last_good().unwrap();
+        loaded.save_as_last_good().unwrap();
         Seen {
             status: status.trim_end().to_owned(),
-            is_bad: loaded.file_is_bad(),
+            is_bad: loaded.file_has_errors(),
             config: loaded.config,
         }
     }

@@ -16,7 +16,7 @@ pub const CANCELLED_FROM: Duration = Duration::from_secs(15);
 
 /// How far a button that is held has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
+pub enum HoldStage {
     Reconnect,
     Forget,
     Cancelled,
@@ -24,7 +24,7 @@ pub enum Stage {
 
 /// What somebody wants who held the button and let go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum HoldAction {
     /// Read camera.toml again, connect anew, write the status file.
     Reconnect,
     /// Forget which cloud this camera belongs to; keep the pictures.
@@ -39,8 +39,8 @@ pub enum Action {
         at_us: u64,
     },
     /// Show that the button is held so long, or is not held any more.
-    Show(Option<Stage>),
-    Do(Wish),
+    Show(Option<HoldStage>),
+    Perform(HoldAction),
 }
 
 /// The state of one button. All times are of one clock, in microseconds.
@@ -51,7 +51,7 @@ pub struct Gesture {
     pressed_at: Option<u64>,
     /// Since when it is down.
     down_at: Option<u64>,
-    shown: Option<Stage>,
+    shown: Option<HoldStage>,
 }
 
 impl Gesture {
@@ -63,16 +63,16 @@ impl Gesture {
     }
 
     /// The button was pressed down at `at_us`, or let go.
-    pub fn touched(&mut self, down: bool, at_us: u64) -> Vec<Action> {
+    pub fn on_edge(&mut self, down: bool, at_us: u64) -> Vec<Action> {
         if down {
-            self.pressed(at_us)
+            self.on_press(at_us)
         } else {
-            self.let_go(at_us)
+            self.on_release(at_us)
         }
     }
 
     /// Nothing happened until now.
-    pub fn passed(&mut self, now_us: u64) -> Option<Action> {
+    pub fn on_timeout(&mut self, now_us: u64) -> Option<Action> {
         let stage = self.down_at.and_then(|since| stage(since, now_us));
         if stage == self.shown {
             return None;
@@ -82,21 +82,21 @@ impl Gesture {
     }
 
     /// When to call [`Self::passed`] if nothing happens before.
-    pub fn due_us(&self) -> Option<u64> {
+    pub fn deadline_us(&self) -> Option<u64> {
         let since = self.down_at?;
         let from = match self.shown {
             None => RECONNECT_FROM,
-            Some(Stage::Reconnect) => FORGET_FROM,
-            Some(Stage::Forget) => CANCELLED_FROM,
-            Some(Stage::Cancelled) => return None,
+            Some(HoldStage::Reconnect) => FORGET_FROM,
+            Some(HoldStage::Forget) => CANCELLED_FROM,
+            Some(HoldStage::Cancelled) => return None,
         };
         Some(since.saturating_add(micros(from)))
     }
 
-    fn pressed(&mut self, at_us: u64) -> Vec<Action> {
+    fn on_press(&mut self, at_us: u64) -> Vec<Action> {
         // An end that was not told is no reason to hold on for ever: the time begins anew.
         self.down_at = Some(at_us);
-        let mut actions: Vec<Action> = self.hide().into_iter().collect();
+        let mut actions: Vec<Action> = self.hide_stage().into_iter().collect();
         // Nobody presses twice within the gap: that is a worn contact.
         let gap = micros(self.min_gap);
         let new = self
@@ -109,33 +109,33 @@ impl Gesture {
         actions
     }
 
-    fn let_go(&mut self, at_us: u64) -> Vec<Action> {
+    fn on_release(&mut self, at_us: u64) -> Vec<Action> {
         let Some(since) = self.down_at.take() else {
             return Vec::new();
         };
         let wish = match stage(since, at_us) {
-            None | Some(Stage::Cancelled) => None,
-            Some(Stage::Reconnect) => Some(Action::Do(Wish::Reconnect)),
-            Some(Stage::Forget) => Some(Action::Do(Wish::Forget)),
+            None | Some(HoldStage::Cancelled) => None,
+            Some(HoldStage::Reconnect) => Some(Action::Perform(HoldAction::Reconnect)),
+            Some(HoldStage::Forget) => Some(Action::Perform(HoldAction::Forget)),
         };
-        self.hide().into_iter().chain(wish).collect()
+        self.hide_stage().into_iter().chain(wish).collect()
     }
 
-    fn hide(&mut self) -> Option<Action> {
+    fn hide_stage(&mut self) -> Option<Action> {
         self.shown.take().map(|_| Action::Show(None))
     }
 }
 
-fn stage(since_us: u64, now_us: u64) -> Option<Stage> {
+fn stage(since_us: u64, now_us: u64) -> Option<HoldStage> {
     let held = Duration::from_micros(now_us.saturating_sub(since_us));
     if held < RECONNECT_FROM {
         None
     } else if held < FORGET_FROM {
-        Some(Stage::Reconnect)
+        Some(HoldStage::Reconnect)
     } else if held < CANCELLED_FROM {
-        Some(Stage::Forget)
+        Some(HoldStage::Forget)
     } else {
-        Some(Stage::Cancelled)
+        Some(HoldStage::Cancelled)
     }
 }
 
@@ -153,25 +153,25 @@ mod tests {
     const MS: u64 = 1000;
 
     /// Holds it for `held_ms` and returns what is done when it is let go, and what was shown meanwhile.
-    fn held(held_ms: u64) -> (Option<Wish>, Vec<Option<Stage>>) {
+    fn held(held_ms: u64) -> (Option<HoldAction>, Vec<Option<HoldStage>>) {
         let mut gesture = Gesture::new(GAP);
         let begin = 7_000 * MS;
         let press = Action::Press { at_us: begin };
-        assert_eq!(gesture.touched(true, begin), [press], "on press-down");
+        assert_eq!(gesture.on_edge(true, begin), [press], "on press-down");
         let end = begin + held_ms * MS;
         let mut shown = Vec::new();
-        while let Some(due) = gesture.due_us().filter(|due| *due < end) {
-            match gesture.passed(due) {
+        while let Some(due) = gesture.deadline_us().filter(|due| *due < end) {
+            match gesture.on_timeout(due) {
                 Some(Action::Show(stage)) => shown.push(stage),
                 other => panic!("{other:?} while it is held"),
             }
         }
         let mut wish = None;
-        for action in gesture.touched(false, end) {
+        for action in gesture.on_edge(false, end) {
             match action {
                 Action::Press { .. } => panic!("a picture on letting go"),
                 Action::Show(stage) => shown.push(stage),
-                Action::Do(done) => assert_eq!(wish.replace(done), None),
+                Action::Perform(done) => assert_eq!(wish.replace(done), None),
             }
         }
         (wish, shown)
@@ -179,22 +179,30 @@ mod tests {
 
     #[test]
     fn how_long_it_is_held_says_what_is_meant() {
-        use Stage::{Cancelled, Forget, Reconnect};
+        use HoldStage::{Cancelled, Forget, Reconnect};
         for (held_ms, wish, shown) in [
             (0, None, vec![]),
             (120, None, vec![]),
             (4_999, None, vec![]),
-            (5_000, Some(Wish::Reconnect), vec![]),
-            (5_001, Some(Wish::Reconnect), vec![Some(Reconnect), None]),
-            (9_999, Some(Wish::Reconnect), vec![Some(Reconnect), None]),
+            (5_000, Some(HoldAction::Reconnect), vec![]),
+            (
+                5_001,
+                Some(HoldAction::Reconnect),
+                vec![Some(Reconnect), None],
+            ),
+            (
+                9_999,
+                Some(HoldAction::Reconnect),
+                vec![Some(Reconnect), None],
+            ),
             (
                 10_001,
-                Some(Wish::Forget),
+                Some(HoldAction::Forget),
                 vec![Some(Reconnect), Some(Forget), None],
             ),
             (
                 14_999,
-                Some(Wish::Forget),
+                Some(HoldAction::Forget),
                 vec![Some(Reconnect), Some(Forget), None],
             ),
             (
@@ -216,35 +224,35 @@ mod tests {
     fn a_worn_contact_is_one_press() {
         for (gap_ms, second) in [(299, false), (300, true), (0, false)] {
             let mut gesture = Gesture::new(GAP);
-            gesture.touched(true, 1_000 * MS);
-            gesture.touched(false, 1_000 * MS);
+            gesture.on_edge(true, 1_000 * MS);
+            gesture.on_edge(false, 1_000 * MS);
             let at_us = (1_000 + gap_ms) * MS;
-            let again = gesture.touched(true, at_us);
+            let again = gesture.on_edge(true, at_us);
             let press = Action::Press { at_us };
             assert_eq!(again.contains(&press), second, "{gap_ms} ms");
         }
         let mut eager = Gesture::new(Duration::ZERO);
-        assert_eq!(eager.touched(true, 5).len(), 1);
-        assert_eq!(eager.touched(true, 5).len(), 1);
+        assert_eq!(eager.on_edge(true, 5).len(), 1);
+        assert_eq!(eager.on_edge(true, 5).len(), 1);
     }
 
     #[test]
     fn letting_go_of_what_was_held_at_the_start_means_nothing() {
         let mut gesture = Gesture::new(GAP);
-        assert_eq!(gesture.touched(false, 60_000 * MS), []);
-        assert_eq!(gesture.due_us(), None);
+        assert_eq!(gesture.on_edge(false, 60_000 * MS), []);
+        assert_eq!(gesture.deadline_us(), None);
     }
 
     #[test]
     fn a_contact_that_flickers_while_it_is_held_begins_anew() {
         let mut gesture = Gesture::new(GAP);
-        gesture.touched(true, 0);
-        assert!(gesture.passed(6_000 * MS).is_some());
+        gesture.on_edge(true, 0);
+        assert!(gesture.on_timeout(6_000 * MS).is_some());
         // The end of the first was missed.
-        let again = gesture.touched(true, 8_000 * MS);
+        let again = gesture.on_edge(true, 8_000 * MS);
         assert_eq!(again[0], Action::Show(None));
         assert_eq!(
-            gesture.touched(false, 12_000 * MS),
+            gesture.on_edge(false, 12_000 * MS),
             [],
             "held for four seconds"
         );
@@ -261,14 +269,14 @@ mod tests {
             let mut shown = None;
             for (down, after_ms, looked) in touches {
                 now += after_ms * MS;
-                if looked && let Some(action) = gesture.passed(now) {
+                if looked && let Some(action) = gesture.on_timeout(now) {
                     let Action::Show(stage) = action else {
                         return Err(TestCaseError::fail("done while it is held"));
                     };
                     prop_assert!(down_at.is_some());
                     shown = stage;
                 }
-                for action in gesture.touched(down, now) {
+                for action in gesture.on_edge(down, now) {
                     match action {
                         Action::Press { at_us } => {
                             prop_assert!(down && at_us == now);
@@ -276,11 +284,11 @@ mod tests {
                             last_press = Some(now);
                         }
                         Action::Show(stage) => shown = stage,
-                        Action::Do(wish) => {
+                        Action::Perform(wish) => {
                             let since: u64 = down_at.expect("it was down");
                             let held_s = (now - since) as f64 / 1e6;
                             prop_assert!(!down);
-                            prop_assert_eq!(wish == Wish::Forget, held_s >= 10.0);
+                            prop_assert_eq!(wish == HoldAction::Forget, held_s >= 10.0);
                             prop_assert!((5.0..15.0).contains(&held_s));
                         }
                     }

@@ -14,13 +14,13 @@ use crate::error::display_chain;
 use crate::hardware::{Camera, CameraError};
 use crate::imaging::frame::Frame;
 use crate::imaging::resize;
-use crate::settings::{self, Config, Picture};
-use crate::spool::{NewCapture, NewTombstone, SharedSpool, SpoolError, Waiting};
+use crate::settings::{self, Config, PictureSettings};
+use crate::spool::{NewCapture, NewTombstone, PendingCapture, SharedSpool, SpoolError};
 use crate::time::clock::{Clock, boottime_us};
 
 /// What asks for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Job {
+pub enum CaptureRequest {
     Press {
         number: u64,
         at_boottime_us: u64,
@@ -34,7 +34,7 @@ pub enum Job {
     Interval,
 }
 
-impl Job {
+impl CaptureRequest {
     fn cause(&self) -> Cause {
         match self {
             Self::Press { .. } => Cause::Button,
@@ -62,27 +62,27 @@ impl Job {
 
 /// What became of it.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum CaptureOutcome {
     /// The camera has the frame of a command; its fate is still to come.
-    Captured { job: Job },
+    Captured { request: CaptureRequest },
     /// The command came too late, and nothing was done.
-    Expired { job: Job },
+    Expired { request: CaptureRequest },
     Saved {
-        job: Job,
-        waiting: Waiting,
+        request: CaptureRequest,
+        waiting: PendingCapture,
         record: CaptureMetadata,
         saved_after_us: u64,
     },
     /// There is no picture, and a record of why.
     Tombstone {
-        job: Job,
-        waiting: Waiting,
+        request: CaptureRequest,
+        waiting: PendingCapture,
         reason: TombstoneReason,
         text: String,
     },
     /// The card took nothing.
-    Refused {
-        job: Job,
+    Failed {
+        request: CaptureRequest,
         text: String,
         poisoned: bool,
     },
@@ -90,9 +90,9 @@ pub enum Outcome {
 
 /// The largest picture the cloud takes, bytes, as last heard.
 #[derive(Debug, Clone)]
-pub struct CloudLimit(Arc<AtomicU64>);
+pub struct MaxCaptureSize(Arc<AtomicU64>);
 
-impl Default for CloudLimit {
+impl Default for MaxCaptureSize {
     fn default() -> Self {
         Self(Arc::new(AtomicU64::new(
             keepsake_protocol::codec::CAPTURE_BYTES_MAX,
@@ -100,7 +100,7 @@ impl Default for CloudLimit {
     }
 }
 
-impl CloudLimit {
+impl MaxCaptureSize {
     pub fn set(&self, bytes: u64) {
         self.0.store(
             bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX),
@@ -115,14 +115,14 @@ impl CloudLimit {
 
 /// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct How {
-    pub picture: Picture,
-    pub camera: settings::Camera,
+pub struct CaptureSettings {
+    pub picture: PictureSettings,
+    pub camera: settings::CameraSettings,
     /// Version of the settings that says so, for the record of each capture.
     pub settings_version: u64,
 }
 
-impl How {
+impl CaptureSettings {
     pub fn new(config: &Config, settings_version: u64) -> Self {
         Self {
             picture: config.picture.clone(),
@@ -133,39 +133,43 @@ impl How {
 }
 
 /// Takes pictures, one after the other.
-pub struct Flow {
+pub struct Pipeline {
     pub camera: Box<dyn Camera>,
     pub spool: SharedSpool,
     pub clock: Clock,
-    pub cloud_limit: CloudLimit,
-    pub how: Arc<Mutex<How>>,
+    pub max_capture_size: MaxCaptureSize,
+    pub settings: Arc<Mutex<CaptureSettings>>,
     /// The settings the camera was told last.
-    pub told: settings::Camera,
+    pub applied: settings::CameraSettings,
 }
 
-impl Flow {
+impl Pipeline {
     /// Has the camera find its exposure before the first press.
     pub fn prepare(&mut self) {
-        self.camera.prepare(self.told.deadline());
+        self.camera.prepare(self.applied.deadline());
     }
 
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
     /// frame, before it is saved: the person may move again.
-    pub fn take(&mut self, job: Job, on_captured: impl FnOnce(&Job)) -> Outcome {
-        if let Job::Command { begin_by_us, .. } = job
+    pub fn capture(
+        &mut self,
+        job: CaptureRequest,
+        on_captured: impl FnOnce(&CaptureRequest),
+    ) -> CaptureOutcome {
+        if let CaptureRequest::Command { begin_by_us, .. } = job
             && boottime_us() > begin_by_us
         {
-            return Outcome::Expired { job };
+            return CaptureOutcome::Expired { request: job };
         }
-        let pressed = self.clock.press_moment(job.at_boottime_us());
+        let pressed = self.clock.reading_at(job.at_boottime_us());
         let how = self
-            .how
+            .settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if how.camera != self.told {
-            self.camera.adjust(&how.camera);
-            self.told = how.camera.clone();
+        if how.camera != self.applied {
+            self.camera.configure(&how.camera);
+            self.applied = how.camera.clone();
         }
         let framed = self.camera.frame(how.camera.deadline());
         if framed.is_ok() {
@@ -173,11 +177,11 @@ impl Flow {
         }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
-            .map_err(|error| explain(&error))
-            .and_then(|frame| self.within_budget(frame, &how.picture))
+            .map_err(|error| tombstone_reason(&error))
+            .and_then(|frame| self.fit_to_budget(frame, &how.picture))
         {
             Ok(frame) => frame,
-            Err((reason, text)) => return self.bury(job, pressed, reason, text),
+            Err((reason, text)) => return self.record_tombstone(job, pressed, reason, text),
         };
         let new = NewCapture {
             bytes: &frame.bytes,
@@ -194,27 +198,27 @@ impl Flow {
         match appended {
             Ok((waiting, record)) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
-                Outcome::Saved {
-                    job,
+                CaptureOutcome::Saved {
+                    request: job,
                     waiting,
                     record,
                     saved_after_us,
                 }
             }
             Err(error @ SpoolError::Full { .. }) => {
-                self.bury(job, pressed, TombstoneReason::CardFull, error.to_string())
+                self.record_tombstone(job, pressed, TombstoneReason::CardFull, error.to_string())
             }
-            Err(error) => self.refuse(job, &error),
+            Err(error) => self.report_failure(job, &error),
         }
     }
 
-    fn bury(
+    fn record_tombstone(
         &self,
-        job: Job,
+        job: CaptureRequest,
         pressed: ClockReading,
         reason: TombstoneReason,
         text: String,
-    ) -> Outcome {
+    ) -> CaptureOutcome {
         let new = NewTombstone {
             reason,
             cause: job.cause(),
@@ -223,43 +227,43 @@ impl Flow {
         };
         let buried = self.spool.lock().append_tombstone(new);
         match buried {
-            Ok(waiting) => Outcome::Tombstone {
-                job,
+            Ok(waiting) => CaptureOutcome::Tombstone {
+                request: job,
                 waiting,
                 reason,
                 text,
             },
-            Err(error) => self.refuse(job, &error),
+            Err(error) => self.report_failure(job, &error),
         }
     }
 
-    fn refuse(&self, job: Job, error: &SpoolError) -> Outcome {
+    fn report_failure(&self, job: CaptureRequest, error: &SpoolError) -> CaptureOutcome {
         let text = display_chain(error);
         tracing::error!(error = text, "a press could not be kept");
-        Outcome::Refused {
-            job,
+        CaptureOutcome::Failed {
+            request: job,
             text,
             poisoned: self.spool.lock().is_poisoned(),
         }
     }
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.
-    fn within_budget(
+    fn fit_to_budget(
         &self,
         frame: Frame,
-        picture: &Picture,
+        picture: &PictureSettings,
     ) -> Result<Frame, (TombstoneReason, String)> {
-        let cloud = self.cloud_limit.get();
+        let cloud = self.max_capture_size.get();
         let budget = if picture.bytes_max == 0 {
             cloud
         } else {
             cloud.min(picture.bytes_max)
         };
-        resize::to_budget(frame, budget, picture.max_width, picture.quality)
+        resize::fit_to_budget(frame, budget, picture.max_width, picture.quality)
             .map_err(|error| (TombstoneReason::FrameTooLarge, display_chain(&error)))
     }
 }
 
-fn explain(error: &CameraError) -> (TombstoneReason, String) {
+fn tombstone_reason(error: &CameraError) -> (TombstoneReason, String) {
     (error.reason(), display_chain(error))
 }

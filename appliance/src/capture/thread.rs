@@ -8,19 +8,19 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use crate::capture::pipeline::{Flow, Job, Outcome};
-use crate::light::indicator::Event as Light;
-use crate::light::lamp::Lamp;
+use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, Pipeline};
+use crate::light::handle::LightHandle;
+use crate::light::indicator::LightEvent;
 use crate::time::clock::boottime_us;
 
 /// Presses that may wait for the camera; the button waits when there are more.
-pub(crate) const JOBS_MAX: usize = 4;
+pub(crate) const REQUESTS_MAX: usize = 4;
 
 pub(crate) fn spawn(
-    mut flow: Flow,
-    lamp: Lamp,
-    jobs: Receiver<Job>,
-    outcomes: mpsc::Sender<Outcome>,
+    mut flow: Pipeline,
+    lamp: LightHandle,
+    jobs: Receiver<CaptureRequest>,
+    outcomes: mpsc::Sender<CaptureOutcome>,
     beat: Arc<AtomicU64>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let take_pictures = move || {
@@ -32,12 +32,14 @@ pub(crate) fn spawn(
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let outcome = flow.take(job, |job| match job {
-                Job::Press { number, .. } => lamp.tell(Light::Captured(*number)),
-                Job::Command { .. } => {
-                    let _ = outcomes.blocking_send(Outcome::Captured { job: job.clone() });
+            let outcome = flow.capture(job, |job| match job {
+                CaptureRequest::Press { number, .. } => lamp.send(LightEvent::Captured(*number)),
+                CaptureRequest::Command { .. } => {
+                    let _ = outcomes.blocking_send(CaptureOutcome::Captured {
+                        request: job.clone(),
+                    });
                 }
-                Job::Interval => {}
+                CaptureRequest::Interval => {}
             });
             // While stopping nobody listens any more; what was asked for is saved all the same.
             let _ = outcomes.blocking_send(outcome);

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::{self, Config, Level, Loaded};
-use crate::status::diagnostics::Troubles;
+use crate::status::diagnostics::RecentWarnings;
 
 /// Failed, and worth a restart.
 pub const FAILED: u8 = 1;
@@ -110,7 +110,7 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 /// The command failed; the caller logs the error and exits with [`FAILED`].
-pub fn run(arguments: Arguments, troubles: Troubles) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: Arguments, troubles: RecentWarnings) -> anyhow::Result<ExitCode> {
     match arguments.verb {
         Verb::Run { settings, events } => run::run(&settings, events, troubles),
         Verb::CheckConfig { file } => Ok(check_config::run(&file)),
@@ -145,14 +145,14 @@ fn load(arguments: &Settings) -> Loaded {
 }
 
 /// Tells every problem once; `None` = whoever started this has to correct it first.
-fn usable(loaded: &Loaded) -> Option<&Config> {
+fn config_or_report(loaded: &Loaded) -> Option<&Config> {
     for problem in &loaded.problems {
         match problem.level {
             Level::Warning => tracing::warn!("{problem}"),
             Level::Error => tracing::error!("{problem}"),
         }
     }
-    (!loaded.start_is_bad()).then_some(&loaded.config)
+    (!loaded.cli_has_errors()).then_some(&loaded.config)
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {

@@ -7,44 +7,44 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FAILED, MISCONFIGURED, Settings, load, usable};
+use super::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
 use crate::app::{self, Start};
-use crate::engine::Ended;
+use crate::engine::Exit;
 use crate::hardware::identity::Identity;
 use crate::hardware::open::Hardware;
-use crate::settings::wishes::{Since, Wishes};
-use crate::status::diagnostics::Troubles;
-use crate::status::events::Reporter;
+use crate::settings::effective::{BootTime, EffectiveSettings};
+use crate::status::diagnostics::RecentWarnings;
+use crate::status::events::EventWriter;
 use crate::time::clock::{Clock, boottime_us};
 
 pub(super) fn run(
     settings: &Settings,
     events: bool,
-    troubles: Troubles,
+    troubles: RecentWarnings,
 ) -> anyhow::Result<ExitCode> {
     // Asked for now: after an update the name leads to the new program, and the running one has none any more.
     let program = std::env::current_exe();
     let reporter = if events {
-        Reporter::on_standard_output().context("start the reports")?
+        EventWriter::to_stdout().context("start the reports")?
     } else {
-        Reporter::default()
+        EventWriter::default()
     };
     let loaded = load(settings);
-    let Some(config) = usable(&loaded) else {
+    let Some(config) = config_or_report(&loaded) else {
         return Ok(ExitCode::from(MISCONFIGURED));
     };
-    let device = config.device_or_from(&Identity::of(config).serial);
-    let now = Since {
+    let device = config.device_name(&Identity::of(config).serial);
+    let now = BootTime {
         boot: Clock::open()?.boot(),
         boottime_us: boottime_us(),
     };
     // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, before the first picture. What
     // keeps the folder from being made the spool will tell.
     let _ = std::fs::create_dir_all(&config.spool.folder);
-    if let Err(error) = loaded.keep_as_last_good() {
+    if let Err(error) = loaded.save_as_last_good() {
         tracing::warn!(%error, "keep a copy of the settings");
     }
-    let wishes = Wishes::open(loaded.clone(), device.clone(), now);
+    let wishes = EffectiveSettings::open(loaded.clone(), device.clone(), now);
     let hardware = Hardware::open(wishes.config())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One for the engine, one for the connection; what blocks has threads of its own.
@@ -53,19 +53,19 @@ pub(super) fn run(
         .build()
         .context("start the runtime")?;
     let start = Start {
-        config_is_bad: loaded.file_is_bad(),
-        wishes,
+        config_has_errors: loaded.file_has_errors(),
+        settings: wishes,
         hardware,
         device,
-        reporter: reporter.clone(),
-        troubles,
+        events: reporter.clone(),
+        recent_warnings: troubles,
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
         app::run(start, stop).await
     });
     if outcome.is_ok()
-        && let Err(error) = loaded.keep_as_last_good()
+        && let Err(error) = loaded.save_as_last_good()
     {
         tracing::warn!(%error, "keep a copy of the settings");
     }
@@ -73,8 +73,8 @@ pub(super) fn run(
     // A thread may still wait for a camera that hangs, or for a line from the keyboard.
     runtime.shutdown_background();
     match outcome? {
-        Ended::AsAsked => Ok(ExitCode::SUCCESS),
-        Ended::ToRestart => Err(begin_anew(
+        Exit::Shutdown => Ok(ExitCode::SUCCESS),
+        Exit::Restart => Err(re_exec(
             &program.context("ask for the name of this program")?,
         )),
     }
@@ -83,7 +83,7 @@ pub(super) fn run(
 /// Puts a new start of the program in the place of this one: same number, same arguments, same standard streams, so it
 /// comes back under systemd, under `cargo demo` and alone in a terminal alike. Returns only if that fails; the exit code
 /// for it is one that systemd restarts.
-fn begin_anew(program: &Path) -> anyhow::Error {
+fn re_exec(program: &Path) -> anyhow::Error {
     let error = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .exec();

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
-use super::{FAILED, MISCONFIGURED, Settings, load, usable};
+use super::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
 use crate::error::display_chain;
 use crate::hardware::identity::Identity;
-use crate::hardware::{Lamp, open};
+use crate::hardware::{LedState, open};
 use crate::imaging::brightness::brightness;
-use crate::settings::{Cloud, Config, Spool};
+use crate::settings::{CloudSettings, Config, SpoolSettings};
 use crate::time::clock::Clock;
 
 /// How long it waits for a finger.
@@ -30,7 +30,7 @@ const BLINK: Duration = Duration::from_millis(250);
 
 pub(super) fn run(settings: &Settings) -> ExitCode {
     let loaded = load(settings);
-    let Some(config) = usable(&loaded) else {
+    let Some(config) = config_or_report(&loaded) else {
         return ExitCode::from(MISCONFIGURED);
     };
     let report = check_all(config);
@@ -131,12 +131,12 @@ type Check = fn(&Config) -> Result<(Verdict, String), String>;
 
 fn name(config: &Config) -> Result<(Verdict, String), String> {
     let identity = Identity::of(config);
-    let device = config.device_or_from(&identity.serial);
+    let device = config.device_name(&identity.serial);
     let text = format!("{device} ({})", identity.fingerprint);
     Ok((Verdict::Good, text))
 }
 
-fn card(settings: &Spool) -> Result<(Verdict, String), String> {
+fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     let folder = &settings.folder;
     let began = Instant::now();
     write_durably(folder).map_err(|error| {
@@ -169,7 +169,7 @@ fn write_durably(folder: &Path) -> io::Result<()> {
     tried
 }
 
-fn space(settings: &Spool) -> Result<(Verdict, String), String> {
+fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     let stat = statvfs(&settings.folder)
         .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
     let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
@@ -188,14 +188,14 @@ fn space(settings: &Spool) -> Result<(Verdict, String), String> {
 }
 
 fn light(config: &Config) -> Result<(Verdict, String), String> {
-    let mut light = open::open_light(config).map_err(|e| display_chain(&e))?;
+    let mut light = open::open_led(config).map_err(|e| display_chain(&e))?;
     for _ in 0..BLINKS {
-        light.show(Lamp::On {
+        light.show(LedState::On {
             brightness: 100,
             colour: [255, 255, 255],
         });
         thread::sleep(BLINK);
-        light.show(Lamp::Off);
+        light.show(LedState::Off);
         thread::sleep(BLINK);
     }
     let text =
@@ -262,13 +262,13 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
             }
         }
     };
-    for line in camera.about() {
+    for line in camera.describe() {
         let _ = write!(text, "\n{line}");
     }
     Ok((verdict, text))
 }
 
-fn cloud(settings: &Cloud) -> Result<(Verdict, String), String> {
+fn cloud(settings: &CloudSettings) -> Result<(Verdict, String), String> {
     let url = &settings.url;
     let fix = "Check the network and cloud.url; pictures are kept until it is back";
     let began = Instant::now();

@@ -33,7 +33,7 @@ pub(super) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::List { spool } => {
             for file in export::files(&spool_folder(spool))? {
-                println!("{} {}", file.install, file.name);
+                println!("{} {}", file.spool_id, file.name);
             }
         }
         Verb::Verify { spool } => {

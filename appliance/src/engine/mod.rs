@@ -1,10 +1,10 @@
 //! Turns what happens into what is done: outcomes of presses, messages of the cloud, and time go in; the drain decides,
 //! and messages, lights and notes on the card come out. The one owner of the drain.
 
-mod by_hand;
-pub mod command;
-mod service;
-mod wished;
+mod button_actions;
+pub mod command_log;
+mod maintenance;
+mod settings;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,135 +24,135 @@ use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, SpoolId};
 use tokio::sync::{mpsc, watch};
 
-use crate::button::gesture::Wish;
-use crate::capture::pipeline::{CloudLimit, How, Job, Outcome};
-use crate::engine::command::{TakenOn, is_sound_id};
+use crate::button::gesture::HoldAction;
+use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings, MaxCaptureSize};
+use crate::engine::command_log::{CommandLog, is_valid_id};
 use crate::error::display_chain;
-use crate::light::indicator::{Event as Light, Fault as Number};
-use crate::light::lamp::Lamp;
+use crate::light::handle::LightHandle;
+use crate::light::indicator::{FaultCode, LightEvent};
 use crate::net;
-use crate::settings::wishes::Wishes;
-use crate::spool::{Change, Key, SharedSpool, SpoolError, Waiting};
-use crate::status::diagnostics::{Troubles, temperature_mc};
-use crate::status::events::{Report, Reporter};
+use crate::settings::effective::EffectiveSettings;
+use crate::spool::{Key, PendingCapture, SharedSpool, SpoolChange, SpoolError};
+use crate::status::diagnostics::{RecentWarnings, temperature_mc};
+use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
-use crate::time::notes::Notes;
-use crate::transport::{DownReason, LinkEvent, Publisher};
+use crate::time::journal::Journal;
+use crate::transport::{DisconnectReason, Publisher, TransportEvent};
 use crate::upload::drain::{self, Drain, LIVE_FOR};
-use crate::upload::throttle::Throttle;
+use crate::upload::rate_limiter::RateLimiter;
 
 const TICK: Duration = Duration::from_secs(1);
 /// So long a network may take to come before its absence is a fault: an access point that starts with the camera.
-const NETWORK_WITHIN: Duration = Duration::from_secs(120);
+const NETWORK_GRACE: Duration = Duration::from_secs(120);
 /// A camera that says nothing for longer counts as quiet in the cloud.
 const STATUS_EVERY: Duration = Duration::from_secs(30);
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// A fault or a boot line without a receipt is sent again after this, doubling to the other.
-const NOTES_WAIT_MIN: Duration = Duration::from_secs(30);
-const NOTES_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
+const JOURNAL_WAIT_MIN: Duration = Duration::from_secs(30);
+const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 /// The broker acknowledges nothing for longer than this although something waits for it: the connection is dead.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// The longest a refused capture is left alone, whatever the cloud says.
-const PARKED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+const DEFERRED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// At most so many different reasons for no connection are told before there is one again.
 const REASONS_MAX: usize = 8;
 /// The press thread says that it lives at least this often, unless the camera hangs.
-const BEAT_WITHIN: Duration = Duration::from_secs(60);
+const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
 
 /// A capture of this run that has no receipt yet.
-struct Taken {
+struct UnconfirmedCapture {
     press: Option<u64>,
-    command: Option<Asked>,
+    command: Option<CommandRef>,
     at_boottime_us: u64,
     saved_after_us: u64,
 }
 
 /// A command being carried out.
 #[derive(Clone)]
-struct Asked {
+struct CommandRef {
     id: String,
     at_boottime_us: u64,
 }
 
 /// One `up/have`, and which of its pages are not answered yet.
-struct Question {
+struct InventoryRequest {
     id: u32,
-    unanswered: BTreeSet<u32>,
+    unacknowledged: BTreeSet<u32>,
 }
 
 /// What the engine works with.
-pub struct Parts {
+pub struct EngineParts {
     pub spool: SharedSpool,
     pub clock: Clock,
-    pub lamp: Lamp,
-    pub reporter: Reporter,
-    pub jobs: SyncSender<Job>,
+    pub light: LightHandle,
+    pub events: EventWriter,
+    pub capture_requests: SyncSender<CaptureRequest>,
     /// What somebody wants who held the button.
-    pub held: mpsc::Receiver<Wish>,
-    pub commands: TakenOn,
-    pub notes: Notes,
-    pub cloud_limit: CloudLimit,
+    pub hold_actions: mpsc::Receiver<HoldAction>,
+    pub commands: CommandLog,
+    pub journal: Journal,
+    pub max_capture_size: MaxCaptureSize,
     /// The spool in whose name to connect from the next connection on.
     pub current_spool: watch::Sender<SpoolId>,
     pub device: DeviceId,
     /// CLOCK_BOOTTIME, microseconds, when the thread that takes pictures last said that it lives.
-    pub beat: Arc<AtomicU64>,
+    pub camera_heartbeat_us: Arc<AtomicU64>,
     pub limits: drain::Limits,
-    pub throttle: Throttle,
-    pub wishes: Wishes,
-    pub how: Arc<Mutex<How>>,
-    pub troubles: Troubles,
+    pub rate_limiter: RateLimiter,
+    pub settings: EffectiveSettings,
+    pub capture_settings: Arc<Mutex<CaptureSettings>>,
+    pub recent_warnings: RecentWarnings,
 }
 
 /// Why the engine stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    AsAsked,
+pub enum Exit {
+    Shutdown,
     /// The program is to begin anew.
-    ToRestart,
+    Restart,
 }
 
 pub struct Engine {
     drain: Drain,
-    throttle: Throttle,
+    rate_limiter: RateLimiter,
     began: tokio::time::Instant,
     spool: SharedSpool,
     clock: Clock,
-    lamp: Lamp,
-    reporter: Reporter,
+    light: LightHandle,
+    events: EventWriter,
     /// Gone while stopping.
-    jobs: Option<SyncSender<Job>>,
-    by_hand: mpsc::Receiver<Wish>,
-    commands: TakenOn,
-    notes: Notes,
+    capture_requests: Option<SyncSender<CaptureRequest>>,
+    hold_actions: mpsc::Receiver<HoldAction>,
+    commands: CommandLog,
+    journal: Journal,
     /// When what waits in the notes is sent again, and the wait after that.
-    notes_due: (Duration, Duration),
-    cloud_limit: CloudLimit,
+    journal_due: (Duration, Duration),
+    max_capture_size: MaxCaptureSize,
     current_spool: watch::Sender<SpoolId>,
     device: DeviceId,
     publisher: Option<Publisher>,
     /// Why there was no connection, as was told since there was one.
-    reasons: Vec<String>,
-    question: Option<Question>,
-    questions: u32,
+    disconnect_reasons: Vec<String>,
+    inventory_request: Option<InventoryRequest>,
+    inventory_requests: u32,
     cloud_started: Option<u64>,
-    held: bool,
-    taken: HashMap<Key, Taken>,
-    faults: BTreeSet<Number>,
+    uploads_paused: bool,
+    unconfirmed: HashMap<Key, UnconfirmedCapture>,
+    faults: BTreeSet<FaultCode>,
     status_due: bool,
-    light_told: LedStatus,
+    reported_led: LedStatus,
     status_sent: Option<tokio::time::Instant>,
     /// (connected, something waits, something is on its way) as last told.
-    lamp_knows: Option<(bool, bool, bool)>,
-    beat: Arc<AtomicU64>,
-    wishes: Wishes,
-    how: Arc<Mutex<How>>,
+    shown_progress: Option<(bool, bool, bool)>,
+    camera_heartbeat_us: Arc<AtomicU64>,
+    settings: EffectiveSettings,
+    capture_settings: Arc<Mutex<CaptureSettings>>,
     /// Seconds between pictures of the interval, 0 = none.
     interval_s: u64,
     restart_due: bool,
     /// The status file tells of this start.
     status_file_written: bool,
-    troubles: Troubles,
+    recent_warnings: RecentWarnings,
     connections: u64,
     connected_at: Option<tokio::time::Instant>,
     /// Since when this computer has no address at all.
@@ -161,48 +161,48 @@ pub struct Engine {
 
 impl Engine {
     /// All that waits on the card waits in the drain from now on.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: EngineParts) -> Self {
         let mut engine = Self {
             drain: Drain::new(parts.limits),
-            throttle: parts.throttle,
+            rate_limiter: parts.rate_limiter,
             began: tokio::time::Instant::now(),
             spool: parts.spool,
             clock: parts.clock,
-            lamp: parts.lamp,
-            reporter: parts.reporter,
-            jobs: Some(parts.jobs),
-            by_hand: parts.held,
+            light: parts.light,
+            events: parts.events,
+            capture_requests: Some(parts.capture_requests),
+            hold_actions: parts.hold_actions,
             commands: parts.commands,
-            notes: parts.notes,
-            notes_due: (Duration::ZERO, NOTES_WAIT_MIN),
-            cloud_limit: parts.cloud_limit,
+            journal: parts.journal,
+            journal_due: (Duration::ZERO, JOURNAL_WAIT_MIN),
+            max_capture_size: parts.max_capture_size,
             current_spool: parts.current_spool,
             device: parts.device,
             publisher: None,
-            reasons: Vec::new(),
-            question: None,
-            questions: 0,
+            disconnect_reasons: Vec::new(),
+            inventory_request: None,
+            inventory_requests: 0,
             cloud_started: None,
-            held: false,
-            taken: HashMap::new(),
+            uploads_paused: false,
+            unconfirmed: HashMap::new(),
             faults: BTreeSet::new(),
             status_due: true,
-            light_told: LedStatus::default(),
+            reported_led: LedStatus::default(),
             status_sent: None,
-            lamp_knows: None,
-            beat: parts.beat,
-            interval_s: parts.wishes.config().interval_s,
-            wishes: parts.wishes,
-            how: parts.how,
+            shown_progress: None,
+            camera_heartbeat_us: parts.camera_heartbeat_us,
+            interval_s: parts.settings.config().interval_s,
+            settings: parts.settings,
+            capture_settings: parts.capture_settings,
             restart_due: false,
             status_file_written: false,
-            troubles: parts.troubles,
+            recent_warnings: parts.recent_warnings,
             connections: 0,
             connected_at: None,
             no_network_since: None,
         };
-        engine.reload();
-        engine.tell_warnings();
+        engine.reload_drain();
+        engine.report_warnings();
         engine
     }
 
@@ -210,38 +210,38 @@ impl Engine {
     ///
     /// # Errors
     /// A thread or task that must not end has ended.
-    pub async fn serve(
+    pub async fn run(
         &mut self,
-        outcomes: &mut mpsc::Receiver<Outcome>,
-        mut events: mpsc::Receiver<LinkEvent>,
+        outcomes: &mut mpsc::Receiver<CaptureOutcome>,
+        mut events: mpsc::Receiver<TransportEvent>,
         stop: impl Future<Output = ()>,
-    ) -> anyhow::Result<Ended> {
+    ) -> anyhow::Result<Exit> {
         tokio::pin!(stop);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
         let mut interval_s = self.interval_s;
-        let mut interval = every(interval_s);
+        let mut interval = interval_of(interval_s);
         loop {
             if self.restart_due {
                 tracing::info!("starting anew");
-                self.reporter.tell(&Report::Restarting);
-                return Ok(Ended::ToRestart);
+                self.events.emit(&Event::Restarting);
+                return Ok(Exit::Restart);
             }
             if self.interval_s != interval_s {
                 interval_s = self.interval_s;
-                interval = every(interval_s);
+                interval = interval_of(interval_s);
             }
             let wake_at = self.wake_at();
             tokio::select! {
-                () = &mut stop => return Ok(Ended::AsAsked),
+                () = &mut stop => return Ok(Exit::Shutdown),
                 outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
-                Some(wish) = self.by_hand.recv() => self.on_wish(wish),
-                event = events.recv() => self.on_link(event.context("the connection's task ended")?),
+                Some(wish) = self.hold_actions.recv() => self.on_hold_action(wish),
+                event = events.recv() => self.on_transport_event(event.context("the connection's task ended")?),
                 _ = tick.tick() => self.on_tick(),
                 _ = tidy.tick() => self.tidy(),
                 _ = interval.tick(), if interval_s > 0 => {
-                    if !self.hand_over(Job::Interval) {
+                    if !self.request_capture(CaptureRequest::Interval) {
                         tracing::warn!("the camera is busy: a picture of the interval was not taken");
                     }
                 }
@@ -255,10 +255,10 @@ impl Engine {
     /// Takes in what still comes of presses that were felt already, and nothing new. Returns the connection.
     pub async fn finish(
         mut self,
-        outcomes: &mut mpsc::Receiver<Outcome>,
+        outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
     ) -> Option<Publisher> {
-        self.jobs = None;
+        self.capture_requests = None;
         let finish = async {
             while let Some(outcome) = outcomes.recv().await {
                 self.on_outcome(outcome);
@@ -269,9 +269,9 @@ impl Engine {
                 "the camera does not answer: stopping without the presses that wait for it"
             );
         }
-        let install = self.spool.lock().install();
+        let install = self.spool.lock().spool_id();
         let now = self.clock.now();
-        tokio::task::block_in_place(|| self.notes.close(&now, install));
+        tokio::task::block_in_place(|| self.journal.close(&now, install));
         self.publisher
     }
 
@@ -287,8 +287,8 @@ impl Engine {
     }
 
     /// Returns false if the camera has too much to do already.
-    fn hand_over(&self, job: Job) -> bool {
-        self.jobs
+    fn request_capture(&self, job: CaptureRequest) -> bool {
+        self.capture_requests
             .as_ref()
             .is_some_and(|jobs| jobs.try_send(job).is_ok())
     }
@@ -301,7 +301,7 @@ impl Engine {
     fn wake_at(&self) -> Duration {
         let now = self.now();
         let wake_at = self.drain.wake_at(now).unwrap_or(TICK + now);
-        let free_at = self.throttle.free_at();
+        let free_at = self.rate_limiter.free_at();
         if free_at > now {
             wake_at.min(free_at)
         } else {
@@ -310,23 +310,23 @@ impl Engine {
     }
 
     fn on_tick(&mut self) {
-        self.give_up_a_trial();
-        let silent = self.drain.silent_for(self.now());
+        self.end_overdue_trial();
+        let silent = self.drain.stalled_for(self.now());
         let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
         if stuck && let Some(publisher) = &self.publisher {
             tracing::warn!("nothing is acknowledged: connecting anew");
             publisher.abandon();
         }
         if self.spool.lock().is_poisoned() {
-            self.reopen();
+            self.reopen_spool();
         }
-        if self.faults.contains(&Number::Card) && self.spool.lock().has_room_again() {
-            self.set_fault(Number::Card, false);
+        if self.faults.contains(&FaultCode::Card) && self.spool.lock().has_room_again() {
+            self.set_fault(FaultCode::Card, false);
         }
-        self.look_at_the_clock();
-        self.look_at_the_network();
+        self.check_clock();
+        self.check_network();
         // The page shows the light as it is now.
-        let light_changed = self.lamp.status() != self.light_told;
+        let light_changed = self.light.status() != self.reported_led;
         let due = self
             .status_sent
             .is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
@@ -334,50 +334,51 @@ impl Engine {
             self.publish_status();
         }
         // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
-        let quiet_us = boottime_us().saturating_sub(self.beat.load(Ordering::Relaxed));
-        if Duration::from_micros(quiet_us) < BEAT_WITHIN {
+        let quiet_us =
+            boottime_us().saturating_sub(self.camera_heartbeat_us.load(Ordering::Relaxed));
+        if Duration::from_micros(quiet_us) < HEARTBEAT_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }
 
     /// Without any network the camera says so (fault 2), for then nobody has to look for what is wrong with the cloud.
-    fn look_at_the_network(&mut self) {
+    fn check_network(&mut self) {
         let has_one = self.publisher.is_some()
-            || is_this_computer(&self.wishes.config().cloud.url.host)
+            || is_local_host(&self.settings.config().cloud.url.host)
             || !net::addresses().is_empty();
         if has_one {
             self.no_network_since = None;
-            self.set_fault(Number::Network, false);
+            self.set_fault(FaultCode::Network, false);
             return;
         }
         let since = self
             .no_network_since
             .get_or_insert_with(tokio::time::Instant::now);
-        if since.elapsed() >= NETWORK_WITHIN {
-            self.set_fault(Number::Network, true);
+        if since.elapsed() >= NETWORK_GRACE {
+            self.set_fault(FaultCode::Network, true);
         }
     }
 
     /// Keeps what the clock says that is news, and sends what of the notes is due.
-    fn look_at_the_clock(&mut self) {
-        let install = self.spool.lock().install();
+    fn check_clock(&mut self) {
+        let install = self.spool.lock().spool_id();
         let now = self.clock.now();
-        if tokio::task::block_in_place(|| self.notes.observe(&now, install)) {
+        if tokio::task::block_in_place(|| self.journal.observe(&now, install)) {
             tracing::info!("the time is known: pictures of this boot are corrected");
-            self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
+            self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
         }
-        self.send_notes();
+        self.send_journal();
     }
 
-    fn send_notes(&mut self) {
+    fn send_journal(&mut self) {
         let Some(publisher) = &self.publisher else {
             return;
         };
-        let (due, wait) = self.notes_due;
-        if self.held || self.now() < due {
+        let (due, wait) = self.journal_due;
+        if self.uploads_paused || self.now() < due {
             return;
         }
-        for event in self.notes.waiting() {
+        for event in self.journal.unconfirmed() {
             if publisher
                 .publish(MessageKind::Event, event.as_bytes().to_vec(), None)
                 .is_err()
@@ -385,7 +386,7 @@ impl Engine {
                 return publisher.abandon();
             }
         }
-        self.notes_due = (self.now() + wait, (wait * 2).min(NOTES_WAIT_MAX));
+        self.journal_due = (self.now() + wait, (wait * 2).min(JOURNAL_WAIT_MAX));
     }
 
     fn tidy(&mut self) {
@@ -395,27 +396,27 @@ impl Engine {
         }
     }
 
-    fn on_outcome(&mut self, outcome: Outcome) {
+    fn on_outcome(&mut self, outcome: CaptureOutcome) {
         self.status_due = true;
         match outcome {
-            Outcome::Captured { job } => {
-                if let (_, Some(asked)) = asker(&job) {
+            CaptureOutcome::Captured { request: job } => {
+                if let (_, Some(asked)) = requester(&job) {
                     self.reply(&asked, CommandStage::Captured, None, None);
                 }
             }
-            Outcome::Expired { job } => {
-                if let (_, Some(asked)) = asker(&job) {
+            CaptureOutcome::Expired { request: job } => {
+                if let (_, Some(asked)) = requester(&job) {
                     self.reply(&asked, CommandStage::Expired, None, None);
                 }
             }
-            Outcome::Saved {
-                job,
+            CaptureOutcome::Saved {
+                request: job,
                 waiting,
                 record,
                 saved_after_us,
             } => {
-                let (press, command) = asker(&job);
-                self.reporter.tell(&Report::Saved {
+                let (press, command) = requester(&job);
+                self.events.emit(&Event::Saved {
                     press,
                     install: record.spool,
                     sequence: record.sequence,
@@ -423,9 +424,9 @@ impl Engine {
                     bytes: record.total,
                     after_us: saved_after_us,
                 });
-                self.set_fault(Number::Camera, false);
-                self.set_fault(Number::Card, false);
-                self.apply_changes();
+                self.set_fault(FaultCode::Camera, false);
+                self.set_fault(FaultCode::Card, false);
+                self.apply_spool_changes();
                 let live_until = self.now() + LIVE_FOR;
                 self.drain
                     .add(waiting.key, waiting.total, false, 0, live_until);
@@ -433,9 +434,9 @@ impl Engine {
                     self.reply(asked, CommandStage::Saved, Some(record.id()), None);
                 }
                 let at_boottime_us = record.pressed.boottime_us;
-                self.taken.insert(
+                self.unconfirmed.insert(
                     waiting.key,
-                    Taken {
+                    UnconfirmedCapture {
                         press,
                         command,
                         at_boottime_us,
@@ -443,20 +444,20 @@ impl Engine {
                     },
                 );
                 if let Some(press) = press {
-                    self.lamp.tell(Light::Saved(press));
+                    self.light.send(LightEvent::Saved(press));
                 }
-                self.update_lamp();
+                self.update_light();
             }
-            Outcome::Tombstone {
-                job,
+            CaptureOutcome::Tombstone {
+                request: job,
                 waiting,
                 reason,
                 text,
             } => {
-                let (press, command) = asker(&job);
+                let (press, command) = requester(&job);
                 tracing::warn!(reason = reason.describe(), text, "no picture");
                 let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
-                self.reporter.tell(&Report::Tombstone {
+                self.events.emit(&Event::Tombstone {
                     press,
                     install,
                     sequence,
@@ -464,23 +465,27 @@ impl Engine {
                 });
                 self.drain
                     .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
-                self.apply_changes();
+                self.apply_spool_changes();
                 let full = reason == keepsake_protocol::event::TombstoneReason::CardFull;
-                let fault = if full { Number::Card } else { Number::Camera };
+                let fault = if full {
+                    FaultCode::Card
+                } else {
+                    FaultCode::Camera
+                };
                 self.set_fault(fault, true);
                 self.finish_without_picture(press, command, fault, &text);
             }
-            Outcome::Refused {
-                job,
+            CaptureOutcome::Failed {
+                request: job,
                 text,
                 poisoned,
             } => {
-                let (press, command) = asker(&job);
-                self.reporter.tell(&Report::Refused { press, text: &text });
-                self.set_fault(Number::Card, true);
-                self.finish_without_picture(press, command, Number::Card, &text);
+                let (press, command) = requester(&job);
+                self.events.emit(&Event::Refused { press, text: &text });
+                self.set_fault(FaultCode::Card, true);
+                self.finish_without_picture(press, command, FaultCode::Card, &text);
                 if poisoned {
-                    self.reopen();
+                    self.reopen_spool();
                 }
             }
         }
@@ -489,80 +494,84 @@ impl Engine {
     fn finish_without_picture(
         &mut self,
         press: Option<u64>,
-        command: Option<Asked>,
-        fault: Number,
+        command: Option<CommandRef>,
+        fault: FaultCode,
         text: &str,
     ) {
         if let Some(press) = press {
-            self.lamp.tell(Light::Failed(press, fault));
+            self.light.send(LightEvent::Failed(press, fault));
         }
         if let Some(asked) = command {
             self.reply(&asked, CommandStage::Failed, None, Some(text.to_owned()));
         }
     }
 
-    fn on_link(&mut self, event: LinkEvent) {
+    fn on_transport_event(&mut self, event: TransportEvent) {
         match event {
-            LinkEvent::Up(publisher) => {
+            TransportEvent::Connected(publisher) => {
                 tracing::info!("connected");
-                say_to_systemd("connected");
-                self.reporter.tell(&Report::Connected);
+                set_systemd_status("connected");
+                self.events.emit(&Event::Connected);
                 self.publisher = Some(publisher);
                 self.connections += 1;
                 self.connected_at = Some(tokio::time::Instant::now());
-                self.set_fault(Number::Pairing, false);
-                self.reasons.clear();
+                self.set_fault(FaultCode::Pairing, false);
+                self.disconnect_reasons.clear();
                 self.drain.connected(self.now());
                 self.publish_status();
-                self.answer_restart();
-                self.ask();
-                self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
-                self.send_notes();
-                self.tell_of_this_start();
+                self.reply_to_restart();
+                self.send_inventory();
+                self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+                self.send_journal();
+                self.write_first_status_file();
             }
-            LinkEvent::Down { reason, text } => {
+            TransportEvent::Disconnected { reason, text } => {
                 let someone_must_act = match reason {
-                    DownReason::Refused | DownReason::Untrusted => true,
-                    DownReason::Away => false,
+                    DisconnectReason::Unauthorized | DisconnectReason::TlsUntrusted => true,
+                    DisconnectReason::Unreachable => false,
                 };
                 let was_up = self.publisher.take().is_some();
                 // It is tried for ever, and the same reason again is no news.
-                let new = !self.reasons.contains(&text) && self.reasons.len() < REASONS_MAX;
+                let new = !self.disconnect_reasons.contains(&text)
+                    && self.disconnect_reasons.len() < REASONS_MAX;
                 if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
-                    say_to_systemd(&format!("not connected ({text}); pictures are kept"));
+                    set_systemd_status(&format!("not connected ({text}); pictures are kept"));
                 }
                 // That there is no network yet is what a camera that has just started expects.
                 if was_up || new && someone_must_act {
-                    self.reporter.tell(&Report::Disconnected { text: &text });
+                    self.events.emit(&Event::Disconnected { text: &text });
                 }
                 if new {
-                    self.reasons.push(text);
+                    self.disconnect_reasons.push(text);
                 }
-                self.set_fault(Number::Pairing, someone_must_act);
-                self.question = None;
+                self.set_fault(FaultCode::Pairing, someone_must_act);
+                self.inventory_request = None;
                 self.connected_at = None;
                 let tried = self.drain.disconnected(self.now());
                 let mut spool = self.spool.lock();
                 for (key, attempts) in tried {
-                    spool.tried(key, attempts);
+                    spool.record_attempts(key, attempts);
                 }
                 drop(spool);
-                self.tell_of_this_start();
+                self.write_first_status_file();
             }
-            LinkEvent::Acknowledged { token } => {
-                if !self.restart_answered(token) {
+            TransportEvent::Acknowledged { token } => {
+                if !self.on_restart_acknowledged(token) {
                     self.drain.acknowledged(token, self.now());
                 }
             }
-            LinkEvent::TurnedAway { token, text } => {
+            TransportEvent::Rejected { token, text } => {
                 tracing::warn!(text, "not taken; it stays on the card and is tried again");
                 self.status_due = true;
-                self.drain.turned_away(token, self.now());
+                self.drain.rejected(token, self.now());
             }
-            LinkEvent::Message { leaf, payload } => self.on_message(leaf, &payload),
+            TransportEvent::Message {
+                kind: leaf,
+                payload,
+            } => self.on_message(leaf, &payload),
         }
-        self.update_lamp();
+        self.update_light();
     }
 
     /// A message that cannot be read is a fault of the cloud, told and ignored.
@@ -580,7 +589,7 @@ impl Engine {
                 Err(error) => bad(&error),
             },
             MessageKind::Cloud => match keepsake_protocol::codec::decode::<CloudInfo>(payload) {
-                Ok(cloud) => self.on_cloud(&cloud),
+                Ok(cloud) => self.on_cloud_info(&cloud),
                 Err(error) => bad(&error),
             },
             MessageKind::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
@@ -597,17 +606,17 @@ impl Engine {
     }
 
     /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
-    fn is_ours(&mut self, store: keepsake_protocol::StoreId) -> bool {
+    fn is_our_cloud(&mut self, store: keepsake_protocol::StoreId) -> bool {
         let pinned = self.spool.lock().store();
         match pinned {
             Some(ours) if ours == store => {}
             Some(ours) => {
-                if !self.faults.contains(&Number::Cloud) {
+                if !self.faults.contains(&FaultCode::Cloud) {
                     tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance forget-cloud` accepts it");
                     let text = "another cloud answers: nothing is handed over to it";
-                    self.reporter.tell(&Report::Warning { text });
+                    self.events.emit(&Event::Warning { text });
                 }
-                self.set_fault(Number::Cloud, true);
+                self.set_fault(FaultCode::Cloud, true);
                 return false;
             }
             None => {
@@ -620,48 +629,48 @@ impl Engine {
                 }
             }
         }
-        self.set_fault(Number::Cloud, false);
+        self.set_fault(FaultCode::Cloud, false);
         true
     }
 
-    fn on_cloud(&mut self, cloud: &CloudInfo) {
-        if !self.is_ours(cloud.store) {
-            self.drain.hold(true);
+    fn on_cloud_info(&mut self, cloud: &CloudInfo) {
+        if !self.is_our_cloud(cloud.store) {
+            self.drain.pause(true);
             return;
         }
-        self.cloud_limit.set(cloud.capture_bytes_max);
-        if cloud.hold.is_some() != self.held {
-            self.held = cloud.hold.is_some();
+        self.max_capture_size.set(cloud.capture_bytes_max);
+        if cloud.hold.is_some() != self.uploads_paused {
+            self.uploads_paused = cloud.hold.is_some();
             tracing::info!(
                 hold = cloud.hold.as_deref().unwrap_or("no"),
                 "the cloud says whether to hold"
             );
         }
-        self.drain.hold(self.held);
+        self.drain.pause(self.uploads_paused);
         if self
             .cloud_started
             .replace(cloud.started)
             .is_some_and(|before| before != cloud.started)
         {
-            self.drain.ask_again(self.now());
-            self.ask();
+            self.drain.restart_inventory(self.now());
+            self.send_inventory();
         }
     }
 
     fn on_receipt(&mut self, receipt: &Receipt) {
-        if !self.is_ours(receipt.store) {
+        if !self.is_our_cloud(receipt.store) {
             return;
         }
         self.confirm_connection();
-        self.drain.heard();
+        self.drain.cloud_responded();
         let now_us = self.known_time_us();
         if let Some(said_us) = receipt.sent_us {
-            self.notes.told(said_us, &self.clock.now());
+            self.journal.on_cloud_time(said_us, &self.clock.now());
         }
         if !receipt.events.is_empty() {
             let now = self.clock.now();
-            if tokio::task::block_in_place(|| self.notes.received(&receipt.events, &now)) {
-                self.notes_due.1 = NOTES_WAIT_MIN;
+            if tokio::task::block_in_place(|| self.journal.confirm(&receipt.events, &now)) {
+                self.journal_due.1 = JOURNAL_WAIT_MIN;
             }
         }
         for (sequence, hash) in &receipt.stored {
@@ -676,10 +685,10 @@ impl Engine {
                 spool: receipt.spool,
                 sequence: want.sequence,
             };
-            let wanted = self.spool.lock().wanted(id);
+            let wanted = self.spool.lock().requeue(id);
             let Some(waiting) = wanted else { continue };
             self.add_unless_known(&waiting);
-            self.drain.want(waiting.key, &want.ranges);
+            self.drain.request_resend(waiting.key, &want.ranges);
         }
         for refused in &receipt.rejected {
             let id = CaptureId {
@@ -690,33 +699,33 @@ impl Engine {
             let found = self
                 .spool
                 .lock()
-                .waiting()
+                .pending()
                 .into_iter()
                 .find(|w| w.id == id && w.hash == refused.hash);
             if let Some(waiting) = found {
-                self.drain.park(
+                self.drain.defer(
                     waiting.key,
-                    self.now() + Duration::from_secs(refused.retry_after).min(PARKED_MAX),
+                    self.now() + Duration::from_secs(refused.retry_after).min(DEFERRED_MAX),
                 );
             }
         }
-        if let (Some(answer), Some(question)) = (receipt.inventory_ack, &mut self.question)
+        if let (Some(answer), Some(question)) = (receipt.inventory_ack, &mut self.inventory_request)
             && question.id == answer.id
         {
-            question.unanswered.remove(&answer.page);
-            if question.unanswered.is_empty() {
-                self.question = None;
-                self.drain.answered();
+            question.unacknowledged.remove(&answer.page);
+            if question.unacknowledged.is_empty() {
+                self.inventory_request = None;
+                self.drain.inventory_answered();
             }
         }
         if let Some(next) = receipt.next {
-            self.compare_numbers(receipt.spool, next);
+            self.detect_cloned_card(receipt.spool, next);
         }
         self.status_due = true;
     }
 
     fn on_stored(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) {
-        let received = self.spool.lock().received(id, hash, now_us);
+        let received = self.spool.lock().mark_received(id, hash, now_us);
         let Some((key, is_news)) = received else {
             return;
         };
@@ -724,19 +733,19 @@ impl Engine {
         if !is_news {
             return;
         }
-        let taken = self.taken.remove(&key);
+        let taken = self.unconfirmed.remove(&key);
         let after_us = taken
             .as_ref()
             .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
-        self.reporter.tell(&Report::Stored {
+        self.events.emit(&Event::Stored {
             install: id.spool,
             sequence: id.sequence,
             hash,
             after_us,
         });
-        if let Some(Taken { press, command, .. }) = taken {
+        if let Some(UnconfirmedCapture { press, command, .. }) = taken {
             if let Some(press) = press {
-                self.lamp.tell(Light::Stored(press));
+                self.light.send(LightEvent::Stored(press));
             }
             if let Some(asked) = command {
                 self.reply(&asked, CommandStage::Done, Some(id), None);
@@ -745,13 +754,13 @@ impl Engine {
     }
 
     /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
-    fn compare_numbers(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
+    fn detect_cloned_card(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
         let mut spool = self.spool.lock();
-        if install != spool.install() || next <= spool.next() {
+        if install != spool.spool_id() || next <= spool.next() {
             return;
         }
         let ours = spool.next();
-        let begun = spool.start_new_install();
+        let begun = spool.start_new_generation();
         drop(spool);
         match begun {
             Ok(begun) => {
@@ -761,7 +770,7 @@ impl Engine {
                     ours.get() - 1
                 );
                 tracing::warn!("{text}");
-                self.reporter.tell(&Report::Warning { text: &text });
+                self.events.emit(&Event::Warning { text: &text });
                 // Under the new name it no longer throws its twin off the broker.
                 let _ = self.current_spool.send(begun);
                 if let Some(publisher) = &self.publisher {
@@ -773,15 +782,15 @@ impl Engine {
     }
 
     fn on_command(&mut self, command: &Command) {
-        if !is_sound_id(&command.id) {
+        if !is_valid_id(&command.id) {
             tracing::warn!("a command with an id that cannot be kept was ignored");
             return;
         }
-        let asked = Asked {
+        let asked = CommandRef {
             id: command.id.clone(),
             at_boottime_us: boottime_us(),
         };
-        let is_new = match self.commands.note(&command.id) {
+        let is_new = match self.commands.record(&command.id) {
             Ok(is_new) => is_new,
             Err(error) => {
                 let text = format!("the card could not note the command: {error}");
@@ -802,12 +811,12 @@ impl Engine {
         self.reply(&asked, CommandStage::Accepted, None, None);
         match command.command {
             CommandKind::Snap => {
-                let job = Job::Command {
+                let job = CaptureRequest::Command {
                     id: asked.id.clone(),
                     at_boottime_us: asked.at_boottime_us,
                     begin_by_us: asked.at_boottime_us.saturating_add(command.lifetime_us()),
                 };
-                if !self.hand_over(job) {
+                if !self.request_capture(job) {
                     self.reply(
                         &asked,
                         CommandStage::Failed,
@@ -817,17 +826,17 @@ impl Engine {
                 }
             }
             CommandKind::Identify => {
-                self.lamp.tell(Light::Identify);
+                self.light.send(LightEvent::Identify);
                 self.reply(&asked, CommandStage::Done, None, None);
             }
             CommandKind::Restart => self.begin_restart(&asked),
-            CommandKind::Diagnostics => self.diagnose(&asked),
+            CommandKind::Diagnostics => self.reply_diagnostics(&asked),
         }
     }
 
     fn reply(
         &self,
-        asked: &Asked,
+        asked: &CommandRef,
         stage: CommandStage,
         capture: Option<CaptureId>,
         text: Option<String>,
@@ -837,7 +846,7 @@ impl Engine {
 
     fn reply_with(
         &self,
-        asked: &Asked,
+        asked: &CommandRef,
         stage: CommandStage,
         capture: Option<CaptureId>,
         text: Option<String>,
@@ -862,16 +871,16 @@ impl Engine {
     }
 
     /// Asks the cloud what it has of all that waits here.
-    fn ask(&mut self) {
+    fn send_inventory(&mut self) {
         let Some(publisher) = &self.publisher else {
             return;
         };
-        self.questions = self.questions.wrapping_add(1);
+        self.inventory_requests = self.inventory_requests.wrapping_add(1);
         let mut pages = Vec::new();
         {
             let spool = self.spool.lock();
-            let waiting = spool.waiting();
-            for held in spool.held() {
+            let waiting = spool.pending();
+            for held in spool.inventory() {
                 let captures: Vec<_> = waiting
                     .iter()
                     .filter(|waiting| waiting.id.spool == held.spool)
@@ -892,7 +901,7 @@ impl Engine {
             }
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
-        let id = self.questions;
+        let id = self.inventory_requests;
         for (page, (install, next, captures)) in (0..).zip(pages) {
             let have = Inventory {
                 spool: install,
@@ -913,9 +922,9 @@ impl Engine {
                 return publisher.abandon();
             }
         }
-        self.question = Some(Question {
+        self.inventory_request = Some(InventoryRequest {
             id,
-            unanswered: (0..count).collect(),
+            unacknowledged: (0..count).collect(),
         });
     }
 
@@ -923,20 +932,20 @@ impl Engine {
         let Some(publisher) = &self.publisher else {
             return;
         };
-        let light = self.lamp.status();
-        let (settings_version, settings) = self.wishes.state(self.since());
+        let light = self.light.status();
+        let (settings_version, settings) = self.settings.report(self.boot_time());
         let status = {
             let spool = self.spool.lock();
-            let (waiting, waiting_bytes, lost) = spool.depth();
+            let (waiting, waiting_bytes, lost) = spool.queue_depth();
             let (card_free, card_total) = spool.space().unwrap_or_default();
             Status {
                 presence: Presence::Online,
-                spools: spool.held(),
+                spools: spool.inventory(),
                 queue: Queue {
                     waiting,
                     waiting_bytes,
                     oldest: spool.oldest_pressed(),
-                    parked: self.drain.parked() as u64,
+                    parked: self.drain.deferred() as u64,
                     lost,
                     bytes_per_s: self.drain.rate(),
                 },
@@ -963,7 +972,7 @@ impl Engine {
         {
             self.status_sent = Some(tokio::time::Instant::now());
             self.status_due = false;
-            self.light_told = light;
+            self.reported_led = light;
         }
     }
 
@@ -972,8 +981,8 @@ impl Engine {
         let Some(publisher) = self.publisher.clone() else {
             return;
         };
-        while self.throttle.may_send(self.now())
-            && let Some(send) = self.drain.next(self.now())
+        while self.rate_limiter.may_send(self.now())
+            && let Some(send) = self.drain.next_part(self.now())
         {
             let message = if send.tombstone {
                 self.spool
@@ -983,7 +992,7 @@ impl Engine {
             } else {
                 let read = self.spool.lock().read(send.key, send.offset, send.len);
                 read.map(|(record, bytes)| {
-                    let taken = self.taken.get(&send.key);
+                    let taken = self.unconfirmed.get(&send.key);
                     let same_boot = record.pressed.boot == self.clock.boot();
                     let sent_after_us =
                         same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
@@ -993,7 +1002,7 @@ impl Engine {
                         attempt: send.attempt,
                         saved_after_us: taken.map(|taken| taken.saved_after_us),
                         sent_after_us,
-                        not_before_us: self.notes.history().not_before(&record.pressed),
+                        not_before_us: self.journal.history().not_before(&record.pressed),
                         capture: record,
                     };
                     (
@@ -1004,7 +1013,7 @@ impl Engine {
             };
             match message {
                 Ok((leaf, payload)) => {
-                    self.throttle.sent(payload.len() as u64, self.now());
+                    self.rate_limiter.sent(payload.len() as u64, self.now());
                     if publisher.publish(leaf, payload, Some(send.token)).is_err() {
                         // What is not handed over will be after the reconnect (P5).
                         publisher.abandon();
@@ -1014,37 +1023,37 @@ impl Engine {
                 Err(SpoolError::Damaged) => {
                     tracing::warn!("the card damaged a capture: it was set aside");
                     self.drain.remove(send.key);
-                    self.apply_changes();
+                    self.apply_spool_changes();
                 }
                 Err(SpoolError::Gone) => self.drain.remove(send.key),
                 Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
-                    self.set_fault(Number::Card, true);
+                    self.set_fault(FaultCode::Card, true);
                     self.drain
-                        .park(send.key, self.now() + Duration::from_secs(60));
+                        .defer(send.key, self.now() + Duration::from_secs(60));
                 }
                 Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
                     self.drain
-                        .park(send.key, self.now() + Duration::from_secs(60));
+                        .defer(send.key, self.now() + Duration::from_secs(60));
                 }
             }
         }
-        self.update_lamp();
+        self.update_light();
     }
 
     /// What the card did to other captures meanwhile.
-    fn apply_changes(&mut self) {
+    fn apply_spool_changes(&mut self) {
         let changes = self.spool.lock().take_changes();
         for change in changes {
             match change {
-                Change::Waiting(waiting) => self.add(&waiting),
-                Change::Gone(key) => self.drain.remove(key),
+                SpoolChange::Pending(waiting) => self.add(&waiting),
+                SpoolChange::Removed(key) => self.drain.remove(key),
             }
         }
     }
 
-    fn add(&mut self, waiting: &Waiting) {
+    fn add(&mut self, waiting: &PendingCapture) {
         self.drain.add(
             waiting.key,
             waiting.total,
@@ -1054,36 +1063,36 @@ impl Engine {
         );
     }
 
-    fn add_unless_known(&mut self, waiting: &Waiting) {
+    fn add_unless_known(&mut self, waiting: &PendingCapture) {
         if !self.drain.contains(waiting.key) {
             self.add(waiting);
         }
     }
 
     /// Takes all that waits from the spool.
-    fn reload(&mut self) {
+    fn reload_drain(&mut self) {
         self.drain.clear();
-        let waiting = self.spool.lock().waiting();
+        let waiting = self.spool.lock().pending();
         for waiting in waiting {
             self.add(&waiting);
         }
     }
 
     /// After a failed fsync nobody knows what is on the card but the card.
-    fn reopen(&mut self) {
+    fn reopen_spool(&mut self) {
         let now_us = self.known_time_us();
         let reopened = tokio::task::block_in_place(|| self.spool.lock().reopen(now_us));
         match reopened {
             Ok(()) => {
                 tracing::warn!("the spool was opened again after the card failed");
-                self.taken.clear();
-                self.reload();
+                self.unconfirmed.clear();
+                self.reload_drain();
             }
             Err(error) => tracing::error!(error = display_chain(&error), "open the spool again"),
         }
     }
 
-    pub fn set_fault(&mut self, fault: Number, holds: bool) {
+    pub fn set_fault(&mut self, fault: FaultCode, holds: bool) {
         let changed = if holds {
             self.faults.insert(fault)
         } else {
@@ -1093,62 +1102,62 @@ impl Engine {
             return;
         }
         self.status_due = true;
-        self.lamp.tell(Light::Fault(fault, holds));
+        self.light.send(LightEvent::Fault(fault, holds));
         if holds {
             let fault = Fault {
                 number: fault.number(),
-                text: fault.means().to_owned(),
+                text: fault.meaning().to_owned(),
                 at: self.clock.now(),
                 spool: None,
             };
-            let install = self.spool.lock().install();
-            tokio::task::block_in_place(|| self.notes.fault(fault, install));
-            self.notes_due = (Duration::ZERO, NOTES_WAIT_MIN);
-            self.send_notes();
+            let install = self.spool.lock().spool_id();
+            tokio::task::block_in_place(|| self.journal.record_fault(fault, install));
+            self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+            self.send_journal();
         }
     }
 
-    fn update_lamp(&mut self) {
+    fn update_light(&mut self) {
         let connected = self.publisher.is_some();
         let uploading = connected && self.drain.in_flight().0 > 0;
         let now = (connected, self.drain.waiting() > 0, uploading);
-        if self.lamp_knows != Some(now) {
-            self.lamp_knows = Some(now);
-            self.lamp.tell(Light::Connected(connected));
-            self.lamp.tell(Light::Waiting(now.1));
-            self.lamp.tell(Light::Uploading(uploading));
+        if self.shown_progress != Some(now) {
+            self.shown_progress = Some(now);
+            self.light.send(LightEvent::Connected(connected));
+            self.light.send(LightEvent::Waiting(now.1));
+            self.light.send(LightEvent::Uploading(uploading));
         }
     }
 }
 
 /// What `systemctl status` shows, and the card's `CAMERA-STATUS.txt`.
-fn say_to_systemd(text: &str) {
+fn set_systemd_status(text: &str) {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(text)]);
 }
 
-fn is_this_computer(host: &str) -> bool {
+fn is_local_host(host: &str) -> bool {
     let ip = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn asker(job: &Job) -> (Option<u64>, Option<Asked>) {
+fn requester(job: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
     match job {
-        Job::Press { number, .. } => (Some(*number), None),
-        Job::Command {
+        CaptureRequest::Press { number, .. } => (Some(*number), None),
+        CaptureRequest::Command {
             id, at_boottime_us, ..
         } => (
             None,
-            Some(Asked {
+            Some(CommandRef {
                 id: id.clone(),
                 at_boottime_us: *at_boottime_us,
             }),
         ),
-        Job::Interval => (None, None),
+        CaptureRequest::Interval => (None, None),
     }
 }
 
 /// The first time after the whole wait: whoever sets an interval knows what it looks like now.
-fn every(interval_s: u64) -> tokio::time::Interval {
+fn interval_of(interval_s: u64) -> tokio::time::Interval {
     let mut interval = tokio::time::interval(Duration::from_secs(interval_s.max(1)));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     interval.reset();

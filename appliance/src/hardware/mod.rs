@@ -10,9 +10,9 @@ pub mod gpio;
 pub mod gpiochip;
 pub mod identity;
 pub mod open;
+mod rotated;
 pub mod rpicam;
 pub mod simulated;
-mod turned;
 pub mod v4l;
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use crate::settings;
 
 /// The button was pressed down or let go, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Touch {
+pub struct ButtonEdge {
     pub down: bool,
     /// CLOCK_BOOTTIME of it, microseconds.
     pub at_boottime_us: u64,
@@ -37,12 +37,12 @@ pub trait Button: Send {
     ///
     /// # Errors
     /// The button cannot be read any more. Waiting again later is allowed: it tries to begin anew.
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError>;
+    fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError>;
 }
 
 /// What the lamp does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lamp {
+pub enum LedState {
     Off,
     On {
         /// 1 to 100 % of full brightness; a lamp without dimming is simply on.
@@ -52,9 +52,9 @@ pub enum Lamp {
     },
 }
 
-impl Lamp {
+impl LedState {
     /// How much of the time each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
-    fn shares(self, channels: usize) -> Vec<f64> {
+    fn duty_cycles(self, channels: usize) -> Vec<f64> {
         let Self::On { brightness, colour } = self else {
             return vec![0.0; channels];
         };
@@ -68,9 +68,9 @@ impl Lamp {
 }
 
 /// The lamp beside the button.
-pub trait Light: Send {
+pub trait Led: Send {
     /// Switches the lamp. Quick, never fails: a lamp that is broken must not stop a camera.
-    fn show(&mut self, lamp: Lamp);
+    fn show(&mut self, lamp: LedState);
 
     /// Tells in words what the lamp says from now on, for a lamp that can also write.
     fn caption(&mut self, _looks: &str, _means: &str) {}
@@ -89,10 +89,10 @@ pub trait Camera: Send {
     fn prepare(&mut self, _within: Duration) {}
 
     /// Other settings from the next frame on. A camera that has nothing to set ignores them.
-    fn adjust(&mut self, _settings: &settings::Camera) {}
+    fn configure(&mut self, _settings: &settings::CameraSettings) {}
 
     /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
-    fn about(&mut self) -> Vec<String> {
+    fn describe(&mut self) -> Vec<String> {
         Vec::new()
     }
 }
@@ -163,17 +163,17 @@ mod tests {
 
     #[test]
     fn a_lamp_of_one_colour_ignores_it_and_one_of_three_mixes_it() {
-        let amber = Lamp::On {
+        let amber = LedState::On {
             brightness: 50,
             colour: [255, 140, 0],
         };
-        assert_eq!(amber.shares(1), [0.5]);
-        let mixed = amber.shares(3);
+        assert_eq!(amber.duty_cycles(1), [0.5]);
+        let mixed = amber.duty_cycles(3);
         assert!(
             (mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0,
             "{mixed:?}"
         );
         assert!((mixed[1] - 0.274).abs() < 0.001, "{mixed:?}");
-        assert_eq!(Lamp::Off.shares(3), [0.0; 3]);
+        assert_eq!(LedState::Off.duty_cycles(3), [0.0; 3]);
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::identity::Identity;
 use super::{
-    Button, Camera, CameraError, HardwareError, Light, auto, gpio, gpiochip, rpicam, simulated,
-    turned, v4l,
+    Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochip, rotated, rpicam,
+    simulated, v4l,
 };
 use crate::imaging::frame::Frame;
 use crate::settings::{self, CameraKind, Config, GpioKind};
@@ -13,7 +13,7 @@ use crate::settings::{self, CameraKind, Config, GpioKind};
 /// A camera put together.
 pub struct Hardware {
     pub button: Box<dyn Button>,
-    pub light: Box<dyn Light>,
+    pub led: Box<dyn Led>,
     pub camera: Box<dyn Camera>,
     /// Tells one board with one card from another (see [`Identity`]).
     pub fingerprint: String,
@@ -35,7 +35,7 @@ impl Hardware {
         Ok(Self {
             camera: open_camera(config)?,
             button: open_button(config)?,
-            light: open_light(config)?,
+            led: open_led(config)?,
             fingerprint: Identity::of(config).fingerprint,
         })
     }
@@ -44,19 +44,21 @@ impl Hardware {
 pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
     let settings = &config.camera;
     let camera: Box<dyn Camera> = match settings.kind {
-        CameraKind::Auto if config.simulated.on => Box::new(simulated::Camera::open(config)?),
-        CameraKind::Simulated => Box::new(simulated::Camera::open(config)?),
-        CameraKind::Auto => Box::new(auto::Camera::open(settings)?),
-        CameraKind::V4l => Box::new(v4l::Camera::open(settings)?),
-        CameraKind::Rpicam => Box::new(rpicam::Camera::open(settings)),
+        CameraKind::Auto if config.simulated.on => {
+            Box::new(simulated::SimulatedCamera::open(config)?)
+        }
+        CameraKind::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
+        CameraKind::Auto => Box::new(auto::AutoCamera::open(settings)?),
+        CameraKind::V4l => Box::new(v4l::V4lCamera::open(settings)?),
+        CameraKind::Rpicam => Box::new(rpicam::RpicamCamera::open(settings)),
         CameraKind::None => Box::new(NoCamera),
     };
-    Ok(Box::new(turned::Camera::new(camera, settings)))
+    Ok(Box::new(rotated::RotatedCamera::new(camera, settings)))
 }
 
 pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
     if config.simulated.on {
-        return Ok(Box::new(simulated::Button::on_stdin()?));
+        return Ok(Box::new(simulated::SimulatedButton::on_stdin()?));
     }
     Ok(match Pins::open(&config.gpio)? {
         Pins::Rppal(pins) => Box::new(pins.button(&config.button)?),
@@ -68,14 +70,14 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
 ///
 /// # Errors
 /// As [`Hardware::open`].
-pub fn open_light(config: &Config) -> Result<Box<dyn Light>, HardwareError> {
+pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
     if config.simulated.on {
-        return Ok(Box::new(simulated::Light::on_stderr()));
+        return Ok(Box::new(simulated::SimulatedLed::on_stderr()));
     }
     let pins = Pins::open(&config.gpio)?;
     Ok(match &pins {
-        Pins::Rppal(pins) => Box::new(pins.light(&config.light)?),
-        Pins::Gpiochip(chip) => Box::new(chip.light(&config.light)?),
+        Pins::Rppal(pins) => Box::new(pins.led(&config.light)?),
+        Pins::Gpiochip(chip) => Box::new(chip.led(&config.light)?),
     })
 }
 
@@ -91,7 +93,7 @@ impl Pins {
     ///
     /// # Errors
     /// Neither way works, or not the one that was asked for.
-    pub(crate) fn open(settings: &settings::Gpio) -> Result<Self, HardwareError> {
+    pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
         match settings.kind {
             GpioKind::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
             GpioKind::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),

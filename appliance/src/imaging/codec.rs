@@ -17,7 +17,7 @@ const DECODED_BYTES_MAX: u64 = 224 << 20;
 
 /// Why a picture does not become small enough. The frame is lost to [`keepsake_protocol::event::Reason::FrameTooLarge`].
 #[derive(Debug, thiserror::Error)]
-pub enum ShrinkError {
+pub enum ImagingError {
     #[error("decode a frame of {bytes} bytes to make it smaller")]
     Decode {
         bytes: usize,
@@ -33,7 +33,7 @@ pub enum ShrinkError {
 }
 
 /// Upright, whichever way it is to be held.
-pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
+pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ImagingError> {
     let format = match frame.content_type {
         ContentType::Jpeg => ImageFormat::Jpeg,
         ContentType::Png => ImageFormat::Png,
@@ -47,16 +47,16 @@ pub(super) fn decode(frame: &Frame) -> Result<RgbImage, ShrinkError> {
     reader
         .decode()
         .map(|mut image| {
-            image.apply_orientation(exif::of(frame));
+            image.apply_orientation(exif::orientation(frame));
             image.into_rgb8()
         })
-        .map_err(|source| ShrinkError::Decode {
+        .map_err(|source| ImagingError::Decode {
             bytes: frame.bytes.len(),
             source,
         })
 }
 
-pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ShrinkError> {
+pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ImagingError> {
     let side = |n: u32| u16::try_from(n).expect("decoding is limited to 8192 pixels a side");
     let mut jpeg = Vec::new();
     let mut encoder = Encoder::new(&mut jpeg, quality);
@@ -68,13 +68,13 @@ pub(super) fn encode(pixels: &RgbImage, quality: u8) -> Result<Vec<u8>, ShrinkEr
             side(pixels.height()),
             ColorType::Rgb,
         )
-        .map_err(ShrinkError::Encode)?;
+        .map_err(ImagingError::Encode)?;
     Ok(jpeg)
 }
 
 /// Exif and comments of at most 1 KiB, whole segments, as long as they stay within `bytes_max`. For pixels that are
 /// upright.
-pub(super) fn kept_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
+pub(super) fn metadata_segments(frame: &Frame, bytes_max: u64) -> Vec<u8> {
     const COMMENT_BYTES_MAX: usize = 1 << 10;
     let mut kept = Vec::new();
     if frame.content_type != ContentType::Jpeg {

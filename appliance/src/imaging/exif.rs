@@ -3,7 +3,7 @@
 use image::metadata::Orientation;
 use keepsake_protocol::capture::ContentType;
 
-use super::jpeg::{Segment, segments, with_segments};
+use super::jpeg::{Segment, insert_segments, segments};
 use crate::imaging::frame::Frame;
 
 pub(super) const EXIF: &[u8] = b"Exif\0\0";
@@ -12,10 +12,10 @@ const EXIF_MARKER: u8 = 0xe1;
 const HEAD: usize = 4;
 
 /// As its Exif says.
-pub(super) fn of(frame: &Frame) -> Orientation {
-    exif(frame)
+pub(super) fn orientation(frame: &Frame) -> Orientation {
+    find_exif(frame)
         .and_then(|segment| {
-            let (at, order) = place_in(segment.bytes)?;
+            let (at, order) = orientation_offset(segment.bytes)?;
             let value = [segment.bytes[at], segment.bytes[at + 1]];
             let value = order.read(value);
             Orientation::from_exif(u8::try_from(value).ok()?)
@@ -25,13 +25,13 @@ pub(super) fn of(frame: &Frame) -> Orientation {
 
 /// Makes a segment say that the picture is upright, if it says anything about it.
 pub(super) fn set_upright(segment: &mut [u8]) {
-    if let Some((at, order)) = place_in(segment) {
+    if let Some((at, order)) = orientation_offset(segment) {
         let upright = order.write(Orientation::NoTransforms.to_exif().into());
         segment[at..at + 2].copy_from_slice(&upright);
     }
 }
 
-pub(super) fn exif(frame: &Frame) -> Option<Segment<'_>> {
+pub(super) fn find_exif(frame: &Frame) -> Option<Segment<'_>> {
     if frame.content_type != ContentType::Jpeg {
         return None;
     }
@@ -41,19 +41,19 @@ pub(super) fn exif(frame: &Frame) -> Option<Segment<'_>> {
 }
 
 /// Whether it could be written.
-pub(super) fn write(frame: &mut Frame, orientation: Orientation) -> bool {
+pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> bool {
     if frame.content_type != ContentType::Jpeg {
         return false;
     }
     let value = orientation.to_exif();
-    let Some(segment) = exif(frame) else {
+    let Some(segment) = find_exif(frame) else {
         if !frame.bytes.starts_with(&[0xff, 0xd8]) {
             return false;
         }
-        frame.bytes = with_segments(&frame.bytes, &of_orientation_alone(value));
+        frame.bytes = insert_segments(&frame.bytes, &orientation_segment(value));
         return true;
     };
-    let Some((at, order)) = place_in(segment.bytes) else {
+    let Some((at, order)) = orientation_offset(segment.bytes) else {
         return false;
     };
     let at = segment.at + at;
@@ -62,7 +62,7 @@ pub(super) fn write(frame: &mut Frame, orientation: Orientation) -> bool {
 }
 
 /// A quarter of a turn is part of it.
-pub(super) fn lies(orientation: Orientation) -> bool {
+pub(super) fn swaps_axes(orientation: Orientation) -> bool {
     match orientation {
         Orientation::Rotate90
         | Orientation::Rotate270
@@ -77,12 +77,12 @@ pub(super) fn lies(orientation: Orientation) -> bool {
 
 /// Which end of a number comes first.
 #[derive(Clone, Copy)]
-enum Order {
+enum ByteOrder {
     Little,
     Big,
 }
 
-impl Order {
+impl ByteOrder {
     fn read(self, bytes: [u8; 2]) -> u16 {
         match self {
             Self::Little => u16::from_le_bytes(bytes),
@@ -99,7 +99,7 @@ impl Order {
 }
 
 /// Where in a whole segment the two bytes of the orientation stand: the value of tag 0x0112 in the first directory.
-fn place_in(segment: &[u8]) -> Option<(usize, Order)> {
+fn orientation_offset(segment: &[u8]) -> Option<(usize, ByteOrder)> {
     const TAG: u16 = 0x0112;
     const SHORT: u16 = 3;
     const ENTRY_BYTES: usize = 12;
@@ -109,15 +109,15 @@ fn place_in(segment: &[u8]) -> Option<(usize, Order)> {
         return None;
     }
     let order = match tiff.get(..4)? {
-        b"II*\0" => Order::Little,
-        b"MM\0*" => Order::Big,
+        b"II*\0" => ByteOrder::Little,
+        b"MM\0*" => ByteOrder::Big,
         _ => return None,
     };
     let two = |at: usize| Some(order.read(tiff.get(at..at + 2)?.try_into().ok()?));
     let four: [u8; 4] = tiff.get(4..8)?.try_into().ok()?;
     let directory = match order {
-        Order::Little => u32::from_le_bytes(four),
-        Order::Big => u32::from_be_bytes(four),
+        ByteOrder::Little => u32::from_le_bytes(four),
+        ByteOrder::Big => u32::from_be_bytes(four),
     };
     // A segment has at most 64 KiB.
     let directory = usize::from(u16::try_from(directory).ok()?);
@@ -130,7 +130,7 @@ fn place_in(segment: &[u8]) -> Option<(usize, Order)> {
 }
 
 /// A segment that says nothing else.
-pub(super) fn of_orientation_alone(value: u8) -> Vec<u8> {
+pub(super) fn orientation_segment(value: u8) -> Vec<u8> {
     let tiff = [
         &b"MM\0*\0\0\0\x08"[..],
         // One entry: the orientation, one short number. No other directory.
@@ -154,7 +154,7 @@ mod tests {
             let head: &[u8] = [&b""[..], b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"][head];
             let mut segment = [&[0xff, 0xe1, 0, 0][..], EXIF, head, &tiff].concat();
             set_upright(&mut segment);
-            let _ = place_in(&segment[..segment.len().min(HEAD)]);
+            let _ = orientation_offset(&segment[..segment.len().min(HEAD)]);
         }
     }
 }

@@ -81,7 +81,7 @@ fn segment_at(jpeg: &[u8], at: usize) -> Result<Segment<'_>, JpegError> {
 /// # Errors
 /// [`JpegError`]: ask the camera again.
 pub fn check_jpeg(jpeg: &[u8]) -> Result<(u32, u32), JpegError> {
-    match Walk::default().go_on(jpeg)? {
+    match JpegScanner::default().feed(jpeg)? {
         Some(whole) => Ok(whole.size),
         None if jpeg.is_empty() => Err(JpegError::NoStart),
         None => Err(JpegError::Cut),
@@ -90,7 +90,7 @@ pub fn check_jpeg(jpeg: &[u8]) -> Result<(u32, u32), JpegError> {
 
 /// Follows the markers of a JPEG that is still arriving, and takes up again where the bytes ended.
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
+pub(crate) struct JpegScanner {
     /// The next marker, or the coded data, begins here.
     at: usize,
     in_scan: bool,
@@ -98,16 +98,16 @@ pub(crate) struct Walk {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Whole {
+pub(crate) struct Complete {
     /// Width and height, pixels.
     pub(crate) size: (u32, u32),
     /// Bytes from the start to the end marker, which is one of them.
     pub(crate) len: usize,
 }
 
-impl Walk {
+impl JpegScanner {
     /// Bytes that were followed: after an error, nothing before this can be the start of another picture.
-    pub(crate) fn followed(&self) -> usize {
+    pub(crate) fn scanned(&self) -> usize {
         self.at
     }
 
@@ -115,7 +115,7 @@ impl Walk {
     ///
     /// # Errors
     /// No more bytes can make this a whole picture.
-    pub(crate) fn go_on(&mut self, jpeg: &[u8]) -> Result<Option<Whole>, JpegError> {
+    pub(crate) fn feed(&mut self, jpeg: &[u8]) -> Result<Option<Complete>, JpegError> {
         if self.at == 0 {
             match jpeg {
                 [0xff, 0xd8, ..] => self.at = 2,
@@ -142,7 +142,7 @@ impl Walk {
             match segment.marker {
                 END => {
                     let size = self.size.ok_or(JpegError::NoSize)?;
-                    return Ok(Some(Whole { size, len: self.at }));
+                    return Ok(Some(Complete { size, len: self.at }));
                 }
                 // Another picture begins before this one has ended.
                 START => {
@@ -183,7 +183,7 @@ fn end_of_scan(jpeg: &[u8], mut at: usize) -> Result<usize, usize> {
     }
 }
 
-pub(super) fn with_segments(jpeg: &[u8], kept: &[u8]) -> Vec<u8> {
+pub(super) fn insert_segments(jpeg: &[u8], kept: &[u8]) -> Vec<u8> {
     let (start, rest) = jpeg.split_at(2);
     [start, kept, rest].concat()
 }
@@ -244,14 +244,14 @@ mod tests {
             let whole = jpeg(progressive);
             let two = [&whole[..], &whole].concat();
             for piece in [1, 7, 100] {
-                let mut walk = Walk::default();
+                let mut walk = JpegScanner::default();
                 let ends = (0..=two.len())
                     .step_by(piece)
-                    .find_map(|until| walk.go_on(&two[..until]).unwrap());
+                    .find_map(|until| walk.feed(&two[..until]).unwrap());
                 let len = whole.len();
                 assert_eq!(
                     ends,
-                    Some(Whole {
+                    Some(Complete {
                         size: (64, 48),
                         len
                     }),

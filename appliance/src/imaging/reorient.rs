@@ -4,10 +4,10 @@ use image::DynamicImage;
 use image::metadata::Orientation;
 use keepsake_protocol::capture::ContentType;
 
-use super::codec::{ShrinkError, decode, encode, kept_segments};
+use super::codec::{ImagingError, decode, encode, metadata_segments};
 use super::exif;
 use super::frame::Frame;
-use super::jpeg::with_segments;
+use super::jpeg::insert_segments;
 
 /// Of a JPEG made from one that was turned in its pixels; as good as cameras make them.
 const QUALITY: u8 = 92;
@@ -17,11 +17,11 @@ const QUALITY: u8 = 92;
 ///
 /// A JPEG keeps its coded pixels. A PNG, and a JPEG whose Exif has no place for it, is made a JPEG that is upright. What
 /// does not decode stays as it is: a picture that lies on its side is better than none.
-pub(crate) fn oriented(mut frame: Frame, turn: impl FnOnce(Orientation) -> Orientation) -> Frame {
-    let before = exif::of(&frame);
+pub(crate) fn reorient(mut frame: Frame, turn: impl FnOnce(Orientation) -> Orientation) -> Frame {
+    let before = exif::orientation(&frame);
     let wanted = turn(before);
-    if wanted == before || exif::write(&mut frame, wanted) {
-        if exif::lies(wanted) {
+    if wanted == before || exif::write_orientation(&mut frame, wanted) {
+        if exif::swaps_axes(wanted) {
             (frame.width, frame.height) = (frame.height, frame.width);
         }
         return frame;
@@ -32,15 +32,15 @@ pub(crate) fn oriented(mut frame: Frame, turn: impl FnOnce(Orientation) -> Orien
     })
 }
 
-fn upright(frame: &Frame, orientation: Orientation) -> Result<Frame, ShrinkError> {
+fn upright(frame: &Frame, orientation: Orientation) -> Result<Frame, ImagingError> {
     let held = decode(frame)?;
     // Decoding has turned it as its Exif says, which is "not at all" or else there would be a place to write to.
     let mut image = DynamicImage::ImageRgb8(held);
     image.apply_orientation(orientation);
     let pixels = image.into_rgb8();
-    let kept = kept_segments(frame, u64::MAX);
+    let kept = metadata_segments(frame, u64::MAX);
     Ok(Frame {
-        bytes: with_segments(&encode(&pixels, QUALITY)?, &kept),
+        bytes: insert_segments(&encode(&pixels, QUALITY)?, &kept),
         content_type: ContentType::Jpeg,
         width: pixels.width(),
         height: pixels.height(),
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::imaging::jpeg::check_jpeg;
-    use crate::imaging::resize::to_budget;
+    use crate::imaging::resize::fit_to_budget;
 
     /// 48 x 32 with whatever stands before its tables.
     fn frame(segment: &[u8]) -> Frame {
@@ -61,7 +61,7 @@ mod tests {
             image::Rgb([x.to_le_bytes()[0] * 4, y.to_le_bytes()[0] * 6, 9])
         });
         Frame {
-            bytes: with_segments(&encode(&pixels, 90).unwrap(), segment),
+            bytes: insert_segments(&encode(&pixels, 90).unwrap(), segment),
             content_type: ContentType::Jpeg,
             width: 48,
             height: 32,
@@ -95,12 +95,12 @@ mod tests {
     fn what_is_written_is_what_others_read() {
         for value in 1..=8 {
             let wanted = Orientation::from_exif(value).unwrap();
-            for before in [vec![], exif::of_orientation_alone(6), little_endian(8)] {
-                let turned = oriented(frame(&before), |_| wanted);
+            for before in [vec![], exif::orientation_segment(6), little_endian(8)] {
+                let turned = reorient(frame(&before), |_| wanted);
                 assert_eq!(read_by_another(&turned), wanted);
-                assert_eq!(exif::of(&turned), wanted);
+                assert_eq!(exif::orientation(&turned), wanted);
                 assert_eq!(check_jpeg(&turned.bytes), Ok((48, 32)));
-                let seen = if exif::lies(wanted) {
+                let seen = if exif::swaps_axes(wanted) {
                     (32, 48)
                 } else {
                     (48, 32)
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn an_exif_without_a_place_for_it_makes_the_pixels_turn() {
         let other = b"\xff\xe1\x00\x16Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0";
-        let turned = oriented(frame(other), |_| Orientation::Rotate90);
+        let turned = reorient(frame(other), |_| Orientation::Rotate90);
         assert_eq!(check_jpeg(&turned.bytes), Ok((32, 48)));
         assert_eq!((turned.width, turned.height), (32, 48));
         assert_eq!(read_by_another(&turned), Orientation::NoTransforms);
@@ -125,18 +125,18 @@ mod tests {
             bytes: vec![7; 100],
             ..frame(&[])
         };
-        assert_eq!(oriented(noise.clone(), |_| Orientation::Rotate90), noise);
+        assert_eq!(reorient(noise.clone(), |_| Orientation::Rotate90), noise);
     }
 
     #[test]
     fn a_turned_picture_that_is_made_smaller_is_upright() {
         let turned = frame(&little_endian(6));
-        let turned = oriented(turned, |before| before);
-        let small = to_budget(turned, u64::MAX, 16, 0).unwrap();
+        let turned = reorient(turned, |before| before);
+        let small = fit_to_budget(turned, u64::MAX, 16, 0).unwrap();
         assert_eq!((small.width, small.height), (16, 24));
         assert_eq!(check_jpeg(&small.bytes), Ok((16, 24)));
         assert_eq!(read_by_another(&small), Orientation::NoTransforms);
         // The rest of its Exif is still there.
-        assert!(exif::exif(&small).is_some());
+        assert!(exif::find_exif(&small).is_some());
     }
 }

@@ -8,8 +8,8 @@ use fast_image_resize::{PixelType, Resizer};
 use image::RgbImage;
 use keepsake_protocol::capture::ContentType;
 
-use super::codec::{ShrinkError, decode, encode, kept_segments};
-use super::jpeg::with_segments;
+use super::codec::{ImagingError, decode, encode, metadata_segments};
+use super::jpeg::insert_segments;
 use crate::imaging::frame::Frame;
 
 /// Tried in turn before pixels are given up: below the last one a smaller picture looks better.
@@ -28,16 +28,16 @@ const SIDE_MIN: u32 = 16;
 ///
 /// # Errors
 /// [`ShrinkError`]: it does not fit and cannot be made to.
-pub fn to_budget(
+pub fn fit_to_budget(
     frame: Frame,
     bytes_max: u64,
     max_width: u32,
     quality: u8,
-) -> Result<Frame, ShrinkError> {
+) -> Result<Frame, ImagingError> {
     if fits(&frame, bytes_max, max_width) {
         return Ok(match quality {
             0 => frame,
-            1.. => of_quality(frame, quality),
+            1.. => recompress(frame, quality),
         });
     }
     let mut qualities = QUALITIES.map(|tried| match quality {
@@ -46,7 +46,7 @@ pub fn to_budget(
     });
     qualities.sort_unstable_by(|a, b| b.cmp(a));
     let pixels = decode(&frame)?;
-    let kept = kept_segments(&frame, bytes_max / 8);
+    let kept = metadata_segments(&frame, bytes_max / 8);
     let room = bytes_max.saturating_sub(kept.len() as u64);
     let full = (pixels.width(), pixels.height());
     let mut scale = 1.0;
@@ -65,7 +65,7 @@ pub fn to_budget(
             smallest = smallest.min(jpeg.len() as u64);
             if smallest <= room {
                 return Ok(Frame {
-                    bytes: with_segments(&jpeg, &kept),
+                    bytes: insert_segments(&jpeg, &kept),
                     content_type: ContentType::Jpeg,
                     width,
                     height,
@@ -83,16 +83,16 @@ pub fn to_budget(
         let share = (room as f64 / smallest as f64).sqrt();
         scale *= (share * 0.95).clamp(0.25, 0.9);
     }
-    Err(ShrinkError::TooLarge { bytes_max })
+    Err(ImagingError::TooLarge { bytes_max })
 }
 
 /// A picture that fits is never lost to the wish for a smaller one.
-fn of_quality(frame: Frame, quality: u8) -> Frame {
-    let kept = kept_segments(&frame, u64::MAX);
+fn recompress(frame: Frame, quality: u8) -> Frame {
+    let kept = metadata_segments(&frame, u64::MAX);
     let smaller = decode(&frame).and_then(|pixels| encode(&pixels, quality));
     match smaller {
         Ok(jpeg) if jpeg.len() + kept.len() < frame.bytes.len() => Frame {
-            bytes: with_segments(&jpeg, &kept),
+            bytes: insert_segments(&jpeg, &kept),
             content_type: ContentType::Jpeg,
             ..frame
         },
@@ -117,7 +117,7 @@ fn scaled(side: u32, scale: f64) -> u32 {
     ((f64::from(side) * scale).round() as u32).max(1)
 }
 
-fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ShrinkError> {
+fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, ImagingError> {
     if (width, height) == pixels.dimensions() {
         return Ok(pixels.clone());
     }
@@ -131,7 +131,7 @@ fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Shrink
     .expect("an RgbImage holds three bytes a pixel");
     Resizer::new()
         .resize(&from, &mut smaller, None)
-        .map_err(ShrinkError::Resize)?;
+        .map_err(ImagingError::Resize)?;
     Ok(RgbImage::from_raw(width, height, smaller.into_vec())
         .expect("the resized image holds three bytes a pixel"))
 }
@@ -155,7 +155,7 @@ mod tests {
         });
         let exif = b"\xff\xe1\x00\x0aExif\0\0MM";
         let comment = b"\xff\xfe\x00\x07hello";
-        let bytes = with_segments(
+        let bytes = insert_segments(
             &encode(&pixels, 95).unwrap(),
             &[&exif[..], comment].concat(),
         );
@@ -171,8 +171,8 @@ mod tests {
     fn a_picture_that_fits_is_not_touched() {
         let frame = frame(320, 240);
         let len = frame.bytes.len() as u64;
-        assert_eq!(to_budget(frame.clone(), len, 320, 0).unwrap(), frame);
-        assert_eq!(to_budget(frame.clone(), u64::MAX, 0, 0).unwrap(), frame);
+        assert_eq!(fit_to_budget(frame.clone(), len, 320, 0).unwrap(), frame);
+        assert_eq!(fit_to_budget(frame.clone(), u64::MAX, 0, 0).unwrap(), frame);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let large = frame(800, 600);
         for (bytes_max, max_width) in [(200_000, 0), (60_000, 0), (9_000, 0), (1 << 30, 320)] {
             assert!(!fits(&large, bytes_max, max_width));
-            let small = to_budget(large.clone(), bytes_max, max_width, 0).unwrap();
+            let small = fit_to_budget(large.clone(), bytes_max, max_width, 0).unwrap();
             assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
             let size = check_jpeg(&small.bytes).unwrap();
             assert_eq!(size, (small.width, small.height));
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn exif_and_comments_survive() {
-        let small = to_budget(frame(400, 300), 20_000, 0, 0).unwrap();
+        let small = fit_to_budget(frame(400, 300), 20_000, 0, 0).unwrap();
         let found: Vec<u8> = segments(&small.bytes).flatten().map(|s| s.marker).collect();
         assert!(found.starts_with(&[0xe1, 0xfe]), "{found:x?}");
     }
@@ -216,7 +216,7 @@ mod tests {
             width: 300,
             height: 200,
         };
-        let small = to_budget(png, 1 << 30, 100, 0).unwrap();
+        let small = fit_to_budget(png, 1 << 30, 100, 0).unwrap();
         assert_eq!(small.content_type, ContentType::Jpeg);
         assert_eq!((small.width, small.height), (100, 67));
     }
@@ -224,14 +224,14 @@ mod tests {
     #[test]
     fn what_cannot_fit_is_an_error_and_not_a_loop() {
         let large = frame(400, 300);
-        let error = to_budget(large.clone(), 100, 0, 0).unwrap_err();
-        assert!(matches!(error, ShrinkError::TooLarge { .. }), "{error}");
+        let error = fit_to_budget(large.clone(), 100, 0, 0).unwrap_err();
+        assert!(matches!(error, ImagingError::TooLarge { .. }), "{error}");
         let noise = Frame {
             bytes: vec![0xff; 50_000],
             ..large
         };
-        let error = to_budget(noise, 10_000, 0, 0).unwrap_err();
-        assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
+        let error = fit_to_budget(noise, 10_000, 0, 0).unwrap_err();
+        assert!(matches!(error, ImagingError::Decode { .. }), "{error}");
     }
 
     #[test]
@@ -244,28 +244,31 @@ mod tests {
             .position(|w| w == [0xff, 0xc0])
             .unwrap();
         bomb.bytes[at + 5..at + 9].fill(0xff);
-        let error = to_budget(bomb, 100, 0, 0).unwrap_err();
-        assert!(matches!(error, ShrinkError::Decode { .. }), "{error}");
+        let error = fit_to_budget(bomb, 100, 0, 0).unwrap_err();
+        assert!(matches!(error, ImagingError::Decode { .. }), "{error}");
     }
 
     #[test]
     fn a_lower_quality_saves_bytes_and_nothing_else_changes() {
-        let full = to_budget(frame(400, 300), u64::MAX, 0, 0).unwrap();
-        let high = to_budget(full.clone(), u64::MAX, 0, 80).unwrap();
-        let low = to_budget(full.clone(), u64::MAX, 0, 30).unwrap();
+        let full = fit_to_budget(frame(400, 300), u64::MAX, 0, 0).unwrap();
+        let high = fit_to_budget(full.clone(), u64::MAX, 0, 80).unwrap();
+        let low = fit_to_budget(full.clone(), u64::MAX, 0, 30).unwrap();
         assert!(high.bytes.len() < full.bytes.len());
         assert!(low.bytes.len() < high.bytes.len());
         assert_eq!((low.width, low.height), (400, 300));
         assert_eq!(check_jpeg(&low.bytes).unwrap(), (400, 300));
         // What would not become smaller stays byte for byte, and so does what is no picture.
-        assert_eq!(to_budget(low.clone(), u64::MAX, 0, 95).unwrap(), low);
+        assert_eq!(fit_to_budget(low.clone(), u64::MAX, 0, 95).unwrap(), low);
         let broken = Frame {
             bytes: full.bytes[..200].to_vec(),
             ..full.clone()
         };
-        assert_eq!(to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(), broken);
+        assert_eq!(
+            fit_to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(),
+            broken
+        );
         // A picture that has to be made smaller anyway does not come out better than was wished for.
-        let narrow = |quality| to_budget(full.clone(), u64::MAX, 200, quality).unwrap();
+        let narrow = |quality| fit_to_budget(full.clone(), u64::MAX, 200, quality).unwrap();
         assert!(narrow(30).bytes.len() < narrow(0).bytes.len());
     }
 }

@@ -9,10 +9,10 @@
 
 use std::time::Duration;
 
-use crate::button::gesture::Stage;
+use crate::button::gesture::HoldStage;
 
 /// A press is answered this long after it at the latest, or as soon as its saving ends.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A press is seen for at least this long, however fast it is captured. So the lamp goes on at most every 400 ms, and
 /// someone who hammers on the button makes no strobe light.
@@ -27,7 +27,7 @@ pub const GROUP_PRESSES_MAX: usize = 1024;
 /// What is wrong, by its number on the light. They count in the order of setting up: the number says how far it got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
-pub enum Fault {
+pub enum FaultCode {
     Config = 1,
     Network = 2,
     Cloud = 3,
@@ -37,7 +37,7 @@ pub enum Fault {
     Program = 7,
 }
 
-impl Fault {
+impl FaultCode {
     pub const ALL: [Self; 7] = [
         Self::Config,
         Self::Network,
@@ -53,7 +53,7 @@ impl Fault {
         self as u8
     }
 
-    pub const fn means(self) -> &'static str {
+    pub const fn meaning(self) -> &'static str {
         match self {
             Self::Config => {
                 "The settings in camera.toml cannot be read. Run appliance check-config."
@@ -81,17 +81,17 @@ pub enum Pattern {
     Setup,
     Identify,
     /// The button is held, and letting go now would do this.
-    Held(Stage),
+    Hold(HoldStage),
     Capturing,
     /// The answer: in the cloud.
     Stored,
     /// The answer: safe on the card.
-    Kept,
+    Saved,
     /// The answer: at least one press has no picture.
-    NotTaken {
-        fault: Fault,
+    Failed {
+        fault: FaultCode,
     },
-    Fault(Fault),
+    Fault(FaultCode),
 }
 
 /// On or off, for so long.
@@ -103,14 +103,14 @@ pub struct Step {
 
 /// A rhythm.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Steps {
+pub struct Rhythm {
     /// Never empty.
     pub steps: Vec<Step>,
     /// From the beginning again, else dark afterwards.
     pub repeat: bool,
 }
 
-impl Steps {
+impl Rhythm {
     /// Of one pass.
     pub fn length(&self) -> Duration {
         Duration::from_millis(self.steps.iter().map(|step| u64::from(step.ms)).sum())
@@ -150,29 +150,29 @@ impl Pattern {
             Self::Offline => "offline",
             Self::Setup => "setup",
             Self::Identify => "identify",
-            Self::Held(stage) => match stage {
-                Stage::Reconnect => "held-reconnect",
-                Stage::Forget => "held-forget",
-                Stage::Cancelled => "held-cancelled",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "held-reconnect",
+                HoldStage::Forget => "held-forget",
+                HoldStage::Cancelled => "held-cancelled",
             },
             Self::Capturing => "capturing",
             Self::Stored => "stored",
-            Self::Kept => "kept",
-            Self::NotTaken { .. } => "failed",
+            Self::Saved => "kept",
+            Self::Failed { .. } => "failed",
             Self::Fault(fault) => match fault {
-                Fault::Config => "fault-1",
-                Fault::Network => "fault-2",
-                Fault::Cloud => "fault-3",
-                Fault::Pairing => "fault-4",
-                Fault::Camera => "fault-5",
-                Fault::Card => "fault-6",
-                Fault::Program => "fault-7",
+                FaultCode::Config => "fault-1",
+                FaultCode::Network => "fault-2",
+                FaultCode::Cloud => "fault-3",
+                FaultCode::Pairing => "fault-4",
+                FaultCode::Camera => "fault-5",
+                FaultCode::Card => "fault-6",
+                FaultCode::Program => "fault-7",
             },
         }
     }
 
     /// What a person beside the camera would call it.
-    pub const fn looks(self) -> &'static str {
+    pub const fn appearance(self) -> &'static str {
         match self {
             Self::Off => "off",
             Self::Starting => "double pulse",
@@ -181,29 +181,29 @@ impl Pattern {
             Self::Offline => "a short wink every two seconds",
             Self::Setup => "slow even blink, one second on, one off",
             Self::Identify => "quick even blink",
-            Self::Held(stage) => match stage {
-                Stage::Reconnect => "slow even blink, one second on, one off",
-                Stage::Forget => "quick even blink",
-                Stage::Cancelled => "off",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "slow even blink, one second on, one off",
+                HoldStage::Forget => "quick even blink",
+                HoldStage::Cancelled => "off",
             },
             Self::Capturing => "on",
             Self::Stored => "one long",
-            Self::Kept => "two short",
-            Self::NotTaken { .. } => "five short, then the number of the fault",
+            Self::Saved => "two short",
+            Self::Failed { .. } => "five short, then the number of the fault",
             Self::Fault(fault) => match fault {
-                Fault::Config => "one long, one short",
-                Fault::Network => "one long, two short",
-                Fault::Cloud => "one long, three short",
-                Fault::Pairing => "one long, four short",
-                Fault::Camera => "one long, five short",
-                Fault::Card => "one long, six short",
-                Fault::Program => "one long, seven short",
+                FaultCode::Config => "one long, one short",
+                FaultCode::Network => "one long, two short",
+                FaultCode::Cloud => "one long, three short",
+                FaultCode::Pairing => "one long, four short",
+                FaultCode::Camera => "one long, five short",
+                FaultCode::Card => "one long, six short",
+                FaultCode::Program => "one long, seven short",
             },
         }
     }
 
     /// What it means, and what there is to do.
-    pub const fn means(self) -> &'static str {
+    pub const fn meaning(self) -> &'static str {
         match self {
             Self::Off => "Switched off, or no power.",
             Self::Starting => "Starting. Do not unplug.",
@@ -212,16 +212,16 @@ impl Pattern {
             Self::Offline => "Pictures are safe here and will be sent.",
             Self::Setup => "Setup mode: ready to be talked to.",
             Self::Identify => "This one.",
-            Self::Held(stage) => match stage {
-                Stage::Reconnect => "Let go to read camera.toml again and connect anew.",
-                Stage::Forget => "Let go to forget the cloud; pictures are kept.",
-                Stage::Cancelled => "Held too long. Letting go does nothing.",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "Let go to read camera.toml again and connect anew.",
+                HoldStage::Forget => "Let go to forget the cloud; pictures are kept.",
+                HoldStage::Cancelled => "Held too long. Letting go does nothing.",
             },
             Self::Capturing => "Got it, hold still.",
             Self::Stored => "In the cloud.",
-            Self::Kept => "Safe on the card, will be sent later.",
-            Self::NotTaken { .. } => "Not taken. Try again.",
-            Self::Fault(fault) => fault.means(),
+            Self::Saved => "Safe on the card, will be sent later.",
+            Self::Failed { .. } => "Not taken. Try again.",
+            Self::Fault(fault) => fault.meaning(),
         }
     }
 
@@ -229,21 +229,21 @@ impl Pattern {
         match self {
             Self::Off | Self::Starting | Self::Identify | Self::Capturing => Colour::White,
             Self::Ready | Self::Uploading | Self::Stored => Colour::Green,
-            Self::Offline | Self::Kept => Colour::Amber,
-            Self::Setup | Self::Held(Stage::Reconnect | Stage::Cancelled) => Colour::Blue,
-            Self::NotTaken { .. } | Self::Fault(_) | Self::Held(Stage::Forget) => Colour::Red,
+            Self::Offline | Self::Saved => Colour::Amber,
+            Self::Setup | Self::Hold(HoldStage::Reconnect | HoldStage::Cancelled) => Colour::Blue,
+            Self::Failed { .. } | Self::Fault(_) | Self::Hold(HoldStage::Forget) => Colour::Red,
         }
     }
 
     /// Speaks to somebody who is there now, so it is shown at night and with the light set to off, too.
-    pub const fn answers_a_person(self) -> bool {
+    pub const fn is_feedback(self) -> bool {
         match self {
             Self::Identify
-            | Self::Held(_)
+            | Self::Hold(_)
             | Self::Capturing
             | Self::Stored
-            | Self::Kept
-            | Self::NotTaken { .. } => true,
+            | Self::Saved
+            | Self::Failed { .. } => true,
             Self::Off
             | Self::Starting
             | Self::Ready
@@ -255,13 +255,13 @@ impl Pattern {
     }
 
     /// The rhythm. Only two speeds of blinking are used that a person must tell apart.
-    pub fn steps(self) -> Steps {
-        let steps = |pairs: &[(bool, u32)], repeat| Steps {
+    pub fn rhythm(self) -> Rhythm {
+        let steps = |pairs: &[(bool, u32)], repeat| Rhythm {
             steps: pairs.iter().map(|&(on, ms)| Step { on, ms }).collect(),
             repeat,
         };
         match self {
-            Self::Off | Self::Held(Stage::Cancelled) => steps(&[(false, 1000)], true),
+            Self::Off | Self::Hold(HoldStage::Cancelled) => steps(&[(false, 1000)], true),
             Self::Ready | Self::Capturing => steps(&[(true, 1000)], true),
             Self::Starting => steps(
                 &[(true, 150), (false, 150), (true, 150), (false, 600)],
@@ -269,12 +269,14 @@ impl Pattern {
             ),
             Self::Uploading => steps(&[(true, 250), (false, 250)], true),
             Self::Offline => steps(&[(true, 150), (false, 1850)], true),
-            Self::Setup | Self::Held(Stage::Reconnect) => {
+            Self::Setup | Self::Hold(HoldStage::Reconnect) => {
                 steps(&[(true, 1000), (false, 1000)], true)
             }
-            Self::Identify | Self::Held(Stage::Forget) => steps(&[(true, 200), (false, 200)], true),
+            Self::Identify | Self::Hold(HoldStage::Forget) => {
+                steps(&[(true, 200), (false, 200)], true)
+            }
             Self::Stored => steps(&[(false, 250), (true, 1500), (false, 250)], false),
-            Self::Kept => steps(
+            Self::Saved => steps(
                 &[
                     (false, 250),
                     (true, 200),
@@ -284,22 +286,22 @@ impl Pattern {
                 ],
                 false,
             ),
-            Self::NotTaken { fault } => {
+            Self::Failed { fault } => {
                 let mut pairs = vec![(false, 250)];
                 pairs.extend([(true, 150), (false, 200)].repeat(5));
                 // A breath, so that nobody counts the five and the fault together.
                 pairs.push((false, 600));
-                pairs.extend(counted(fault));
+                pairs.extend(fault_steps(fault));
                 steps(&pairs, false)
             }
-            Self::Fault(fault) => steps(&counted(fault), true),
+            Self::Fault(fault) => steps(&fault_steps(fault), true),
         }
     }
 }
 
 /// One long, then as many short as its number. Pi firmware never blinks one long, so a fault of ours is never taken
 /// for one of its own, even on the board's own LED.
-fn counted(fault: Fault) -> Vec<(bool, u32)> {
+fn fault_steps(fault: FaultCode) -> Vec<(bool, u32)> {
     let mut pairs = vec![(true, 900), (false, 400)];
     for short in 1..=fault.number() {
         let last = short == fault.number();
@@ -310,14 +312,14 @@ fn counted(fault: Fault) -> Vec<(bool, u32)> {
 
 /// What happened. A press is known by the number its caller gave it; events of unknown presses change nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum LightEvent {
     Pressed(u64),
     /// The camera has the frame: no need to hold still any longer.
     Captured(u64),
     /// No power cut loses it any more (P1).
     Saved(u64),
     /// There will be no picture.
-    Failed(u64, Fault),
+    Failed(u64, FaultCode),
     /// Its receipt came (P2).
     Stored(u64),
     Starting(bool),
@@ -328,19 +330,19 @@ pub enum Event {
     Uploading(bool),
     Setup(bool),
     /// The fault holds, or is gone.
-    Fault(Fault, bool),
+    Fault(FaultCode, bool),
     /// Somebody looks for this camera.
     Identify,
     /// The button is held so long already, or not any more.
-    Held(Option<Stage>),
+    Hold(Option<HoldStage>),
 }
 
 /// What the light said to these presses. Every press is in exactly one answer, and that has at least begun: one that was
 /// cut short by another press is said again, for all of them together, but told here only for those it is new to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct PressFeedback {
     /// [`Pattern::Stored`], [`Pattern::Kept`] or [`Pattern::NotTaken`].
-    pub answer: Pattern,
+    pub pattern: Pattern,
     /// In the order they were pressed, never empty.
     pub presses: Vec<u64>,
     /// When the light began to say it.
@@ -352,9 +354,9 @@ pub struct Answer {
 pub struct Indicator {
     conditions: Conditions,
     identify_until: Option<Duration>,
-    held: Option<Stage>,
+    hold: Option<HoldStage>,
     group: Group,
-    answers: Vec<Answer>,
+    feedback: Vec<PressFeedback>,
 }
 
 #[derive(Debug, Default)]
@@ -375,7 +377,7 @@ struct Group {
     last_press_at: Duration,
     showing: Option<Showing>,
     /// The worst of the members that were let go because there were too many.
-    let_go: Option<Pattern>,
+    dropped: Option<Pattern>,
 }
 
 #[derive(Debug)]
@@ -384,7 +386,7 @@ struct Member {
     at: Duration,
     state: PressState,
     /// In an [`Answer`] already. It stays in the group while that answer may still be cut short by another press.
-    answered: bool,
+    has_feedback: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -393,7 +395,7 @@ enum PressState {
     Captured,
     Saved,
     Stored,
-    Failed(Fault),
+    Failed(FaultCode),
 }
 
 impl PressState {
@@ -407,7 +409,7 @@ impl PressState {
 
 #[derive(Debug)]
 struct Showing {
-    answer: Pattern,
+    pattern: Pattern,
     until: Duration,
 }
 
@@ -424,42 +426,44 @@ impl Indicator {
     }
 
     /// Takes in what happened at `now`.
-    pub fn on(&mut self, now: Duration, event: Event) {
-        self.pass_time(now);
+    pub fn handle(&mut self, now: Duration, event: LightEvent) {
+        self.advance_time(now);
         let conditions = &mut self.conditions;
         match event {
-            Event::Pressed(press) => self.pressed(now, press),
-            Event::Captured(press) => self.moved(press, PressState::Captured),
-            Event::Saved(press) => self.moved(press, PressState::Saved),
-            Event::Failed(press, fault) => self.moved(press, PressState::Failed(fault)),
-            Event::Stored(press) => self.moved(press, PressState::Stored),
-            Event::Starting(on) => conditions.starting = on,
-            Event::Connected(on) => conditions.connected = on,
-            Event::Waiting(on) => conditions.waiting = on,
-            Event::Uploading(on) => conditions.uploading = on,
-            Event::Setup(on) => conditions.setup = on,
-            Event::Fault(fault, true) => conditions.faults |= 1 << fault.number(),
-            Event::Fault(fault, false) => conditions.faults &= !(1 << fault.number()),
-            Event::Identify => self.identify_until = Some(now + IDENTIFY_FOR),
-            Event::Held(stage) => self.held = stage,
+            LightEvent::Pressed(press) => self.pressed(now, press),
+            LightEvent::Captured(press) => self.set_press_state(press, PressState::Captured),
+            LightEvent::Saved(press) => self.set_press_state(press, PressState::Saved),
+            LightEvent::Failed(press, fault) => {
+                self.set_press_state(press, PressState::Failed(fault))
+            }
+            LightEvent::Stored(press) => self.set_press_state(press, PressState::Stored),
+            LightEvent::Starting(on) => conditions.starting = on,
+            LightEvent::Connected(on) => conditions.connected = on,
+            LightEvent::Waiting(on) => conditions.waiting = on,
+            LightEvent::Uploading(on) => conditions.uploading = on,
+            LightEvent::Setup(on) => conditions.setup = on,
+            LightEvent::Fault(fault, true) => conditions.faults |= 1 << fault.number(),
+            LightEvent::Fault(fault, false) => conditions.faults &= !(1 << fault.number()),
+            LightEvent::Identify => self.identify_until = Some(now + IDENTIFY_FOR),
+            LightEvent::Hold(stage) => self.hold = stage,
         }
         self.decide(now);
     }
 
     /// What the light shows at `now`, and when to ask again if nothing happens before.
     pub fn view(&mut self, now: Duration) -> (Pattern, Option<Duration>) {
-        self.pass_time(now);
+        self.advance_time(now);
         (self.pattern(now), self.next_deadline(now))
     }
 
     /// The answers since the last call.
-    pub fn take_answers(&mut self) -> Vec<Answer> {
-        std::mem::take(&mut self.answers)
+    pub fn take_feedback(&mut self) -> Vec<PressFeedback> {
+        std::mem::take(&mut self.feedback)
     }
 
     /// The faults that hold, lowest number first.
-    pub fn faults(&self) -> Vec<Fault> {
-        Fault::ALL
+    pub fn faults(&self) -> Vec<FaultCode> {
+        FaultCode::ALL
             .into_iter()
             .filter(|fault| self.conditions.faults & (1 << fault.number()) != 0)
             .collect()
@@ -474,7 +478,7 @@ impl Indicator {
         group.showing = None;
         // Whoever presses faster than any answer can be shown is told of the old presses at least for the record.
         if group.is_overdue(now) {
-            self.begin_answer(now);
+            self.begin_feedback(now);
         }
         let group = &mut self.group;
         group.showing = None;
@@ -483,12 +487,12 @@ impl Indicator {
             press,
             at: now,
             state: PressState::Capturing,
-            answered: false,
+            has_feedback: false,
         });
-        self.let_go_of_the_oldest(now);
+        self.drop_oldest(now);
     }
 
-    fn moved(&mut self, press: u64, to: PressState) {
+    fn set_press_state(&mut self, press: u64, to: PressState) {
         let Some(member) = self.group.members.iter_mut().find(|m| m.press == press) else {
             return;
         };
@@ -501,7 +505,7 @@ impl Indicator {
         };
     }
 
-    fn let_go_of_the_oldest(&mut self, now: Duration) {
+    fn drop_oldest(&mut self, now: Duration) {
         let group = &mut self.group;
         if group.members.len() <= GROUP_PRESSES_MAX {
             return;
@@ -512,16 +516,18 @@ impl Indicator {
         };
         let member = group.members.remove(oldest);
         let word = match member.state {
-            PressState::Failed(fault) => Some(Pattern::NotTaken { fault }),
+            PressState::Failed(fault) => Some(Pattern::Failed { fault }),
             PressState::Stored => None,
-            PressState::Capturing | PressState::Captured | PressState::Saved => Some(Pattern::Kept),
+            PressState::Capturing | PressState::Captured | PressState::Saved => {
+                Some(Pattern::Saved)
+            }
         };
-        if !matches!(group.let_go, Some(Pattern::NotTaken { .. })) {
-            group.let_go = word.or(group.let_go);
+        if !matches!(group.dropped, Some(Pattern::Failed { .. })) {
+            group.dropped = word.or(group.dropped);
         }
-        if !member.answered {
-            self.answers.push(Answer {
-                answer: word.unwrap_or(Pattern::Stored),
+        if !member.has_feedback {
+            self.feedback.push(PressFeedback {
+                pattern: word.unwrap_or(Pattern::Stored),
                 presses: vec![member.press],
                 at: now,
             });
@@ -531,47 +537,47 @@ impl Indicator {
     /// Begins the answer to the group, if it is time.
     fn decide(&mut self, now: Duration) {
         let group = &self.group;
-        let in_peace = group.showing.is_none() && now >= group.seen_until();
+        let in_peace = group.showing.is_none() && now >= group.visible_until();
         if in_peace && (group.is_overdue(now) || group.is_ready(now, self.conditions.connected)) {
-            self.begin_answer(now);
+            self.begin_feedback(now);
         }
     }
 
     /// Presses that are still being saved are left for the next one.
-    fn begin_answer(&mut self, now: Duration) {
-        let answer = self.group.answer();
+    fn begin_feedback(&mut self, now: Duration) {
+        let answer = self.group.feedback_pattern();
         let group = &mut self.group;
         group.showing = Some(Showing {
-            answer,
-            until: now + answer.steps().length(),
+            pattern: answer,
+            until: now + answer.rhythm().length(),
         });
         let presses = group
             .members
             .iter_mut()
-            .filter(|member| !member.answered && member.state.is_settled())
+            .filter(|member| !member.has_feedback && member.state.is_settled())
             .map(|member| {
-                member.answered = true;
+                member.has_feedback = true;
                 member.press
             })
             .collect();
-        self.answers.push(Answer {
-            answer,
+        self.feedback.push(PressFeedback {
+            pattern: answer,
             presses,
             at: now,
         });
     }
 
     /// Lets go of what is over by `now`.
-    fn pass_time(&mut self, now: Duration) {
+    fn advance_time(&mut self, now: Duration) {
         if self.identify_until.is_some_and(|until| until <= now) {
             self.identify_until = None;
         }
         let group = &mut self.group;
         if let Some(over) = group.showing.take_if(|showing| showing.until <= now) {
-            group.members.retain(|member| !member.answered);
+            group.members.retain(|member| !member.has_feedback);
             // Presses that overlap one that failed are told so, even if they are answered later.
-            let failed = matches!(over.answer, Pattern::NotTaken { .. });
-            group.let_go = (failed && !group.members.is_empty()).then_some(over.answer);
+            let failed = matches!(over.pattern, Pattern::Failed { .. });
+            group.dropped = (failed && !group.members.is_empty()).then_some(over.pattern);
         }
         self.decide(now);
     }
@@ -579,21 +585,21 @@ impl Indicator {
     fn pattern(&self, now: Duration) -> Pattern {
         let group = &self.group;
         if let Some(showing) = &group.showing {
-            return showing.answer;
+            return showing.pattern;
         }
         if !group.members.is_empty() {
             let holding_still = group
                 .members
                 .iter()
                 .any(|member| member.state == PressState::Capturing);
-            if holding_still || now < group.seen_until() {
+            if holding_still || now < group.visible_until() {
                 return Pattern::Capturing;
             }
         }
         let conditions = &self.conditions;
         // A press is answered first, also that of the hold itself.
-        if let Some(stage) = self.held {
-            Pattern::Held(stage)
+        if let Some(stage) = self.hold {
+            Pattern::Hold(stage)
         } else if self.identify_until.is_some() {
             Pattern::Identify
         } else if conditions.starting {
@@ -614,12 +620,12 @@ impl Indicator {
     fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let group = &self.group;
         let showing = group.showing.as_ref();
-        let seen_until = (!group.members.is_empty()).then(|| group.seen_until());
+        let seen_until = (!group.members.is_empty()).then(|| group.visible_until());
         [
             self.identify_until,
             showing.map(|showing| showing.until),
             seen_until,
-            group.answer_due(),
+            group.feedback_due(),
         ]
         .into_iter()
         .flatten()
@@ -629,58 +635,58 @@ impl Indicator {
 }
 
 impl Group {
-    fn seen_until(&self) -> Duration {
+    fn visible_until(&self) -> Duration {
         self.last_press_at + PRESS_SHOWN_FOR
     }
 
-    fn oldest_unanswered(&self) -> Option<&Member> {
-        self.members.iter().find(|member| !member.answered)
+    fn oldest_without_feedback(&self) -> Option<&Member> {
+        self.members.iter().find(|member| !member.has_feedback)
     }
 
     /// When waiting for the cloud is over; `None` when nobody waits. Early enough that a press which is made just then
     /// is seen first, and the older ones are answered in time all the same.
-    fn answer_due(&self) -> Option<Duration> {
-        self.oldest_unanswered()
-            .map(|member| member.at + ANSWER_WITHIN - PRESS_SHOWN_FOR)
+    fn feedback_due(&self) -> Option<Duration> {
+        self.oldest_without_feedback()
+            .map(|member| member.at + FEEDBACK_WITHIN - PRESS_SHOWN_FOR)
     }
 
     /// The oldest press is safe and must not wait any longer, whatever becomes of the others.
     fn is_overdue(&self, now: Duration) -> bool {
         let settled = |member: &Member| member.state.is_settled();
-        self.oldest_unanswered().is_some_and(settled)
-            && self.answer_due().is_some_and(|due| now >= due)
+        self.oldest_without_feedback().is_some_and(settled)
+            && self.feedback_due().is_some_and(|due| now >= due)
     }
 
     /// Everything that the answer depends on is known: all presses are at their end, or they are as far as they get
     /// without a connection.
     fn is_ready(&self, now: Duration, connected: bool) -> bool {
-        let Some(due) = self.answer_due() else {
+        let Some(due) = self.feedback_due() else {
             return false;
         };
         // One that was let go as kept cannot become a long any more.
-        let may_improve = self.answer() == Pattern::Kept && self.let_go.is_none();
+        let may_improve = self.feedback_pattern() == Pattern::Saved && self.dropped.is_none();
         let waits_for_the_cloud = may_improve && connected && now < due;
         self.members.iter().all(|m| m.state.is_settled()) && !waits_for_the_cloud
     }
 
     /// The one answer to all presses of the group, as things are.
-    fn answer(&self) -> Pattern {
+    fn feedback_pattern(&self) -> Pattern {
         let failed = self
             .members
             .iter()
             .rev()
             .find_map(|member| match member.state {
-                PressState::Failed(fault) => Some(Pattern::NotTaken { fault }),
+                PressState::Failed(fault) => Some(Pattern::Failed { fault }),
                 PressState::Capturing
                 | PressState::Captured
                 | PressState::Saved
                 | PressState::Stored => None,
             });
         let all_stored = self.members.iter().all(|m| m.state == PressState::Stored);
-        match (failed, self.let_go) {
-            (Some(failed), _) | (None, Some(failed @ Pattern::NotTaken { .. })) => failed,
+        match (failed, self.dropped) {
+            (Some(failed), _) | (None, Some(failed @ Pattern::Failed { .. })) => failed,
             (None, None) if all_stored => Pattern::Stored,
-            (None, _) => Pattern::Kept,
+            (None, _) => Pattern::Saved,
         }
     }
 }
@@ -698,18 +704,18 @@ mod tests {
     /// A camera that has started and is connected.
     fn ready() -> Indicator {
         let mut indicator = Indicator::new();
-        indicator.on(ms(0), Event::Starting(false));
-        indicator.on(ms(0), Event::Connected(true));
+        indicator.handle(ms(0), LightEvent::Starting(false));
+        indicator.handle(ms(0), LightEvent::Connected(true));
         indicator
     }
 
-    const CAMERA: Pattern = Pattern::NotTaken {
-        fault: Fault::Camera,
+    const CAMERA: Pattern = Pattern::Failed {
+        fault: FaultCode::Camera,
     };
 
     /// Plays `events` (milliseconds, event) and checks what the light shows at the given times.
     #[track_caller]
-    fn check(indicator: &mut Indicator, events: &[(u64, Event)], shown: &[(u64, Pattern)]) {
+    fn check(indicator: &mut Indicator, events: &[(u64, LightEvent)], shown: &[(u64, Pattern)]) {
         let mut moments: Vec<u64> = events
             .iter()
             .map(|e| e.0)
@@ -728,7 +734,7 @@ mod tests {
             }
             at = moment_at;
             for (_, event) in events.iter().filter(|e| e.0 == moment) {
-                indicator.on(at, *event);
+                indicator.handle(at, *event);
             }
             for (_, pattern) in shown.iter().filter(|s| s.0 == moment) {
                 assert_eq!(indicator.view(at).0, *pattern, "at {moment} ms");
@@ -737,8 +743,11 @@ mod tests {
     }
 
     fn answers(indicator: &mut Indicator) -> Vec<(Pattern, Vec<u64>)> {
-        let answers = indicator.take_answers();
-        answers.into_iter().map(|a| (a.answer, a.presses)).collect()
+        let answers = indicator.take_feedback();
+        answers
+            .into_iter()
+            .map(|a| (a.pattern, a.presses))
+            .collect()
     }
 
     #[test]
@@ -747,12 +756,12 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1500, Event::Captured(1)),
-                (1510, Event::Uploading(true)),
-                (1520, Event::Saved(1)),
-                (1900, Event::Stored(1)),
-                (1900, Event::Uploading(false)),
+                (1000, LightEvent::Pressed(1)),
+                (1500, LightEvent::Captured(1)),
+                (1510, LightEvent::Uploading(true)),
+                (1520, LightEvent::Saved(1)),
+                (1900, LightEvent::Stored(1)),
+                (1900, LightEvent::Uploading(false)),
             ],
             &[
                 (999, Pattern::Ready),
@@ -771,10 +780,10 @@ mod tests {
     fn a_fast_press_is_seen_before_it_is_answered() {
         let mut indicator = ready();
         let events = [
-            (1000, Event::Pressed(1)),
-            (1001, Event::Captured(1)),
-            (1002, Event::Saved(1)),
-            (1003, Event::Stored(1)),
+            (1000, LightEvent::Pressed(1)),
+            (1001, LightEvent::Captured(1)),
+            (1002, LightEvent::Saved(1)),
+            (1003, LightEvent::Stored(1)),
         ];
         let shown = [
             (1003, Pattern::Capturing),
@@ -790,24 +799,24 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (0, Event::Connected(false)),
-                (1000, Event::Pressed(1)),
-                (2000, Event::Captured(1)),
-                (2100, Event::Saved(1)),
-                (2100, Event::Waiting(true)),
+                (0, LightEvent::Connected(false)),
+                (1000, LightEvent::Pressed(1)),
+                (2000, LightEvent::Captured(1)),
+                (2100, LightEvent::Saved(1)),
+                (2100, LightEvent::Waiting(true)),
                 // Too late for this answer: it changes nothing but the state.
-                (2500, Event::Connected(true)),
-                (2500, Event::Stored(1)),
-                (2500, Event::Waiting(false)),
+                (2500, LightEvent::Connected(true)),
+                (2500, LightEvent::Stored(1)),
+                (2500, LightEvent::Waiting(false)),
             ],
             &[
                 (2050, Pattern::Offline),
-                (2100, Pattern::Kept),
-                (3199, Pattern::Kept),
+                (2100, Pattern::Saved),
+                (3199, Pattern::Saved),
                 (3200, Pattern::Ready),
             ],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Kept, vec![1])]);
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
     }
 
     #[test]
@@ -816,18 +825,18 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1100, Event::Captured(1)),
-                (1200, Event::Saved(1)),
-                (1200, Event::Uploading(true)),
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Captured(1)),
+                (1200, LightEvent::Saved(1)),
+                (1200, LightEvent::Uploading(true)),
             ],
             &[
                 (10_599, Pattern::Uploading),
-                (10_600, Pattern::Kept),
+                (10_600, Pattern::Saved),
                 (11_700, Pattern::Uploading),
             ],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Kept, vec![1])]);
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
     }
 
     #[test]
@@ -836,18 +845,18 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1500, Event::Failed(1, Fault::Camera)),
-                (1500, Event::Fault(Fault::Camera, true)),
+                (1000, LightEvent::Pressed(1)),
+                (1500, LightEvent::Failed(1, FaultCode::Camera)),
+                (1500, LightEvent::Fault(FaultCode::Camera, true)),
             ],
             &[
                 (1500, CAMERA),
                 (9599, CAMERA),
-                (9600, Pattern::Fault(Fault::Camera)),
+                (9600, Pattern::Fault(FaultCode::Camera)),
             ],
         );
         assert_eq!(answers(&mut indicator), [(CAMERA, vec![1])]);
-        let steps = CAMERA.steps();
+        let steps = CAMERA.rhythm();
         let shorts = steps.steps.iter().filter(|s| s.on && s.ms == 150).count();
         let counted = steps.steps.iter().filter(|s| s.on && s.ms == 200).count();
         assert_eq!((shorts, counted), (5, 5));
@@ -859,21 +868,21 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (0, Event::Connected(false)),
-                (1000, Event::Pressed(1)),
-                (1010, Event::Captured(1)),
-                (1020, Event::Saved(1)),
-                (1300, Event::Pressed(2)),
-                (1310, Event::Captured(2)),
-                (1320, Event::Saved(2)),
+                (0, LightEvent::Connected(false)),
+                (1000, LightEvent::Pressed(1)),
+                (1010, LightEvent::Captured(1)),
+                (1020, LightEvent::Saved(1)),
+                (1300, LightEvent::Pressed(2)),
+                (1310, LightEvent::Captured(2)),
+                (1320, LightEvent::Saved(2)),
             ],
             &[
                 (1400, Pattern::Capturing),
                 (1699, Pattern::Capturing),
-                (1700, Pattern::Kept),
+                (1700, Pattern::Saved),
             ],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Kept, vec![1, 2])]);
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1, 2])]);
     }
 
     #[test]
@@ -882,15 +891,15 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1100, Event::Captured(1)),
-                (1100, Event::Saved(1)),
-                (1500, Event::Stored(1)),
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Captured(1)),
+                (1100, LightEvent::Saved(1)),
+                (1500, LightEvent::Stored(1)),
                 // While the long of the first is shown.
-                (2000, Event::Pressed(2)),
-                (2100, Event::Captured(2)),
-                (2100, Event::Saved(2)),
-                (5000, Event::Stored(2)),
+                (2000, LightEvent::Pressed(2)),
+                (2100, LightEvent::Captured(2)),
+                (2100, LightEvent::Saved(2)),
+                (5000, LightEvent::Stored(2)),
             ],
             &[
                 (1999, Pattern::Stored),
@@ -912,13 +921,13 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1100, Event::Failed(1, Fault::Camera)),
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Failed(1, FaultCode::Camera)),
                 // The five short of the first are cut off by the second.
-                (1800, Event::Pressed(2)),
-                (1900, Event::Captured(2)),
-                (1900, Event::Saved(2)),
-                (2300, Event::Stored(2)),
+                (1800, LightEvent::Pressed(2)),
+                (1900, LightEvent::Captured(2)),
+                (1900, LightEvent::Saved(2)),
+                (2300, LightEvent::Stored(2)),
             ],
             &[
                 (1500, CAMERA),
@@ -939,20 +948,30 @@ mod tests {
         check(
             &mut indicator,
             &[
-                (1000, Event::Pressed(1)),
-                (1300, Event::Pressed(2)),
-                (1400, Event::Failed(1, Fault::Card)),
-                (4000, Event::Captured(2)),
-                (4100, Event::Saved(2)),
+                (1000, LightEvent::Pressed(1)),
+                (1300, LightEvent::Pressed(2)),
+                (1400, LightEvent::Failed(1, FaultCode::Card)),
+                (4000, LightEvent::Captured(2)),
+                (4100, LightEvent::Saved(2)),
             ],
             &[
                 (3999, Pattern::Capturing),
-                (4100, Pattern::NotTaken { fault: Fault::Card }),
+                (
+                    4100,
+                    Pattern::Failed {
+                        fault: FaultCode::Card,
+                    },
+                ),
             ],
         );
         assert_eq!(
             answers(&mut indicator),
-            [(Pattern::NotTaken { fault: Fault::Card }, vec![1, 2])]
+            [(
+                Pattern::Failed {
+                    fault: FaultCode::Card
+                },
+                vec![1, 2]
+            )]
         );
     }
 
@@ -962,15 +981,15 @@ mod tests {
         let mut now = Duration::ZERO;
         for press in 0..100 {
             // Pressed before the one before is saved, for 20 seconds.
-            indicator.on(now, Event::Pressed(press));
+            indicator.handle(now, LightEvent::Pressed(press));
             assert_eq!(indicator.view(now).0, Pattern::Capturing);
             now += ms(200);
             if press > 0 {
-                indicator.on(now, Event::Saved(press - 1));
+                indicator.handle(now, LightEvent::Saved(press - 1));
             }
         }
-        let first = indicator.take_answers().remove(0);
-        assert_eq!(first.answer, Pattern::Kept);
+        let first = indicator.take_feedback().remove(0);
+        assert_eq!(first.pattern, Pattern::Saved);
         assert_eq!(first.presses[0], 0);
         assert!(first.at <= ms(10_200), "{first:?}");
     }
@@ -980,20 +999,20 @@ mod tests {
         let mut indicator = ready();
         let many = 3 * GROUP_PRESSES_MAX as u64;
         for press in 0..many {
-            indicator.on(ms(1), Event::Pressed(press));
+            indicator.handle(ms(1), LightEvent::Pressed(press));
             let end = if press == 0 {
-                Event::Failed(0, Fault::Camera)
+                LightEvent::Failed(0, FaultCode::Camera)
             } else {
-                Event::Saved(press)
+                LightEvent::Saved(press)
             };
-            indicator.on(ms(1), end);
-            indicator.on(ms(1), Event::Stored(press));
+            indicator.handle(ms(1), end);
+            indicator.handle(ms(1), LightEvent::Stored(press));
             assert!(indicator.group.members.len() <= GROUP_PRESSES_MAX);
         }
         // The first failed, and the light does not forget it.
         assert_eq!(indicator.view(ms(1000)).0, CAMERA);
         let mut answered: Vec<u64> = indicator
-            .take_answers()
+            .take_feedback()
             .into_iter()
             .flat_map(|a| a.presses)
             .collect();
@@ -1007,44 +1026,55 @@ mod tests {
         let mut at = 0;
         let mut after = |event, pattern| {
             at += 1;
-            indicator.on(ms(at), event);
+            indicator.handle(ms(at), event);
             assert_eq!(indicator.view(ms(at)).0, pattern, "after {event:?}");
         };
-        after(Event::Waiting(true), Pattern::Offline);
-        after(Event::Uploading(true), Pattern::Uploading);
-        after(Event::Connected(false), Pattern::Offline);
-        after(Event::Setup(true), Pattern::Setup);
-        after(Event::Fault(Fault::Card, true), Pattern::Fault(Fault::Card));
+        after(LightEvent::Waiting(true), Pattern::Offline);
+        after(LightEvent::Uploading(true), Pattern::Uploading);
+        after(LightEvent::Connected(false), Pattern::Offline);
+        after(LightEvent::Setup(true), Pattern::Setup);
         after(
-            Event::Fault(Fault::Network, true),
-            Pattern::Fault(Fault::Network),
+            LightEvent::Fault(FaultCode::Card, true),
+            Pattern::Fault(FaultCode::Card),
         );
-        after(Event::Starting(true), Pattern::Starting);
-        after(Event::Identify, Pattern::Identify);
-        let held = Pattern::Held(Stage::Reconnect);
-        after(Event::Held(Some(Stage::Reconnect)), held);
-        after(Event::Pressed(7), Pattern::Capturing);
-        after(Event::Held(None), Pattern::Capturing);
-        assert_eq!(indicator.faults(), [Fault::Network, Fault::Card]);
+        after(
+            LightEvent::Fault(FaultCode::Network, true),
+            Pattern::Fault(FaultCode::Network),
+        );
+        after(LightEvent::Starting(true), Pattern::Starting);
+        after(LightEvent::Identify, Pattern::Identify);
+        let held = Pattern::Hold(HoldStage::Reconnect);
+        after(LightEvent::Hold(Some(HoldStage::Reconnect)), held);
+        after(LightEvent::Pressed(7), Pattern::Capturing);
+        after(LightEvent::Hold(None), Pattern::Capturing);
+        assert_eq!(indicator.faults(), [FaultCode::Network, FaultCode::Card]);
         for (event, pattern) in [
-            (Event::Failed(7, Fault::Card), Pattern::Capturing),
-            (Event::Starting(false), Pattern::Capturing),
-            (Event::Fault(Fault::Network, false), Pattern::Capturing),
+            (LightEvent::Failed(7, FaultCode::Card), Pattern::Capturing),
+            (LightEvent::Starting(false), Pattern::Capturing),
+            (
+                LightEvent::Fault(FaultCode::Network, false),
+                Pattern::Capturing,
+            ),
         ] {
-            indicator.on(ms(100), event);
+            indicator.handle(ms(100), event);
             assert_eq!(indicator.view(ms(100)).0, pattern);
         }
-        let not_taken = Pattern::NotTaken { fault: Fault::Card };
+        let not_taken = Pattern::Failed {
+            fault: FaultCode::Card,
+        };
         assert_eq!(indicator.view(ms(600)).0, not_taken);
-        assert_eq!(indicator.view(ms(20_000)).0, Pattern::Fault(Fault::Card));
-        indicator.on(ms(20_000), Event::Fault(Fault::Card, false));
+        assert_eq!(
+            indicator.view(ms(20_000)).0,
+            Pattern::Fault(FaultCode::Card)
+        );
+        indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Setup);
     }
 
     #[test]
     fn identify_ends_after_ten_seconds() {
         let mut indicator = ready();
-        indicator.on(ms(500), Event::Identify);
+        indicator.handle(ms(500), LightEvent::Identify);
         assert_eq!(
             indicator.view(ms(500)),
             (Pattern::Identify, Some(ms(10_500)))
@@ -1061,22 +1091,22 @@ mod tests {
             Pattern::Offline,
             Pattern::Setup,
             Pattern::Identify,
-            Pattern::Held(Stage::Reconnect),
-            Pattern::Held(Stage::Forget),
-            Pattern::Held(Stage::Cancelled),
+            Pattern::Hold(HoldStage::Reconnect),
+            Pattern::Hold(HoldStage::Forget),
+            Pattern::Hold(HoldStage::Cancelled),
             Pattern::Capturing,
             Pattern::Stored,
-            Pattern::Kept,
+            Pattern::Saved,
         ];
-        all.extend(Fault::ALL.map(Pattern::Fault));
-        all.extend(Fault::ALL.map(|fault| Pattern::NotTaken { fault }));
+        all.extend(FaultCode::ALL.map(Pattern::Fault));
+        all.extend(FaultCode::ALL.map(|fault| Pattern::Failed { fault }));
         all
     }
 
     #[test]
     fn no_pattern_flashes_more_than_three_times_in_any_second() {
         for pattern in all_patterns() {
-            let steps = pattern.steps();
+            let steps = pattern.rhythm();
             let passes = if steps.repeat { 4 } else { 1 };
             let mut lit = Vec::new();
             let (mut at, mut was_on) = (0, false);
@@ -1100,16 +1130,16 @@ mod tests {
     #[test]
     fn every_pattern_can_be_named_and_told_apart() {
         for pattern in all_patterns() {
-            assert!(!pattern.looks().is_empty() && !pattern.means().is_empty());
-            assert!(pattern.steps().length() > Duration::ZERO);
+            assert!(!pattern.appearance().is_empty() && !pattern.meaning().is_empty());
+            assert!(pattern.rhythm().length() > Duration::ZERO);
             let others = all_patterns();
             let twins = others.iter().filter(|other| {
-                let same_fault = |a: &Pattern| matches!(a, Pattern::NotTaken { .. });
+                let same_fault = |a: &Pattern| matches!(a, Pattern::Failed { .. });
                 **other != pattern && other.name() == pattern.name() && !same_fault(other)
             });
             assert_eq!(twins.count(), 0, "{pattern:?}");
         }
-        assert_eq!(Pattern::Fault(Fault::Camera).name(), "fault-5");
+        assert_eq!(Pattern::Fault(FaultCode::Camera).name(), "fault-5");
         assert_eq!(CAMERA.name(), "failed");
     }
 
@@ -1168,8 +1198,8 @@ mod tests {
             self.look();
         }
 
-        fn tell(&mut self, event: Event) {
-            self.indicator.on(self.now, event);
+        fn tell(&mut self, event: LightEvent) {
+            self.indicator.handle(self.now, event);
             self.look();
         }
 
@@ -1185,25 +1215,25 @@ mod tests {
                 }
             }
             // One that fails while the others are told of theirs is told next.
-            let told = |m: &Member| m.answered && self.failed.contains(&m.press);
+            let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
             if group.members.iter().any(told) {
                 assert!(
-                    !matches!(pattern, Pattern::Stored | Pattern::Kept),
+                    !matches!(pattern, Pattern::Stored | Pattern::Saved),
                     "{pattern:?}"
                 );
             }
-            for answer in self.indicator.take_answers() {
+            for answer in self.indicator.take_feedback() {
                 assert!(!answer.presses.is_empty());
                 for press in answer.presses {
                     let said = &mut self.answered[usize::try_from(press).unwrap()];
                     assert_eq!(*said, None, "press {press} is answered once");
-                    *said = Some((answer.answer, answer.at));
-                    match answer.answer {
+                    *said = Some((answer.pattern, answer.at));
+                    match answer.pattern {
                         Pattern::Stored => assert!(self.stored.contains(&press)),
-                        Pattern::Kept => {
+                        Pattern::Saved => {
                             assert!(!self.open.contains(&press) && !self.failed.contains(&press));
                         }
-                        Pattern::NotTaken { .. } => assert!(!self.failed.is_empty()),
+                        Pattern::Failed { .. } => assert!(!self.failed.is_empty()),
                         Pattern::Off
                         | Pattern::Starting
                         | Pattern::Ready
@@ -1211,9 +1241,9 @@ mod tests {
                         | Pattern::Offline
                         | Pattern::Setup
                         | Pattern::Identify
-                        | Pattern::Held(_)
+                        | Pattern::Hold(_)
                         | Pattern::Capturing
-                        | Pattern::Fault(_) => panic!("{:?} is no answer", answer.answer),
+                        | Pattern::Fault(_) => panic!("{:?} is no answer", answer.pattern),
                     }
                 }
             }
@@ -1231,7 +1261,7 @@ mod tests {
                     self.settled_at.push(None);
                     self.answered.push(None);
                     self.open.push(self.presses);
-                    self.tell(Event::Pressed(self.presses));
+                    self.tell(LightEvent::Pressed(self.presses));
                     assert_eq!(
                         self.indicator.view(self.now).0,
                         Pattern::Capturing,
@@ -1241,31 +1271,31 @@ mod tests {
                 }
                 Act::Capture => {
                     if let Some(&press) = self.open.first() {
-                        self.tell(Event::Captured(press));
+                        self.tell(LightEvent::Captured(press));
                     }
                 }
                 Act::Save => {
                     if let Some(&press) = self.open.first() {
                         self.settle(press);
                         self.saved.push(press);
-                        self.tell(Event::Saved(press));
+                        self.tell(LightEvent::Saved(press));
                     }
                 }
                 Act::Fail => {
                     if let Some(&press) = self.open.first() {
                         self.settle(press);
                         self.failed.push(press);
-                        self.tell(Event::Failed(press, Fault::Camera));
+                        self.tell(LightEvent::Failed(press, FaultCode::Camera));
                     }
                 }
                 Act::Store(which) => {
                     if !self.saved.is_empty() {
                         let press = self.saved.remove(which.index(self.saved.len()));
                         self.stored.push(press);
-                        self.tell(Event::Stored(press));
+                        self.tell(LightEvent::Stored(press));
                     }
                 }
-                Act::Connect(on) => self.tell(Event::Connected(*on)),
+                Act::Connect(on) => self.tell(LightEvent::Connected(*on)),
             }
         }
     }
@@ -1293,12 +1323,12 @@ mod tests {
                 };
                 let settled = watch.settled_at[press].unwrap();
                 prop_assert!(at >= settled, "an answer before the end of saving");
-                let due = watch.pressed_at[press] + ANSWER_WITHIN;
+                let due = watch.pressed_at[press] + FEEDBACK_WITHIN;
                 let mut latest = due.max(settled + PRESS_SHOWN_FOR);
                 // An answer to others that is being shown is not interrupted by one that is due.
                 for (answer, begun) in &shown {
-                    if (*begun..*begun + answer.steps().length()).contains(&latest) {
-                        latest = *begun + answer.steps().length();
+                    if (*begun..*begun + answer.rhythm().length()).contains(&latest) {
+                        latest = *begun + answer.rhythm().length();
                     }
                 }
                 prop_assert!(at <= latest, "press {press}: {at:?}, {latest:?}, {settled:?}");

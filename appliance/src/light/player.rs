@@ -8,9 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::hardware::{Lamp, Light};
-use crate::light::indicator::{Pattern, Step, Steps};
-use crate::settings::{Light as Settings, LightMode};
+use crate::hardware::{Led, LedState};
+use crate::light::indicator::{Pattern, Rhythm, Step};
+use crate::settings::{LightMode, LightSettings as Settings};
 use crate::time::clock;
 
 /// How often it is asked whether the night has begun.
@@ -18,12 +18,12 @@ const NIGHT_CHECKED_EVERY: Duration = Duration::from_secs(20);
 
 /// The thread that plays. Dropping it puts the light out.
 pub struct Player {
-    score: Arc<Score>,
+    mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What is to be played, and the bell that says that it changed.
-struct Score {
+struct Mailbox {
     next: Mutex<Next>,
     settings: Mutex<Settings>,
     changed: Condvar,
@@ -33,9 +33,9 @@ struct Score {
 enum Next {
     Play(Pattern),
     /// The pattern being played goes on.
-    GoOn,
+    Continue,
     /// It goes on as other settings have it.
-    Adjusted,
+    SettingsChanged,
     Stop,
 }
 
@@ -48,12 +48,12 @@ impl Player {
     /// # Errors
     /// The system gives no thread.
     pub fn start(
-        light: Box<dyn Light>,
+        light: Box<dyn Led>,
         settings: &Settings,
         shown: impl FnMut(Pattern, u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let score = Arc::new(Score {
-            next: Mutex::new(Next::GoOn),
+        let score = Arc::new(Mailbox {
+            next: Mutex::new(Next::Continue),
             settings: Mutex::new(settings.clone()),
             changed: Condvar::new(),
         });
@@ -64,24 +64,24 @@ impl Player {
                 .spawn(move || play(&score, light, shown))?
         };
         Ok(Self {
-            score,
+            mailbox: score,
             thread: Some(thread),
         })
     }
 
     /// Plays `pattern` from its beginning; the same pattern again goes on as it is. Returns at once.
     pub fn show(&self, pattern: Pattern) {
-        self.score.set(Next::Play(pattern));
+        self.mailbox.set(Next::Play(pattern));
     }
 
     /// Plays as these settings have it from now on; the pins stay what they were.
-    pub fn adjust(&self, settings: &Settings) {
-        *self.score.settings() = settings.clone();
-        let mut next = self.score.lock();
+    pub fn configure(&self, settings: &Settings) {
+        *self.mailbox.settings() = settings.clone();
+        let mut next = self.mailbox.lock();
         // What is about to begin begins with them anyway.
-        if *next == Next::GoOn {
-            *next = Next::Adjusted;
-            self.score.changed.notify_one();
+        if *next == Next::Continue {
+            *next = Next::SettingsChanged;
+            self.mailbox.changed.notify_one();
         }
     }
 
@@ -93,7 +93,7 @@ impl Player {
 
 impl Drop for Player {
     fn drop(&mut self) {
-        self.score.set(Next::Stop);
+        self.mailbox.set(Next::Stop);
         if let Some(thread) = self.thread.take() {
             // A lamp that panicked has told so already; there is nobody left to tell.
             let _ = thread.join();
@@ -101,7 +101,7 @@ impl Drop for Player {
     }
 }
 
-impl Score {
+impl Mailbox {
     fn set(&self, next: Next) {
         *self.lock() = next;
         self.changed.notify_one();
@@ -121,8 +121,8 @@ impl Score {
         let mut next = self.lock();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if *next != Next::GoOn || left.is_zero() {
-                return std::mem::replace(&mut next, Next::GoOn);
+            if *next != Next::Continue || left.is_zero() {
+                return std::mem::replace(&mut next, Next::Continue);
             }
             next = self
                 .changed
@@ -134,25 +134,25 @@ impl Score {
 
 /// Plays one pass of `pattern` on the thread of the caller, then puts the lamp out. However late a step is on a busy
 /// machine, it is one pass.
-pub fn play_once(light: &mut dyn Light, pattern: Pattern, settings: &Settings) {
-    light.caption(pattern.looks(), pattern.means());
+pub fn play_once(light: &mut dyn Led, pattern: Pattern, settings: &Settings) {
+    light.caption(pattern.appearance(), pattern.meaning());
     for step in rhythm(pattern, settings, is_night(settings)).steps {
-        light.show(lamp(pattern, step, settings));
+        light.show(led_state(pattern, step, settings));
         thread::sleep(Duration::from_millis(u64::from(step.ms)));
     }
-    darken(light);
+    turn_off(light);
 }
 
-fn darken(light: &mut dyn Light) {
-    light.show(Lamp::Off);
-    light.caption(Pattern::Off.looks(), "");
+fn turn_off(light: &mut dyn Led) {
+    light.show(LedState::Off);
+    light.caption(Pattern::Off.appearance(), "");
 }
 
-fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern, u64)) {
+fn play(score: &Mailbox, mut light: Box<dyn Led>, mut shown: impl FnMut(Pattern, u64)) {
     let mut pattern = Pattern::Off;
-    let mut steps = Pattern::Off.steps();
+    let mut steps = Pattern::Off.rhythm();
     let mut at_step = 0;
-    light.show(Lamp::Off);
+    light.show(LedState::Off);
     let mut step_ends = Instant::now() + NIGHT_CHECKED_EVERY;
     loop {
         let next = score.wait_until(step_ends);
@@ -160,34 +160,34 @@ fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern,
         let settings = &settings;
         match next {
             Next::Stop => break,
-            Next::Adjusted => {
+            Next::SettingsChanged => {
                 steps = rhythm(pattern, settings, is_night(settings));
                 at_step = 0;
-                light.show(lamp(pattern, steps.steps[0], settings));
+                light.show(led_state(pattern, steps.steps[0], settings));
                 step_ends = Instant::now() + length(&steps, at_step);
             }
             Next::Play(other) if other != pattern => {
                 pattern = other;
                 steps = rhythm(pattern, settings, is_night(settings));
                 at_step = 0;
-                light.show(lamp(pattern, steps.steps[0], settings));
+                light.show(led_state(pattern, steps.steps[0], settings));
                 shown(pattern, clock::boottime_us());
-                light.caption(pattern.looks(), pattern.means());
+                light.caption(pattern.appearance(), pattern.meaning());
                 step_ends = Instant::now() + length(&steps, at_step);
             }
             Next::Play(_) => {}
-            Next::GoOn => {
+            Next::Continue => {
                 at_step += 1;
                 if at_step >= steps.steps.len() {
                     if steps.repeat {
                         // Between two passes is the time to notice that the night came or went.
                         steps = rhythm(pattern, settings, is_night(settings));
                     } else {
-                        steps = Pattern::Off.steps();
+                        steps = Pattern::Off.rhythm();
                     }
                     at_step = 0;
                 }
-                light.show(lamp(pattern, steps.steps[at_step], settings));
+                light.show(led_state(pattern, steps.steps[at_step], settings));
                 // From the end of the last step, not from now: a rhythm does not drift. Unless the machine slept.
                 let now = Instant::now();
                 step_ends += length(&steps, at_step);
@@ -197,26 +197,26 @@ fn play(score: &Score, mut light: Box<dyn Light>, mut shown: impl FnMut(Pattern,
             }
         }
     }
-    darken(&mut *light);
+    turn_off(&mut *light);
 }
 
 /// The rhythm of a pattern as the settings allow it.
-fn rhythm(pattern: Pattern, settings: &Settings, night: bool) -> Steps {
+fn rhythm(pattern: Pattern, settings: &Settings, night: bool) -> Rhythm {
     let silent = night || settings.mode == LightMode::Off;
-    if silent && !pattern.answers_a_person() {
-        return Pattern::Off.steps();
+    if silent && !pattern.is_feedback() {
+        return Pattern::Off.rhythm();
     }
     if pattern == Pattern::Ready && settings.mode == LightMode::Quiet {
         let step = |on, ms| Step { on, ms };
-        return Steps {
+        return Rhythm {
             steps: vec![step(true, 40), step(false, 4960)],
             repeat: true,
         };
     }
-    pattern.steps()
+    pattern.rhythm()
 }
 
-fn length(steps: &Steps, at_step: usize) -> Duration {
+fn length(steps: &Rhythm, at_step: usize) -> Duration {
     if steps.repeat && steps.steps.len() == 1 {
         // A steady light needs no waking but for the night.
         return NIGHT_CHECKED_EVERY;
@@ -224,12 +224,12 @@ fn length(steps: &Steps, at_step: usize) -> Duration {
     Duration::from_millis(u64::from(steps.steps[at_step].ms))
 }
 
-fn lamp(pattern: Pattern, step: Step, settings: &Settings) -> Lamp {
+fn led_state(pattern: Pattern, step: Step, settings: &Settings) -> LedState {
     if !step.on {
-        return Lamp::Off;
+        return LedState::Off;
     }
     let steady_ready = pattern == Pattern::Ready && settings.mode == LightMode::Steady;
-    Lamp::On {
+    LedState::On {
         brightness: if steady_ready {
             settings.ready_brightness_percent
         } else {
@@ -257,26 +257,26 @@ mod tests {
     use std::sync::mpsc::{self, Receiver, Sender};
 
     use super::*;
-    use crate::button::gesture::Stage;
-    use crate::light::indicator::Fault;
+    use crate::button::gesture::HoldStage;
+    use crate::light::indicator::FaultCode;
     use crate::settings::Config;
 
-    struct Watched(Sender<(Lamp, Instant)>);
+    struct Watched(Sender<(LedState, Instant)>);
 
-    impl Light for Watched {
-        fn show(&mut self, lamp: Lamp) {
+    impl Led for Watched {
+        fn show(&mut self, lamp: LedState) {
             let _ = self.0.send((lamp, Instant::now()));
         }
     }
 
-    fn watched(settings: &Settings) -> (Player, Receiver<(Lamp, Instant)>) {
+    fn watched(settings: &Settings) -> (Player, Receiver<(LedState, Instant)>) {
         let (lamps, seen) = mpsc::channel();
         let player = Player::start(Box::new(Watched(lamps)), settings, |_, _| {}).unwrap();
-        assert_eq!(next(&seen).0, Lamp::Off);
+        assert_eq!(next(&seen).0, LedState::Off);
         (player, seen)
     }
 
-    fn next(seen: &Receiver<(Lamp, Instant)>) -> (Lamp, Instant) {
+    fn next(seen: &Receiver<(LedState, Instant)>) -> (LedState, Instant) {
         seen.recv_timeout(Duration::from_secs(10)).unwrap()
     }
 
@@ -287,9 +287,12 @@ mod tests {
     #[test]
     fn a_rhythm_is_played_and_the_light_is_out_at_the_end() {
         let (player, seen) = watched(&settings());
-        player.show(Pattern::Kept);
+        player.show(Pattern::Saved);
         let lamps: Vec<_> = (0..6).map(|_| next(&seen)).collect();
-        let on: Vec<bool> = lamps.iter().map(|(lamp, _)| *lamp != Lamp::Off).collect();
+        let on: Vec<bool> = lamps
+            .iter()
+            .map(|(lamp, _)| *lamp != LedState::Off)
+            .collect();
         assert_eq!(on, [false, true, false, true, false, false]);
         // A busy machine may be late, but a step is never cut short.
         let mut at_ms = 0;
@@ -298,9 +301,9 @@ mod tests {
             at_ms += ms;
         }
         player.show(Pattern::Capturing);
-        assert_ne!(next(&seen).0, Lamp::Off);
+        assert_ne!(next(&seen).0, LedState::Off);
         player.stop();
-        assert_eq!(next(&seen).0, Lamp::Off);
+        assert_eq!(next(&seen).0, LedState::Off);
         assert!(seen.recv().is_err(), "nothing is shown after the end");
     }
 
@@ -312,7 +315,7 @@ mod tests {
             player.show(pattern);
             assert_eq!(
                 next(&seen).0,
-                lamp(pattern, pattern.steps().steps[0], &settings())
+                led_state(pattern, pattern.rhythm().steps[0], &settings())
             );
         }
     }
@@ -326,15 +329,15 @@ mod tests {
         for (settings, night) in [(&off, false), (&settings(), true)] {
             for pattern in [
                 Pattern::Identify,
-                Pattern::Held(Stage::Forget),
+                Pattern::Hold(HoldStage::Forget),
                 Pattern::Capturing,
                 Pattern::Stored,
-                Pattern::Kept,
-                Pattern::NotTaken {
-                    fault: Fault::Camera,
+                Pattern::Saved,
+                Pattern::Failed {
+                    fault: FaultCode::Camera,
                 },
             ] {
-                assert_eq!(rhythm(pattern, settings, night), pattern.steps());
+                assert_eq!(rhythm(pattern, settings, night), pattern.rhythm());
             }
             for pattern in [
                 Pattern::Starting,
@@ -342,9 +345,9 @@ mod tests {
                 Pattern::Uploading,
                 Pattern::Offline,
                 Pattern::Setup,
-                Pattern::Fault(Fault::Card),
+                Pattern::Fault(FaultCode::Card),
             ] {
-                assert_eq!(rhythm(pattern, settings, night), Pattern::Off.steps());
+                assert_eq!(rhythm(pattern, settings, night), Pattern::Off.rhythm());
             }
         }
     }
@@ -352,9 +355,9 @@ mod tests {
     #[test]
     fn ready_is_dim_or_a_wink() {
         let step = Step { on: true, ms: 1 };
-        let brightness = |pattern, settings: &Settings| match lamp(pattern, step, settings) {
-            Lamp::On { brightness, .. } => brightness,
-            Lamp::Off => 0,
+        let brightness = |pattern, settings: &Settings| match led_state(pattern, step, settings) {
+            LedState::On { brightness, .. } => brightness,
+            LedState::Off => 0,
         };
         assert_eq!(brightness(Pattern::Ready, &settings()), 10);
         assert_eq!(brightness(Pattern::Stored, &settings()), 100);

@@ -8,27 +8,31 @@ use std::io;
 
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::hardware::Light;
-use crate::light::indicator::{Fault, Pattern};
+use crate::hardware::Led;
+use crate::light::indicator::{FaultCode, Pattern};
 use crate::light::player::{self, Player};
 use crate::settings;
 
 /// What systemd says in `$SERVICE_RESULT` of a service that was stopped as asked.
-const AS_ASKED: &str = "success";
+const SUCCESS: &str = "success";
 
 /// Whether the program has ended without having been asked to.
 ///
 /// `service_result`: `$SERVICE_RESULT`; absent = a person wants to see what it looks like.
-pub fn is_to_be_shown(service_result: Option<&str>) -> bool {
-    service_result != Some(AS_ASKED)
+pub fn should_show(service_result: Option<&str>) -> bool {
+    service_result != Some(SUCCESS)
 }
 
 /// Shows fault 7: one pass, then dark, or until a signal ends this process.
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn show(mut light: Box<dyn Light>, settings: &settings::Light, once: bool) -> io::Result<()> {
-    let pattern = Pattern::Fault(Fault::Program);
+pub fn show(
+    mut light: Box<dyn Led>,
+    settings: &settings::LightSettings,
+    once: bool,
+) -> io::Result<()> {
+    let pattern = Pattern::Fault(FaultCode::Program);
     if once {
         player::play_once(&mut *light, pattern, settings);
         return Ok(());
@@ -50,12 +54,12 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::hardware::Lamp;
+    use crate::hardware::LedState;
     use crate::settings::Config;
 
     #[test]
     fn a_stop_that_was_asked_for_leaves_the_light_alone() {
-        assert!(!is_to_be_shown(Some("success")));
+        assert!(!should_show(Some("success")));
         for result in [
             None,
             Some("watchdog"),
@@ -63,16 +67,16 @@ mod tests {
             Some("exit-code"),
             Some("oom-kill"),
         ] {
-            assert!(is_to_be_shown(result), "{result:?}");
+            assert!(should_show(result), "{result:?}");
         }
     }
 
     /// Writes down what the lamp is told.
     struct Written(Arc<Mutex<Vec<bool>>>);
 
-    impl Light for Written {
-        fn show(&mut self, lamp: Lamp) {
-            self.0.lock().unwrap().push(lamp != Lamp::Off);
+    impl Led for Written {
+        fn show(&mut self, lamp: LedState) {
+            self.0.lock().unwrap().push(lamp != LedState::Off);
         }
     }
 
@@ -82,7 +86,7 @@ mod tests {
         let settings = Config::default().light;
         show(Box::new(Written(Arc::clone(&shown))), &settings, true).unwrap();
         let shown = shown.lock().unwrap();
-        let one_pass = Pattern::Fault(Fault::Program).steps().steps;
+        let one_pass = Pattern::Fault(FaultCode::Program).rhythm().steps;
         let expected: Vec<bool> = one_pass.iter().map(|step| step.on).chain([false]).collect();
         assert_eq!(*shown, expected);
         assert_eq!(shown.iter().filter(|on| **on).count(), 8, "{shown:?}");

@@ -17,7 +17,7 @@ const SECTOR: u64 = 512;
 ///
 /// # Errors
 /// The card cannot be looked at, or one of the programs has failed. The data are as they were.
-pub(super) fn to_the_end(folder: &str) -> Result<Option<u64>> {
+pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read what is mounted")?;
     let device = mounts
         .lines()

@@ -7,7 +7,7 @@
 //!
 //! What to do is decided in `choose`, `wifi`, `status` and [`crate::settings::load()`], which are pure; here it is done.
 
-mod choose;
+mod find_settings_file;
 mod grow;
 mod status;
 mod wifi;
@@ -23,12 +23,12 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::net;
-use crate::settings::{self, CardSettings, Level, Network, Origin, read_card_settings};
-use choose::Candidate;
+use crate::settings::{self, Level, Network, Origin, SystemSettings, read_system_settings};
+use find_settings_file::Candidate;
 use status::{Start, Starts};
 
 /// How often the state is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const UPDATE_EVERY: Duration = Duration::from_secs(5);
 /// Between two writes to the FAT partition, and how many there are of one start at the most: it is the part of the card
 /// that a pulled plug can hurt.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
@@ -37,13 +37,13 @@ const WRITES_MAX: u32 = 20;
 const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
 /// Mistakes in the settings that are told at once; who has more of them begins with these.
-const MISTAKES_TOLD: usize = 6;
+const MISTAKES_MAX: usize = 6;
 const LAST_GOOD_USED: &str = "Until that is put right the last good settings are used (fault 1).";
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
 /// Where everything is. On a card there is one; a test has its own.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Paths {
     /// The partition a person sees.
     pub boot: PathBuf,
     /// A folder that outlives everything.
@@ -58,7 +58,7 @@ pub struct Places {
     pub shipped: PathBuf,
 }
 
-impl Default for Places {
+impl Default for Paths {
     fn default() -> Self {
         Self {
             boot: "/boot/keepsake".into(),
@@ -88,22 +88,22 @@ pub struct Prepared {
 /// # Errors
 /// None that a setting or a missing partition could cause: only what makes the system itself unusable, such as an `/etc`
 /// that cannot be written.
-pub fn prepare(places: &Places) -> Result<Prepared> {
+pub fn prepare(places: &Paths) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     if let Err(error) = fs::create_dir_all(&places.data) {
         prepared.sentences.push(format!(
             "The part of the card that keeps the pictures cannot be used ({error}). Nothing can be saved: try another card."
         ));
     }
-    let found = settings_of(places);
+    let found = find_settings(places);
     prepared.sentences.extend(found.sentences);
     let kept = read_networks(&places.data.join("wifi-that-worked.json"));
-    let networks = wifi::to_try(&found.card.networks, &[kept, found.kept].concat());
+    let networks = wifi::prioritized(&found.card.networks, &[kept, found.kept].concat());
     prepared.networks = networks
         .iter()
         .map(|(network, _)| (network.name.clone(), network.password.clone()))
         .collect();
-    let camera = settings::load(found.in_force.as_deref(), &[], false).config;
+    let camera = settings::load(found.effective_file.as_deref(), &[], false).config;
     prepared.cloud_is_unset = camera.cloud.url == settings::CloudUrl::default();
     prepared.device = camera
         .device
@@ -136,7 +136,7 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
     if let Some(server) = &found.card.time_server {
         let text = format!("[Time]\nNTP={server}\n");
         write_privately(&etc("systemd/timesyncd.conf.d/card.conf"), text.as_bytes())?;
-        open_to_all(&etc("systemd/timesyncd.conf.d/card.conf"))?;
+        make_world_readable(&etc("systemd/timesyncd.conf.d/card.conf"))?;
     }
     if let Some(zone) = &found.card.timezone {
         let zone = Path::new("/usr/share/zoneinfo").join(zone);
@@ -175,8 +175,8 @@ pub fn prepare(places: &Places) -> Result<Prepared> {
 /// # Errors
 /// As [`prepare`].
 pub fn prepare_card() -> Result<()> {
-    let places = Places::default();
-    let grown = grow::to_the_end("/data");
+    let places = Paths::default();
+    let grown = grow::fill_card("/data");
     let mut prepared = prepare(&places)?;
     match grown {
         Ok(Some(bytes)) => prepared.sentences.push(format!(
@@ -206,10 +206,10 @@ pub fn prepare_card() -> Result<()> {
     Ok(())
 }
 
-struct Found {
+struct FoundSettings {
     /// The file whose settings hold; `None` = the defaults do.
-    in_force: Option<PathBuf>,
-    card: CardSettings,
+    effective_file: Option<PathBuf>,
+    card: SystemSettings,
     /// Networks of the last good file, where the present one is bad or away.
     kept: Vec<Network>,
     sentences: Vec<String>,
@@ -218,17 +218,17 @@ struct Found {
 /// Finds the settings on the partition, and puts them where the camera reads them.
 ///
 /// Where there are none the camera finds none either, so that its light says fault 1 and it takes its own last good ones.
-fn settings_of(places: &Places) -> Found {
+fn find_settings(places: &Paths) -> FoundSettings {
     let mut sentences = Vec::new();
     let last_good = places.data.join("camera.last-good.toml");
     let for_the_camera = places.etc.join("keepsake/camera.toml");
-    let (chosen, about) = choose::choose(candidates(places)).unzip();
+    let (chosen, about) = find_settings_file::select(candidates(places)).unzip();
     sentences.extend(about.flatten());
     let name = chosen.map_or_else(|| "camera.toml".to_owned(), |file| file.name);
     let bytes = match settings::read_bounded(&places.boot.join(&name)) {
         Ok(bytes) if !bytes.iter().all(u8::is_ascii_whitespace) => bytes,
         unread => {
-            sentences.push(why_unread(&name, unread));
+            sentences.push(describe_unread(&name, unread));
             if let Err(error) = fs::remove_file(&for_the_camera)
                 && error.kind() != std::io::ErrorKind::NotFound
             {
@@ -240,9 +240,9 @@ fn settings_of(places: &Places) -> Found {
                 None => "Until then the camera uses what it was made with (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
                     .to_owned(),
             });
-            return Found {
-                in_force: kept.is_some().then_some(last_good),
-                card: read_card_settings(&kept.unwrap_or_default()),
+            return FoundSettings {
+                effective_file: kept.is_some().then_some(last_good),
+                card: read_system_settings(&kept.unwrap_or_default()),
                 kept: Vec::new(),
                 sentences,
             };
@@ -252,13 +252,13 @@ fn settings_of(places: &Places) -> Found {
         tracing::error!("{error:#}");
     }
     let loaded = settings::load(Some(&for_the_camera), &[], false);
-    let mut card = read_card_settings(&bytes);
+    let mut card = read_system_settings(&bytes);
     // Of the command line and the environment nobody with a card reader knows.
     let of_the_file = |problem: &&settings::Problem| {
         matches!(problem.origin, Origin::File(_) | Origin::Combination)
     };
     let problems: Vec<_> = loaded.problems.iter().filter(of_the_file).collect();
-    for problem in problems.iter().take(MISTAKES_TOLD) {
+    for problem in problems.iter().take(MISTAKES_MAX) {
         let kind = match problem.level {
             Level::Warning => "Look at",
             Level::Error => "Mistake in",
@@ -269,13 +269,13 @@ fn settings_of(places: &Places) -> Found {
             None => format!("{kind} {name}: {}{end}", problem.text),
         });
     }
-    if problems.len() > MISTAKES_TOLD {
+    if problems.len() > MISTAKES_MAX {
         sentences.push(format!(
             "There is more to mend in {name} ({} more).",
-            problems.len() - MISTAKES_TOLD
+            problems.len() - MISTAKES_MAX
         ));
     }
-    if !loaded.file_is_bad() {
+    if !loaded.file_has_errors() {
         if problems.is_empty() {
             sentences.push(format!(
                 "{name} was read, and everything in it is understood."
@@ -286,8 +286,8 @@ fn settings_of(places: &Places) -> Found {
         } else if let Err(error) = settings::replace_privately(&last_good, &bytes) {
             tracing::warn!(%error, "keep a copy of the settings");
         }
-        return Found {
-            in_force: Some(for_the_camera),
+        return FoundSettings {
+            effective_file: Some(for_the_camera),
             card,
             kept: Vec::new(),
             sentences,
@@ -297,28 +297,28 @@ fn settings_of(places: &Places) -> Found {
         sentences.push(
             "Until that is put right everything else in the file is used (fault 1).".to_owned(),
         );
-        return Found {
-            in_force: Some(for_the_camera),
+        return FoundSettings {
+            effective_file: Some(for_the_camera),
             card,
             kept: Vec::new(),
             sentences,
         };
     };
     sentences.push(LAST_GOOD_USED.to_owned());
-    let before = read_card_settings(&before);
+    let before = read_system_settings(&before);
     card.country = card.country.or(before.country);
     card.hostname = card.hostname.or(before.hostname);
     card.timezone = card.timezone.or(before.timezone);
     card.time_server = card.time_server.or(before.time_server);
-    Found {
-        in_force: Some(last_good),
+    FoundSettings {
+        effective_file: Some(last_good),
         card,
         kept: before.networks,
         sentences,
     }
 }
 
-fn why_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
+fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     use std::io::ErrorKind;
 
     const COPY: &str = "What to do: put the camera.toml of the image, with your Wi-Fi and your cloud in it, on this card.";
@@ -337,7 +337,7 @@ fn why_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     }
 }
 
-fn candidates(places: &Places) -> Vec<Candidate> {
+fn candidates(places: &Paths) -> Vec<Candidate> {
     let shipped = fs::read(&places.shipped).ok();
     let Ok(entries) = fs::read_dir(&places.boot) else {
         return Vec::new();
@@ -348,7 +348,7 @@ fn candidates(places: &Places) -> Vec<Candidate> {
         let Ok(about) = entry.metadata() else {
             continue;
         };
-        if !about.is_file() || !choose::is_settings(&name) {
+        if !about.is_file() || !find_settings_file::is_settings_name(&name) {
             continue;
         }
         let changed_at_s = about
@@ -373,16 +373,16 @@ fn candidates(places: &Places) -> Vec<Candidate> {
 /// # Errors
 /// [`prepare`] has not run.
 pub fn watch() -> Result<()> {
-    let mut watch = Watch::begin(Places::default())?;
+    let mut watch = Watch::begin(Paths::default())?;
     loop {
-        watch.look();
-        std::thread::sleep(LOOK_EVERY);
+        watch.update();
+        std::thread::sleep(UPDATE_EVERY);
     }
 }
 
 /// What [`watch`] remembers between two looks.
 pub struct Watch {
-    places: Places,
+    places: Paths,
     prepared: Prepared,
     boot: String,
     starts: Starts,
@@ -394,7 +394,7 @@ pub struct Watch {
 impl Watch {
     /// # Errors
     /// [`prepare`] has not run.
-    pub fn begin(places: Places) -> Result<Self> {
+    pub fn begin(places: Paths) -> Result<Self> {
         let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared =
             serde_json::from_slice(&note).context("understand what was prepared")?;
@@ -416,11 +416,11 @@ impl Watch {
     }
 
     /// Looks once, and writes what is news. A card that cannot be written to is told in the log only.
-    pub fn look(&mut self) {
-        let is_news = self.starts.note(Start {
+    pub fn update(&mut self) {
+        let is_news = self.starts.record(Start {
             boot: self.boot.clone(),
             at: known_time(),
-            sentences: sentences_now(&self.prepared, &self.places),
+            sentences: current_sentences(&self.prepared, &self.places),
         });
         let may =
             self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && self.writes < WRITES_MAX;
@@ -447,7 +447,7 @@ impl Watch {
 }
 
 /// Everything that must never stand in a file that anyone who finds the card can read.
-fn secrets_of(places: &Places, prepared: &Prepared) -> Vec<String> {
+fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
     let mut secrets: Vec<String> = Vec::new();
     for file in [
         places.etc.join("keepsake/camera.toml"),
@@ -456,7 +456,7 @@ fn secrets_of(places: &Places, prepared: &Prepared) -> Vec<String> {
         let Ok(bytes) = settings::read_bounded(&file) else {
             continue;
         };
-        let networks = read_card_settings(&bytes).networks;
+        let networks = read_system_settings(&bytes).networks;
         secrets.extend(networks.into_iter().map(|network| network.password));
         let cloud = settings::load(Some(&file), &[], false).config.cloud;
         secrets.extend([cloud.password, cloud.token]);
@@ -468,9 +468,9 @@ fn secrets_of(places: &Places, prepared: &Prepared) -> Vec<String> {
 }
 
 /// What there is to say at this moment. Numbers that change all the time are not among it.
-fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
+fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
-    let wpa = |what: &str| said_by(Command::new("wpa_cli").args(["-i", "wlan0", what]));
+    let wpa = |what: &str| stdout_of(Command::new("wpa_cli").args(["-i", "wlan0", what]));
     let addresses = net::addresses();
     let by = |start: &str| {
         addresses
@@ -482,26 +482,26 @@ fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
     }
     if !prepared.networks.is_empty() {
         let status = wpa("status");
-        match (wifi::joined(&status), by("wlan")) {
+        match (wifi::connected_network(&status), by("wlan")) {
             (Some((id, name)), Some(address)) => {
                 sentences.push(format!("Network: Wi-Fi \"{name}\", address {}.", address.ip));
                 if let Some(network) = prepared.networks.get(id) {
-                    keep(places, network);
+                    remember_network(places, network);
                 }
             }
             (Some((_, name)), None) => sentences.push(format!(
                 "Wi-Fi \"{name}\" was joined and gives no address. What to do: start the router anew."
             )),
             (None, _) => {
-                let log = said_by(Command::new("journalctl").args([
+                let log = stdout_of(Command::new("journalctl").args([
                     "--boot", "--quiet", "--output=cat", "--unit=wpa_supplicant@wlan0.service",
                 ]));
-                for name in wifi::tries(&log).refused {
+                for name in wifi::parse_attempts(&log).refused {
                     sentences.push(format!(
                         "Could not join Wi-Fi \"{name}\": the password was refused. What to do: correct it in camera.toml."
                     ));
                 }
-                let names: Vec<String> = wifi::in_reach(&wpa("scan_results"))
+                let names: Vec<String> = wifi::visible_networks(&wpa("scan_results"))
                     .into_iter()
                     .take(8)
                     .map(|(name, _)| name)
@@ -530,7 +530,7 @@ fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
             "No cloud is set. What to do: write where it is into camera.toml, url = \"...\" under [cloud].".to_owned(),
         );
     }
-    let service = said_by(Command::new("systemctl").args([
+    let service = stdout_of(Command::new("systemctl").args([
         "show",
         "--property=ActiveState",
         "--property=StatusText",
@@ -555,7 +555,7 @@ fn sentences_now(prepared: &Prepared, places: &Places) -> Vec<String> {
 
 /// Notes the network that has just worked, with the password it was joined by: another one of the same name may stand in
 /// the present settings, and be wrong.
-fn keep(places: &Places, network: &(String, String)) {
+fn remember_network(places: &Paths, network: &(String, String)) {
     let file = places.data.join("wifi-that-worked.json");
     let (name, password) = network;
     let before = read_networks(&file);
@@ -591,12 +591,12 @@ fn read_networks(file: &Path) -> Vec<Network> {
 /// # Errors
 /// The log cannot be read or written.
 pub fn keep_log() -> Result<()> {
-    let folder = Places::default().data.join("log");
+    let folder = Paths::default().data.join("log");
     fs::create_dir_all(&folder).context("create the folder of logs")?;
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
         .context("read the number of this start")?;
     let file = folder.join(format!("{}.txt", boot.trim()));
-    let log = said_by(Command::new("journalctl").args([
+    let log = stdout_of(Command::new("journalctl").args([
         "--boot",
         "--quiet",
         "--lines=1000",
@@ -677,7 +677,7 @@ fn known_time() -> String {
 }
 
 /// What a program prints; nothing where there is no such program or it fails.
-fn said_by(command: &mut Command) -> String {
+fn stdout_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
     output.map_or_else(
         |_| String::new(),
@@ -692,7 +692,7 @@ fn write_privately(file: &Path, bytes: &[u8]) -> Result<()> {
     settings::replace_privately(file, bytes).with_context(|| format!("write {}", file.display()))
 }
 
-fn open_to_all(file: &Path) -> Result<()> {
+fn make_world_readable(file: &Path) -> Result<()> {
     let mode = fs::Permissions::from_mode(0o644);
     fs::set_permissions(file, mode).with_context(|| format!("open {}", file.display()))
 }
@@ -701,8 +701,8 @@ fn open_to_all(file: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn places(root: &Path) -> Places {
-        let places = Places {
+    fn places(root: &Path) -> Paths {
+        let places = Paths {
             boot: root.join("boot"),
             data: root.join("data"),
             etc: root.join("etc"),
@@ -723,7 +723,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let places = places(root.path());
         let worked = ("Hytta".to_owned(), "the old one".to_owned());
-        keep(&places, &worked);
+        remember_network(&places, &worked);
         fs::write(
             places.boot.join("camera.toml"),
             "[[wifi]]\nname = \"Hytta\"\npassword = \"mistyped\"\n",
@@ -735,8 +735,8 @@ mod tests {
 
         // wpa_supplicant could not join the first, and has joined the second.
         let status = "ssid=Hytta\nid=1\nwpa_state=COMPLETED\n";
-        let (id, _) = wifi::joined(status).unwrap();
-        keep(&places, &prepared.networks[id]);
+        let (id, _) = wifi::connected_network(status).unwrap();
+        remember_network(&places, &prepared.networks[id]);
         let again = prepare(&places).unwrap();
         assert_eq!(again.networks.last(), Some(&worked));
     }

@@ -27,7 +27,7 @@ pub struct Starts(VecDeque<Start>);
 
 impl Starts {
     /// Notes what is known of this start now, instead of what was known before. Returns whether that is news.
-    pub fn note(&mut self, start: Start) -> bool {
+    pub fn record(&mut self, start: Start) -> bool {
         match self.0.front_mut() {
             Some(newest) if newest.boot == start.boot => {
                 let is_news = *newest != start;
@@ -105,11 +105,11 @@ mod tests {
     fn the_last_five_starts_are_told_the_newest_first() {
         let mut starts = Starts::default();
         for number in 1..=7 {
-            assert!(starts.note(start(&number.to_string(), &[&format!("start {number}")])));
+            assert!(starts.record(start(&number.to_string(), &[&format!("start {number}")])));
         }
         let same = start("7", &["start 7"]);
-        assert!(!starts.note(same), "nothing has changed");
-        assert!(starts.note(start("7", &["start 7", "joined"])));
+        assert!(!starts.record(same), "nothing has changed");
+        assert!(starts.record(start("7", &["start 7", "joined"])));
         let text = starts.text(&[]);
         let at = |what: &str| text.find(what);
         assert!(at("start 7") < at("start 6") && at("start 6") < at("start 3"));
@@ -123,12 +123,12 @@ mod tests {
         let mut starts = Starts::default();
         assert_eq!(starts.text(&[]).len(), BYTES);
         for number in 0..6 {
-            starts.note(start(&number.to_string(), &[&long, &long]));
+            starts.record(start(&number.to_string(), &[&long, &long]));
             let text = starts.text(&[]);
             assert_eq!(text.len(), BYTES, "{number}");
             assert!(!text.replace("\r\n", "").contains(['\r', '\n']));
         }
-        starts.note(start("long", &[long.as_str(); 20]));
+        starts.record(start("long", &[long.as_str(); 20]));
         let text = starts.text(&[]);
         assert_eq!(text.len(), BYTES);
         assert!(text.contains("goes on"));
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn no_secret_gets_into_the_text() {
         let mut starts = Starts::default();
-        starts.note(start(
+        starts.record(start(
             "1",
             &["the broker said: hunter2hunter2 is wrong, abc"],
         ));

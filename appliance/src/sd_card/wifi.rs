@@ -12,7 +12,7 @@ const NOWHERE: &str = "00";
 /// `kept`: the last one that worked, and those of the last good file where the present one is bad. A name in the present
 /// file replaces one that is kept, for its password may have been changed; the kept password is tried as well, until the
 /// new one has worked.
-pub fn to_try(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
+pub fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
     let mut networks: Vec<(Network, u32)> = Vec::new();
     let with_priority = present.iter().map(|network| (network, 10));
     for (network, priority) in with_priority.chain(kept.iter().map(|network| (network, 1))) {
@@ -50,14 +50,14 @@ pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> Stri
 
 /// What wpa_supplicant has said of its tries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tries {
+pub struct ConnectionAttempts {
     /// Networks whose password was refused, each once.
     pub refused: Vec<String>,
 }
 
 /// Reads the log of wpa_supplicant: a network that answers and does not take the password.
-pub fn tries(log: &str) -> Tries {
-    let mut tries = Tries::default();
+pub fn parse_attempts(log: &str) -> ConnectionAttempts {
+    let mut attempts = ConnectionAttempts::default();
     for line in log.lines() {
         // ... CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid="Hytta" auth_failures=1 duration=10 reason=WRONG_KEY
         let Some((_, rest)) = line.split_once("CTRL-EVENT-SSID-TEMP-DISABLED") else {
@@ -68,17 +68,17 @@ pub fn tries(log: &str) -> Tries {
             .and_then(|(_, rest)| rest.split_once("\" auth_failures"));
         if let Some((name, rest)) = name
             && rest.contains("reason=WRONG_KEY")
-            && !tries.refused.iter().any(|other| other == name)
+            && !attempts.refused.iter().any(|other| other == name)
         {
-            tries.refused.push(name.to_owned());
+            attempts.refused.push(name.to_owned());
         }
     }
-    tries
+    attempts
 }
 
 /// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
 /// [`configuration`] from 0; two may have one name, and another password each.
-pub fn joined(status: &str) -> Option<(usize, &str)> {
+pub fn connected_network(status: &str) -> Option<(usize, &str)> {
     let field = |name: &str| {
         status
             .lines()
@@ -91,7 +91,7 @@ pub fn joined(status: &str) -> Option<(usize, &str)> {
 }
 
 /// Names and strengths (dBm) of what is in reach, the strongest first, each name once, from `wpa_cli scan_results`.
-pub fn in_reach(scan: &str) -> Vec<(String, i32)> {
+pub fn visible_networks(scan: &str) -> Vec<(String, i32)> {
     let mut found: Vec<(String, i32)> = Vec::new();
     for line in scan.lines() {
         // bssid, frequency, strength, flags, name
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_last_network_that_worked_is_kept_behind_the_new_ones() {
         let names = |present: &[Network], kept: &[Network]| -> Vec<(String, String, u32)> {
-            to_try(present, kept)
+            prioritized(present, kept)
                 .into_iter()
                 .map(|(network, priority)| (network.name, network.password, priority))
                 .collect()
@@ -181,16 +181,19 @@ mod tests {
         let log = "wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=1 duration=10 reason=WRONG_KEY\n\
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=2 duration=20 reason=WRONG_KEY\n\
                    wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=1 ssid=\"Other\" auth_failures=1 duration=10 reason=CONN_FAILED\n";
-        assert_eq!(tries(log).refused, ["Hytta"]);
+        assert_eq!(parse_attempts(log).refused, ["Hytta"]);
         assert_eq!(
-            joined("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
+            connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
             Some((2, "Hytta"))
         );
-        assert_eq!(joined("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"), None);
+        assert_eq!(
+            connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"),
+            None
+        );
         let scan = "bssid / frequency / signal level / flags / ssid\n\
                     00:11\t2412\t-80\t[WPA2]\tNaboen\n00:12\t2412\t-61\t[WPA2]\tHytta\n00:13\t5180\t-70\t[WPA2]\tHytta\n00:14\t2412\t-50\t[WPA2]\t\n";
         assert_eq!(
-            in_reach(scan),
+            visible_networks(scan),
             [("Hytta".to_owned(), -61), ("Naboen".to_owned(), -80)]
         );
     }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use super::optional;
+use super::empty_as_none;
 use super::{CloudUrl, QuietHours, RgbPins};
 
 /// The name of the copy of the last good file, in the spool folder.
@@ -23,25 +23,25 @@ pub const LAST_GOOD: &str = "camera.last-good.toml";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The name of this camera, empty in the file = `camera-` and the last six characters of the board's serial.
-    #[serde(with = "optional")]
+    #[serde(with = "empty_as_none")]
     pub device: Option<DeviceId>,
     /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
     pub interval_s: u64,
     /// Written when somebody holds the button for it, in plain words; empty = none.
     pub status_file: PathBuf,
-    pub cloud: Cloud,
-    pub picture: Picture,
-    pub spool: Spool,
-    pub camera: Camera,
-    pub gpio: Gpio,
-    pub button: Button,
-    pub light: Light,
+    pub cloud: CloudSettings,
+    pub picture: PictureSettings,
+    pub spool: SpoolSettings,
+    pub camera: CameraSettings,
+    pub gpio: GpioSettings,
+    pub button: ButtonSettings,
+    pub light: LightSettings,
     pub backoff: BackoffSettings,
-    pub simulated: Simulated,
+    pub simulated: SimulatedSettings,
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-pub struct Cloud {
+pub struct CloudSettings {
     pub url: CloudUrl,
     pub user: String,
     pub password: String,
@@ -67,7 +67,7 @@ pub struct Cloud {
     pub rate_bytes_per_s: u64,
 }
 
-impl std::fmt::Debug for Cloud {
+impl std::fmt::Debug for CloudSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Secrets never go into a log.
         f.debug_struct("Cloud")
@@ -87,7 +87,7 @@ impl std::fmt::Debug for Cloud {
     }
 }
 
-impl Cloud {
+impl CloudSettings {
     /// What TLS needs; absent where the URL asks for none.
     pub fn tls(&self) -> Option<keepsake_tls::TlsFiles> {
         let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
@@ -114,7 +114,7 @@ impl Cloud {
 
 /// What a picture may be before it is saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Picture {
+pub struct PictureSettings {
     /// The size budget, bytes; 0 = as the camera gives it.
     pub bytes_max: u64,
     /// Pixels; 0 = as the camera gives it.
@@ -124,7 +124,7 @@ pub struct Picture {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Spool {
+pub struct SpoolSettings {
     pub folder: PathBuf,
     pub bytes_max: u64,
     /// Free space on the card that is never used.
@@ -145,7 +145,7 @@ pub enum WhenFull {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Camera {
+pub struct CameraSettings {
     pub kind: CameraKind,
     /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
     pub device: String,
@@ -169,7 +169,7 @@ pub struct Camera {
     pub frame_bytes_max: u64,
 }
 
-impl Camera {
+impl CameraSettings {
     pub fn deadline(&self) -> Duration {
         Duration::from_secs(self.deadline_s)
     }
@@ -205,7 +205,7 @@ pub enum Flip {
 
 /// How the pins are reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gpio {
+pub struct GpioSettings {
     pub kind: GpioKind,
     /// Path of the character device, empty = that of the header, known by its driver.
     pub chip: PathBuf,
@@ -223,7 +223,7 @@ pub enum GpioKind {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Button {
+pub struct ButtonSettings {
     /// BCM number.
     pub pin: u8,
     pub pull: Pull,
@@ -233,7 +233,7 @@ pub struct Button {
     pub min_gap_ms: u64,
 }
 
-impl Button {
+impl ButtonSettings {
     pub fn debounce(&self) -> Duration {
         Duration::from_millis(self.debounce_ms)
     }
@@ -260,11 +260,11 @@ pub enum Active {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Light {
+pub struct LightSettings {
     /// BCM number, of a lamp of one colour.
     pub pin: u8,
     /// Of a lamp of three colours, which then is the lamp; empty in the file = it has one colour.
-    #[serde(with = "optional")]
+    #[serde(with = "empty_as_none")]
     pub rgb_pins: Option<RgbPins>,
     pub active: Active,
     /// Of everything but the steady "ready" light.
@@ -273,7 +273,7 @@ pub struct Light {
     pub ready_brightness_percent: u8,
     pub mode: LightMode,
     /// Hours in which only presses are answered, empty in the file = none.
-    #[serde(with = "optional")]
+    #[serde(with = "empty_as_none")]
     pub night: Option<QuietHours>,
 }
 
@@ -296,7 +296,7 @@ pub struct BackoffSettings {
     pub reconnect_max_s: u64,
 }
 
-impl Light {
+impl LightSettings {
     /// One pin, or three for red, green and blue.
     pub fn pins(&self) -> Vec<u8> {
         self.rgb_pins.map_or_else(
@@ -308,7 +308,7 @@ impl Light {
 
 /// A camera without a Pi.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Simulated {
+pub struct SimulatedSettings {
     /// Button, light and camera are simulated.
     pub on: bool,
     /// A folder of JPEG photographs, empty = a drawn scene.
@@ -325,7 +325,7 @@ pub struct Simulated {
 
 impl Config {
     /// The name of this camera: as set, else from the board's serial (see [`crate::hardware::Identity`]).
-    pub fn device_or_from(&self, serial: &str) -> DeviceId {
+    pub fn device_name(&self, serial: &str) -> DeviceId {
         if let Some(device) = &self.device {
             return device.clone();
         }
@@ -347,7 +347,7 @@ impl Config {
     }
 
     /// Where the copy of the last good file is.
-    pub fn last_good(&self) -> PathBuf {
+    pub fn last_good_path(&self) -> PathBuf {
         self.spool.folder.join(LAST_GOOD)
     }
 }
@@ -358,7 +358,7 @@ impl Default for Config {
             device: None,
             interval_s: 0,
             status_file: PathBuf::new(),
-            cloud: Cloud {
+            cloud: CloudSettings {
                 url: CloudUrl::default(),
                 user: String::new(),
                 password: String::new(),
@@ -374,12 +374,12 @@ impl Default for Config {
                 window_bytes: 4 << 20,
                 rate_bytes_per_s: 0,
             },
-            picture: Picture {
+            picture: PictureSettings {
                 bytes_max: 0,
                 max_width: 0,
                 quality: 0,
             },
-            spool: Spool {
+            spool: SpoolSettings {
                 folder: PathBuf::from("keepsake-spool"),
                 bytes_max: 8 << 30,
                 reserve_bytes: 16 << 20,
@@ -387,7 +387,7 @@ impl Default for Config {
                 keep_fraction_percent: 25,
                 when_full: WhenFull::Refuse,
             },
-            camera: Camera {
+            camera: CameraSettings {
                 kind: CameraKind::Auto,
                 device: String::new(),
                 width: 1920,
@@ -402,18 +402,18 @@ impl Default for Config {
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
             },
-            gpio: Gpio {
+            gpio: GpioSettings {
                 kind: GpioKind::Auto,
                 chip: PathBuf::new(),
             },
-            button: Button {
+            button: ButtonSettings {
                 pin: 17,
                 pull: Pull::Up,
                 active: Active::Low,
                 debounce_ms: 30,
                 min_gap_ms: 300,
             },
-            light: Light {
+            light: LightSettings {
                 pin: 27,
                 rgb_pins: None,
                 active: Active::High,
@@ -428,7 +428,7 @@ impl Default for Config {
                 reconnect_first_s: 1,
                 reconnect_max_s: 60,
             },
-            simulated: Simulated {
+            simulated: SimulatedSettings {
                 on: false,
                 photos: PathBuf::new(),
                 fingerprint: String::new(),
@@ -454,13 +454,13 @@ mod tests {
             ("", "camera"),
             ("åäö12", "camera-12"),
         ] {
-            assert_eq!(config.device_or_from(serial).as_str(), name);
+            assert_eq!(config.device_name(serial).as_str(), name);
         }
         let named = Config {
             device: Some("porch".parse().unwrap()),
             ..Config::default()
         };
-        assert_eq!(named.device_or_from("1a2b3c").as_str(), "porch");
+        assert_eq!(named.device_name("1a2b3c").as_str(), "porch");
     }
 
     #[test]

@@ -11,8 +11,10 @@ use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
 
-use super::given::{closest, given, is_section, nearest, value_of, variable};
-use super::{Cloud, Config, advice, card, file};
+use super::value::{
+    closest, closest_setting, environment_variable, is_section, parse_text, raw_value,
+};
+use super::{CloudSettings, Config, lenient_toml, suggest, system};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,14 +87,14 @@ struct Layers {
 
 impl Loaded {
     /// The file has an error: fault 1, and the camera goes on taking pictures.
-    pub fn file_is_bad(&self) -> bool {
+    pub fn file_has_errors(&self) -> bool {
         self.problems
             .iter()
             .any(|p| p.level == Level::Error && matches!(p.origin, Origin::File(_)))
     }
 
     /// The environment or the command line has an error: whoever started the program is there to correct it (exit 78).
-    pub fn start_is_bad(&self) -> bool {
+    pub fn cli_has_errors(&self) -> bool {
         self.problems.iter().any(|p| {
             p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
         })
@@ -101,22 +103,22 @@ impl Loaded {
     /// The settings with these wishes of the cloud, which win over the file and yield to whoever started the program.
     ///
     /// `wishes`: names and values that [`Self::judge`] found good; others are passed over.
-    pub fn under(&self, wishes: &Map<String, Json>) -> Config {
+    pub fn with_overrides(&self, wishes: &Map<String, Json>) -> Config {
         let Layers {
             file,
             environment,
             command_line,
         } = &self.layers;
-        merge(&[file, &Layer::of_wishes(wishes), environment, command_line]).0
+        merge(&[file, &Layer::from_cloud(wishes), environment, command_line]).0
     }
 
     /// Why the cloud may not have its wish of this name.
     ///
     /// # Errors
     /// A sentence without its beginning.
-    pub fn judge(&self, name: &str, value: &Json) -> Result<(), String> {
+    pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
-            return Err(match nearest(&shortened(name)) {
+            return Err(match closest_setting(&shortened(name)) {
                 Some(near) => format!("is no setting of this camera, did you mean {near}?"),
                 None => "is no setting of this camera".to_owned(),
             });
@@ -136,7 +138,7 @@ impl Loaded {
     }
 
     /// What the camera's own file makes of this name; `null` for what is no setting.
-    pub fn by_the_file(&self, name: &str) -> Json {
+    pub fn file_value(&self, name: &str) -> Json {
         value_in(&merge(&[&self.layers.file]).0, name)
     }
 
@@ -144,16 +146,16 @@ impl Loaded {
     ///
     /// # Errors
     /// The copy could not be written; the one before it is unharmed.
-    pub fn keep_as_last_good(&self) -> std::io::Result<()> {
+    pub fn save_as_last_good(&self) -> std::io::Result<()> {
         let Some(bytes) = &self.good_file else {
             return Ok(());
         };
-        let path = self.config.last_good();
+        let path = self.config.last_good_path();
         // An SD card is spared a write at every start.
         if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
             return Ok(());
         }
-        file::replace(&path, bytes)
+        lenient_toml::replace_privately(&path, bytes)
     }
 }
 
@@ -176,21 +178,21 @@ fn load_from(
     overrides: &[(String, String)],
     use_last_good: bool,
 ) -> Loaded {
-    let (file, bytes) = path.map_or_else(Default::default, Layer::of_file);
-    let environment = Layer::of_environment(environment);
-    let command_line = Layer::of_command_line(overrides);
+    let (file, bytes) = path.map_or_else(Default::default, Layer::from_file);
+    let environment = Layer::from_environment(environment);
+    let command_line = Layer::from_command_line(overrides);
     let mut problems = [&file, &environment, &command_line]
         .map(|layer| layer.problems.clone())
         .concat();
 
     let mut merged = merge(&[&file, &environment, &command_line]);
-    let good_file = bytes.filter(|_| !file.is_bad());
+    let good_file = bytes.filter(|_| !file.has_errors());
     let mut file = file;
     let mut used_last_good = false;
-    if use_last_good && file.is_bad() {
+    if use_last_good && file.has_errors() {
         // Where the spool is, the good half of the settings tells.
-        let (last_good, _) = Layer::of_file(&merged.0.last_good());
-        if !last_good.is_bad() {
+        let (last_good, _) = Layer::from_file(&merged.0.last_good_path());
+        if !last_good.has_errors() {
             merged = merge(&[&last_good, &environment, &command_line]);
             file = last_good;
             used_last_good = true;
@@ -228,55 +230,55 @@ struct Layer {
 }
 
 impl Layer {
-    fn is_bad(&self) -> bool {
+    fn has_errors(&self) -> bool {
         self.problems.iter().any(|p| p.level == Level::Error)
     }
 
     /// The layer of `camera.toml`, and the bytes of the file if it could be read.
-    fn of_file(path: &Path) -> (Self, Option<Vec<u8>>) {
+    fn from_file(path: &Path) -> (Self, Option<Vec<u8>>) {
         let origin = Origin::File(path.to_owned());
         let mut layer = Self::default();
-        let (bytes, warning) = match file::read(path) {
+        let (bytes, warning) = match lenient_toml::read(path) {
             Ok(read) => read,
             Err(error) => {
-                layer.say(Level::Error, &origin, None, error);
+                layer.report(Level::Error, &origin, None, error);
                 return (layer, None);
             }
         };
         if let Some(text) = warning {
-            layer.say(Level::Warning, &origin, None, text);
+            layer.report(Level::Warning, &origin, None, text);
         }
-        match file::parse(&bytes) {
+        match lenient_toml::parse(&bytes) {
             Ok(mut parsed) => {
                 for remark in std::mem::take(&mut parsed.warnings) {
-                    layer.say(Level::Warning, &origin, remark.line, remark.text);
+                    layer.report(Level::Warning, &origin, remark.line, remark.text);
                 }
                 let mistakes = std::mem::take(&mut parsed.mistakes);
                 let is_whole = mistakes.is_empty();
                 for remark in mistakes {
-                    layer.say(Level::Error, &origin, remark.line, remark.text);
+                    layer.report(Level::Error, &origin, remark.line, remark.text);
                 }
-                let (_, remarks) = card::card_settings(&parsed.table);
+                let (_, remarks) = system::system_settings(&parsed.table);
                 for remark in remarks {
                     // What is not there may stand in a line that cannot be read.
                     if !is_whole && !parsed.has(&remark.key) {
                         continue;
                     }
                     let line = parsed.line_of(&remark.key);
-                    layer.say(remark.level, &origin, line, remark.text);
+                    layer.report(remark.level, &origin, line, remark.text);
                 }
                 let table = std::mem::take(&mut parsed.table);
-                layer.take_table(&origin, "", table, &|key| parsed.line_of(key));
-                layer.part_pins(&origin, &|key| parsed.line_of(key));
+                layer.insert_table(&origin, "", table, &|key| parsed.line_of(key));
+                layer.reject_pin_conflict(&origin, &|key| parsed.line_of(key));
                 // As a person goes through the file.
                 layer.problems.sort_by_key(|problem| problem.line);
             }
-            Err(error) => layer.say(Level::Error, &origin, None, error),
+            Err(error) => layer.report(Level::Error, &origin, None, error),
         }
         (layer, Some(bytes))
     }
 
-    fn take_table(
+    fn insert_table(
         &mut self,
         origin: &Origin,
         section: &str,
@@ -292,29 +294,29 @@ impl Layer {
             let line = line_of(&key);
             match (value, Setting::find(&key)) {
                 (Value::Table(inner), None) if section.is_empty() && is_section(&key) => {
-                    self.take_table(origin, &key, inner, line_of);
+                    self.insert_table(origin, &key, inner, line_of);
                 }
-                (value, Some(setting)) => self.take(origin, line, setting, value),
+                (value, Some(setting)) => self.insert(origin, line, setting, value),
                 // For the system below the camera, which has looked at them already.
-                (_, None) if section.is_empty() && card::is_ours(&key) => {}
+                (_, None) if section.is_empty() && system::is_system_section(&key) => {}
                 (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
                     let text = format!("write [{key}], with one bracket on each side");
-                    self.say(Level::Error, origin, line, text);
+                    self.report(Level::Error, origin, line, text);
                 }
                 (_, None) if section.is_empty() && is_section(&key) => {
                     let text = format!("{key} is a section; write [{key}] on a line of its own");
-                    self.say(Level::Error, origin, line, text);
+                    self.report(Level::Error, origin, line, text);
                 }
                 (Value::Table(_) | Value::Array(_), None) if section.is_empty() => {
-                    self.say(Level::Error, origin, line, unknown_section(&key));
+                    self.report(Level::Error, origin, line, unknown_section(&key));
                 }
-                (_, None) => self.say(Level::Error, origin, line, unknown(&key)),
+                (_, None) => self.report(Level::Error, origin, line, unknown(&key)),
             }
         }
     }
 
     /// Button and light on one pin: neither would work, so neither counts.
-    fn part_pins(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
+    fn reject_pin_conflict(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
         const BUTTON: &str = "button.pin";
         let config = merge(&[self]).0;
         let pin = config.button.pin;
@@ -332,51 +334,63 @@ impl Layer {
         let text = format!(
             "button.pin and {other} are both {pin}; each needs a pin of its own, such as 17 for the button and 27 for the light"
         );
-        self.say(Level::Error, origin, line, text);
+        self.report(Level::Error, origin, line, text);
     }
 
-    fn of_environment(variables: &[(String, String)]) -> Self {
+    fn from_environment(variables: &[(String, String)]) -> Self {
         let mut layer = Self::default();
         for (name, text) in variables {
-            let known = SETTINGS.iter().find(|setting| &variable(setting) == name);
+            let known = SETTINGS
+                .iter()
+                .find(|setting| &environment_variable(setting) == name);
             if let Some(setting) = known {
-                layer.take(&Origin::Environment, None, setting, value_of(setting, text));
+                layer.insert(
+                    &Origin::Environment,
+                    None,
+                    setting,
+                    parse_text(setting, text),
+                );
                 continue;
             }
             // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
             let near = SETTINGS
                 .iter()
-                .map(variable)
+                .map(environment_variable)
                 .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
             if let Some(near) = near {
                 let text = format!("{name} is no setting, did you mean {near}?");
-                layer.say(Level::Warning, &Origin::Environment, None, text);
+                layer.report(Level::Warning, &Origin::Environment, None, text);
             }
         }
         layer
     }
 
-    fn of_command_line(overrides: &[(String, String)]) -> Self {
+    fn from_command_line(overrides: &[(String, String)]) -> Self {
         let mut layer = Self::default();
         for (key, text) in overrides {
             match Setting::find(key) {
                 Some(setting) => {
-                    layer.take(&Origin::CommandLine, None, setting, value_of(setting, text));
+                    layer.insert(
+                        &Origin::CommandLine,
+                        None,
+                        setting,
+                        parse_text(setting, text),
+                    );
                 }
                 // Someone is looking, so a slip is better corrected than passed over.
-                None => layer.say(Level::Error, &Origin::CommandLine, None, unknown(key)),
+                None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
             }
         }
         layer
     }
 
     /// Of values that were judged already.
-    fn of_wishes(wishes: &Map<String, Json>) -> Self {
+    fn from_cloud(wishes: &Map<String, Json>) -> Self {
         let mut layer = Self::default();
         for (name, value) in wishes {
             if let Some(setting) = Setting::find(name)
                 && let Ok(value) = Value::try_from(value)
-                && setting.check(given(&value)).is_ok()
+                && setting.check(raw_value(&value)).is_ok()
             {
                 layer.values.push((setting.key, value));
             }
@@ -384,28 +398,28 @@ impl Layer {
         layer
     }
 
-    fn take(
+    fn insert(
         &mut self,
         origin: &Origin,
         line: Option<usize>,
         setting: &'static Setting,
         value: Value,
     ) {
-        match setting.check(given(&value)) {
+        match setting.check(raw_value(&value)) {
             Ok(()) => self.values.push((setting.key, value)),
             Err(what) => {
                 let text = format!(
                     "{} = {} {what}{}",
                     setting.key,
-                    shown(setting, &value),
-                    advice::for_value(setting, &value)
+                    display_value(setting, &value),
+                    suggest::for_value(setting, &value)
                 );
-                self.say(Level::Error, origin, line, text);
+                self.report(Level::Error, origin, line, text);
             }
         }
     }
 
-    fn say(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
+    fn report(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
         self.problems.push(Problem {
             level,
             origin: origin.clone(),
@@ -416,7 +430,7 @@ impl Layer {
 }
 
 /// The value as it may be repeated.
-fn shown(setting: &Setting, value: &Value) -> String {
+fn display_value(setting: &Setting, value: &Value) -> String {
     // Who writes the password into the address finds it hidden as well.
     let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
     if setting.secret || holds_a_user {
@@ -428,7 +442,7 @@ fn shown(setting: &Setting, value: &Value) -> String {
 
 fn unknown(key: &str) -> String {
     let key = shortened(key);
-    match nearest(&key) {
+    match closest_setting(&key) {
         Some(near) => format!("{key} is no setting, did you mean {near}?"),
         None => format!("{key} is no setting; is it spelt as in the camera.toml of the image?"),
     }
@@ -439,7 +453,7 @@ fn unknown_section(key: &str) -> String {
     let ours = SETTINGS
         .iter()
         .filter_map(|setting| setting.key.split_once('.'));
-    let sections = ours.map(|(section, _)| section).chain(card::SECTIONS);
+    let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
     match closest(&key, sections) {
         Some("wifi") => format!("[{key}] is no section, did you mean [[wifi]]?"),
         Some(name) => format!("[{key}] is no section, did you mean [{name}]?"),
@@ -486,7 +500,7 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
         let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
         say(Level::Warning, text.to_owned());
     }
-    for text in keys_that_do_not_fit(&config.cloud) {
+    for text in credential_warnings(&config.cloud) {
         say(Level::Warning, text.to_owned());
     }
     let backoff = &mut config.backoff;
@@ -504,9 +518,9 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
 }
 
 /// Passwords and certificates that are of no use as they are.
-fn keys_that_do_not_fit(cloud: &Cloud) -> Vec<&'static str> {
+fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     let there = |path: &PathBuf| !path.as_os_str().is_empty();
-    let Cloud {
+    let CloudSettings {
         ca_file: ca,
         cert_file: cert,
         key_file: key,
@@ -538,10 +552,10 @@ fn keys_that_do_not_fit(cloud: &Cloud) -> Vec<&'static str> {
 }
 
 /// What a card is told by these bytes, as far as it can be used; nothing where they are no settings at all.
-pub fn read_card_settings(bytes: &[u8]) -> card::CardSettings {
-    file::parse(bytes).map_or_else(
-        |_| card::CardSettings::default(),
-        |parsed| card::card_settings(&parsed.table).0,
+pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
+    lenient_toml::parse(bytes).map_or_else(
+        |_| system::SystemSettings::default(),
+        |parsed| system::system_settings(&parsed.table).0,
     )
 }
 
@@ -560,12 +574,12 @@ pub fn check_config(path: &Path) -> (String, bool) {
     if good {
         let _ = writeln!(text, "{}: every setting is good", path.display());
     }
-    let _ = write!(text, "{}", changed(&loaded.config));
+    let _ = write!(text, "{}", non_default_settings(&loaded.config));
     (text, good)
 }
 
 /// The settings that are not at their default, one a line, without secrets.
-fn changed(config: &Config) -> String {
+fn non_default_settings(config: &Config) -> String {
     let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
     let (ours, defaults) = (flat(config), flat(&Config::default()));
     let mut text = String::new();
@@ -644,7 +658,7 @@ mod tests {
         let defaults = Table::try_from(Config::default()).unwrap();
         for setting in SETTINGS {
             let ours = value_at(&defaults, setting.key).unwrap();
-            assert_eq!(given(ours), setting.default, "{}", setting.key);
+            assert_eq!(raw_value(ours), setting.default, "{}", setting.key);
             assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.key);
         }
     }
@@ -734,7 +748,7 @@ mod tests {
             ),
         ] {
             let loaded = of_file(&format!("[cloud]\n{text}"));
-            assert!(!loaded.file_is_bad(), "{text}");
+            assert!(!loaded.file_has_errors(), "{text}");
             let said = loaded.problems[0].to_string();
             assert!(said.contains(says), "{said}");
         }
@@ -786,7 +800,7 @@ mod tests {
         ] {
             let loaded = of_file(text);
             assert_eq!(loaded.config, Config::default(), "{text}");
-            assert!(loaded.file_is_bad() && !loaded.start_is_bad());
+            assert!(loaded.file_has_errors() && !loaded.cli_has_errors());
             let said = loaded.problems[0].to_string();
             assert!(
                 said.contains(says) && said.contains("camera.toml"),
@@ -818,7 +832,7 @@ mod tests {
             ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
         ] {
             let loaded = of_file(text);
-            assert!(loaded.file_is_bad(), "{text}");
+            assert!(loaded.file_has_errors(), "{text}");
             assert_eq!(loaded.problems.len(), 1);
             assert!(
                 loaded.problems[0].text.contains(says),
@@ -828,13 +842,13 @@ mod tests {
         }
         // Somebody is there to correct it.
         let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
-        assert!(loaded.start_is_bad() && !loaded.file_is_bad());
+        assert!(loaded.cli_has_errors() && !loaded.file_has_errors());
         assert!(
             loaded.problems[0]
                 .text
                 .contains("did you mean cloud.part_bytes_max?")
         );
-        assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).start_is_bad());
+        assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).cli_has_errors());
     }
 
     #[test]
@@ -860,14 +874,14 @@ mod tests {
 
         fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
         let good = load();
-        good.keep_as_last_good().unwrap();
+        good.save_as_last_good().unwrap();
 
         fs::write(&path, "device = \"porch\ninterval_s = 60\n").unwrap();
         let spoiled = load();
-        assert!(spoiled.used_last_good && spoiled.file_is_bad());
+        assert!(spoiled.used_last_good && spoiled.file_has_errors());
         assert_eq!(spoiled.config, good.config);
         // A bad file never becomes the last good one.
-        spoiled.keep_as_last_good().unwrap();
+        spoiled.save_as_last_good().unwrap();
         assert_eq!(load().config, good.config);
 
         // Gone altogether is the same.
@@ -876,7 +890,7 @@ mod tests {
         // And without a copy the camera runs on what is good.
         fs::remove_file(spool.join("camera.last-good.toml")).unwrap();
         let alone = load();
-        assert!(!alone.used_last_good && alone.file_is_bad());
+        assert!(!alone.used_last_good && alone.file_has_errors());
         assert_eq!(alone.config.device, None);
     }
 
@@ -891,14 +905,14 @@ mod tests {
         assert_eq!(loaded.config.cloud.part_bytes_max, 65536);
         assert_eq!(loaded.config.backoff.max_s, 100);
         assert_eq!(loaded.problems.len(), 2);
-        assert!(!loaded.start_is_bad());
+        assert!(!loaded.cli_has_errors());
     }
 
     #[test]
     fn a_secret_is_never_repeated() {
         let secret = "x".repeat(300);
         let loaded = of_command_line(&[("cloud.password", &secret)]);
-        assert!(loaded.start_is_bad() && !loaded.problems[0].text.contains("xxx"));
+        assert!(loaded.cli_has_errors() && !loaded.problems[0].text.contains("xxx"));
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
         fs::write(&path, "[cloud]\npassword = \"open sesame\"\nuser = \"ali\"").unwrap();
@@ -924,7 +938,7 @@ mod tests {
             let loaded = load_from(None, &[], &[(setting.key.to_owned(), text)], false);
             let table = Table::try_from(&loaded.config).unwrap();
             for setting in SETTINGS {
-                prop_assert_eq!(setting.check(given(value_at(&table, setting.key).unwrap())), Ok(()));
+                prop_assert_eq!(setting.check(raw_value(value_at(&table, setting.key).unwrap())), Ok(()));
             }
             prop_assert!(!loaded.problems.iter().any(|p| p.origin == Origin::Combination && p.level == Level::Error));
         }

@@ -37,7 +37,8 @@ use nix::fcntl::Flock;
 
 pub use file::replace_durably;
 use file::{
-    Kind, Name, ReadError, Reader, WriteError, encode_trailer, read_tombstone, write_durably,
+    CaptureReader, FileKind, FileName, ReadError, WriteError, encode_trailer, read_tombstone,
+    write_durably,
 };
 use identity::Identity;
 use index::{Index, Row};
@@ -54,7 +55,7 @@ const TOMBSTONE_FLOOR: u64 = 256 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The install's place among those of this spool, oldest first.
-    pub rank: u32,
+    pub generation: u32,
     pub sequence: Sequence,
 }
 
@@ -72,8 +73,8 @@ pub struct Limits {
     pub keep_bytes: u64,
 }
 
-impl From<&settings::Spool> for Limits {
-    fn from(settings: &settings::Spool) -> Self {
+impl From<&settings::SpoolSettings> for Limits {
+    fn from(settings: &settings::SpoolSettings) -> Self {
         Self {
             bytes_max: settings.bytes_max,
             reserve_bytes: settings.reserve_bytes,
@@ -109,16 +110,16 @@ pub struct NewTombstone {
 
 /// What a call found out about other captures than the one it was about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum SpoolChange {
     /// Waits to be sent; also when it replaces what waited under this key before.
-    Waiting(Waiting),
+    Pending(PendingCapture),
     /// No longer on the card, or no longer waiting.
-    Gone(Key),
+    Removed(Key),
 }
 
 /// One capture that has no receipt yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
+pub struct PendingCapture {
     pub key: Key,
     pub id: CaptureId,
     pub hash: HashPrefix,
@@ -155,7 +156,7 @@ pub enum SpoolError {
 
 #[derive(Debug, Clone)]
 struct Entry {
-    name: Name,
+    name: FileName,
     /// When the receipt came, microseconds UTC by this machine; `None` = waiting.
     received_us: Option<i64>,
     attempts: u32,
@@ -165,7 +166,7 @@ struct Entry {
 }
 
 #[derive(Debug)]
-struct Install {
+struct Generation {
     id: SpoolId,
     next: Sequence,
 }
@@ -176,18 +177,18 @@ pub struct Spool {
     limits: Limits,
     identity: Identity,
     /// By rank; the last one is current.
-    installs: Vec<Install>,
+    generations: Vec<Generation>,
     captures: BTreeMap<Key, Entry>,
     /// Bytes of all files.
     bytes: u64,
     index: Index,
     warnings: Vec<String>,
     /// What happened to other captures than those a call was about, until somebody takes it.
-    changes: Vec<Change>,
+    changes: Vec<SpoolChange>,
     /// Bytes that found no room the last time.
-    did_not_fit: Option<u64>,
+    unmet_bytes: Option<u64>,
     /// The file of a failed fsync: what the disk has of it is unknown.
-    poisoned_by: Option<(SpoolId, Name)>,
+    poisoned_by: Option<(SpoolId, FileName)>,
     poisoned: bool,
     fingerprint: String,
     /// Held for as long as the spool is open; the kernel lets go of it when the process ends, however it ends.
@@ -261,10 +262,10 @@ impl Spool {
             root: root.to_owned(),
             limits,
             identity: scan.identity,
-            installs: scan
-                .installs
+            generations: scan
+                .generations
                 .iter()
-                .map(|found| Install {
+                .map(|found| Generation {
                     id: found.id,
                     next: found.next,
                 })
@@ -274,13 +275,13 @@ impl Spool {
             index: opened.index,
             warnings,
             changes: Vec::new(),
-            did_not_fit: None,
+            unmet_bytes: None,
             poisoned_by: None,
             poisoned: false,
             fingerprint: fingerprint.to_owned(),
             lock: Some(lock),
         };
-        for (rank, found) in (0..).zip(&scan.installs) {
+        for (rank, found) in (0..).zip(&scan.generations) {
             for name in &found.names {
                 let id = CaptureId {
                     spool: found.id,
@@ -297,17 +298,17 @@ impl Spool {
                 spool.bytes += name.file_bytes();
                 spool.captures.insert(
                     Key {
-                        rank,
+                        generation: rank,
                         sequence: name.sequence,
                     },
                     entry,
                 );
             }
         }
-        spool.forget_rows_without_a_file(&opened.rows)?;
+        spool.remove_orphan_rows(&opened.rows)?;
         spool.tidy(now_us)?;
         for torn in scan.torn {
-            match spool.bury(&torn, TombstoneReason::PowerLostWhileSaving) {
+            match spool.set_aside(&torn, TombstoneReason::PowerLostWhileSaving) {
                 Ok(()) => {}
                 // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
                 // its number until a later start.
@@ -329,13 +330,13 @@ impl Spool {
         &self.warnings
     }
 
-    pub fn install(&self) -> SpoolId {
-        self.installs.last().expect("opening makes one").id
+    pub fn spool_id(&self) -> SpoolId {
+        self.generations.last().expect("opening makes one").id
     }
 
     /// The next sequence this spool will give out.
     pub fn next(&self) -> Sequence {
-        self.installs.last().expect("opening makes one").next
+        self.generations.last().expect("opening makes one").next
     }
 
     /// The cloud this camera belongs to, if it has met one.
@@ -350,15 +351,15 @@ impl Spool {
     }
 
     /// Starts a new install: for numbers that the cloud knows better. Waiting captures keep theirs.
-    pub fn start_new_install(&mut self) -> Result<SpoolId, SpoolError> {
-        let id = identity::new_install();
+    pub fn start_new_generation(&mut self) -> Result<SpoolId, SpoolError> {
+        let id = identity::new_spool_id();
         std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
         file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
         let mut identity = self.identity.clone();
         identity.installs.push(id);
         identity.write(&self.root).map_err(SpoolError::Disk)?;
         self.identity = identity;
-        self.installs.push(Install {
+        self.generations.push(Generation {
             id,
             next: Sequence::FIRST,
         });
@@ -367,7 +368,7 @@ impl Spool {
 
     /// What calls have done to other captures than their own since this was last asked: what made room, what the card
     /// had damaged. It holds after a call that failed, too.
-    pub fn take_changes(&mut self) -> Vec<Change> {
+    pub fn take_changes(&mut self) -> Vec<SpoolChange> {
         std::mem::take(&mut self.changes)
     }
 
@@ -381,11 +382,11 @@ impl Spool {
     pub fn append(
         &mut self,
         new: &NewCapture<'_>,
-    ) -> Result<(Waiting, CaptureMetadata), SpoolError> {
-        self.check_poison()?;
+    ) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
+        self.check_not_poisoned()?;
         let total = new.bytes.len() as u64;
         self.make_room(total + file::TRAILER_BYTES)?;
-        let (install, sequence) = (self.install(), self.next());
+        let (install, sequence) = (self.spool_id(), self.next());
         let record = CaptureMetadata {
             spool: install,
             sequence,
@@ -401,21 +402,21 @@ impl Spool {
             settings_version: new.settings_version,
         };
         let trailer = encode_trailer(&record).map_err(SpoolError::Disk)?;
-        let name = Name {
+        let name = FileName {
             sequence,
             hash: record.hash.prefix(),
             total,
-            kind: Kind::Picture(new.content_type),
+            kind: FileKind::Picture(new.content_type),
         };
-        let waiting = self.keep(&name, &[new.bytes, &trailer], Some(new.cause))?;
+        let waiting = self.store_capture(&name, &[new.bytes, &trailer], Some(new.cause))?;
         Ok((waiting, record))
     }
 
     /// Stores why a press has no picture, under the next sequence. It may use the reserve.
-    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<Waiting, SpoolError> {
-        self.check_poison()?;
+    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<PendingCapture, SpoolError> {
+        self.check_not_poisoned()?;
         let tombstone = Tombstone {
-            spool: self.install(),
+            spool: self.spool_id(),
             sequence: self.next(),
             through: None,
             reason: new.reason,
@@ -423,8 +424,8 @@ impl Spool {
             command: new.command,
             pressed: new.pressed,
         };
-        let waiting = self.keep_tombstone(&tombstone)?;
-        if let Err(error) = self.join_tombstones() {
+        let waiting = self.store_tombstone(&tombstone)?;
+        if let Err(error) = self.merge_tombstones() {
             tracing::warn!(
                 error = crate::error::display_chain(&error),
                 "join tombstones"
@@ -434,11 +435,11 @@ impl Spool {
     }
 
     /// All captures without a receipt, oldest first.
-    pub fn waiting(&self) -> Vec<Waiting> {
+    pub fn pending(&self) -> Vec<PendingCapture> {
         self.captures
             .iter()
             .filter(|(_, entry)| entry.received_us.is_none())
-            .map(|(key, entry)| self.as_waiting(*key, entry))
+            .map(|(key, entry)| self.to_pending(*key, entry))
             .collect()
     }
 
@@ -459,11 +460,11 @@ impl Spool {
         let (name, verified) = (entry.name, entry.verified);
         if name.is_tombstone() {
             // It was given up since it was queued.
-            let waiting = self.as_waiting(key, entry);
-            self.changes.push(Change::Waiting(waiting));
+            let waiting = self.to_pending(key, entry);
+            self.changes.push(SpoolChange::Pending(waiting));
             return Err(SpoolError::Damaged);
         }
-        let read = Reader::open(&folder, &name).and_then(|mut reader| {
+        let read = CaptureReader::open(&folder, &name).and_then(|mut reader| {
             if !verified {
                 reader.verify()?;
             }
@@ -477,19 +478,19 @@ impl Spool {
                 }
                 Ok(found)
             }
-            Err(error) => Err(self.explain(key, error)),
+            Err(error) => Err(self.handle_read_error(key, error)),
         }
     }
 
     /// The bytes of a waiting tombstone, to be sent as they are.
     pub fn read_tombstone(&mut self, key: Key) -> Result<Vec<u8>, SpoolError> {
         let (folder, entry) = self.find(key)?;
-        read_tombstone(&folder, &entry.name).map_err(|error| self.explain(key, error))
+        read_tombstone(&folder, &entry.name).map_err(|error| self.handle_read_error(key, error))
     }
 
     /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
     /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
-    pub fn received(
+    pub fn mark_received(
         &mut self,
         id: CaptureId,
         hash: HashPrefix,
@@ -502,13 +503,13 @@ impl Spool {
             .filter(|entry| entry.name.hash == hash)?;
         let is_news = entry.received_us.is_none();
         if is_news {
-            self.note_received(key, now_us.unwrap_or(UNDATED));
+            self.set_received(key, now_us.unwrap_or(UNDATED));
         }
         Some((key, is_news))
     }
 
     /// The cloud asks for a capture (again): it waits once more.
-    pub fn wanted(&mut self, id: CaptureId) -> Option<Waiting> {
+    pub fn requeue(&mut self, id: CaptureId) -> Option<PendingCapture> {
         let key = self.key_of(id)?;
         let entry = self.captures.get_mut(&key)?;
         if entry.received_us.take().is_some() {
@@ -522,11 +523,11 @@ impl Spool {
             );
         }
         let entry = self.captures.get(&key)?;
-        Some(self.as_waiting(key, entry))
+        Some(self.to_pending(key, entry))
     }
 
     /// Notes how often a capture was tried; the index may forget it.
-    pub fn tried(&mut self, key: Key, attempts: u32) {
+    pub fn record_attempts(&mut self, key: Key, attempts: u32) {
         let Some(id) = self.id_of(key) else { return };
         let Some(entry) = self.captures.get_mut(&key) else {
             return;
@@ -540,15 +541,15 @@ impl Spool {
     }
 
     /// What the page must know of this card: the current install first.
-    pub fn held(&self) -> Vec<SpoolInventory> {
+    pub fn inventory(&self) -> Vec<SpoolInventory> {
         let mut all: Vec<SpoolInventory> = (0..)
-            .zip(&self.installs)
+            .zip(&self.generations)
             .map(|(rank, install)| {
                 let range = Key {
-                    rank,
+                    generation: rank,
                     sequence: Sequence::FIRST,
                 }..=Key {
-                    rank,
+                    generation: rank,
                     sequence: Sequence::MAX,
                 };
                 let of = |received: bool| -> Ranges {
@@ -574,7 +575,7 @@ impl Spool {
     }
 
     /// (captures waiting, their bytes, rows of the index ever found without a file).
-    pub fn depth(&self) -> (u64, u64, u64) {
+    pub fn queue_depth(&self) -> (u64, u64, u64) {
         let waiting = self
             .captures
             .values()
@@ -591,8 +592,13 @@ impl Spool {
             .captures
             .iter()
             .find(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())?;
-        let folder = self.folder(self.installs.get(key.rank as usize)?.id);
-        Some(Reader::open(&folder, &entry.name).ok()?.record().pressed)
+        let folder = self.folder(self.generations.get(key.generation as usize)?.id);
+        Some(
+            CaptureReader::open(&folder, &entry.name)
+                .ok()?
+                .record()
+                .pressed,
+        )
     }
 
     /// (free, total) bytes of the file system.
@@ -621,13 +627,13 @@ impl Spool {
             .collect();
         for key in &kept {
             if let Some(id) = self.id_of(*key) {
-                self.wanted(id);
+                self.requeue(id);
             }
         }
         Ok(self.captures.len())
     }
 
-    fn note_received(&mut self, key: Key, received_us: i64) {
+    fn set_received(&mut self, key: Key, received_us: i64) {
         let Some(id) = self.id_of(key) else { return };
         let Some(entry) = self.captures.get_mut(&key) else {
             return;
@@ -640,7 +646,7 @@ impl Spool {
         self.index.put(id, entry.name.hash, &row);
     }
 
-    fn check_poison(&self) -> Result<(), SpoolError> {
+    fn check_not_poisoned(&self) -> Result<(), SpoolError> {
         if self.poisoned {
             Err(SpoolError::Poisoned)
         } else {
@@ -653,7 +659,7 @@ impl Spool {
     }
 
     fn id_of(&self, key: Key) -> Option<CaptureId> {
-        let install = self.installs.get(key.rank as usize)?.id;
+        let install = self.generations.get(key.generation as usize)?.id;
         Some(CaptureId {
             spool: install,
             sequence: key.sequence,
@@ -662,11 +668,11 @@ impl Spool {
 
     fn key_of(&self, id: CaptureId) -> Option<Key> {
         let rank = self
-            .installs
+            .generations
             .iter()
             .position(|install| install.id == id.spool)?;
         Some(Key {
-            rank: u32::try_from(rank).ok()?,
+            generation: u32::try_from(rank).ok()?,
             sequence: id.sequence,
         })
     }
@@ -674,14 +680,14 @@ impl Spool {
     fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
         let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
         let install = self
-            .installs
-            .get(key.rank as usize)
+            .generations
+            .get(key.generation as usize)
             .ok_or(SpoolError::Gone)?;
         Ok((self.folder(install.id), entry))
     }
 
-    fn as_waiting(&self, key: Key, entry: &Entry) -> Waiting {
-        Waiting {
+    fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {
+        PendingCapture {
             key,
             id: self.id_of(key).expect("every key has an install"),
             hash: entry.name.hash,
@@ -692,38 +698,38 @@ impl Spool {
     }
 
     /// Writes a file of an install of ours and takes it into the books. Advances `next` past it.
-    fn keep(
+    fn store_capture(
         &mut self,
-        name: &Name,
+        name: &FileName,
         chunks: &[&[u8]],
         cause: Option<Cause>,
-    ) -> Result<Waiting, SpoolError> {
-        let rank = u32::try_from(self.installs.len() - 1).expect("far fewer installs");
-        self.keep_in(rank, name, chunks, cause)
+    ) -> Result<PendingCapture, SpoolError> {
+        let rank = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
+        self.store_in(rank, name, chunks, cause)
     }
 
-    fn keep_in(
+    fn store_in(
         &mut self,
         rank: u32,
-        name: &Name,
+        name: &FileName,
         chunks: &[&[u8]],
         cause: Option<Cause>,
-    ) -> Result<Waiting, SpoolError> {
-        let folder = self.folder(self.installs[rank as usize].id);
+    ) -> Result<PendingCapture, SpoolError> {
+        let folder = self.folder(self.generations[rank as usize].id);
         match write_durably(&folder, name, chunks) {
             Ok(()) => {}
             Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
             Err(WriteError::Sync { source, .. }) => {
                 self.poisoned = true;
-                self.poisoned_by = Some((self.installs[rank as usize].id, *name));
+                self.poisoned_by = Some((self.generations[rank as usize].id, *name));
                 return Err(SpoolError::Disk(source));
             }
         }
-        let install = &mut self.installs[rank as usize];
+        let install = &mut self.generations[rank as usize];
         install.next = install.next.max(name.last().next());
         self.bytes += name.file_bytes();
         let key = Key {
-            rank,
+            generation: rank,
             sequence: name.sequence,
         };
         let entry = Entry {
@@ -733,16 +739,16 @@ impl Spool {
             verified: true,
             cause,
         };
-        let waiting = self.as_waiting(key, &entry);
+        let waiting = self.to_pending(key, &entry);
         if let Some(before) = self.captures.insert(key, entry) {
             self.bytes -= before.name.file_bytes();
         }
         Ok(waiting)
     }
 
-    fn keep_tombstone(&mut self, tombstone: &Tombstone) -> Result<Waiting, SpoolError> {
+    fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
         let rank = self
-            .installs
+            .generations
             .iter()
             .position(|install| install.id == tombstone.spool)
             .ok_or(SpoolError::Gone)?;
@@ -752,15 +758,15 @@ impl Spool {
         if free < total + TOMBSTONE_FLOOR {
             return Err(SpoolError::Full { needed: total });
         }
-        let name = Name {
+        let name = FileName {
             sequence: tombstone.sequence,
             hash: Hash::of(&json).prefix(),
             total,
-            kind: Kind::Tombstone {
+            kind: FileKind::Tombstone {
                 last: tombstone.last(),
             },
         };
-        self.keep_in(
+        self.store_in(
             u32::try_from(rank).expect("far fewer installs"),
             &name,
             &[&json],
@@ -772,11 +778,11 @@ impl Spool {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
         std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
-        self.forget(key);
+        self.drop_entry(key);
         Ok(())
     }
 
-    fn forget(&mut self, key: Key) {
+    fn drop_entry(&mut self, key: Key) {
         if let Some(entry) = self.captures.remove(&key) {
             self.bytes -= entry.name.file_bytes();
             if let Some(id) = self.id_of(key) {
@@ -786,7 +792,11 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn bury(&mut self, torn: &scan::Torn, reason: TombstoneReason) -> Result<(), SpoolError> {
+    fn set_aside(
+        &mut self,
+        torn: &scan::TornFile,
+        reason: TombstoneReason,
+    ) -> Result<(), SpoolError> {
         let tombstone = Tombstone {
             spool: torn.install,
             sequence: torn.name.sequence,
@@ -796,7 +806,7 @@ impl Spool {
             command: None,
             pressed: None,
         };
-        let waiting = self.keep_tombstone(&tombstone)?;
+        let waiting = self.store_tombstone(&tombstone)?;
         scan::set_torn_aside(&self.root, &self.folder(torn.install), &torn.name)
             .map_err(SpoolError::Disk)?;
         self.warnings.push(format!(
@@ -804,11 +814,11 @@ impl Spool {
             torn.name.sequence,
             reason.describe()
         ));
-        self.changes.push(Change::Waiting(waiting));
+        self.changes.push(SpoolChange::Pending(waiting));
         Ok(())
     }
 
-    fn explain(&mut self, key: Key, error: ReadError) -> SpoolError {
+    fn handle_read_error(&mut self, key: Key, error: ReadError) -> SpoolError {
         match error {
             ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 tracing::warn!(
@@ -817,9 +827,9 @@ impl Spool {
                 );
                 self.identity.lost += 1;
                 let _ = self.identity.write(&self.root);
-                self.forget(key);
+                self.drop_entry(key);
                 {
-                    self.changes.push(Change::Gone(key));
+                    self.changes.push(SpoolChange::Removed(key));
                     SpoolError::Damaged
                 }
             }
@@ -828,11 +838,11 @@ impl Spool {
                 let Ok((_, entry)) = self.find(key) else {
                     return SpoolError::Gone;
                 };
-                let torn = scan::Torn {
-                    install: self.installs[key.rank as usize].id,
+                let torn = scan::TornFile {
+                    install: self.generations[key.generation as usize].id,
                     name: entry.name,
                 };
-                match self.bury(&torn, TombstoneReason::CardDamaged) {
+                match self.set_aside(&torn, TombstoneReason::CardDamaged) {
                     Ok(()) => SpoolError::Damaged,
                     Err(error) => error,
                 }
@@ -841,7 +851,7 @@ impl Spool {
     }
 
     /// Rows of captures whose file is gone: fine when they had a receipt, a loss when not.
-    fn forget_rows_without_a_file(&mut self, rows: &index::Rows) -> Result<(), SpoolError> {
+    fn remove_orphan_rows(&mut self, rows: &index::Rows) -> Result<(), SpoolError> {
         let mut lost = 0;
         for ((id, hash), row) in rows {
             self.index.remove(*id, *hash);

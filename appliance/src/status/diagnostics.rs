@@ -15,9 +15,9 @@ use tracing_subscriber::layer::{Context, Layer};
 use crate::time::clock::boottime_us;
 
 /// So many warnings and errors are remembered.
-const TROUBLES_MAX: usize = 20;
+const WARNINGS_MAX: usize = 20;
 /// And so much of each, bytes.
-const TROUBLE_BYTES_MAX: usize = 300;
+const WARNING_BYTES_MAX: usize = 300;
 /// A file of the kernel's is shorter than this, bytes.
 const FACT_BYTES_MAX: usize = 200;
 
@@ -43,12 +43,12 @@ pub struct Facts {
     pub faults: Vec<u8>,
     pub light: String,
     pub settings_version: u64,
-    pub troubles: Vec<Trouble>,
+    pub warnings: Vec<Warning>,
 }
 
 /// A warning or an error of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Warning {
     /// CLOCK_BOOTTIME, microseconds.
     pub at_boottime_us: u64,
     pub text: String,
@@ -58,7 +58,7 @@ pub struct Trouble {
 pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
     let now_us = boottime_us();
     let mut troubles: VecDeque<Value> = facts
-        .troubles
+        .warnings
         .iter()
         .map(|trouble| {
             let ago_s = now_us.saturating_sub(trouble.at_boottime_us) / 1_000_000;
@@ -66,7 +66,7 @@ pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
         })
         .collect();
     loop {
-        let said = whole(facts, now_us, &troubles);
+        let said = to_json(facts, now_us, &troubles);
         let fits = serde_json::to_vec(&said).is_ok_and(|json| json.len() <= bytes_max);
         if fits || troubles.pop_front().is_none() {
             return said;
@@ -74,18 +74,18 @@ pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
     }
 }
 
-fn whole(facts: &Facts, now_us: u64, troubles: &VecDeque<Value>) -> Map<String, Value> {
+fn to_json(facts: &Facts, now_us: u64, troubles: &VecDeque<Value>) -> Map<String, Value> {
     let said = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running_for_s": facts.running_for_s,
         "settings_version": facts.settings_version,
         "machine": {
-            "model": fact("/proc/device-tree/model"),
-            "kernel": fact("/proc/sys/kernel/osrelease"),
+            "model": read_fact("/proc/device-tree/model"),
+            "kernel": read_fact("/proc/sys/kernel/osrelease"),
             "system": system_name(),
             "processor": std::env::consts::ARCH,
             "up_for_s": now_us / 1_000_000,
-            "load": fact("/proc/loadavg").and_then(|load| load.split(' ').next().map(str::to_owned)),
+            "load": read_fact("/proc/loadavg").and_then(|load| load.split(' ').next().map(str::to_owned)),
             "temperature_mc": temperature_mc(),
             "throttled": throttled(),
             "memory_bytes": memory_bytes(),
@@ -111,7 +111,7 @@ fn whole(facts: &Facts, now_us: u64, troubles: &VecDeque<Value>) -> Map<String, 
             "bytes_per_s": facts.rate,
             "connections": facts.connections,
             "connected_for_s": facts.connected_for_s,
-            "wifi_dbm": fact("/proc/net/wireless").and_then(|table| wifi_dbm(&table)),
+            "wifi_dbm": read_fact("/proc/net/wireless").and_then(|table| wifi_dbm(&table)),
         },
         "light": facts.light,
         "faults": facts.faults,
@@ -136,12 +136,14 @@ fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
 
 /// Of the processor, thousandths of a degree Celsius, where the kernel says it.
 pub fn temperature_mc() -> Option<i64> {
-    fact("/sys/class/thermal/thermal_zone0/temp")?.parse().ok()
+    read_fact("/sys/class/thermal/thermal_zone0/temp")?
+        .parse()
+        .ok()
 }
 
 /// What the firmware of a Raspberry Pi says about its power supply and its heat, in words.
 fn throttled() -> Option<Vec<&'static str>> {
-    let bits = fact("/sys/devices/platform/soc/soc:firmware/get_throttled")?;
+    let bits = read_fact("/sys/devices/platform/soc/soc:firmware/get_throttled")?;
     let bits = u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?;
     Some(throttled_words(bits))
 }
@@ -169,7 +171,7 @@ fn system_name() -> Option<String> {
     let name = release
         .lines()
         .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
-    Some(cut(name.trim_matches('"'), FACT_BYTES_MAX))
+    Some(truncated(name.trim_matches('"'), FACT_BYTES_MAX))
 }
 
 /// Of this process, resident.
@@ -190,7 +192,7 @@ fn wifi_dbm(table: &str) -> Option<i64> {
 }
 
 /// A short file of the kernel's. Strings of the device tree end in a NUL.
-fn fact(path: &str) -> Option<String> {
+fn read_fact(path: &str) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
     let most = if path.ends_with("wireless") {
@@ -198,29 +200,29 @@ fn fact(path: &str) -> Option<String> {
     } else {
         FACT_BYTES_MAX
     };
-    (!text.is_empty()).then(|| cut(text, most))
+    (!text.is_empty()).then(|| truncated(text, most))
 }
 
-fn cut(text: &str, bytes_max: usize) -> String {
+fn truncated(text: &str, bytes_max: usize) -> String {
     text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 
 /// Remembers the last warnings and errors of the log. Cheap to clone; all clones remember the same.
 #[derive(Debug, Clone, Default)]
-pub struct Troubles(Arc<Mutex<VecDeque<Trouble>>>);
+pub struct RecentWarnings(Arc<Mutex<VecDeque<Warning>>>);
 
-impl Troubles {
+impl RecentWarnings {
     /// The oldest first.
-    pub fn latest(&self) -> Vec<Trouble> {
+    pub fn latest(&self) -> Vec<Warning> {
         self.lock().iter().cloned().collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Trouble>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Warning>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<S: Subscriber> Layer<S> for Troubles {
+impl<S: Subscriber> Layer<S> for RecentWarnings {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if *event.metadata().level() > tracing::Level::WARN {
             return;
@@ -228,14 +230,14 @@ impl<S: Subscriber> Layer<S> for Troubles {
         let mut line = Line::default();
         event.record(&mut line);
         let mut troubles = self.lock();
-        if troubles.len() == TROUBLES_MAX {
+        if troubles.len() == WARNINGS_MAX {
             troubles.pop_front();
         }
-        troubles.push_back(Trouble {
+        troubles.push_back(Warning {
             at_boottime_us: boottime_us(),
-            text: cut(
+            text: truncated(
                 &format!("{}{}", line.message, line.fields),
-                TROUBLE_BYTES_MAX,
+                WARNING_BYTES_MAX,
             ),
         });
     }
@@ -269,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    fn facts(troubles: Vec<Trouble>) -> Facts {
+    fn facts(troubles: Vec<Warning>) -> Facts {
         Facts {
             running_for_s: 1,
             clock: ClockReading {
@@ -294,23 +296,23 @@ mod tests {
             faults: vec![5],
             light: "ready".to_owned(),
             settings_version: 7,
-            troubles,
+            warnings: troubles,
         }
     }
 
     #[test]
     fn an_answer_is_bounded_and_the_latest_troubles_stay() {
-        let trouble = |n: u64| Trouble {
+        let trouble = |n: u64| Warning {
             at_boottime_us: n,
-            text: format!("{n} {}", "\u{1}x".repeat(TROUBLE_BYTES_MAX / 2)),
+            text: format!("{n} {}", "\u{1}x".repeat(WARNING_BYTES_MAX / 2)),
         };
         let said = describe(
-            &facts((0..TROUBLES_MAX as u64).map(trouble).collect()),
+            &facts((0..WARNINGS_MAX as u64).map(trouble).collect()),
             8000,
         );
         assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
         let troubles = said["troubles"].as_array().unwrap();
-        assert!(!troubles.is_empty() && troubles.len() < TROUBLES_MAX);
+        assert!(!troubles.is_empty() && troubles.len() < WARNINGS_MAX);
         let last = troubles.last().unwrap()["text"].as_str().unwrap();
         assert!(last.starts_with("19 "), "{last}");
         assert_eq!(said["spool"]["waiting"], 3);
@@ -321,19 +323,19 @@ mod tests {
 
     #[test]
     fn warnings_and_errors_are_remembered_and_nothing_else() {
-        let troubles = Troubles::default();
+        let troubles = RecentWarnings::default();
         let log = tracing_subscriber::registry().with(troubles.clone());
         tracing::subscriber::with_default(log, || {
             tracing::info!("all is well");
-            for number in 0..TROUBLES_MAX + 5 {
+            for number in 0..WARNINGS_MAX + 5 {
                 tracing::warn!(number, error = "card", "{}", "ä".repeat(400));
             }
             tracing::error!(text = "why", "it broke");
         });
         let latest = troubles.latest();
-        assert_eq!(latest.len(), TROUBLES_MAX);
+        assert_eq!(latest.len(), WARNINGS_MAX);
         assert_eq!(latest.last().unwrap().text, "it broke text=why");
-        assert!(latest.iter().all(|one| one.text.len() <= TROUBLE_BYTES_MAX));
+        assert!(latest.iter().all(|one| one.text.len() <= WARNING_BYTES_MAX));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// One happening.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
-pub enum Report<'a> {
+pub enum Event<'a> {
     Ready {
         device: &'a DeviceId,
         install: SpoolId,
@@ -81,7 +81,7 @@ const LINES_MAX: usize = 65_536;
 
 /// Writes reports, or does not. A reader that is slow or gone never holds up the light or the pictures.
 #[derive(Debug, Clone, Default)]
-pub struct Reporter {
+pub struct EventWriter {
     lines: Option<SyncSender<Line>>,
 }
 
@@ -92,12 +92,12 @@ enum Line {
     Flush(SyncSender<()>),
 }
 
-impl Reporter {
+impl EventWriter {
     /// Writes to standard output, on a thread of its own.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn on_standard_output() -> std::io::Result<Self> {
+    pub fn to_stdout() -> std::io::Result<Self> {
         let (lines, to_write) = sync_channel(LINES_MAX);
         std::thread::Builder::new()
             .name("report".to_owned())
@@ -105,7 +105,7 @@ impl Reporter {
         Ok(Self { lines: Some(lines) })
     }
 
-    pub fn tell(&self, report: &Report<'_>) {
+    pub fn emit(&self, report: &Event<'_>) {
         let Some(lines) = &self.lines else { return };
         let mut line = serde_json::to_vec(report).expect("a report has only plain fields");
         line.push(b'\n');

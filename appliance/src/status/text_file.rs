@@ -7,26 +7,26 @@ use std::fmt::Write as _;
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::presence::LedStatus;
 
-use crate::light::indicator::Fault;
+use crate::light::indicator::FaultCode;
 use crate::status::diagnostics::Facts;
 
 /// More would not be read, bytes.
 pub const BYTES_MAX: usize = 4096;
 
 /// What it tells.
-pub struct Told<'a> {
+pub struct StatusReport<'a> {
     pub device: &'a DeviceId,
     /// Where the cloud is.
     pub cloud: &'a str,
     /// The last reason since there was a connection.
     pub not_connected_because: Option<&'a str>,
     pub light: &'a LedStatus,
-    pub faults: &'a [Fault],
+    pub faults: &'a [FaultCode],
     pub facts: &'a Facts,
 }
 
 /// The whole file, at most [`BYTES_MAX`] bytes.
-pub fn text(told: &Told<'_>) -> String {
+pub fn text(told: &StatusReport<'_>) -> String {
     let facts = told.facts;
     let mut lines = vec![format!("Camera {}", told.device)];
     lines.push(match written_at(facts) {
@@ -55,13 +55,13 @@ pub fn text(told: &Told<'_>) -> String {
         told.light.appearance, told.light.meaning
     ));
     for fault in told.faults {
-        lines.push(format!("Fault {}: {}", fault.number(), fault.means()));
+        lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
     }
-    if !facts.troubles.is_empty() {
+    if !facts.warnings.is_empty() {
         lines.push(String::new());
         lines.push("What went wrong of late, newest first:".to_owned());
     }
-    for trouble in facts.troubles.iter().rev() {
+    for trouble in facts.warnings.iter().rev() {
         lines.push(format!(
             "- {} s after power came: {}",
             trouble.at_boottime_us / 1_000_000,
@@ -95,7 +95,7 @@ fn written_at(facts: &Facts) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::diagnostics::Trouble;
+    use crate::status::diagnostics::Warning;
     use crate::time::clock::Clock;
 
     fn facts() -> Facts {
@@ -120,7 +120,7 @@ mod tests {
             faults: vec![3],
             light: "fault-3".to_owned(),
             settings_version: 0,
-            troubles: vec![Trouble {
+            warnings: vec![Warning {
                 at_boottime_us: 12_000_000,
                 text: "first\nwith a second line".to_owned(),
             }],
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn file(facts: &Facts, why: Option<&str>) -> String {
-        text(&Told {
+        text(&StatusReport {
             device: &"porch".parse().unwrap(),
             cloud: "mqtt://broker.example:1883",
             not_connected_because: why,
@@ -137,7 +137,7 @@ mod tests {
                 appearance: "one long, three short".to_owned(),
                 meaning: "The cloud cannot be reached.".to_owned(),
             },
-            faults: &[Fault::Cloud],
+            faults: &[FaultCode::Cloud],
             facts,
         })
     }
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn however_much_went_wrong_it_stays_short() {
         let mut facts = facts();
-        facts.troubles = vec![
-            Trouble {
+        facts.warnings = vec![
+            Warning {
                 at_boottime_us: 1,
                 text: "x".repeat(300),
             };

@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// What is not known of the way to a server of time, microseconds: systemd-timesyncd calls its error 0 after each
 /// answer, however long that took.
-const WAY_ERROR_US: u64 = 100_000;
+const NETWORK_ERROR_US: u64 = 100_000;
 
 /// The clocks of this boot.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,7 @@ impl Clock {
         let after = boottime_us();
         let (wall_us, trust) = match simulated {
             None if self.simulated.is_some() => (reading.wall_us, None),
-            None => (reading.wall_us, claim(&reading)),
+            None => (reading.wall_us, error_us(&reading)),
             Some(simulated) => (
                 reading.wall_us.saturating_add(simulated.wall_shift_us),
                 simulated.synchronised.then_some(simulated.error_us),
@@ -113,8 +113,8 @@ impl Clock {
     /// The moment of an earlier press of this boot.
     ///
     /// `at_boottime_us`: CLOCK_BOOTTIME of the press, microseconds.
-    pub fn press_moment(&self, at_boottime_us: u64) -> ClockReading {
-        moment_at(&self.now(), at_boottime_us)
+    pub fn reading_at(&self, at_boottime_us: u64) -> ClockReading {
+        reading_at_boottime(&self.now(), at_boottime_us)
     }
 }
 
@@ -139,7 +139,7 @@ pub fn boottime_of_monotonic_us(at_monotonic_us: u64) -> u64 {
 
 /// Whether the wall clock can be believed now.
 pub fn wall_is_synchronised() -> bool {
-    claim(&kernel()).is_some()
+    error_us(&kernel()).is_some()
 }
 
 fn read_simulated(file: &Path) -> Option<Simulated> {
@@ -157,7 +157,7 @@ fn micros(clock: ClockId) -> i64 {
 
 /// The wall clock, and what the kernel says of it, of one instant.
 #[derive(Debug, Clone, Copy)]
-pub struct Reading {
+pub struct KernelClock {
     pub wall_us: i64,
     /// What adjtimex returned.
     pub answer: i32,
@@ -169,13 +169,13 @@ pub struct Reading {
 }
 
 /// One call for all of it: a clock that is set between two calls would be believed with the wrong time.
-fn kernel() -> Reading {
+fn kernel() -> KernelClock {
     // SAFETY: timex is plain numbers and padding, for which all zeros is a valid value; modes = 0 only reads.
     let mut state: libc::timex = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a whole timex of our own that outlives the call.
     let answer = unsafe { libc::adjtimex(&raw mut state) };
     if answer < 0 {
-        return Reading {
+        return KernelClock {
             wall_us: micros(ClockId::CLOCK_REALTIME),
             answer,
             status: libc::STA_UNSYNC,
@@ -188,7 +188,7 @@ fn kernel() -> Reading {
     } else {
         1000
     };
-    Reading {
+    KernelClock {
         wall_us: state
             .time
             .tv_sec
@@ -205,18 +205,18 @@ fn kernel() -> Reading {
 ///
 /// adjtimex's answer `TIME_ERROR` also means a lost pulse source, which is no reason to distrust the network, so the flag
 /// decides; a call that failed (-1) told us nothing.
-pub fn claim(reading: &Reading) -> Option<u64> {
+pub fn error_us(reading: &KernelClock) -> Option<u64> {
     let trusted = reading.answer >= 0 && reading.status & libc::STA_UNSYNC == 0;
     trusted.then(|| {
         reading
             .error_us
             .saturating_add(reading.to_move_us)
-            .saturating_add(WAY_ERROR_US)
+            .saturating_add(NETWORK_ERROR_US)
     })
 }
 
 /// The moment `boottime_us` of the same boot as `known`, by the wall clock as `known` has it.
-pub fn moment_at(known: &ClockReading, boottime_us: u64) -> ClockReading {
+pub fn reading_at_boottime(known: &ClockReading, boottime_us: u64) -> ClockReading {
     let shift = to_signed(boottime_us).saturating_sub(to_signed(known.boottime_us));
     ClockReading {
         boottime_us,
@@ -246,12 +246,12 @@ mod tests {
     #[test]
     fn an_earlier_press_keeps_its_distance_to_now() {
         let now = moment(10_000_000, 1_700_000_000_000_000, true);
-        let pressed = moment_at(&now, 9_250_000);
+        let pressed = reading_at_boottime(&now, 9_250_000);
         assert_eq!(pressed, moment(9_250_000, 1_699_999_999_250_000, true));
-        assert_eq!(moment_at(&now, 10_000_000), now);
+        assert_eq!(reading_at_boottime(&now, 10_000_000), now);
         // Odd clocks are carried along, never a panic.
-        moment_at(&moment(0, i64::MIN, false), u64::MAX);
-        moment_at(&moment(u64::MAX, i64::MIN, false), 0);
+        reading_at_boottime(&moment(0, i64::MIN, false), u64::MAX);
+        reading_at_boottime(&moment(u64::MAX, i64::MIN, false), 0);
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             (5, libc::STA_PPSSIGNAL, true),
             (-1, 0, false),
         ] {
-            let reading = Reading {
+            let reading = KernelClock {
                 wall_us: 0,
                 answer,
                 status,
@@ -271,8 +271,8 @@ mod tests {
                 to_move_us: 30_000,
             };
             // What timesyncd still has to move is not yet right, whatever it says of its error.
-            let error_us = trusted.then_some(WAY_ERROR_US + 30_500);
-            assert_eq!(claim(&reading), error_us, "{answer} {status}");
+            let expected = trusted.then_some(NETWORK_ERROR_US + 30_500);
+            assert_eq!(error_us(&reading), expected, "{answer} {status}");
         }
     }
 
@@ -298,7 +298,7 @@ mod tests {
     fn time_since_boot_only_rises() {
         let clock = Clock::open().unwrap();
         let first = clock.now();
-        let pressed = clock.press_moment(first.boottime_us);
+        let pressed = clock.reading_at(first.boottime_us);
         let second = clock.now();
         assert!(first.boottime_us > 0);
         assert!(second.boottime_us >= first.boottime_us);

@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::error::display_chain;
-use crate::transport::{self, Connection, DownReason, LinkEvent, NotTaken, Publisher};
+use crate::transport::{self, Connection, DisconnectReason, Publisher, SendError, TransportEvent};
 use crate::upload::backoff::Backoff;
 
 /// Messages that may wait for their request. The drain bounds the bytes; this only has to be more than enough.
@@ -38,16 +38,16 @@ const UPLOADS_MAX: usize = 4;
 /// Bytes of captures in requests at one time, in KiB, so that a slow line is not shared by many; a larger part goes alone.
 const UPLOAD_KIB_MAX: u32 = 256;
 /// The cloud answers within 30 s; the rest is for a slow line.
-const ANSWER_WITHIN: Duration = Duration::from_secs(90);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long the cloud may keep a question for news open, seconds. Less than most proxies let a connection be idle.
-const LISTEN_S: u64 = 25;
+const POLL_WAIT_S: u64 = 25;
 /// Where even that is too long for what is in between, it becomes shorter, but not shorter than this.
-const LISTEN_S_MIN: u64 = 4;
+const POLL_WAIT_S_MIN: u64 = 4;
 /// So many tries one after the other without an answer, and the connection is lost.
-const TRIES: u32 = 3;
-const TRY_AGAIN: Duration = Duration::from_millis(200);
+const ATTEMPTS_MAX: u32 = 3;
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// So often a question for news may be put off, and the connection is lost.
-const PUT_OFF_MAX: u32 = 6;
+const POSTPONEMENTS_MAX: u32 = 6;
 /// The cloud says when to come again; within these bounds it is believed.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -70,23 +70,23 @@ pub struct Settings {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn maintain(
+pub async fn run(
     settings: Settings,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<TransportEvent>,
     stop: watch::Receiver<bool>,
 ) {
     let connect = || connection(&settings, &events);
-    transport::maintain(connect, settings.reconnect, events.clone(), stop).await;
+    transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first answer to its last.
-async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> End {
-    let line = match Line::new(settings) {
+async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) -> Disconnect {
+    let line = match ApiClient::new(settings) {
         Ok(line) => Arc::new(line),
-        Err(text) => return (DownReason::Untrusted, text),
+        Err(text) => return (DisconnectReason::TlsUntrusted, text),
     };
     // What stands is told at once; that it can be read proves that the cloud is there.
-    let next = match hello(&line, events).await {
+    let next = match handshake(&line, events).await {
         Ok(next) => next,
         Err(end) => return end,
     };
@@ -94,22 +94,31 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> En
     let (words_in, words) = mpsc::channel(REQUESTS_MAX);
     let (open, open_now) = watch::channel(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
-    let publisher = Publisher::new(Requests {
+    let publisher = Publisher::new(HttpConnection {
         frames: frames_in,
-        words: words_in,
+        control: words_in,
         open: open.clone(),
         open_now,
         abandon,
     });
-    if events.send(LinkEvent::Up(publisher)).await.is_err() {
+    if events
+        .send(TransportEvent::Connected(publisher))
+        .await
+        .is_err()
+    {
         return stopping();
     }
     let frames = Arc::new(Mutex::new(frames));
     let room = Arc::new(Semaphore::new(UPLOAD_KIB_MAX as usize));
     // Whichever ends first ends the connection, and dropping the set ends the others.
     let mut work = JoinSet::new();
-    work.spawn(listen(line.clone(), events.clone(), next));
-    work.spawn(speak(line.clone(), events.clone(), words, open.clone()));
+    work.spawn(poll_downlink(line.clone(), events.clone(), next));
+    work.spawn(send_control(
+        line.clone(),
+        events.clone(),
+        words,
+        open.clone(),
+    ));
     for _ in 0..UPLOADS_MAX {
         let (line, events, open) = (line.clone(), events.clone(), open.clone());
         work.spawn(upload(line, events, frames.clone(), room.clone(), open));
@@ -117,62 +126,62 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> En
     tokio::select! {
         ended = work.join_next() => match ended {
             Some(Ok(end)) => end,
-            Some(Err(_)) | None => away("a part of the connection broke"),
+            Some(Err(_)) | None => unreachable_because("a part of the connection broke"),
         },
-        _ = abandoned.wait_for(|abandoned| *abandoned) => away("given up"),
+        _ = abandoned.wait_for(|abandoned| *abandoned) => unreachable_because("given up"),
     }
 }
 
 /// Why a connection ended.
-type End = (DownReason, String);
+type Disconnect = (DisconnectReason, String);
 
-fn away(text: impl Into<String>) -> End {
-    (DownReason::Away, text.into())
+fn unreachable_because(text: impl Into<String>) -> Disconnect {
+    (DisconnectReason::Unreachable, text.into())
 }
 
-fn stopping() -> End {
-    away("stopping")
+fn stopping() -> Disconnect {
+    unreachable_because("stopping")
 }
 
 /// One message on its way, and whether anybody waits for the word that it was taken.
 struct Outgoing {
-    leaf: MessageKind,
+    kind: MessageKind,
     payload: Bytes,
     token: Option<u64>,
 }
 
 /// One connection as its [`Publisher`] sees it.
-struct Requests {
+struct HttpConnection {
     frames: mpsc::Sender<Outgoing>,
-    words: mpsc::Sender<Outgoing>,
+    control: mpsc::Sender<Outgoing>,
     /// Messages handed over and not yet answered.
     open: watch::Sender<usize>,
     open_now: watch::Receiver<usize>,
     abandon: watch::Sender<bool>,
 }
 
-impl Connection for Requests {
+impl Connection for HttpConnection {
     fn publish(
         &self,
         leaf: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), SendError> {
         // Captures and tombstones have a way of their own, so that presence never waits behind pictures.
         let way = if token.is_some() {
             &self.frames
         } else {
-            &self.words
+            &self.control
         };
         let outgoing = Outgoing {
-            leaf,
+            kind: leaf,
             payload: payload.into(),
             token,
         };
         self.open.send_modify(|open| *open += 1);
         way.try_send(outgoing).map_err(|_| {
             self.open.send_modify(|open| *open -= 1);
-            NotTaken
+            SendError
         })
     }
 
@@ -190,63 +199,75 @@ impl Connection for Requests {
 }
 
 /// The first question of a connection. Returns from where on to listen.
-async fn hello(line: &Line, events: &mpsc::Sender<LinkEvent>) -> Result<Option<String>, End> {
-    let answer = match line.ask(Method::GET, "/api/v1/down?wait_s=0", None).await {
+async fn handshake(
+    line: &ApiClient,
+    events: &mpsc::Sender<TransportEvent>,
+) -> Result<Option<String>, Disconnect> {
+    let answer = match line
+        .request(Method::GET, "/api/v1/down?wait_s=0", None)
+        .await
+    {
         Ok(answer) => answer,
-        Err(failure) => return Err(failure.into_end()),
+        Err(failure) => return Err(failure.into_disconnect()),
     };
-    let down = read_down(&answer)?;
+    let down = parse_downlink(&answer)?;
     if !down
         .messages
         .iter()
         .any(|told| told.parsed_kind() == Some(MessageKind::Cloud))
     {
-        return Err(away("what answers there does not say which cloud it is"));
+        return Err(unreachable_because(
+            "what answers there does not say which cloud it is",
+        ));
     }
-    hand_on(down, events).await
+    forward(down, events).await
 }
 
 /// Asks for news for as long as the connection lives.
-async fn listen(line: Arc<Line>, events: mpsc::Sender<LinkEvent>, mut next: Option<String>) -> End {
-    let mut wait_s = LISTEN_S;
+async fn poll_downlink(
+    line: Arc<ApiClient>,
+    events: mpsc::Sender<TransportEvent>,
+    mut next: Option<String>,
+) -> Disconnect {
+    let mut wait_s = POLL_WAIT_S;
     let (mut failed, mut put_off) = (0, 0);
     loop {
         let after = next.as_deref().unwrap_or("");
         let path = format!("/api/v1/down?wait_s={wait_s}&after={after}");
-        match line.ask(Method::GET, &path, None).await {
+        match line.request(Method::GET, &path, None).await {
             Ok(answer) => {
                 (failed, put_off) = (0, 0);
-                let handed_on = async { hand_on(read_down(&answer)?, &events).await };
+                let handed_on = async { forward(parse_downlink(&answer)?, &events).await };
                 match handed_on.await {
                     Ok(mark) => next = mark,
                     Err(end) => return end,
                 }
             }
             // A cloud answers this even while it holds. Who puts it off for long is something before it.
-            Err(Failure::Later(wait)) if put_off + 1 < PUT_OFF_MAX => {
+            Err(RequestError::RetryAfter(wait)) if put_off + 1 < POSTPONEMENTS_MAX => {
                 put_off += 1;
                 tokio::time::sleep(wait).await;
             }
-            Err(Failure::Away(_)) if failed + 1 < TRIES => {
+            Err(RequestError::Unreachable(_)) if failed + 1 < ATTEMPTS_MAX => {
                 failed += 1;
                 // Something in between may not like a connection on which nothing happens.
-                wait_s = (wait_s / 2).max(LISTEN_S_MIN);
-                tokio::time::sleep(TRY_AGAIN * failed).await;
+                wait_s = (wait_s / 2).max(POLL_WAIT_S_MIN);
+                tokio::time::sleep(RETRY_DELAY * failed).await;
             }
-            Err(failure) => return failure.into_end(),
+            Err(failure) => return failure.into_disconnect(),
         }
     }
 }
 
 /// Says one thing after the other: presence, what the card has, how far commands got.
-async fn speak(
-    line: Arc<Line>,
-    events: mpsc::Sender<LinkEvent>,
+async fn send_control(
+    line: Arc<ApiClient>,
+    events: mpsc::Sender<TransportEvent>,
     mut words: mpsc::Receiver<Outgoing>,
     open: watch::Sender<usize>,
-) -> End {
+) -> Disconnect {
     while let Some(outgoing) = words.recv().await {
-        if let Err(end) = bring(&line, &events, &outgoing).await {
+        if let Err(end) = deliver(&line, &events, &outgoing).await {
             return end;
         }
         open.send_modify(|open| *open -= 1);
@@ -256,12 +277,12 @@ async fn speak(
 
 /// Brings captures, beside others that do the same.
 async fn upload(
-    line: Arc<Line>,
-    events: mpsc::Sender<LinkEvent>,
+    line: Arc<ApiClient>,
+    events: mpsc::Sender<TransportEvent>,
     frames: Arc<Mutex<mpsc::Receiver<Outgoing>>>,
     room: Arc<Semaphore>,
     open: watch::Sender<usize>,
-) -> End {
+) -> Disconnect {
     loop {
         let next = frames.lock().await.recv().await;
         let Some(outgoing) = next else {
@@ -270,7 +291,7 @@ async fn upload(
         let kib = u32::try_from(outgoing.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // Nobody closes it, so this only waits.
         let _room = room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
-        if let Err(end) = bring(&line, &events, &outgoing).await {
+        if let Err(end) = deliver(&line, &events, &outgoing).await {
             return end;
         }
         open.send_modify(|open| *open -= 1);
@@ -278,51 +299,51 @@ async fn upload(
 }
 
 /// Makes the request of one message until it is answered, and hands on what the answer says.
-async fn bring(
-    line: &Line,
-    events: &mpsc::Sender<LinkEvent>,
+async fn deliver(
+    line: &ApiClient,
+    events: &mpsc::Sender<TransportEvent>,
     outgoing: &Outgoing,
-) -> Result<(), End> {
-    let path = match outgoing.leaf {
+) -> Result<(), Disconnect> {
+    let path = match outgoing.kind {
         MessageKind::Frame => "/api/v1/frames".to_owned(),
         leaf => format!("/api/v1/up/{}", leaf.name()),
     };
     let mut failed = 0;
     let answer = loop {
         let body = Some(outgoing.payload.clone());
-        match line.ask(Method::POST, &path, body).await {
+        match line.request(Method::POST, &path, body).await {
             Ok(answer) => break Ok(answer),
-            Err(Failure::NotTaken(text)) => break Err(text),
+            Err(RequestError::Rejected(text)) => break Err(text),
             // The engine gives up a connection on which nothing is taken for long.
-            Err(Failure::Later(wait)) => tokio::time::sleep(wait).await,
-            Err(Failure::Away(_)) if failed + 1 < TRIES => {
+            Err(RequestError::RetryAfter(wait)) => tokio::time::sleep(wait).await,
+            Err(RequestError::Unreachable(_)) if failed + 1 < ATTEMPTS_MAX => {
                 failed += 1;
-                tokio::time::sleep(TRY_AGAIN * failed).await;
+                tokio::time::sleep(RETRY_DELAY * failed).await;
             }
-            Err(failure) => return Err(failure.into_end()),
+            Err(failure) => return Err(failure.into_disconnect()),
         }
     };
     let done = match answer {
         Ok(answer) => {
-            if outgoing.leaf == MessageKind::Frame {
+            if outgoing.kind == MessageKind::Frame {
                 // Read here only to know that it is one; what it says is for the engine to judge.
                 keepsake_protocol::codec::decode::<Receipt>(&answer)
-                    .map_err(|_| away("what answers there gives no receipts"))?;
-                tell(events, MessageKind::Receipt, answer).await?;
+                    .map_err(|_| unreachable_because("what answers there gives no receipts"))?;
+                send_message(events, MessageKind::Receipt, answer).await?;
             } else {
-                hand_on(read_down(&answer)?, events).await?;
+                forward(parse_downlink(&answer)?, events).await?;
             }
             outgoing
                 .token
-                .map(|token| LinkEvent::Acknowledged { token })
+                .map(|token| TransportEvent::Acknowledged { token })
         }
         Err(text) => {
             if outgoing.token.is_none() {
-                tracing::warn!(leaf = outgoing.leaf.path(), text, "not taken");
+                tracing::warn!(leaf = outgoing.kind.path(), text, "not taken");
             }
             outgoing
                 .token
-                .map(|token| LinkEvent::TurnedAway { token, text })
+                .map(|token| TransportEvent::Rejected { token, text })
         }
     };
     if let Some(done) = done {
@@ -331,16 +352,20 @@ async fn bring(
     Ok(())
 }
 
-fn read_down(answer: &Bytes) -> Result<Down, End> {
-    serde_json::from_slice(answer).map_err(|_| away("what answers there is not a Keepsake cloud"))
+fn parse_downlink(answer: &Bytes) -> Result<Down, Disconnect> {
+    serde_json::from_slice(answer)
+        .map_err(|_| unreachable_because("what answers there is not a Keepsake cloud"))
 }
 
 /// Hands on what was told; words of a later version are passed over.
-async fn hand_on(down: Down, events: &mpsc::Sender<LinkEvent>) -> Result<Option<String>, End> {
+async fn forward(
+    down: Down,
+    events: &mpsc::Sender<TransportEvent>,
+) -> Result<Option<String>, Disconnect> {
     for told in &down.messages {
         if let Some(leaf) = told.parsed_kind() {
             let payload = Bytes::copy_from_slice(told.message.get().as_bytes());
-            tell(events, leaf, payload).await?;
+            send_message(events, leaf, payload).await?;
         }
     }
     // It goes into an address as it is.
@@ -351,50 +376,53 @@ async fn hand_on(down: Down, events: &mpsc::Sender<LinkEvent>) -> Result<Option<
     Ok(down.next.filter(sound))
 }
 
-async fn tell(
-    events: &mpsc::Sender<LinkEvent>,
+async fn send_message(
+    events: &mpsc::Sender<TransportEvent>,
     leaf: MessageKind,
     payload: Bytes,
-) -> Result<(), End> {
-    let message = LinkEvent::Message { leaf, payload };
+) -> Result<(), Disconnect> {
+    let message = TransportEvent::Message {
+        kind: leaf,
+        payload,
+    };
     events.send(message).await.map_err(|_| stopping())
 }
 
 /// Why a request has no answer that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Failure {
+enum RequestError {
     /// Who we are is not accepted.
-    Refused(String),
+    Unauthorized(String),
     /// What answers cannot prove who it is.
-    Untrusted(String),
+    TlsUntrusted(String),
     /// Nobody of ours is there.
-    Away(String),
+    Unreachable(String),
     /// The cloud is there, and asks to come again.
-    Later(Duration),
+    RetryAfter(Duration),
     /// The cloud, or something before it, does not take this message as it is.
-    NotTaken(String),
+    Rejected(String),
 }
 
-impl Failure {
-    fn into_end(self) -> End {
+impl RequestError {
+    fn into_disconnect(self) -> Disconnect {
         match self {
-            Self::Refused(text) => (DownReason::Refused, text),
-            Self::Untrusted(text) => (DownReason::Untrusted, text),
-            Self::Away(text) | Self::NotTaken(text) => away(text),
-            Self::Later(_) => away("the cloud takes nothing now"),
+            Self::Unauthorized(text) => (DisconnectReason::Unauthorized, text),
+            Self::TlsUntrusted(text) => (DisconnectReason::TlsUntrusted, text),
+            Self::Unreachable(text) | Self::Rejected(text) => unreachable_because(text),
+            Self::RetryAfter(_) => unreachable_because("the cloud takes nothing now"),
         }
     }
 }
 
 /// A client of one cloud, in the name of one camera.
-struct Line {
+struct ApiClient {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
     device: HeaderValue,
     authorization: Option<HeaderValue>,
 }
 
-impl Line {
+impl ApiClient {
     /// # Errors
     /// A sentence: the certificates or the token cannot be used.
     fn new(settings: &Settings) -> Result<Self, String> {
@@ -431,7 +459,12 @@ impl Line {
     }
 
     /// One request and its whole answer, within [`ANSWER_WITHIN`].
-    async fn ask(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Bytes, Failure> {
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Bytes>,
+    ) -> Result<Bytes, RequestError> {
         let asking = async {
             let mut request = Request::builder()
                 .method(method)
@@ -446,58 +479,58 @@ impl Line {
             }
             let request = request
                 .body(Full::new(body.unwrap_or_default()))
-                .map_err(|error| Failure::Away(format!("make a request: {error}")))?;
+                .map_err(|error| RequestError::Unreachable(format!("make a request: {error}")))?;
             let answer = self
                 .client
                 .request(request)
                 .await
-                .map_err(|error| broken(&error))?;
+                .map_err(|error| classify_error(&error))?;
             let status = answer.status();
             let retry_after = answer.headers().get(RETRY_AFTER).cloned();
             let body = Limited::new(answer.into_body(), DOWNLINK_BYTES_MAX).collect();
             // An answer that breaks off is none, whatever its status.
             let body = body
                 .await
-                .map_err(|error| Failure::Away(format!("read the answer: {error}")))?
+                .map_err(|error| RequestError::Unreachable(format!("read the answer: {error}")))?
                 .to_bytes();
-            judge(status, retry_after.as_ref(), &body).map(|()| body)
+            check_status(status, retry_after.as_ref(), &body).map(|()| body)
         };
-        tokio::time::timeout(ANSWER_WITHIN, asking)
+        tokio::time::timeout(RESPONSE_TIMEOUT, asking)
             .await
-            .unwrap_or_else(|_| Err(Failure::Away("no answer in time".to_owned())))
+            .unwrap_or_else(|_| Err(RequestError::Unreachable("no answer in time".to_owned())))
     }
 }
 
-fn broken(error: &hyper_util::client::legacy::Error) -> Failure {
+fn classify_error(error: &hyper_util::client::legacy::Error) -> RequestError {
     match keepsake_tls::classify(error) {
         Some(keepsake_tls::TlsFailure::Untrusted(text)) => {
-            Failure::Untrusted(format!("the cloud is not believed: {text}"))
+            RequestError::TlsUntrusted(format!("the cloud is not believed: {text}"))
         }
-        Some(keepsake_tls::TlsFailure::Refused(text)) => Failure::Refused(text),
-        Some(keepsake_tls::TlsFailure::Failed(text)) => Failure::Away(text),
+        Some(keepsake_tls::TlsFailure::Refused(text)) => RequestError::Unauthorized(text),
+        Some(keepsake_tls::TlsFailure::Failed(text)) => RequestError::Unreachable(text),
         // What went wrong at the socket is deep inside.
-        None => Failure::Away(display_chain(error)),
+        None => RequestError::Unreachable(display_chain(error)),
     }
 }
 
 /// What a status means. Only 200 is an answer: nothing of ours redirects, and nothing of ours says 204.
-fn judge(
+fn check_status(
     status: StatusCode,
     retry_after: Option<&HeaderValue>,
     body: &Bytes,
-) -> Result<(), Failure> {
+) -> Result<(), RequestError> {
     let text = || format!("{status}: {}", detail(body));
     match status.as_u16() {
         200 => Ok(()),
-        401 | 403 => Err(Failure::Refused(text())),
+        401 | 403 => Err(RequestError::Unauthorized(text())),
         429 | 503 => {
             let seconds = retry_after.and_then(|after| after.to_str().ok()?.parse().ok());
             let wait = Duration::from_secs(seconds.unwrap_or(5));
-            Err(Failure::Later(wait.clamp(RETRY_MIN, RETRY_MAX)))
+            Err(RequestError::RetryAfter(wait.clamp(RETRY_MIN, RETRY_MAX)))
         }
         // About this message alone: too large for something in between, or not understood.
-        400 | 411 | 413 | 415 | 422 | 507 => Err(Failure::NotTaken(text())),
-        _ => Err(Failure::Away(text())),
+        400 | 411 | 413 | 415 | 422 | 507 => Err(RequestError::Rejected(text())),
+        _ => Err(RequestError::Unreachable(text())),
     }
 }
 
@@ -522,10 +555,10 @@ mod tests {
         status: u16,
         retry_after: Option<&'static str>,
         body: &'static str,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), RequestError> {
         let status = StatusCode::from_u16(status).unwrap();
         let retry_after = retry_after.map(HeaderValue::from_static);
-        judge(
+        check_status(
             status,
             retry_after.as_ref(),
             &Bytes::from_static(body.as_bytes()),
@@ -539,7 +572,7 @@ mod tests {
         ] {
             let judged = judged(status, None, "<html>");
             assert!(
-                matches!(judged, Err(Failure::Away(_))),
+                matches!(judged, Err(RequestError::Unreachable(_))),
                 "{status}: {judged:?}"
             );
         }
@@ -550,7 +583,7 @@ mod tests {
     fn a_refusal_is_about_the_camera_or_about_one_message() {
         for status in [401, 403] {
             let judged = judged(status, None, r#"{"detail":"No such token."}"#);
-            let Err(Failure::Refused(text)) = judged else {
+            let Err(RequestError::Unauthorized(text)) = judged else {
                 panic!("{status}: {judged:?}");
             };
             assert!(text.ends_with("No such token."), "{text}");
@@ -558,7 +591,7 @@ mod tests {
         for status in [400, 411, 413, 415, 422, 507] {
             let judged = judged(status, None, "<html>");
             assert!(
-                matches!(judged, Err(Failure::NotTaken(_))),
+                matches!(judged, Err(RequestError::Rejected(_))),
                 "{status}: {judged:?}"
             );
         }
@@ -573,7 +606,7 @@ mod tests {
             (Some("999999"), 60),
             (Some("Fri, 31 Dec 1999 23:59:59 GMT"), 5),
         ] {
-            let later = Err(Failure::Later(Duration::from_secs(seconds)));
+            let later = Err(RequestError::RetryAfter(Duration::from_secs(seconds)));
             assert_eq!(judged(503, said, ""), later, "{said:?}");
             assert_eq!(judged(429, said, ""), later, "{said:?}");
         }

@@ -17,29 +17,29 @@ use tokio::sync::{mpsc, watch};
 use crate::upload::backoff::Backoff;
 
 /// A connection that lived shorter than this was no success, and the wait before the next one grows.
-const STEADY_AFTER: Duration = Duration::from_secs(30);
+const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DownReason {
+pub enum DisconnectReason {
     /// The other side is there and refuses this camera: name, password, token, certificate or permission.
-    Refused,
+    Unauthorized,
     /// What answers there cannot prove who it is, or this camera has not the files it needs.
-    Untrusted,
+    TlsUntrusted,
     /// No network, nobody there, or it went away.
-    Away,
+    Unreachable,
 }
 
 /// What happens on the connection.
-pub enum LinkEvent {
+pub enum TransportEvent {
     /// Connected and listening: messages may be published.
-    Up(Publisher),
-    Down {
-        reason: DownReason,
+    Connected(Publisher),
+    Disconnected {
+        reason: DisconnectReason,
         text: String,
     },
     Message {
-        leaf: MessageKind,
+        kind: MessageKind,
         payload: Bytes,
     },
     /// The other side has the message of this token. No receipt (P2).
@@ -47,7 +47,7 @@ pub enum LinkEvent {
         token: u64,
     },
     /// The message of this token cannot be taken as it is; others may be.
-    TurnedAway {
+    Rejected {
         token: u64,
         text: String,
     },
@@ -60,7 +60,7 @@ pub struct Publisher(Arc<dyn Connection>);
 /// The connection takes no more; it is gone or stuck.
 #[derive(Debug, thiserror::Error)]
 #[error("hand a message to the connection")]
-pub struct NotTaken;
+pub struct SendError;
 
 /// What a transport does for its [`Publisher`].
 pub trait Connection: Send + Sync {
@@ -73,7 +73,7 @@ pub trait Connection: Send + Sync {
         leaf: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
-    ) -> Result<(), NotTaken>;
+    ) -> Result<(), SendError>;
 
     /// See [`Publisher::finish`].
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -96,7 +96,7 @@ impl Publisher {
         leaf: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), SendError> {
         self.0.publish(leaf, payload, token)
     }
 
@@ -112,28 +112,32 @@ impl Publisher {
 }
 
 /// Connects, and connects again, until `stop` says so. `connect`: one connection, from its first byte to its last.
-pub async fn maintain<C, F>(
+pub async fn reconnect_loop<C, F>(
     connect: C,
     reconnect: Backoff,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<TransportEvent>,
     mut stop: watch::Receiver<bool>,
 ) where
     C: Fn() -> F,
-    F: Future<Output = (DownReason, String)>,
+    F: Future<Output = (DisconnectReason, String)>,
 {
     let mut attempt = 0;
     while !*stop.borrow() {
         let began = tokio::time::Instant::now();
         let (reason, text) = connect().await;
-        attempt = if began.elapsed() > STEADY_AFTER {
+        attempt = if began.elapsed() > STABLE_AFTER {
             1
         } else {
             attempt + 1
         };
-        if events.send(LinkEvent::Down { reason, text }).await.is_err() {
+        if events
+            .send(TransportEvent::Disconnected { reason, text })
+            .await
+            .is_err()
+        {
             return;
         }
-        let wait = reconnect.wait_spread(attempt, rand::random());
+        let wait = reconnect.wait_with_jitter(attempt, rand::random());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = stop.changed() => if changed.is_err() { return },

@@ -19,7 +19,7 @@ use rumqttc::{
 use tokio::sync::{mpsc, watch};
 
 use crate::error::display_chain;
-use crate::transport::{self, Connection, DownReason, LinkEvent, NotTaken, Publisher};
+use crate::transport::{self, Connection, DisconnectReason, Publisher, SendError, TransportEvent};
 use crate::upload::backoff::Backoff;
 
 /// Requests that may wait inside the client. The drain bounds the bytes; this only has to be more than enough.
@@ -54,19 +54,19 @@ pub struct Settings {
 }
 
 /// One connection as its [`Publisher`] sees it.
-struct Publishing {
+struct MqttConnection {
     client: AsyncClient,
     device: DeviceId,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<TransportEvent>,
 }
 
-impl Connection for Publishing {
+impl Connection for MqttConnection {
     fn publish(
         &self,
         leaf: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), SendError> {
         let topic = Topic::new(&self.device, leaf).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
         if leaf.retained() {
@@ -76,16 +76,16 @@ impl Connection for Publishing {
             return self
                 .client
                 .try_publish(topic, payload, options)
-                .map_err(|_| NotTaken);
+                .map_err(|_| SendError);
         };
         let notice = self
             .client
             .try_publish_tracked(topic, payload, options)
-            .map_err(|_| NotTaken)?;
+            .map_err(|_| SendError)?;
         let events = self.events.clone();
         tokio::spawn(async move {
             if notice.wait_completion_async().await.is_ok() {
-                let _ = events.send(LinkEvent::Acknowledged { token }).await;
+                let _ = events.send(TransportEvent::Acknowledged { token }).await;
             }
         });
         Ok(())
@@ -109,20 +109,23 @@ fn client_id(device: &DeviceId, install: SpoolId) -> String {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn maintain(
+pub async fn run(
     settings: Settings,
-    events: mpsc::Sender<LinkEvent>,
+    events: mpsc::Sender<TransportEvent>,
     stop: watch::Receiver<bool>,
 ) {
     let connect = || connection(&settings, &events);
-    transport::maintain(connect, settings.reconnect, events.clone(), stop).await;
+    transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first byte to its last.
-async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (DownReason, String) {
-    let options = match options(settings) {
+async fn connection(
+    settings: &Settings,
+    events: &mpsc::Sender<TransportEvent>,
+) -> (DisconnectReason, String) {
+    let options = match mqtt_options(settings) {
         Ok(options) => options,
-        Err(text) => return (DownReason::Untrusted, text),
+        Err(text) => return (DisconnectReason::TlsUntrusted, text),
     };
     let (client, mut eventloop) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
     let mut network = NetworkOptions::new();
@@ -133,7 +136,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
     loop {
         let event = match eventloop.poll().await {
             Ok(event) => event,
-            Err(error) => return explain(&error),
+            Err(error) => return classify_error(&error),
         };
         let Event::Incoming(packet) = event else {
             continue;
@@ -148,7 +151,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                 let asked = client.try_subscribe(down, QoS::AtLeastOnce);
                 if asked.is_err() {
                     return (
-                        DownReason::Away,
+                        DisconnectReason::Unreachable,
                         "subscribe to what is meant for this camera".to_owned(),
                     );
                 }
@@ -157,15 +160,19 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
             Packet::SubAck(granted) => {
                 if granted.return_codes.contains(&SubscribeReasonCode::Failure) {
                     let text = "the broker refuses the subscription".to_owned();
-                    return (DownReason::Refused, text);
+                    return (DisconnectReason::Unauthorized, text);
                 }
-                let publisher = Publisher::new(Publishing {
+                let publisher = Publisher::new(MqttConnection {
                     client: client.clone(),
                     device: settings.device.clone(),
                     events: events.clone(),
                 });
-                if events.send(LinkEvent::Up(publisher)).await.is_err() {
-                    return (DownReason::Away, "stopping".to_owned());
+                if events
+                    .send(TransportEvent::Connected(publisher))
+                    .await
+                    .is_err()
+                {
+                    return (DisconnectReason::Unreachable, "stopping".to_owned());
                 }
             }
             Packet::Publish(publish) => {
@@ -175,12 +182,12 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
                 let Some(topic) = topic.filter(|topic| topic.device == settings.device) else {
                     continue;
                 };
-                let message = LinkEvent::Message {
-                    leaf: topic.kind,
+                let message = TransportEvent::Message {
+                    kind: topic.kind,
                     payload: publish.payload,
                 };
                 if events.send(message).await.is_err() {
-                    return (DownReason::Away, "stopping".to_owned());
+                    return (DisconnectReason::Unreachable, "stopping".to_owned());
                 }
             }
             _ => {}
@@ -190,7 +197,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<LinkEvent>) -> (D
 
 /// # Errors
 /// A sentence about a file that cannot be used.
-fn options(settings: &Settings) -> Result<MqttOptions, String> {
+fn mqtt_options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
     let mut options = MqttOptions::new(
         client_id(&settings.device, *settings.current_spool.borrow()),
@@ -205,7 +212,7 @@ fn options(settings: &Settings) -> Result<MqttOptions, String> {
         .set_max_packet_size(INCOMING_BYTES_MAX, settings.packet_bytes_max)
         .set_last_will(LastWill::new(will_topic, will, QoS::AtLeastOnce, true));
     if !settings.user.is_empty() {
-        options.set_credentials(settings.user.clone(), password(settings)?);
+        options.set_credentials(settings.user.clone(), read_password(settings)?);
     }
     if let Some(files) = &settings.tls {
         let config = keepsake_tls::client(files, Arc::new(settings.certificate_time.clone()))
@@ -215,7 +222,7 @@ fn options(settings: &Settings) -> Result<MqttOptions, String> {
     Ok(options)
 }
 
-fn password(settings: &Settings) -> Result<String, String> {
+fn read_password(settings: &Settings) -> Result<String, String> {
     let path = &settings.password_file;
     if path.as_os_str().is_empty() {
         return Ok(settings.password.clone());
@@ -225,31 +232,31 @@ fn password(settings: &Settings) -> Result<String, String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-fn explain(error: &ConnectionError) -> (DownReason, String) {
+fn classify_error(error: &ConnectionError) -> (DisconnectReason, String) {
     if let Some(trouble) = keepsake_tls::classify(error) {
         return match trouble {
             keepsake_tls::TlsFailure::Untrusted(text) => (
-                DownReason::Untrusted,
+                DisconnectReason::TlsUntrusted,
                 format!("the broker is not believed: {text}"),
             ),
-            keepsake_tls::TlsFailure::Refused(text) => (DownReason::Refused, text),
-            keepsake_tls::TlsFailure::Failed(text) => (DownReason::Away, text),
+            keepsake_tls::TlsFailure::Refused(text) => (DisconnectReason::Unauthorized, text),
+            keepsake_tls::TlsFailure::Failed(text) => (DisconnectReason::Unreachable, text),
         };
     }
     match error {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => (
-            DownReason::Refused,
+            DisconnectReason::Unauthorized,
             format!(
                 "the broker refuses this camera's name or password ({code:?}): see cloud.user and cloud.password"
             ),
         ),
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => (
-            DownReason::Away,
+            DisconnectReason::Unreachable,
             format!("TLS did not come about ({error}); is it the broker's port without TLS?"),
         ),
-        other => (DownReason::Away, other.to_string()),
+        other => (DisconnectReason::Unreachable, other.to_string()),
     }
 }

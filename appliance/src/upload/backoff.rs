@@ -7,23 +7,23 @@ use crate::settings::BackoffSettings;
 /// The wait of a capture that got no receipt: `first`, doubled with every attempt, at most `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    pub first: Duration,
+    pub initial: Duration,
     pub max: Duration,
 }
 
 impl Backoff {
     /// Returns the wait between two attempts to send one capture.
-    pub fn of_captures(settings: &BackoffSettings) -> Self {
+    pub fn for_captures(settings: &BackoffSettings) -> Self {
         Self {
-            first: Duration::from_secs(settings.first_s),
+            initial: Duration::from_secs(settings.first_s),
             max: Duration::from_secs(settings.max_s),
         }
     }
 
     /// Returns the wait between two attempts to connect.
-    pub fn of_connections(settings: &BackoffSettings) -> Self {
+    pub fn for_connections(settings: &BackoffSettings) -> Self {
         Self {
-            first: Duration::from_secs(settings.reconnect_first_s),
+            initial: Duration::from_secs(settings.reconnect_first_s),
             max: Duration::from_secs(settings.reconnect_max_s),
         }
     }
@@ -34,7 +34,7 @@ impl Backoff {
             return Duration::ZERO;
         };
         // 2^31 times anything is past every bound, and a larger shift would overflow.
-        self.first
+        self.initial
             .saturating_mul(1 << doublings.min(31))
             .min(self.max)
     }
@@ -43,7 +43,7 @@ impl Backoff {
     ///
     /// `random`: uniform, 0.0 to 1.0. The answer is `first` to the doubled wait; the first try after a success waits
     /// for `first` at most.
-    pub fn wait_spread(&self, attempt: u32, random: f64) -> Duration {
+    pub fn wait_with_jitter(&self, attempt: u32, random: f64) -> Duration {
         let random = if random.is_finite() {
             random.clamp(0.0, 1.0)
         } else {
@@ -53,7 +53,7 @@ impl Backoff {
         if attempt <= 1 {
             return longest.mul_f64(random);
         }
-        let shortest = self.first.min(longest);
+        let shortest = self.initial.min(longest);
         shortest + (longest - shortest).mul_f64(random)
     }
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     const CAPTURE: Backoff = Backoff {
-        first: Duration::from_secs(10),
+        initial: Duration::from_secs(10),
         max: Duration::from_secs(6 * 3600),
     };
 
@@ -90,14 +90,17 @@ mod tests {
     #[test]
     fn cameras_that_lost_their_broker_together_come_back_one_by_one() {
         let reconnect = Backoff {
-            first: Duration::from_secs(1),
+            initial: Duration::from_secs(1),
             max: Duration::from_secs(60),
         };
-        assert_eq!(reconnect.wait_spread(1, 0.0), Duration::ZERO);
-        assert_eq!(reconnect.wait_spread(1, 1.0), Duration::from_secs(1));
-        assert_eq!(reconnect.wait_spread(4, 0.0), Duration::from_secs(1));
-        assert_eq!(reconnect.wait_spread(4, 0.5), Duration::from_millis(4500));
-        assert_eq!(reconnect.wait_spread(99, 1.0), Duration::from_secs(60));
+        assert_eq!(reconnect.wait_with_jitter(1, 0.0), Duration::ZERO);
+        assert_eq!(reconnect.wait_with_jitter(1, 1.0), Duration::from_secs(1));
+        assert_eq!(reconnect.wait_with_jitter(4, 0.0), Duration::from_secs(1));
+        assert_eq!(
+            reconnect.wait_with_jitter(4, 0.5),
+            Duration::from_millis(4500)
+        );
+        assert_eq!(reconnect.wait_with_jitter(99, 1.0), Duration::from_secs(60));
     }
 
     proptest! {
@@ -105,10 +108,10 @@ mod tests {
         fn a_wait_never_exceeds_its_bound_and_never_shrinks(
             first_s in 1u64..100, max_s in 1u64..100_000, attempt in any::<u32>(), random in any::<f64>(),
         ) {
-            let backoff = Backoff { first: Duration::from_secs(first_s), max: Duration::from_secs(max_s) };
+            let backoff = Backoff { initial: Duration::from_secs(first_s), max: Duration::from_secs(max_s) };
             prop_assert!(backoff.wait(attempt) <= backoff.max);
             prop_assert!(backoff.wait(attempt) <= backoff.wait(attempt.saturating_add(1)));
-            prop_assert!(backoff.wait_spread(attempt, random) <= backoff.max);
+            prop_assert!(backoff.wait_with_jitter(attempt, random) <= backoff.max);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::spool::Key;
 use crate::upload::backoff::Backoff;
 
 /// How long the answer to `up/have` is waited for.
-pub const ASK_FOR: Duration = Duration::from_secs(10);
+pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a capture counts as live: somebody may still stand beside the camera.
 pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// A part is what this much time of the measured rate carries.
@@ -60,14 +60,14 @@ impl From<&Config> for Limits {
             window_bytes: cloud.window_bytes,
             part_bytes_max: part_bytes_max.max(PART_BYTES_MIN),
             unacknowledged_bytes_max: UNACKNOWLEDGED_BYTES_MAX,
-            backoff: Backoff::of_captures(&config.backoff),
+            backoff: Backoff::for_captures(&config.backoff),
         }
     }
 }
 
 /// One message to publish: a part of a picture, or a whole tombstone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Send {
+pub struct NextPart {
     pub key: Key,
     pub tombstone: bool,
     pub offset: u64,
@@ -78,9 +78,9 @@ pub struct Send {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
+enum LinkState {
     Down,
-    Asking { until: Duration },
+    AwaitingInventory { until: Duration },
     Open,
 }
 
@@ -112,13 +112,13 @@ struct Item {
     /// What the cloud lacks; empty = all.
     missing: Vec<(u64, u64)>,
     /// The cloud has refused it, and it has not been tried again since.
-    parked: bool,
+    deferred: bool,
     progress: Progress,
 }
 
 impl Item {
     /// Of the window: the bytes of this try, published or not. Nothing once its receipt is overdue.
-    fn claims(&self) -> u64 {
+    fn claimed_bytes(&self) -> u64 {
         match &self.progress {
             Progress::Idle { .. } => 0,
             Progress::Sending { claim, .. } | Progress::Sent { claim, .. } => *claim,
@@ -129,7 +129,7 @@ impl Item {
         now < self.live_until
     }
 
-    fn todo(&self) -> Vec<(u64, u64)> {
+    fn ranges_to_send(&self) -> Vec<(u64, u64)> {
         if self.missing.is_empty() {
             vec![(0, self.total)]
         } else {
@@ -150,22 +150,22 @@ struct Unacknowledged {
 pub struct Drain {
     limits: Limits,
     items: BTreeMap<Key, Item>,
-    link: Link,
-    held: bool,
+    link: LinkState,
+    paused: bool,
     /// The cloud has answered on this connection. Until then one capture at a time probes whether anybody is there.
-    heard: bool,
+    cloud_has_responded: bool,
     unacknowledged: BTreeMap<u64, Unacknowledged>,
     next_token: u64,
     /// Measured upload rate, bytes per second.
     rate: Option<u64>,
-    measuring: Measuring,
+    measurement: RateMeasurement,
     /// When the broker last acknowledged anything on this connection.
     acknowledged_at: Option<Duration>,
 }
 
 /// What has been acknowledged since the link was last idle or last measured.
 #[derive(Debug, Default)]
-struct Measuring {
+struct RateMeasurement {
     since: Duration,
     bytes: u64,
 }
@@ -175,13 +175,13 @@ impl Drain {
         Self {
             limits,
             items: BTreeMap::new(),
-            link: Link::Down,
-            held: false,
-            heard: false,
+            link: LinkState::Down,
+            paused: false,
+            cloud_has_responded: false,
             unacknowledged: BTreeMap::new(),
             next_token: 1,
             rate: None,
-            measuring: Measuring::default(),
+            measurement: RateMeasurement::default(),
             acknowledged_at: None,
         }
     }
@@ -207,7 +207,7 @@ impl Drain {
             attempt,
             live_until,
             missing: Vec::new(),
-            parked: false,
+            deferred: false,
             progress: Progress::Idle {
                 not_before: Duration::ZERO,
             },
@@ -227,7 +227,7 @@ impl Drain {
     }
 
     /// The cloud asks for a capture: all of it, or these byte ranges `[start, end)`. Its back-off is over.
-    pub fn want(&mut self, key: Key, ranges: &[(u64, u64)]) {
+    pub fn request_resend(&mut self, key: Key, ranges: &[(u64, u64)]) {
         let Some(item) = self.items.get_mut(&key) else {
             return;
         };
@@ -243,59 +243,59 @@ impl Drain {
     }
 
     /// The cloud cannot take it now: it stays on the card and is left alone until then.
-    pub fn park(&mut self, key: Key, until: Duration) {
+    pub fn defer(&mut self, key: Key, until: Duration) {
         if let Some(item) = self.items.get_mut(&key) {
             item.attempt = item.attempt.saturating_add(1);
-            item.parked = true;
+            item.deferred = true;
             item.progress = Progress::Idle { not_before: until };
         }
     }
 
     /// A connection stands: everything starts again once the cloud has answered what it has.
     pub fn connected(&mut self, now: Duration) {
-        self.start_over(now, false);
-        self.link = Link::Asking {
-            until: now + ASK_FOR,
+        self.restart_all(now, false);
+        self.link = LinkState::AwaitingInventory {
+            until: now + INVENTORY_TIMEOUT,
         };
-        self.heard = false;
+        self.cloud_has_responded = false;
     }
 
     /// The connection is gone: what was under way counts as a failed try. Returns the keys tried, with their attempts.
     pub fn disconnected(&mut self, now: Duration) -> Vec<(Key, u32)> {
-        self.link = Link::Down;
+        self.link = LinkState::Down;
         if self.acknowledged_at.is_none() {
             // Not one part got through: the link is slower than it once was.
             self.rate = self.rate.map(|rate| rate / 2);
         }
-        self.start_over(now, true)
+        self.restart_all(now, true)
     }
 
     /// The cloud is being asked again on the same connection: it has been restarted.
-    pub fn ask_again(&mut self, now: Duration) {
-        if self.link != Link::Down {
-            self.start_over(now, false);
-            self.link = Link::Asking {
-                until: now + ASK_FOR,
+    pub fn restart_inventory(&mut self, now: Duration) {
+        if self.link != LinkState::Down {
+            self.restart_all(now, false);
+            self.link = LinkState::AwaitingInventory {
+                until: now + INVENTORY_TIMEOUT,
             };
         }
     }
 
     /// All pages of `up/have` are answered.
-    pub fn answered(&mut self) {
-        if matches!(self.link, Link::Asking { .. }) {
-            self.link = Link::Open;
+    pub fn inventory_answered(&mut self) {
+        if matches!(self.link, LinkState::AwaitingInventory { .. }) {
+            self.link = LinkState::Open;
         }
-        self.heard = true;
+        self.cloud_has_responded = true;
     }
 
     /// A receipt of any kind came: the cloud is there.
-    pub fn heard(&mut self) {
-        self.heard = true;
+    pub fn cloud_responded(&mut self) {
+        self.cloud_has_responded = true;
     }
 
     /// The cloud asks to keep everything for now, or no longer.
-    pub fn hold(&mut self, held: bool) {
-        self.held = held;
+    pub fn pause(&mut self, held: bool) {
+        self.paused = held;
     }
 
     /// The broker has this message. Returns its key.
@@ -303,7 +303,7 @@ impl Drain {
         let done = self.unacknowledged.remove(&token)?;
         self.acknowledged_at = Some(now);
         self.measure(done.bytes, now);
-        let receipt_by = now + self.limits.backoff.first;
+        let receipt_by = now + self.limits.backoff.initial;
         if let Some(item) = self.items.get_mut(&done.key) {
             match &mut item.progress {
                 Progress::Idle { .. } => {}
@@ -326,36 +326,36 @@ impl Drain {
     }
 
     /// The other side cannot take this message as it is: its capture waits for its back-off, and goes in smaller parts.
-    pub fn turned_away(&mut self, token: u64, now: Duration) {
+    pub fn rejected(&mut self, token: u64, now: Duration) {
         let Some(refused) = self.unacknowledged.remove(&token) else {
             return;
         };
         self.acknowledged_at = Some(now);
         if let Some(item) = self.items.get_mut(&refused.key) {
             let attempt = item.attempt.saturating_add(1);
-            self.park(refused.key, now + self.limits.backoff.wait(attempt));
+            self.defer(refused.key, now + self.limits.backoff.wait(attempt));
         }
     }
 
     /// The next message to publish now, if any. Call it until it says `None`.
-    pub fn next(&mut self, now: Duration) -> Option<Send> {
-        self.expire(now);
-        if self.held {
+    pub fn next_part(&mut self, now: Duration) -> Option<NextPart> {
+        self.expire_receipts(now);
+        if self.paused {
             return None;
         }
         match self.link {
-            Link::Down => return None,
-            Link::Asking { until } if now < until => return None,
-            Link::Asking { .. } => self.link = Link::Open,
-            Link::Open => {}
+            LinkState::Down => return None,
+            LinkState::AwaitingInventory { until } if now < until => return None,
+            LinkState::AwaitingInventory { .. } => self.link = LinkState::Open,
+            LinkState::Open => {}
         }
-        let key = self.choose(now)?;
+        let key = self.choose_next(now)?;
         let part = self.part_bytes(self.items.get(&key)?.attempt);
         let item = self.items.get_mut(&key)?;
         if let Progress::Idle { .. } = item.progress {
-            let todo = item.todo();
+            let todo = item.ranges_to_send();
             let claim = todo.iter().map(|(start, end)| end - start).sum();
-            item.parked = false;
+            item.deferred = false;
             item.progress = Progress::Sending {
                 todo,
                 claim,
@@ -392,7 +392,7 @@ impl Drain {
             };
         }
         if self.unacknowledged.is_empty() {
-            self.measuring = Measuring {
+            self.measurement = RateMeasurement {
                 since: now,
                 bytes: 0,
             };
@@ -407,7 +407,7 @@ impl Drain {
                 since: now,
             },
         );
-        Some(Send {
+        Some(NextPart {
             key,
             tombstone: item.tombstone,
             offset: start,
@@ -419,13 +419,13 @@ impl Drain {
 
     /// When [`Drain::next`] may have something new to say although nothing happened.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
-        if self.held {
+        if self.paused {
             return None;
         }
         match self.link {
-            Link::Down => return None,
-            Link::Asking { until } => return Some(until),
-            Link::Open => {}
+            LinkState::Down => return None,
+            LinkState::AwaitingInventory { until } => return Some(until),
+            LinkState::Open => {}
         }
         let of_items = self.items.values().filter_map(|item| match &item.progress {
             Progress::Idle { not_before } => (*not_before > now).then_some(*not_before),
@@ -440,13 +440,13 @@ impl Drain {
         let flying = self
             .items
             .values()
-            .map(Item::claims)
+            .map(Item::claimed_bytes)
             .filter(|bytes| *bytes > 0);
         flying.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
     /// For how long the broker has acknowledged nothing although something waits for it.
-    pub fn silent_for(&self, now: Duration) -> Option<Duration> {
+    pub fn stalled_for(&self, now: Duration) -> Option<Duration> {
         let handed_over = self
             .unacknowledged
             .values()
@@ -457,8 +457,8 @@ impl Drain {
     }
 
     /// Captures that the cloud refuses for now.
-    pub fn parked(&self) -> usize {
-        self.items.values().filter(|item| item.parked).count()
+    pub fn deferred(&self) -> usize {
+        self.items.values().filter(|item| item.deferred).count()
     }
 
     /// Measured upload rate, bytes per second.
@@ -475,7 +475,7 @@ impl Drain {
         self.items.len()
     }
 
-    fn start_over(&mut self, now: Duration, failed: bool) -> Vec<(Key, u32)> {
+    fn restart_all(&mut self, now: Duration, failed: bool) -> Vec<(Key, u32)> {
         self.unacknowledged.clear();
         self.acknowledged_at = None;
         let backoff = self.limits.backoff;
@@ -506,7 +506,7 @@ impl Drain {
     }
 
     /// Captures whose receipt did not come in time give up their place in the window for the rest of their back-off.
-    fn expire(&mut self, now: Duration) {
+    fn expire_receipts(&mut self, now: Duration) {
         let backoff = self.limits.backoff;
         for item in self.items.values_mut() {
             if let Progress::Sent {
@@ -517,7 +517,7 @@ impl Drain {
             {
                 item.attempt = item.attempt.saturating_add(1);
                 item.missing.clear();
-                let rest = backoff.wait(item.attempt).saturating_sub(backoff.first);
+                let rest = backoff.wait(item.attempt).saturating_sub(backoff.initial);
                 item.progress = Progress::Idle {
                     not_before: by + rest,
                 };
@@ -526,7 +526,7 @@ impl Drain {
     }
 
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
-    fn choose(&self, now: Duration) -> Option<Key> {
+    fn choose_next(&self, now: Duration) -> Option<Key> {
         let unacknowledged: u64 = self
             .unacknowledged
             .values()
@@ -554,7 +554,7 @@ impl Drain {
                         self.limits.window_bytes / 4 * 3
                     };
                     let fits = in_flight == 0 || in_flight.saturating_add(item.total) <= window;
-                    let may_probe = self.heard || flying == 0;
+                    let may_probe = self.cloud_has_responded || flying == 0;
                     if !fits || !may_probe {
                         continue;
                     }
@@ -581,20 +581,20 @@ impl Drain {
 
     /// A moving mean over the time in which something was under way; a burst too short to time says nothing.
     fn measure(&mut self, bytes: u64, now: Duration) {
-        self.measuring.bytes += bytes;
-        let took = now.saturating_sub(self.measuring.since);
+        self.measurement.bytes += bytes;
+        let took = now.saturating_sub(self.measurement.since);
         let idle = self.unacknowledged.is_empty();
         if took < MEASURED_OVER && !(idle && took >= Duration::from_millis(1)) {
             return;
         }
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let now_rate = self.measuring.bytes.saturating_mul(1_000_000) / took_us;
+        let now_rate = self.measurement.bytes.saturating_mul(1_000_000) / took_us;
         self.rate = Some(
             self.rate
                 .map_or(now_rate, |before| (before * 3 + now_rate) / 4)
                 .max(1),
         );
-        self.measuring = Measuring {
+        self.measurement = RateMeasurement {
             since: now,
             bytes: 0,
         };

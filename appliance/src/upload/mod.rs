@@ -2,4 +2,4 @@
 
 pub mod backoff;
 pub mod drain;
-pub mod throttle;
+pub mod rate_limiter;

@@ -18,8 +18,8 @@
 //! | writes no picture in a mebibyte | killed | tombstone: camera failed |
 //! | writes a picture above `camera.frame_bytes_max` | killed, said, with the setting | tombstone: camera failed |
 
-mod child;
-mod splitter;
+mod mjpeg;
+mod process;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::capture::ContentType;
 
-use self::child::{Child, Ended, Picture};
+use self::process::{Process, StreamEnd, StreamedJpeg};
 use super::CameraError;
 use super::exposure::Exposure;
 use crate::imaging::brightness::brightness;
@@ -44,7 +44,7 @@ const FRAME_RATE: u32 = 15;
 /// Exposing, reading out, developing, encoding: so many frames are under way when a press comes, and began before it.
 const UNDER_WAY: u64 = 4;
 /// So often is the child started within one press.
-const TRIES_MAX: u32 = 2;
+const ATTEMPTS_MAX: u32 = 2;
 /// JPEG quality, percent.
 const QUALITY: u32 = 90;
 
@@ -53,16 +53,16 @@ const NOT_INSTALLED: &str =
 const NO_CAMERA: &str = "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
 
 /// A CSI camera.
-pub struct Camera {
+pub struct RpicamCamera {
     /// `None`: look for it in `PATH`.
     program: Option<PathBuf>,
-    settings: settings::Camera,
-    child: Option<Child>,
+    settings: settings::CameraSettings,
+    child: Option<Process>,
 }
 
-impl Camera {
+impl RpicamCamera {
     /// Keeps the settings; the program is started by the first frame.
-    pub fn open(settings: &settings::Camera) -> Self {
+    pub fn open(settings: &settings::CameraSettings) -> Self {
         Self {
             program: None,
             settings: settings.clone(),
@@ -106,7 +106,7 @@ impl Camera {
         }
     }
 
-    fn start(&self) -> Result<Child, CameraError> {
+    fn start(&self) -> Result<Process, CameraError> {
         let not_installed = |source| CameraError::NotFound {
             camera: self.name(),
             fix: NOT_INSTALLED.into(),
@@ -115,7 +115,7 @@ impl Camera {
         let program = self.program().ok_or_else(|| not_installed(None))?;
         let arguments = self.arguments()?;
         tracing::info!(program = %program.display(), ?arguments, "the camera starts");
-        Child::start(&program, &arguments, self.settings.frame_bytes_max)
+        Process::start(&program, &arguments, self.settings.frame_bytes_max)
             .map_err(|error| not_installed(Some(error)))
     }
 
@@ -153,7 +153,7 @@ impl Camera {
     }
 
     /// A picture of the child there is, or of a new one. `kept`: it ran since an earlier press.
-    fn picture(&mut self, kept: bool, until: Instant) -> Result<Picture, CameraError> {
+    fn picture(&mut self, kept: bool, until: Instant) -> Result<StreamedJpeg, CameraError> {
         let child = match self.child.take() {
             Some(child) => child,
             None => self.start()?,
@@ -177,12 +177,12 @@ impl Camera {
                 self.child = Some(child);
                 Ok(picture)
             }
-            Err(ended) => Err(self.explained(child, &ended, asked)),
+            Err(ended) => Err(self.camera_error(child, &ended, asked)),
         }
     }
 
     /// Passes frames over until the exposure stands still, within the bounds of the settings.
-    fn warm_up(&self, child: &Child, until: Instant) -> Result<(), Ended> {
+    fn warm_up(&self, child: &Process, until: Instant) -> Result<(), StreamEnd> {
         let ends = until.min(Instant::now() + self.settings.warm_up());
         let mut exposure = Exposure::default();
         for _ in 0..self.settings.warm_up_frames {
@@ -190,33 +190,33 @@ impl Camera {
                 break;
             }
             let picture = child.picture_after(0, until)?;
-            if exposure.stands_still(brightness(&picture.bytes, ContentType::Jpeg)) {
+            if exposure.is_steady(brightness(&picture.bytes, ContentType::Jpeg)) {
                 break;
             }
         }
         Ok(())
     }
 
-    fn explained(&self, child: Child, ended: &Ended, asked: Instant) -> CameraError {
+    fn camera_error(&self, child: Process, ended: &StreamEnd, asked: Instant) -> CameraError {
         let (status, said) = child.end();
         let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
         match ended {
-            Ended::TimedOut => CameraError::TimedOut {
+            StreamEnd::TimedOut => CameraError::TimedOut {
                 camera: self.name(),
                 after_ms: asked.elapsed().as_millis(),
             },
-            Ended::NoPictures => self.failed("what rpicam-vid writes are no JPEGs"),
-            Ended::TooLarge(bytes) => self.failed(format!(
+            StreamEnd::NoPictures => self.failed("what rpicam-vid writes are no JPEGs"),
+            StreamEnd::TooLarge(bytes) => self.failed(format!(
                 "a frame of {bytes} bytes and more is above camera.frame_bytes_max"
             )),
-            Ended::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
+            StreamEnd::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
                 CameraError::NotFound {
                     camera: self.name(),
                     fix: NO_CAMERA.into(),
                     source: None,
                 }
             }
-            Ended::Closed
+            StreamEnd::Closed
                 if has_said(&[
                     "in use by another process",
                     "failed to acquire camera",
@@ -225,7 +225,7 @@ impl Camera {
             {
                 self.failed("another program uses it: stop that one")
             }
-            Ended::Closed => {
+            StreamEnd::Closed => {
                 let last = said.lines().next_back().unwrap_or("it said nothing");
                 self.failed(format!("rpicam-vid ended ({status}): {last}"))
             }
@@ -233,7 +233,7 @@ impl Camera {
     }
 }
 
-impl super::Camera for Camera {
+impl super::Camera for RpicamCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(
@@ -243,7 +243,7 @@ impl super::Camera for Camera {
         }
     }
 
-    fn adjust(&mut self, settings: &settings::Camera) {
+    fn configure(&mut self, settings: &settings::CameraSettings) {
         let before = self.arguments().ok();
         let bytes_max = self.settings.frame_bytes_max;
         self.settings = settings.clone();
@@ -260,7 +260,7 @@ impl super::Camera for Camera {
             let kept = self.child.is_some();
             new_ones += u32::from(!kept);
             let error = match self.picture(kept, until) {
-                Ok(Picture { bytes, size }) => {
+                Ok(StreamedJpeg { bytes, size }) => {
                     return Ok(Frame {
                         bytes,
                         content_type: ContentType::Jpeg,
@@ -271,7 +271,7 @@ impl super::Camera for Camera {
                 Err(error) => error,
             };
             let may_pass = matches!(error, CameraError::Failed { .. });
-            let again = kept || (new_ones < TRIES_MAX && may_pass);
+            let again = kept || (new_ones < ATTEMPTS_MAX && may_pass);
             if !again || Instant::now() >= until {
                 return Err(error);
             }
@@ -282,19 +282,19 @@ impl super::Camera for Camera {
         }
     }
 
-    fn about(&mut self) -> Vec<String> {
+    fn describe(&mut self) -> Vec<String> {
         let Some(child) = &self.child else {
             return Vec::new();
         };
         let program = self.program().unwrap_or_default();
         let mut lines = vec![format!("a CSI camera by {}", program.display())];
-        let said = child.said();
+        let said = child.recent_output();
         lines.extend(
             said.lines()
                 .filter(|line| line.contains("camera /base") || line.contains("Selected sensor"))
                 .map(str::to_owned),
         );
-        let settings::Camera { width, height, .. } = self.settings;
+        let settings::CameraSettings { width, height, .. } = self.settings;
         lines.push(format!(
             "asked for MJPEG {width}x{height} at {FRAME_RATE} a second"
         ));

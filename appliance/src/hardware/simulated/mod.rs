@@ -19,7 +19,7 @@ use keepsake_protocol::capture::ContentType;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
-use super::{CameraError, HardwareError, Lamp, Touch};
+use super::{ButtonEdge, CameraError, HardwareError, LedState};
 use crate::imaging::frame::Frame;
 use crate::imaging::jpeg::check_jpeg;
 use crate::settings::{self, Config};
@@ -32,7 +32,7 @@ const READ_BYTES: usize = 4096;
 ///
 /// A press has the time at which it is taken, like a button that is pressed again once the hand is free: lines that
 /// come without spacing wait in the pipe and none is lost. The end of the input is the end of its presses only.
-pub struct Button {
+pub struct SimulatedButton {
     /// `None` after its end.
     input: Option<File>,
     /// Lines read and not taken yet.
@@ -44,7 +44,7 @@ pub struct Button {
     down: bool,
 }
 
-impl Button {
+impl SimulatedButton {
     /// # Errors
     /// stdin or the signal handler cannot be had.
     pub fn on_stdin() -> Result<Self, HardwareError> {
@@ -98,8 +98,8 @@ impl Button {
         }
     }
 
-    fn touch(&self) -> Touch {
-        Touch {
+    fn touch(&self) -> ButtonEdge {
+        ButtonEdge {
             down: self.down,
             at_boottime_us: clock::boottime_us(),
         }
@@ -111,8 +111,8 @@ impl Button {
     }
 }
 
-impl super::Button for Button {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError> {
+impl super::Button for SimulatedButton {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
         if std::mem::take(&mut self.down) {
             return Ok(Some(self.touch()));
         }
@@ -190,20 +190,20 @@ extern "C" fn count_one(_signal: libc::c_int) {
 }
 
 /// The lamp as a dot with its meaning, on one line of the terminal that is always written over.
-pub struct Light {
+pub struct SimulatedLed {
     /// `None` when stderr is no terminal: a log needs no drawing.
     terminal: Option<io::Stderr>,
-    lamp: Lamp,
+    lamp: LedState,
     looks: String,
     means: String,
 }
 
-impl Light {
+impl SimulatedLed {
     pub fn on_stderr() -> Self {
         let stderr = io::stderr();
         Self {
             terminal: stderr.is_terminal().then_some(stderr),
-            lamp: Lamp::Off,
+            lamp: LedState::Off,
             looks: String::new(),
             means: String::new(),
         }
@@ -219,8 +219,8 @@ impl Light {
     }
 }
 
-impl super::Light for Light {
-    fn show(&mut self, lamp: Lamp) {
+impl super::Led for SimulatedLed {
+    fn show(&mut self, lamp: LedState) {
         self.lamp = lamp;
         self.draw();
     }
@@ -232,7 +232,7 @@ impl super::Light for Light {
     }
 }
 
-impl Drop for Light {
+impl Drop for SimulatedLed {
     fn drop(&mut self) {
         if let Some(terminal) = &mut self.terminal {
             // The last line stays, what is written next begins on its own.
@@ -242,10 +242,10 @@ impl Drop for Light {
 }
 
 /// Back to the first column, the line, and the rest of what stood there before wiped away.
-fn drawn(lamp: Lamp, looks: &str, means: &str) -> String {
+fn drawn(lamp: LedState, looks: &str, means: &str) -> String {
     let dot = match lamp {
-        Lamp::Off => "\x1b[2m○\x1b[0m".to_owned(),
-        Lamp::On { brightness, colour } => {
+        LedState::Off => "\x1b[2m○\x1b[0m".to_owned(),
+        LedState::On { brightness, colour } => {
             // An eye sees a tenth of the light as about a third.
             let share = (f64::from(brightness.min(100)) / 100.0).sqrt();
             let [r, g, b] = colour.map(|c| f64::from(c) * share);
@@ -256,7 +256,7 @@ fn drawn(lamp: Lamp, looks: &str, means: &str) -> String {
 }
 
 /// Photographs in turn, or a drawn scene.
-pub struct Camera {
+pub struct SimulatedCamera {
     source: Source,
     boot: String,
     /// Tells this run from the next one of the same boot.
@@ -276,7 +276,7 @@ enum Source {
     },
 }
 
-impl Camera {
+impl SimulatedCamera {
     /// # Errors
     /// The folder of photographs cannot be read or holds no JPEG.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
@@ -312,8 +312,8 @@ impl Camera {
     }
 }
 
-impl super::Camera for Camera {
-    fn adjust(&mut self, settings: &settings::Camera) {
+impl super::Camera for SimulatedCamera {
+    fn configure(&mut self, settings: &settings::CameraSettings) {
         match &mut self.source {
             // A photograph has the size it has.
             Source::Photographs(_) => {}
@@ -323,7 +323,7 @@ impl super::Camera for Camera {
         }
     }
 
-    fn about(&mut self) -> Vec<String> {
+    fn describe(&mut self) -> Vec<String> {
         vec![match &self.source {
             Source::Photographs(paths) => format!("{} photographs in turn, simulated", paths.len()),
             Source::Scene { .. } => "a drawn scene, simulated".to_owned(),
@@ -448,24 +448,24 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
-    fn button() -> (PipeWriter, Button) {
+    fn button() -> (PipeWriter, SimulatedButton) {
         let (reader, writer) = io::pipe().unwrap();
-        let button = Button::on(File::from(OwnedFd::from(reader))).unwrap();
+        let button = SimulatedButton::on(File::from(OwnedFd::from(reader))).unwrap();
         (writer, button)
     }
 
     /// Pressed down, and let go.
-    fn is_pressed(button: &mut Button) -> bool {
+    fn is_pressed(button: &mut SimulatedButton) -> bool {
         let mut touch = || button.wait(LONG).unwrap().is_some_and(|touch| touch.down);
         touch() && !touch()
     }
 
-    fn camera(set: impl FnOnce(&mut Config)) -> Camera {
+    fn camera(set: impl FnOnce(&mut Config)) -> SimulatedCamera {
         let mut config = Config::default();
         config.camera.width = 64;
         config.camera.height = 48;
         set(&mut config);
-        Camera::open(&config).unwrap()
+        SimulatedCamera::open(&config).unwrap()
     }
 
     // Signals belong to the whole process, so everything about the button is one test.
@@ -580,20 +580,20 @@ mod tests {
         for photos in [folder.path().to_owned(), folder.path().join("none")] {
             let mut config = Config::default();
             config.simulated.photos = photos;
-            let error = Camera::open(&config).err().unwrap();
+            let error = SimulatedCamera::open(&config).err().unwrap();
             assert!(error.to_string().contains("--photos"), "{error}");
         }
     }
 
     #[test]
     fn the_lamp_is_a_dot_with_its_meaning() {
-        let lamp = Lamp::On {
+        let lamp = LedState::On {
             brightness: 100,
             colour: [0, 255, 0],
         };
         let line = drawn(lamp, "one long", "In the cloud.");
         let dot = "\x1b[38;2;0;255;0m●\x1b[0m";
         assert_eq!(line, format!("\r{dot} one long: In the cloud.\x1b[K"));
-        assert!(drawn(Lamp::Off, "off", "").contains('○'));
+        assert!(drawn(LedState::Off, "off", "").contains('○'));
     }
 }

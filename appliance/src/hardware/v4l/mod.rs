@@ -35,18 +35,18 @@
 
 #[cfg(any(test, feature = "v4l"))]
 mod camera;
+pub mod convert;
+#[cfg(any(test, feature = "v4l"))]
+mod discovery;
 #[cfg(any(test, feature = "v4l"))]
 mod driver;
 #[cfg(feature = "v4l")]
 mod kernel;
-#[cfg(any(test, feature = "v4l"))]
-mod nodes;
-pub mod picture;
 
 #[cfg(feature = "v4l")]
-pub use with::Camera;
+pub use with::V4lCamera;
 #[cfg(not(feature = "v4l"))]
-pub use without::Camera;
+pub use without::V4lCamera;
 
 /// The device is not there any more.
 #[cfg(any(test, feature = "v4l"))]
@@ -67,15 +67,15 @@ mod with {
     use crate::settings;
 
     /// A camera of this computer's kernel.
-    pub struct Camera(camera::Camera);
+    pub struct V4lCamera(camera::DriverCamera);
 
-    impl Camera {
+    impl V4lCamera {
         /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
         ///
         /// # Errors
         /// None now; a binary without V4L2 has an error here.
-        pub fn open(settings: &settings::Camera) -> Result<Self, HardwareError> {
-            Ok(Self(camera::Camera::new(
+        pub fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+            Ok(Self(camera::DriverCamera::new(
                 Box::new(kernel::Kernel),
                 settings,
             )))
@@ -87,7 +87,7 @@ mod with {
         }
     }
 
-    impl super::super::Camera for Camera {
+    impl super::super::Camera for V4lCamera {
         fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
             self.0.frame(deadline)
         }
@@ -96,12 +96,12 @@ mod with {
             self.0.prepare(within);
         }
 
-        fn adjust(&mut self, settings: &settings::Camera) {
-            self.0.adjust(settings);
+        fn configure(&mut self, settings: &settings::CameraSettings) {
+            self.0.configure(settings);
         }
 
-        fn about(&mut self) -> Vec<String> {
-            self.0.about()
+        fn describe(&mut self) -> Vec<String> {
+            self.0.describe()
         }
     }
 
@@ -114,7 +114,7 @@ mod with {
         fn a_camera_that_is_not_there_says_how_to_look_for_it() {
             let mut settings = settings::Config::default().camera;
             settings.device = "/dev/video-that-is-not-there".to_owned();
-            let mut camera = Camera::open(&settings).unwrap();
+            let mut camera = V4lCamera::open(&settings).unwrap();
             for _ in 0..2 {
                 let error = camera.frame(Duration::from_millis(200)).unwrap_err();
                 assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
@@ -134,12 +134,12 @@ mod without {
     use crate::settings;
 
     /// There is none.
-    pub struct Camera(Infallible);
+    pub struct V4lCamera(Infallible);
 
-    impl Camera {
+    impl V4lCamera {
         /// # Errors
         /// Always: this binary was built without it.
-        pub fn open(_settings: &settings::Camera) -> Result<Self, HardwareError> {
+        pub fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
             Err(HardwareError::new(
                 "open a V4L2 camera: this program was built without it",
                 "build it with --features v4l, or set camera.kind",
@@ -152,7 +152,7 @@ mod without {
         }
     }
 
-    impl super::super::Camera for Camera {
+    impl super::super::Camera for V4lCamera {
         fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
             match self.0 {}
         }
@@ -164,7 +164,7 @@ mod without {
 
         #[test]
         fn a_binary_without_it_names_the_flag() {
-            let error = Camera::open(&settings::Config::default().camera)
+            let error = V4lCamera::open(&settings::Config::default().camera)
                 .err()
                 .unwrap();
             assert!(error.to_string().contains("--features v4l"), "{error}");

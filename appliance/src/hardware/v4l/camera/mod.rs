@@ -1,8 +1,8 @@
 //! One camera over any driver: find it, agree on a format, wait for its exposure, take one fresh frame, survive its
 //! faults. [The table](super) says what becomes of each.
 
-mod choice;
-mod fresh;
+mod freshness;
+mod negotiate;
 #[cfg(test)]
 mod tests;
 
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::capture::ContentType;
 
-use self::choice::{Found, Picked};
-use self::fresh::{Ahead, Freshness};
-use super::driver::{About, Agreed, Device, Driver, Given, Size, Stream};
+use self::freshness::{Freshness, TimestampSkew};
+use self::negotiate::{FoundDevice, Selection};
+use super::convert::{Raw, from_mjpeg};
+use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream};
 use super::is_gone;
-use super::picture::{Raw, from_mjpeg};
 use crate::hardware::CameraError;
 use crate::hardware::exposure::Exposure;
 use crate::imaging::brightness::brightness;
@@ -27,28 +27,28 @@ use crate::time::clock;
 /// One is in our hands, and with two the driver never has to wait for us. Each is four megabytes of our memory at 1080p.
 const BUFFERS: u32 = 3;
 /// So often is a stream built within one press: a driver that fails twice running will not come right by itself.
-const TRIES_MAX: u32 = 2;
+const ATTEMPTS_MAX: u32 = 2;
 /// So many damaged frames end a press: a second of a usual camera, and no cable gets better within one.
 const DAMAGED_MAX: u32 = 30;
 /// A JPEG of another size than agreed may be left over from the one before. From the third on it is what the camera does.
 const OTHER_SIZES_MAX: u32 = 2;
 
 /// A camera by V4L2.
-pub(super) struct Camera {
+pub(super) struct DriverCamera {
     driver: Box<dyn Driver>,
-    settings: settings::Camera,
-    running: Option<Running>,
+    settings: settings::CameraSettings,
+    running: Option<RunningStream>,
     /// Brightness was set by us, and is put back when it is not wished for any more.
     brightened: bool,
 }
 
-struct Running {
+struct RunningStream {
     stream: Box<dyn Stream>,
     pixels: Pixels,
     path: PathBuf,
-    about: About,
-    agreed: Agreed,
-    ahead: Ahead,
+    about: DeviceInfo,
+    agreed: NegotiatedFormat,
+    ahead: TimestampSkew,
 }
 
 /// What the driver agreed to.
@@ -66,9 +66,9 @@ enum Age {
     New,
 }
 
-impl Camera {
+impl DriverCamera {
     /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-    pub(super) fn new(driver: Box<dyn Driver>, settings: &settings::Camera) -> Self {
+    pub(super) fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
         Self {
             driver,
             settings: settings.clone(),
@@ -79,35 +79,37 @@ impl Camera {
 
     /// A stream runs, or there is a device to begin one with.
     pub(super) fn is_there(&self) -> bool {
-        self.running.is_some() || choice::find(self.driver.as_ref(), &self.settings.device).is_ok()
+        self.running.is_some()
+            || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
     }
 
-    fn start(&mut self) -> Result<Running, CameraError> {
+    fn start(&mut self) -> Result<RunningStream, CameraError> {
         let asked = Instant::now();
-        let Found {
+        let FoundDevice {
             path,
             device,
             about,
             offers,
-        } = choice::find(self.driver.as_ref(), &self.settings.device)?;
+        } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
         let wished: Vec<_> = offers
             .iter()
-            .filter(|offer| choice::is_wished(offer, &self.settings.format))
+            .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
             .cloned()
             .collect();
-        let failed = |doing: &str, error| explained(&path, doing, asked, error);
-        let Picked { agreed, pixels } = choice::agree(device.as_ref(), &wished, self.wish())
-            .map_err(|e| failed("set its format", e))?
-            .ok_or_else(|| CameraError::Failed {
-                camera: path.display().to_string(),
-                what: choice::nothing_fits(&offers, &self.settings.format),
-                source: None,
-            })?;
-        if let Err(error) = self.brighten(device.as_ref()) {
+        let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
+        let Selection { agreed, pixels } =
+            negotiate::select_format(device.as_ref(), &wished, self.requested_size())
+                .map_err(|e| failed("set its format", e))?
+                .ok_or_else(|| CameraError::Failed {
+                    camera: path.display().to_string(),
+                    what: negotiate::no_format_message(&offers, &self.settings.format),
+                    source: None,
+                })?;
+        if let Err(error) = self.apply_brightness(device.as_ref()) {
             // A picture of another brightness is a picture.
             tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
         }
-        if let Err(error) = self.quicken(device.as_ref()) {
+        if let Err(error) = self.raise_frame_rate(device.as_ref()) {
             // A picture that came late is a picture.
             tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
         }
@@ -118,17 +120,17 @@ impl Camera {
             camera = %path.display(), card = about.card, format = %agreed.fourcc, size = %agreed.size,
             "the camera starts"
         );
-        Ok(Running {
+        Ok(RunningStream {
             stream,
             pixels,
             path,
             about,
             agreed,
-            ahead: Ahead::default(),
+            ahead: TimestampSkew::default(),
         })
     }
 
-    fn wish(&self) -> Size {
+    fn requested_size(&self) -> Size {
         Size {
             width: self.settings.width,
             height: self.settings.height,
@@ -137,7 +139,7 @@ impl Camera {
 
     /// A press waits for a frame that began after it, so a camera that gives few of them is asked for more. One that gives
     /// enough is left alone: it knows best how long it must expose.
-    fn quicken(&self, device: &dyn Device) -> io::Result<()> {
+    fn raise_frame_rate(&self, device: &dyn Device) -> io::Result<()> {
         let wanted = self.settings.frames_per_s_min;
         let slow = |interval_us: u64| u64::from(wanted) * interval_us > 1_000_000;
         if device.interval_us()?.is_some_and(slow) {
@@ -146,7 +148,7 @@ impl Camera {
         Ok(())
     }
 
-    fn brighten(&mut self, device: &dyn Device) -> io::Result<()> {
+    fn apply_brightness(&mut self, device: &dyn Device) -> io::Result<()> {
         let percent = self.settings.brightness_percent;
         if percent == 0 && !self.brightened {
             return Ok(());
@@ -156,7 +158,7 @@ impl Camera {
         };
         let value = match percent {
             0 => range.default,
-            1.. => range.at(percent),
+            1.. => range.value_at(percent),
         };
         device.set_brightness(value)?;
         self.brightened = percent > 0;
@@ -189,7 +191,7 @@ impl Camera {
     }
 
     /// Passes frames over until the exposure stands still, within the bounds of the settings.
-    fn warm_up(&self, running: &mut Running, until: Instant) -> Result<(), CameraError> {
+    fn warm_up(&self, running: &mut RunningStream, until: Instant) -> Result<(), CameraError> {
         let asked = Instant::now();
         let ends = until.min(asked + self.settings.warm_up());
         let mut exposure = Exposure::default();
@@ -199,8 +201,8 @@ impl Camera {
             }
             let given = running
                 .stream
-                .next(left(until))
-                .map_err(|e| explained(&running.path, "wait for it to warm up", asked, e))?;
+                .next(remaining(until))
+                .map_err(|e| camera_error(&running.path, "wait for it to warm up", asked, e))?;
             if let Some(stamp) = given.stamp {
                 running.ahead.learn(stamp, clock::monotonic_us());
             }
@@ -214,7 +216,7 @@ impl Camera {
                     Pixels::Raw(raw) => raw.brightness(given.bytes),
                 }
             };
-            if exposure.stands_still(seen) {
+            if exposure.is_steady(seen) {
                 break;
             }
         }
@@ -224,19 +226,19 @@ impl Camera {
     /// The first frame that began after the press and is whole.
     fn fresh_frame(
         &self,
-        running: &mut Running,
+        running: &mut RunningStream,
         pressed_us: u64,
         until: Instant,
     ) -> Result<Frame, CameraError> {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
         let mut freshness = Freshness::new(pressed_us, &mut running.ahead);
-        let mut damaged = Damaged::default();
+        let mut damaged = DamageCount::default();
         while Instant::now() < until && damaged.frames < DAMAGED_MAX {
-            let given = match running.stream.next(left(until)) {
+            let given = match running.stream.next(remaining(until)) {
                 Ok(given) => given,
                 Err(error) => {
-                    return Err(explained(&running.path, "take a frame", asked, error));
+                    return Err(camera_error(&running.path, "take a frame", asked, error));
                 }
             };
             if !freshness.is_fresh(given.stamp, clock::monotonic_us()) {
@@ -277,7 +279,7 @@ impl Camera {
     }
 }
 
-impl crate::hardware::Camera for Camera {
+impl crate::hardware::Camera for DriverCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(
@@ -287,8 +289,8 @@ impl crate::hardware::Camera for Camera {
         }
     }
 
-    fn adjust(&mut self, settings: &settings::Camera) {
-        let what_runs = |of: &settings::Camera| {
+    fn configure(&mut self, settings: &settings::CameraSettings) {
+        let what_runs = |of: &settings::CameraSettings| {
             let size = (of.width, of.height);
             (
                 size,
@@ -321,7 +323,7 @@ impl crate::hardware::Camera for Camera {
             };
             let again = match age {
                 Age::Kept => true,
-                Age::New => new_ones < TRIES_MAX && may_pass(&error),
+                Age::New => new_ones < ATTEMPTS_MAX && is_transient(&error),
             };
             if !again || Instant::now() >= until {
                 return Err(error);
@@ -333,22 +335,25 @@ impl crate::hardware::Camera for Camera {
         }
     }
 
-    fn about(&mut self) -> Vec<String> {
+    fn describe(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
-        if let Some(Running {
+        if let Some(RunningStream {
             path,
             about,
             agreed,
             ..
         }) = &self.running
         {
-            let About {
+            let DeviceInfo {
                 driver, card, bus, ..
             } = about;
             lines.push(format!("{card} ({driver}, {bus}) at {}", path.display()));
             lines.push(format!("agreed on {} {}", agreed.fourcc, agreed.size));
-            let offers = self.driver.open(path).and_then(|device| device.offers());
-            lines.extend(offers.iter().flatten().map(choice::shown));
+            let offers = self
+                .driver
+                .open(path)
+                .and_then(|device| device.format_options());
+            lines.extend(offers.iter().flatten().map(negotiate::describe_option));
         }
         lines
     }
@@ -356,13 +361,13 @@ impl crate::hardware::Camera for Camera {
 
 /// What came instead of pictures.
 #[derive(Default)]
-struct Damaged {
+struct DamageCount {
     frames: u32,
     other_sizes: u32,
     last: Option<Damage>,
 }
 
-impl Damaged {
+impl DamageCount {
     fn add(&mut self, damage: Damage) {
         self.frames += 1;
         self.other_sizes += u32::from(matches!(damage, Damage::OtherSize { .. }));
@@ -388,7 +393,7 @@ enum Damage {
 }
 
 fn picture_of(
-    given: &Given<'_>,
+    given: &DequeuedFrame<'_>,
     pixels: &Pixels,
     other_sizes: u32,
 ) -> Result<(Vec<u8>, Size), Damage> {
@@ -421,7 +426,7 @@ fn picture_of(
 }
 
 /// Whether a new stream, just after one that failed so, may do better.
-fn may_pass(error: &CameraError) -> bool {
+fn is_transient(error: &CameraError) -> bool {
     match error {
         // A driver that hiccups says so by an error of the system; everything else would only happen again.
         CameraError::Failed {
@@ -435,7 +440,7 @@ fn may_pass(error: &CameraError) -> bool {
 }
 
 /// The driver's word in ours.
-fn explained(path: &Path, doing: &str, asked: Instant, error: io::Error) -> CameraError {
+fn camera_error(path: &Path, doing: &str, asked: Instant, error: io::Error) -> CameraError {
     let camera = path.display().to_string();
     if error.kind() == io::ErrorKind::TimedOut {
         return CameraError::TimedOut {
@@ -446,7 +451,7 @@ fn explained(path: &Path, doing: &str, asked: Instant, error: io::Error) -> Came
     if is_gone(&error) {
         return CameraError::NotFound {
             camera,
-            fix: choice::FIX.into(),
+            fix: negotiate::FIX.into(),
             source: Some(error),
         };
     }
@@ -467,7 +472,7 @@ fn explained(path: &Path, doing: &str, asked: Instant, error: io::Error) -> Came
     }
 }
 
-fn left(until: Instant) -> Duration {
+fn remaining(until: Instant) -> Duration {
     until
         .saturating_duration_since(Instant::now())
         .max(Duration::from_millis(1))

@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use crate::spool::replace_durably;
 
 /// So many ids are remembered; the file is rewritten at twice as many.
-const REMEMBERED: usize = 200;
+const COMMANDS_MAX: usize = 200;
 /// In the spool folder, while a restart is under way.
 const RESTART_FILE: &str = "restart.json";
 /// The longest id taken on, bytes.
 pub const ID_BYTES_MAX: usize = 64;
 
-pub struct TakenOn {
+pub struct CommandLog {
     path: PathBuf,
     file: File,
     ids: VecDeque<String>,
@@ -35,7 +35,7 @@ pub struct Restart {
     pub at_boottime_us: u64,
 }
 
-impl TakenOn {
+impl CommandLog {
     /// Reads `commands` in the spool folder; a torn last line is a command that was not begun.
     pub fn open(spool: &Path) -> io::Result<Self> {
         let path = spool.join("commands");
@@ -47,7 +47,7 @@ impl TakenOn {
         };
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let ids: VecDeque<String> = whole.lines().map(str::to_owned).collect();
-        let needs_rewriting = whole.len() < text.len() || ids.len() > REMEMBERED * 2;
+        let needs_rewriting = whole.len() < text.len() || ids.len() > COMMANDS_MAX * 2;
         // What cannot be read was never answered, and the cloud's own clock ends it.
         let restart = std::fs::read(path.with_file_name(RESTART_FILE))
             .ok()
@@ -67,7 +67,7 @@ impl TakenOn {
     }
 
     /// Notes a command durably. `Ok(false)`: it was known.
-    pub fn note(&mut self, id: &str) -> io::Result<bool> {
+    pub fn record(&mut self, id: &str) -> io::Result<bool> {
         if self.ids.iter().any(|known| known == id) {
             return Ok(false);
         }
@@ -75,14 +75,14 @@ impl TakenOn {
         self.file.sync_data()?;
         self.ids.push_back(id.to_owned());
         self.lines += 1;
-        if self.lines > REMEMBERED * 2 {
+        if self.lines > COMMANDS_MAX * 2 {
             self.rewrite()?;
         }
         Ok(true)
     }
 
     /// The restart this program came up from, until it is answered.
-    pub fn restart(&self) -> Option<&Restart> {
+    pub fn pending_restart(&self) -> Option<&Restart> {
         self.restart.as_ref()
     }
 
@@ -95,7 +95,7 @@ impl TakenOn {
     }
 
     /// The broker has the answer.
-    pub fn restart_answered(&mut self) -> io::Result<()> {
+    pub fn clear_restart(&mut self) -> io::Result<()> {
         if self.restart.take().is_some() {
             std::fs::remove_file(self.path.with_file_name(RESTART_FILE))?;
         }
@@ -103,7 +103,7 @@ impl TakenOn {
     }
 
     fn rewrite(&mut self) -> io::Result<()> {
-        let excess = self.ids.len().saturating_sub(REMEMBERED);
+        let excess = self.ids.len().saturating_sub(COMMANDS_MAX);
         self.ids.drain(..excess);
         let text: String = self.ids.iter().flat_map(|id| [id.as_str(), "\n"]).collect();
         replace_durably(&self.path, text.as_bytes())?;
@@ -114,7 +114,7 @@ impl TakenOn {
 }
 
 /// An id from outside that can be a line of the file.
-pub fn is_sound_id(id: &str) -> bool {
+pub fn is_valid_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|c| c.is_ascii_graphic())
 }
 
@@ -129,37 +129,42 @@ mod tests {
     #[test]
     fn a_command_is_begun_once_whatever_happens() {
         let folder = tempfile::tempdir().unwrap();
-        let mut taken_on = TakenOn::open(folder.path()).unwrap();
-        assert!(taken_on.note("a").unwrap());
-        assert!(!taken_on.note("a").unwrap());
+        let mut taken_on = CommandLog::open(folder.path()).unwrap();
+        assert!(taken_on.record("a").unwrap());
+        assert!(!taken_on.record("a").unwrap());
         drop(taken_on);
         // A cut in the middle of noting the next one.
         append_to(&folder.path().join("commands"))
             .unwrap()
             .write_all(b"hal")
             .unwrap();
-        let mut taken_on = TakenOn::open(folder.path()).unwrap();
-        assert!(!taken_on.note("a").unwrap());
-        assert!(taken_on.note("half").unwrap());
+        let mut taken_on = CommandLog::open(folder.path()).unwrap();
+        assert!(!taken_on.record("a").unwrap());
+        assert!(taken_on.record("half").unwrap());
         for number in 0..1000 {
-            assert!(taken_on.note(&number.to_string()).unwrap());
+            assert!(taken_on.record(&number.to_string()).unwrap());
         }
         assert!(
             std::fs::read_to_string(folder.path().join("commands"))
                 .unwrap()
                 .lines()
                 .count()
-                <= REMEMBERED * 2
+                <= COMMANDS_MAX * 2
         );
-        assert!(!TakenOn::open(folder.path()).unwrap().note("999").unwrap());
+        assert!(
+            !CommandLog::open(folder.path())
+                .unwrap()
+                .record("999")
+                .unwrap()
+        );
     }
 
     #[test]
     fn an_id_that_could_break_the_file_is_not_taken() {
         for bad in ["", "a\nb", "a b", &"a".repeat(65)] {
-            assert!(!is_sound_id(bad), "{bad:?}");
+            assert!(!is_valid_id(bad), "{bad:?}");
         }
-        assert!(is_sound_id("9f2c-1"));
+        assert!(is_valid_id("9f2c-1"));
     }
 
     #[test]
@@ -170,14 +175,17 @@ mod tests {
             boot: BootId([1; 16]),
             at_boottime_us: 7,
         };
-        let before = TakenOn::open(folder.path()).unwrap();
+        let before = CommandLog::open(folder.path()).unwrap();
         before.begin_restart(&restart).unwrap();
         // Not by the one that goes.
-        assert_eq!(before.restart(), None);
-        let mut after = TakenOn::open(folder.path()).unwrap();
-        assert_eq!(after.restart(), Some(&restart));
-        after.restart_answered().unwrap();
-        assert_eq!(after.restart(), None);
-        assert_eq!(TakenOn::open(folder.path()).unwrap().restart(), None);
+        assert_eq!(before.pending_restart(), None);
+        let mut after = CommandLog::open(folder.path()).unwrap();
+        assert_eq!(after.pending_restart(), Some(&restart));
+        after.clear_restart().unwrap();
+        assert_eq!(after.pending_restart(), None);
+        assert_eq!(
+            CommandLog::open(folder.path()).unwrap().pending_restart(),
+            None
+        );
     }
 }

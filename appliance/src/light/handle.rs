@@ -11,38 +11,38 @@ use std::time::{Duration, Instant};
 
 use keepsake_protocol::presence::LedStatus;
 
-use crate::hardware::Light;
-use crate::light::indicator::{Event, Indicator, Pattern};
+use crate::hardware::Led;
+use crate::light::indicator::{Indicator, LightEvent, Pattern};
 use crate::light::player::Player;
 use crate::settings;
-use crate::status::events::{Report, Reporter};
+use crate::status::events::{Event, EventWriter};
 use crate::time::clock::boottime_us;
 
 /// Events that may wait; the thread only decides, so there are never many.
 const EVENTS_MAX: usize = 1024;
 
 enum Input {
-    Event(Event),
+    Event(LightEvent),
     /// A press and when it was felt, CLOCK_BOOTTIME in microseconds.
     Pressed(u64, u64),
-    Adjusted(Box<settings::Light>),
+    Settings(Box<settings::LightSettings>),
     Stop,
 }
 
 /// Tells the light what happens. Cheap to clone.
 #[derive(Clone)]
-pub struct Lamp {
+pub struct LightHandle {
     inputs: SyncSender<Input>,
     status: Arc<Mutex<LedStatus>>,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
 }
 
-impl Lamp {
+impl LightHandle {
     /// Starts the threads; the light says that the camera is starting until [`Lamp::tell`] says otherwise.
     pub fn start(
-        light: Box<dyn Light>,
-        settings: &settings::Light,
-        reporter: &Reporter,
+        light: Box<dyn Led>,
+        settings: &settings::LightSettings,
+        reporter: &EventWriter,
     ) -> io::Result<Self> {
         let (inputs, to_decide) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
@@ -52,10 +52,10 @@ impl Lamp {
             let (status, unlit, reporter) = (status.clone(), unlit.clone(), reporter.clone());
             Player::start(light, settings, move |pattern, at_us| {
                 if pattern == Pattern::Capturing {
-                    report_lit(&unlit, at_us, &reporter);
+                    report_light_delay(&unlit, at_us, &reporter);
                 }
-                *hold(&status) = describe(pattern);
-                reporter.tell(&Report::Light {
+                *locked(&status) = led_status(pattern);
+                reporter.emit(&Event::Light {
                     pattern: pattern.name(),
                 });
             })?
@@ -63,7 +63,7 @@ impl Lamp {
         let reporter = reporter.clone();
         let thread = std::thread::Builder::new()
             .name("lamp".to_owned())
-            .spawn(move || decide(&to_decide, player, &unlit, &reporter))?;
+            .spawn(move || run(&to_decide, player, &unlit, &reporter))?;
         Ok(Self {
             inputs,
             status,
@@ -76,36 +76,36 @@ impl Lamp {
         let _ = self.inputs.send(Input::Pressed(press, at_boottime_us));
     }
 
-    pub fn tell(&self, event: Event) {
+    pub fn send(&self, event: LightEvent) {
         let _ = self.inputs.send(Input::Event(event));
     }
 
     /// Other brightness, mode and hours of the night from now on.
-    pub fn adjust(&self, settings: &settings::Light) {
+    pub fn configure(&self, settings: &settings::LightSettings) {
         let _ = self
             .inputs
-            .send(Input::Adjusted(Box::new(settings.clone())));
+            .send(Input::Settings(Box::new(settings.clone())));
     }
 
     /// What the light shows now, for the page.
     pub fn status(&self) -> LedStatus {
-        hold(&self.status).clone()
+        locked(&self.status).clone()
     }
 
     /// Puts the light out: it must not lie when the program is gone.
     pub fn stop(&self) {
         let _ = self.inputs.send(Input::Stop);
-        if let Some(thread) = hold(&self.thread).take() {
+        if let Some(thread) = locked(&self.thread).take() {
             let _ = thread.join();
         }
     }
 }
 
-fn decide(
+fn run(
     inputs: &Receiver<Input>,
     player: Player,
     unlit: &Mutex<BTreeMap<u64, u64>>,
-    reporter: &Reporter,
+    reporter: &EventWriter,
 ) {
     let began = Instant::now();
     let mut indicator = Indicator::new();
@@ -113,9 +113,9 @@ fn decide(
     loop {
         let now = began.elapsed();
         let (pattern, deadline) = indicator.view(now);
-        for answer in indicator.take_answers() {
-            reporter.tell(&Report::Answer {
-                answer: answer.answer.name(),
+        for answer in indicator.take_feedback() {
+            reporter.emit(&Event::Answer {
+                answer: answer.pattern.name(),
                 presses: &answer.presses,
             });
         }
@@ -124,41 +124,41 @@ fn decide(
             player.show(pattern);
         } else if pattern == Pattern::Capturing {
             // The light was on already when these were felt.
-            report_lit(unlit, boottime_us(), reporter);
+            report_light_delay(unlit, boottime_us(), reporter);
         }
         let wait = deadline.map_or(Duration::from_secs(60), |at| {
             at.saturating_sub(began.elapsed())
         });
         match inputs.recv_timeout(wait) {
-            Ok(Input::Event(event)) => indicator.on(began.elapsed(), event),
+            Ok(Input::Event(event)) => indicator.handle(began.elapsed(), event),
             Ok(Input::Pressed(press, at_us)) => {
-                hold(unlit).insert(press, at_us);
-                indicator.on(began.elapsed(), Event::Pressed(press));
+                locked(unlit).insert(press, at_us);
+                indicator.handle(began.elapsed(), LightEvent::Pressed(press));
             }
-            Ok(Input::Adjusted(settings)) => player.adjust(&settings),
+            Ok(Input::Settings(settings)) => player.configure(&settings),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return player.stop(),
         }
     }
 }
 
-fn report_lit(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: &Reporter) {
-    for (press, felt_us) in std::mem::take(&mut *hold(unlit)) {
-        reporter.tell(&Report::Pressed {
+fn report_light_delay(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: &EventWriter) {
+    for (press, felt_us) in std::mem::take(&mut *locked(unlit)) {
+        reporter.emit(&Event::Pressed {
             press,
             light_after_us: at_us.saturating_sub(felt_us),
         });
     }
 }
 
-fn describe(pattern: Pattern) -> LedStatus {
+fn led_status(pattern: Pattern) -> LedStatus {
     LedStatus {
         pattern: pattern.name().to_owned(),
-        appearance: pattern.looks().to_owned(),
-        meaning: pattern.means().to_owned(),
+        appearance: pattern.appearance().to_owned(),
+        meaning: pattern.meaning().to_owned(),
     }
 }
 
-fn hold<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,14 +11,14 @@ use std::time::Duration;
 const BURST: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default)]
-pub struct Throttle {
+pub struct RateLimiter {
     /// Bytes a second; `None` = no bound.
     rate: Option<u64>,
     /// When all that was sent so far is paid for.
     paid_at: Duration,
 }
 
-impl Throttle {
+impl RateLimiter {
     /// `rate`: bytes a second, 0 = no bound.
     pub fn new(rate: u64) -> Self {
         Self {
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn without_a_rate_nothing_waits() {
-        let mut throttle = Throttle::new(0);
+        let mut throttle = RateLimiter::new(0);
         throttle.sent(u64::MAX, Duration::ZERO);
         assert!(throttle.may_send(Duration::ZERO));
     }
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_message_waits_until_the_one_before_is_paid_for() {
         let at = Duration::from_secs(100);
-        let mut throttle = Throttle::new(1000);
+        let mut throttle = RateLimiter::new(1000);
         // After a pause one second is there to be spent.
         throttle.sent(1000, at);
         assert!(throttle.may_send(at));
@@ -94,7 +94,7 @@ mod tests {
             rate in 1_000_u64..1_000_000,
             messages in proptest::collection::vec((1_u64..300_000, 0_u64..2_000), 1..60),
         ) {
-            let mut throttle = Throttle::new(rate);
+            let mut throttle = RateLimiter::new(rate);
             let mut now = Duration::from_secs(10);
             let mut sent: Vec<(Duration, u64)> = Vec::new();
             for (bytes, pause_ms) in messages {

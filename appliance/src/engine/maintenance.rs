@@ -3,17 +3,17 @@
 use keepsake_protocol::command::{CommandReply, CommandStage, RESULT_BYTES_MAX};
 use keepsake_protocol::topic::MessageKind;
 
-use super::{Asked, Engine};
-use crate::engine::command::Restart;
+use super::{CommandRef, Engine};
+use crate::engine::command_log::Restart;
 use crate::status::diagnostics::{self, Facts};
 use crate::time::clock::boottime_us;
 
 /// Tells the acknowledgement of the answer to a restart from those of captures, which count upwards from 1.
-const RESTARTED: u64 = u64::MAX;
+const RESTART_TOKEN: u64 = u64::MAX;
 
 impl Engine {
     /// Notes who asked, so that the program that comes up answers; it stops at the end of this turn.
-    pub(super) fn begin_restart(&mut self, asked: &Asked) {
+    pub(super) fn begin_restart(&mut self, asked: &CommandRef) {
         let restart = Restart {
             id: asked.id.clone(),
             boot: self.clock.boot(),
@@ -27,8 +27,9 @@ impl Engine {
     }
 
     /// Answers the restart that this program came up from. Said on every connection until the broker has it.
-    pub(super) fn answer_restart(&mut self) {
-        let (Some(restart), Some(publisher)) = (self.commands.restart(), &self.publisher) else {
+    pub(super) fn reply_to_restart(&mut self) {
+        let (Some(restart), Some(publisher)) = (self.commands.pending_restart(), &self.publisher)
+        else {
             return;
         };
         let same_boot = restart.boot == self.clock.boot();
@@ -48,30 +49,30 @@ impl Engine {
         let _ = publisher.publish(
             MessageKind::Reply,
             keepsake_protocol::codec::encode(&reply),
-            Some(RESTARTED),
+            Some(RESTART_TOKEN),
         );
     }
 
     /// Returns whether it was the answer to a restart that the broker has now.
-    pub(super) fn restart_answered(&mut self, token: u64) -> bool {
-        if token != RESTARTED {
+    pub(super) fn on_restart_acknowledged(&mut self, token: u64) -> bool {
+        if token != RESTART_TOKEN {
             return false;
         }
-        if let Err(error) = self.commands.restart_answered() {
+        if let Err(error) = self.commands.clear_restart() {
             tracing::warn!(%error, "forget a restart that was answered");
         }
         true
     }
 
-    pub(super) fn diagnose(&self, asked: &Asked) {
+    pub(super) fn reply_diagnostics(&self, asked: &CommandRef) {
         let result = diagnostics::describe(&self.facts(), RESULT_BYTES_MAX);
         self.reply_with(asked, CommandStage::Done, None, None, Some(result));
     }
 
     pub(super) fn facts(&self) -> Facts {
         let spool = self.spool.lock();
-        let (waiting, waiting_bytes, lost) = spool.depth();
-        let held = spool.held();
+        let (waiting, waiting_bytes, lost) = spool.queue_depth();
+        let held = spool.inventory();
         let (card_free, card_total) = spool.space().unwrap_or_default();
         Facts {
             running_for_s: self.began.elapsed().as_secs(),
@@ -81,7 +82,7 @@ impl Engine {
             waiting,
             waiting_bytes,
             lost,
-            parked: self.drain.parked() as u64,
+            parked: self.drain.deferred() as u64,
             kept: held.iter().map(|held| held.kept.count()).sum(),
             installs: held.len() as u64,
             oldest: spool.oldest_pressed(),
@@ -89,9 +90,9 @@ impl Engine {
             connections: self.connections,
             connected_for_s: self.connected_at.map(|at| at.elapsed().as_secs()),
             faults: self.faults.iter().map(|fault| fault.number()).collect(),
-            light: self.lamp.status().pattern,
-            settings_version: self.wishes.version(),
-            troubles: self.troubles.latest(),
+            light: self.light.status().pattern,
+            settings_version: self.settings.version(),
+            warnings: self.recent_warnings.latest(),
         }
     }
 }

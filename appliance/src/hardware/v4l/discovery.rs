@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Names under `by-id` stay when a camera moves to another port, those under `by-path` when another one is plugged in
 /// beside it, and numbers stay for nothing.
-pub(super) fn nodes_below(dev: &Path) -> Vec<PathBuf> {
+pub(super) fn device_paths_below(dev: &Path) -> Vec<PathBuf> {
     let listed = |folder: &Path| {
         let mut paths: Vec<PathBuf> = fs::read_dir(folder)
             .into_iter()
@@ -61,7 +61,7 @@ mod tests {
             symlink(device, path(link)).unwrap();
         }
         assert_eq!(
-            nodes_below(dev.path()),
+            device_paths_below(dev.path()),
             [
                 path("v4l/by-id/usb-cam-video-index0"),
                 path("v4l/by-id/usb-cam-video-index1"),
@@ -69,6 +69,6 @@ mod tests {
                 path("video2"),
             ]
         );
-        assert_eq!(nodes_below(&path("nothing")), Vec::<PathBuf>::new());
+        assert_eq!(device_paths_below(&path("nothing")), Vec::<PathBuf>::new());
     }
 }

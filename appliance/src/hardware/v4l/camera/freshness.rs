@@ -3,7 +3,7 @@
 //! Between presses the driver fills its buffers and then waits: when a press comes, minutes later, every one of them
 //! holds an old frame. Their stamps tell, where a driver stamps well. Where it does not, they are counted.
 
-use super::super::driver::Stamp;
+use super::super::driver::BufferTimestamp;
 
 /// More buffers than a driver makes out of the three it is asked for. Who has passed over so many has been given a buffer
 /// twice, and filled it after the press.
@@ -16,11 +16,11 @@ const AHEAD_US_MAX: u64 = 1_000_000;
 /// Some drivers reckon when a frame will have ended, or ask a clock of the camera, and hand it out before that. No frame
 /// is handed out before it has ended, so the furthest that was seen is what their stamps are too late by.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Ahead(u64);
+pub(super) struct TimestampSkew(u64);
 
-impl Ahead {
+impl TimestampSkew {
     /// Learns from a frame handed out at `now_us`; returns whether its stamp can be of this clock.
-    pub(super) fn learn(&mut self, stamp: Stamp, now_us: u64) -> bool {
+    pub(super) fn learn(&mut self, stamp: BufferTimestamp, now_us: u64) -> bool {
         let ahead = stamp.us().saturating_sub(now_us);
         let believed = ahead <= AHEAD_US_MAX;
         if believed {
@@ -33,14 +33,14 @@ impl Ahead {
 #[derive(Debug)]
 pub(super) struct Freshness<'a> {
     pressed_us: u64,
-    ahead: &'a mut Ahead,
+    ahead: &'a mut TimestampSkew,
     passed_over: u32,
-    last: Option<Stamp>,
+    last: Option<BufferTimestamp>,
 }
 
 impl<'a> Freshness<'a> {
     /// `pressed_us`: CLOCK_MONOTONIC. `ahead`: what is known of this stream.
-    pub(super) fn new(pressed_us: u64, ahead: &'a mut Ahead) -> Self {
+    pub(super) fn new(pressed_us: u64, ahead: &'a mut TimestampSkew) -> Self {
         Self {
             pressed_us,
             ahead,
@@ -50,16 +50,19 @@ impl<'a> Freshness<'a> {
     }
 
     /// `stamp`: of the next frame. `now_us`: CLOCK_MONOTONIC, when it was handed out.
-    pub(super) fn is_fresh(&mut self, stamp: Option<Stamp>, now_us: u64) -> bool {
-        let rises = |stamp: &Stamp| self.last.is_none_or(|last| stamp.us() > last.us());
+    pub(super) fn is_fresh(&mut self, stamp: Option<BufferTimestamp>, now_us: u64) -> bool {
+        let rises = |stamp: &BufferTimestamp| self.last.is_none_or(|last| stamp.us() > last.us());
         // A stamp from far in the future is of another clock, and so is one that stands still.
         let believed = stamp.filter(|&stamp| self.ahead.learn(stamp, now_us) && rises(&stamp));
         let after_the_press = |us: u64| us >= self.pressed_us + self.ahead.0;
         let began_after = match (believed, self.last) {
-            (Some(Stamp::Began(us)), _) => after_the_press(us),
+            (Some(BufferTimestamp::Began(us)), _) => after_the_press(us),
             // It began when the one before had ended, or later.
-            (Some(Stamp::Ended(_)), Some(Stamp::Ended(before))) => after_the_press(before),
-            (Some(Stamp::Ended(_)), Some(Stamp::Began(_)) | None) | (None, _) => false,
+            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Ended(before))) => {
+                after_the_press(before)
+            }
+            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Began(_)) | None)
+            | (None, _) => false,
         };
         let fresh = began_after || self.passed_over >= PASSED_OVER_MAX;
         self.passed_over += 1;
@@ -73,8 +76,8 @@ mod tests {
     use super::*;
 
     /// Which frame is taken, counted from zero. The press is at 1000, one frame is handed out every 10.
-    fn taken(stamps: &[Option<Stamp>]) -> Option<usize> {
-        let mut ahead = Ahead::default();
+    fn taken(stamps: &[Option<BufferTimestamp>]) -> Option<usize> {
+        let mut ahead = TimestampSkew::default();
         let mut freshness = Freshness::new(1000, &mut ahead);
         stamps
             .iter()
@@ -82,12 +85,16 @@ mod tests {
             .position(|(&stamp, now)| freshness.is_fresh(stamp, now))
     }
 
-    fn began(us: &[u64]) -> Vec<Option<Stamp>> {
-        us.iter().map(|&us| Some(Stamp::Began(us))).collect()
+    fn began(us: &[u64]) -> Vec<Option<BufferTimestamp>> {
+        us.iter()
+            .map(|&us| Some(BufferTimestamp::Began(us)))
+            .collect()
     }
 
-    fn ended(us: &[u64]) -> Vec<Option<Stamp>> {
-        us.iter().map(|&us| Some(Stamp::Ended(us))).collect()
+    fn ended(us: &[u64]) -> Vec<Option<BufferTimestamp>> {
+        us.iter()
+            .map(|&us| Some(BufferTimestamp::Ended(us)))
+            .collect()
     }
 
     #[test]
@@ -108,22 +115,25 @@ mod tests {
         // Handed out at 1001, 1011, 1021 and so on, each stamped 90 later, as vivid does.
         assert_eq!(taken(&ended(&[1091, 1101, 1111, 1121])), Some(1));
         // Two ended before the press, though their stamps say otherwise: the warm-up has shown by how much they run ahead.
-        let mut ahead = Ahead::default();
-        assert!(ahead.learn(Stamp::Ended(590), 500));
+        let mut ahead = TimestampSkew::default();
+        assert!(ahead.learn(BufferTimestamp::Ended(590), 500));
         let mut freshness = Freshness::new(1000, &mut ahead);
-        let fresh =
-            [1040, 1050, 1100, 1110].map(|us| freshness.is_fresh(Some(Stamp::Ended(us)), 1101));
+        let fresh = [1040, 1050, 1100, 1110]
+            .map(|us| freshness.is_fresh(Some(BufferTimestamp::Ended(us)), 1101));
         assert_eq!(fresh, [false, false, false, true]);
     }
 
     #[test]
     fn stamps_of_another_clock_are_not_believed() {
         let eight_passed = Some(8);
-        let wall = |n: u64| Some(Stamp::Began(1_700_000_000_000_000 + n));
+        let wall = |n: u64| Some(BufferTimestamp::Began(1_700_000_000_000_000 + n));
         assert_eq!(taken(&(0..20).map(wall).collect::<Vec<_>>()), eight_passed);
         assert_eq!(taken(&[None; 20]), eight_passed);
-        assert_eq!(taken(&[Some(Stamp::Began(0)); 20]), eight_passed);
-        assert_eq!(taken(&[Some(Stamp::Ended(1000)); 20]), eight_passed);
+        assert_eq!(taken(&[Some(BufferTimestamp::Began(0)); 20]), eight_passed);
+        assert_eq!(
+            taken(&[Some(BufferTimestamp::Ended(1000)); 20]),
+            eight_passed
+        );
         assert_eq!(taken(&[None; 8]), None);
     }
 }

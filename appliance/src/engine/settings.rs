@@ -5,11 +5,11 @@ use keepsake_protocol::settings::DesiredSettings;
 use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
-use crate::capture::pipeline::How;
+use crate::capture::pipeline::CaptureSettings;
 use crate::error::display_chain;
-use crate::settings::wishes::{Since, Taken};
+use crate::settings::effective::{ApplyOutcome, BootTime};
 use crate::spool;
-use crate::status::events::Report;
+use crate::status::events::Event;
 use crate::time::clock::boottime_us;
 use crate::upload::drain;
 
@@ -28,11 +28,11 @@ impl Engine {
         };
         // Settings are an order, so they come from the cloud this camera belongs to or not at all.
         if let Some(store) = wished.store
-            && !self.is_ours(store)
+            && !self.is_our_cloud(store)
         {
             return;
         }
-        let taken = match self.wishes.take(&wished, self.since()) {
+        let taken = match self.settings.apply(&wished, self.boot_time()) {
             Ok(taken) => taken,
             Err(error) => {
                 tracing::error!(%error, version = wished.version, "note the settings the cloud wishes for");
@@ -40,10 +40,10 @@ impl Engine {
             }
         };
         self.status_due = true;
-        if taken == Taken::Old {
+        if taken == ApplyOutcome::Outdated {
             return;
         }
-        let (version, state) = self.wishes.state(self.since());
+        let (version, state) = self.settings.report(self.boot_time());
         let trying = state.trial.map(|trying| trying.names).unwrap_or_default();
         tracing::info!(
             version,
@@ -51,13 +51,13 @@ impl Engine {
             ?trying,
             "settings of the cloud taken"
         );
-        self.reporter.tell(&Report::Settings {
+        self.events.emit(&Event::Settings {
             version,
             rejected: &state.rejected,
             trying: &trying,
         });
-        self.put_into_force();
-        if taken == Taken::Trial {
+        self.apply_settings();
+        if taken == ApplyOutcome::Trial {
             self.restart_due = true;
         }
     }
@@ -65,7 +65,7 @@ impl Engine {
     /// The cloud this camera belongs to has sent a receipt over this connection. Nothing else proves that it is there: a
     /// broker may keep what it said long ago.
     pub(super) fn confirm_connection(&mut self) {
-        match self.wishes.confirm() {
+        match self.settings.confirm() {
             Ok(true) => {
                 tracing::info!("the connection the cloud wished for is kept");
                 self.status_due = true;
@@ -76,46 +76,47 @@ impl Engine {
     }
 
     /// Goes back to the connection before, once the time of a trial is over.
-    pub(super) fn give_up_a_trial(&mut self) {
+    pub(super) fn end_overdue_trial(&mut self) {
         let is_over = |until_us| boottime_us() >= until_us;
-        if !self.wishes.give_up_at().is_some_and(is_over) {
+        if !self.settings.trial_deadline_us().is_some_and(is_over) {
             return;
         }
-        if let Err(error) = self.wishes.give_up() {
+        if let Err(error) = self.settings.roll_back() {
             tracing::error!(%error, "note that the new connection does not work");
         }
-        self.tell_warnings();
+        self.report_warnings();
         self.restart_due = true;
     }
 
-    pub(super) fn tell_warnings(&mut self) {
-        for text in self.wishes.take_warnings() {
+    pub(super) fn report_warnings(&mut self) {
+        for text in self.settings.take_warnings() {
             tracing::warn!("{text}");
-            self.reporter.tell(&Report::Warning { text: &text });
+            self.events.emit(&Event::Warning { text: &text });
         }
     }
 
-    pub(super) fn since(&self) -> Since {
-        Since {
+    pub(super) fn boot_time(&self) -> BootTime {
+        BootTime {
             boot: self.clock.boot(),
             boottime_us: boottime_us(),
         }
     }
 
-    fn put_into_force(&mut self) {
+    fn apply_settings(&mut self) {
         let now = self.now();
-        let config = self.wishes.config();
+        let config = self.settings.config();
         self.drain.set_limits(drain::Limits::from(config));
-        self.throttle.set_rate(config.cloud.rate_bytes_per_s, now);
-        self.lamp.adjust(&config.light);
+        self.rate_limiter
+            .set_rate(config.cloud.rate_bytes_per_s, now);
+        self.light.configure(&config.light);
         self.spool
             .lock()
             .set_limits(spool::Limits::from(&config.spool));
         self.interval_s = config.interval_s;
         *self
-            .how
+            .capture_settings
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            How::new(config, self.wishes.version());
+            CaptureSettings::new(config, self.settings.version());
     }
 }

@@ -12,7 +12,7 @@ pub struct Candidate {
 }
 
 /// Whether a name is that of settings: `camera.toml` as editors, browsers and Windows leave it behind.
-pub fn is_settings(name: &str) -> bool {
+pub fn is_settings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // What editors put beside a file while it is open, and what a Mac does.
     if name.starts_with(['.', '~', '#', '_'])
@@ -40,7 +40,7 @@ pub fn is_settings(name: &str) -> bool {
 ///
 /// The one that was changed last: it is what somebody has just saved. One that says what the image came with says
 /// nothing, and `camera.toml` itself wins where nothing else decides.
-pub fn choose(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
+pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
     candidates.sort_by_key(|file| {
         (
             !file.is_as_shipped,
@@ -85,7 +85,7 @@ mod tests {
             "camera - Copy.toml",
             "Kopie von camera.toml",
         ] {
-            assert!(is_settings(name), "{name}");
+            assert!(is_settings_name(name), "{name}");
         }
         for name in [
             "CAMERA-STATUS.txt",
@@ -96,7 +96,7 @@ mod tests {
             "cameras.toml",
             "camera",
         ] {
-            assert!(!is_settings(name), "{name}");
+            assert!(!is_settings_name(name), "{name}");
         }
     }
 
@@ -108,7 +108,7 @@ mod tests {
             is_as_shipped,
         };
         let check = |files: &[Candidate], expected: &str, says: bool| {
-            let (chosen, sentence) = choose(files.to_vec()).unwrap();
+            let (chosen, sentence) = select(files.to_vec()).unwrap();
             assert_eq!(chosen.name, expected);
             assert_eq!(sentence.is_some(), says, "{sentence:?}");
         };
@@ -143,6 +143,6 @@ mod tests {
             "camera.toml",
             true,
         );
-        assert_eq!(choose(Vec::new()), None);
+        assert_eq!(select(Vec::new()), None);
     }
 }

@@ -35,7 +35,7 @@ const STARTS_MAX: u32 = 3;
 
 /// A moment of this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Since {
+pub struct BootTime {
     pub boot: BootId,
     /// CLOCK_BOOTTIME, microseconds.
     pub boottime_us: u64,
@@ -43,9 +43,9 @@ pub struct Since {
 
 /// What became of a message of wishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum ApplyOutcome {
     /// Its version is not above the one that is known.
-    Old,
+    Outdated,
     /// What changed holds from now on.
     Applied,
     /// The rest holds from now on; the connection is to be tried, which takes a new start of the program.
@@ -54,43 +54,45 @@ pub enum Taken {
 
 /// The wishes that were taken, over the settings that were loaded.
 #[derive(Debug)]
-pub struct Wishes {
+pub struct EffectiveSettings {
     path: PathBuf,
     loaded: Loaded,
     device: DeviceId,
-    kept: Kept,
+    persisted: Persisted,
     config: Config,
     warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-struct Kept {
+struct Persisted {
     device: Option<DeviceId>,
     store: Option<StoreId>,
     version: u64,
-    mark: u64,
+    #[serde(rename = "mark")]
+    revision: u64,
     /// Good, and in force.
     values: Map<String, Value>,
     /// What `camera.toml` said of the names of the connection when those were taken.
-    beneath: Map<String, Value>,
+    #[serde(rename = "beneath")]
+    file_values: Map<String, Value>,
     rejected: Vec<RejectedSetting>,
-    trial: Option<Trial>,
+    trial: Option<ConnectionTrial>,
 }
 
 /// Settings of the connection in place of those in `values`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Trial {
+struct ConnectionTrial {
     values: Map<String, Value>,
     boot: BootId,
     until_us: u64,
     starts: u32,
 }
 
-impl Wishes {
+impl EffectiveSettings {
     /// Reads what the card remembers, and decides whether a trial goes on. A file that cannot be read is set aside: the
     /// cloud says its wishes again with every connection.
-    pub fn open(loaded: Loaded, device: DeviceId, now: Since) -> Self {
+    pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
         let path = loaded.config.spool.folder.join(FILE);
         let mut warnings = Vec::new();
         let kept = read(&path).unwrap_or_else(|error| {
@@ -99,25 +101,25 @@ impl Wishes {
                 path.display()
             ));
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
-            Kept::default()
+            Persisted::default()
         });
         let mut wishes = Self {
             path,
             config: loaded.config.clone(),
             loaded,
             device,
-            kept,
+            persisted: kept,
             warnings,
         };
-        let before = wishes.kept.clone();
-        wishes.yield_to_the_file();
-        wishes.look_at_the_trial(now);
-        if wishes.kept != before
-            && let Err(error) = wishes.keep()
+        let before = wishes.persisted.clone();
+        wishes.drop_locally_overridden();
+        wishes.resume_trial(now);
+        if wishes.persisted != before
+            && let Err(error) = wishes.persist()
         {
             // A trial whose start cannot be noted could begin for ever.
             wishes.warn(format!("note the settings of the cloud: {error}"));
-            wishes.kept.trial = None;
+            wishes.persisted.trial = None;
         }
         wishes.config = wishes.merged();
         wishes
@@ -132,20 +134,20 @@ impl Wishes {
     ///
     /// # Errors
     /// The card took nothing, and nothing has changed.
-    pub fn take(&mut self, wished: &DesiredSettings, now: Since) -> io::Result<Taken> {
+    pub fn apply(&mut self, wished: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
         if wished.version <= self.version_of(wished.store) {
-            return Ok(Taken::Old);
+            return Ok(ApplyOutcome::Outdated);
         }
         let mut good = Map::new();
         let mut rejected = Vec::new();
         for (name, value) in &wished.values {
-            match self.loaded.judge(name, value) {
+            match self.loaded.validate(name, value) {
                 Ok(()) => {
                     good.insert(name.clone(), value.clone());
                 }
                 Err(reason) => {
                     // What held before goes on.
-                    if let Some(before) = self.kept.values.get(name) {
+                    if let Some(before) = self.persisted.values.get(name) {
                         good.insert(name.clone(), before.clone());
                     }
                     reject(&mut rejected, name, &reason);
@@ -153,47 +155,47 @@ impl Wishes {
             }
         }
         let (connection, live) = split(good);
-        let (before, _) = split(self.kept.values.clone());
-        let mut kept = Kept {
+        let (before, _) = split(self.persisted.values.clone());
+        let mut kept = Persisted {
             device: Some(self.device.clone()),
-            store: wished.store.or(self.kept.store),
+            store: wished.store.or(self.persisted.store),
             version: wished.version,
-            mark: wished.revision,
+            revision: wished.revision,
             rejected,
-            beneath: self.kept.beneath.clone(),
+            file_values: self.persisted.file_values.clone(),
             values: live.clone(),
             trial: None,
         };
         let with = |connection: &Map<String, Value>| {
             let mut all = live.clone();
             all.extend(connection.clone());
-            self.loaded.under(&all)
+            self.loaded.with_overrides(&all)
         };
         let tried = changed(&with(&before), &with(&connection));
         if tried.is_empty() {
-            kept.beneath = self.beneath(&connection);
+            kept.file_values = self.file_values(&connection);
             kept.values.extend(connection);
         } else {
             let within = self.config.cloud.confirm_within();
             kept.values.extend(before);
-            kept.trial = Some(Trial {
+            kept.trial = Some(ConnectionTrial {
                 values: connection,
                 boot: now.boot,
                 until_us: after(now, within),
                 starts: 1,
             });
         }
-        let before = std::mem::replace(&mut self.kept, kept);
-        if let Err(error) = self.keep() {
-            self.kept = before;
+        let before = std::mem::replace(&mut self.persisted, kept);
+        if let Err(error) = self.persist() {
+            self.persisted = before;
             return Err(error);
         }
         // A trial holds from the next start on: only what needs none changes under a running program.
-        self.config = self.loaded.under(&self.kept.values);
+        self.config = self.loaded.with_overrides(&self.persisted.values);
         Ok(if tried.is_empty() {
-            Taken::Applied
+            ApplyOutcome::Applied
         } else {
-            Taken::Trial
+            ApplyOutcome::Trial
         })
     }
 
@@ -202,43 +204,43 @@ impl Wishes {
     /// # Errors
     /// The card did not take the note; the trial goes on.
     pub fn confirm(&mut self) -> io::Result<bool> {
-        let Some(trial) = &self.kept.trial else {
+        let Some(trial) = &self.persisted.trial else {
             return Ok(false);
         };
-        let mut kept = self.kept.clone();
+        let mut kept = self.persisted.clone();
         let (_, mut values) = split(kept.values);
         values.extend(trial.values.clone());
-        kept.beneath = self.beneath(&trial.values);
+        kept.file_values = self.file_values(&trial.values);
         kept.values = values;
         kept.trial = None;
-        let before = std::mem::replace(&mut self.kept, kept);
-        if let Err(error) = self.keep() {
-            self.kept = before;
+        let before = std::mem::replace(&mut self.persisted, kept);
+        if let Err(error) = self.persist() {
+            self.persisted = before;
             return Err(error);
         }
         Ok(true)
     }
 
     /// When the trial under way is over, CLOCK_BOOTTIME in microseconds.
-    pub fn give_up_at(&self) -> Option<u64> {
-        self.kept.trial.as_ref().map(|trial| trial.until_us)
+    pub fn trial_deadline_us(&self) -> Option<u64> {
+        self.persisted.trial.as_ref().map(|trial| trial.until_us)
     }
 
     /// The trial has failed. The settings before it hold from the next start of the program on.
     ///
     /// # Errors
     /// The card did not take the note; the deadline on it is over all the same.
-    pub fn give_up(&mut self) -> io::Result<()> {
+    pub fn roll_back(&mut self) -> io::Result<()> {
         self.end_trial(
             "did not bring a connection to the cloud in time: the one before holds again",
         );
-        self.keep()
+        self.persist()
     }
 
     /// The version that was taken last, and what became of it, for the cloud.
-    pub fn state(&self, now: Since) -> (u64, SettingsReport) {
-        let trying = self.kept.trial.as_ref().map(|trial| TrialStatus {
-            names: self.tried(trial),
+    pub fn report(&self, now: BootTime) -> (u64, SettingsReport) {
+        let trying = self.persisted.trial.as_ref().map(|trial| TrialStatus {
+            names: self.trial_names(trial),
             remaining_s: trial.until_us.saturating_sub(now.boottime_us) / 1_000_000,
         });
         let in_force = SETTINGS
@@ -246,10 +248,10 @@ impl Wishes {
             .filter(|setting| setting.scope != Scope::Local && !setting.secret)
             .map(|setting| (setting.key.to_owned(), value_in(&self.config, setting.key)))
             .collect();
-        let ours = self.kept.device.as_ref() == Some(&self.device);
+        let ours = self.persisted.device.as_ref() == Some(&self.device);
         let state = SettingsReport {
-            revision: if ours { self.kept.mark } else { 0 },
-            rejected: self.kept.rejected.clone(),
+            revision: if ours { self.persisted.revision } else { 0 },
+            rejected: self.persisted.rejected.clone(),
             trial: trying,
             effective: in_force,
         };
@@ -258,8 +260,8 @@ impl Wishes {
 
     /// The version that was taken last by this camera account.
     pub fn version(&self) -> u64 {
-        if self.kept.device.as_ref() == Some(&self.device) {
-            self.kept.version
+        if self.persisted.device.as_ref() == Some(&self.device) {
+            self.persisted.version
         } else {
             0
         }
@@ -276,47 +278,47 @@ impl Wishes {
     }
 
     fn version_of(&self, store: Option<StoreId>) -> u64 {
-        match (store, self.kept.store) {
+        match (store, self.persisted.store) {
             (Some(theirs), Some(ours)) if theirs != ours => 0,
             (Some(_) | None, Some(_) | None) => self.version(),
         }
     }
 
     fn merged(&self) -> Config {
-        let Some(trial) = &self.kept.trial else {
-            return self.loaded.under(&self.kept.values);
+        let Some(trial) = &self.persisted.trial else {
+            return self.loaded.with_overrides(&self.persisted.values);
         };
-        let (_, mut values) = split(self.kept.values.clone());
+        let (_, mut values) = split(self.persisted.values.clone());
         values.extend(trial.values.clone());
-        self.loaded.under(&values)
+        self.loaded.with_overrides(&values)
     }
 
-    fn tried(&self, trial: &Trial) -> Vec<String> {
-        let (_, mut values) = split(self.kept.values.clone());
+    fn trial_names(&self, trial: &ConnectionTrial) -> Vec<String> {
+        let (_, mut values) = split(self.persisted.values.clone());
         values.extend(trial.values.clone());
         changed(
-            &self.loaded.under(&self.kept.values),
-            &self.loaded.under(&values),
+            &self.loaded.with_overrides(&self.persisted.values),
+            &self.loaded.with_overrides(&values),
         )
     }
 
-    fn yield_to_the_file(&mut self) {
-        let names: Vec<String> = self.kept.beneath.keys().cloned().collect();
+    fn drop_locally_overridden(&mut self) {
+        let names: Vec<String> = self.persisted.file_values.keys().cloned().collect();
         for name in names {
-            let now = self.loaded.by_the_file(&name);
-            if self.kept.beneath.get(&name) == Some(&now) {
+            let now = self.loaded.file_value(&name);
+            if self.persisted.file_values.get(&name) == Some(&now) {
                 continue;
             }
-            self.kept.beneath.remove(&name);
-            self.kept.values.remove(&name);
+            self.persisted.file_values.remove(&name);
+            self.persisted.values.remove(&name);
             let why = "was changed in camera.toml since, which wins";
-            reject(&mut self.kept.rejected, &name, why);
+            reject(&mut self.persisted.rejected, &name, why);
             self.warn(format!("{name} {why}"));
         }
     }
 
-    fn look_at_the_trial(&mut self, now: Since) {
-        let Some(trial) = &mut self.kept.trial else {
+    fn resume_trial(&mut self, now: BootTime) {
+        let Some(trial) = &mut self.persisted.trial else {
             return;
         };
         if trial.boot == now.boot {
@@ -333,17 +335,17 @@ impl Wishes {
     }
 
     fn end_trial(&mut self, why: &str) {
-        let Some(trial) = self.kept.trial.take() else {
+        let Some(trial) = self.persisted.trial.take() else {
             return;
         };
-        for name in self.tried(&trial) {
-            reject(&mut self.kept.rejected, &name, why);
+        for name in self.trial_names(&trial) {
+            reject(&mut self.persisted.rejected, &name, why);
             self.warn(format!("{name} as the cloud wished it {why}"));
         }
     }
 
-    fn beneath(&self, connection: &Map<String, Value>) -> Map<String, Value> {
-        let by_the_file = |name: &String| (name.clone(), self.loaded.by_the_file(name));
+    fn file_values(&self, connection: &Map<String, Value>) -> Map<String, Value> {
+        let by_the_file = |name: &String| (name.clone(), self.loaded.file_value(name));
         connection.keys().map(by_the_file).collect()
     }
 
@@ -352,15 +354,15 @@ impl Wishes {
     }
 
     /// The file may hold a password.
-    fn keep(&self) -> io::Result<()> {
-        replace_privately(&self.path, &serde_json::to_vec_pretty(&self.kept)?)
+    fn persist(&self) -> io::Result<()> {
+        replace_privately(&self.path, &serde_json::to_vec_pretty(&self.persisted)?)
     }
 }
 
-fn read(path: &Path) -> io::Result<Kept> {
+fn read(path: &Path) -> io::Result<Persisted> {
     let length = match std::fs::metadata(path) {
         Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Persisted::default()),
         Err(error) => return Err(error),
     };
     if length > FILE_BYTES_MAX {
@@ -373,10 +375,10 @@ fn read(path: &Path) -> io::Result<Kept> {
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     values
         .into_iter()
-        .partition(|(name, _)| reach(name) == Some(Scope::Connection))
+        .partition(|(name, _)| scope_of(name) == Some(Scope::Connection))
 }
 
-fn reach(name: &str) -> Option<Scope> {
+fn scope_of(name: &str) -> Option<Scope> {
     Setting::find(name).map(|setting| setting.scope)
 }
 
@@ -390,7 +392,7 @@ fn changed(before: &Config, after: &Config) -> Vec<String> {
         .collect()
 }
 
-fn after(now: Since, wait: std::time::Duration) -> u64 {
+fn after(now: BootTime, wait: std::time::Duration) -> u64 {
     let wait_us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
     now.boottime_us.saturating_add(wait_us)
 }
@@ -444,20 +446,20 @@ mod tests {
             std::fs::write(self.folder.path().join("camera.toml"), toml).unwrap();
         }
 
-        fn open(&self, now: Since) -> Wishes {
+        fn open(&self, now: BootTime) -> EffectiveSettings {
             self.open_as("porch", now)
         }
 
-        fn open_as(&self, device: &str, now: Since) -> Wishes {
+        fn open_as(&self, device: &str, now: BootTime) -> EffectiveSettings {
             let file = self.folder.path().join("camera.toml");
             let loaded = settings::load(Some(&file), &self.started_with, false);
             assert_eq!(loaded.problems, []);
-            Wishes::open(loaded, device.parse().unwrap(), now)
+            EffectiveSettings::open(loaded, device.parse().unwrap(), now)
         }
     }
 
-    fn at(seconds: u64) -> Since {
-        Since {
+    fn at(seconds: u64) -> BootTime {
+        BootTime {
             boot: BOOT,
             boottime_us: seconds * 1_000_000,
         }
@@ -475,8 +477,8 @@ mod tests {
         }
     }
 
-    fn rejected(wishes: &Wishes) -> Vec<String> {
-        let (_, state) = wishes.state(at(0));
+    fn rejected(wishes: &EffectiveSettings) -> Vec<String> {
+        let (_, state) = wishes.report(at(0));
         let names = state.rejected.into_iter();
         names
             .map(|one| format!("{} {}", one.name, one.reason))
@@ -488,21 +490,21 @@ mod tests {
         let card = Card::new("interval_s = 5");
         let mut wishes = card.open(at(0));
         assert_eq!(wishes.config().interval_s, 5);
-        let taken = wishes.take(&wish(3, json!({"interval_s": 60})), at(1));
-        assert_eq!(taken.unwrap(), Taken::Applied);
+        let taken = wishes.apply(&wish(3, json!({"interval_s": 60})), at(1));
+        assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
         for old in [3, 2, 0] {
-            let taken = wishes.take(&wish(old, json!({"interval_s": 1})), at(2));
-            assert_eq!(taken.unwrap(), Taken::Old);
+            let taken = wishes.apply(&wish(old, json!({"interval_s": 1})), at(2));
+            assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
         }
         let mut wishes = card.open(at(3));
         assert_eq!((wishes.config().interval_s, wishes.version()), (60, 3));
-        let (version, state) = wishes.state(at(3));
+        let (version, state) = wishes.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
         assert_eq!(state.effective["interval_s"], 60);
-        let old = wishes.take(&wish(3, json!({"interval_s": 1})), at(4));
-        assert_eq!(old.unwrap(), Taken::Old);
+        let old = wishes.apply(&wish(3, json!({"interval_s": 1})), at(4));
+        assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
         // What is wished for no more is the file's again.
-        wishes.take(&wish(4, json!({})), at(5)).unwrap();
+        wishes.apply(&wish(4, json!({})), at(5)).unwrap();
         assert_eq!(wishes.config().interval_s, 5);
     }
 
@@ -511,13 +513,13 @@ mod tests {
         let card = Card::new("");
         let mut wishes = card.open(at(0));
         wishes
-            .take(&wish(9, json!({"interval_s": 60})), at(1))
+            .apply(&wish(9, json!({"interval_s": 60})), at(1))
             .unwrap();
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
             ..wish(1, json!({"interval_s": 30}))
         };
-        assert_eq!(wishes.take(&other, at(2)).unwrap(), Taken::Applied);
+        assert_eq!(wishes.apply(&other, at(2)).unwrap(), ApplyOutcome::Applied);
         assert_eq!((wishes.config().interval_s, wishes.version()), (30, 1));
         // Renamed at the camera: the settings stay until its new account has some.
         let mut wishes = card.open_as("shed", at(3));
@@ -526,7 +528,7 @@ mod tests {
             store: other.store,
             ..wish(1, json!({"interval_s": 7}))
         };
-        assert_eq!(wishes.take(&first, at(4)).unwrap(), Taken::Applied);
+        assert_eq!(wishes.apply(&first, at(4)).unwrap(), ApplyOutcome::Applied);
         assert_eq!(wishes.config().interval_s, 7);
     }
 
@@ -537,13 +539,16 @@ mod tests {
             .push(("light.mode".to_owned(), "off".to_owned()));
         let mut wishes = card.open(at(0));
         let good = wish(1, json!({"interval_s": 60, "picture.quality": 80}));
-        wishes.take(&good, at(1)).unwrap();
+        wishes.apply(&good, at(1)).unwrap();
         let mixed = json!({
             "interval_s": -5, "picture.quality": 70, "picture.max_width": "wide", "intervall_s": 9,
             "spool.folder": "/", "device": "other", "button.pin": 3, "light.mode": "quiet",
             "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.on": true, "light.night": ["22:00"],
         });
-        assert_eq!(wishes.take(&wish(2, mixed), at(2)).unwrap(), Taken::Applied);
+        assert_eq!(
+            wishes.apply(&wish(2, mixed), at(2)).unwrap(),
+            ApplyOutcome::Applied
+        );
         let config = wishes.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.interval_s, config.picture.quality), (60, 70));
@@ -578,13 +583,13 @@ mod tests {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut wishes = card.open(at(0));
         let wished = wish(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
-        assert_eq!(wishes.take(&wished, at(10)).unwrap(), Taken::Trial);
+        assert_eq!(wishes.apply(&wished, at(10)).unwrap(), ApplyOutcome::Trial);
         // The running program goes on with the old one; what is not of the connection holds at once.
         assert_eq!(wishes.config().cloud.url.host, "old");
         assert_eq!(wishes.config().interval_s, 9);
         let mut wishes = card.open(at(11));
         assert_eq!(wishes.config().cloud.url.host, "new");
-        let (_, state) = wishes.state(at(11));
+        let (_, state) = wishes.report(at(11));
         let trying = state.trial.unwrap();
         assert_eq!(
             (trying.names, trying.remaining_s),
@@ -602,12 +607,12 @@ mod tests {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let taken = card
             .open(at(0))
-            .take(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
-        assert_eq!(taken.unwrap(), Taken::Trial);
+            .apply(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
+        assert_eq!(taken.unwrap(), ApplyOutcome::Trial);
         // Killed and started again within the time: tried for the rest of it.
         let wishes = card.open(at(200));
         assert_eq!(wishes.config().cloud.url.host, "new");
-        assert_eq!(wishes.give_up_at(), Some(310_000_000));
+        assert_eq!(wishes.trial_deadline_us(), Some(310_000_000));
         // Started after it: over.
         let wishes = card.open(at(311));
         assert_eq!(wishes.config().cloud.url.host, "old");
@@ -615,7 +620,10 @@ mod tests {
         // The same version again changes nothing.
         let mut wishes = card.open(at(312));
         let again = wish(1, json!({"cloud.url": "mqtt://new:2"}));
-        assert_eq!(wishes.take(&again, at(313)).unwrap(), Taken::Old);
+        assert_eq!(
+            wishes.apply(&again, at(313)).unwrap(),
+            ApplyOutcome::Outdated
+        );
         assert_eq!(wishes.config().cloud.url.host, "old");
     }
 
@@ -623,17 +631,17 @@ mod tests {
     fn the_running_program_gives_a_trial_up_by_itself() {
         let card = Card::new("[cloud]\nconfirm_within_s = 5\n");
         card.open(at(0))
-            .take(
+            .apply(
                 &wish(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
                 at(10),
             )
             .unwrap();
         let mut wishes = card.open(at(11));
         assert_eq!(wishes.config().cloud.user, "me");
-        assert_eq!(wishes.give_up_at(), Some(15_000_000));
-        assert!(!format!("{:?}", wishes.state(at(11))).contains("secret"));
-        wishes.give_up().unwrap();
-        assert_eq!(wishes.give_up_at(), None);
+        assert_eq!(wishes.trial_deadline_us(), Some(15_000_000));
+        assert!(!format!("{:?}", wishes.report(at(11))).contains("secret"));
+        wishes.roll_back().unwrap();
+        assert_eq!(wishes.trial_deadline_us(), None);
         let wishes = card.open(at(12));
         assert_eq!(wishes.config().cloud.user, "");
         assert_eq!(rejected(&wishes).len(), 2);
@@ -643,18 +651,18 @@ mod tests {
     fn a_power_cut_begins_a_trial_anew_but_not_for_ever() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         card.open(at(0))
-            .take(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
+            .apply(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
             .unwrap();
         for boot in 1..STARTS_MAX {
-            let now = Since {
+            let now = BootTime {
                 boot: BootId([u8::try_from(boot).unwrap(); 16]),
                 boottime_us: 5_000_000,
             };
             let wishes = card.open(now);
             assert_eq!(wishes.config().cloud.url.host, "new", "boot {boot}");
-            assert_eq!(wishes.give_up_at(), Some(305_000_000));
+            assert_eq!(wishes.trial_deadline_us(), Some(305_000_000));
         }
-        let wishes = card.open(Since {
+        let wishes = card.open(BootTime {
             boot: BootId([99; 16]),
             boottime_us: 0,
         });
@@ -666,7 +674,7 @@ mod tests {
         let card = Card::new("interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut wishes = card.open(at(0));
         let wished = wish(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
-        wishes.take(&wished, at(10)).unwrap();
+        wishes.apply(&wished, at(10)).unwrap();
         card.open(at(11)).confirm().unwrap();
         card.write("interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
         for _ in 0..2 {
@@ -682,7 +690,7 @@ mod tests {
     fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
         let card = Card::new("");
         card.open(at(0))
-            .take(&wish(5, json!({"interval_s": 9})), at(1))
+            .apply(&wish(5, json!({"interval_s": 9})), at(1))
             .unwrap();
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
@@ -690,8 +698,8 @@ mod tests {
         let mut wishes = card.open(at(2));
         assert_eq!((wishes.config().interval_s, wishes.version()), (0, 0));
         assert_eq!(wishes.take_warnings().len(), 1);
-        let again = wishes.take(&wish(5, json!({"interval_s": 9})), at(3));
-        assert_eq!(again.unwrap(), Taken::Applied);
+        let again = wishes.apply(&wish(5, json!({"interval_s": 9})), at(3));
+        assert_eq!(again.unwrap(), ApplyOutcome::Applied);
     }
 
     #[test]
@@ -701,7 +709,7 @@ mod tests {
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
         assert!(
             wishes
-                .take(&wish(1, json!({"interval_s": 9})), at(1))
+                .apply(&wish(1, json!({"interval_s": 9})), at(1))
                 .is_err()
         );
         assert_eq!((wishes.config().interval_s, wishes.version()), (0, 0));
@@ -727,8 +735,8 @@ mod tests {
                 values.insert(SETTINGS[name].key.to_owned(), value.clone());
             }
             values.insert(text, value);
-            wishes.take(&wish(1, Value::Object(values)), at(1)).unwrap();
-            let (_, state) = card.open(at(2)).state(at(2));
+            wishes.apply(&wish(1, Value::Object(values)), at(1)).unwrap();
+            let (_, state) = card.open(at(2)).report(at(2));
             for (name, value) in &state.effective {
                 let setting = Setting::find(name).unwrap();
                 prop_assert_eq!(setting.check(value.into()), Ok(()), "{}", name);

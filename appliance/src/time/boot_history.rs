@@ -14,21 +14,21 @@ use keepsake_protocol::event::BootClockOffset;
 use serde::{Deserialize, Serialize};
 
 /// The history is to be written to the card at least this often, microseconds.
-pub const NOTED_EVERY_US: u64 = 5 * 60 * 1_000_000;
+pub const WRITE_EVERY_US: u64 = 5 * 60 * 1_000_000;
 /// Boots remembered; older ones are as unsure as they were when they were forgotten.
 const BOOTS_MAX: usize = 32;
 /// Lines of one boot. A clock that is set more often than this gets one line that covers the rest.
 const LINES_MAX: usize = 16;
 /// The cloud's clock is right to this, microseconds.
-const CLOUD_CLOCK_US: i64 = 2_000_000;
+const CLOUD_CLOCK_ERROR_US: i64 = 2_000_000;
 /// 1 January 2024: there was no such camera before.
 const FIRST_POSSIBLE_US: i64 = 1_704_067_200_000_000;
 /// When synchronisation is lost, what it said last is worth a line of its own if it is so many times surer.
-const MUCH_SURER: u64 = 4;
+const MUCH_NARROWER: u64 = 4;
 
 /// The boots of a card, oldest first; the last one is this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct History {
+pub struct BootHistory {
     boots: Vec<Boot>,
     /// The last synchronised moment of this boot, while it is synchronised.
     #[serde(skip)]
@@ -44,23 +44,23 @@ struct Boot {
     /// The same when it was last noted.
     seen_us: u64,
     /// What was past then, without any clock of this boot.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    floor: Option<Floor>,
+    #[serde(rename = "floor", default, skip_serializing_if = "Option::is_none")]
+    lower_bound: Option<LowerBound>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     lines: Vec<BootClockOffset>,
     /// The guess that was told last, as the earliest and the latest offset.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    told: Option<(i64, i64)>,
+    #[serde(rename = "told", default, skip_serializing_if = "Option::is_none")]
+    reported: Option<(i64, i64)>,
 }
 
 /// At `at_us` of its boot it was not before `wall_us`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Floor {
+struct LowerBound {
     wall_us: i64,
     at_us: u64,
 }
 
-impl Floor {
+impl LowerBound {
     /// The same, at another moment of the boot.
     fn at(self, boottime_us: u64) -> i64 {
         self.wall_us
@@ -70,14 +70,14 @@ impl Floor {
     }
 }
 
-impl History {
+impl BootHistory {
     /// The program runs in the boot of `now`.
     pub fn begin(&mut self, now: &ClockReading) {
         if self.boots.last().is_some_and(|last| last.boot == now.boot) {
             return;
         }
         // What was known when the card was last written was past before the program could start here.
-        let floor = self.latest_known_us().map(|wall_us| Floor {
+        let floor = self.latest_known_us().map(|wall_us| LowerBound {
             wall_us,
             at_us: now.boottime_us,
         });
@@ -90,9 +90,9 @@ impl History {
             boot: now.boot,
             from_us: now.boottime_us,
             seen_us: now.boottime_us,
-            floor,
+            lower_bound: floor,
             lines,
-            told: None,
+            reported: None,
         });
         let excess = self.boots.len().saturating_sub(BOOTS_MAX);
         self.boots.drain(..excess);
@@ -107,13 +107,13 @@ impl History {
         let Some(claim) = BootClockOffset::from_reading(now) else {
             let last = self.claim.take();
             return last
-                .filter(|last| current.gains_by(last))
+                .filter(|last| current.is_improved_by(last))
                 .map_or(Vec::new(), |last| {
                     current.lines.push(last.clone());
                     vec![last]
                 });
         };
-        let news = current.take(&claim);
+        let news = current.add_line(&claim);
         self.claim = Some(claim);
         let Some(line) = news else { return Vec::new() };
         let mut told = vec![line];
@@ -122,17 +122,17 @@ impl History {
     }
 
     /// The cloud said what its clock shows, and `now` is not earlier.
-    pub fn told(&mut self, said_us: i64, now: &ClockReading) {
+    pub fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return;
         };
-        let wall_us = said_us.saturating_sub(CLOUD_CLOCK_US);
+        let wall_us = said_us.saturating_sub(CLOUD_CLOCK_ERROR_US);
         let is_news = current
-            .floor
+            .lower_bound
             .is_none_or(|floor| floor.at(now.boottime_us) < wall_us);
         // Also where this camera has a clock that is called right: it may have been set back.
         if is_news {
-            current.floor = Some(Floor {
+            current.lower_bound = Some(LowerBound {
                 wall_us,
                 at_us: now.boottime_us,
             });
@@ -147,7 +147,7 @@ impl History {
         of_boot()
             .rfind(|boot| boot.from_us <= at_us)
             .or_else(|| of_boot().next())?
-            .floor
+            .lower_bound
             .map(|floor| floor.at(at_us))
     }
 
@@ -155,7 +155,7 @@ impl History {
     /// each other.
     pub fn latest_known_us(&self) -> Option<i64> {
         let last = self.boots.last()?;
-        let by_floor = last.floor.map(|floor| floor.at(last.seen_us));
+        let by_floor = last.lower_bound.map(|floor| floor.at(last.seen_us));
         let by_lines = last
             .span_at(last.seen_us)
             .map(|(earliest_us, _)| earliest_us);
@@ -176,8 +176,8 @@ impl History {
             let (earliest, latest) = boot.offsets(end_us);
             // It may have drifted apart from the offset that holds at its end.
             ended_by_us = Some(latest.saturating_add(to_signed(boot.from_us)));
-            if earliest <= latest && boot.told != Some((earliest, latest)) {
-                boot.told = Some((earliest, latest));
+            if earliest <= latest && boot.reported != Some((earliest, latest)) {
+                boot.reported = Some((earliest, latest));
                 news.push(BootClockOffset {
                     boot: boot.boot,
                     offset_us: earliest.midpoint(latest),
@@ -194,7 +194,7 @@ impl History {
 
 impl Boot {
     /// Keeps what a synchronised clock says, if it is news: the first of this boot, or one that contradicts all others.
-    fn take(&mut self, claim: &BootClockOffset) -> Option<BootClockOffset> {
+    fn add_line(&mut self, claim: &BootClockOffset) -> Option<BootClockOffset> {
         let at_us = claim.at_us.unwrap_or(self.seen_us);
         let said = claim.wall_interval(at_us);
         let known = |line: &BootClockOffset| {
@@ -206,7 +206,7 @@ impl Boot {
         }
         let line = match self.lines.last() {
             Some(last) if self.lines.len() >= LINES_MAX => {
-                let line = covering(last, claim, at_us);
+                let line = covering_line(last, claim, at_us);
                 self.lines.pop();
                 line
             }
@@ -217,13 +217,14 @@ impl Boot {
     }
 
     /// Whether the moment of `claim` is known much better by it than by the lines there are.
-    fn gains_by(&self, claim: &BootClockOffset) -> bool {
+    fn is_improved_by(&self, claim: &BootClockOffset) -> bool {
         let width = |line: &BootClockOffset| {
             let (earliest_us, latest_us) = line.wall_interval(claim.at_us.unwrap_or(0));
             earliest_us.abs_diff(latest_us)
         };
         let best = self.lines.iter().map(width).min();
-        self.lines.len() < LINES_MAX / 2 && best.is_none_or(|best| best / MUCH_SURER > width(claim))
+        self.lines.len() < LINES_MAX / 2
+            && best.is_none_or(|best| best / MUCH_NARROWER > width(claim))
     }
 
     /// The wall time of a moment by the lines of this boot: where they agree, what they have in common, else all of them.
@@ -250,11 +251,11 @@ impl Boot {
     /// was last noted before `end_us`.
     fn offsets(&self, end_us: i64) -> (i64, i64) {
         // After it was noted last it may have gone on for a while.
-        let drift_us = to_signed(drift_us(self.seen_us.saturating_add(2 * NOTED_EVERY_US)));
+        let drift_us = to_signed(drift_us(self.seen_us.saturating_add(2 * WRITE_EVERY_US)));
         let latest = end_us
             .saturating_sub(to_signed(self.seen_us))
             .saturating_add(drift_us);
-        let earliest = self.floor.map_or(
+        let earliest = self.lower_bound.map_or(
             FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)),
             |floor| floor.at(0).saturating_sub(drift_us),
         );
@@ -263,7 +264,7 @@ impl Boot {
 }
 
 /// One line that holds wherever one of the two does, measured at `at_us` as `other` is.
-fn covering(one: &BootClockOffset, other: &BootClockOffset, at_us: u64) -> BootClockOffset {
+fn covering_line(one: &BootClockOffset, other: &BootClockOffset, at_us: u64) -> BootClockOffset {
     let (a, b) = (one.wall_interval(at_us), other.wall_interval(at_us));
     let (earliest_us, latest_us) = (a.0.min(b.0), a.1.max(b.1));
     BootClockOffset {
@@ -347,15 +348,15 @@ mod tests {
 
     /// A camera that takes pictures in that world, with its card.
     struct Camera {
-        history: History,
-        card: History,
+        history: BootHistory,
+        card: BootHistory,
         told: Vec<BootClockOffset>,
         pressed: Vec<(ClockReading, i64)>,
     }
 
     impl Camera {
         fn new(world: &World) -> Self {
-            let mut history = History::default();
+            let mut history = BootHistory::default();
             history.begin(&world.moment());
             Self {
                 card: history.clone(),
@@ -507,7 +508,7 @@ mod tests {
         assert_eq!(camera.told, []);
         assert_eq!(camera.history.latest_known_us(), None);
         assert!(camera.history.boots.len() <= BOOTS_MAX);
-        camera.history.told(world.true_us, &world.moment());
+        camera.history.on_cloud_time(world.true_us, &world.moment());
         let known = camera.history.latest_known_us().unwrap();
         assert!((world.true_us - 3 * S..=world.true_us).contains(&known));
     }
@@ -581,7 +582,7 @@ mod tests {
                             world.true_us += ran;
                         }
                     }
-                    Step::Told(ago) => camera.history.told(world.true_us - ago, &world.moment()),
+                    Step::Told(ago) => camera.history.on_cloud_time(world.true_us - ago, &world.moment()),
                     Step::Note => camera.card = camera.history.clone(),
                     Step::Reboot { off_for, rate, clean } => {
                         world.reboot(off_for, rate);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::Table;
 use toml::de::{DeTable, DeValue};
 
-use super::advice;
+use super::suggest;
 
 /// A larger file is no settings file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -19,7 +19,7 @@ const MULTI_LINE: [&str; 2] = ["\"\"\"", "'''"];
 
 /// A sentence about the file, and the line it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Remark {
+pub(super) struct SyntaxRemark {
     /// From 1; `None` = the whole file.
     pub(super) line: Option<usize>,
     pub(super) text: String,
@@ -30,9 +30,9 @@ pub(super) struct Remark {
 pub(super) struct Parsed {
     pub(super) table: Table,
     /// Read as it was meant.
-    pub(super) warnings: Vec<Remark>,
+    pub(super) warnings: Vec<SyntaxRemark>,
     /// Not read at all.
-    pub(super) mistakes: Vec<Remark>,
+    pub(super) mistakes: Vec<SyntaxRemark>,
     lines: BTreeMap<String, usize>,
 }
 
@@ -94,25 +94,27 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// A sentence about a file that is no text, or no settings at all.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let (text, mut warnings) = decode(bytes)?;
-    if let Some(what) = advice::for_file(&text) {
+    if let Some(what) = suggest::for_file(&text) {
         return Err(what);
     }
     let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
     let mut straightened = Vec::new();
-    let mut mistakes: Vec<Remark> = Vec::new();
+    let mut mistakes: Vec<SyntaxRemark> = Vec::new();
     for _ in 0..ROUNDS_MAX {
         let text = lines.join("\n");
         let error = match text.parse::<Table>() {
             Ok(table) => {
-                warnings.extend(grouped(straightened.into_iter().map(|line| Remark {
-                    line: Some(line),
-                    text: "typographic quotes or spaces were read as plain ones".to_owned(),
+                warnings.extend(group_remarks(straightened.into_iter().map(|line| {
+                    SyntaxRemark {
+                        line: Some(line),
+                        text: "typographic quotes or spaces were read as plain ones".to_owned(),
+                    }
                 })));
-                let lines = places(&text);
+                let lines = line_numbers(&text);
                 return Ok(Parsed {
                     table,
                     warnings,
-                    mistakes: grouped(mistakes),
+                    mistakes: group_remarks(mistakes),
                     lines,
                 });
             }
@@ -132,19 +134,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             index = opened;
         }
         // Only a line that is wrong as it stands is straightened: a password may well hold a curly quote.
-        let straight = straighten(&lines[index]);
+        let straight = replace_typographic_quotes(&lines[index]);
         if straight != lines[index] {
             lines[index] = straight;
             straightened.push(index + 1);
             continue;
         }
         let before = (error.message() == "duplicate key")
-            .then(|| same_before(&lines, index))
+            .then(|| earlier_duplicate(&lines, index))
             .flatten();
         let is_section = lines[index].trim_start().starts_with('[');
-        mistakes.push(Remark {
+        mistakes.push(SyntaxRemark {
             line: Some(index + 1),
-            text: advice::for_line(&lines[index], before),
+            text: suggest::for_line(&lines[index], before),
         });
         lines[index].clear();
         // What stands under a section that is none would belong to the one above it.
@@ -161,7 +163,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
 }
 
 /// The line above with the same name, in the same section; or the same section.
-fn same_before(lines: &[String], index: usize) -> Option<usize> {
+fn earlier_duplicate(lines: &[String], index: usize) -> Option<usize> {
     let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
     let section = |line: &str| line.trim().trim_matches(['[', ']']).trim().to_owned();
     let line = &lines[index];
@@ -178,7 +180,7 @@ fn same_before(lines: &[String], index: usize) -> Option<usize> {
 }
 
 /// The line of every setting and every section.
-fn places(text: &str) -> BTreeMap<String, usize> {
+fn line_numbers(text: &str) -> BTreeMap<String, usize> {
     fn note(
         found: &mut BTreeMap<String, usize>,
         line: &impl Fn(usize) -> usize,
@@ -224,8 +226,8 @@ fn line_at(text: &[u8], at: usize) -> usize {
 }
 
 /// One sentence for all lines of which the same is to be said.
-fn grouped(remarks: impl IntoIterator<Item = Remark>) -> Vec<Remark> {
-    let mut groups: Vec<(Remark, Vec<usize>)> = Vec::new();
+fn group_remarks(remarks: impl IntoIterator<Item = SyntaxRemark>) -> Vec<SyntaxRemark> {
+    let mut groups: Vec<(SyntaxRemark, Vec<usize>)> = Vec::new();
     for remark in remarks {
         match groups
             .iter_mut()
@@ -253,12 +255,12 @@ fn grouped(remarks: impl IntoIterator<Item = Remark>) -> Vec<Remark> {
 }
 
 /// Bytes to text: UTF-8, or UTF-16 as old Windows editors write it, or the letters of old Windows.
-fn decode(bytes: &[u8]) -> Result<(String, Vec<Remark>), String> {
+fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
     let wide = |unit: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
         char::decode_utf16(units)
             .collect::<Result<String, _>>()
-            .map_err(|_| advice::NO_TEXT.to_owned())
+            .map_err(|_| suggest::NO_TEXT.to_owned())
     };
     let plain = |text: String| (with_line_feeds(text), Vec::new());
     match bytes {
@@ -277,11 +279,11 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<Remark>), String> {
                 .iter()
                 .any(|c| c.is_ascii_control() && !c.is_ascii_whitespace())
             {
-                return Err(advice::for_file(&String::from_utf8_lossy(rest))
-                    .unwrap_or_else(|| advice::NO_TEXT.to_owned()));
+                return Err(suggest::for_file(&String::from_utf8_lossy(rest))
+                    .unwrap_or_else(|| suggest::NO_TEXT.to_owned()));
             }
-            let text = with_line_feeds(rest.iter().map(|&c| windows(c)).collect());
-            let remark = Remark {
+            let text = with_line_feeds(rest.iter().map(|&c| decode_windows_1252(c)).collect());
+            let remark = SyntaxRemark {
                 line: Some(line_at(rest, error.valid_up_to())),
                 text: "the file was not saved as UTF-8; look whether its special letters are right, and save it as UTF-8".to_owned(),
             };
@@ -300,7 +302,7 @@ fn with_line_feeds(text: String) -> String {
 }
 
 /// A byte of the text of old Windows (code page 1252).
-fn windows(byte: u8) -> char {
+fn decode_windows_1252(byte: u8) -> char {
     const HIGH: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
         '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}',
@@ -312,7 +314,7 @@ fn windows(byte: u8) -> char {
     }
 }
 
-fn straighten(text: &str) -> String {
+fn replace_typographic_quotes(text: &str) -> String {
     // French quotes have spaces inside, which belong to the quotes.
     let mut text = text.to_owned();
     for space in [' ', '\u{a0}', '\u{202f}'] {
@@ -332,7 +334,7 @@ fn straighten(text: &str) -> String {
 }
 
 /// Replaces `path` by `bytes` so that a power cut leaves the old file or the new one.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let folder = path.parent().unwrap_or(Path::new("."));

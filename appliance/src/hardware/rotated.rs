@@ -14,51 +14,53 @@ use crate::imaging::reorient;
 use crate::settings::{self, Flip};
 
 /// A camera whose frames are turned as the settings say.
-pub(super) struct Camera {
+pub(super) struct RotatedCamera {
     camera: Box<dyn super::Camera>,
-    turn: Turn,
+    turn: Rotation,
 }
 
-impl Camera {
-    pub(super) fn new(camera: Box<dyn super::Camera>, settings: &settings::Camera) -> Self {
+impl RotatedCamera {
+    pub(super) fn new(camera: Box<dyn super::Camera>, settings: &settings::CameraSettings) -> Self {
         Self {
             camera,
-            turn: Turn::of(settings),
+            turn: Rotation::from_settings(settings),
         }
     }
 }
 
-impl super::Camera for Camera {
+impl super::Camera for RotatedCamera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         let frame = self.camera.frame(deadline)?;
-        Ok(reorient::oriented(frame, |before| self.turn.after(before)))
+        Ok(reorient::reorient(frame, |before| {
+            self.turn.applied_to(before)
+        }))
     }
 
     fn prepare(&mut self, within: Duration) {
         self.camera.prepare(within);
     }
 
-    fn adjust(&mut self, settings: &settings::Camera) {
-        self.turn = Turn::of(settings);
-        self.camera.adjust(settings);
+    fn configure(&mut self, settings: &settings::CameraSettings) {
+        self.turn = Rotation::from_settings(settings);
+        self.camera.configure(settings);
     }
 
-    fn about(&mut self) -> Vec<String> {
-        self.camera.about()
+    fn describe(&mut self) -> Vec<String> {
+        self.camera.describe()
     }
 }
 
 /// A rotation with a mirror behind it: every way to lay a picture down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Turn {
+struct Rotation {
     /// Quarters of a turn, clockwise, 0 to 3.
     quarters: u8,
     /// Left and right change places afterwards.
     mirrored: bool,
 }
 
-impl Turn {
-    fn of(settings: &settings::Camera) -> Self {
+impl Rotation {
+    fn from_settings(settings: &settings::CameraSettings) -> Self {
         let quarters = (settings.rotation_degrees / 90 % 4).to_le_bytes()[0];
         // Top and bottom change places by half a turn and a mirror.
         let (half_turns, mirrored) = match settings.flip {
@@ -74,8 +76,8 @@ impl Turn {
     }
 
     /// What a viewer has to do to a picture that asked for `before` already.
-    fn after(self, before: Orientation) -> Orientation {
-        let before = Self::read(before);
+    fn applied_to(self, before: Orientation) -> Orientation {
+        let before = Self::from_orientation(before);
         // Turning right before a mirror is turning left behind it.
         let quarters = if before.mirrored {
             before.quarters + 4 - self.quarters
@@ -86,10 +88,10 @@ impl Turn {
             quarters: quarters % 4,
             mirrored: before.mirrored != self.mirrored,
         }
-        .written()
+        .to_orientation()
     }
 
-    fn read(orientation: Orientation) -> Self {
+    fn from_orientation(orientation: Orientation) -> Self {
         let (quarters, mirrored) = match orientation {
             Orientation::NoTransforms => (0, false),
             Orientation::Rotate90 => (1, false),
@@ -103,7 +105,7 @@ impl Turn {
         Self { quarters, mirrored }
     }
 
-    fn written(self) -> Orientation {
+    fn to_orientation(self) -> Orientation {
         match (self.quarters, self.mirrored) {
             (0, false) => Orientation::NoTransforms,
             (1, false) => Orientation::Rotate90,
@@ -140,8 +142,8 @@ mod tests {
         })
     }
 
-    fn settings(rotation_degrees: u16, flip: Flip) -> settings::Camera {
-        settings::Camera {
+    fn settings(rotation_degrees: u16, flip: Flip) -> settings::CameraSettings {
+        settings::CameraSettings {
             rotation_degrees,
             flip,
             ..settings::Config::default().camera
@@ -178,7 +180,7 @@ mod tests {
                     height: 32,
                 };
                 let mut camera =
-                    Camera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
+                    RotatedCamera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
                 let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
                 let mut wanted = DynamicImage::ImageLuma8(seen(&frame));
                 wanted = match rotation {
@@ -221,7 +223,7 @@ mod tests {
                 height: 32,
             };
             let before = Orientation::from_exif(orientation).unwrap();
-            let turned = reorient::oriented(plain, |_| before);
+            let turned = reorient::reorient(plain, |_| before);
             check(&turned.bytes, ContentType::Jpeg, 0);
         }
     }
@@ -235,11 +237,11 @@ mod tests {
             width: 48,
             height: 32,
         };
-        let mut camera = Camera::new(Box::new(Still(frame)), &settings(0, Flip::None));
+        let mut camera = RotatedCamera::new(Box::new(Still(frame)), &settings(0, Flip::None));
         let same = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
         assert_eq!(same.bytes, bytes);
         // Other settings hold from the next frame on.
-        super::super::Camera::adjust(&mut camera, &settings(90, Flip::None));
+        super::super::Camera::configure(&mut camera, &settings(90, Flip::None));
         let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
         assert_eq!((turned.width, turned.height), (32, 48));
         // The coded pixels are the same ones.

@@ -10,7 +10,7 @@ use super::Level;
 /// More networks are a list nobody keeps in order.
 pub const NETWORKS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 32;
-const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
+const PASSPHRASE_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
 pub(super) const SECTIONS: [&str; 2] = ["wifi", "system"];
 const WIFI: [&str; 3] = ["name", "password", "country"];
 const SYSTEM: [&str; 4] = ["hostname", "timezone", "time_server", "ssh_key"];
@@ -26,7 +26,7 @@ pub struct Network {
 
 /// What a card has been told, as far as it can be used.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct CardSettings {
+pub struct SystemSettings {
     pub networks: Vec<Network>,
     /// Two capital letters.
     pub country: Option<String>,
@@ -38,7 +38,7 @@ pub struct CardSettings {
 
 /// Something wrong with what a card was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
+pub struct SystemProblem {
     pub level: Level,
     /// What it is about: `wifi.2.password`, counted from 1; or `system.hostname`.
     pub key: String,
@@ -51,15 +51,15 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Whether this name at the top of `camera.toml` is one of ours.
-pub(super) fn is_ours(key: &str) -> bool {
+pub(super) fn is_system_section(key: &str) -> bool {
     SECTIONS.contains(&key)
 }
 
 /// What can be used of the file, and a sentence for each thing that cannot.
 ///
 /// Never quotes a password or a key.
-pub fn card_settings(table: &Table) -> (CardSettings, Vec<Remark>) {
-    let mut read = Reading::default();
+pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
+    let mut read = Reader::default();
     match table.get("wifi") {
         None => {}
         Some(Value::Array(networks)) => {
@@ -100,18 +100,18 @@ pub fn card_settings(table: &Table) -> (CardSettings, Vec<Remark>) {
 }
 
 #[derive(Default)]
-struct Reading {
-    settings: CardSettings,
-    problems: Vec<Remark>,
+struct Reader {
+    settings: SystemSettings,
+    problems: Vec<SystemProblem>,
 }
 
-impl Reading {
+impl Reader {
     fn error(&mut self, key: impl Into<String>, text: impl Into<String>) {
-        self.say(Level::Error, key, text);
+        self.report(Level::Error, key, text);
     }
 
-    fn say(&mut self, level: Level, key: impl Into<String>, text: impl Into<String>) {
-        self.problems.push(Remark {
+    fn report(&mut self, level: Level, key: impl Into<String>, text: impl Into<String>) {
+        self.problems.push(SystemProblem {
             level,
             key: key.into(),
             text: text.into(),
@@ -180,18 +180,18 @@ impl Reading {
         if name.trim() != name {
             let text =
                 format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that meant?");
-            self.say(Level::Warning, at("name"), text);
+            self.report(Level::Warning, at("name"), text);
         }
         let count = password.chars().count();
         let is_key = count == 64 && password.bytes().all(|c| c.is_ascii_hexdigit());
         let is_plain = password.bytes().all(|c| (b' '..=b'~').contains(&c));
-        if !is_key && count > 0 && !PASSWORD_CHARS.contains(&count) {
+        if !is_key && count > 0 && !PASSPHRASE_CHARS.contains(&count) {
             self.error(
                 at("password"),
                 format!(
                     "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}, and it stands on the label of the router",
-                    PASSWORD_CHARS.start(),
-                    PASSWORD_CHARS.end()
+                    PASSPHRASE_CHARS.start(),
+                    PASSPHRASE_CHARS.end()
                 ),
             );
             return;
@@ -317,7 +317,7 @@ impl Reading {
             let near = known
                 .iter()
                 .map(|name| (strsim::normalized_damerau_levenshtein(key, name), *name))
-                .chain(meant(key).map(|name| (1.0, name)))
+                .chain(synonym(key).map(|name| (1.0, name)))
                 .filter(|(likeness, _)| *likeness >= 0.6)
                 .max_by(|a, b| a.0.total_cmp(&b.0));
             misspelt.extend(near.map(|(_, near)| near));
@@ -337,7 +337,7 @@ impl Reading {
 }
 
 /// What other systems call it.
-fn meant(key: &str) -> Option<&'static str> {
+fn synonym(key: &str) -> Option<&'static str> {
     match key.to_ascii_lowercase().as_str() {
         "ssid" => Some("name"),
         "psk" | "key" | "passphrase" => Some("password"),

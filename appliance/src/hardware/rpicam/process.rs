@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::splitter::{Splitter, Step};
+use super::mjpeg::{MjpegSplitter, Step};
 
 /// A pipe holds so many.
 const READ_BYTES: usize = 64 << 10;
@@ -23,13 +23,13 @@ const LINE_CHARS_MAX: usize = 300;
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running program.
-pub(super) struct Child {
+pub(super) struct Process {
     process: std::process::Child,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-pub(super) struct Picture {
+pub(super) struct StreamedJpeg {
     pub(super) bytes: Vec<u8>,
     /// Width and height, pixels.
     pub(super) size: (u32, u32),
@@ -37,7 +37,7 @@ pub(super) struct Picture {
 
 /// Why there are no more pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum StreamEnd {
     /// There was none in time.
     TimedOut,
     /// It is gone, or has closed its output.
@@ -60,8 +60,8 @@ struct State {
     begun: u64,
     /// The first number that is good enough, while somebody waits.
     wanted: Option<u64>,
-    picture: Option<Picture>,
-    ended: Option<Ended>,
+    picture: Option<StreamedJpeg>,
+    ended: Option<StreamEnd>,
     said: Vec<String>,
     said_all: bool,
 }
@@ -81,7 +81,7 @@ impl Shared {
     }
 }
 
-impl Child {
+impl Process {
     /// # Errors
     /// The program cannot be started.
     pub(super) fn start(
@@ -119,12 +119,16 @@ impl Child {
             shared.changed.notify_all();
         })?;
         let shared = child.shared.clone();
-        spawn("rpicam-says", move || read_words(stderr, &shared))?;
+        spawn("rpicam-says", move || read_output(stderr, &shared))?;
         Ok(child)
     }
 
     /// The first picture that begins to arrive after `under_way` others, counted from now.
-    pub(super) fn picture_after(&self, under_way: u64, until: Instant) -> Result<Picture, Ended> {
+    pub(super) fn picture_after(
+        &self,
+        under_way: u64,
+        until: Instant,
+    ) -> Result<StreamedJpeg, StreamEnd> {
         {
             let mut state = self.shared.lock();
             state.wanted = Some(state.begun + under_way + 1);
@@ -137,19 +141,19 @@ impl Child {
         match (state.picture.take(), &state.ended) {
             (Some(picture), _) => Ok(picture),
             (None, Some(ended)) => Err(ended.clone()),
-            (None, None) => Err(Ended::TimedOut),
+            (None, None) => Err(StreamEnd::TimedOut),
         }
     }
 
     /// What it has said so far, the newest lines.
-    pub(super) fn said(&self) -> String {
+    pub(super) fn recent_output(&self) -> String {
         self.shared.lock().said.join("\n")
     }
 
     /// Ends it: how it ended, and what it said.
     pub(super) fn end(mut self) -> (String, String) {
         // One that closed its output is about to end by itself, and its status says more than our signal would.
-        let closed = self.shared.lock().ended == Some(Ended::Closed);
+        let closed = self.shared.lock().ended == Some(StreamEnd::Closed);
         let status = if closed { self.wait_for_end() } else { None };
         let status = status.or_else(|| self.kill());
         // Its last words may still be in the pipe.
@@ -187,7 +191,7 @@ impl Child {
     }
 }
 
-impl Drop for Child {
+impl Drop for Process {
     fn drop(&mut self) {
         if !matches!(self.process.try_wait(), Ok(Some(_))) {
             self.kill();
@@ -202,15 +206,15 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
         .map(drop)
 }
 
-fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Ended {
-    let mut splitter = Splitter::new(bytes_max);
+fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> StreamEnd {
+    let mut splitter = MjpegSplitter::new(bytes_max);
     let mut piece = vec![0; READ_BYTES];
     loop {
         match from.read(&mut piece) {
-            Ok(0) => return Ended::Closed,
+            Ok(0) => return StreamEnd::Closed,
             Ok(n) => splitter.add(&piece[..n]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(_) => return Ended::Closed,
+            Err(_) => return StreamEnd::Closed,
         }
         while let Some(step) = splitter.step() {
             match step {
@@ -221,22 +225,22 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Ende
                         && state.picture.is_none()
                     {
                         let bytes = splitter.take(len);
-                        state.picture = Some(Picture { bytes, size });
+                        state.picture = Some(StreamedJpeg { bytes, size });
                         shared.changed.notify_all();
                     } else {
-                        splitter.pass_over(len);
+                        splitter.skip(len);
                     }
                 }
                 Step::Broken => tracing::debug!("a picture of the camera is broken"),
-                Step::TooLarge { bytes } => return Ended::TooLarge(bytes),
-                Step::Noise => return Ended::NoPictures,
+                Step::TooLarge { bytes } => return StreamEnd::TooLarge(bytes),
+                Step::Noise => return StreamEnd::NoPictures,
             }
         }
     }
 }
 
 /// Keeps the newest lines, but for the one a frame that it likes to write.
-fn read_words(mut from: impl Read, shared: &Shared) {
+fn read_output(mut from: impl Read, shared: &Shared) {
     let mut piece = [0; 1024];
     let mut line = Vec::new();
     let keep = |line: &mut Vec<u8>| {

@@ -13,7 +13,7 @@ use keepsake_protocol::{Hash, HashPrefix, SpoolId, codec};
 use serde::{Deserialize, Serialize};
 
 use crate::spool::replace_durably;
-use crate::time::history::{History, NOTED_EVERY_US};
+use crate::time::boot_history::{BootHistory, WRITE_EVERY_US};
 
 /// Events that may wait for the cloud.
 pub const EVENTS_MAX: usize = 64;
@@ -22,9 +22,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The notes of one card.
 #[derive(Debug)]
-pub struct Notes {
+pub struct Journal {
     path: PathBuf,
-    kept: Kept,
+    file: JournalFile,
     /// CLOCK_BOOTTIME when it was last written, microseconds.
     written_us: u64,
     /// What is on the card is not what is here.
@@ -34,15 +34,15 @@ pub struct Notes {
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
+struct JournalFile {
     #[serde(default)]
-    history: History,
+    history: BootHistory,
     /// Exactly as they are sent: the receipt names their hash.
     #[serde(default)]
     events: Vec<String>,
 }
 
-impl Notes {
+impl Journal {
     /// Reads the notes in the spool folder, and notes that this boot has begun. The second value is what a person should
     /// know.
     pub fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
@@ -53,13 +53,13 @@ impl Notes {
                 let aside = path.with_extension("damaged");
                 let _ = std::fs::rename(&path, aside);
                 let text = format!("what was noted of the time cannot be read: {error}");
-                (Kept::default(), Some(text))
+                (JournalFile::default(), Some(text))
             }
         };
         kept.history.begin(now);
         let mut notes = Self {
             path,
-            kept,
+            file: kept,
             written_us: now.boottime_us,
             changed: true,
             failing: false,
@@ -71,24 +71,24 @@ impl Notes {
     /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
     /// card.
     pub fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
-        let news = self.kept.history.observe(now);
+        let news = self.file.history.observe(now);
         let has_news = !news.is_empty();
         for line in news {
-            self.keep(&Event::Boot(BootClockOffset {
+            self.push_event(&Event::Boot(BootClockOffset {
                 spool: Some(install),
                 ..line
             }));
         }
-        if self.changed || now.boottime_us.saturating_sub(self.written_us) >= NOTED_EVERY_US {
+        if self.changed || now.boottime_us.saturating_sub(self.written_us) >= WRITE_EVERY_US {
             self.write(now);
         }
         has_news
     }
 
     /// Keeps a fault until the cloud has it. May wait for the card.
-    pub fn fault(&mut self, fault: Fault, install: SpoolId) {
+    pub fn record_fault(&mut self, fault: Fault, install: SpoolId) {
         let now = fault.at;
-        self.keep(&Event::Fault(Fault {
+        self.push_event(&Event::Fault(Fault {
             spool: Some(install),
             ..fault
         }));
@@ -96,12 +96,12 @@ impl Notes {
     }
 
     /// The cloud has these. Returns whether any of them waited. May wait for the card.
-    pub fn received(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
-        let before = self.kept.events.len();
-        self.kept
+    pub fn confirm(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
+        let before = self.file.events.len();
+        self.file
             .events
             .retain(|event| !events.contains(&Hash::of(event.as_bytes()).prefix()));
-        let any = self.kept.events.len() < before;
+        let any = self.file.events.len() < before;
         if any {
             self.changed = true;
             self.write(now);
@@ -110,17 +110,17 @@ impl Notes {
     }
 
     /// What the cloud's clock shows, as it said; it is written with the rest.
-    pub fn told(&mut self, said_us: i64, now: &ClockReading) {
-        self.kept.history.told(said_us, now);
+    pub fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
+        self.file.history.on_cloud_time(said_us, now);
     }
 
     /// What the cloud has not confirmed, oldest first, exactly as it is to be sent.
-    pub fn waiting(&self) -> impl Iterator<Item = &str> {
-        self.kept.events.iter().map(String::as_str)
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &str> {
+        self.file.events.iter().map(String::as_str)
     }
 
-    pub fn history(&self) -> &History {
-        &self.kept.history
+    pub fn history(&self) -> &BootHistory {
+        &self.file.history
     }
 
     /// A last look at the clock before the end.
@@ -129,20 +129,20 @@ impl Notes {
         self.write(now);
     }
 
-    fn keep(&mut self, event: &Event) {
+    fn push_event(&mut self, event: &Event) {
         let json = String::from_utf8(codec::encode(event)).expect("JSON is UTF-8");
-        self.kept.events.push(json);
-        if self.kept.events.len() > EVENTS_MAX {
+        self.file.events.push(json);
+        if self.file.events.len() > EVENTS_MAX {
             let is_fault =
                 |event: &String| matches!(codec::decode(event.as_bytes()), Ok(Event::Fault(_)));
-            let first = self.kept.events.iter().position(is_fault).unwrap_or(0);
-            self.kept.events.remove(first);
+            let first = self.file.events.iter().position(is_fault).unwrap_or(0);
+            self.file.events.remove(first);
         }
         self.changed = true;
     }
 
     fn write(&mut self, now: &ClockReading) {
-        let json = codec::encode(&self.kept);
+        let json = codec::encode(&self.file);
         self.written_us = now.boottime_us;
         match replace_durably(&self.path, &json) {
             Ok(()) => {
@@ -161,16 +161,16 @@ impl Notes {
     }
 }
 
-fn read(path: &Path) -> io::Result<Kept> {
+fn read(path: &Path) -> io::Result<JournalFile> {
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(JournalFile::default()),
         Err(error) => return Err(error),
         Ok(file) if file.len() > FILE_BYTES_MAX => {
             return Err(io::Error::other(format!("{} bytes", file.len())));
         }
         Ok(_) => {}
     }
-    let mut kept: Kept = serde_json::from_slice(&std::fs::read(path)?)?;
+    let mut kept: JournalFile = serde_json::from_slice(&std::fs::read(path)?)?;
     kept.events.truncate(EVENTS_MAX);
     Ok(kept)
 }
@@ -201,9 +201,9 @@ mod tests {
         }
     }
 
-    fn waiting(notes: &Notes) -> Vec<Event> {
+    fn waiting(notes: &Journal) -> Vec<Event> {
         notes
-            .waiting()
+            .unconfirmed()
             .map(|event| codec::decode(event.as_bytes()).unwrap())
             .collect()
     }
@@ -215,34 +215,34 @@ mod tests {
     #[test]
     fn what_the_cloud_has_not_confirmed_survives_a_power_cut_and_is_sent_unchanged() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Notes::open(folder.path(), &moment(1, false));
-        notes.fault(fault(5, 2), INSTALL);
+        let (mut notes, _) = Journal::open(folder.path(), &moment(1, false));
+        notes.record_fault(fault(5, 2), INSTALL);
         assert!(notes.observe(&moment(3, true), INSTALL));
         assert!(!notes.observe(&moment(4, true), INSTALL));
-        let sent: Vec<String> = notes.waiting().map(str::to_owned).collect();
+        let sent: Vec<String> = notes.unconfirmed().map(str::to_owned).collect();
         assert_eq!(sent.len(), 2);
         drop(notes);
 
-        let (mut notes, warning) = Notes::open(folder.path(), &moment(5, false));
+        let (mut notes, warning) = Journal::open(folder.path(), &moment(5, false));
         assert_eq!(warning, None);
-        assert!(notes.waiting().eq(sent.iter()));
+        assert!(notes.unconfirmed().eq(sent.iter()));
         let Event::Boot(line) = &waiting(&notes)[1] else {
             panic!("no boot line");
         };
         assert_eq!((line.spool, line.error_us), (Some(INSTALL), 40_000));
 
         // A receipt for something else changes nothing, its own ends the waiting.
-        assert!(!notes.received(&[HashPrefix([9; 8])], &moment(6, false)));
-        assert!(notes.received(&[hash(&sent[0])], &moment(6, false)));
+        assert!(!notes.confirm(&[HashPrefix([9; 8])], &moment(6, false)));
+        assert!(notes.confirm(&[hash(&sent[0])], &moment(6, false)));
         drop(notes);
-        let (notes, _) = Notes::open(folder.path(), &moment(7, false));
-        assert!(notes.waiting().eq(sent[1..].iter()));
+        let (notes, _) = Journal::open(folder.path(), &moment(7, false));
+        assert!(notes.unconfirmed().eq(sent[1..].iter()));
     }
 
     #[test]
     fn a_time_that_was_known_is_known_after_a_power_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Notes::open(folder.path(), &moment(1, false));
+        let (mut notes, _) = Journal::open(folder.path(), &moment(1, false));
         notes.observe(&moment(10, true), INSTALL);
         for at_s in 11..700 {
             notes.observe(&moment(at_s, true), INSTALL);
@@ -252,7 +252,7 @@ mod tests {
             boot: BootId([8; 16]),
             ..moment(5, false)
         };
-        let (notes, _) = Notes::open(folder.path(), &next);
+        let (notes, _) = Journal::open(folder.path(), &next);
         let known = notes.history().latest_known_us().unwrap();
         let was = moment(700, true).wall_us;
         assert!((was - 301_000_000..was).contains(&known), "{}", was - known);
@@ -262,10 +262,10 @@ mod tests {
     #[test]
     fn events_are_bounded_and_faults_go_first() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Notes::open(folder.path(), &moment(1, true));
+        let (mut notes, _) = Journal::open(folder.path(), &moment(1, true));
         notes.observe(&moment(2, true), INSTALL);
         for at_s in 0..200 {
-            notes.fault(fault(2, at_s), INSTALL);
+            notes.record_fault(fault(2, at_s), INSTALL);
         }
         let all = waiting(&notes);
         assert_eq!(all.len(), EVENTS_MAX);
@@ -281,12 +281,12 @@ mod tests {
         for damage in [&b"{"[..], b"\xff\xfe", &vec![b' '; 2 << 20]] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("notes"), damage).unwrap();
-            let (notes, warning) = Notes::open(folder.path(), &moment(1, false));
+            let (notes, warning) = Journal::open(folder.path(), &moment(1, false));
             assert!(warning.is_some());
-            assert_eq!(notes.waiting().count(), 0);
+            assert_eq!(notes.unconfirmed().count(), 0);
             let aside = std::fs::read(folder.path().join("notes.damaged")).unwrap();
             assert_eq!(aside, damage);
-            let (_, warning) = Notes::open(folder.path(), &moment(2, false));
+            let (_, warning) = Journal::open(folder.path(), &moment(2, false));
             assert_eq!(warning, None);
         }
     }

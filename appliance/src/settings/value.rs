@@ -4,7 +4,7 @@ use keepsake_protocol::settings::schema::{RawValue, SETTINGS, Setting, ValueKind
 use toml::Value;
 
 /// A value of `camera.toml` as the table of settings judges it.
-pub(super) fn given(value: &Value) -> RawValue<'_> {
+pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
     match value {
         Value::Integer(number) => u64::try_from(*number).map_or(RawValue::Other, RawValue::Integer),
         Value::Boolean(on) => RawValue::Bool(*on),
@@ -14,7 +14,7 @@ pub(super) fn given(value: &Value) -> RawValue<'_> {
 }
 
 /// The environment variable that sets it.
-pub(super) fn variable(setting: &Setting) -> String {
+pub(super) fn environment_variable(setting: &Setting) -> String {
     format!(
         "KEEPSAKE_{}",
         setting.key.to_ascii_uppercase().replace('.', "_")
@@ -23,7 +23,7 @@ pub(super) fn variable(setting: &Setting) -> String {
 
 /// Text from the environment or the command line as a value of the right type; what does not parse stays text, for
 /// [`Setting::check`] to complain about.
-pub(super) fn value_of(setting: &Setting, text: &str) -> Value {
+pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
     match setting.kind {
         ValueKind::Integer { .. }
         | ValueKind::OptionalInteger { .. }
@@ -49,7 +49,7 @@ pub(super) fn is_section(name: &str) -> bool {
 }
 
 /// Its name as it stands in its section.
-pub(super) fn name_of(setting: &Setting) -> &'static str {
+pub(super) fn short_name(setting: &Setting) -> &'static str {
     setting.key.rsplit('.').next().unwrap_or(setting.key)
 }
 
@@ -81,14 +81,14 @@ pub(super) fn closest(
 }
 
 /// The setting that someone meant who wrote `key`, if one is near enough.
-pub(super) fn nearest(key: &str) -> Option<&'static str> {
+pub(super) fn closest_setting(key: &str) -> Option<&'static str> {
     let written = key.rsplit('.').next().unwrap_or(key);
     SETTINGS
         .iter()
         .map(|setting| {
             let whole = strsim::normalized_damerau_levenshtein(key, setting.key);
             // The right name in the wrong section, or in none.
-            let name = strsim::normalized_damerau_levenshtein(written, name_of(setting)) - 0.05;
+            let name = strsim::normalized_damerau_levenshtein(written, short_name(setting)) - 0.05;
             (whole.max(name), setting.key)
         })
         .filter(|(likeness, _)| *likeness >= 0.65)

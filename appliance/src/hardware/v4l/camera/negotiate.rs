@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::super::driver::{About, Agreed, Device, Driver, Fourcc, Offer, Size};
-use super::super::picture::{Layout, Raw};
+use super::super::convert::{Layout, Raw};
+use super::super::driver::{
+    Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size,
+};
 use super::{CameraError, Pixels, is_gone};
 
 pub(super) const FIX: &str =
@@ -29,34 +31,37 @@ const NO_CAMERAS: [&str; 6] = [
 const JPEGS: [Fourcc; 2] = [Fourcc(*b"MJPG"), Fourcc(*b"JPEG")];
 
 /// A device that takes pictures.
-pub(super) struct Found {
+pub(super) struct FoundDevice {
     pub(super) path: PathBuf,
     pub(super) device: Box<dyn Device>,
-    pub(super) about: About,
-    pub(super) offers: Vec<Offer>,
+    pub(super) about: DeviceInfo,
+    pub(super) offers: Vec<FormatOption>,
 }
 
 /// The device that is wished for, or the first camera.
 ///
 /// `wish`: a path, empty = any.
-pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<Found, CameraError> {
+pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<FoundDevice, CameraError> {
     if !wish.is_empty() {
         return open(driver, Path::new(wish)).map_err(|problem| match problem {
             Problem::System(error) if is_gone(&error) => CameraError::NotFound {
                 camera: wish.to_owned(),
-                fix: what_else(driver).into(),
+                fix: list_cameras(driver).into(),
                 source: Some(error),
             },
-            problem => problem.of(wish.to_owned()),
+            problem => problem.into_camera_error(wish.to_owned()),
         });
     }
     let mut forbidden = None;
     let mut refused = None;
-    for path in driver.nodes() {
+    for path in driver.device_paths() {
         match open(driver, &path) {
             Ok(found) if NO_CAMERAS.contains(&found.about.driver.as_str()) => {}
             Ok(found) if !has_picture(&found.offers) => {
-                refused.get_or_insert((path, Problem::Useless(nothing_fits(&found.offers, ANY))));
+                refused.get_or_insert((
+                    path,
+                    Problem::Useless(no_format_message(&found.offers, ANY)),
+                ));
             }
             Ok(found) => return Ok(found),
             Err(Problem::System(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -70,7 +75,7 @@ pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<Found, CameraError
     }
     // A device that may not be opened is more likely the camera than one that cannot be used.
     Err(match forbidden.or(refused) {
-        Some((path, problem)) => problem.of(path.display().to_string()),
+        Some((path, problem)) => problem.into_camera_error(path.display().to_string()),
         None => CameraError::NotFound {
             camera: "on any /dev/video*".to_owned(),
             fix: FIX.into(),
@@ -89,7 +94,7 @@ enum Problem {
 }
 
 impl Problem {
-    fn of(self, camera: String) -> CameraError {
+    fn into_camera_error(self, camera: String) -> CameraError {
         match self {
             Self::NoCamera => CameraError::Failed {
                 camera,
@@ -115,9 +120,9 @@ impl Problem {
     }
 }
 
-fn open(driver: &dyn Driver, path: &Path) -> Result<Found, Problem> {
+fn open(driver: &dyn Driver, path: &Path) -> Result<FoundDevice, Problem> {
     let device = driver.open(path).map_err(Problem::System)?;
-    let about = device.about().map_err(|error| match error.raw_os_error() {
+    let about = device.info().map_err(|error| match error.raw_os_error() {
         // No driver of V4L2 answers.
         Some(libc::ENOTTY | libc::EINVAL) => Problem::NoCamera,
         Some(_) | None => Problem::System(error),
@@ -135,11 +140,11 @@ fn open(driver: &dyn Driver, path: &Path) -> Result<Found, Problem> {
     if !about.streaming {
         return Err(Problem::Useless("it cannot stream".to_owned()));
     }
-    let offers = device.offers().map_err(Problem::System)?;
+    let offers = device.format_options().map_err(Problem::System)?;
     if offers.is_empty() {
         return Err(Problem::NoCamera);
     }
-    Ok(Found {
+    Ok(FoundDevice {
         path: path.to_owned(),
         device,
         about,
@@ -147,14 +152,14 @@ fn open(driver: &dyn Driver, path: &Path) -> Result<Found, Problem> {
     })
 }
 
-fn has_picture(offers: &[Offer]) -> bool {
+fn has_picture(offers: &[FormatOption]) -> bool {
     offers.iter().any(|offer| rank(offer.fourcc).is_some())
 }
 
 /// For somebody whose settings name a device that is not there.
-fn what_else(driver: &dyn Driver) -> String {
+fn list_cameras(driver: &dyn Driver) -> String {
     let mut there = String::new();
-    for path in driver.nodes() {
+    for path in driver.device_paths() {
         if let Ok(found) = open(driver, &path)
             && has_picture(&found.offers)
         {
@@ -168,8 +173,8 @@ fn what_else(driver: &dyn Driver) -> String {
 }
 
 /// The driver's agreement to one of its offers.
-pub(super) struct Picked {
-    pub(super) agreed: Agreed,
+pub(super) struct Selection {
+    pub(super) agreed: NegotiatedFormat,
     pub(super) pixels: Pixels,
 }
 
@@ -177,11 +182,11 @@ pub(super) struct Picked {
 ///
 /// # Errors
 /// The device fails; `None` = it keeps to none of its offers.
-pub(super) fn agree(
+pub(super) fn select_format(
     device: &dyn Device,
-    offers: &[Offer],
+    offers: &[FormatOption],
     wish: Size,
-) -> io::Result<Option<Picked>> {
+) -> io::Result<Option<Selection>> {
     let mut candidates: Vec<_> = offers
         .iter()
         .filter_map(|offer| {
@@ -198,7 +203,7 @@ pub(super) fn agree(
         .collect();
     candidates.sort_by_key(|&(distance, rank, ..)| (distance, rank));
     for (_, _, fourcc, size) in candidates {
-        let agreed = match device.agree(fourcc, size) {
+        let agreed = match device.negotiate(fourcc, size) {
             Ok(agreed) if agreed.fourcc == fourcc => agreed,
             // The driver has another format for us, or no such one after all.
             Ok(_) => continue,
@@ -206,7 +211,7 @@ pub(super) fn agree(
             Err(error) => return Err(error),
         };
         if let Some(pixels) = pixels(&agreed) {
-            return Ok(Some(Picked { agreed, pixels }));
+            return Ok(Some(Selection { agreed, pixels }));
         }
     }
     Ok(None)
@@ -227,7 +232,7 @@ fn rank(fourcc: Fourcc) -> Option<usize> {
     jpeg.or_else(|| raw().map(|at| JPEGS.len() + at))
 }
 
-fn pixels(agreed: &Agreed) -> Option<Pixels> {
+fn pixels(agreed: &NegotiatedFormat) -> Option<Pixels> {
     if JPEGS.contains(&agreed.fourcc) {
         return Some(Pixels::Jpeg(agreed.size));
     }
@@ -242,11 +247,11 @@ fn pixels(agreed: &Agreed) -> Option<Pixels> {
 }
 
 /// `format`: of the settings.
-pub(super) fn is_wished(offer: &Offer, format: &str) -> bool {
+pub(super) fn matches_format(offer: &FormatOption, format: &str) -> bool {
     format == ANY || offer.fourcc.0 == format.as_bytes()
 }
 
-pub(super) fn nothing_fits(offers: &[Offer], format: &str) -> String {
+pub(super) fn no_format_message(offers: &[FormatOption], format: &str) -> String {
     let mut known = String::new();
     let all = JPEGS.into_iter().map(|fourcc| fourcc.0);
     for fourcc in all.chain(Layout::KNOWN.map(|(fourcc, _)| fourcc)) {
@@ -262,7 +267,7 @@ pub(super) fn nothing_fits(offers: &[Offer], format: &str) -> String {
 }
 
 /// One line of what a camera has.
-pub(super) fn shown(offer: &Offer) -> String {
+pub(super) fn describe_option(offer: &FormatOption) -> String {
     /// Cameras by USB have about twenty.
     const SIZES_MAX: usize = 24;
     let mut line = format!("offers {}", offer.fourcc);

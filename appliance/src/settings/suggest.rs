@@ -6,8 +6,8 @@ use keepsake_protocol::settings::schema::{SETTINGS, Setting, ValueKind};
 use keepsake_protocol::settings::value::CloudUrl;
 use toml::Value;
 
-use super::card;
-use super::given::{closest, given, is_number, name_of};
+use super::system;
+use super::value::{closest, is_number, raw_value, short_name};
 
 /// Why a whole file is no settings, by how it begins.
 pub(super) fn for_file(text: &str) -> Option<String> {
@@ -54,7 +54,7 @@ pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
     if !name.is_ascii() || name.is_empty() || name.contains(['"', '\'', ',']) {
         return "a name stands before the =, with plain letters and without quotes".to_owned();
     }
-    let name = ours(name);
+    let name = setting_name(name);
     let shown = name.unwrap_or("it");
     if let Some(before) = before {
         return format!("{shown} is there twice, in line {before} already; delete one of the two");
@@ -70,7 +70,7 @@ pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
 
 /// What to write instead of a value that a setting cannot have; empty where its bound says everything.
 pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
-    let name = name_of(setting);
+    let name = short_name(setting);
     match (&setting.kind, value) {
         (
             ValueKind::Integer { unit, .. }
@@ -120,7 +120,7 @@ fn for_section(line: &str, before: Option<usize>) -> String {
 fn without_equals(line: &str) -> String {
     let first = line.split([' ', '\t', ':']).next().unwrap_or(line);
     let rest = line[first.len()..].trim_start();
-    let name = ours(first);
+    let name = setting_name(first);
     if let Some(value) = rest.strip_prefix(':')
         && !first.is_empty()
     {
@@ -172,7 +172,7 @@ fn without_quotes(value: &str, example: &str, name: Option<&str>) -> String {
     if ["true", "false", "yes", "no", "on", "off"].contains(&bare.to_ascii_lowercase().as_str()) {
         return "it is true or false, in small letters and without quotes".to_owned();
     }
-    if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_of_a_number) {
+    if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_number_setting) {
         return if bare.bytes().all(|c| c.is_ascii_digit()) {
             "a number does not begin with 0".to_owned()
         } else {
@@ -204,7 +204,7 @@ fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
     let is_meant = rest.is_empty() || (!unit.is_empty() && unit.starts_with(&rest));
     let is_good = digits
         .parse()
-        .is_ok_and(|number| setting.check(given(&Value::Integer(number))).is_ok());
+        .is_ok_and(|number| setting.check(raw_value(&Value::Integer(number))).is_ok());
     if is_meant && is_good {
         return format!("; write {name} = {digits}, without quotes{pin}");
     }
@@ -267,17 +267,19 @@ fn device(text: &str) -> String {
 }
 
 /// The name, if it is one of a setting, as it stands in its section.
-fn ours(name: &str) -> Option<&'static str> {
+fn setting_name(name: &str) -> Option<&'static str> {
     let name = name.trim();
     SETTINGS
         .iter()
-        .map(name_of)
-        .chain(card::names())
+        .map(short_name)
+        .chain(system::names())
         .find(|known| known.eq_ignore_ascii_case(name))
 }
 
-fn is_of_a_number(name: &str) -> bool {
-    let mut named = SETTINGS.iter().filter(|setting| name_of(setting) == name);
+fn is_number_setting(name: &str) -> bool {
+    let mut named = SETTINGS
+        .iter()
+        .filter(|setting| short_name(setting) == name);
     named.any(is_number)
 }
 
@@ -292,7 +294,7 @@ fn example(name: Option<&str>) -> String {
         "timezone" => "\"Europe/Oslo\"".to_owned(),
         _ => SETTINGS
             .iter()
-            .find(|setting| name_of(setting) == name)
+            .find(|setting| short_name(setting) == name)
             .and_then(|setting| match setting.kind {
                 ValueKind::Integer { .. }
                 | ValueKind::OptionalInteger { .. }

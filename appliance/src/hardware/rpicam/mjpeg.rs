@@ -1,15 +1,15 @@
 //! A stream of bytes into pictures, however they are cut. Pure.
 
-use crate::imaging::jpeg::Walk;
+use crate::imaging::jpeg::JpegScanner;
 
 /// More bytes without a picture are no stream of pictures.
 const NOISE_BYTES_MAX: usize = 1 << 20;
 
 /// Bounded by the largest picture and one read.
-pub(super) struct Splitter {
+pub(super) struct MjpegSplitter {
     bytes: Vec<u8>,
     /// Of the picture at the beginning of `bytes`.
-    walk: Option<Walk>,
+    walk: Option<JpegScanner>,
     /// Since the last whole picture.
     noise: usize,
     picture_bytes_max: usize,
@@ -30,7 +30,7 @@ pub(super) enum Step {
     Noise,
 }
 
-impl Splitter {
+impl MjpegSplitter {
     pub(super) fn new(picture_bytes_max: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -49,7 +49,7 @@ impl Splitter {
         let Some(walk) = &mut self.walk else {
             return self.find_start();
         };
-        match walk.go_on(&self.bytes) {
+        match walk.feed(&self.bytes) {
             Ok(Some(whole)) => {
                 self.walk = None;
                 self.noise = 0;
@@ -64,7 +64,7 @@ impl Splitter {
             Ok(None) => None,
             Err(_) => {
                 // Not to be found again.
-                let broken = walk.followed().max(2);
+                let broken = walk.scanned().max(2);
                 self.walk = None;
                 self.drop_noise(broken);
                 Some(Step::Broken)
@@ -82,7 +82,7 @@ impl Splitter {
         let at = found.unwrap_or(self.bytes.len().saturating_sub(START.len() - 1));
         self.drop_noise(at);
         found.map(|_| {
-            self.walk = Some(Walk::default());
+            self.walk = Some(JpegScanner::default());
             Step::Begun
         })
     }
@@ -98,7 +98,7 @@ impl Splitter {
         std::mem::replace(&mut self.bytes, rest)
     }
 
-    pub(super) fn pass_over(&mut self, len: usize) {
+    pub(super) fn skip(&mut self, len: usize) {
         self.bytes.drain(..len.min(self.bytes.len()));
     }
 }
@@ -123,7 +123,7 @@ mod tests {
 
     /// Every whole picture of a stream that comes in pieces, and how many were broken.
     fn split(stream: &[u8], piece: usize, bytes_max: usize) -> (Vec<Vec<u8>>, usize) {
-        let mut splitter = Splitter::new(bytes_max);
+        let mut splitter = MjpegSplitter::new(bytes_max);
         let (mut pictures, mut broken) = (Vec::new(), 0);
         for piece in stream.chunks(piece) {
             splitter.add(piece);
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_is_no_stream_of_pictures_ends_and_is_not_kept() {
-        let mut splitter = Splitter::new(1 << 16);
+        let mut splitter = MjpegSplitter::new(1 << 16);
         let noise = vec![b'x'; 1 << 16];
         let ended = (0..100).find_map(|_| {
             splitter.add(&noise);
@@ -169,7 +169,7 @@ mod tests {
         });
         assert_eq!(ended, Some(Step::Noise));
 
-        let mut splitter = Splitter::new(1000);
+        let mut splitter = MjpegSplitter::new(1000);
         splitter.add(&jpeg(16)[..300]);
         assert_eq!(splitter.step(), Some(Step::Begun));
         assert_eq!(splitter.step(), None);
