@@ -62,14 +62,14 @@ pub struct Start {
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
 pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let Start {
-        settings: wishes,
+        settings,
         hardware,
         device,
-        events: reporter,
-        config_has_errors: config_is_bad,
-        recent_warnings: troubles,
+        events,
+        config_has_errors,
+        recent_warnings,
     } = start;
-    let config = wishes.config().clone();
+    let config = settings.config().clone();
     // A variable and no setting: nobody who owns a camera should ever want it.
     let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
         Some(file) if config.simulated.on => Clock::simulated(file.into())?,
@@ -86,38 +86,38 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     )?;
     for warning in spool.warnings() {
         tracing::warn!("{warning}");
-        reporter.emit(&Event::Warning { text: warning });
+        events.emit(&Event::Warning { text: warning });
     }
     let commands =
         CommandLog::open(&config.spool.folder).context("read the commands that were taken on")?;
-    let (notes, warning) = Journal::open(&config.spool.folder, &now);
+    let (journal, warning) = Journal::open(&config.spool.folder, &now);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
-        reporter.emit(&Event::Warning { text: &warning });
+        events.emit(&Event::Warning { text: &warning });
     }
-    let lamp =
-        LightHandle::start(hardware.led, &config.light, &reporter).context("start the light")?;
+    let light =
+        LightHandle::start(hardware.led, &config.light, &events).context("start the light")?;
     let (install, next) = (spool.spool_id(), spool.next());
     let spool = SharedSpool::new(spool);
 
-    let cloud_limit = MaxCaptureSize::default();
+    let max_capture_size = MaxCaptureSize::default();
     let stopping = Arc::new(AtomicBool::new(false));
-    let beat = Arc::new(AtomicU64::new(boottime_us()));
-    let (jobs, jobs_to_do) = sync_channel(capture::thread::REQUESTS_MAX);
+    let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
+    let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
     let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-    let how_now = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
+    let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
         &config,
-        wishes.version(),
+        settings.version(),
     )));
-    let flow = Pipeline {
+    let pipeline = Pipeline {
         camera: hardware.camera,
         spool: spool.clone(),
         clock,
-        max_capture_size: cloud_limit.clone(),
-        settings: how_now.clone(),
+        max_capture_size: max_capture_size.clone(),
+        settings: capture_settings.clone(),
         applied: config.camera.clone(),
     };
-    let (held_in, held) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
+    let (hold_actions_in, hold_actions) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
     // A line from a keyboard comes from no worn contact.
     let min_gap = if config.simulated.on {
         Duration::ZERO
@@ -127,74 +127,79 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     button::thread::ButtonThread {
         button: hardware.button,
         gesture: Gesture::new(min_gap),
-        lamp: lamp.clone(),
-        requests: jobs.clone(),
-        hold_actions: held_in,
+        light: light.clone(),
+        requests: requests.clone(),
+        hold_actions: hold_actions_in,
         stopping: stopping.clone(),
-        events: reporter.clone(),
+        events: events.clone(),
         presses: 0,
     }
     .spawn()?;
-    let pressing =
-        capture::thread::spawn(flow, lamp.clone(), jobs_to_do, outcomes_in, beat.clone())?;
+    let capture_thread = capture::thread::spawn(
+        pipeline,
+        light.clone(),
+        requests_out,
+        outcomes_in,
+        heartbeat_us.clone(),
+    )?;
 
     let (current_spool, current_spool_changes) = watch::channel(install);
-    let (stop_link, link_stops) = watch::channel(false);
-    let (events_in, events) = mpsc::channel(256);
-    let noted_us = if now.synchronised {
+    let (stop_transport, transport_stops) = watch::channel(false);
+    let (transport_events_in, transport_events) = mpsc::channel(256);
+    let known_us = if now.synchronised {
         None
     } else {
-        notes.history().latest_known_us()
+        journal.history().latest_known_us()
     };
-    let link = spawn_transport(
+    let transport_task = spawn_transport(
         &config,
         &device,
-        certificate_time::certificate_time(noted_us),
+        certificate_time::certificate_time(known_us),
         current_spool_changes,
-        events_in,
-        link_stops,
+        transport_events_in,
+        transport_stops,
     );
 
     let mut engine = Engine::new(EngineParts {
         spool: spool.clone(),
         clock,
-        light: lamp.clone(),
-        events: reporter.clone(),
-        capture_requests: jobs,
-        hold_actions: held,
+        light: light.clone(),
+        events: events.clone(),
+        capture_requests: requests,
+        hold_actions,
         commands,
-        journal: notes,
-        max_capture_size: cloud_limit,
+        journal,
+        max_capture_size,
         current_spool,
         device: device.clone(),
-        camera_heartbeat_us: beat,
+        camera_heartbeat_us: heartbeat_us,
         limits: drain::Limits::from(&config),
         rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
-        settings: wishes,
-        capture_settings: how_now,
-        recent_warnings: troubles,
+        settings,
+        capture_settings,
+        recent_warnings,
     });
-    engine.set_fault(FaultCode::Config, config_is_bad);
-    reporter.emit(&Event::Ready {
+    engine.set_fault(FaultCode::Config, config_has_errors);
+    events.emit(&Event::Ready {
         device: &device,
         install,
         next,
     });
     tracing::info!(%device, %install, next = next.get(), waiting = engine.waiting(), "ready for a press");
-    lamp.send(LightEvent::Starting(false));
+    light.send(LightEvent::Starting(false));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    let served = engine.run(&mut outcomes, events, stop).await;
+    let exit = engine.run(&mut outcomes, transport_events, stop).await;
 
     // A service that says it is stopping is killed after a while; one that begins anew goes on under the same number.
-    if !matches!(served, Ok(Exit::Restart)) {
+    if !matches!(exit, Ok(Exit::Restart)) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
     stopping.store(true, Ordering::Relaxed);
     // The presses already felt are finished; a camera that hangs is not waited for.
     let publisher = engine.finish(&mut outcomes, STOP_WITHIN).await;
-    drop(pressing);
-    let _ = stop_link.send(true);
+    drop(capture_thread);
+    let _ = stop_transport.send(true);
     if let Some(publisher) = publisher {
         let _ = publisher.publish(
             MessageKind::Status,
@@ -202,13 +207,13 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
             None,
         );
         publisher.finish(Duration::from_secs(2)).await;
-        let _ = tokio::time::timeout(Duration::from_secs(3), link).await;
+        let _ = tokio::time::timeout(Duration::from_secs(3), transport_task).await;
     }
-    lamp.stop();
+    light.stop();
     if let Some(spool) = spool.into_inner() {
         spool.close();
     }
-    served
+    exit
 }
 
 /// Starts the task that holds the connection, whichever way the settings name.

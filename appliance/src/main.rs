@@ -17,13 +17,13 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
         .with_filter(filter);
-    let troubles = RecentWarnings::default();
-    let remembered = troubles.clone().with_filter(LevelFilter::WARN);
+    let recent_warnings = RecentWarnings::default();
+    let recent_warnings_layer = recent_warnings.clone().with_filter(LevelFilter::WARN);
     tracing_subscriber::registry()
         .with(log)
-        .with(remembered)
+        .with(recent_warnings_layer)
         .init();
-    commands::run(Arguments::parse(), troubles).unwrap_or_else(|error| {
+    commands::run(Arguments::parse(), recent_warnings).unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         ExitCode::from(FAILED)
     })

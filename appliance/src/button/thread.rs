@@ -27,7 +27,7 @@ const STOP_CHECK_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct ButtonThread {
     pub(crate) button: Box<dyn Button>,
     pub(crate) gesture: Gesture,
-    pub(crate) lamp: LightHandle,
+    pub(crate) light: LightHandle,
     pub(crate) requests: SyncSender<CaptureRequest>,
     pub(crate) hold_actions: mpsc::Sender<HoldAction>,
     pub(crate) stopping: Arc<AtomicBool>,
@@ -73,7 +73,7 @@ impl ButtonThread {
             Action::Press { at_us } => {
                 self.presses += 1;
                 let number = self.presses;
-                self.lamp.pressed(number, at_us);
+                self.light.pressed(number, at_us);
                 let at_boottime_us = at_us;
                 let job = CaptureRequest::Press {
                     number,
@@ -82,7 +82,7 @@ impl ButtonThread {
                 self.requests.send(job).is_ok()
             }
             Action::Show(stage) => {
-                self.lamp.send(LightEvent::Hold(stage));
+                self.light.send(LightEvent::Hold(stage));
                 true
             }
             // One that finds no room was wished for a moment before.

@@ -153,95 +153,98 @@ impl Pipeline {
     /// frame, before it is saved: the person may move again.
     pub fn capture(
         &mut self,
-        job: CaptureRequest,
+        request: CaptureRequest,
         on_captured: impl FnOnce(&CaptureRequest),
     ) -> CaptureOutcome {
-        if let CaptureRequest::Command { begin_by_us, .. } = job
+        if let CaptureRequest::Command { begin_by_us, .. } = request
             && boottime_us() > begin_by_us
         {
-            return CaptureOutcome::Expired { request: job };
+            return CaptureOutcome::Expired { request: request };
         }
-        let pressed = self.clock.reading_at(job.at_boottime_us());
-        let how = self
+        let pressed = self.clock.reading_at(request.at_boottime_us());
+        let settings = self
             .settings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        if how.camera != self.applied {
-            self.camera.configure(&how.camera);
-            self.applied = how.camera.clone();
+        if settings.camera != self.applied {
+            self.camera.configure(&settings.camera);
+            self.applied = settings.camera.clone();
         }
-        let framed = self.camera.frame(how.camera.deadline());
+        let framed = self.camera.frame(settings.camera.deadline());
         if framed.is_ok() {
-            on_captured(&job);
+            on_captured(&request);
         }
         let captured_after_us = boottime_us().saturating_sub(pressed.boottime_us);
         let frame = match framed
             .map_err(|error| tombstone_reason(&error))
-            .and_then(|frame| self.fit_to_budget(frame, &how.picture))
+            .and_then(|frame| self.fit_to_budget(frame, &settings.picture))
         {
             Ok(frame) => frame,
-            Err((reason, text)) => return self.record_tombstone(job, pressed, reason, text),
+            Err((reason, text)) => return self.record_tombstone(request, pressed, reason, text),
         };
         let new = NewCapture {
             bytes: &frame.bytes,
             content_type: frame.content_type,
             width: frame.width,
             height: frame.height,
-            cause: job.cause(),
-            command: job.command(),
+            cause: request.cause(),
+            command: request.command(),
             pressed,
             captured_after_us,
-            settings_version: how.settings_version,
+            settings_version: settings.settings_version,
         };
         let appended = self.spool.lock().append(&new);
         match appended {
             Ok((waiting, record)) => {
                 let saved_after_us = boottime_us().saturating_sub(pressed.boottime_us);
                 CaptureOutcome::Saved {
-                    request: job,
+                    request,
                     waiting,
                     record,
                     saved_after_us,
                 }
             }
-            Err(error @ SpoolError::Full { .. }) => {
-                self.record_tombstone(job, pressed, TombstoneReason::CardFull, error.to_string())
-            }
-            Err(error) => self.report_failure(job, &error),
+            Err(error @ SpoolError::Full { .. }) => self.record_tombstone(
+                request,
+                pressed,
+                TombstoneReason::CardFull,
+                error.to_string(),
+            ),
+            Err(error) => self.report_failure(request, &error),
         }
     }
 
     fn record_tombstone(
         &self,
-        job: CaptureRequest,
+        request: CaptureRequest,
         pressed: ClockReading,
         reason: TombstoneReason,
         text: String,
     ) -> CaptureOutcome {
         let new = NewTombstone {
             reason,
-            cause: job.cause(),
-            command: job.command(),
+            cause: request.cause(),
+            command: request.command(),
             pressed: Some(pressed),
         };
-        let buried = self.spool.lock().append_tombstone(new);
-        match buried {
+        let recorded = self.spool.lock().append_tombstone(new);
+        match recorded {
             Ok(waiting) => CaptureOutcome::Tombstone {
-                request: job,
+                request,
                 waiting,
                 reason,
                 text,
             },
-            Err(error) => self.report_failure(job, &error),
+            Err(error) => self.report_failure(request, &error),
         }
     }
 
-    fn report_failure(&self, job: CaptureRequest, error: &SpoolError) -> CaptureOutcome {
+    fn report_failure(&self, request: CaptureRequest, error: &SpoolError) -> CaptureOutcome {
         let text = display_chain(error);
         tracing::error!(error = text, "a press could not be kept");
         CaptureOutcome::Failed {
-            request: job,
+            request,
             text,
             poisoned: self.spool.lock().is_poisoned(),
         }

@@ -17,26 +17,26 @@ use crate::time::clock::boottime_us;
 pub(crate) const REQUESTS_MAX: usize = 4;
 
 pub(crate) fn spawn(
-    mut flow: Pipeline,
-    lamp: LightHandle,
-    jobs: Receiver<CaptureRequest>,
+    mut pipeline: Pipeline,
+    light: LightHandle,
+    requests: Receiver<CaptureRequest>,
     outcomes: mpsc::Sender<CaptureOutcome>,
-    beat: Arc<AtomicU64>,
+    heartbeat_us: Arc<AtomicU64>,
 ) -> anyhow::Result<std::thread::JoinHandle<()>> {
     let take_pictures = move || {
-        flow.prepare();
+        pipeline.prepare();
         loop {
-            beat.store(boottime_us(), Ordering::Relaxed);
-            let job = match jobs.recv_timeout(Duration::from_millis(500)) {
-                Ok(job) => job,
+            heartbeat_us.store(boottime_us(), Ordering::Relaxed);
+            let request = match requests.recv_timeout(Duration::from_millis(500)) {
+                Ok(request) => request,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let outcome = flow.capture(job, |job| match job {
-                CaptureRequest::Press { number, .. } => lamp.send(LightEvent::Captured(*number)),
+            let outcome = pipeline.capture(request, |request| match request {
+                CaptureRequest::Press { number, .. } => light.send(LightEvent::Captured(*number)),
                 CaptureRequest::Command { .. } => {
                     let _ = outcomes.blocking_send(CaptureOutcome::Captured {
-                        request: job.clone(),
+                        request: request.clone(),
                     });
                 }
                 CaptureRequest::Interval => {}

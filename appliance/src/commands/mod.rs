@@ -110,9 +110,9 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 /// The command failed; the caller logs the error and exits with [`FAILED`].
-pub fn run(arguments: Arguments, troubles: RecentWarnings) -> anyhow::Result<ExitCode> {
+pub fn run(arguments: Arguments, recent_warnings: RecentWarnings) -> anyhow::Result<ExitCode> {
     match arguments.verb {
-        Verb::Run { settings, events } => run::run(&settings, events, troubles),
+        Verb::Run { settings, events } => run::run(&settings, events, recent_warnings),
         Verb::CheckConfig { file } => Ok(check_config::run(&file)),
         Verb::SelfTest { settings } => Ok(self_test::run(&settings)),
         Verb::ShowStoppedPattern { settings, once } => show_stopped_pattern::run(&settings, once),

@@ -20,11 +20,11 @@ use crate::time::clock::{Clock, boottime_us};
 pub(super) fn run(
     settings: &Settings,
     events: bool,
-    troubles: RecentWarnings,
+    recent_warnings: RecentWarnings,
 ) -> anyhow::Result<ExitCode> {
     // Asked for now: after an update the name leads to the new program, and the running one has none any more.
     let program = std::env::current_exe();
-    let reporter = if events {
+    let event_writer = if events {
         EventWriter::to_stdout().context("start the reports")?
     } else {
         EventWriter::default()
@@ -44,8 +44,8 @@ pub(super) fn run(
     if let Err(error) = loaded.save_as_last_good() {
         tracing::warn!(%error, "keep a copy of the settings");
     }
-    let wishes = EffectiveSettings::open(loaded.clone(), device.clone(), now);
-    let hardware = Hardware::open(wishes.config())?;
+    let settings_in_effect = EffectiveSettings::open(loaded.clone(), device.clone(), now);
+    let hardware = Hardware::open(settings_in_effect.config())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // One for the engine, one for the connection; what blocks has threads of its own.
         .worker_threads(2)
@@ -54,11 +54,11 @@ pub(super) fn run(
         .context("start the runtime")?;
     let start = Start {
         config_has_errors: loaded.file_has_errors(),
-        settings: wishes,
+        settings: settings_in_effect,
         hardware,
         device,
-        events: reporter.clone(),
-        recent_warnings: troubles,
+        events: event_writer.clone(),
+        recent_warnings: recent_warnings,
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -69,7 +69,7 @@ pub(super) fn run(
     {
         tracing::warn!(%error, "keep a copy of the settings");
     }
-    reporter.flush();
+    event_writer.flush();
     // A thread may still wait for a camera that hangs, or for a line from the keyboard.
     runtime.shutdown_background();
     match outcome? {

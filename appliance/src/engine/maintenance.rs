@@ -13,15 +13,15 @@ const RESTART_TOKEN: u64 = u64::MAX;
 
 impl Engine {
     /// Notes who asked, so that the program that comes up answers; it stops at the end of this turn.
-    pub(super) fn begin_restart(&mut self, asked: &CommandRef) {
+    pub(super) fn begin_restart(&mut self, command_ref: &CommandRef) {
         let restart = Restart {
-            id: asked.id.clone(),
+            id: command_ref.id.clone(),
             boot: self.clock.boot(),
-            at_boottime_us: asked.at_boottime_us,
+            at_boottime_us: command_ref.at_boottime_us,
         };
         if let Err(error) = self.commands.begin_restart(&restart) {
             let text = format!("the card could not note the restart: {error}");
-            return self.reply(asked, CommandStage::Failed, None, Some(text));
+            return self.reply(command_ref, CommandStage::Failed, None, Some(text));
         }
         self.restart_due = true;
     }
@@ -64,15 +64,15 @@ impl Engine {
         true
     }
 
-    pub(super) fn reply_diagnostics(&self, asked: &CommandRef) {
+    pub(super) fn reply_diagnostics(&self, command_ref: &CommandRef) {
         let result = diagnostics::describe(&self.facts(), RESULT_BYTES_MAX);
-        self.reply_with(asked, CommandStage::Done, None, None, Some(result));
+        self.reply_with(command_ref, CommandStage::Done, None, None, Some(result));
     }
 
     pub(super) fn facts(&self) -> Facts {
         let spool = self.spool.lock();
         let (waiting, waiting_bytes, lost) = spool.queue_depth();
-        let held = spool.inventory();
+        let inventory = spool.inventory();
         let (card_free, card_total) = spool.space().unwrap_or_default();
         Facts {
             running_for_s: self.began.elapsed().as_secs(),
@@ -83,8 +83,11 @@ impl Engine {
             waiting_bytes,
             lost,
             parked: self.drain.deferred() as u64,
-            kept: held.iter().map(|held| held.kept.count()).sum(),
-            installs: held.len() as u64,
+            kept: inventory
+                .iter()
+                .map(|inventory| inventory.kept.count())
+                .sum(),
+            installs: inventory.len() as u64,
             oldest: spool.oldest_pressed(),
             rate: self.drain.rate(),
             connections: self.connections,

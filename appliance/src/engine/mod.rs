@@ -287,10 +287,10 @@ impl Engine {
     }
 
     /// Returns false if the camera has too much to do already.
-    fn request_capture(&self, job: CaptureRequest) -> bool {
+    fn request_capture(&self, request: CaptureRequest) -> bool {
         self.capture_requests
             .as_ref()
-            .is_some_and(|jobs| jobs.try_send(job).is_ok())
+            .is_some_and(|jobs| jobs.try_send(request).is_ok())
     }
 
     fn now(&self) -> Duration {
@@ -399,23 +399,23 @@ impl Engine {
     fn on_outcome(&mut self, outcome: CaptureOutcome) {
         self.status_due = true;
         match outcome {
-            CaptureOutcome::Captured { request: job } => {
-                if let (_, Some(asked)) = requester(&job) {
-                    self.reply(&asked, CommandStage::Captured, None, None);
+            CaptureOutcome::Captured { request } => {
+                if let (_, Some(command_ref)) = requester(&request) {
+                    self.reply(&command_ref, CommandStage::Captured, None, None);
                 }
             }
-            CaptureOutcome::Expired { request: job } => {
-                if let (_, Some(asked)) = requester(&job) {
-                    self.reply(&asked, CommandStage::Expired, None, None);
+            CaptureOutcome::Expired { request } => {
+                if let (_, Some(command_ref)) = requester(&request) {
+                    self.reply(&command_ref, CommandStage::Expired, None, None);
                 }
             }
             CaptureOutcome::Saved {
-                request: job,
+                request,
                 waiting,
                 record,
                 saved_after_us,
             } => {
-                let (press, command) = requester(&job);
+                let (press, command) = requester(&request);
                 self.events.emit(&Event::Saved {
                     press,
                     install: record.spool,
@@ -430,8 +430,8 @@ impl Engine {
                 let live_until = self.now() + LIVE_FOR;
                 self.drain
                     .add(waiting.key, waiting.total, false, 0, live_until);
-                if let Some(asked) = &command {
-                    self.reply(asked, CommandStage::Saved, Some(record.id()), None);
+                if let Some(command_ref) = &command {
+                    self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
                 }
                 let at_boottime_us = record.pressed.boottime_us;
                 self.unconfirmed.insert(
@@ -449,12 +449,12 @@ impl Engine {
                 self.update_light();
             }
             CaptureOutcome::Tombstone {
-                request: job,
+                request,
                 waiting,
                 reason,
                 text,
             } => {
-                let (press, command) = requester(&job);
+                let (press, command) = requester(&request);
                 tracing::warn!(reason = reason.describe(), text, "no picture");
                 let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
                 self.events.emit(&Event::Tombstone {
@@ -476,11 +476,11 @@ impl Engine {
                 self.finish_without_picture(press, command, fault, &text);
             }
             CaptureOutcome::Failed {
-                request: job,
+                request,
                 text,
                 poisoned,
             } => {
-                let (press, command) = requester(&job);
+                let (press, command) = requester(&request);
                 self.events.emit(&Event::Refused { press, text: &text });
                 self.set_fault(FaultCode::Card, true);
                 self.finish_without_picture(press, command, FaultCode::Card, &text);
@@ -501,8 +501,13 @@ impl Engine {
         if let Some(press) = press {
             self.light.send(LightEvent::Failed(press, fault));
         }
-        if let Some(asked) = command {
-            self.reply(&asked, CommandStage::Failed, None, Some(text.to_owned()));
+        if let Some(command_ref) = command {
+            self.reply(
+                &command_ref,
+                CommandStage::Failed,
+                None,
+                Some(text.to_owned()),
+            );
         }
     }
 
@@ -548,9 +553,9 @@ impl Engine {
                 self.set_fault(FaultCode::Pairing, someone_must_act);
                 self.inventory_request = None;
                 self.connected_at = None;
-                let tried = self.drain.disconnected(self.now());
+                let attempts_made = self.drain.disconnected(self.now());
                 let mut spool = self.spool.lock();
-                for (key, attempts) in tried {
+                for (key, attempts) in attempts_made {
                     spool.record_attempts(key, attempts);
                 }
                 drop(spool);
@@ -566,24 +571,21 @@ impl Engine {
                 self.status_due = true;
                 self.drain.rejected(token, self.now());
             }
-            TransportEvent::Message {
-                kind: leaf,
-                payload,
-            } => self.on_message(leaf, &payload),
+            TransportEvent::Message { kind, payload } => self.on_message(kind, &payload),
         }
         self.update_light();
     }
 
     /// A message that cannot be read is a fault of the cloud, told and ignored.
-    fn on_message(&mut self, leaf: MessageKind, payload: &[u8]) {
+    fn on_message(&mut self, kind: MessageKind, payload: &[u8]) {
         let bad = |error: &dyn std::error::Error| {
             tracing::warn!(
-                topic = leaf.path(),
+                topic = kind.path(),
                 error = display_chain(error),
                 "a message that cannot be read"
             );
         };
-        match leaf {
+        match kind {
             MessageKind::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
                 Ok(receipt) => self.on_receipt(&receipt),
                 Err(error) => bad(&error),
@@ -607,8 +609,8 @@ impl Engine {
 
     /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
     fn is_our_cloud(&mut self, store: keepsake_protocol::StoreId) -> bool {
-        let pinned = self.spool.lock().store();
-        match pinned {
+        let paired_store = self.spool.lock().store();
+        match paired_store {
             Some(ours) if ours == store => {}
             Some(ours) => {
                 if !self.faults.contains(&FaultCode::Cloud) {
@@ -685,27 +687,27 @@ impl Engine {
                 spool: receipt.spool,
                 sequence: want.sequence,
             };
-            let wanted = self.spool.lock().requeue(id);
-            let Some(waiting) = wanted else { continue };
+            let requeued = self.spool.lock().requeue(id);
+            let Some(waiting) = requeued else { continue };
             self.add_unless_known(&waiting);
             self.drain.request_resend(waiting.key, &want.ranges);
         }
-        for refused in &receipt.rejected {
+        for rejection in &receipt.rejected {
             let id = CaptureId {
                 spool: receipt.spool,
-                sequence: refused.sequence,
+                sequence: rejection.sequence,
             };
-            tracing::warn!(%id, reason = refused.reason, "the cloud cannot take a capture; it stays on the card");
+            tracing::warn!(%id, reason = rejection.reason, "the cloud cannot take a capture; it stays on the card");
             let found = self
                 .spool
                 .lock()
                 .pending()
                 .into_iter()
-                .find(|w| w.id == id && w.hash == refused.hash);
+                .find(|w| w.id == id && w.hash == rejection.hash);
             if let Some(waiting) = found {
                 self.drain.defer(
                     waiting.key,
-                    self.now() + Duration::from_secs(refused.retry_after).min(DEFERRED_MAX),
+                    self.now() + Duration::from_secs(rejection.retry_after).min(DEFERRED_MAX),
                 );
             }
         }
@@ -747,8 +749,8 @@ impl Engine {
             if let Some(press) = press {
                 self.light.send(LightEvent::Stored(press));
             }
-            if let Some(asked) = command {
-                self.reply(&asked, CommandStage::Done, Some(id), None);
+            if let Some(command_ref) = command {
+                self.reply(&command_ref, CommandStage::Done, Some(id), None);
             }
         }
     }
@@ -760,10 +762,10 @@ impl Engine {
             return;
         }
         let ours = spool.next();
-        let begun = spool.start_new_generation();
+        let started = spool.start_new_generation();
         drop(spool);
-        match begun {
-            Ok(begun) => {
+        match started {
+            Ok(started) => {
                 let text = format!(
                     "the cloud knows capture {} of this install, this card only {}: it is a copy, and a new install begins",
                     next.get() - 1,
@@ -772,7 +774,7 @@ impl Engine {
                 tracing::warn!("{text}");
                 self.events.emit(&Event::Warning { text: &text });
                 // Under the new name it no longer throws its twin off the broker.
-                let _ = self.current_spool.send(begun);
+                let _ = self.current_spool.send(started);
                 if let Some(publisher) = &self.publisher {
                     publisher.abandon();
                 }
@@ -786,7 +788,7 @@ impl Engine {
             tracing::warn!("a command with an id that cannot be kept was ignored");
             return;
         }
-        let asked = CommandRef {
+        let command_ref = CommandRef {
             id: command.id.clone(),
             at_boottime_us: boottime_us(),
         };
@@ -794,31 +796,33 @@ impl Engine {
             Ok(is_new) => is_new,
             Err(error) => {
                 let text = format!("the card could not note the command: {error}");
-                return self.reply(&asked, CommandStage::Failed, None, Some(text));
+                return self.reply(&command_ref, CommandStage::Failed, None, Some(text));
             }
         };
         if !is_new {
             return self.reply(
-                &asked,
+                &command_ref,
                 CommandStage::Accepted,
                 None,
                 Some("known already".to_owned()),
             );
         }
         if command.lifetime_us() == 0 {
-            return self.reply(&asked, CommandStage::Expired, None, None);
+            return self.reply(&command_ref, CommandStage::Expired, None, None);
         }
-        self.reply(&asked, CommandStage::Accepted, None, None);
+        self.reply(&command_ref, CommandStage::Accepted, None, None);
         match command.command {
             CommandKind::Snap => {
-                let job = CaptureRequest::Command {
-                    id: asked.id.clone(),
-                    at_boottime_us: asked.at_boottime_us,
-                    begin_by_us: asked.at_boottime_us.saturating_add(command.lifetime_us()),
+                let request = CaptureRequest::Command {
+                    id: command_ref.id.clone(),
+                    at_boottime_us: command_ref.at_boottime_us,
+                    begin_by_us: command_ref
+                        .at_boottime_us
+                        .saturating_add(command.lifetime_us()),
                 };
-                if !self.request_capture(job) {
+                if !self.request_capture(request) {
                     self.reply(
-                        &asked,
+                        &command_ref,
                         CommandStage::Failed,
                         None,
                         Some("the camera is busy".to_owned()),
@@ -827,34 +831,34 @@ impl Engine {
             }
             CommandKind::Identify => {
                 self.light.send(LightEvent::Identify);
-                self.reply(&asked, CommandStage::Done, None, None);
+                self.reply(&command_ref, CommandStage::Done, None, None);
             }
-            CommandKind::Restart => self.begin_restart(&asked),
-            CommandKind::Diagnostics => self.reply_diagnostics(&asked),
+            CommandKind::Restart => self.begin_restart(&command_ref),
+            CommandKind::Diagnostics => self.reply_diagnostics(&command_ref),
         }
     }
 
     fn reply(
         &self,
-        asked: &CommandRef,
+        command_ref: &CommandRef,
         stage: CommandStage,
         capture: Option<CaptureId>,
         text: Option<String>,
     ) {
-        self.reply_with(asked, stage, capture, text, None);
+        self.reply_with(command_ref, stage, capture, text, None);
     }
 
     fn reply_with(
         &self,
-        asked: &CommandRef,
+        command_ref: &CommandRef,
         stage: CommandStage,
         capture: Option<CaptureId>,
         text: Option<String>,
         result: Option<serde_json::Map<String, serde_json::Value>>,
     ) {
-        let after_us = boottime_us().saturating_sub(asked.at_boottime_us);
+        let after_us = boottime_us().saturating_sub(command_ref.at_boottime_us);
         let reply = CommandReply {
-            id: asked.id.clone(),
+            id: command_ref.id.clone(),
             stage,
             after_us,
             capture,
@@ -903,7 +907,7 @@ impl Engine {
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
         let id = self.inventory_requests;
         for (page, (install, next, captures)) in (0..).zip(pages) {
-            let have = Inventory {
+            let inventory = Inventory {
                 spool: install,
                 next,
                 id,
@@ -914,7 +918,7 @@ impl Engine {
             if publisher
                 .publish(
                     MessageKind::Have,
-                    keepsake_protocol::codec::encode(&have),
+                    keepsake_protocol::codec::encode(&inventory),
                     None,
                 )
                 .is_err()
@@ -982,24 +986,24 @@ impl Engine {
             return;
         };
         while self.rate_limiter.may_send(self.now())
-            && let Some(send) = self.drain.next_part(self.now())
+            && let Some(part) = self.drain.next_part(self.now())
         {
-            let message = if send.tombstone {
+            let message = if part.tombstone {
                 self.spool
                     .lock()
-                    .read_tombstone(send.key)
+                    .read_tombstone(part.key)
                     .map(|json| (MessageKind::Event, json))
             } else {
-                let read = self.spool.lock().read(send.key, send.offset, send.len);
+                let read = self.spool.lock().read(part.key, part.offset, part.len);
                 read.map(|(record, bytes)| {
-                    let taken = self.unconfirmed.get(&send.key);
+                    let taken = self.unconfirmed.get(&part.key);
                     let same_boot = record.pressed.boot == self.clock.boot();
                     let sent_after_us =
                         same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
                     let header = FrameHeader {
-                        offset: send.offset,
-                        len: send.len,
-                        attempt: send.attempt,
+                        offset: part.offset,
+                        len: part.len,
+                        attempt: part.attempt,
                         saved_after_us: taken.map(|taken| taken.saved_after_us),
                         sent_after_us,
                         not_before_us: self.journal.history().not_before(&record.pressed),
@@ -1012,9 +1016,9 @@ impl Engine {
                 })
             };
             match message {
-                Ok((leaf, payload)) => {
+                Ok((kind, payload)) => {
                     self.rate_limiter.sent(payload.len() as u64, self.now());
-                    if publisher.publish(leaf, payload, Some(send.token)).is_err() {
+                    if publisher.publish(kind, payload, Some(part.token)).is_err() {
                         // What is not handed over will be after the reconnect (P5).
                         publisher.abandon();
                         return;
@@ -1022,20 +1026,20 @@ impl Engine {
                 }
                 Err(SpoolError::Damaged) => {
                     tracing::warn!("the card damaged a capture: it was set aside");
-                    self.drain.remove(send.key);
+                    self.drain.remove(part.key);
                     self.apply_spool_changes();
                 }
-                Err(SpoolError::Gone) => self.drain.remove(send.key),
+                Err(SpoolError::Gone) => self.drain.remove(part.key),
                 Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
                     self.set_fault(FaultCode::Card, true);
                     self.drain
-                        .defer(send.key, self.now() + Duration::from_secs(60));
+                        .defer(part.key, self.now() + Duration::from_secs(60));
                 }
                 Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
                     self.drain
-                        .defer(send.key, self.now() + Duration::from_secs(60));
+                        .defer(part.key, self.now() + Duration::from_secs(60));
                 }
             }
         }
@@ -1140,8 +1144,8 @@ fn is_local_host(host: &str) -> bool {
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-fn requester(job: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
-    match job {
+fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
+    match request {
         CaptureRequest::Press { number, .. } => (Some(*number), None),
         CaptureRequest::Command {
             id, at_boottime_us, ..

@@ -15,8 +15,8 @@ use crate::upload::drain;
 
 impl Engine {
     pub(super) fn on_settings(&mut self, payload: &[u8]) {
-        let wished: DesiredSettings = match codec::decode(payload) {
-            Ok(wished) => wished,
+        let desired: DesiredSettings = match codec::decode(payload) {
+            Ok(desired) => desired,
             Err(error) => {
                 tracing::warn!(
                     topic = MessageKind::Settings.path(),
@@ -27,37 +27,37 @@ impl Engine {
             }
         };
         // Settings are an order, so they come from the cloud this camera belongs to or not at all.
-        if let Some(store) = wished.store
+        if let Some(store) = desired.store
             && !self.is_our_cloud(store)
         {
             return;
         }
-        let taken = match self.settings.apply(&wished, self.boot_time()) {
-            Ok(taken) => taken,
+        let outcome = match self.settings.apply(&desired, self.boot_time()) {
+            Ok(outcome) => outcome,
             Err(error) => {
-                tracing::error!(%error, version = wished.version, "note the settings the cloud wishes for");
+                tracing::error!(%error, version = desired.version, "note the settings the cloud wishes for");
                 return;
             }
         };
         self.status_due = true;
-        if taken == ApplyOutcome::Outdated {
+        if outcome == ApplyOutcome::Outdated {
             return;
         }
         let (version, state) = self.settings.report(self.boot_time());
-        let trying = state.trial.map(|trying| trying.names).unwrap_or_default();
+        let trial = state.trial.map(|trial| trial.names).unwrap_or_default();
         tracing::info!(
             version,
             rejected = state.rejected.len(),
-            ?trying,
+            ?trial,
             "settings of the cloud taken"
         );
         self.events.emit(&Event::Settings {
             version,
             rejected: &state.rejected,
-            trying: &trying,
+            trying: &trial,
         });
         self.apply_settings();
-        if taken == ApplyOutcome::Trial {
+        if outcome == ApplyOutcome::Trial {
             self.restart_due = true;
         }
     }

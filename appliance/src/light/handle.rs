@@ -42,28 +42,28 @@ impl LightHandle {
     pub fn start(
         light: Box<dyn Led>,
         settings: &settings::LightSettings,
-        reporter: &EventWriter,
+        events: &EventWriter,
     ) -> io::Result<Self> {
         let (inputs, to_decide) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
         // Presses whose light is not on the lamp yet, with the moment they were felt.
         let unlit: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
         let player = {
-            let (status, unlit, reporter) = (status.clone(), unlit.clone(), reporter.clone());
+            let (status, unlit, events) = (status.clone(), unlit.clone(), events.clone());
             Player::start(light, settings, move |pattern, at_us| {
                 if pattern == Pattern::Capturing {
-                    report_light_delay(&unlit, at_us, &reporter);
+                    report_light_delay(&unlit, at_us, &events);
                 }
                 *locked(&status) = led_status(pattern);
-                reporter.emit(&Event::Light {
+                events.emit(&Event::Light {
                     pattern: pattern.name(),
                 });
             })?
         };
-        let reporter = reporter.clone();
+        let events = events.clone();
         let thread = std::thread::Builder::new()
             .name("lamp".to_owned())
-            .spawn(move || run(&to_decide, player, &unlit, &reporter))?;
+            .spawn(move || run(&to_decide, player, &unlit, &events))?;
         Ok(Self {
             inputs,
             status,
@@ -105,7 +105,7 @@ fn run(
     inputs: &Receiver<Input>,
     player: Player,
     unlit: &Mutex<BTreeMap<u64, u64>>,
-    reporter: &EventWriter,
+    events: &EventWriter,
 ) {
     let began = Instant::now();
     let mut indicator = Indicator::new();
@@ -114,7 +114,7 @@ fn run(
         let now = began.elapsed();
         let (pattern, deadline) = indicator.view(now);
         for answer in indicator.take_feedback() {
-            reporter.emit(&Event::Answer {
+            events.emit(&Event::Answer {
                 answer: answer.pattern.name(),
                 presses: &answer.presses,
             });
@@ -124,7 +124,7 @@ fn run(
             player.show(pattern);
         } else if pattern == Pattern::Capturing {
             // The light was on already when these were felt.
-            report_light_delay(unlit, boottime_us(), reporter);
+            report_light_delay(unlit, boottime_us(), events);
         }
         let wait = deadline.map_or(Duration::from_secs(60), |at| {
             at.saturating_sub(began.elapsed())
@@ -142,9 +142,9 @@ fn run(
     }
 }
 
-fn report_light_delay(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, reporter: &EventWriter) {
+fn report_light_delay(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, events: &EventWriter) {
     for (press, felt_us) in std::mem::take(&mut *locked(unlit)) {
-        reporter.emit(&Event::Pressed {
+        events.emit(&Event::Pressed {
             press,
             light_after_us: at_us.saturating_sub(felt_us),
         });

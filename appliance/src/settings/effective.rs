@@ -95,7 +95,7 @@ impl EffectiveSettings {
     pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
         let path = loaded.config.spool.folder.join(FILE);
         let mut warnings = Vec::new();
-        let kept = read(&path).unwrap_or_else(|error| {
+        let persisted = read(&path).unwrap_or_else(|error| {
             warnings.push(format!(
                 "what the cloud wished for was forgotten, {}: {error}",
                 path.display()
@@ -103,26 +103,26 @@ impl EffectiveSettings {
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
             Persisted::default()
         });
-        let mut wishes = Self {
+        let mut settings = Self {
             path,
             config: loaded.config.clone(),
             loaded,
             device,
-            persisted: kept,
+            persisted: persisted,
             warnings,
         };
-        let before = wishes.persisted.clone();
-        wishes.drop_locally_overridden();
-        wishes.resume_trial(now);
-        if wishes.persisted != before
-            && let Err(error) = wishes.persist()
+        let before = settings.persisted.clone();
+        settings.drop_locally_overridden();
+        settings.resume_trial(now);
+        if settings.persisted != before
+            && let Err(error) = settings.persist()
         {
             // A trial whose start cannot be noted could begin for ever.
-            wishes.warn(format!("note the settings of the cloud: {error}"));
-            wishes.persisted.trial = None;
+            settings.warn(format!("note the settings of the cloud: {error}"));
+            settings.persisted.trial = None;
         }
-        wishes.config = wishes.merged();
-        wishes
+        settings.config = settings.merged();
+        settings
     }
 
     /// All settings as they hold now, wishes and a trial included.
@@ -134,13 +134,13 @@ impl EffectiveSettings {
     ///
     /// # Errors
     /// The card took nothing, and nothing has changed.
-    pub fn apply(&mut self, wished: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
-        if wished.version <= self.version_of(wished.store) {
+    pub fn apply(&mut self, desired: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
+        if desired.version <= self.version_of(desired.store) {
             return Ok(ApplyOutcome::Outdated);
         }
         let mut good = Map::new();
         let mut rejected = Vec::new();
-        for (name, value) in &wished.values {
+        for (name, value) in &desired.values {
             match self.loaded.validate(name, value) {
                 Ok(()) => {
                     good.insert(name.clone(), value.clone());
@@ -156,11 +156,11 @@ impl EffectiveSettings {
         }
         let (connection, live) = split(good);
         let (before, _) = split(self.persisted.values.clone());
-        let mut kept = Persisted {
+        let mut persisted = Persisted {
             device: Some(self.device.clone()),
-            store: wished.store.or(self.persisted.store),
-            version: wished.version,
-            revision: wished.revision,
+            store: desired.store.or(self.persisted.store),
+            version: desired.version,
+            revision: desired.revision,
             rejected,
             file_values: self.persisted.file_values.clone(),
             values: live.clone(),
@@ -171,28 +171,28 @@ impl EffectiveSettings {
             all.extend(connection.clone());
             self.loaded.with_overrides(&all)
         };
-        let tried = changed(&with(&before), &with(&connection));
-        if tried.is_empty() {
-            kept.file_values = self.file_values(&connection);
-            kept.values.extend(connection);
+        let trial_names = changed(&with(&before), &with(&connection));
+        if trial_names.is_empty() {
+            persisted.file_values = self.file_values(&connection);
+            persisted.values.extend(connection);
         } else {
             let within = self.config.cloud.confirm_within();
-            kept.values.extend(before);
-            kept.trial = Some(ConnectionTrial {
+            persisted.values.extend(before);
+            persisted.trial = Some(ConnectionTrial {
                 values: connection,
                 boot: now.boot,
                 until_us: after(now, within),
                 starts: 1,
             });
         }
-        let before = std::mem::replace(&mut self.persisted, kept);
+        let before = std::mem::replace(&mut self.persisted, persisted);
         if let Err(error) = self.persist() {
             self.persisted = before;
             return Err(error);
         }
         // A trial holds from the next start on: only what needs none changes under a running program.
         self.config = self.loaded.with_overrides(&self.persisted.values);
-        Ok(if tried.is_empty() {
+        Ok(if trial_names.is_empty() {
             ApplyOutcome::Applied
         } else {
             ApplyOutcome::Trial
@@ -207,13 +207,13 @@ impl EffectiveSettings {
         let Some(trial) = &self.persisted.trial else {
             return Ok(false);
         };
-        let mut kept = self.persisted.clone();
-        let (_, mut values) = split(kept.values);
+        let mut persisted = self.persisted.clone();
+        let (_, mut values) = split(persisted.values);
         values.extend(trial.values.clone());
-        kept.file_values = self.file_values(&trial.values);
-        kept.values = values;
-        kept.trial = None;
-        let before = std::mem::replace(&mut self.persisted, kept);
+        persisted.file_values = self.file_values(&trial.values);
+        persisted.values = values;
+        persisted.trial = None;
+        let before = std::mem::replace(&mut self.persisted, persisted);
         if let Err(error) = self.persist() {
             self.persisted = before;
             return Err(error);
@@ -243,7 +243,7 @@ impl EffectiveSettings {
             names: self.trial_names(trial),
             remaining_s: trial.until_us.saturating_sub(now.boottime_us) / 1_000_000,
         });
-        let in_force = SETTINGS
+        let effective = SETTINGS
             .iter()
             .filter(|setting| setting.scope != Scope::Local && !setting.secret)
             .map(|setting| (setting.key.to_owned(), value_in(&self.config, setting.key)))
@@ -253,7 +253,7 @@ impl EffectiveSettings {
             revision: if ours { self.persisted.revision } else { 0 },
             rejected: self.persisted.rejected.clone(),
             trial: trying,
-            effective: in_force,
+            effective: effective,
         };
         (self.version(), state)
     }
@@ -465,7 +465,7 @@ mod tests {
         }
     }
 
-    fn wish(version: u64, values: Value) -> DesiredSettings {
+    fn desired(version: u64, values: Value) -> DesiredSettings {
         let Value::Object(values) = values else {
             panic!("values are an object")
         };
@@ -477,8 +477,8 @@ mod tests {
         }
     }
 
-    fn rejected(wishes: &EffectiveSettings) -> Vec<String> {
-        let (_, state) = wishes.report(at(0));
+    fn rejected(settings: &EffectiveSettings) -> Vec<String> {
+        let (_, state) = settings.report(at(0));
         let names = state.rejected.into_iter();
         names
             .map(|one| format!("{} {}", one.name, one.reason))
@@ -488,48 +488,54 @@ mod tests {
     #[test]
     fn versions_only_rise_also_over_a_restart() {
         let card = Card::new("interval_s = 5");
-        let mut wishes = card.open(at(0));
-        assert_eq!(wishes.config().interval_s, 5);
-        let taken = wishes.apply(&wish(3, json!({"interval_s": 60})), at(1));
+        let mut settings = card.open(at(0));
+        assert_eq!(settings.config().interval_s, 5);
+        let taken = settings.apply(&desired(3, json!({"interval_s": 60})), at(1));
         assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
         for old in [3, 2, 0] {
-            let taken = wishes.apply(&wish(old, json!({"interval_s": 1})), at(2));
+            let taken = settings.apply(&desired(old, json!({"interval_s": 1})), at(2));
             assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
         }
-        let mut wishes = card.open(at(3));
-        assert_eq!((wishes.config().interval_s, wishes.version()), (60, 3));
-        let (version, state) = wishes.report(at(3));
+        let mut settings = card.open(at(3));
+        assert_eq!((settings.config().interval_s, settings.version()), (60, 3));
+        let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
         assert_eq!(state.effective["interval_s"], 60);
-        let old = wishes.apply(&wish(3, json!({"interval_s": 1})), at(4));
+        let old = settings.apply(&desired(3, json!({"interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
         // What is wished for no more is the file's again.
-        wishes.apply(&wish(4, json!({})), at(5)).unwrap();
-        assert_eq!(wishes.config().interval_s, 5);
+        settings.apply(&desired(4, json!({})), at(5)).unwrap();
+        assert_eq!(settings.config().interval_s, 5);
     }
 
     #[test]
     fn another_database_and_another_camera_account_count_anew() {
         let card = Card::new("");
-        let mut wishes = card.open(at(0));
-        wishes
-            .apply(&wish(9, json!({"interval_s": 60})), at(1))
+        let mut settings = card.open(at(0));
+        settings
+            .apply(&desired(9, json!({"interval_s": 60})), at(1))
             .unwrap();
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
-            ..wish(1, json!({"interval_s": 30}))
+            ..desired(1, json!({"interval_s": 30}))
         };
-        assert_eq!(wishes.apply(&other, at(2)).unwrap(), ApplyOutcome::Applied);
-        assert_eq!((wishes.config().interval_s, wishes.version()), (30, 1));
+        assert_eq!(
+            settings.apply(&other, at(2)).unwrap(),
+            ApplyOutcome::Applied
+        );
+        assert_eq!((settings.config().interval_s, settings.version()), (30, 1));
         // Renamed at the camera: the settings stay until its new account has some.
-        let mut wishes = card.open_as("shed", at(3));
-        assert_eq!((wishes.config().interval_s, wishes.version()), (30, 0));
+        let mut settings = card.open_as("shed", at(3));
+        assert_eq!((settings.config().interval_s, settings.version()), (30, 0));
         let first = DesiredSettings {
             store: other.store,
-            ..wish(1, json!({"interval_s": 7}))
+            ..desired(1, json!({"interval_s": 7}))
         };
-        assert_eq!(wishes.apply(&first, at(4)).unwrap(), ApplyOutcome::Applied);
-        assert_eq!(wishes.config().interval_s, 7);
+        assert_eq!(
+            settings.apply(&first, at(4)).unwrap(),
+            ApplyOutcome::Applied
+        );
+        assert_eq!(settings.config().interval_s, 7);
     }
 
     #[test]
@@ -537,22 +543,22 @@ mod tests {
         let mut card = Card::new("");
         card.started_with
             .push(("light.mode".to_owned(), "off".to_owned()));
-        let mut wishes = card.open(at(0));
-        let good = wish(1, json!({"interval_s": 60, "picture.quality": 80}));
-        wishes.apply(&good, at(1)).unwrap();
+        let mut settings = card.open(at(0));
+        let good = desired(1, json!({"interval_s": 60, "picture.quality": 80}));
+        settings.apply(&good, at(1)).unwrap();
         let mixed = json!({
             "interval_s": -5, "picture.quality": 70, "picture.max_width": "wide", "intervall_s": 9,
             "spool.folder": "/", "device": "other", "button.pin": 3, "light.mode": "quiet",
             "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.on": true, "light.night": ["22:00"],
         });
         assert_eq!(
-            wishes.apply(&wish(2, mixed), at(2)).unwrap(),
+            settings.apply(&desired(2, mixed), at(2)).unwrap(),
             ApplyOutcome::Applied
         );
-        let config = wishes.config();
+        let config = settings.config();
         // The last good value stays, the rest applies.
         assert_eq!((config.interval_s, config.picture.quality), (60, 70));
-        let told = rejected(&wishes);
+        let told = rejected(&settings);
         for (name, says) in [
             ("interval_s", "must be 0 or a whole number"),
             ("picture.max_width", "must be 0 or a whole number"),
@@ -581,25 +587,28 @@ mod tests {
     #[test]
     fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
-        let mut wishes = card.open(at(0));
-        let wished = wish(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
-        assert_eq!(wishes.apply(&wished, at(10)).unwrap(), ApplyOutcome::Trial);
+        let mut settings = card.open(at(0));
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        assert_eq!(
+            settings.apply(&desired, at(10)).unwrap(),
+            ApplyOutcome::Trial
+        );
         // The running program goes on with the old one; what is not of the connection holds at once.
-        assert_eq!(wishes.config().cloud.url.host, "old");
-        assert_eq!(wishes.config().interval_s, 9);
-        let mut wishes = card.open(at(11));
-        assert_eq!(wishes.config().cloud.url.host, "new");
-        let (_, state) = wishes.report(at(11));
+        assert_eq!(settings.config().cloud.url.host, "old");
+        assert_eq!(settings.config().interval_s, 9);
+        let mut settings = card.open(at(11));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        let (_, state) = settings.report(at(11));
         let trying = state.trial.unwrap();
         assert_eq!(
             (trying.names, trying.remaining_s),
             (vec!["cloud.url".to_owned()], 299)
         );
-        assert!(wishes.confirm().unwrap());
-        assert!(!wishes.confirm().unwrap());
-        let wishes = card.open(at(100_000));
-        assert_eq!(wishes.config().cloud.url.host, "new");
-        assert_eq!(rejected(&wishes), [""; 0]);
+        assert!(settings.confirm().unwrap());
+        assert!(!settings.confirm().unwrap());
+        let settings = card.open(at(100_000));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        assert_eq!(rejected(&settings), [""; 0]);
     }
 
     #[test]
@@ -607,24 +616,24 @@ mod tests {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let taken = card
             .open(at(0))
-            .apply(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
+            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
         assert_eq!(taken.unwrap(), ApplyOutcome::Trial);
         // Killed and started again within the time: tried for the rest of it.
-        let wishes = card.open(at(200));
-        assert_eq!(wishes.config().cloud.url.host, "new");
-        assert_eq!(wishes.trial_deadline_us(), Some(310_000_000));
+        let settings = card.open(at(200));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        assert_eq!(settings.trial_deadline_us(), Some(310_000_000));
         // Started after it: over.
-        let wishes = card.open(at(311));
-        assert_eq!(wishes.config().cloud.url.host, "old");
-        assert!(rejected(&wishes)[0].starts_with("cloud.url did not bring a connection"));
+        let settings = card.open(at(311));
+        assert_eq!(settings.config().cloud.url.host, "old");
+        assert!(rejected(&settings)[0].starts_with("cloud.url did not bring a connection"));
         // The same version again changes nothing.
-        let mut wishes = card.open(at(312));
-        let again = wish(1, json!({"cloud.url": "mqtt://new:2"}));
+        let mut settings = card.open(at(312));
+        let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));
         assert_eq!(
-            wishes.apply(&again, at(313)).unwrap(),
+            settings.apply(&again, at(313)).unwrap(),
             ApplyOutcome::Outdated
         );
-        assert_eq!(wishes.config().cloud.url.host, "old");
+        assert_eq!(settings.config().cloud.url.host, "old");
     }
 
     #[test]
@@ -632,57 +641,57 @@ mod tests {
         let card = Card::new("[cloud]\nconfirm_within_s = 5\n");
         card.open(at(0))
             .apply(
-                &wish(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
+                &desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
                 at(10),
             )
             .unwrap();
-        let mut wishes = card.open(at(11));
-        assert_eq!(wishes.config().cloud.user, "me");
-        assert_eq!(wishes.trial_deadline_us(), Some(15_000_000));
-        assert!(!format!("{:?}", wishes.report(at(11))).contains("secret"));
-        wishes.roll_back().unwrap();
-        assert_eq!(wishes.trial_deadline_us(), None);
-        let wishes = card.open(at(12));
-        assert_eq!(wishes.config().cloud.user, "");
-        assert_eq!(rejected(&wishes).len(), 2);
+        let mut settings = card.open(at(11));
+        assert_eq!(settings.config().cloud.user, "me");
+        assert_eq!(settings.trial_deadline_us(), Some(15_000_000));
+        assert!(!format!("{:?}", settings.report(at(11))).contains("secret"));
+        settings.roll_back().unwrap();
+        assert_eq!(settings.trial_deadline_us(), None);
+        let settings = card.open(at(12));
+        assert_eq!(settings.config().cloud.user, "");
+        assert_eq!(rejected(&settings).len(), 2);
     }
 
     #[test]
     fn a_power_cut_begins_a_trial_anew_but_not_for_ever() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         card.open(at(0))
-            .apply(&wish(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
+            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
             .unwrap();
         for boot in 1..STARTS_MAX {
             let now = BootTime {
                 boot: BootId([u8::try_from(boot).unwrap(); 16]),
                 boottime_us: 5_000_000,
             };
-            let wishes = card.open(now);
-            assert_eq!(wishes.config().cloud.url.host, "new", "boot {boot}");
-            assert_eq!(wishes.trial_deadline_us(), Some(305_000_000));
+            let settings = card.open(now);
+            assert_eq!(settings.config().cloud.url.host, "new", "boot {boot}");
+            assert_eq!(settings.trial_deadline_us(), Some(305_000_000));
         }
-        let wishes = card.open(BootTime {
+        let settings = card.open(BootTime {
             boot: BootId([99; 16]),
             boottime_us: 0,
         });
-        assert_eq!(wishes.config().cloud.url.host, "old");
+        assert_eq!(settings.config().cloud.url.host, "old");
     }
 
     #[test]
     fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
         let card = Card::new("interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
-        let mut wishes = card.open(at(0));
-        let wished = wish(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
-        wishes.apply(&wished, at(10)).unwrap();
+        let mut settings = card.open(at(0));
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        settings.apply(&desired, at(10)).unwrap();
         card.open(at(11)).confirm().unwrap();
         card.write("interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
         for _ in 0..2 {
-            let wishes = card.open(at(12));
-            assert_eq!(wishes.config().cloud.url.host, "home");
+            let settings = card.open(at(12));
+            assert_eq!(settings.config().cloud.url.host, "home");
             // Only the connection: everything else is for the cloud to say.
-            assert_eq!(wishes.config().interval_s, 9);
-            assert!(rejected(&wishes)[0].contains("changed in camera.toml"));
+            assert_eq!(settings.config().interval_s, 9);
+            assert!(rejected(&settings)[0].contains("changed in camera.toml"));
         }
     }
 
@@ -690,29 +699,29 @@ mod tests {
     fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
         let card = Card::new("");
         card.open(at(0))
-            .apply(&wish(5, json!({"interval_s": 9})), at(1))
+            .apply(&desired(5, json!({"interval_s": 9})), at(1))
             .unwrap();
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-        let mut wishes = card.open(at(2));
-        assert_eq!((wishes.config().interval_s, wishes.version()), (0, 0));
-        assert_eq!(wishes.take_warnings().len(), 1);
-        let again = wishes.apply(&wish(5, json!({"interval_s": 9})), at(3));
+        let mut settings = card.open(at(2));
+        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(settings.take_warnings().len(), 1);
+        let again = settings.apply(&desired(5, json!({"interval_s": 9})), at(3));
         assert_eq!(again.unwrap(), ApplyOutcome::Applied);
     }
 
     #[test]
     fn a_card_that_takes_nothing_changes_nothing() {
         let card = Card::new("");
-        let mut wishes = card.open(at(0));
+        let mut settings = card.open(at(0));
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
         assert!(
-            wishes
-                .apply(&wish(1, json!({"interval_s": 9})), at(1))
+            settings
+                .apply(&desired(1, json!({"interval_s": 9})), at(1))
                 .is_err()
         );
-        assert_eq!((wishes.config().interval_s, wishes.version()), (0, 0));
+        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
     }
 
     proptest! {
@@ -722,7 +731,7 @@ mod tests {
             text in "\\PC{0,300}", number: i64, which in 0..5_usize,
         ) {
             let card = Card::new("");
-            let mut wishes = card.open(at(0));
+            let mut settings = card.open(at(0));
             let value = match which {
                 0 => json!(text),
                 1 => json!(number),
@@ -735,7 +744,7 @@ mod tests {
                 values.insert(SETTINGS[name].key.to_owned(), value.clone());
             }
             values.insert(text, value);
-            wishes.apply(&wish(1, Value::Object(values)), at(1)).unwrap();
+            settings.apply(&desired(1, Value::Object(values)), at(1)).unwrap();
             let (_, state) = card.open(at(2)).report(at(2));
             for (name, value) in &state.effective {
                 let setting = Setting::find(name).unwrap();

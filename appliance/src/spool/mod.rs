@@ -226,8 +226,8 @@ impl Spool {
     pub fn reopen(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
         self.index.close();
         self.poisoned = true;
-        if let Some((install, name)) = self.poisoned_by {
-            match scan::set_torn_aside(&self.root, &self.folder(install), &name) {
+        if let Some((spool_id, name)) = self.poisoned_by {
+            match scan::set_torn_aside(&self.root, &self.folder(spool_id), &name) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(SpoolError::Disk(error));
                 }
@@ -281,7 +281,7 @@ impl Spool {
             fingerprint: fingerprint.to_owned(),
             lock: Some(lock),
         };
-        for (rank, found) in (0..).zip(&scan.generations) {
+        for (generation, found) in (0..).zip(&scan.generations) {
             for name in &found.names {
                 let id = CaptureId {
                     spool: found.id,
@@ -298,7 +298,7 @@ impl Spool {
                 spool.bytes += name.file_bytes();
                 spool.captures.insert(
                     Key {
-                        generation: rank,
+                        generation: generation,
                         sequence: name.sequence,
                     },
                     entry,
@@ -386,9 +386,9 @@ impl Spool {
         self.check_not_poisoned()?;
         let total = new.bytes.len() as u64;
         self.make_room(total + file::TRAILER_BYTES)?;
-        let (install, sequence) = (self.spool_id(), self.next());
+        let (spool_id, sequence) = (self.spool_id(), self.next());
         let record = CaptureMetadata {
-            spool: install,
+            spool: spool_id,
             sequence,
             hash: Hash::of(new.bytes),
             total,
@@ -544,12 +544,12 @@ impl Spool {
     pub fn inventory(&self) -> Vec<SpoolInventory> {
         let mut all: Vec<SpoolInventory> = (0..)
             .zip(&self.generations)
-            .map(|(rank, install)| {
+            .map(|(generation, spool_id)| {
                 let range = Key {
-                    generation: rank,
+                    generation: generation,
                     sequence: Sequence::FIRST,
                 }..=Key {
-                    generation: rank,
+                    generation: generation,
                     sequence: Sequence::MAX,
                 };
                 let of = |received: bool| -> Ranges {
@@ -562,8 +562,8 @@ impl Spool {
                 let (mut waiting, mut kept) = (of(false), of(true));
                 let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
                 SpoolInventory {
-                    spool: install.id,
-                    next: install.next,
+                    spool: spool_id.id,
+                    next: spool_id.next,
                     waiting,
                     kept,
                     coarse,
@@ -654,36 +654,36 @@ impl Spool {
         }
     }
 
-    fn folder(&self, install: SpoolId) -> PathBuf {
-        scan::frames(&self.root).join(install.to_string())
+    fn folder(&self, spool_id: SpoolId) -> PathBuf {
+        scan::frames(&self.root).join(spool_id.to_string())
     }
 
     fn id_of(&self, key: Key) -> Option<CaptureId> {
-        let install = self.generations.get(key.generation as usize)?.id;
+        let spool_id = self.generations.get(key.generation as usize)?.id;
         Some(CaptureId {
-            spool: install,
+            spool: spool_id,
             sequence: key.sequence,
         })
     }
 
     fn key_of(&self, id: CaptureId) -> Option<Key> {
-        let rank = self
+        let generation = self
             .generations
             .iter()
-            .position(|install| install.id == id.spool)?;
+            .position(|spool_id| spool_id.id == id.spool)?;
         Some(Key {
-            generation: u32::try_from(rank).ok()?,
+            generation: u32::try_from(generation).ok()?,
             sequence: id.sequence,
         })
     }
 
     fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
         let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
-        let install = self
+        let spool_id = self
             .generations
             .get(key.generation as usize)
             .ok_or(SpoolError::Gone)?;
-        Ok((self.folder(install.id), entry))
+        Ok((self.folder(spool_id.id), entry))
     }
 
     fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {
@@ -704,32 +704,32 @@ impl Spool {
         chunks: &[&[u8]],
         cause: Option<Cause>,
     ) -> Result<PendingCapture, SpoolError> {
-        let rank = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
-        self.store_in(rank, name, chunks, cause)
+        let generation = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
+        self.store_in(generation, name, chunks, cause)
     }
 
     fn store_in(
         &mut self,
-        rank: u32,
+        generation: u32,
         name: &FileName,
         chunks: &[&[u8]],
         cause: Option<Cause>,
     ) -> Result<PendingCapture, SpoolError> {
-        let folder = self.folder(self.generations[rank as usize].id);
+        let folder = self.folder(self.generations[generation as usize].id);
         match write_durably(&folder, name, chunks) {
             Ok(()) => {}
             Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
             Err(WriteError::Sync { source, .. }) => {
                 self.poisoned = true;
-                self.poisoned_by = Some((self.generations[rank as usize].id, *name));
+                self.poisoned_by = Some((self.generations[generation as usize].id, *name));
                 return Err(SpoolError::Disk(source));
             }
         }
-        let install = &mut self.generations[rank as usize];
-        install.next = install.next.max(name.last().next());
+        let spool_id = &mut self.generations[generation as usize];
+        spool_id.next = spool_id.next.max(name.last().next());
         self.bytes += name.file_bytes();
         let key = Key {
-            generation: rank,
+            generation: generation,
             sequence: name.sequence,
         };
         let entry = Entry {
@@ -747,10 +747,10 @@ impl Spool {
     }
 
     fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
-        let rank = self
+        let generation = self
             .generations
             .iter()
-            .position(|install| install.id == tombstone.spool)
+            .position(|spool_id| spool_id.id == tombstone.spool)
             .ok_or(SpoolError::Gone)?;
         let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
         let total = json.len() as u64;
@@ -767,7 +767,7 @@ impl Spool {
             },
         };
         self.store_in(
-            u32::try_from(rank).expect("far fewer installs"),
+            u32::try_from(generation).expect("far fewer installs"),
             &name,
             &[&json],
             Some(tombstone.cause),
@@ -798,7 +798,7 @@ impl Spool {
         reason: TombstoneReason,
     ) -> Result<(), SpoolError> {
         let tombstone = Tombstone {
-            spool: torn.install,
+            spool: torn.spool_id,
             sequence: torn.name.sequence,
             through: (torn.name.last() > torn.name.sequence).then(|| torn.name.last()),
             reason,
@@ -807,7 +807,7 @@ impl Spool {
             pressed: None,
         };
         let waiting = self.store_tombstone(&tombstone)?;
-        scan::set_torn_aside(&self.root, &self.folder(torn.install), &torn.name)
+        scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name)
             .map_err(SpoolError::Disk)?;
         self.warnings.push(format!(
             "capture {} was set aside: {}",
@@ -839,7 +839,7 @@ impl Spool {
                     return SpoolError::Gone;
                 };
                 let torn = scan::TornFile {
-                    install: self.generations[key.generation as usize].id,
+                    spool_id: self.generations[key.generation as usize].id,
                     name: entry.name,
                 };
                 match self.set_aside(&torn, TombstoneReason::CardDamaged) {

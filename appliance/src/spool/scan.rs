@@ -17,7 +17,7 @@ const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file that is not what its name says.
 pub struct TornFile {
-    pub install: SpoolId,
+    pub spool_id: SpoolId,
     pub name: FileName,
 }
 
@@ -71,7 +71,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     let mut order: Vec<SpoolId> = unknown.collect();
     order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
 
-    let mut installs = Vec::new();
+    let mut generations = Vec::new();
     let mut torn = Vec::new();
     for id in order {
         let (found, mut torn_here) =
@@ -89,7 +89,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
                 );
             }
         } else {
-            installs.push(found);
+            generations.push(found);
         }
     }
 
@@ -101,13 +101,13 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         );
     }
     let goes_on = same_hardware
-        && installs
+        && generations
             .last()
             .is_some_and(|found| Some(found.id) == current_before);
     if !goes_on {
         let id = new_spool_id();
         fs::create_dir_all(frames(root).join(id.to_string())).map_err(SpoolError::Disk)?;
-        installs.push(FoundGeneration {
+        generations.push(FoundGeneration {
             id,
             next: Sequence::FIRST,
             names: Vec::new(),
@@ -116,14 +116,14 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
     let before = identity.clone();
     identity.fingerprint = fingerprint.to_owned();
-    identity.installs = installs.iter().map(|found| found.id).collect();
+    identity.installs = generations.iter().map(|found| found.id).collect();
     // A full card must not keep the camera from starting.
     if !known || identity != before {
         identity.write(root).map_err(SpoolError::Disk)?;
     }
     Ok(Scan {
         identity,
-        generations: installs,
+        generations,
         torn,
         warnings,
     })
@@ -234,7 +234,7 @@ fn read_generation(
         {
             set_torn_aside(root, &folder, &name)?;
         } else {
-            to_bury.push(TornFile { install: id, name });
+            to_bury.push(TornFile { spool_id: id, name });
         }
     }
     Ok((
@@ -296,13 +296,13 @@ fn drop_duplicates(folder: &Path, names: &mut Vec<FileName>) -> io::Result<()> {
 pub fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result<()> {
     let aside = root.join("torn");
     fs::create_dir_all(&aside)?;
-    let install = folder
+    let spool_id = folder
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     fs::rename(
         folder.join(name.to_string()),
-        aside.join(format!("{install}_{name}")),
+        aside.join(format!("{spool_id}_{name}")),
     )?;
     sync_folder(folder)?;
 

@@ -57,24 +57,24 @@ pub struct Warning {
 /// The whole answer, at most `bytes_max` as JSON: older troubles are left out first.
 pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
     let now_us = boottime_us();
-    let mut troubles: VecDeque<Value> = facts
+    let mut warnings: VecDeque<Value> = facts
         .warnings
         .iter()
-        .map(|trouble| {
-            let ago_s = now_us.saturating_sub(trouble.at_boottime_us) / 1_000_000;
-            json!({"ago_s": ago_s, "text": trouble.text})
+        .map(|warning| {
+            let ago_s = now_us.saturating_sub(warning.at_boottime_us) / 1_000_000;
+            json!({"ago_s": ago_s, "text": warning.text})
         })
         .collect();
     loop {
-        let said = to_json(facts, now_us, &troubles);
+        let said = to_json(facts, now_us, &warnings);
         let fits = serde_json::to_vec(&said).is_ok_and(|json| json.len() <= bytes_max);
-        if fits || troubles.pop_front().is_none() {
+        if fits || warnings.pop_front().is_none() {
             return said;
         }
     }
 }
 
-fn to_json(facts: &Facts, now_us: u64, troubles: &VecDeque<Value>) -> Map<String, Value> {
+fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String, Value> {
     let said = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "running_for_s": facts.running_for_s,
@@ -115,7 +115,7 @@ fn to_json(facts: &Facts, now_us: u64, troubles: &VecDeque<Value>) -> Map<String
         },
         "light": facts.light,
         "faults": facts.faults,
-        "troubles": troubles,
+        "troubles": warnings,
     });
     match said {
         Value::Object(said) => without_nulls(said),
@@ -229,11 +229,11 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
         }
         let mut line = Line::default();
         event.record(&mut line);
-        let mut troubles = self.lock();
-        if troubles.len() == WARNINGS_MAX {
-            troubles.pop_front();
+        let mut warnings = self.lock();
+        if warnings.len() == WARNINGS_MAX {
+            warnings.pop_front();
         }
-        troubles.push_back(Warning {
+        warnings.push_back(Warning {
             at_boottime_us: boottime_us(),
             text: truncated(
                 &format!("{}{}", line.message, line.fields),
@@ -271,7 +271,7 @@ mod tests {
 
     use super::*;
 
-    fn facts(troubles: Vec<Warning>) -> Facts {
+    fn facts(warnings: Vec<Warning>) -> Facts {
         Facts {
             running_for_s: 1,
             clock: ClockReading {
@@ -296,24 +296,24 @@ mod tests {
             faults: vec![5],
             light: "ready".to_owned(),
             settings_version: 7,
-            warnings: troubles,
+            warnings: warnings,
         }
     }
 
     #[test]
     fn an_answer_is_bounded_and_the_latest_troubles_stay() {
-        let trouble = |n: u64| Warning {
+        let warning = |n: u64| Warning {
             at_boottime_us: n,
             text: format!("{n} {}", "\u{1}x".repeat(WARNING_BYTES_MAX / 2)),
         };
         let said = describe(
-            &facts((0..WARNINGS_MAX as u64).map(trouble).collect()),
+            &facts((0..WARNINGS_MAX as u64).map(warning).collect()),
             8000,
         );
         assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
-        let troubles = said["troubles"].as_array().unwrap();
-        assert!(!troubles.is_empty() && troubles.len() < WARNINGS_MAX);
-        let last = troubles.last().unwrap()["text"].as_str().unwrap();
+        let warnings = said["troubles"].as_array().unwrap();
+        assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);
+        let last = warnings.last().unwrap()["text"].as_str().unwrap();
         assert!(last.starts_with("19 "), "{last}");
         assert_eq!(said["spool"]["waiting"], 3);
         assert_eq!(said["settings_version"], 7);
@@ -323,8 +323,8 @@ mod tests {
 
     #[test]
     fn warnings_and_errors_are_remembered_and_nothing_else() {
-        let troubles = RecentWarnings::default();
-        let log = tracing_subscriber::registry().with(troubles.clone());
+        let warnings = RecentWarnings::default();
+        let log = tracing_subscriber::registry().with(warnings.clone());
         tracing::subscriber::with_default(log, || {
             tracing::info!("all is well");
             for number in 0..WARNINGS_MAX + 5 {
@@ -332,7 +332,7 @@ mod tests {
             }
             tracing::error!(text = "why", "it broke");
         });
-        let latest = troubles.latest();
+        let latest = warnings.latest();
         assert_eq!(latest.len(), WARNINGS_MAX);
         assert_eq!(latest.last().unwrap().text, "it broke text=why");
         assert!(latest.iter().all(|one| one.text.len() <= WARNING_BYTES_MAX));

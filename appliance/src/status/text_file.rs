@@ -26,19 +26,21 @@ pub struct StatusReport<'a> {
 }
 
 /// The whole file, at most [`BYTES_MAX`] bytes.
-pub fn text(told: &StatusReport<'_>) -> String {
-    let facts = told.facts;
-    let mut lines = vec![format!("Camera {}", told.device)];
+pub fn text(report: &StatusReport<'_>) -> String {
+    let facts = report.facts;
+    let mut lines = vec![format!("Camera {}", report.device)];
     lines.push(match written_at(facts) {
         Some(at) => format!("Written {at}"),
         None => "Written before the camera knew what time it was".to_owned(),
     });
     lines.push(String::new());
-    lines.push(match (facts.connected_for_s, told.not_connected_because) {
-        (Some(_), _) => format!("Cloud: connected to {}", told.cloud),
-        (None, Some(why)) => format!("Cloud: {} is not reached: {why}", told.cloud),
-        (None, None) => format!("Cloud: {} is not reached yet", told.cloud),
-    });
+    lines.push(
+        match (facts.connected_for_s, report.not_connected_because) {
+            (Some(_), _) => format!("Cloud: connected to {}", report.cloud),
+            (None, Some(why)) => format!("Cloud: {} is not reached: {why}", report.cloud),
+            (None, None) => format!("Cloud: {} is not reached yet", report.cloud),
+        },
+    );
     lines.push(format!(
         "Pictures: {} wait on the card ({} MiB), {} are in the cloud and still here",
         facts.waiting,
@@ -52,9 +54,9 @@ pub fn text(told: &StatusReport<'_>) -> String {
     ));
     lines.push(format!(
         "Light: {}. {}",
-        told.light.appearance, told.light.meaning
+        report.light.appearance, report.light.meaning
     ));
-    for fault in told.faults {
+    for fault in report.faults {
         lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
     }
     if !facts.warnings.is_empty() {

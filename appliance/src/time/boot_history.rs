@@ -77,7 +77,7 @@ impl BootHistory {
             return;
         }
         // What was known when the card was last written was past before the program could start here.
-        let floor = self.latest_known_us().map(|wall_us| LowerBound {
+        let lower_bound = self.latest_known_us().map(|wall_us| LowerBound {
             wall_us,
             at_us: now.boottime_us,
         });
@@ -90,7 +90,7 @@ impl BootHistory {
             boot: now.boot,
             from_us: now.boottime_us,
             seen_us: now.boottime_us,
-            lower_bound: floor,
+            lower_bound: lower_bound,
             lines,
             reported: None,
         });
@@ -116,9 +116,9 @@ impl BootHistory {
         let news = current.add_line(&claim);
         self.claim = Some(claim);
         let Some(line) = news else { return Vec::new() };
-        let mut told = vec![line];
-        told.append(&mut self.guesses());
-        told
+        let mut reported = vec![line];
+        reported.append(&mut self.guesses());
+        reported
     }
 
     /// The cloud said what its clock shows, and `now` is not earlier.
@@ -129,7 +129,7 @@ impl BootHistory {
         let wall_us = said_us.saturating_sub(CLOUD_CLOCK_ERROR_US);
         let is_news = current
             .lower_bound
-            .is_none_or(|floor| floor.at(now.boottime_us) < wall_us);
+            .is_none_or(|lower_bound| lower_bound.at(now.boottime_us) < wall_us);
         // Also where this camera has a clock that is called right: it may have been set back.
         if is_news {
             current.lower_bound = Some(LowerBound {
@@ -148,14 +148,16 @@ impl BootHistory {
             .rfind(|boot| boot.from_us <= at_us)
             .or_else(|| of_boot().next())?
             .lower_bound
-            .map(|floor| floor.at(at_us))
+            .map(|lower_bound| lower_bound.at(at_us))
     }
 
     /// The latest wall time that is known to be past, microseconds UTC. It rises, unless clocks turn out to contradict
     /// each other.
     pub fn latest_known_us(&self) -> Option<i64> {
         let last = self.boots.last()?;
-        let by_floor = last.lower_bound.map(|floor| floor.at(last.seen_us));
+        let by_floor = last
+            .lower_bound
+            .map(|lower_bound| lower_bound.at(last.seen_us));
         let by_lines = last
             .span_at(last.seen_us)
             .map(|(earliest_us, _)| earliest_us);
@@ -257,7 +259,7 @@ impl Boot {
             .saturating_add(drift_us);
         let earliest = self.lower_bound.map_or(
             FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)),
-            |floor| floor.at(0).saturating_sub(drift_us),
+            |lower_bound| lower_bound.at(0).saturating_sub(drift_us),
         );
         (earliest, latest)
     }
@@ -350,7 +352,7 @@ mod tests {
     struct Camera {
         history: BootHistory,
         card: BootHistory,
-        told: Vec<BootClockOffset>,
+        reported: Vec<BootClockOffset>,
         pressed: Vec<(ClockReading, i64)>,
     }
 
@@ -361,7 +363,7 @@ mod tests {
             Self {
                 card: history.clone(),
                 history,
-                told: Vec::new(),
+                reported: Vec::new(),
                 pressed: Vec::new(),
             }
         }
@@ -371,7 +373,7 @@ mod tests {
             if !news.is_empty() {
                 self.card = self.history.clone();
             }
-            self.told.extend(news);
+            self.reported.extend(news);
         }
 
         fn press(&mut self, world: &World) {
@@ -393,7 +395,11 @@ mod tests {
         /// What a cloud makes of it for one press: earliest and latest.
         fn stated(&self, pressed: &ClockReading) -> (i64, i64) {
             let at_us = pressed.boottime_us;
-            let of_boot = || self.told.iter().filter(|line| line.boot == pressed.boot);
+            let of_boot = || {
+                self.reported
+                    .iter()
+                    .filter(|line| line.boot == pressed.boot)
+            };
             let all = |guessed: bool| {
                 let spans = || {
                     of_boot()
@@ -419,7 +425,7 @@ mod tests {
                 assert!(
                     earliest <= *truth && *truth <= latest,
                     "{earliest} {truth} {latest}: {moment:?} {:?}",
-                    self.told
+                    self.reported
                 );
             }
         }
@@ -445,7 +451,7 @@ mod tests {
             camera.observe(&world.moment());
             world.true_us += S;
         }
-        assert_eq!(camera.told.len(), 1);
+        assert_eq!(camera.reported.len(), 1);
         camera.holds();
         let (earliest, latest) = camera.stated(&camera.pressed[0].0);
         assert!(latest - earliest < 4 * S);
@@ -461,7 +467,7 @@ mod tests {
             camera.observe(&world.moment_by(Some(GOOD), off));
             world.true_us += S;
         }
-        assert_eq!(camera.told.len(), 3);
+        assert_eq!(camera.reported.len(), 3);
         camera.holds();
     }
 
@@ -481,10 +487,10 @@ mod tests {
         }
         world.reboot(HOUR, 0);
         camera.start(&world, true);
-        assert_eq!(camera.told.len(), 1);
+        assert_eq!(camera.reported.len(), 1);
         world.synchronised = Some(GOOD);
         camera.observe(&world.moment());
-        assert_eq!(camera.told.len(), 4);
+        assert_eq!(camera.reported.len(), 4);
         camera.holds();
         let (earliest, latest) = camera.stated(&camera.pressed[1].0);
         // It is known that the boot before ran for an hour, and this one too.
@@ -492,7 +498,7 @@ mod tests {
         assert!(latest <= world.true_us - HOUR + 5 * S);
         // Nothing is told again.
         camera.observe(&world.moment());
-        assert_eq!(camera.told.len(), 4);
+        assert_eq!(camera.reported.len(), 4);
     }
 
     #[test]
@@ -505,7 +511,7 @@ mod tests {
             world.reboot(HOUR, 100);
             camera.start(&world, false);
         }
-        assert_eq!(camera.told, []);
+        assert_eq!(camera.reported, []);
         assert_eq!(camera.history.latest_known_us(), None);
         assert!(camera.history.boots.len() <= BOOTS_MAX);
         camera.history.on_cloud_time(world.true_us, &world.moment());

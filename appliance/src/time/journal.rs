@@ -47,8 +47,8 @@ impl Journal {
     /// know.
     pub fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
         let path = spool.join("notes");
-        let (mut kept, warning) = match read(&path) {
-            Ok(kept) => (kept, None),
+        let (mut file, warning) = match read(&path) {
+            Ok(file) => (file, None),
             Err(error) => {
                 let aside = path.with_extension("damaged");
                 let _ = std::fs::rename(&path, aside);
@@ -56,16 +56,16 @@ impl Journal {
                 (JournalFile::default(), Some(text))
             }
         };
-        kept.history.begin(now);
-        let mut notes = Self {
+        file.history.begin(now);
+        let mut journal = Self {
             path,
-            file: kept,
+            file: file,
             written_us: now.boottime_us,
             changed: true,
             failing: false,
         };
-        notes.write(now);
-        (notes, warning)
+        journal.write(now);
+        (journal, warning)
     }
 
     /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
@@ -170,9 +170,9 @@ fn read(path: &Path) -> io::Result<JournalFile> {
         }
         Ok(_) => {}
     }
-    let mut kept: JournalFile = serde_json::from_slice(&std::fs::read(path)?)?;
-    kept.events.truncate(EVENTS_MAX);
-    Ok(kept)
+    let mut file: JournalFile = serde_json::from_slice(&std::fs::read(path)?)?;
+    file.events.truncate(EVENTS_MAX);
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    fn waiting(notes: &Journal) -> Vec<Event> {
-        notes
+    fn waiting(journal: &Journal) -> Vec<Event> {
+        journal
             .unconfirmed()
             .map(|event| codec::decode(event.as_bytes()).unwrap())
             .collect()
@@ -215,59 +215,59 @@ mod tests {
     #[test]
     fn what_the_cloud_has_not_confirmed_survives_a_power_cut_and_is_sent_unchanged() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Journal::open(folder.path(), &moment(1, false));
-        notes.record_fault(fault(5, 2), INSTALL);
-        assert!(notes.observe(&moment(3, true), INSTALL));
-        assert!(!notes.observe(&moment(4, true), INSTALL));
-        let sent: Vec<String> = notes.unconfirmed().map(str::to_owned).collect();
+        let (mut journal, _) = Journal::open(folder.path(), &moment(1, false));
+        journal.record_fault(fault(5, 2), INSTALL);
+        assert!(journal.observe(&moment(3, true), INSTALL));
+        assert!(!journal.observe(&moment(4, true), INSTALL));
+        let sent: Vec<String> = journal.unconfirmed().map(str::to_owned).collect();
         assert_eq!(sent.len(), 2);
-        drop(notes);
+        drop(journal);
 
-        let (mut notes, warning) = Journal::open(folder.path(), &moment(5, false));
+        let (mut journal, warning) = Journal::open(folder.path(), &moment(5, false));
         assert_eq!(warning, None);
-        assert!(notes.unconfirmed().eq(sent.iter()));
-        let Event::Boot(line) = &waiting(&notes)[1] else {
+        assert!(journal.unconfirmed().eq(sent.iter()));
+        let Event::Boot(line) = &waiting(&journal)[1] else {
             panic!("no boot line");
         };
         assert_eq!((line.spool, line.error_us), (Some(INSTALL), 40_000));
 
         // A receipt for something else changes nothing, its own ends the waiting.
-        assert!(!notes.confirm(&[HashPrefix([9; 8])], &moment(6, false)));
-        assert!(notes.confirm(&[hash(&sent[0])], &moment(6, false)));
-        drop(notes);
-        let (notes, _) = Journal::open(folder.path(), &moment(7, false));
-        assert!(notes.unconfirmed().eq(sent[1..].iter()));
+        assert!(!journal.confirm(&[HashPrefix([9; 8])], &moment(6, false)));
+        assert!(journal.confirm(&[hash(&sent[0])], &moment(6, false)));
+        drop(journal);
+        let (journal, _) = Journal::open(folder.path(), &moment(7, false));
+        assert!(journal.unconfirmed().eq(sent[1..].iter()));
     }
 
     #[test]
     fn a_time_that_was_known_is_known_after_a_power_cut() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Journal::open(folder.path(), &moment(1, false));
-        notes.observe(&moment(10, true), INSTALL);
+        let (mut journal, _) = Journal::open(folder.path(), &moment(1, false));
+        journal.observe(&moment(10, true), INSTALL);
         for at_s in 11..700 {
-            notes.observe(&moment(at_s, true), INSTALL);
+            journal.observe(&moment(at_s, true), INSTALL);
         }
-        drop(notes);
+        drop(journal);
         let next = ClockReading {
             boot: BootId([8; 16]),
             ..moment(5, false)
         };
-        let (notes, _) = Journal::open(folder.path(), &next);
-        let known = notes.history().latest_known_us().unwrap();
+        let (journal, _) = Journal::open(folder.path(), &next);
+        let known = journal.history().latest_known_us().unwrap();
         let was = moment(700, true).wall_us;
         assert!((was - 301_000_000..was).contains(&known), "{}", was - known);
-        assert_eq!(notes.history().not_before(&next), Some(known));
+        assert_eq!(journal.history().not_before(&next), Some(known));
     }
 
     #[test]
     fn events_are_bounded_and_faults_go_first() {
         let folder = tempfile::tempdir().unwrap();
-        let (mut notes, _) = Journal::open(folder.path(), &moment(1, true));
-        notes.observe(&moment(2, true), INSTALL);
+        let (mut journal, _) = Journal::open(folder.path(), &moment(1, true));
+        journal.observe(&moment(2, true), INSTALL);
         for at_s in 0..200 {
-            notes.record_fault(fault(2, at_s), INSTALL);
+            journal.record_fault(fault(2, at_s), INSTALL);
         }
-        let all = waiting(&notes);
+        let all = waiting(&journal);
         assert_eq!(all.len(), EVENTS_MAX);
         assert!(matches!(all[0], Event::Boot(_)));
         let Event::Fault(last) = &all[EVENTS_MAX - 1] else {
@@ -281,9 +281,9 @@ mod tests {
         for damage in [&b"{"[..], b"\xff\xfe", &vec![b' '; 2 << 20]] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("notes"), damage).unwrap();
-            let (notes, warning) = Journal::open(folder.path(), &moment(1, false));
+            let (journal, warning) = Journal::open(folder.path(), &moment(1, false));
             assert!(warning.is_some());
-            assert_eq!(notes.unconfirmed().count(), 0);
+            assert_eq!(journal.unconfirmed().count(), 0);
             let aside = std::fs::read(folder.path().join("notes.damaged")).unwrap();
             assert_eq!(aside, damage);
             let (_, warning) = Journal::open(folder.path(), &moment(2, false));

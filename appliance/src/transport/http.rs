@@ -81,17 +81,17 @@ pub async fn run(
 
 /// One connection, from its first answer to its last.
 async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) -> Disconnect {
-    let line = match ApiClient::new(settings) {
-        Ok(line) => Arc::new(line),
+    let client = match ApiClient::new(settings) {
+        Ok(client) => Arc::new(client),
         Err(text) => return (DisconnectReason::TlsUntrusted, text),
     };
     // What stands is told at once; that it can be read proves that the cloud is there.
-    let next = match handshake(&line, events).await {
+    let next = match handshake(&client, events).await {
         Ok(next) => next,
         Err(end) => return end,
     };
     let (frames_in, frames) = mpsc::channel(REQUESTS_MAX);
-    let (words_in, words) = mpsc::channel(REQUESTS_MAX);
+    let (words_in, control) = mpsc::channel(REQUESTS_MAX);
     let (open, open_now) = watch::channel(0_usize);
     let (abandon, mut abandoned) = watch::channel(false);
     let publisher = Publisher::new(HttpConnection {
@@ -112,16 +112,16 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
     let room = Arc::new(Semaphore::new(UPLOAD_KIB_MAX as usize));
     // Whichever ends first ends the connection, and dropping the set ends the others.
     let mut work = JoinSet::new();
-    work.spawn(poll_downlink(line.clone(), events.clone(), next));
+    work.spawn(poll_downlink(client.clone(), events.clone(), next));
     work.spawn(send_control(
-        line.clone(),
+        client.clone(),
         events.clone(),
-        words,
+        control,
         open.clone(),
     ));
     for _ in 0..UPLOADS_MAX {
-        let (line, events, open) = (line.clone(), events.clone(), open.clone());
-        work.spawn(upload(line, events, frames.clone(), room.clone(), open));
+        let (client, events, open) = (client.clone(), events.clone(), open.clone());
+        work.spawn(upload(client, events, frames.clone(), room.clone(), open));
     }
     tokio::select! {
         ended = work.join_next() => match ended {
@@ -163,7 +163,7 @@ struct HttpConnection {
 impl Connection for HttpConnection {
     fn publish(
         &self,
-        leaf: MessageKind,
+        kind: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
@@ -174,7 +174,7 @@ impl Connection for HttpConnection {
             &self.control
         };
         let outgoing = Outgoing {
-            kind: leaf,
+            kind: kind,
             payload: payload.into(),
             token,
         };
@@ -200,21 +200,21 @@ impl Connection for HttpConnection {
 
 /// The first question of a connection. Returns from where on to listen.
 async fn handshake(
-    line: &ApiClient,
+    client: &ApiClient,
     events: &mpsc::Sender<TransportEvent>,
 ) -> Result<Option<String>, Disconnect> {
-    let answer = match line
+    let response = match client
         .request(Method::GET, "/api/v1/down?wait_s=0", None)
         .await
     {
-        Ok(answer) => answer,
-        Err(failure) => return Err(failure.into_disconnect()),
+        Ok(response) => response,
+        Err(error) => return Err(error.into_disconnect()),
     };
-    let down = parse_downlink(&answer)?;
+    let down = parse_downlink(&response)?;
     if !down
         .messages
         .iter()
-        .any(|told| told.parsed_kind() == Some(MessageKind::Cloud))
+        .any(|message| message.parsed_kind() == Some(MessageKind::Cloud))
     {
         return Err(unreachable_because(
             "what answers there does not say which cloud it is",
@@ -225,27 +225,27 @@ async fn handshake(
 
 /// Asks for news for as long as the connection lives.
 async fn poll_downlink(
-    line: Arc<ApiClient>,
+    client: Arc<ApiClient>,
     events: mpsc::Sender<TransportEvent>,
     mut next: Option<String>,
 ) -> Disconnect {
     let mut wait_s = POLL_WAIT_S;
-    let (mut failed, mut put_off) = (0, 0);
+    let (mut failed, mut postponed) = (0, 0);
     loop {
         let after = next.as_deref().unwrap_or("");
         let path = format!("/api/v1/down?wait_s={wait_s}&after={after}");
-        match line.request(Method::GET, &path, None).await {
-            Ok(answer) => {
-                (failed, put_off) = (0, 0);
-                let handed_on = async { forward(parse_downlink(&answer)?, &events).await };
+        match client.request(Method::GET, &path, None).await {
+            Ok(response) => {
+                (failed, postponed) = (0, 0);
+                let handed_on = async { forward(parse_downlink(&response)?, &events).await };
                 match handed_on.await {
-                    Ok(mark) => next = mark,
+                    Ok(cursor) => next = cursor,
                     Err(end) => return end,
                 }
             }
             // A cloud answers this even while it holds. Who puts it off for long is something before it.
-            Err(RequestError::RetryAfter(wait)) if put_off + 1 < POSTPONEMENTS_MAX => {
-                put_off += 1;
+            Err(RequestError::RetryAfter(wait)) if postponed + 1 < POSTPONEMENTS_MAX => {
+                postponed += 1;
                 tokio::time::sleep(wait).await;
             }
             Err(RequestError::Unreachable(_)) if failed + 1 < ATTEMPTS_MAX => {
@@ -254,20 +254,20 @@ async fn poll_downlink(
                 wait_s = (wait_s / 2).max(POLL_WAIT_S_MIN);
                 tokio::time::sleep(RETRY_DELAY * failed).await;
             }
-            Err(failure) => return failure.into_disconnect(),
+            Err(error) => return error.into_disconnect(),
         }
     }
 }
 
 /// Says one thing after the other: presence, what the card has, how far commands got.
 async fn send_control(
-    line: Arc<ApiClient>,
+    client: Arc<ApiClient>,
     events: mpsc::Sender<TransportEvent>,
-    mut words: mpsc::Receiver<Outgoing>,
+    mut control: mpsc::Receiver<Outgoing>,
     open: watch::Sender<usize>,
 ) -> Disconnect {
-    while let Some(outgoing) = words.recv().await {
-        if let Err(end) = deliver(&line, &events, &outgoing).await {
+    while let Some(outgoing) = control.recv().await {
+        if let Err(end) = deliver(&client, &events, &outgoing).await {
             return end;
         }
         open.send_modify(|open| *open -= 1);
@@ -277,7 +277,7 @@ async fn send_control(
 
 /// Brings captures, beside others that do the same.
 async fn upload(
-    line: Arc<ApiClient>,
+    client: Arc<ApiClient>,
     events: mpsc::Sender<TransportEvent>,
     frames: Arc<Mutex<mpsc::Receiver<Outgoing>>>,
     room: Arc<Semaphore>,
@@ -291,7 +291,7 @@ async fn upload(
         let kib = u32::try_from(outgoing.payload.len().div_ceil(1024)).unwrap_or(u32::MAX);
         // Nobody closes it, so this only waits.
         let _room = room.acquire_many(kib.min(UPLOAD_KIB_MAX)).await;
-        if let Err(end) = deliver(&line, &events, &outgoing).await {
+        if let Err(end) = deliver(&client, &events, &outgoing).await {
             return end;
         }
         open.send_modify(|open| *open -= 1);
@@ -300,19 +300,19 @@ async fn upload(
 
 /// Makes the request of one message until it is answered, and hands on what the answer says.
 async fn deliver(
-    line: &ApiClient,
+    client: &ApiClient,
     events: &mpsc::Sender<TransportEvent>,
     outgoing: &Outgoing,
 ) -> Result<(), Disconnect> {
     let path = match outgoing.kind {
         MessageKind::Frame => "/api/v1/frames".to_owned(),
-        leaf => format!("/api/v1/up/{}", leaf.name()),
+        kind => format!("/api/v1/up/{}", kind.name()),
     };
     let mut failed = 0;
-    let answer = loop {
+    let response = loop {
         let body = Some(outgoing.payload.clone());
-        match line.request(Method::POST, &path, body).await {
-            Ok(answer) => break Ok(answer),
+        match client.request(Method::POST, &path, body).await {
+            Ok(response) => break Ok(response),
             Err(RequestError::Rejected(text)) => break Err(text),
             // The engine gives up a connection on which nothing is taken for long.
             Err(RequestError::RetryAfter(wait)) => tokio::time::sleep(wait).await,
@@ -320,18 +320,18 @@ async fn deliver(
                 failed += 1;
                 tokio::time::sleep(RETRY_DELAY * failed).await;
             }
-            Err(failure) => return Err(failure.into_disconnect()),
+            Err(error) => return Err(error.into_disconnect()),
         }
     };
-    let done = match answer {
-        Ok(answer) => {
+    let done = match response {
+        Ok(response) => {
             if outgoing.kind == MessageKind::Frame {
                 // Read here only to know that it is one; what it says is for the engine to judge.
-                keepsake_protocol::codec::decode::<Receipt>(&answer)
+                keepsake_protocol::codec::decode::<Receipt>(&response)
                     .map_err(|_| unreachable_because("what answers there gives no receipts"))?;
-                send_message(events, MessageKind::Receipt, answer).await?;
+                send_message(events, MessageKind::Receipt, response).await?;
             } else {
-                forward(parse_downlink(&answer)?, events).await?;
+                forward(parse_downlink(&response)?, events).await?;
             }
             outgoing
                 .token
@@ -339,7 +339,7 @@ async fn deliver(
         }
         Err(text) => {
             if outgoing.token.is_none() {
-                tracing::warn!(leaf = outgoing.kind.path(), text, "not taken");
+                tracing::warn!(kind = outgoing.kind.path(), text, "not taken");
             }
             outgoing
                 .token
@@ -352,8 +352,8 @@ async fn deliver(
     Ok(())
 }
 
-fn parse_downlink(answer: &Bytes) -> Result<Down, Disconnect> {
-    serde_json::from_slice(answer)
+fn parse_downlink(response: &Bytes) -> Result<Down, Disconnect> {
+    serde_json::from_slice(response)
         .map_err(|_| unreachable_because("what answers there is not a Keepsake cloud"))
 }
 
@@ -362,27 +362,27 @@ async fn forward(
     down: Down,
     events: &mpsc::Sender<TransportEvent>,
 ) -> Result<Option<String>, Disconnect> {
-    for told in &down.messages {
-        if let Some(leaf) = told.parsed_kind() {
-            let payload = Bytes::copy_from_slice(told.message.get().as_bytes());
-            send_message(events, leaf, payload).await?;
+    for message in &down.messages {
+        if let Some(kind) = message.parsed_kind() {
+            let payload = Bytes::copy_from_slice(message.message.get().as_bytes());
+            send_message(events, kind, payload).await?;
         }
     }
     // It goes into an address as it is.
-    let sound = |mark: &String| {
+    let sound = |cursor: &String| {
         let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-        mark.len() <= 64 && mark.bytes().all(harmless)
+        cursor.len() <= 64 && cursor.bytes().all(harmless)
     };
     Ok(down.next.filter(sound))
 }
 
 async fn send_message(
     events: &mpsc::Sender<TransportEvent>,
-    leaf: MessageKind,
+    kind: MessageKind,
     payload: Bytes,
 ) -> Result<(), Disconnect> {
     let message = TransportEvent::Message {
-        kind: leaf,
+        kind: kind,
         payload,
     };
     events.send(message).await.map_err(|_| stopping())
@@ -480,14 +480,14 @@ impl ApiClient {
             let request = request
                 .body(Full::new(body.unwrap_or_default()))
                 .map_err(|error| RequestError::Unreachable(format!("make a request: {error}")))?;
-            let answer = self
+            let response = self
                 .client
                 .request(request)
                 .await
                 .map_err(|error| classify_error(&error))?;
-            let status = answer.status();
-            let retry_after = answer.headers().get(RETRY_AFTER).cloned();
-            let body = Limited::new(answer.into_body(), DOWNLINK_BYTES_MAX).collect();
+            let status = response.status();
+            let retry_after = response.headers().get(RETRY_AFTER).cloned();
+            let body = Limited::new(response.into_body(), DOWNLINK_BYTES_MAX).collect();
             // An answer that breaks off is none, whatever its status.
             let body = body
                 .await

@@ -70,7 +70,7 @@ pub trait Connection: Send + Sync {
     /// [`NotTaken`].
     fn publish(
         &self,
-        leaf: MessageKind,
+        kind: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
     ) -> Result<(), SendError>;
@@ -93,11 +93,11 @@ impl Publisher {
     /// [`NotTaken`].
     pub fn publish(
         &self,
-        leaf: MessageKind,
+        kind: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        self.0.publish(leaf, payload, token)
+        self.0.publish(kind, payload, token)
     }
 
     /// Ends the connection once what was handed over is acknowledged, or after `patience`.

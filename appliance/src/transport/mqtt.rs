@@ -63,13 +63,13 @@ struct MqttConnection {
 impl Connection for MqttConnection {
     fn publish(
         &self,
-        leaf: MessageKind,
+        kind: MessageKind,
         payload: Vec<u8>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        let topic = Topic::new(&self.device, leaf).to_string();
+        let topic = Topic::new(&self.device, kind).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
-        if leaf.retained() {
+        if kind.retained() {
             options = options.retain(true);
         }
         let Some(token) = token else {

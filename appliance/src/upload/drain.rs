@@ -294,8 +294,8 @@ impl Drain {
     }
 
     /// The cloud asks to keep everything for now, or no longer.
-    pub fn pause(&mut self, held: bool) {
-        self.paused = held;
+    pub fn pause(&mut self, paused: bool) {
+        self.paused = paused;
     }
 
     /// The broker has this message. Returns its key.

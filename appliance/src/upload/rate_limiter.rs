@@ -67,25 +67,25 @@ mod tests {
 
     #[test]
     fn without_a_rate_nothing_waits() {
-        let mut throttle = RateLimiter::new(0);
-        throttle.sent(u64::MAX, Duration::ZERO);
-        assert!(throttle.may_send(Duration::ZERO));
+        let mut limiter = RateLimiter::new(0);
+        limiter.sent(u64::MAX, Duration::ZERO);
+        assert!(limiter.may_send(Duration::ZERO));
     }
 
     #[test]
     fn a_message_waits_until_the_one_before_is_paid_for() {
         let at = Duration::from_secs(100);
-        let mut throttle = RateLimiter::new(1000);
+        let mut limiter = RateLimiter::new(1000);
         // After a pause one second is there to be spent.
-        throttle.sent(1000, at);
-        assert!(throttle.may_send(at));
-        throttle.sent(2000, at);
-        assert!(!throttle.may_send(at + Duration::from_millis(1999)));
-        assert_eq!(throttle.free_at(), at + Duration::from_secs(2));
-        assert!(throttle.may_send(at + Duration::from_secs(2)));
+        limiter.sent(1000, at);
+        assert!(limiter.may_send(at));
+        limiter.sent(2000, at);
+        assert!(!limiter.may_send(at + Duration::from_millis(1999)));
+        assert_eq!(limiter.free_at(), at + Duration::from_secs(2));
+        assert!(limiter.may_send(at + Duration::from_secs(2)));
         // Lifted, nothing waits any more.
-        throttle.set_rate(0, at);
-        assert!(throttle.may_send(at));
+        limiter.set_rate(0, at);
+        assert!(limiter.may_send(at));
     }
 
     proptest! {
@@ -94,13 +94,13 @@ mod tests {
             rate in 1_000_u64..1_000_000,
             messages in proptest::collection::vec((1_u64..300_000, 0_u64..2_000), 1..60),
         ) {
-            let mut throttle = RateLimiter::new(rate);
+            let mut limiter = RateLimiter::new(rate);
             let mut now = Duration::from_secs(10);
             let mut sent: Vec<(Duration, u64)> = Vec::new();
             for (bytes, pause_ms) in messages {
-                now = (now + Duration::from_millis(pause_ms)).max(throttle.free_at());
-                prop_assert!(throttle.may_send(now));
-                throttle.sent(bytes, now);
+                now = (now + Duration::from_millis(pause_ms)).max(limiter.free_at());
+                prop_assert!(limiter.may_send(now));
+                limiter.sent(bytes, now);
                 sent.push((now, bytes));
             }
             for (from, (began, _)) in sent.iter().enumerate() {

@@ -57,7 +57,7 @@ pub struct RpicamCamera {
     /// `None`: look for it in `PATH`.
     program: Option<PathBuf>,
     settings: settings::CameraSettings,
-    child: Option<Process>,
+    process: Option<Process>,
 }
 
 impl RpicamCamera {
@@ -66,7 +66,7 @@ impl RpicamCamera {
         Self {
             program: None,
             settings: settings.clone(),
-            child: None,
+            process: None,
         }
     }
 
@@ -77,7 +77,7 @@ impl RpicamCamera {
 
     /// Whether it has given a frame and not failed since.
     pub fn is_running(&self) -> bool {
-        self.child.is_some()
+        self.process.is_some()
     }
 
     fn program(&self) -> Option<PathBuf> {
@@ -154,8 +154,8 @@ impl RpicamCamera {
 
     /// A picture of the child there is, or of a new one. `kept`: it ran since an earlier press.
     fn picture(&mut self, kept: bool, until: Instant) -> Result<StreamedJpeg, CameraError> {
-        let child = match self.child.take() {
-            Some(child) => child,
+        let process = match self.process.take() {
+            Some(process) => process,
             None => self.start()?,
         };
         let asked = Instant::now();
@@ -166,30 +166,30 @@ impl RpicamCamera {
             until
         };
         let taken = if kept {
-            child.picture_after(UNDER_WAY, until)
+            process.picture_after(UNDER_WAY, until)
         } else {
             // All it has are from after the press.
-            self.warm_up(&child, until)
-                .and_then(|()| child.picture_after(0, until))
+            self.warm_up(&process, until)
+                .and_then(|()| process.picture_after(0, until))
         };
         match taken {
             Ok(picture) => {
-                self.child = Some(child);
+                self.process = Some(process);
                 Ok(picture)
             }
-            Err(ended) => Err(self.camera_error(child, &ended, asked)),
+            Err(ended) => Err(self.camera_error(process, &ended, asked)),
         }
     }
 
     /// Passes frames over until the exposure stands still, within the bounds of the settings.
-    fn warm_up(&self, child: &Process, until: Instant) -> Result<(), StreamEnd> {
+    fn warm_up(&self, process: &Process, until: Instant) -> Result<(), StreamEnd> {
         let ends = until.min(Instant::now() + self.settings.warm_up());
         let mut exposure = Exposure::default();
         for _ in 0..self.settings.warm_up_frames {
             if Instant::now() >= ends {
                 break;
             }
-            let picture = child.picture_after(0, until)?;
+            let picture = process.picture_after(0, until)?;
             if exposure.is_steady(brightness(&picture.bytes, ContentType::Jpeg)) {
                 break;
             }
@@ -197,8 +197,8 @@ impl RpicamCamera {
         Ok(())
     }
 
-    fn camera_error(&self, child: Process, ended: &StreamEnd, asked: Instant) -> CameraError {
-        let (status, said) = child.end();
+    fn camera_error(&self, process: Process, ended: &StreamEnd, asked: Instant) -> CameraError {
+        let (status, said) = process.end();
         let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
         match ended {
             StreamEnd::TimedOut => CameraError::TimedOut {
@@ -249,7 +249,7 @@ impl super::Camera for RpicamCamera {
         self.settings = settings.clone();
         if self.arguments().ok() != before || settings.frame_bytes_max != bytes_max {
             // The next frame starts it anew.
-            self.child = None;
+            self.process = None;
         }
     }
 
@@ -257,7 +257,7 @@ impl super::Camera for RpicamCamera {
         let until = Instant::now() + deadline;
         let mut new_ones = 0;
         loop {
-            let kept = self.child.is_some();
+            let kept = self.process.is_some();
             new_ones += u32::from(!kept);
             let error = match self.picture(kept, until) {
                 Ok(StreamedJpeg { bytes, size }) => {
@@ -283,12 +283,12 @@ impl super::Camera for RpicamCamera {
     }
 
     fn describe(&mut self) -> Vec<String> {
-        let Some(child) = &self.child else {
+        let Some(process) = &self.process else {
             return Vec::new();
         };
         let program = self.program().unwrap_or_default();
         let mut lines = vec![format!("a CSI camera by {}", program.display())];
-        let said = child.recent_output();
+        let said = process.recent_output();
         lines.extend(
             said.lines()
                 .filter(|line| line.contains("camera /base") || line.contains("Selected sensor"))

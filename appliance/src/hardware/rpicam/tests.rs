@@ -65,7 +65,7 @@ impl StandIn {
         RpicamCamera {
             program: Some(self.path("rpicam-vid")),
             settings,
-            child: None,
+            process: None,
         }
     }
 
