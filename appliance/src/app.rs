@@ -1,7 +1,7 @@
 //! Builds the parts, joins them, and stops them in order.
 //!
 //! Four things run at once: a thread that waits for the button and lights up, a thread that takes and saves pictures
-//! (`press`), a task that holds the connection (`mqtt` or `http`), and the `engine`, which owns the drain and turns events
+//! (`capture`), a task that holds the connection (`transport`), and the `engine`, which owns the drain and turns events
 //! into actions. Everything between them is a bounded channel (P4).
 
 use std::sync::Arc;

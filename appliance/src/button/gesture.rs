@@ -7,9 +7,9 @@
 
 use std::time::Duration;
 
-/// From here on letting go means [`Wish::Reconnect`].
+/// From here on letting go means [`HoldAction::Reconnect`].
 pub const RECONNECT_FROM: Duration = Duration::from_secs(5);
-/// From here on letting go means [`Wish::Forget`].
+/// From here on letting go means [`HoldAction::Forget`].
 pub const FORGET_FROM: Duration = Duration::from_secs(10);
 /// From here on letting go means nothing.
 pub const CANCELLED_FROM: Duration = Duration::from_secs(15);
@@ -81,7 +81,7 @@ impl Gesture {
         Some(Action::Show(stage))
     }
 
-    /// When to call [`Self::passed`] if nothing happens before.
+    /// When to call [`Self::on_timeout`] if nothing happens before.
     pub fn deadline_us(&self) -> Option<u64> {
         let since = self.down_at?;
         let from = match self.shown {

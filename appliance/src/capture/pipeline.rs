@@ -18,7 +18,7 @@ use crate::settings::{self, Config, PictureSettings};
 use crate::spool::{NewCapture, NewTombstone, PendingCapture, SharedSpool, SpoolError};
 use crate::time::clock::{Clock, boottime_us};
 
-/// What asks for a picture.
+/// A request for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureRequest {
     Press {
@@ -60,7 +60,7 @@ impl CaptureRequest {
     }
 }
 
-/// What became of it.
+/// The result of a capture request.
 #[derive(Debug)]
 pub enum CaptureOutcome {
     /// The camera has the frame of a command; its fate is still to come.
@@ -139,7 +139,7 @@ pub struct Pipeline {
     pub clock: Clock,
     pub max_capture_size: MaxCaptureSize,
     pub settings: Arc<Mutex<CaptureSettings>>,
-    /// The settings the camera was told last.
+    /// The settings last applied to the camera.
     pub applied: settings::CameraSettings,
 }
 
@@ -159,7 +159,7 @@ impl Pipeline {
         if let CaptureRequest::Command { begin_by_us, .. } = request
             && boottime_us() > begin_by_us
         {
-            return CaptureOutcome::Expired { request: request };
+            return CaptureOutcome::Expired { request };
         }
         let pressed = self.clock.reading_at(request.at_boottime_us());
         let settings = self

@@ -9,8 +9,8 @@ use crate::status::events::Event;
 use crate::status::text_file;
 
 impl Engine {
-    pub(super) fn on_hold_action(&mut self, wish: HoldAction) {
-        match wish {
+    pub(super) fn on_hold_action(&mut self, action: HoldAction) {
+        match action {
             HoldAction::Reconnect => {
                 tracing::info!("the button was held: the settings are read again");
                 self.events.emit(&Event::Held { wish: "reconnect" });

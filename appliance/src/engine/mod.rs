@@ -87,7 +87,7 @@ pub struct EngineParts {
     pub light: LightHandle,
     pub events: EventWriter,
     pub capture_requests: SyncSender<CaptureRequest>,
-    /// What somebody wants who held the button.
+    /// Actions chosen by holding the button.
     pub hold_actions: mpsc::Receiver<HoldAction>,
     pub commands: CommandLog,
     pub journal: Journal,
@@ -108,7 +108,7 @@ pub struct EngineParts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     Shutdown,
-    /// The program is to begin anew.
+    /// Run the program again.
     Restart,
 }
 
@@ -206,14 +206,14 @@ impl Engine {
         engine
     }
 
-    /// Works until `stop` resolves, or the program is to begin anew.
+    /// Works until `stop` resolves, or until the program is to run again.
     ///
     /// # Errors
     /// A thread or task that must not end has ended.
     pub async fn run(
         &mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
-        mut events: mpsc::Receiver<TransportEvent>,
+        mut transport_events: mpsc::Receiver<TransportEvent>,
         stop: impl Future<Output = ()>,
     ) -> anyhow::Result<Exit> {
         tokio::pin!(stop);
@@ -236,8 +236,8 @@ impl Engine {
             tokio::select! {
                 () = &mut stop => return Ok(Exit::Shutdown),
                 outcome = outcomes.recv() => self.on_outcome(outcome.context("the camera's thread ended")?),
-                Some(wish) = self.hold_actions.recv() => self.on_hold_action(wish),
-                event = events.recv() => self.on_transport_event(event.context("the connection's task ended")?),
+                Some(action) = self.hold_actions.recv() => self.on_hold_action(action),
+                event = transport_events.recv() => self.on_transport_event(event.context("the connection's task ended")?),
                 _ = tick.tick() => self.on_tick(),
                 _ = tidy.tick() => self.tidy(),
                 _ = interval.tick(), if interval_s > 0 => {

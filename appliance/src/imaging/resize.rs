@@ -27,7 +27,7 @@ const SIDE_MIN: u32 = 16;
 /// comments are carried over, so that its origin survives; one that is encoded anew is upright.
 ///
 /// # Errors
-/// [`ShrinkError`]: it does not fit and cannot be made to.
+/// [`ImagingError`]: it does not fit and cannot be made to.
 pub fn fit_to_budget(
     frame: Frame,
     bytes_max: u64,

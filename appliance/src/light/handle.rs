@@ -1,4 +1,4 @@
-//! The light as the rest of the program sees it: tell what happened, and the right pattern is played.
+//! The light as the rest of the program sees it: send what happened, and the right pattern is played.
 //!
 //! Joins the deciding [`indicator`](crate::light::indicator) to the playing [`light`](crate::light::player), on a thread of its own,
 //! so that a press is answered whatever else is busy.
@@ -38,7 +38,7 @@ pub struct LightHandle {
 }
 
 impl LightHandle {
-    /// Starts the threads; the light says that the camera is starting until [`Lamp::tell`] says otherwise.
+    /// Starts the threads; the light says that the camera is starting until [`LightHandle::send`] says otherwise.
     pub fn start(
         light: Box<dyn Led>,
         settings: &settings::LightSettings,

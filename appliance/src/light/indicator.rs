@@ -1,9 +1,9 @@
-//! Which light says what. Pure: events and the time go in, a [`Pattern`] and the [`Answer`]s to presses come out.
+//! Which light says what. Pure: events and the time go in, a [`Pattern`] and the [`PressFeedback`]s to presses come out.
 //!
 //! A press lights the lamp at once and is answered: one long = in the cloud, two short = safe on the card, five short
 //! = not taken. Meaning is in the rhythm; colour only repeats it. Presses whose answers would overlap form one group
 //! with one answer, so that a long never hides a press that is not in the cloud: [`Pattern::Stored`] is shown only
-//! when every press of the group is stored. The bound of the wait for an answer is [`ANSWER_WITHIN`].
+//! when every press of the group is stored. The bound of the wait for an answer is [`FEEDBACK_WITHIN`].
 //!
 //! No pattern flashes more than three times in any second (WCAG 2.3.1).
 
@@ -341,7 +341,7 @@ pub enum LightEvent {
 /// cut short by another press is said again, for all of them together, but told here only for those it is new to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PressFeedback {
-    /// [`Pattern::Stored`], [`Pattern::Kept`] or [`Pattern::NotTaken`].
+    /// [`Pattern::Stored`], [`Pattern::Saved`] or [`Pattern::Failed`].
     pub pattern: Pattern,
     /// In the order they were pressed, never empty.
     pub presses: Vec<u64>,
@@ -385,7 +385,7 @@ struct Member {
     press: u64,
     at: Duration,
     state: PressState,
-    /// In an [`Answer`] already. It stays in the group while that answer may still be cut short by another press.
+    /// In an [`PressFeedback`] already. It stays in the group while that answer may still be cut short by another press.
     has_feedback: bool,
 }
 

@@ -1,6 +1,6 @@
 //! Every setting of the camera: its name, unit, default and bound, and how a whole set of them is loaded.
 //!
-//! Later layers win: defaults, `camera.toml`, wishes of the cloud ([`crate::settings::wishes`]), the environment
+//! Later layers win: defaults, `camera.toml`, wishes of the cloud ([`crate::settings::effective`]), the environment
 //! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
 //! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load()`] always gives a usable
 //! [`Config`] and says what was wrong. A file that has an error is replaced by the last one that had none, a copy of
@@ -324,7 +324,7 @@ pub struct SimulatedSettings {
 }
 
 impl Config {
-    /// The name of this camera: as set, else from the board's serial (see [`crate::hardware::Identity`]).
+    /// The name of this camera: as set, else from the board's serial (see [`crate::hardware::identity::Identity`]).
     pub fn device_name(&self, serial: &str) -> DeviceId {
         if let Some(device) = &self.device {
             return device.clone();

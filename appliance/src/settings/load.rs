@@ -72,12 +72,12 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
     /// The file has an error, and the settings are those of the last file that had none.
     pub used_last_good: bool,
-    /// The file as it was read, where it is good: what [`Self::keep_as_last_good`] keeps.
+    /// The file as it was read, where it is good: what [`Self::save_as_last_good`] keeps.
     good_file: Option<Vec<u8>>,
     layers: Layers,
 }
 
-/// What each origin says, kept to lay wishes of the cloud between them.
+/// The layers by origin, kept so that desired settings from the cloud can be merged between them.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Layers {
     file: Layer,
@@ -100,16 +100,23 @@ impl Loaded {
         })
     }
 
-    /// The settings with these wishes of the cloud, which win over the file and yield to whoever started the program.
+    /// Returns the settings with these values from the cloud: they override the file, and the environment and the command
+    /// line override them.
     ///
-    /// `wishes`: names and values that [`Self::judge`] found good; others are passed over.
-    pub fn with_overrides(&self, wishes: &Map<String, Json>) -> Config {
+    /// `overrides`: names and values that [`Self::validate`] found good; others are passed over.
+    pub fn with_overrides(&self, overrides: &Map<String, Json>) -> Config {
         let Layers {
             file,
             environment,
             command_line,
         } = &self.layers;
-        merge(&[file, &Layer::from_cloud(wishes), environment, command_line]).0
+        merge(&[
+            file,
+            &Layer::from_cloud(overrides),
+            environment,
+            command_line,
+        ])
+        .0
     }
 
     /// Why the cloud may not have its wish of this name.
@@ -162,7 +169,7 @@ impl Loaded {
 /// Loads the settings: defaults, then `file`, then the environment, then `overrides` (`--set name=value`).
 ///
 /// `file`: must be there; `None` = no file. `use_last_good`: whether a file with an error is replaced by its copy in
-/// the spool folder ([`Loaded::keep_as_last_good`]). Reads at most two small files, never fails and never panics.
+/// the spool folder ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
 pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: bool) -> Loaded {
     // Only variables with our prefix are looked at, and those only if they are text.
     let environment: Vec<(String, String)> = env::vars_os()
@@ -385,9 +392,9 @@ impl Layer {
     }
 
     /// Of values that were judged already.
-    fn from_cloud(wishes: &Map<String, Json>) -> Self {
+    fn from_cloud(overrides: &Map<String, Json>) -> Self {
         let mut layer = Self::default();
-        for (name, value) in wishes {
+        for (name, value) in overrides {
             if let Some(setting) = Setting::find(name)
                 && let Ok(value) = Value::try_from(value)
                 && setting.check(raw_value(&value)).is_ok()

@@ -2,7 +2,7 @@
 //!
 //! A Pi has no battery for its clock and wakes with any date. So a press is stamped with the time since boot, which is
 //! always right, and with the wall clock together with whether the kernel trusts it. The reading half is [`Clock`];
-//! the deciding half ([`moment_at`], [`claim`]) is pure. What follows from many readings is [`crate::time::history`].
+//! the deciding half ([`reading_at_boottime`], [`error_us`]) is pure. What follows from many readings is [`crate::time::boot_history`].
 
 use std::fs;
 use std::path::{Path, PathBuf};

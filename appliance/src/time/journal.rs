@@ -1,4 +1,4 @@
-//! The file `notes` on the card: what is known of the time ([`crate::time::history`]), and faults and boot lines that the cloud has not
+//! The file `notes` on the card: what is known of the time ([`crate::time::boot_history`]), and faults and boot lines that the cloud has not
 //! confirmed yet. Small, written whole and durably, a few times an hour.
 //!
 //! Pictures do not wait for it: a card too full to take it, or a file that was damaged, costs narrower times and old

@@ -458,7 +458,7 @@ impl ApiClient {
         })
     }
 
-    /// One request and its whole answer, within [`ANSWER_WITHIN`].
+    /// One request and its whole answer, within [`RESPONSE_TIMEOUT`].
     async fn request(
         &self,
         method: Method,

@@ -67,7 +67,7 @@ pub trait Connection: Send + Sync {
     /// See [`Publisher::publish`].
     ///
     /// # Errors
-    /// [`NotTaken`].
+    /// [`SendError`].
     fn publish(
         &self,
         kind: MessageKind,
@@ -87,10 +87,10 @@ impl Publisher {
         Self(Arc::new(connection))
     }
 
-    /// Hands a message over; that it is published is said by [`LinkEvent::Acknowledged`], if a token is given.
+    /// Hands a message over; that it is published is said by [`TransportEvent::Acknowledged`], if a token is given.
     ///
     /// # Errors
-    /// [`NotTaken`].
+    /// [`SendError`].
     pub fn publish(
         &self,
         kind: MessageKind,

@@ -2,7 +2,7 @@
 //!
 //! A capture leaves the queue on its receipt and on nothing else (P2). On a new connection everything that had no
 //! receipt starts again, whatever the client library kept (P5): first the cloud is asked (`up/have`), then only what it
-//! lacks is sent, and after [`ASK_FOR`] without an answer, all of it. A capture younger than [`LIVE_FOR`] goes next,
+//! lacks is sent, and after [`INVENTORY_TIMEOUT`] without an answer, all of it. A capture younger than [`LIVE_FOR`] goes next,
 //! then the oldest first (P6). Each capture has its own back-off and never blocks those behind it. Bounded
 //! (P4): bytes without a receipt, bytes without an acknowledgement, the size of a part.
 //!
@@ -417,7 +417,7 @@ impl Drain {
         })
     }
 
-    /// When [`Drain::next`] may have something new to say although nothing happened.
+    /// When [`Drain::next_part`] may have something new to say although nothing happened.
     pub fn wake_at(&self, now: Duration) -> Option<Duration> {
         if self.paused {
             return None;

@@ -20,7 +20,7 @@ pub(super) struct MjpegSplitter {
 pub(super) enum Step {
     /// A picture begins.
     Begun,
-    /// It is whole: `len` bytes at the beginning, which [`Splitter::take`] or [`Splitter::pass_over`] removes.
+    /// It is whole: `len` bytes at the beginning, which [`MjpegSplitter::take`] or [`MjpegSplitter::skip`] removes.
     Whole { len: usize, size: (u32, u32) },
     /// It is none. The next may be.
     Broken,
