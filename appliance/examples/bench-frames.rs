@@ -3,8 +3,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use keepsake_appliance::hardware::v4l::picture::{Layout, Raw, from_mjpeg};
-use keepsake_appliance::shrink::check_jpeg;
+use keepsake_appliance::hardware::v4l::convert::{Layout, Raw, from_mjpeg};
+use keepsake_appliance::imaging::jpeg::check_jpeg;
 
 const WIDTH: u16 = 1920;
 const HEIGHT: u16 = 1080;

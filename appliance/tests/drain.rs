@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepsake_appliance::backoff::Backoff;
-use keepsake_appliance::drain::{Drain, LIVE_FOR, Limits, PART_BYTES_MIN, Send};
 use keepsake_appliance::spool::Key;
+use keepsake_appliance::upload::backoff::Backoff;
+use keepsake_appliance::upload::drain::{Drain, LIVE_FOR, Limits, NextPart, PART_BYTES_MIN};
 use keepsake_protocol::Sequence;
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn limits() -> Limits {
         part_bytes_max: PART_MAX,
         unacknowledged_bytes_max: UNACKNOWLEDGED,
         backoff: Backoff {
-            first: Duration::from_secs(10),
+            initial: Duration::from_secs(10),
             max: Duration::from_secs(6 * 3600),
         },
     }
@@ -28,7 +28,7 @@ fn limits() -> Limits {
 
 fn key(number: u64) -> Key {
     Key {
-        rank: 0,
+        generation: 0,
         sequence: Sequence::try_from(number).unwrap(),
     }
 }
@@ -43,18 +43,18 @@ fn connected(sizes: &[u64]) -> Drain {
         drain.add(key(number), *size, false, 0, Duration::ZERO);
     }
     drain.connected(seconds(100));
-    drain.answered();
+    drain.inventory_answered();
     drain
 }
 
-fn all(drain: &mut Drain, now: Duration) -> Vec<Send> {
-    std::iter::from_fn(|| drain.next(now)).collect()
+fn all(drain: &mut Drain, now: Duration) -> Vec<NextPart> {
+    std::iter::from_fn(|| drain.next_part(now)).collect()
 }
 
 /// As long as there is something, with a broker that has it at once. Returns how many messages.
 fn send_and_acknowledge(drain: &mut Drain, now: Duration) -> usize {
     let mut count = 0;
-    while let Some(send) = drain.next(now) {
+    while let Some(send) = drain.next_part(now) {
         drain.acknowledged(send.token, now);
         count += 1;
     }
@@ -65,11 +65,11 @@ fn send_and_acknowledge(drain: &mut Drain, now: Duration) -> usize {
 fn nothing_is_sent_before_the_cloud_has_answered_or_ten_seconds() {
     let mut drain = Drain::new(limits());
     drain.add(key(1), 100, false, 0, Duration::ZERO);
-    assert_eq!(drain.next(seconds(1)), None);
+    assert_eq!(drain.next_part(seconds(1)), None);
     drain.connected(seconds(1));
-    assert_eq!(drain.next(seconds(10)), None);
+    assert_eq!(drain.next_part(seconds(10)), None);
     assert_eq!(drain.wake_at(seconds(10)), Some(seconds(11)));
-    assert!(drain.next(seconds(11)).is_some());
+    assert!(drain.next_part(seconds(11)).is_some());
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn without_a_word_from_the_cloud_one_capture_probes() {
     }
     drain.add(key(6), 100, false, 0, Duration::ZERO);
     drain.add(key(7), 100, false, 0, Duration::ZERO);
-    drain.heard();
+    drain.cloud_responded();
     assert!(send_and_acknowledge(&mut drain, seconds(51)) >= 2);
 }
 
@@ -130,13 +130,13 @@ fn a_large_capture_goes_in_parts_and_alone_beyond_the_window() {
     assert!(got.windows(2).all(|pair| pair[0].1 == pair[1].0));
     assert_eq!(got.last().unwrap().1, WINDOW * 2);
     drain.remove(key(1));
-    assert_eq!(drain.next(now).unwrap().key, key(2));
+    assert_eq!(drain.next_part(now).unwrap().key, key(2));
 }
 
 #[test]
 fn the_cloud_is_sent_only_what_it_lacks() {
     let mut drain = connected(&[100_000]);
-    drain.want(key(1), &[(10, 20), (99_990, 200_000)]);
+    drain.request_resend(key(1), &[(10, 20), (99_990, 200_000)]);
     let sends = all(&mut drain, seconds(100));
     assert_eq!(
         sends
@@ -152,13 +152,13 @@ fn after_a_cut_it_starts_again_from_the_oldest_with_smaller_parts() {
     let mut drain = connected(&[PART_MAX, 10]);
     assert_eq!(all(&mut drain, seconds(100)).len(), 2);
     assert_eq!(drain.disconnected(seconds(101)), [(key(1), 1), (key(2), 1)]);
-    assert_eq!(drain.next(seconds(102)), None);
+    assert_eq!(drain.next_part(seconds(102)), None);
     drain.connected(seconds(103));
-    drain.answered();
+    drain.inventory_answered();
     let again = all(&mut drain, seconds(103));
     assert_eq!(
         again[0],
-        Send {
+        NextPart {
             key: key(1),
             tombstone: false,
             offset: 0,
@@ -174,9 +174,9 @@ fn a_capture_without_a_receipt_is_sent_again_on_its_back_off() {
     let mut drain = connected(&[10]);
     let mut now = seconds(100);
     for wait in [10, 20, 40] {
-        let send = drain.next(now).unwrap();
+        let send = drain.next_part(now).unwrap();
         drain.acknowledged(send.token, now);
-        assert_eq!(drain.next(now + seconds(wait - 1)), None);
+        assert_eq!(drain.next_part(now + seconds(wait - 1)), None);
         now += seconds(wait);
     }
 }
@@ -184,9 +184,9 @@ fn a_capture_without_a_receipt_is_sent_again_on_its_back_off() {
 #[test]
 fn while_the_cloud_holds_nothing_is_sent_and_afterwards_everything() {
     let mut drain = connected(&[10, 10]);
-    drain.hold(true);
-    assert_eq!(drain.next(seconds(100)), None);
-    drain.hold(false);
+    drain.pause(true);
+    assert_eq!(drain.next_part(seconds(100)), None);
+    drain.pause(false);
     assert_eq!(all(&mut drain, seconds(100)).len(), 2);
 }
 
@@ -194,7 +194,7 @@ fn while_the_cloud_holds_nothing_is_sent_and_afterwards_everything() {
 fn a_refused_capture_is_parked_and_the_others_go_on() {
     let mut drain = connected(&[10, 10]);
     assert_eq!(all(&mut drain, seconds(100)).len(), 2);
-    drain.park(key(1), seconds(5000));
+    drain.defer(key(1), seconds(5000));
     drain.remove(key(2));
     assert_eq!(all(&mut drain, seconds(4999)), []);
     assert_eq!(drain.waiting(), 1);
@@ -205,11 +205,11 @@ fn a_refused_capture_is_parked_and_the_others_go_on() {
 struct SlowLink {
     bytes_per_s: u64,
     /// (when it arrives, what)
-    under_way: Vec<(Duration, Send)>,
+    under_way: Vec<(Duration, NextPart)>,
 }
 
 impl SlowLink {
-    fn carry(&mut self, now: Duration, send: Send) {
+    fn carry(&mut self, now: Duration, send: NextPart) {
         let free_at = self.under_way.last().map_or(now, |(at, _)| *at).max(now);
         let takes = Duration::from_secs_f64(send.len as f64 / self.bytes_per_s as f64);
         self.under_way.push((free_at + takes, send));
@@ -234,7 +234,7 @@ fn a_slow_link_carries_every_byte_about_once_and_is_not_taken_for_dead() {
                 carried += send.len;
                 link.carry(now, send);
             }
-            worst_silence = worst_silence.max(drain.silent_for(now).unwrap_or_default());
+            worst_silence = worst_silence.max(drain.stalled_for(now).unwrap_or_default());
             let next_arrival = link.under_way.first().map(|(at, _)| *at);
             now = next_arrival
                 .into_iter()
@@ -248,7 +248,7 @@ fn a_slow_link_carries_every_byte_about_once_and_is_not_taken_for_dead() {
                 let got = arrived.entry(send.key).or_default();
                 *got += send.len;
                 if *got >= size {
-                    drain.heard();
+                    drain.cloud_responded();
                     drain.remove(send.key);
                 }
             }
@@ -281,14 +281,14 @@ fn a_capture_that_gets_no_receipt_leaves_the_window_to_others() {
     }
     assert_ne!(drain.in_flight(), (0, 0));
     now += seconds(10);
-    assert_eq!(drain.next(now), None);
+    assert_eq!(drain.next_part(now), None);
     assert_eq!(
         drain.in_flight(),
         (0, 0),
         "nothing moves any more, and the light may say so"
     );
     drain.add(key(9), WINDOW / 2, false, 0, now + LIVE_FOR);
-    assert_eq!(drain.next(now).unwrap().key, key(9));
+    assert_eq!(drain.next_part(now).unwrap().key, key(9));
 }
 
 #[derive(Debug, Clone)]
@@ -333,7 +333,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct World {
     pressed: BTreeMap<Key, u64>,
     receipted: BTreeSet<Key>,
-    on_the_way: Vec<Send>,
+    on_the_way: Vec<NextPart>,
     arrived: BTreeMap<Key, BTreeSet<(u64, u64)>>,
     up: bool,
 }
@@ -384,7 +384,7 @@ fn publish(drain: &mut Drain, world: &mut World, now: Duration) {
 
 fn receive(drain: &mut Drain, world: &mut World) {
     for key in world.complete() {
-        drain.heard();
+        drain.cloud_responded();
         drain.remove(key);
         drain.remove(key);
         world.receipted.insert(key);
@@ -408,7 +408,7 @@ proptest! {
                     next += 1;
                 }
                 Step::Connect => { if !world.up { drain.connected(now); world.up = true; } }
-                Step::Answer => { if world.up { drain.answered(); } }
+                Step::Answer => { if world.up { drain.inventory_answered(); } }
                 Step::Cut => { drain.disconnected(now); world.up = false; world.deliver(); }
                 Step::Publish => publish(&mut drain, &mut world, now),
                 Step::Acknowledge => {
@@ -416,8 +416,8 @@ proptest! {
                 }
                 Step::Receipt => { world.deliver(); if world.up { receive(&mut drain, &mut world); } }
                 Step::Lose => world.on_the_way.clear(),
-                Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.want(*key, &[]); } }
-                Step::Hold(held) => drain.hold(held),
+                Step::Want => { if let Some((key, _)) = world.pressed.iter().next() { drain.request_resend(*key, &[]); } }
+                Step::Hold(held) => drain.pause(held),
                 Step::Wait(seconds) => now += Duration::from_secs(seconds),
             }
             prop_assert_eq!(drain.waiting(), world.pressed.len() - world.receipted.len());
@@ -425,8 +425,8 @@ proptest! {
         // In the end the net comes back and stays: everything arrives, in bounded time.
         drain.disconnected(now);
         drain.connected(now);
-        drain.answered();
-        drain.hold(false);
+        drain.inventory_answered();
+        drain.pause(false);
         world.up = true;
         for _ in 0..2000 {
             if drain.waiting() == 0 { break; }
@@ -444,18 +444,18 @@ proptest! {
 fn one_that_is_turned_away_waits_goes_in_smaller_parts_and_blocks_nothing() {
     let mut drain = connected(&[PART_MAX, 100]);
     let now = seconds(100);
-    let first = drain.next(now).unwrap();
+    let first = drain.next_part(now).unwrap();
     assert_eq!((first.key, first.len), (key(1), PART_MAX));
-    drain.turned_away(first.token, now);
-    assert_eq!(drain.parked(), 1);
+    drain.rejected(first.token, now);
+    assert_eq!(drain.deferred(), 1);
     // A second word about the same message changes nothing.
-    drain.turned_away(first.token, now);
-    let next = drain.next(now).unwrap();
+    drain.rejected(first.token, now);
+    let next = drain.next_part(now).unwrap();
     assert_eq!(next.key, key(2));
     drain.acknowledged(next.token, now);
     drain.remove(key(2));
-    assert_eq!(drain.next(seconds(109)), None);
-    let again = drain.next(seconds(110)).unwrap();
+    assert_eq!(drain.next_part(seconds(109)), None);
+    let again = drain.next_part(seconds(110)).unwrap();
     assert_eq!((again.key, again.attempt), (key(1), 1));
     assert!(again.len < PART_MAX, "{} bytes", again.len);
     assert_eq!(drain.waiting(), 1, "only a receipt removes (P2)");

@@ -1,6 +1,6 @@
 //! Every mistake a person can make in `camera.toml` earns a plain sentence in `CAMERA-STATUS.txt`, and costs no picture.
 //!
-//! Folders stand for the card; everything else is what a card runs: `appliance card prepare`, `appliance card watch`, and
+//! Folders stand for the card; everything else is what a card runs: `appliance sd-card prepare`, `appliance sd-card watch`, and
 //! the camera itself with the settings that the first has laid out for it.
 
 use std::fs;
@@ -9,8 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use keepsake_appliance::card::{self, Places, Watch};
-use keepsake_appliance::config;
+use keepsake_appliance::sd_card::{self, Paths, Watch};
+use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
 /// Good settings, as they were before somebody opened them in an editor.
@@ -20,7 +20,7 @@ const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cre
 
 struct Card {
     root: tempfile::TempDir,
-    places: Places,
+    places: Paths,
 }
 
 /// What a camera makes of a card.
@@ -29,7 +29,7 @@ struct Seen {
     status: String,
     /// Fault 1.
     is_bad: bool,
-    config: config::Config,
+    config: settings::Config,
 }
 
 impl Card {
@@ -42,7 +42,7 @@ impl Card {
         };
         let shipped = root.path().join("shipped.toml");
         fs::write(&shipped, "# as shipped\n").unwrap();
-        let places = Places {
+        let places = Paths {
             boot: at("boot"),
             data: at("data"),
             etc: at("etc"),
@@ -78,19 +78,19 @@ impl Card {
 
     /// What happens at a start, without the camera's program.
     fn start(&self) -> Seen {
-        card::prepare(&self.places).unwrap();
+        sd_card::prepare(&self.places).unwrap();
         // A new start has another number; this one is looked at anew.
         let _ = fs::remove_file(self.places.data.join("starts.json"));
-        Watch::begin(self.places.clone()).unwrap().look();
+        Watch::begin(self.places.clone()).unwrap().update();
         let status = fs::read_to_string(self.places.boot.join("CAMERA-STATUS.txt")).unwrap();
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
         let file = self.places.etc.join("keepsake/camera.toml");
-        let loaded = config::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
-        loaded.keep_as_last_good().unwrap();
+        let loaded = settings::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
+        loaded.save_as_last_good().unwrap();
         Seen {
             status: status.trim_end().to_owned(),
-            is_bad: loaded.file_is_bad(),
+            is_bad: loaded.file_has_errors(),
             config: loaded.config,
         }
     }
@@ -454,7 +454,7 @@ fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     ] {
         let card = Card::new();
         card.save("camera.toml", file);
-        card::prepare(&card.places).unwrap();
+        sd_card::prepare(&card.places).unwrap();
         let events = press_twice(
             &card.places.etc.join("keepsake/camera.toml"),
             &card.pictures(),

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use keepsake_appliance::config::WhenFull;
+use keepsake_appliance::settings::WhenFull;
 use keepsake_appliance::spool::{
-    Change, Limits, NewCapture, NewTombstone, Spool, SpoolError, Waiting,
+    Limits, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError,
 };
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
@@ -40,7 +40,7 @@ fn take(
     spool: &mut Spool,
     bytes: &[u8],
     cause: Cause,
-) -> Result<(Waiting, Vec<Change>), SpoolError> {
+) -> Result<(PendingCapture, Vec<SpoolChange>), SpoolError> {
     let new = NewCapture {
         bytes,
         content_type: ContentType::Jpeg,
@@ -56,20 +56,20 @@ fn take(
     Ok((waiting, spool.take_changes()))
 }
 
-fn press(spool: &mut Spool, bytes: &[u8]) -> Waiting {
+fn press(spool: &mut Spool, bytes: &[u8]) -> PendingCapture {
     take(spool, bytes, Cause::Button).unwrap().0
 }
 
 fn numbers(spool: &Spool) -> Vec<u64> {
     spool
-        .waiting()
+        .pending()
         .iter()
         .map(|waiting| waiting.key.sequence.get())
         .collect()
 }
 
 fn frame_files(root: &Path, spool: &Spool) -> Vec<PathBuf> {
-    let folder = root.join("frames").join(spool.install().to_string());
+    let folder = root.join("frames").join(spool.spool_id().to_string());
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -121,11 +121,11 @@ fn a_confirmed_capture_is_there_after_reopening_with_its_bytes() {
     let root = TempDir::new().unwrap();
     let mut spool = open(root.path());
     let waiting = press(&mut spool, b"picture one");
-    let install = spool.install();
+    let install = spool.spool_id();
     drop(spool);
     let mut spool = open(root.path());
-    assert_eq!(spool.install(), install);
-    assert_eq!(spool.waiting(), vec![waiting]);
+    assert_eq!(spool.spool_id(), install);
+    assert_eq!(spool.pending(), vec![waiting]);
     let (record, bytes) = spool.read(waiting.key, 8, 3).unwrap();
     assert_eq!(
         (record.total, record.pressed, bytes.as_slice()),
@@ -140,24 +140,24 @@ fn only_a_receipt_with_the_right_hash_makes_removable() {
     let mut spool = open(root.path());
     let waiting = press(&mut spool, b"picture");
     let other = keepsake_protocol::Hash::of(b"other").prefix();
-    assert_eq!(spool.received(waiting.id, other, Some(1)), None);
+    assert_eq!(spool.mark_received(waiting.id, other, Some(1)), None);
     assert_eq!(
-        spool.received(waiting.id, waiting.hash, Some(1)),
+        spool.mark_received(waiting.id, waiting.hash, Some(1)),
         Some((waiting.key, true))
     );
     assert_eq!(
-        spool.received(waiting.id, waiting.hash, Some(1)),
+        spool.mark_received(waiting.id, waiting.hash, Some(1)),
         Some((waiting.key, false)),
         "a repeat removes nothing more"
     );
-    assert!(spool.waiting().is_empty());
+    assert!(spool.pending().is_empty());
     assert_eq!(
         frame_files(root.path(), &spool).len(),
         1,
         "it stays while there is room"
     );
     assert_eq!(
-        spool.wanted(waiting.id),
+        spool.requeue(waiting.id),
         Some(waiting),
         "a restored cloud may ask for it"
     );
@@ -170,18 +170,18 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
         for how in ["deleted", "truncated", "noise", "a plain file"] {
             let root = TempDir::new().unwrap();
             let mut spool = open(root.path());
-            let install = spool.install();
+            let install = spool.spool_id();
             for number in 0..20_u8 {
                 let waiting = press(&mut spool, &[number; 100]);
                 if drained {
-                    spool.received(waiting.id, waiting.hash, Some(1));
+                    spool.mark_received(waiting.id, waiting.hash, Some(1));
                 }
             }
             spool.close();
             damage_index(root.path(), how);
             let mut spool = open(root.path());
             assert!(!spool.warnings().is_empty(), "{how}: someone must be told");
-            assert_eq!(spool.install(), install, "{how}");
+            assert_eq!(spool.spool_id(), install, "{how}");
             // What is unknown is asked for, so all of it waits again; none is taken for received.
             let waits = if drained && how == "truncated" {
                 numbers(&spool).len()
@@ -189,7 +189,7 @@ fn whatever_happens_to_the_index_nothing_is_lost_and_no_number_comes_twice() {
                 20
             };
             assert_eq!(numbers(&spool).len(), waits, "{how} {drained}");
-            for waiting in spool.waiting() {
+            for waiting in spool.pending() {
                 assert_eq!(spool.read(waiting.key, 0, 1).unwrap().0.id(), waiting.id);
             }
             assert_eq!(press(&mut spool, b"next").key.sequence.get(), 21, "{how}");
@@ -203,7 +203,7 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
     let mut spool = open(root.path());
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 10]);
-        spool.received(waiting.id, waiting.hash, Some(1));
+        spool.mark_received(waiting.id, waiting.hash, Some(1));
     }
     spool.tidy(Some(i64::MAX)).unwrap();
     assert_eq!(
@@ -211,10 +211,10 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
         1,
         "the highest number stays"
     );
-    let install = spool.install();
+    let install = spool.spool_id();
     drop(spool);
     let mut spool = open(root.path());
-    assert_eq!(spool.install(), install);
+    assert_eq!(spool.spool_id(), install);
     assert_eq!(press(&mut spool, b"next").key.sequence.get(), 6);
 }
 
@@ -222,15 +222,15 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
 fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     let root = TempDir::new().unwrap();
     let mut spool = open(root.path());
-    let first = spool.install();
+    let first = spool.spool_id();
     press(&mut spool, b"one");
     drop(spool);
 
     let mut moved = Spool::open(root.path(), limits(), "another board", None).unwrap();
-    let second = moved.install();
+    let second = moved.spool_id();
     assert_ne!(second, first);
     assert_eq!(
-        moved.waiting()[0].id.spool,
+        moved.pending()[0].id.spool,
         first,
         "what waits keeps its install"
     );
@@ -240,7 +240,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
 
     fs::remove_file(&files[0]).unwrap();
     let emptied = Spool::open(root.path(), limits(), "another board", None).unwrap();
-    assert!(![first, second].contains(&emptied.install()));
+    assert!(![first, second].contains(&emptied.spool_id()));
     assert_eq!(
         numbers(&emptied),
         [1],
@@ -261,9 +261,9 @@ fn a_lost_identity_loses_no_picture() {
             None => fs::remove_file(&file).unwrap(),
         }
         let spool = open(root.path());
-        assert_ne!(spool.install(), waiting.id.spool);
+        assert_ne!(spool.spool_id(), waiting.id.spool);
         assert!(!spool.warnings().is_empty());
-        assert_eq!(spool.waiting()[0].id, waiting.id);
+        assert_eq!(spool.pending()[0].id, waiting.id);
     }
 }
 
@@ -295,7 +295,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
             .unwrap();
         for _ in 0..2 {
             let mut spool = open(root.path());
-            let waiting = spool.waiting();
+            let waiting = spool.pending();
             assert_eq!(
                 waiting.iter().map(|w| w.tombstone).collect::<Vec<_>>(),
                 [false, true]
@@ -330,7 +330,7 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
     }
     let mut spool = open(root.path());
     assert!(
-        spool.waiting()[1].tombstone,
+        spool.pending()[1].tombstone,
         "the newest one is read at the start"
     );
     assert!(matches!(
@@ -338,7 +338,7 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
         Err(SpoolError::Damaged)
     ));
     let changes = spool.take_changes();
-    let [Change::Waiting(instead)] = changes[..] else {
+    let [SpoolChange::Pending(instead)] = changes[..] else {
         panic!("{changes:?}")
     };
     let json = spool.read_tombstone(instead.key).unwrap();
@@ -360,7 +360,7 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     };
     let mut spool = Spool::open(root.path(), small, "this board", None).unwrap();
     let received = press(&mut spool, &[0; 1000]);
-    spool.received(received.id, received.hash, Some(1));
+    spool.mark_received(received.id, received.hash, Some(1));
     take(&mut spool, &[1; 1000], Cause::Command).unwrap();
     take(&mut spool, &[2; 1000], Cause::Interval).unwrap();
     for number in 3..10 {
@@ -372,23 +372,23 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     assert!(!numbers(&spool).contains(&1));
     // Then the interval's picture, and two of the command's bytes would do: each leaves a tombstone.
     let (_, changes) = take(&mut spool, &[11; 600], Cause::Button).unwrap();
-    let [Change::Waiting(given_up)] = changes[..] else {
+    let [SpoolChange::Pending(given_up)] = changes[..] else {
         panic!("{changes:?}")
     };
     assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (3, true));
     let (_, changes) = take(&mut spool, &[12; 600], Cause::Button).unwrap();
-    let [Change::Waiting(given_up)] = changes[..] else {
+    let [SpoolChange::Pending(given_up)] = changes[..] else {
         panic!("{changes:?}")
     };
     assert_eq!((given_up.key.sequence.get(), given_up.tombstone), (2, true));
     // Then it is full, and says so; a tombstone still finds its place.
     let next = spool.next();
-    let waiting = spool.waiting().len();
+    let waiting = spool.pending().len();
     assert!(matches!(
         take(&mut spool, &[13; 1000], Cause::Button),
         Err(SpoolError::Full { .. })
     ));
-    assert_eq!((spool.next(), spool.waiting().len()), (next, waiting));
+    assert_eq!((spool.next(), spool.pending().len()), (next, waiting));
     let full = NewTombstone {
         reason: TombstoneReason::CardFull,
         cause: Cause::Button,
@@ -397,8 +397,8 @@ fn a_full_spool_gives_up_by_policy_and_refuses_rather_than_lose_a_press() {
     };
     assert_eq!(spool.append_tombstone(full).unwrap().key.sequence, next);
     // Room again after receipts.
-    for waiting in spool.waiting() {
-        spool.received(waiting.id, waiting.hash, Some(1));
+    for waiting in spool.pending() {
+        spool.mark_received(waiting.id, waiting.hash, Some(1));
     }
     take(&mut spool, &[14; 1000], Cause::Button).unwrap();
 }
@@ -419,7 +419,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
     }
     let check = |spool: &mut Spool| {
         let mut covered = Vec::new();
-        for waiting in spool.waiting() {
+        for waiting in spool.pending() {
             if !waiting.tombstone {
                 covered.push(waiting.key.sequence.get());
                 continue;
@@ -431,7 +431,7 @@ fn many_tombstones_become_ranges_and_speak_for_every_number() {
             covered.extend(tombstone.sequence.get()..=tombstone.last().get());
         }
         assert_eq!(covered, (1..=1006).collect::<Vec<_>>());
-        assert!(spool.waiting().len() < 100, "{}", spool.waiting().len());
+        assert!(spool.pending().len() < 100, "{}", spool.pending().len());
         assert_eq!(spool.next(), Sequence::try_from(1007).unwrap());
     };
     check(&mut spool);
@@ -446,13 +446,13 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
     press(&mut spool, b"one");
     press(&mut spool, b"two");
     // The row that says it was waiting.
-    let waiting = spool.waiting()[0];
-    spool.tried(waiting.key, 1);
+    let waiting = spool.pending()[0];
+    spool.record_attempts(waiting.key, 1);
     let files = frame_files(root.path(), &spool);
     spool.close();
     fs::remove_file(&files[0]).unwrap();
     let spool = open(root.path());
-    assert_eq!(spool.depth().2, 1);
+    assert_eq!(spool.queue_depth().2, 1);
     assert!(
         spool
             .warnings()
@@ -461,7 +461,7 @@ fn a_file_that_is_gone_is_counted_as_lost_and_told() {
         "{:?}",
         spool.warnings()
     );
-    let held = &spool.held()[0];
+    let held = &spool.inventory()[0];
     assert_eq!(
         (held.next.get(), held.waiting.count()),
         (3, 1),
@@ -475,7 +475,7 @@ fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
     let mut spool = open(root.path());
     for number in 0..3_u8 {
         let waiting = press(&mut spool, &[number; 10]);
-        spool.received(waiting.id, waiting.hash, None);
+        spool.mark_received(waiting.id, waiting.hash, None);
     }
     let files = |spool: &Spool| frame_files(root.path(), spool).len();
     spool.tidy(None).unwrap();
@@ -499,7 +499,7 @@ fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
         .unwrap();
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 1000]);
-        spool.received(waiting.id, waiting.hash, Some(1));
+        spool.mark_received(waiting.id, waiting.hash, Some(1));
     }
     spool.close();
     let keep_all = Limits {
@@ -533,5 +533,5 @@ fn a_newest_file_that_cannot_be_read_does_not_stop_the_camera() {
     fs::create_dir(&files[1]).unwrap();
     let spool = open(root.path());
     assert_eq!(spool.next().get(), 3, "its number is used");
-    assert!(spool.waiting()[1].tombstone);
+    assert!(spool.pending()[1].tombstone);
 }

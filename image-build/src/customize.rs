@@ -442,7 +442,7 @@ mod tests {
         }
         let settings = run("mtype", &["-i", &boot, "::camera.toml"], at);
         fs::write(at.join("camera.toml"), &settings).unwrap();
-        let (said, good) = keepsake_appliance::config::check_config(&at.join("camera.toml"));
+        let (said, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
         assert!(
             good && said.contains("/var/lib/keepsake/pictures"),
             "{said}"

@@ -5,23 +5,24 @@
 
 use std::time::Duration;
 
-use super::{CameraError, Frame, HardwareError, rpicam, v4l};
-use crate::config;
+use super::{CameraError, HardwareError, rpicam, v4l};
+use crate::imaging::frame::Frame;
+use crate::settings;
 
-pub(super) struct Camera {
+pub(super) struct AutoCamera {
     /// `None`: this binary was built without.
-    v4l: Option<v4l::Camera>,
-    rpicam: rpicam::Camera,
+    v4l: Option<v4l::V4lCamera>,
+    rpicam: rpicam::RpicamCamera,
     /// The last frame came from there.
     on_rpicam: bool,
 }
 
-impl Camera {
+impl AutoCamera {
     /// # Errors
     /// This binary knows no V4L2, and there is no program for CSI cameras either.
-    pub(super) fn open(settings: &config::Camera) -> Result<Self, HardwareError> {
-        let rpicam = rpicam::Camera::open(settings);
-        let v4l = match v4l::Camera::open(settings) {
+    pub(super) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        let rpicam = rpicam::RpicamCamera::open(settings);
+        let v4l = match v4l::V4lCamera::open(settings) {
             Ok(v4l) => Some(v4l),
             Err(_) if rpicam.is_there() => None,
             Err(error) => return Err(error),
@@ -51,7 +52,7 @@ impl Camera {
     }
 }
 
-impl super::Camera for Camera {
+impl super::Camera for AutoCamera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         self.chosen().frame(deadline)
     }
@@ -60,17 +61,17 @@ impl super::Camera for Camera {
         self.chosen().prepare(within);
     }
 
-    fn adjust(&mut self, settings: &config::Camera) {
+    fn configure(&mut self, settings: &settings::CameraSettings) {
         if let Some(v4l) = &mut self.v4l {
-            v4l.adjust(settings);
+            v4l.configure(settings);
         }
-        self.rpicam.adjust(settings);
+        self.rpicam.configure(settings);
     }
 
-    fn about(&mut self) -> Vec<String> {
+    fn describe(&mut self) -> Vec<String> {
         match &mut self.v4l {
-            Some(v4l) if !self.on_rpicam => v4l.about(),
-            Some(_) | None => self.rpicam.about(),
+            Some(v4l) if !self.on_rpicam => v4l.describe(),
+            Some(_) | None => self.rpicam.describe(),
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Exposure {
 
 impl Exposure {
     /// `brightness`: of the next frame, 0 to 255; `None` = it could not be seen.
-    pub(crate) fn stands_still(&mut self, brightness: Option<u8>) -> bool {
+    pub(crate) fn is_steady(&mut self, brightness: Option<u8>) -> bool {
         let steady = match (self.last, brightness) {
             (Some(last), Some(now)) => last.abs_diff(now) <= TOLERANCE,
             (None, _) | (_, None) => false,
@@ -32,7 +32,7 @@ mod tests {
     fn frames_until_steady(seen: &[Option<u8>]) -> Option<usize> {
         let mut exposure = Exposure::default();
         seen.iter()
-            .position(|&now| exposure.stands_still(now))
+            .position(|&now| exposure.is_steady(now))
             .map(|at| at + 1)
     }
 

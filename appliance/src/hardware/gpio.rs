@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rppal::gpio::{Error, InputPin, Level, OutputPin, Trigger};
 
-use super::{HardwareError, Lamp, Touch};
-use crate::clock;
-use crate::config::{self, Active, Pull};
+use super::{ButtonEdge, HardwareError, LedState};
+use crate::settings::{self, Active, Pull};
+use crate::time::clock;
 
 /// Too fast for an eye to see it flicker, slow enough for rppal's software PWM.
 const PWM_HZ: f64 = 200.0;
@@ -32,23 +32,26 @@ impl Gpio {
     pub fn open() -> Result<Self, HardwareError> {
         rppal::gpio::Gpio::new()
             .map(Self)
-            .map_err(|e| explained("open the GPIO pins".to_owned(), e))
+            .map_err(|e| hardware_error("open the GPIO pins".to_owned(), e))
     }
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &config::Button) -> Result<Button, HardwareError> {
+    pub fn button(
+        &self,
+        settings: &settings::ButtonSettings,
+    ) -> Result<RppalButton, HardwareError> {
         let doing = || format!("use pin {} for the button (button.pin)", settings.pin);
         let pin = self
             .0
             .get(settings.pin)
-            .map_err(|e| explained(doing(), e))?;
+            .map_err(|e| hardware_error(doing(), e))?;
         let pin = match settings.pull {
             Pull::Up => pin.into_input_pullup(),
             Pull::Down => pin.into_input_pulldown(),
             Pull::None => pin.into_input(),
         };
-        let mut button = Button {
+        let mut button = RppalButton {
             pin,
             pressed_by: match settings.active {
                 Active::Low => Trigger::FallingEdge,
@@ -57,20 +60,20 @@ impl Gpio {
             debounce: settings.debounce(),
             listening: false,
         };
-        button.listen()?;
+        button.listen_for_edges()?;
         Ok(button)
     }
 
     /// # Errors
     /// A pin is taken or does not exist.
-    pub fn light(&self, settings: &config::Light) -> Result<Light, HardwareError> {
+    pub fn led(&self, settings: &settings::LightSettings) -> Result<RppalLed, HardwareError> {
         let (off, on) = match settings.active {
             Active::High => (Level::Low, Level::High),
             Active::Low => (Level::High, Level::Low),
         };
         let take = |number: u8| {
             let doing = || format!("use pin {number} for the light (light.pin, light.rgb_pins)");
-            let pin = self.0.get(number).map_err(|e| explained(doing(), e))?;
+            let pin = self.0.get(number).map_err(|e| hardware_error(doing(), e))?;
             let pin = match off {
                 Level::Low => pin.into_output_low(),
                 Level::High => pin.into_output_high(),
@@ -78,7 +81,7 @@ impl Gpio {
             Ok(Channel { pin, dimmed: false })
         };
         let channels = settings.pins().into_iter().map(take);
-        Ok(Light {
+        Ok(RppalLed {
             channels: channels.collect::<Result<_, _>>()?,
             off,
             on,
@@ -87,7 +90,7 @@ impl Gpio {
 }
 
 /// A button between a pin and ground, or between a pin and 3.3 V.
-pub struct Button {
+pub struct RppalButton {
     pin: InputPin,
     /// The edge that is a press; the other is its end.
     pressed_by: Trigger,
@@ -95,31 +98,31 @@ pub struct Button {
     listening: bool,
 }
 
-impl Button {
+impl RppalButton {
     /// The kernel debounces: an edge is told once the level has been steady for so long.
-    fn listen(&mut self) -> Result<(), HardwareError> {
+    fn listen_for_edges(&mut self) -> Result<(), HardwareError> {
         let debounce = (!self.debounce.is_zero()).then_some(self.debounce);
         self.pin
             .set_interrupt(Trigger::Both, debounce)
-            .map_err(|e| explained(format!("listen to pin {}", self.pin.pin()), e))?;
+            .map_err(|e| hardware_error(format!("listen to pin {}", self.pin.pin()), e))?;
         self.listening = true;
         Ok(())
     }
 }
 
-impl super::Button for Button {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError> {
+impl super::Button for RppalButton {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
         if !self.listening {
-            self.listen()?;
+            self.listen_for_edges()?;
         }
         // Not reset: an edge that came while the last press was handled is a press too.
         let event = self.pin.poll_interrupt(false, Some(timeout)).map_err(|e| {
             self.listening = false;
-            explained(format!("wait for the button on pin {}", self.pin.pin()), e)
+            hardware_error(format!("wait for the button on pin {}", self.pin.pin()), e)
         })?;
         Ok(event.map(|event| {
             let at_monotonic_us = u64::try_from(event.timestamp.as_micros()).unwrap_or(u64::MAX);
-            Touch {
+            ButtonEdge {
                 down: event.trigger == self.pressed_by,
                 at_boottime_us: clock::boottime_of_monotonic_us(at_monotonic_us),
             }
@@ -128,7 +131,7 @@ impl super::Button for Button {
 }
 
 /// A lamp of one colour, or of three, between pins and ground, or between pins and 3.3 V.
-pub struct Light {
+pub struct RppalLed {
     channels: Vec<Channel>,
     off: Level,
     on: Level,
@@ -139,17 +142,17 @@ struct Channel {
     dimmed: bool,
 }
 
-impl super::Light for Light {
-    fn show(&mut self, lamp: Lamp) {
-        let shares = lamp.shares(self.channels.len());
+impl super::Led for RppalLed {
+    fn show(&mut self, lamp: LedState) {
+        let shares = lamp.duty_cycles(self.channels.len());
         for (channel, share) in self.channels.iter_mut().zip(shares) {
-            channel.light_for(share, self.off, self.on);
+            channel.set_duty_cycle(share, self.off, self.on);
         }
     }
 }
 
 impl Channel {
-    fn light_for(&mut self, share: f64, off: Level, on: Level) {
+    fn set_duty_cycle(&mut self, share: f64, off: Level, on: Level) {
         if self.dimmed {
             // It only fails when the thread behind it is gone, and then there is nothing to clear.
             let _ = self.pin.clear_pwm();
@@ -171,14 +174,14 @@ impl Channel {
     }
 }
 
-impl Drop for Light {
+impl Drop for RppalLed {
     fn drop(&mut self) {
-        super::Light::show(self, Lamp::Off);
+        super::Led::show(self, LedState::Off);
     }
 }
 
 /// rppal's errors with what to do about them.
-fn explained(doing: String, error: Error) -> HardwareError {
+fn hardware_error(doing: String, error: Error) -> HardwareError {
     let fix = match &error {
         Error::UnknownModel => "this is no Raspberry Pi that is known here; --simulated needs none",
         Error::PinUsed(_) => "button.pin and the pins of the light must differ",
@@ -209,7 +212,7 @@ mod tests {
             (Error::PinNotAvailable(99), "BCM"),
             (Error::ThreadPanic, "/dev/gpiochip0"),
         ] {
-            let error = explained("open the GPIO pins".to_owned(), error);
+            let error = hardware_error("open the GPIO pins".to_owned(), error);
             assert!(error.to_string().contains(fix), "{error}");
         }
     }

@@ -13,16 +13,16 @@ use gpiocdev::Request;
 use gpiocdev::chip::{Chip, Info};
 use gpiocdev::line::{Bias, EdgeDetection, EdgeKind, Value, Values};
 
-use super::{HardwareError, Lamp, Touch};
-use crate::clock;
-use crate::config::{self, Active, Pull};
+use super::{ButtonEdge, HardwareError, LedState};
+use crate::settings::{self, Active, Pull};
+use crate::time::clock;
 
 /// As the kernel's drivers for the chip of the header call it: on the Pi 5, on the Pi 4, and before.
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 /// Edges that may wait while a press is handled. The kernel's own default is 16, a few presses.
 const EDGES_MAX: u32 = 64;
 /// One pass of a dimmed lamp: too fast for an eye to see it flicker.
-const PASS: Duration = Duration::from_millis(5);
+const PWM_PERIOD: Duration = Duration::from_millis(5);
 const CONSUMER: &str = "keepsake";
 
 /// The chip whose lines are the pins of the header.
@@ -89,23 +89,26 @@ impl Gpiochip {
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(&self, settings: &config::Button) -> Result<Button, HardwareError> {
-        self.is_free(settings.pin, "button.pin")?;
-        let mut button = Button {
+    pub fn button(
+        &self,
+        settings: &settings::ButtonSettings,
+    ) -> Result<GpiochipButton, HardwareError> {
+        self.check_free(settings.pin, "button.pin")?;
+        let mut button = GpiochipButton {
             chip: self.path.clone(),
             settings: settings.clone(),
             line: None,
         };
-        button.listen()?;
+        button.listen_for_edges()?;
         Ok(button)
     }
 
     /// # Errors
     /// A pin is taken or does not exist.
-    pub fn light(&self, settings: &config::Light) -> Result<Light, HardwareError> {
+    pub fn led(&self, settings: &settings::LightSettings) -> Result<GpiochipLed, HardwareError> {
         let pins = settings.pins();
         for &pin in &pins {
-            self.is_free(pin, "light.pin, light.rgb_pins")?;
+            self.check_free(pin, "light.pin, light.rgb_pins")?;
         }
         let lines: Vec<u32> = pins.iter().map(|pin| u32::from(*pin)).collect();
         let mut request = Request::builder();
@@ -116,18 +119,18 @@ impl Gpiochip {
             Active::Low => request.as_active_low(),
         };
         let doing = || format!("use the lines {lines:?} of {self} for the light");
-        let request = request.request().map_err(|e| explained(doing(), e))?;
-        Light::start(request, lines.clone()).map_err(|e| {
+        let request = request.request().map_err(|e| hardware_error(doing(), e))?;
+        GpiochipLed::start(request, lines.clone()).map_err(|e| {
             HardwareError::new("start the light's thread", "free some memory").caused_by(e)
         })
     }
 
     /// Looks before it takes: the kernel would only say that it is busy, and not who has it.
-    fn is_free(&self, pin: u8, setting: &str) -> Result<(), HardwareError> {
+    fn check_free(&self, pin: u8, setting: &str) -> Result<(), HardwareError> {
         let doing = || format!("use line {pin} of {self} ({setting})");
         let info = Chip::from_path(&self.path)
             .and_then(|chip| chip.line_info(u32::from(pin)))
-            .map_err(|e| explained(doing(), e))?;
+            .map_err(|e| hardware_error(doing(), e))?;
         if info.used {
             let doing = format!("{}: \"{}\" has it", doing(), info.consumer);
             return Err(HardwareError::new(
@@ -180,21 +183,21 @@ fn label_of(path: &Path) -> Result<String, Unusable> {
         .map_err(|_| Unusable::NoChip)
 }
 
-fn explained(doing: String, error: gpiocdev::Error) -> HardwareError {
+fn hardware_error(doing: String, error: gpiocdev::Error) -> HardwareError {
     let fix = "check that the pin is on this board, and that no other program uses it";
     HardwareError::new(doing, fix).caused_by(error)
 }
 
 /// A button between a line and ground, or between a line and 3.3 V.
-pub struct Button {
+pub struct GpiochipButton {
     chip: PathBuf,
-    settings: config::Button,
+    settings: settings::ButtonSettings,
     /// `None` after an error, to begin anew.
     line: Option<Request>,
 }
 
-impl Button {
-    fn listen(&mut self) -> Result<&Request, HardwareError> {
+impl GpiochipButton {
+    fn listen_for_edges(&mut self) -> Result<&Request, HardwareError> {
         let Self {
             chip,
             settings,
@@ -225,42 +228,42 @@ impl Button {
         }
         let requested = request.request().map_err(|e| {
             let pin = settings.pin;
-            explained(format!("listen to line {pin} of {}", chip.display()), e)
+            hardware_error(format!("listen to line {pin} of {}", chip.display()), e)
         })?;
         Ok(line.insert(requested))
     }
 }
 
-impl super::Button for Button {
-    fn wait(&mut self, timeout: Duration) -> Result<Option<Touch>, HardwareError> {
-        let line = self.listen()?;
+impl super::Button for GpiochipButton {
+    fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError> {
+        let line = self.listen_for_edges()?;
         let event = match line.wait_edge_event(timeout) {
             Ok(false) => return Ok(None),
             Ok(true) => line.read_edge_event(),
             Err(error) => Err(error),
         };
         match event {
-            Ok(event) => Ok(Some(Touch {
+            Ok(event) => Ok(Some(ButtonEdge {
                 down: event.kind == EdgeKind::Rising,
                 at_boottime_us: clock::boottime_of_monotonic_us(event.timestamp_ns / 1000),
             })),
             Err(error) => {
                 self.line = None;
                 let doing = format!("wait for the button on line {}", self.settings.pin);
-                Err(explained(doing, error))
+                Err(hardware_error(doing, error))
             }
         }
     }
 }
 
 /// A lamp of one colour, or of three. Dropping it puts it out.
-pub struct Light {
-    shown: Arc<Shown>,
+pub struct GpiochipLed {
+    shown: Arc<PwmTarget>,
     channels: usize,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shown {
+struct PwmTarget {
     next: Mutex<Next>,
     changed: Condvar,
 }
@@ -272,10 +275,10 @@ struct Next {
     stop: bool,
 }
 
-impl Light {
+impl GpiochipLed {
     fn start(request: Request, lines: Vec<u32>) -> std::io::Result<Self> {
         let channels = lines.len();
-        let shown = Arc::new(Shown {
+        let shown = Arc::new(PwmTarget {
             next: Mutex::new(Next {
                 shares: vec![0.0; channels],
                 changes: 0,
@@ -287,7 +290,7 @@ impl Light {
             let shown = Arc::clone(&shown);
             thread::Builder::new()
                 .name("lines".to_owned())
-                .spawn(move || light(&request, &lines, &shown))?
+                .spawn(move || run_pwm(&request, &lines, &shown))?
         };
         Ok(Self {
             shown,
@@ -297,16 +300,16 @@ impl Light {
     }
 }
 
-impl super::Light for Light {
-    fn show(&mut self, lamp: Lamp) {
+impl super::Led for GpiochipLed {
+    fn show(&mut self, lamp: LedState) {
         let mut next = self.shown.lock();
-        next.shares = lamp.shares(self.channels);
+        next.shares = lamp.duty_cycles(self.channels);
         next.changes += 1;
         self.shown.changed.notify_one();
     }
 }
 
-impl Drop for Light {
+impl Drop for GpiochipLed {
     fn drop(&mut self) {
         self.shown.lock().stop = true;
         self.shown.changed.notify_one();
@@ -316,7 +319,7 @@ impl Drop for Light {
     }
 }
 
-impl Shown {
+impl PwmTarget {
     fn lock(&self) -> MutexGuard<'_, Next> {
         // What it holds is whole, whoever panicked beside it.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
@@ -345,7 +348,7 @@ impl Shown {
     }
 }
 
-fn light(request: &Request, lines: &[u32], shown: &Shown) {
+fn run_pwm(request: &Request, lines: &[u32], shown: &PwmTarget) {
     let drive = |lit: &[bool]| {
         let mut values = Values::default();
         for (&line, &lit) in lines.iter().zip(lit) {
@@ -362,7 +365,7 @@ fn light(request: &Request, lines: &[u32], shown: &Shown) {
             }
             (next.shares.clone(), next.changes)
         };
-        let pass = pass(&shares);
+        let pass = pwm_steps(&shares);
         if let [(_, lit)] = pass.as_slice() {
             drive(lit);
             shown.wait(seen, None);
@@ -370,16 +373,16 @@ fn light(request: &Request, lines: &[u32], shown: &Shown) {
         }
         let began = Instant::now();
         for (from, lit) in &pass {
-            shown.wait(seen, Some(began + PASS.mul_f64(*from)));
+            shown.wait(seen, Some(began + PWM_PERIOD.mul_f64(*from)));
             drive(lit);
         }
-        shown.wait(seen, Some(began + PASS));
+        shown.wait(seen, Some(began + PWM_PERIOD));
     }
     drive(&vec![false; lines.len()]);
 }
 
 /// One pass as steps: from which part of it on which channels are lit. A single step is no dimming.
-fn pass(shares: &[f64]) -> Vec<(f64, Vec<bool>)> {
+fn pwm_steps(shares: &[f64]) -> Vec<(f64, Vec<bool>)> {
     let mut ends: Vec<f64> = shares
         .iter()
         .copied()
@@ -413,7 +416,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(pass(shares), steps, "{shares:?}");
+            assert_eq!(pwm_steps(shares), steps, "{shares:?}");
         }
     }
 

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use keepsake_protocol::SpoolId;
 
-use super::file::{Kind, Name, ReadError, Reader, read_tombstone};
+use super::file::{CaptureReader, FileKind, FileName, ReadError, read_tombstone};
 use super::scan::frames;
 
 /// One file of a spool.
 pub struct SpoolFile {
-    pub install: SpoolId,
+    pub spool_id: SpoolId,
     pub name: String,
     folder: PathBuf,
-    parsed: Name,
+    parsed: FileName,
 }
 
 impl SpoolFile {
@@ -24,8 +24,8 @@ impl SpoolFile {
     /// It cannot be read, or is not what was saved.
     pub fn verify(&self) -> Result<(), ReadError> {
         match self.parsed.kind {
-            Kind::Picture(_) => Reader::open(&self.folder, &self.parsed)?.verify(),
-            Kind::Tombstone { .. } => read_tombstone(&self.folder, &self.parsed).map(drop),
+            FileKind::Picture(_) => CaptureReader::open(&self.folder, &self.parsed)?.verify(),
+            FileKind::Tombstone { .. } => read_tombstone(&self.folder, &self.parsed).map(drop),
         }
     }
 }
@@ -48,18 +48,18 @@ pub fn files(root: &Path) -> io::Result<Vec<SpoolFile>> {
             let Some(name) = entry?.file_name().to_str().map(str::to_owned) else {
                 continue;
             };
-            let Some(parsed) = Name::parse(&name) else {
+            let Some(parsed) = FileName::parse(&name) else {
                 continue;
             };
             found.push(SpoolFile {
-                install,
+                spool_id: install,
                 name,
                 folder: folder.clone(),
                 parsed,
             });
         }
     }
-    found.sort_by_key(|file| (file.install, file.parsed.sequence));
+    found.sort_by_key(|file| (file.spool_id, file.parsed.sequence));
     Ok(found)
 }
 
@@ -71,10 +71,10 @@ pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
     fs::create_dir_all(to)?;
     let mut count = 0;
     for file in files(root)? {
-        let Kind::Picture(content_type) = file.parsed.kind else {
+        let FileKind::Picture(content_type) = file.parsed.kind else {
             continue;
         };
-        let read = Reader::open(&file.folder, &file.parsed)
+        let read = CaptureReader::open(&file.folder, &file.parsed)
             .and_then(|mut reader| reader.read(0, file.parsed.total));
         let bytes = match read {
             Ok(bytes) => bytes,
@@ -86,7 +86,7 @@ pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
         };
         let name = format!(
             "{}_{:010}.{}",
-            file.install,
+            file.spool_id,
             file.parsed.sequence.get(),
             content_type.extension()
         );

@@ -19,7 +19,7 @@ const MAGIC: [u8; 4] = *b"KSR1";
 
 /// What a file in the spool is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     Picture(ContentType),
     /// Speaks for all sequences from the first to this last one.
     Tombstone {
@@ -29,15 +29,15 @@ pub enum Kind {
 
 /// A file name taken apart: `0000000012_9f2c5a0b11d2e3f4_23451.jpg` or `0000000013-0000000020_…_312.tombstone`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name {
+pub struct FileName {
     pub sequence: Sequence,
     pub hash: HashPrefix,
     /// Length of the picture or of the tombstone's JSON, bytes.
     pub total: u64,
-    pub kind: Kind,
+    pub kind: FileKind,
 }
 
-impl Name {
+impl FileName {
     pub fn parse(name: &str) -> Option<Self> {
         let (stem, extension) = name.split_once('.')?;
         let mut parts = stem.split('_');
@@ -51,12 +51,12 @@ impl Name {
         let (sequence, kind) = match (numbers.split_once('-'), extension) {
             (Some((first, last)), "tombstone") => (
                 number(first)?,
-                Kind::Tombstone {
+                FileKind::Tombstone {
                     last: number(last)?,
                 },
             ),
-            (None, "jpg") => (number(numbers)?, Kind::Picture(ContentType::Jpeg)),
-            (None, "png") => (number(numbers)?, Kind::Picture(ContentType::Png)),
+            (None, "jpg") => (number(numbers)?, FileKind::Picture(ContentType::Jpeg)),
+            (None, "png") => (number(numbers)?, FileKind::Picture(ContentType::Png)),
             (Some(_) | None, _) => return None,
         };
         let name = Self {
@@ -71,28 +71,28 @@ impl Name {
     /// The highest sequence this file speaks for.
     pub fn last(&self) -> Sequence {
         match self.kind {
-            Kind::Picture(_) => self.sequence,
-            Kind::Tombstone { last } => last,
+            FileKind::Picture(_) => self.sequence,
+            FileKind::Tombstone { last } => last,
         }
     }
 
     /// How long the file is when it is whole, bytes.
     pub fn file_bytes(&self) -> u64 {
         match self.kind {
-            Kind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),
-            Kind::Tombstone { .. } => self.total,
+            FileKind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),
+            FileKind::Tombstone { .. } => self.total,
         }
     }
 
     pub fn is_tombstone(&self) -> bool {
-        matches!(self.kind, Kind::Tombstone { .. })
+        matches!(self.kind, FileKind::Tombstone { .. })
     }
 }
 
-impl std::fmt::Display for Name {
+impl std::fmt::Display for FileName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.kind {
-            Kind::Picture(content_type) => {
+            FileKind::Picture(content_type) => {
                 let extension = content_type.extension();
                 write!(
                     f,
@@ -102,7 +102,7 @@ impl std::fmt::Display for Name {
                     self.total
                 )
             }
-            Kind::Tombstone { last } => {
+            FileKind::Tombstone { last } => {
                 let (first, last) = (self.sequence.get(), last.get());
                 write!(
                     f,
@@ -129,7 +129,7 @@ pub enum WriteError {
 ///
 /// # Errors
 /// [`WriteError::Write`]: there is no such file. [`WriteError::Sync`]: unknown; reopen the spool.
-pub fn write_durably(folder: &Path, name: &Name, chunks: &[&[u8]]) -> Result<(), WriteError> {
+pub fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
     let path = folder.join(name.to_string());
     let written = OpenOptions::new()
         .write(true)
@@ -212,14 +212,14 @@ pub enum ReadError {
 }
 
 /// A saved picture, open for reading.
-pub struct Reader {
+pub struct CaptureReader {
     file: File,
     path: PathBuf,
     record: CaptureMetadata,
 }
 
-impl Reader {
-    pub fn open(folder: &Path, name: &Name) -> Result<Self, ReadError> {
+impl CaptureReader {
+    pub fn open(folder: &Path, name: &FileName) -> Result<Self, ReadError> {
         let path = folder.join(name.to_string());
         let opened = File::open(&path).and_then(|mut file| {
             let mut trailer = [0; TRAILER_LEN];
@@ -296,7 +296,7 @@ impl Reader {
 }
 
 /// The bytes of a tombstone, exactly as they are sent.
-pub fn read_tombstone(folder: &Path, name: &Name) -> Result<Vec<u8>, ReadError> {
+pub fn read_tombstone(folder: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
     let path = folder.join(name.to_string());
     let bytes = std::fs::read(&path).map_err(|source| ReadError::Io {
         path: path.clone(),
@@ -321,7 +321,7 @@ mod tests {
             "0000000013-0000000020_9f2c5a0b11d2e3f4_312.tombstone",
             "9007199254740991_9f2c5a0b11d2e3f4_23451.jpg",
         ] {
-            assert_eq!(Name::parse(text).expect(text).to_string(), text);
+            assert_eq!(FileName::parse(text).expect(text).to_string(), text);
         }
         for foreign in [
             "",
@@ -334,7 +334,7 @@ mod tests {
             "0000000013-0000000012_9f2c5a0b11d2e3f4_312.tombstone",
             "0000000013_9f2c5a0b11d2e3f4_312.tombstone",
         ] {
-            assert_eq!(Name::parse(foreign), None, "{foreign}");
+            assert_eq!(FileName::parse(foreign), None, "{foreign}");
         }
     }
 }

@@ -47,7 +47,7 @@ impl Identity {
     }
 }
 
-pub fn new_install() -> SpoolId {
+pub fn new_spool_id() -> SpoolId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);
     SpoolId(bytes)

@@ -7,9 +7,9 @@
 use keepsake_protocol::capture::Cause;
 use keepsake_protocol::event::{Event, TOMBSTONE_RANGE_MAX, Tombstone, TombstoneReason};
 
-use super::file::Reader;
-use super::{Change, Entry, Key, Spool, SpoolError, UNDATED};
-use crate::config::WhenFull;
+use super::file::CaptureReader;
+use super::{Entry, Key, Spool, SpoolChange, SpoolError, UNDATED};
+use crate::settings::WhenFull;
 
 /// What a tombstone takes at the most, bytes.
 const TOMBSTONE_BYTES: u64 = 512;
@@ -22,7 +22,7 @@ impl Spool {
     /// `now_us`: the time, if the clock can be trusted. Without it nothing counts as old, and an age begins to count when
     /// the time is known for the first time: no clock that jumps removes anything early.
     pub fn tidy(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
-        self.check_poison()?;
+        self.check_not_poisoned()?;
         let received: Vec<(Key, u64, i64)> = self
             .captures
             .iter()
@@ -34,14 +34,14 @@ impl Spool {
             let age_us = now_us.map_or(0, |now_us| now_us.saturating_sub(received_us));
             if received_us == UNDATED {
                 if let Some(now_us) = now_us {
-                    self.note_received(key, now_us);
+                    self.set_received(key, now_us);
                 }
-            } else if age_us > keep_us && self.may_go(key) {
+            } else if age_us > keep_us && self.is_removable(key) {
                 self.remove(key)?;
                 kept_bytes -= bytes;
                 continue;
             }
-            if kept_bytes > self.limits.keep_bytes && self.may_go(key) {
+            if kept_bytes > self.limits.keep_bytes && self.is_removable(key) {
                 self.remove(key)?;
                 kept_bytes -= bytes;
             }
@@ -51,7 +51,7 @@ impl Spool {
 
     /// Whether what did not fit last would fit now, once what has a receipt has made room.
     pub fn has_room_again(&self) -> bool {
-        let Some(needed) = self.did_not_fit else {
+        let Some(needed) = self.unmet_bytes else {
             return true;
         };
         let removable = self
@@ -64,8 +64,8 @@ impl Spool {
     }
 
     /// Whether a file may be removed without its number coming back: it is not the highest of the current install.
-    pub(super) fn may_go(&self, key: Key) -> bool {
-        let current = key.rank as usize + 1 == self.installs.len();
+    pub(super) fn is_removable(&self, key: Key) -> bool {
+        let current = key.generation as usize + 1 == self.generations.len();
         let Some(entry) = self.captures.get(&key) else {
             return false;
         };
@@ -92,9 +92,9 @@ impl Spool {
     /// Removes by policy until `needed` bytes fit: with a receipt, of the interval, of commands, of the button if the
     /// owner chose so.
     pub(super) fn make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
-        self.did_not_fit = Some(needed);
+        self.unmet_bytes = Some(needed);
         self.try_to_make_room(needed)?;
-        self.did_not_fit = None;
+        self.unmet_bytes = None;
         Ok(())
     }
 
@@ -109,7 +109,7 @@ impl Spool {
             .map(|(key, _)| *key)
             .collect();
         for key in removable {
-            if self.may_go(key) {
+            if self.is_removable(key) {
                 self.remove(key)?;
                 if self.fits(needed)? {
                     return Ok(());
@@ -145,9 +145,9 @@ impl Spool {
             return Err(SpoolError::Full { needed });
         }
         for (_, key) in sacrifices {
-            self.give_up(key)?;
+            self.evict(key)?;
             if self.fits(needed)? {
-                return self.join_tombstones();
+                return self.merge_tombstones();
             }
         }
         Err(SpoolError::Full { needed })
@@ -156,21 +156,24 @@ impl Spool {
     fn cause_of(&mut self, key: Key) -> Option<Cause> {
         let (folder, entry) = self.find(key).ok()?;
         if entry.cause.is_none() {
-            let cause = Reader::open(&folder, &entry.name).ok()?.record().cause;
+            let cause = CaptureReader::open(&folder, &entry.name)
+                .ok()?
+                .record()
+                .cause;
             self.captures.get_mut(&key)?.cause = Some(cause);
         }
         self.captures.get(&key)?.cause
     }
 
     /// Replaces a waiting picture by a tombstone: the tombstone is durable before the picture goes.
-    fn give_up(&mut self, key: Key) -> Result<(), SpoolError> {
+    fn evict(&mut self, key: Key) -> Result<(), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
-        let record = Reader::open(&folder, &name)
+        let record = CaptureReader::open(&folder, &name)
             .ok()
             .map(|reader| reader.record().clone());
         let tombstone = Tombstone {
-            spool: self.installs[key.rank as usize].id,
+            spool: self.generations[key.generation as usize].id,
             sequence: key.sequence,
             through: None,
             reason: TombstoneReason::MadeRoom,
@@ -178,14 +181,14 @@ impl Spool {
             command: record.as_ref().and_then(|record| record.command.clone()),
             pressed: record.map(|record| record.pressed),
         };
-        let waiting = self.keep_tombstone(&tombstone)?;
-        self.changes.push(Change::Waiting(waiting));
+        let waiting = self.store_tombstone(&tombstone)?;
+        self.changes.push(SpoolChange::Pending(waiting));
         std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)
     }
 
     /// More than [`TOMBSTONES_MAX`] tombstones: neighbours with the same reason become one. The range is durable before
     /// the single ones go.
-    pub(super) fn join_tombstones(&mut self) -> Result<(), SpoolError> {
+    pub(super) fn merge_tombstones(&mut self) -> Result<(), SpoolError> {
         let tombstones: Vec<Key> = self
             .captures
             .iter()
@@ -205,22 +208,22 @@ impl Spool {
                 continue;
             };
             let joins = run.last().is_some_and(|(before_key, before)| {
-                before_key.rank == key.rank
+                before_key.generation == key.generation
                     && before.last().next() == tombstone.sequence
                     && before.reason == tombstone.reason
                     && before.cause == tombstone.cause
                     && tombstone.last().get() - run[0].1.sequence.get() < TOMBSTONE_RANGE_MAX
             });
             if !joins {
-                self.join_run(&run)?;
+                self.merge_run(&run)?;
                 run.clear();
             }
             run.push((key, tombstone));
         }
-        self.join_run(&run)
+        self.merge_run(&run)
     }
 
-    fn join_run(&mut self, run: &[(Key, Tombstone)]) -> Result<(), SpoolError> {
+    fn merge_run(&mut self, run: &[(Key, Tombstone)]) -> Result<(), SpoolError> {
         let (Some((first_key, first)), Some((_, last))) = (run.first(), run.last()) else {
             return Ok(());
         };
@@ -234,12 +237,12 @@ impl Spool {
         };
         let (folder, entry) = self.find(*first_key)?;
         let first_file = folder.join(entry.name.to_string());
-        let waiting = self.keep_tombstone(&joined)?;
-        self.changes.push(Change::Waiting(waiting));
+        let waiting = self.store_tombstone(&joined)?;
+        self.changes.push(SpoolChange::Pending(waiting));
         std::fs::remove_file(first_file).map_err(SpoolError::Disk)?;
         for (key, _) in &run[1..] {
             self.remove(*key)?;
-            self.changes.push(Change::Gone(*key));
+            self.changes.push(SpoolChange::Removed(*key));
         }
         Ok(())
     }

@@ -9,30 +9,30 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use super::SpoolError;
-use super::file::{Kind, Name, Reader, read_tombstone, sync_folder};
-use super::identity::{Identity, new_install};
+use super::file::{CaptureReader, FileKind, FileName, read_tombstone, sync_folder};
+use super::identity::{Identity, new_spool_id};
 
 /// Torn files are kept for whoever wants to look, but not without bound: the newest of them, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file that is not what its name says.
-pub struct Torn {
-    pub install: SpoolId,
-    pub name: Name,
+pub struct TornFile {
+    pub spool_id: SpoolId,
+    pub name: FileName,
 }
 
-pub struct FoundInstall {
+pub struct FoundGeneration {
     pub id: SpoolId,
     pub next: Sequence,
     /// The whole files, one a sequence.
-    pub names: Vec<Name>,
+    pub names: Vec<FileName>,
 }
 
 pub struct Scan {
     pub identity: Identity,
     /// Oldest first, the current one last.
-    pub installs: Vec<FoundInstall>,
-    pub torn: Vec<Torn>,
+    pub generations: Vec<FoundGeneration>,
+    pub torn: Vec<TornFile>,
     pub warnings: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         }
     };
 
-    let folders = install_folders(root).map_err(SpoolError::Disk)?;
+    let folders = generation_folders(root).map_err(SpoolError::Disk)?;
     if !known && !folders.is_empty() {
         warnings.push(
             "pictures of an earlier install were found: they keep their numbers and will be sent"
@@ -71,11 +71,11 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     let mut order: Vec<SpoolId> = unknown.collect();
     order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
 
-    let mut installs = Vec::new();
+    let mut generations = Vec::new();
     let mut torn = Vec::new();
     for id in order {
         let (found, mut torn_here) =
-            read_install(root, id, &mut warnings).map_err(SpoolError::Disk)?;
+            read_generation(root, id, &mut warnings).map_err(SpoolError::Disk)?;
         let empty = found.names.is_empty() && torn_here.is_empty();
         torn.append(&mut torn_here);
         if empty {
@@ -89,7 +89,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
                 );
             }
         } else {
-            installs.push(found);
+            generations.push(found);
         }
     }
 
@@ -101,13 +101,13 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
         );
     }
     let goes_on = same_hardware
-        && installs
+        && generations
             .last()
             .is_some_and(|found| Some(found.id) == current_before);
     if !goes_on {
-        let id = new_install();
+        let id = new_spool_id();
         fs::create_dir_all(frames(root).join(id.to_string())).map_err(SpoolError::Disk)?;
-        installs.push(FoundInstall {
+        generations.push(FoundGeneration {
             id,
             next: Sequence::FIRST,
             names: Vec::new(),
@@ -116,14 +116,14 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     sync_folder(&frames(root)).map_err(SpoolError::Disk)?;
     let before = identity.clone();
     identity.fingerprint = fingerprint.to_owned();
-    identity.installs = installs.iter().map(|found| found.id).collect();
+    identity.installs = generations.iter().map(|found| found.id).collect();
     // A full card must not keep the camera from starting.
     if !known || identity != before {
         identity.write(root).map_err(SpoolError::Disk)?;
     }
     Ok(Scan {
         identity,
-        installs,
+        generations,
         torn,
         warnings,
     })
@@ -162,7 +162,7 @@ pub fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
 }
 
 /// The installs that have a folder, oldest first by the time the folder was made.
-fn install_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
+fn generation_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
         let entry = entry?;
@@ -183,18 +183,18 @@ fn install_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
     Ok(found.into_iter().map(|(_, id)| id).collect())
 }
 
-fn read_install(
+fn read_generation(
     root: &Path,
     id: SpoolId,
     warnings: &mut Vec<String>,
-) -> io::Result<(FoundInstall, Vec<Torn>)> {
+) -> io::Result<(FoundGeneration, Vec<TornFile>)> {
     let folder = frames(root).join(id.to_string());
-    let mut whole: Vec<Name> = Vec::new();
-    let mut torn: Vec<Name> = Vec::new();
+    let mut whole: Vec<FileName> = Vec::new();
+    let mut torn: Vec<FileName> = Vec::new();
     let mut foreign = 0;
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
-        let Some(name) = entry.file_name().to_str().and_then(Name::parse) else {
+        let Some(name) = entry.file_name().to_str().and_then(FileName::parse) else {
             foreign += 1;
             continue;
         };
@@ -210,34 +210,35 @@ fn read_install(
             folder.display()
         ));
     }
-    let highest = whole.iter().chain(&torn).map(Name::last).max();
+    let highest = whole.iter().chain(&torn).map(FileName::last).max();
     let next = highest.map_or(Sequence::FIRST, Sequence::next);
 
     whole.sort_unstable_by_key(|name| name.sequence);
     // The newest file may have its full length and still not its bytes: the only one that a cut can have caught. And it
     // may have been killed between write and flush: before its number is believed it is made durable.
     if let Some(newest) = whole.last().copied()
-        && !is_sound_and_durable(&folder, &newest)
+        && !is_intact_and_durable(&folder, &newest)
     {
         whole.pop();
         torn.push(newest);
     }
-    one_a_sequence(&folder, &mut whole)?;
+    drop_duplicates(&folder, &mut whole)?;
     // A torn file whose tombstone is already there only needs to be moved away.
     let mut to_bury = Vec::new();
     for name in torn {
-        let covered = |other: &Name| other.sequence <= name.sequence && name.last() <= other.last();
+        let covered =
+            |other: &FileName| other.sequence <= name.sequence && name.last() <= other.last();
         if whole
             .iter()
             .any(|other| other.is_tombstone() && covered(other))
         {
             set_torn_aside(root, &folder, &name)?;
         } else {
-            to_bury.push(Torn { install: id, name });
+            to_bury.push(TornFile { spool_id: id, name });
         }
     }
     Ok((
-        FoundInstall {
+        FoundGeneration {
             id,
             next,
             names: whole,
@@ -247,10 +248,12 @@ fn read_install(
 }
 
 /// What cannot be read is set aside like what is torn: a bad place on the card must not stop the camera.
-fn is_sound_and_durable(folder: &Path, name: &Name) -> bool {
+fn is_intact_and_durable(folder: &Path, name: &FileName) -> bool {
     let read = match name.kind {
-        Kind::Picture(_) => Reader::open(folder, name).and_then(|mut reader| reader.verify()),
-        Kind::Tombstone { .. } => read_tombstone(folder, name).map(drop),
+        FileKind::Picture(_) => {
+            CaptureReader::open(folder, name).and_then(|mut reader| reader.verify())
+        }
+        FileKind::Tombstone { .. } => read_tombstone(folder, name).map(drop),
     };
     let durable = || {
         let file = File::open(folder.join(name.to_string()))?;
@@ -258,7 +261,7 @@ fn is_sound_and_durable(folder: &Path, name: &Name) -> bool {
         sync_folder(folder)
     };
     let sound = read
-        .map_err(|error| crate::press::chain(&error))
+        .map_err(|error| crate::error::display_chain(&error))
         .and_then(|()| durable().map_err(|e| e.to_string()));
     if let Err(error) = &sound {
         tracing::warn!(error, "the newest capture is set aside");
@@ -268,7 +271,7 @@ fn is_sound_and_durable(folder: &Path, name: &Name) -> bool {
 
 /// A cut in the middle of replacing files leaves both: the tombstone that took a picture's place wins, and a range
 /// wins over the single tombstones inside it.
-fn one_a_sequence(folder: &Path, names: &mut Vec<Name>) -> io::Result<()> {
+fn drop_duplicates(folder: &Path, names: &mut Vec<FileName>) -> io::Result<()> {
     names.sort_unstable_by_key(|name| {
         (
             name.sequence,
@@ -276,7 +279,7 @@ fn one_a_sequence(folder: &Path, names: &mut Vec<Name>) -> io::Result<()> {
             std::cmp::Reverse(name.last()),
         )
     });
-    let mut kept: Vec<Name> = Vec::with_capacity(names.len());
+    let mut kept: Vec<FileName> = Vec::with_capacity(names.len());
     for name in names.drain(..) {
         match kept.last() {
             Some(before) if before.is_tombstone() && name.last() <= before.last() => {
@@ -290,16 +293,16 @@ fn one_a_sequence(folder: &Path, names: &mut Vec<Name>) -> io::Result<()> {
 }
 
 /// Moves a torn file to `torn/`, and keeps that folder bounded.
-pub fn set_torn_aside(root: &Path, folder: &Path, name: &Name) -> io::Result<()> {
+pub fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result<()> {
     let aside = root.join("torn");
     fs::create_dir_all(&aside)?;
-    let install = folder
+    let spool_id = folder
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     fs::rename(
         folder.join(name.to_string()),
-        aside.join(format!("{install}_{name}")),
+        aside.join(format!("{spool_id}_{name}")),
     )?;
     sync_folder(folder)?;
 

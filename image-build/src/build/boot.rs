@@ -145,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
         fs::write(&file, with_crlf(&settings)).unwrap();
-        let (said, good) = keepsake_appliance::config::check_config(&file);
+        let (said, good) = keepsake_appliance::settings::check_config(&file);
         assert!(good, "{said}");
     }
 

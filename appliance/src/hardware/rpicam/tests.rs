@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hardware::Camera as _;
-use crate::shrink::check_jpeg;
+use crate::imaging::jpeg::check_jpeg;
 
 /// Long enough that no test depends on it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -56,16 +56,16 @@ impl StandIn {
         fs::rename(new, self.path("rpicam-vid")).unwrap();
     }
 
-    fn camera(&self, set: impl FnOnce(&mut config::Camera)) -> Camera {
-        let mut settings = config::Camera {
+    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> RpicamCamera {
+        let mut settings = settings::CameraSettings {
             warm_up_frames: 0,
-            ..config::Config::default().camera
+            ..settings::Config::default().camera
         };
         set(&mut settings);
-        Camera {
+        RpicamCamera {
             program: Some(self.path("rpicam-vid")),
             settings,
-            child: None,
+            process: None,
         }
     }
 
@@ -160,15 +160,15 @@ fn the_program_is_asked_for_what_the_settings_say() {
     // Others hold from the next frame on; what it need not know starts nothing.
     let mut settings = camera.settings.clone();
     settings.deadline_s = 5;
-    camera.adjust(&settings);
+    camera.configure(&settings);
     camera.frame(DEADLINE).unwrap();
     assert_eq!(stand_in.starts().len(), 1);
     settings.width = 1024;
-    camera.adjust(&settings);
+    camera.configure(&settings);
     camera.frame(DEADLINE).unwrap();
     assert!(stand_in.starts()[1].contains("--width 1024"));
     settings.device = "/dev/video0".to_owned();
-    camera.adjust(&settings);
+    camera.configure(&settings);
     assert_error(camera.frame(DEADLINE), CameraFailed, "camera.device");
 }
 
@@ -309,12 +309,12 @@ fn what_it_says_is_kept_within_bounds_and_names_the_camera() {
          while :; do frame dark; done",
     );
     let mut camera = stand_in.camera(|_| {});
-    assert_eq!(camera.about(), Vec::<String>::new());
+    assert_eq!(camera.describe(), Vec::<String>::new());
     camera.frame(DEADLINE).unwrap();
     // Its words come by another pipe than its pictures.
     let until = Instant::now() + DEADLINE;
     let about = loop {
-        let about = camera.about().join("\n");
+        let about = camera.describe().join("\n");
         if about.contains("imx219") || Instant::now() > until {
             break about;
         }

@@ -140,7 +140,7 @@ const fn glyph(c: char) -> [u8; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shrink::check_jpeg;
+    use crate::imaging::jpeg::check_jpeg;
 
     #[test]
     fn a_scene_of_any_size_is_a_picture() {

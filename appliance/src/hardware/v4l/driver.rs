@@ -11,7 +11,7 @@ use std::time::Duration;
 /// All the cameras of a computer.
 pub(super) trait Driver: Send {
     /// Where a camera may be, the most lasting names first. Each device once.
-    fn nodes(&self) -> Vec<PathBuf>;
+    fn device_paths(&self) -> Vec<PathBuf>;
 
     /// Opens one. Every error is the system's.
     fn open(&self, path: &Path) -> io::Result<Box<dyn Device>>;
@@ -19,13 +19,13 @@ pub(super) trait Driver: Send {
 
 /// One open device.
 pub(super) trait Device: Send {
-    fn about(&self) -> io::Result<About>;
+    fn info(&self) -> io::Result<DeviceInfo>;
 
     /// Every format with its sizes, in the driver's order. Empty = it takes no pictures.
-    fn offers(&self) -> io::Result<Vec<Offer>>;
+    fn format_options(&self) -> io::Result<Vec<FormatOption>>;
 
     /// Asks for a format and says what the driver gives instead, which may be anything.
-    fn agree(&self, fourcc: Fourcc, size: Size) -> io::Result<Agreed>;
+    fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat>;
 
     /// Microseconds from one frame to the next; `None` = the driver does not say.
     fn interval_us(&self) -> io::Result<Option<u64>>;
@@ -34,7 +34,7 @@ pub(super) trait Device: Send {
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()>;
 
     /// `None` = it has no such control.
-    fn brightness(&self) -> io::Result<Option<Range>>;
+    fn brightness(&self) -> io::Result<Option<ControlRange>>;
 
     fn set_brightness(&self, value: i32) -> io::Result<()>;
 
@@ -48,28 +48,28 @@ pub(super) trait Stream: Send {
     ///
     /// # Errors
     /// [`io::ErrorKind::TimedOut`]: there was none for so long. All others are the system's.
-    fn next(&mut self, timeout: Duration) -> io::Result<Given<'_>>;
+    fn next(&mut self, timeout: Duration) -> io::Result<DequeuedFrame<'_>>;
 }
 
 /// One buffer, which belongs to the driver again when the next one is asked for.
-pub(super) struct Given<'a> {
+pub(super) struct DequeuedFrame<'a> {
     /// As many as the driver says are used.
     pub(super) bytes: &'a [u8],
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<BufferTimestamp>,
     /// The driver says that the picture is damaged.
     pub(super) broken: bool,
 }
 
 /// By the driver, CLOCK_MONOTONIC, microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stamp {
+pub(super) enum BufferTimestamp {
     /// When the frame began.
     Began(u64),
     /// When its last byte was there.
     Ended(u64),
 }
 
-impl Stamp {
+impl BufferTimestamp {
     pub(super) fn us(self) -> u64 {
         match self {
             Self::Began(us) | Self::Ended(us) => us,
@@ -79,7 +79,7 @@ impl Stamp {
 
 /// What a driver says about its device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct About {
+pub(super) struct DeviceInfo {
     pub(super) driver: String,
     pub(super) card: String,
     pub(super) bus: String,
@@ -120,7 +120,7 @@ impl fmt::Display for Size {
 
 /// A format with the sizes it comes in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
+pub(super) struct FormatOption {
     pub(super) fourcc: Fourcc,
     /// Empty = the driver does not say.
     pub(super) sizes: Vec<Sizes>,
@@ -170,7 +170,7 @@ impl fmt::Display for Sizes {
 
 /// What the driver gives from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Agreed {
+pub(super) struct NegotiatedFormat {
     pub(super) fourcc: Fourcc,
     pub(super) size: Size,
     /// Bytes a line; 0 where that means nothing.
@@ -183,16 +183,16 @@ pub(super) struct Agreed {
 
 /// Of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Range {
+pub(super) struct ControlRange {
     pub(super) min: i32,
     pub(super) max: i32,
     pub(super) step: i32,
     pub(super) default: i32,
 }
 
-impl Range {
+impl ControlRange {
     /// `percent`: 0 is the lowest value, 100 the highest.
-    pub(super) fn at(self, percent: u8) -> i32 {
+    pub(super) fn value_at(self, percent: u8) -> i32 {
         let (min, max) = (i64::from(self.min), i64::from(self.max.max(self.min)));
         let step = i64::from(self.step.max(1));
         let above = (max - min) * i64::from(percent.min(100)) / 100;
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn percents_of_a_range_are_values_it_has() {
-        let range = |min, max, step| Range {
+        let range = |min, max, step| ControlRange {
             min,
             max,
             step,
@@ -253,7 +253,7 @@ mod tests {
             (range(i32::MIN, i32::MAX, 1), 100, i32::MAX),
             (range(5, -5, 0), 50, 5),
         ] {
-            assert_eq!(range.at(percent), value, "{range:?} {percent}");
+            assert_eq!(range.value_at(percent), value, "{range:?} {percent}");
         }
     }
 }

@@ -20,23 +20,24 @@ use v4l::io::traits::{CaptureStream, Stream as _};
 use v4l::video::Capture;
 use v4l::video::capture::Parameters;
 
+use super::discovery::device_paths_below;
 use super::driver::{
-    About, Agreed, Device, Driver, Fourcc, Given, Offer, Range, Size, Sizes, Stamp, Stream,
+    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc,
+    NegotiatedFormat, Size, Sizes, Stream,
 };
-use super::nodes::nodes_below;
 
 /// The kernel.
 pub(super) struct Kernel;
 
 impl Driver for Kernel {
-    fn nodes(&self) -> Vec<PathBuf> {
-        nodes_below(Path::new("/dev"))
+    fn device_paths(&self) -> Vec<PathBuf> {
+        device_paths_below(Path::new("/dev"))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn Device>> {
-        let device = guarded(|| v4l::Device::with_path(path))?;
+        let device = catch_panic(|| v4l::Device::with_path(path))?;
         close_on_exec(&device)?;
-        Ok(Box::new(Opened(device)))
+        Ok(Box::new(OpenDevice(device)))
     }
 }
 
@@ -50,18 +51,18 @@ fn close_on_exec(device: &v4l::Device) -> io::Result<()> {
 }
 
 /// A panic of the crate as the error it should have been.
-fn guarded<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+fn catch_panic<T>(call: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|_| Err(io::Error::other("the driver says what nobody understands")))
 }
 
-struct Opened(v4l::Device);
+struct OpenDevice(v4l::Device);
 
-impl Device for Opened {
-    fn about(&self) -> io::Result<About> {
-        let found = guarded(|| self.0.query_caps())?;
+impl Device for OpenDevice {
+    fn info(&self) -> io::Result<DeviceInfo> {
+        let found = catch_panic(|| self.0.query_caps())?;
         let can = |flag| found.capabilities.contains(flag);
-        Ok(About {
+        Ok(DeviceInfo {
             capture: can(Capability::VIDEO_CAPTURE),
             multi_planar: can(Capability::VIDEO_CAPTURE_MPLANE)
                 || can(Capability::VIDEO_M2M_MPLANE),
@@ -72,12 +73,12 @@ impl Device for Opened {
         })
     }
 
-    fn offers(&self) -> io::Result<Vec<Offer>> {
-        let formats = guarded(|| self.0.enum_formats())?;
-        let offers = formats.into_iter().map(|format| Offer {
+    fn format_options(&self) -> io::Result<Vec<FormatOption>> {
+        let formats = catch_panic(|| self.0.enum_formats())?;
+        let offers = formats.into_iter().map(|format| FormatOption {
             fourcc: Fourcc(format.fourcc.repr),
             // A driver need not say its sizes.
-            sizes: guarded(|| self.0.enum_framesizes(format.fourcc))
+            sizes: catch_panic(|| self.0.enum_framesizes(format.fourcc))
                 .unwrap_or_default()
                 .into_iter()
                 .map(|size| sizes(&size.size))
@@ -86,15 +87,15 @@ impl Device for Opened {
         Ok(offers.collect())
     }
 
-    fn agree(&self, fourcc: Fourcc, size: Size) -> io::Result<Agreed> {
+    fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat> {
         let wish = v4l::Format::new(size.width, size.height, FourCC::new(&fourcc.0));
-        let given = guarded(|| self.0.set_format(&wish))?;
+        let given = catch_panic(|| self.0.set_format(&wish))?;
         let full_range = match given.quantization {
             Quantization::FullRange => true,
             Quantization::LimitedRange => false,
             Quantization::Default => matches!(given.colorspace, Colorspace::JPEG),
         };
-        Ok(Agreed {
+        Ok(NegotiatedFormat {
             fourcc: Fourcc(given.fourcc.repr),
             size: Size {
                 width: given.width,
@@ -107,7 +108,7 @@ impl Device for Opened {
     }
 
     fn interval_us(&self) -> io::Result<Option<u64>> {
-        let interval = match guarded(|| self.0.params()) {
+        let interval = match catch_panic(|| self.0.params()) {
             Ok(parameters) => parameters.interval,
             // A driver need not have it.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOTTY | libc::EINVAL)) => {
@@ -122,11 +123,11 @@ impl Device for Opened {
     }
 
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
-        guarded(|| self.0.set_params(&Parameters::with_fps(frames_per_s)))?;
+        catch_panic(|| self.0.set_params(&Parameters::with_fps(frames_per_s)))?;
         Ok(())
     }
 
-    fn brightness(&self) -> io::Result<Option<Range>> {
+    fn brightness(&self) -> io::Result<Option<ControlRange>> {
         let mut control = v4l::v4l_sys::v4l2_queryctrl {
             id: v4l::v4l_sys::V4L2_CID_BRIGHTNESS,
             // SAFETY: it is a struct of numbers.
@@ -143,7 +144,7 @@ impl Device for Opened {
         };
         match asked {
             Ok(()) if control.flags & v4l::v4l_sys::V4L2_CTRL_FLAG_DISABLED != 0 => Ok(None),
-            Ok(()) => Ok(Some(Range {
+            Ok(()) => Ok(Some(ControlRange {
                 min: control.minimum,
                 max: control.maximum,
                 step: control.step,
@@ -156,7 +157,7 @@ impl Device for Opened {
     }
 
     fn set_brightness(&self, value: i32) -> io::Result<()> {
-        guarded(|| {
+        catch_panic(|| {
             self.0.set_control(Control {
                 id: v4l::v4l_sys::V4L2_CID_BRIGHTNESS,
                 value: Value::Integer(value.into()),
@@ -165,8 +166,9 @@ impl Device for Opened {
     }
 
     fn stream(&self, buffers: u32) -> io::Result<Box<dyn Stream>> {
-        let stream = guarded(|| mmap::Stream::with_buffers(&self.0, Type::VideoCapture, buffers))?;
-        Ok(Box::new(Mapped {
+        let stream =
+            catch_panic(|| mmap::Stream::with_buffers(&self.0, Type::VideoCapture, buffers))?;
+        Ok(Box::new(MappedStream {
             stream: Some(stream),
             runs: false,
         }))
@@ -196,13 +198,13 @@ fn sizes(size: &FrameSizeEnum) -> Sizes {
     }
 }
 
-struct Mapped {
+struct MappedStream {
     /// Until it is dropped.
     stream: Option<mmap::Stream<'static>>,
     runs: bool,
 }
 
-impl Mapped {
+impl MappedStream {
     /// Waits here for as long as signals interrupt the waiting; the crate would count that, or a time-out, as a buffer
     /// given and never taken back.
     fn wait(&self, stream: &mmap::Stream<'static>, timeout: Duration) -> io::Result<()> {
@@ -220,8 +222,8 @@ impl Mapped {
     }
 }
 
-impl Stream for Mapped {
-    fn next(&mut self, timeout: Duration) -> io::Result<Given<'_>> {
+impl Stream for MappedStream {
+    fn next(&mut self, timeout: Duration) -> io::Result<DequeuedFrame<'_>> {
         if let Some(stream) = &self.stream
             && self.runs
         {
@@ -241,15 +243,19 @@ impl Stream for Mapped {
         let monotonic = meta.flags & Flags::TIMESTAMP_MASK == Flags::TIMESTAMP_MONOTONIC;
         let began = meta.flags & Flags::TSTAMP_SRC_MASK == Flags::TSTAMP_SRC_SOE;
         let stamp = u64::try_from(us).ok().filter(|_| monotonic);
-        Ok(Given {
+        Ok(DequeuedFrame {
             bytes: buffer.get(..used).unwrap_or(buffer),
-            stamp: stamp.map(if began { Stamp::Began } else { Stamp::Ended }),
+            stamp: stamp.map(if began {
+                BufferTimestamp::Began
+            } else {
+                BufferTimestamp::Ended
+            }),
             broken: meta.flags.contains(Flags::ERROR),
         })
     }
 }
 
-impl Drop for Mapped {
+impl Drop for MappedStream {
     /// Ends the stream without ending the program: the crate panics in its `drop` where the driver refuses to stop, and
     /// a second panic on the way out would abort.
     fn drop(&mut self) {
@@ -291,8 +297,8 @@ mod tests {
     #[test]
     fn a_device_that_is_no_camera_is_an_error_and_no_panic() {
         let device = Kernel.open(Path::new("/dev/null")).unwrap();
-        assert!(device.about().is_err());
-        assert_eq!(device.offers().unwrap(), []);
+        assert!(device.info().is_err());
+        assert_eq!(device.format_options().unwrap(), []);
         assert!(device.brightness().is_ok_and(|range| range.is_none()));
         assert!(device.stream(3).is_err());
         assert!(Kernel.open(Path::new("/dev/video-none")).is_err());

@@ -356,7 +356,7 @@ fn check_recovery(machine: &BootedSystem) -> Result<()> {
         "ExecStopPost",
         SOON,
         "[ $(systemctl show -P SubState keepsake-appliance) = stop-post ]
-         tr '\\0' ' ' < /proc/$(systemctl show -P ControlPID keepsake-appliance)/cmdline | grep 'show-stopped --once'",
+         tr '\\0' ' ' < /proc/$(systemctl show -P ControlPID keepsake-appliance)/cmdline | grep 'show-stopped-pattern --once'",
     )?;
     machine.eventually(
         "the camera is back",

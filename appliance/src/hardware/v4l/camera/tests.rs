@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::driver::{
-    About, Agreed, Device, Driver, Fourcc, Given, Offer, Range, Size, Sizes, Stamp, Stream,
+    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc,
+    NegotiatedFormat, Size, Sizes, Stream,
 };
 use super::*;
 use crate::hardware::Camera as _;
-use crate::hardware::v4l::picture::Layout;
-use crate::shrink::check_jpeg;
+use crate::hardware::v4l::convert::Layout;
+use crate::imaging::jpeg::check_jpeg;
 
 const WIDTH: u16 = 64;
 const HEIGHT: u16 = 48;
@@ -37,8 +38,8 @@ enum Does {
 #[derive(Debug, Clone)]
 struct Scripted {
     path: PathBuf,
-    about: About,
-    offers: Vec<Offer>,
+    about: DeviceInfo,
+    offers: Vec<FormatOption>,
     /// Agrees to something else when asked for one of these.
     goes_back_on: Vec<Fourcc>,
     stride: u32,
@@ -46,7 +47,7 @@ struct Scripted {
     open: Option<i32>,
     agree: Option<i32>,
     map: Option<i32>,
-    brightness: Option<Range>,
+    brightness: Option<ControlRange>,
     interval_us: Option<u64>,
     /// The answer to asking for more frames.
     rate: Option<i32>,
@@ -82,15 +83,15 @@ impl Kernel {
         self.0.lock().unwrap().streams_begun
     }
 
-    fn camera(&self, set: impl FnOnce(&mut config::Camera)) -> Camera {
-        let mut settings = config::Camera {
+    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> DriverCamera {
+        let mut settings = settings::CameraSettings {
             width: WIDTH.into(),
             height: HEIGHT.into(),
             warm_up_frames: 0,
-            ..config::Config::default().camera
+            ..settings::Config::default().camera
         };
         set(&mut settings);
-        Camera::new(Box::new(self.clone()), &settings)
+        DriverCamera::new(Box::new(self.clone()), &settings)
     }
 }
 
@@ -99,7 +100,7 @@ fn error_of(errno: Option<i32>) -> io::Result<()> {
 }
 
 impl Driver for Kernel {
-    fn nodes(&self) -> Vec<PathBuf> {
+    fn device_paths(&self) -> Vec<PathBuf> {
         let world = self.0.lock().unwrap();
         world.devices.iter().map(|d| d.path.clone()).collect()
     }
@@ -125,20 +126,20 @@ struct Opened {
 }
 
 impl Device for Opened {
-    fn about(&self) -> io::Result<About> {
+    fn info(&self) -> io::Result<DeviceInfo> {
         Ok(self.device.about.clone())
     }
 
-    fn offers(&self) -> io::Result<Vec<Offer>> {
+    fn format_options(&self) -> io::Result<Vec<FormatOption>> {
         Ok(self.device.offers.clone())
     }
 
-    fn agree(&self, fourcc: Fourcc, size: Size) -> io::Result<Agreed> {
+    fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat> {
         error_of(self.device.agree)?;
         self.world.lock().unwrap().agreed.push((fourcc, size));
         let other = Fourcc(*b"H264");
         let goes_back = self.device.goes_back_on.contains(&fourcc);
-        Ok(Agreed {
+        Ok(NegotiatedFormat {
             fourcc: if goes_back { other } else { fourcc },
             size,
             stride: self.device.stride,
@@ -160,7 +161,7 @@ impl Device for Opened {
         error_of(self.device.rate)
     }
 
-    fn brightness(&self) -> io::Result<Option<Range>> {
+    fn brightness(&self) -> io::Result<Option<ControlRange>> {
         Ok(self.device.brightness)
     }
 
@@ -190,9 +191,9 @@ struct Played {
 }
 
 impl Stream for Played {
-    fn next(&mut self, _timeout: Duration) -> io::Result<Given<'_>> {
+    fn next(&mut self, _timeout: Duration) -> io::Result<DequeuedFrame<'_>> {
         assert!(!self.failed, "a stream that failed was asked again");
-        let began = |us| Some(Stamp::Began(us));
+        let began = |us| Some(BufferTimestamp::Began(us));
         // No two frames of a camera begin at once.
         let before = clock::monotonic_us();
         while clock::monotonic_us() == before {
@@ -213,7 +214,7 @@ impl Stream for Played {
             }
         };
         self.bytes = bytes;
-        Ok(Given {
+        Ok(DequeuedFrame {
             bytes: &self.bytes,
             stamp,
             broken,
@@ -228,17 +229,17 @@ fn size(width: u16, height: u16) -> Size {
     }
 }
 
-fn offer(fourcc: &[u8; 4], sizes: &[Size]) -> Offer {
-    Offer {
+fn offer(fourcc: &[u8; 4], sizes: &[Size]) -> FormatOption {
+    FormatOption {
         fourcc: Fourcc(*fourcc),
         sizes: sizes.iter().copied().map(Sizes::One).collect(),
     }
 }
 
-fn camera_at(path: &str, offers: &[Offer]) -> Scripted {
+fn camera_at(path: &str, offers: &[FormatOption]) -> Scripted {
     Scripted {
         path: path.into(),
-        about: About {
+        about: DeviceInfo {
             driver: "uvcvideo".to_owned(),
             card: "Test Camera".to_owned(),
             bus: "usb-1.2".to_owned(),
@@ -312,7 +313,7 @@ fn assert_error(
 ) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
-    let text = crate::press::chain(&error);
+    let text = crate::error::display_chain(&error);
     for words in says {
         assert!(text.contains(words), "{words:?} is not in {text:?}");
     }
@@ -421,7 +422,7 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         max: size(1920, 1200),
         step: size(16, 8),
     };
-    let any = Offer {
+    let any = FormatOption {
         fourcc: Fourcc(*b"NV12"),
         sizes: vec![steps],
     };
@@ -609,7 +610,7 @@ fn a_frame_without_huffman_tables_becomes_a_picture() {
     let whole = jpeg(140);
     let mut bare = vec![0xff, 0xd8];
     let mut scan_at = 0;
-    for segment in crate::shrink::segments(&whole).flatten() {
+    for segment in crate::imaging::jpeg::segments(&whole).flatten() {
         match segment.marker {
             0xda => scan_at = segment.at,
             0xc4 => {}
@@ -710,7 +711,7 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
 #[test]
 fn brightness_is_a_share_of_the_range_and_is_put_back() {
     let mut device = jpeg_camera();
-    device.brightness = Some(Range {
+    device.brightness = Some(ControlRange {
         min: -64,
         max: 64,
         step: 1,
@@ -722,7 +723,7 @@ fn brightness_is_a_share_of_the_range_and_is_put_back() {
     let mut settings = camera.settings.clone();
     let mut frame_with = |percent| {
         settings.brightness_percent = percent;
-        camera.adjust(&settings);
+        camera.configure(&settings);
         assert_grey(camera.frame(DEADLINE), 99);
         kernel.0.lock().unwrap().brightness_set.clone()
     };
@@ -772,11 +773,11 @@ fn other_settings_hold_from_the_next_frame_on() {
     assert_grey(camera.frame(DEADLINE), 10);
     let mut settings = camera.settings.clone();
     settings.deadline_s = 3;
-    camera.adjust(&settings);
+    camera.configure(&settings);
     assert_grey(camera.frame(DEADLINE), 15);
     assert_eq!(kernel.streams_begun(), 1, "the stream need not change");
     (settings.width, settings.height) = (32, 24);
-    camera.adjust(&settings);
+    camera.configure(&settings);
     let frame = camera.frame(DEADLINE).unwrap();
     assert_eq!((frame.width, frame.height), (32, 24));
 }
@@ -789,10 +790,10 @@ fn a_camera_tells_what_it_is_and_what_it_has() {
     ];
     let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[&[Does::Gives(jpeg(10))]]);
     let mut camera = kernel.camera(|_| {});
-    assert_eq!(camera.about(), Vec::<String>::new());
+    assert_eq!(camera.describe(), Vec::<String>::new());
     camera.frame(DEADLINE).unwrap();
     assert_eq!(
-        camera.about(),
+        camera.describe(),
         [
             "Test Camera (uvcvideo, usb-1.2) at /dev/v4l/by-id/usb-Test-video-index0",
             "agreed on MJPG 64x48",

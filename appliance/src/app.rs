@@ -1,0 +1,262 @@
+//! Builds the parts, joins them, and stops them in order.
+//!
+//! Four things run at once: a thread that waits for the button and lights up, a thread that takes and saves pictures
+//! (`capture`), a task that holds the connection (`transport`), and the `engine`, which owns the drain and turns events
+//! into actions. Everything between them is a bounded channel (P4).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use anyhow::Context;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::topic::MessageKind;
+use keepsake_protocol::{DeviceId, SpoolId};
+use tokio::sync::{mpsc, watch};
+
+use crate::button;
+use crate::button::gesture::Gesture;
+use crate::capture;
+use crate::capture::pipeline::{CaptureSettings, MaxCaptureSize, Pipeline};
+use crate::engine::command_log::CommandLog;
+use crate::engine::{Engine, EngineParts, Exit};
+use crate::hardware::open::Hardware;
+use crate::light::handle::LightHandle;
+use crate::light::indicator::{FaultCode, LightEvent};
+use crate::settings::effective::EffectiveSettings;
+use crate::settings::{Config, Scheme};
+use crate::spool::{self, SharedSpool, Spool};
+use crate::status::diagnostics::RecentWarnings;
+use crate::status::events::{Event, EventWriter};
+use crate::time::clock::{Clock, boottime_us};
+use crate::time::journal::Journal;
+use crate::transport::TransportEvent;
+use crate::transport::certificate_time;
+use crate::transport::http;
+use crate::transport::mqtt;
+use crate::upload::backoff::Backoff;
+use crate::upload::drain;
+use crate::upload::rate_limiter::RateLimiter;
+
+/// The bound of `cloud.part_bytes_max`.
+const PART_BYTES_BOUND: usize = 4 << 20;
+/// How long a clean stop may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is known before the parts are built.
+pub struct Start {
+    /// Settings and what the cloud wished of them.
+    pub settings: EffectiveSettings,
+    pub hardware: Hardware,
+    pub device: DeviceId,
+    pub events: EventWriter,
+    /// The settings had an error and others are in force: fault 1.
+    pub config_has_errors: bool,
+    pub recent_warnings: RecentWarnings,
+}
+
+/// Runs the camera until `stop` resolves or it is to begin anew, then stops it cleanly and says which.
+///
+/// # Errors
+/// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
+pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
+    let Start {
+        settings,
+        hardware,
+        device,
+        events,
+        config_has_errors,
+        recent_warnings,
+    } = start;
+    let config = settings.config().clone();
+    // A variable and no setting: nobody who owns a camera should ever want it.
+    let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
+        Some(file) if config.simulated.on => Clock::simulated(file.into())?,
+        Some(_) | None => Clock::open()?,
+    };
+    let fingerprint = format!("{} as {device}", hardware.fingerprint);
+    let now = clock.now();
+    let known_time = now.synchronised.then_some(now.wall_us);
+    let spool = Spool::open(
+        &config.spool.folder,
+        spool::Limits::from(&config.spool),
+        &fingerprint,
+        known_time,
+    )?;
+    for warning in spool.warnings() {
+        tracing::warn!("{warning}");
+        events.emit(&Event::Warning { text: warning });
+    }
+    let commands =
+        CommandLog::open(&config.spool.folder).context("read the commands that were taken on")?;
+    let (journal, warning) = Journal::open(&config.spool.folder, &now);
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+        events.emit(&Event::Warning { text: &warning });
+    }
+    let light =
+        LightHandle::start(hardware.led, &config.light, &events).context("start the light")?;
+    let (install, next) = (spool.spool_id(), spool.next());
+    let spool = SharedSpool::new(spool);
+
+    let max_capture_size = MaxCaptureSize::default();
+    let stopping = Arc::new(AtomicBool::new(false));
+    let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
+    let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
+    let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
+    let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
+        &config,
+        settings.version(),
+    )));
+    let pipeline = Pipeline {
+        camera: hardware.camera,
+        spool: spool.clone(),
+        clock,
+        max_capture_size: max_capture_size.clone(),
+        settings: capture_settings.clone(),
+        applied: config.camera.clone(),
+    };
+    let (hold_actions_in, hold_actions) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
+    // A line from a keyboard comes from no worn contact.
+    let min_gap = if config.simulated.on {
+        Duration::ZERO
+    } else {
+        config.button.min_gap()
+    };
+    button::thread::ButtonThread {
+        button: hardware.button,
+        gesture: Gesture::new(min_gap),
+        light: light.clone(),
+        requests: requests.clone(),
+        hold_actions: hold_actions_in,
+        stopping: stopping.clone(),
+        events: events.clone(),
+        presses: 0,
+    }
+    .spawn()?;
+    let capture_thread = capture::thread::spawn(
+        pipeline,
+        light.clone(),
+        requests_out,
+        outcomes_in,
+        heartbeat_us.clone(),
+    )?;
+
+    let (current_spool, current_spool_changes) = watch::channel(install);
+    let (stop_transport, transport_stops) = watch::channel(false);
+    let (transport_events_in, transport_events) = mpsc::channel(256);
+    let known_us = if now.synchronised {
+        None
+    } else {
+        journal.history().latest_known_us()
+    };
+    let transport_task = spawn_transport(
+        &config,
+        &device,
+        certificate_time::certificate_time(known_us),
+        current_spool_changes,
+        transport_events_in,
+        transport_stops,
+    );
+
+    let mut engine = Engine::new(EngineParts {
+        spool: spool.clone(),
+        clock,
+        light: light.clone(),
+        events: events.clone(),
+        capture_requests: requests,
+        hold_actions,
+        commands,
+        journal,
+        max_capture_size,
+        current_spool,
+        device: device.clone(),
+        camera_heartbeat_us: heartbeat_us,
+        limits: drain::Limits::from(&config),
+        rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
+        settings,
+        capture_settings,
+        recent_warnings,
+    });
+    engine.set_fault(FaultCode::Config, config_has_errors);
+    events.emit(&Event::Ready {
+        device: &device,
+        install,
+        next,
+    });
+    tracing::info!(%device, %install, next = next.get(), waiting = engine.waiting(), "ready for a press");
+    light.send(LightEvent::Starting(false));
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    let exit = engine.run(&mut outcomes, transport_events, stop).await;
+
+    // A service that says it is stopping is killed after a while; one that begins anew goes on under the same number.
+    if !matches!(exit, Ok(Exit::Restart)) {
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    }
+    stopping.store(true, Ordering::Relaxed);
+    // The presses already felt are finished; a camera that hangs is not waited for.
+    let publisher = engine.finish(&mut outcomes, STOP_WITHIN).await;
+    drop(capture_thread);
+    let _ = stop_transport.send(true);
+    if let Some(publisher) = publisher {
+        let _ = publisher.publish(
+            MessageKind::Status,
+            keepsake_protocol::codec::encode(&Status::last_will()),
+            None,
+        );
+        publisher.finish(Duration::from_secs(2)).await;
+        let _ = tokio::time::timeout(Duration::from_secs(3), transport_task).await;
+    }
+    light.stop();
+    if let Some(spool) = spool.into_inner() {
+        spool.close();
+    }
+    exit
+}
+
+/// Starts the task that holds the connection, whichever way the settings name.
+fn spawn_transport(
+    config: &Config,
+    device: &DeviceId,
+    certificate_time: keepsake_tls::ClockFloor,
+    current_spool: watch::Receiver<SpoolId>,
+    events: mpsc::Sender<TransportEvent>,
+    stop: watch::Receiver<bool>,
+) -> tokio::task::JoinHandle<()> {
+    let cloud = &config.cloud;
+    match cloud.url.scheme {
+        Scheme::Mqtt | Scheme::Mqtts => {
+            let settings = mqtt::Settings {
+                host: cloud.url.host.clone(),
+                port: cloud.url.port,
+                user: cloud.user.clone(),
+                password: cloud.password.clone(),
+                password_file: cloud.password_file.clone(),
+                tls: cloud.tls(),
+                certificate_time,
+                device: device.clone(),
+                current_spool,
+                keep_alive: cloud.keep_alive(),
+                connect_timeout: cloud.connect_timeout(),
+                // Parts may become as large as a setting allows while this connection stands.
+                packet_bytes_max: PART_BYTES_BOUND + keepsake_protocol::codec::JSON_BYTES_MAX,
+                reconnect: Backoff::for_connections(&config.backoff),
+            };
+            tokio::spawn(mqtt::run(settings, events, stop))
+        }
+        Scheme::Http | Scheme::Https => {
+            let settings = http::Settings {
+                url: cloud.url.to_string(),
+                token: cloud.token.clone(),
+                tls: cloud.tls(),
+                certificate_time,
+                device: device.clone(),
+                connect_timeout: cloud.connect_timeout(),
+                reconnect: Backoff::for_connections(&config.backoff),
+            };
+            tokio::spawn(http::run(settings, events, stop))
+        }
+    }
+}

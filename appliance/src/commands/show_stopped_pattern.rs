@@ -1,0 +1,21 @@
+//! `appliance show-stopped-pattern`: shows on the LED that the program has stopped.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::{Settings, load};
+use crate::hardware::open;
+use crate::light::stopped;
+
+pub(super) fn run(settings: &Settings, once: bool) -> anyhow::Result<ExitCode> {
+    let result = std::env::var("SERVICE_RESULT").ok();
+    if once && !stopped::should_show(result.as_deref()) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // What is wrong with the settings the program itself has told.
+    let config = load(settings).config;
+    let light = open::open_led(&config)?;
+    stopped::show(light, &config.light, once).context("show fault 7")?;
+    Ok(ExitCode::SUCCESS)
+}

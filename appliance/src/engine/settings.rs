@@ -1,0 +1,122 @@
+//! Wishes of the cloud: taken, put into force in a running camera, tried, given up.
+
+use keepsake_protocol::codec;
+use keepsake_protocol::settings::DesiredSettings;
+use keepsake_protocol::topic::MessageKind;
+
+use super::Engine;
+use crate::capture::pipeline::CaptureSettings;
+use crate::error::display_chain;
+use crate::settings::effective::{ApplyOutcome, BootTime};
+use crate::spool;
+use crate::status::events::Event;
+use crate::time::clock::boottime_us;
+use crate::upload::drain;
+
+impl Engine {
+    pub(super) fn on_settings(&mut self, payload: &[u8]) {
+        let desired: DesiredSettings = match codec::decode(payload) {
+            Ok(desired) => desired,
+            Err(error) => {
+                tracing::warn!(
+                    topic = MessageKind::Settings.path(),
+                    error = display_chain(&error),
+                    "a message that cannot be read"
+                );
+                return;
+            }
+        };
+        // Settings are an order, so they come from the cloud this camera belongs to or not at all.
+        if let Some(store) = desired.store
+            && !self.is_our_cloud(store)
+        {
+            return;
+        }
+        let outcome = match self.settings.apply(&desired, self.boot_time()) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                tracing::error!(%error, version = desired.version, "note the settings the cloud wishes for");
+                return;
+            }
+        };
+        self.status_due = true;
+        if outcome == ApplyOutcome::Outdated {
+            return;
+        }
+        let (version, state) = self.settings.report(self.boot_time());
+        let trial = state.trial.map(|trial| trial.names).unwrap_or_default();
+        tracing::info!(
+            version,
+            rejected = state.rejected.len(),
+            ?trial,
+            "settings of the cloud taken"
+        );
+        self.events.emit(&Event::Settings {
+            version,
+            rejected: &state.rejected,
+            trying: &trial,
+        });
+        self.apply_settings();
+        if outcome == ApplyOutcome::Trial {
+            self.restart_due = true;
+        }
+    }
+
+    /// The cloud this camera belongs to has sent a receipt over this connection. Nothing else proves that it is there: a
+    /// broker may keep what it said long ago.
+    pub(super) fn confirm_connection(&mut self) {
+        match self.settings.confirm() {
+            Ok(true) => {
+                tracing::info!("the connection the cloud wished for is kept");
+                self.status_due = true;
+            }
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "note that the new connection works"),
+        }
+    }
+
+    /// Goes back to the connection before, once the time of a trial is over.
+    pub(super) fn end_overdue_trial(&mut self) {
+        let is_over = |until_us| boottime_us() >= until_us;
+        if !self.settings.trial_deadline_us().is_some_and(is_over) {
+            return;
+        }
+        if let Err(error) = self.settings.roll_back() {
+            tracing::error!(%error, "note that the new connection does not work");
+        }
+        self.report_warnings();
+        self.restart_due = true;
+    }
+
+    pub(super) fn report_warnings(&mut self) {
+        for text in self.settings.take_warnings() {
+            tracing::warn!("{text}");
+            self.events.emit(&Event::Warning { text: &text });
+        }
+    }
+
+    pub(super) fn boot_time(&self) -> BootTime {
+        BootTime {
+            boot: self.clock.boot(),
+            boottime_us: boottime_us(),
+        }
+    }
+
+    fn apply_settings(&mut self) {
+        let now = self.now();
+        let config = self.settings.config();
+        self.drain.set_limits(drain::Limits::from(config));
+        self.rate_limiter
+            .set_rate(config.cloud.rate_bytes_per_s, now);
+        self.light.configure(&config.light);
+        self.spool
+            .lock()
+            .set_limits(spool::Limits::from(&config.spool));
+        self.interval_s = config.interval_s;
+        *self
+            .capture_settings
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) =
+            CaptureSettings::new(config, self.settings.version());
+    }
+}

@@ -1,0 +1,179 @@
+//! The parts of a camera, [`Button`], [`Light`] and [`Camera`], and the drivers for them.
+//!
+//! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`], [`gpiochip`] and
+//! [`v4l`] are the only files that name rppal, gpiocdev and v4l, [`rpicam`] runs a program, [`simulated`] needs no
+//! hardware. Hardware carries out actions and decides nothing; its errors say what to do about them.
+
+mod auto;
+mod exposure;
+pub mod gpio;
+pub mod gpiochip;
+pub mod identity;
+pub mod open;
+mod rotated;
+pub mod rpicam;
+pub mod simulated;
+pub mod v4l;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use keepsake_protocol::event::TombstoneReason;
+
+use crate::imaging::frame::Frame;
+use crate::settings;
+
+/// The button was pressed down or let go, debounced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ButtonEdge {
+    pub down: bool,
+    /// CLOCK_BOOTTIME of it, microseconds.
+    pub at_boottime_us: u64,
+}
+
+/// The button. It has a thread of its own, which does nothing but wait.
+pub trait Button: Send {
+    /// Waits at most `timeout` until it is pressed down or let go; `None` = it was not.
+    ///
+    /// # Errors
+    /// The button cannot be read any more. Waiting again later is allowed: it tries to begin anew.
+    fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError>;
+}
+
+/// What the lamp does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LedState {
+    Off,
+    On {
+        /// 1 to 100 % of full brightness; a lamp without dimming is simply on.
+        brightness: u8,
+        /// Red, green, blue, 0 to 255; a lamp of one colour ignores it.
+        colour: [u8; 3],
+    },
+}
+
+impl LedState {
+    /// How much of the time each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
+    fn duty_cycles(self, channels: usize) -> Vec<f64> {
+        let Self::On { brightness, colour } = self else {
+            return vec![0.0; channels];
+        };
+        let bright = f64::from(brightness) / 100.0;
+        if channels == 1 {
+            return vec![bright];
+        }
+        let colour = colour.iter().map(|part| bright * f64::from(*part) / 255.0);
+        colour.take(channels).collect()
+    }
+}
+
+/// The lamp beside the button.
+pub trait Led: Send {
+    /// Switches the lamp. Quick, never fails: a lamp that is broken must not stop a camera.
+    fn show(&mut self, lamp: LedState);
+
+    /// Tells in words what the lamp says from now on, for a lamp that can also write.
+    fn caption(&mut self, _looks: &str, _means: &str) {}
+}
+
+/// The camera. It has a thread of its own, because a driver may block for as long as it likes.
+pub trait Camera: Send {
+    /// Takes a frame that began after this call, or gives up after about `deadline`.
+    ///
+    /// # Errors
+    /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
+
+    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
+    /// is said in the log, and again by the first frame.
+    fn prepare(&mut self, _within: Duration) {}
+
+    /// Other settings from the next frame on. A camera that has nothing to set ignores them.
+    fn configure(&mut self, _settings: &settings::CameraSettings) {}
+
+    /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
+    fn describe(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Why there is no frame.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraError {
+    #[error("find the camera {camera} ({fix})")]
+    NotFound {
+        camera: String,
+        fix: Cow<'static, str>,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    #[error("wait for a frame of the camera {camera} ({after_ms} ms)")]
+    TimedOut { camera: String, after_ms: u128 },
+    #[error("take a frame with the camera {camera}: {what}")]
+    Failed {
+        camera: String,
+        what: String,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+}
+
+impl CameraError {
+    /// What the tombstone says.
+    pub fn reason(&self) -> TombstoneReason {
+        match self {
+            Self::NotFound { .. } => TombstoneReason::CameraNotFound,
+            Self::TimedOut { .. } => TombstoneReason::CameraTimedOut,
+            Self::Failed { .. } => TombstoneReason::CameraFailed,
+        }
+    }
+}
+
+/// A part of the camera that cannot be used. The text names the fix.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} ({fix})")]
+pub struct HardwareError {
+    pub doing: String,
+    pub fix: &'static str,
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl HardwareError {
+    pub(crate) fn new(doing: impl Into<String>, fix: &'static str) -> Self {
+        Self {
+            doing: doing.into(),
+            fix,
+            source: None,
+        }
+    }
+
+    pub(crate) fn caused_by(
+        mut self,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(cause.into());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lamp_of_one_colour_ignores_it_and_one_of_three_mixes_it() {
+        let amber = LedState::On {
+            brightness: 50,
+            colour: [255, 140, 0],
+        };
+        assert_eq!(amber.duty_cycles(1), [0.5]);
+        let mixed = amber.duty_cycles(3);
+        assert!(
+            (mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0,
+            "{mixed:?}"
+        );
+        assert!((mixed[1] - 0.274).abs() < 0.001, "{mixed:?}");
+        assert_eq!(LedState::Off.duty_cycles(3), [0.0; 3]);
+    }
+}

@@ -1,0 +1,140 @@
+//! Opens the parts of the camera that the settings name.
+
+use std::time::Duration;
+
+use super::identity::Identity;
+use super::{
+    Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochip, rotated, rpicam,
+    simulated, v4l,
+};
+use crate::imaging::frame::Frame;
+use crate::settings::{self, CameraKind, Config, GpioKind};
+
+/// A camera put together.
+pub struct Hardware {
+    pub button: Box<dyn Button>,
+    pub led: Box<dyn Led>,
+    pub camera: Box<dyn Camera>,
+    /// Tells one board with one card from another (see [`Identity`]).
+    pub fingerprint: String,
+}
+
+impl Hardware {
+    /// Opens what the settings name: real parts, or simulated ones with `simulated.on`.
+    ///
+    /// A camera that is merely not plugged in is no error here: every press then becomes a tombstone that says so, and
+    /// works again once it is back.
+    ///
+    /// # Errors
+    /// A part that cannot work until someone changes something; the text says what.
+    pub fn open(config: &Config) -> Result<Self, HardwareError> {
+        if !config.simulated.on {
+            let way = Pins::open(&config.gpio)?.describe();
+            tracing::info!("the pins are reached {way}");
+        }
+        Ok(Self {
+            camera: open_camera(config)?,
+            button: open_button(config)?,
+            led: open_led(config)?,
+            fingerprint: Identity::of(config).fingerprint,
+        })
+    }
+}
+
+pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
+    let settings = &config.camera;
+    let camera: Box<dyn Camera> = match settings.kind {
+        CameraKind::Auto if config.simulated.on => {
+            Box::new(simulated::SimulatedCamera::open(config)?)
+        }
+        CameraKind::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
+        CameraKind::Auto => Box::new(auto::AutoCamera::open(settings)?),
+        CameraKind::V4l => Box::new(v4l::V4lCamera::open(settings)?),
+        CameraKind::Rpicam => Box::new(rpicam::RpicamCamera::open(settings)),
+        CameraKind::None => Box::new(NoCamera),
+    };
+    Ok(Box::new(rotated::RotatedCamera::new(camera, settings)))
+}
+
+pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
+    if config.simulated.on {
+        return Ok(Box::new(simulated::SimulatedButton::on_stdin()?));
+    }
+    Ok(match Pins::open(&config.gpio)? {
+        Pins::Rppal(pins) => Box::new(pins.button(&config.button)?),
+        Pins::Gpiochip(chip) => Box::new(chip.button(&config.button)?),
+    })
+}
+
+/// Opens the lamp alone.
+///
+/// # Errors
+/// As [`Hardware::open`].
+pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
+    if config.simulated.on {
+        return Ok(Box::new(simulated::SimulatedLed::on_stderr()));
+    }
+    let pins = Pins::open(&config.gpio)?;
+    Ok(match &pins {
+        Pins::Rppal(pins) => Box::new(pins.led(&config.light)?),
+        Pins::Gpiochip(chip) => Box::new(chip.led(&config.light)?),
+    })
+}
+
+/// The pins of this board, one way or the other.
+pub(crate) enum Pins {
+    Rppal(gpio::Gpio),
+    Gpiochip(gpiochip::Gpiochip),
+}
+
+impl Pins {
+    /// Finds the way to the pins. On the kernel of Raspberry Pi rppal has `/dev/gpiomem`; any other has the character
+    /// device alone, which is also taken where rppal does not know the board.
+    ///
+    /// # Errors
+    /// Neither way works, or not the one that was asked for.
+    pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
+        match settings.kind {
+            GpioKind::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
+            GpioKind::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
+            GpioKind::Auto if gpio::has_registers() => match gpio::Gpio::open() {
+                Ok(pins) => Ok(Self::Rppal(pins)),
+                Err(first) => match gpiochip::Gpiochip::open(&settings.chip) {
+                    Ok(chip) => Ok(Self::Gpiochip(chip)),
+                    // What keeps rppal from a device that is there is what somebody has to mend.
+                    Err(_) => Err(first),
+                },
+            },
+            GpioKind::Auto => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
+        }
+    }
+
+    /// In words, for the log and for `appliance self-test`.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Rppal(_) => {
+                format!(
+                    "by rppal, because {} is there",
+                    gpio::REGISTERS.join(" or ")
+                )
+            }
+            Self::Gpiochip(chip) if gpio::has_registers() => {
+                format!("by {chip}, because rppal cannot use /dev/gpiomem or was not asked for")
+            }
+            Self::Gpiochip(chip) => format!("by {chip}, because there is no /dev/gpiomem"),
+        }
+    }
+}
+
+/// `camera.kind = "none"`: for a box that has only a button, and for trying out what that looks like.
+struct NoCamera;
+
+impl Camera for NoCamera {
+    fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
+        Err(CameraError::NotFound {
+            camera: "none".to_owned(),
+            fix: "set camera.kind to auto".into(),
+            source: None,
+        })
+    }
+}

@@ -1,0 +1,308 @@
+//! CSI cameras on Raspberry Pi OS: the program `rpicam-vid` as a child that is kept running.
+//!
+//! These cameras have no driver that hands out pictures; libcamera makes them, and its programs come with the system. The
+//! child writes JPEGs one after the other, and a press takes one that began after it: the picture is of the moment of the
+//! press, exposure is right already, and between presses nothing is kept but the frame that is just arriving.
+//! docs/decisions/0015-cameras.md says why it is this program, and how.
+//!
+//! | the child | what is done | the press becomes |
+//! |---|---|---|
+//! | is not installed | said, with the package | tombstone: camera not found |
+//! | says that there are no cameras | said, with what to check | tombstone: camera not found |
+//! | says that another program has the camera | said | tombstone: camera failed |
+//! | died or was killed between presses | started anew within the press | a picture |
+//! | dies again and again | given up after the second time, with its last words | tombstone: camera failed |
+//! | writes nothing for half of the deadline, having run before | killed, started anew | a picture |
+//! | writes nothing, being new | killed at the deadline | tombstone: camera timed out |
+//! | writes half a picture, or what is none | passed over up to the next one | a picture |
+//! | writes no picture in a mebibyte | killed | tombstone: camera failed |
+//! | writes a picture above `camera.frame_bytes_max` | killed, said, with the setting | tombstone: camera failed |
+
+mod mjpeg;
+mod process;
+#[cfg(test)]
+mod tests;
+
+use std::env;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keepsake_protocol::capture::ContentType;
+
+use self::process::{Process, StreamEnd, StreamedJpeg};
+use super::CameraError;
+use super::exposure::Exposure;
+use crate::imaging::brightness::brightness;
+use crate::imaging::frame::Frame;
+use crate::settings;
+
+/// By its name, and the one it had until Raspberry Pi OS 12.
+const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
+/// Frames a second: a press waits for a few of them, and each costs the processor something around the clock.
+const FRAME_RATE: u32 = 15;
+/// Exposing, reading out, developing, encoding: so many frames are under way when a press comes, and began before it.
+const UNDER_WAY: u64 = 4;
+/// So often is the child started within one press.
+const ATTEMPTS_MAX: u32 = 2;
+/// JPEG quality, percent.
+const QUALITY: u32 = 90;
+
+const NOT_INSTALLED: &str =
+    "install it: sudo apt install rpicam-apps; a USB camera needs camera.kind v4l, or auto";
+const NO_CAMERA: &str = "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
+
+/// A CSI camera.
+pub struct RpicamCamera {
+    /// `None`: look for it in `PATH`.
+    program: Option<PathBuf>,
+    settings: settings::CameraSettings,
+    process: Option<Process>,
+}
+
+impl RpicamCamera {
+    /// Keeps the settings; the program is started by the first frame.
+    pub fn open(settings: &settings::CameraSettings) -> Self {
+        Self {
+            program: None,
+            settings: settings.clone(),
+            process: None,
+        }
+    }
+
+    /// Whether there is a program to ask; the camera shows only then.
+    pub fn is_there(&self) -> bool {
+        self.program().is_some()
+    }
+
+    /// Whether it has given a frame and not failed since.
+    pub fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    fn program(&self) -> Option<PathBuf> {
+        if self.program.is_some() {
+            return self.program.clone();
+        }
+        let folders = env::var_os("PATH")?;
+        PROGRAMS
+            .iter()
+            .flat_map(|name| env::split_paths(&folders).map(move |folder| folder.join(name)))
+            .find(|path| is_program(path))
+    }
+
+    fn name(&self) -> String {
+        match self.settings.device.as_str() {
+            "" => "by rpicam-vid".to_owned(),
+            number => format!("{number} by rpicam-vid"),
+        }
+    }
+
+    fn failed(&self, what: impl Into<String>) -> CameraError {
+        CameraError::Failed {
+            camera: self.name(),
+            what: what.into(),
+            source: None,
+        }
+    }
+
+    fn start(&self) -> Result<Process, CameraError> {
+        let not_installed = |source| CameraError::NotFound {
+            camera: self.name(),
+            fix: NOT_INSTALLED.into(),
+            source,
+        };
+        let program = self.program().ok_or_else(|| not_installed(None))?;
+        let arguments = self.arguments()?;
+        tracing::info!(program = %program.display(), ?arguments, "the camera starts");
+        Process::start(&program, &arguments, self.settings.frame_bytes_max)
+            .map_err(|error| not_installed(Some(error)))
+    }
+
+    fn arguments(&self) -> Result<Vec<String>, CameraError> {
+        let settings = &self.settings;
+        let mut arguments: Vec<String> = [
+            "--nopreview",
+            "--timeout",
+            "0",
+            "--codec",
+            "mjpeg",
+            "--flush",
+            "--output",
+            "-",
+        ]
+        .map(str::to_owned)
+        .into();
+        let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+        add("--quality", QUALITY.to_string());
+        add("--framerate", FRAME_RATE.to_string());
+        add("--width", settings.width.to_string());
+        add("--height", settings.height.to_string());
+        if settings.brightness_percent > 0 {
+            // From -1 to 1.
+            let brightness = (f32::from(settings.brightness_percent) - 50.0) / 50.0;
+            add("--brightness", format!("{brightness:.2}"));
+        }
+        if !settings.device.is_empty() {
+            let number: u8 = settings.device.parse().map_err(|_| {
+                self.failed("camera.device must be its number, such as 0, or empty for the first")
+            })?;
+            add("--camera", number.to_string());
+        }
+        Ok(arguments)
+    }
+
+    /// A picture of the child there is, or of a new one. `kept`: it ran since an earlier press.
+    fn picture(&mut self, kept: bool, until: Instant) -> Result<StreamedJpeg, CameraError> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => self.start()?,
+        };
+        let asked = Instant::now();
+        let until = if kept {
+            // A child that hangs must leave time for another.
+            asked + until.saturating_duration_since(asked) / 2
+        } else {
+            until
+        };
+        let taken = if kept {
+            process.picture_after(UNDER_WAY, until)
+        } else {
+            // All it has are from after the press.
+            self.warm_up(&process, until)
+                .and_then(|()| process.picture_after(0, until))
+        };
+        match taken {
+            Ok(picture) => {
+                self.process = Some(process);
+                Ok(picture)
+            }
+            Err(ended) => Err(self.camera_error(process, &ended, asked)),
+        }
+    }
+
+    /// Passes frames over until the exposure stands still, within the bounds of the settings.
+    fn warm_up(&self, process: &Process, until: Instant) -> Result<(), StreamEnd> {
+        let ends = until.min(Instant::now() + self.settings.warm_up());
+        let mut exposure = Exposure::default();
+        for _ in 0..self.settings.warm_up_frames {
+            if Instant::now() >= ends {
+                break;
+            }
+            let picture = process.picture_after(0, until)?;
+            if exposure.is_steady(brightness(&picture.bytes, ContentType::Jpeg)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn camera_error(&self, process: Process, ended: &StreamEnd, asked: Instant) -> CameraError {
+        let (status, said) = process.end();
+        let has_said = |words: &[&str]| words.iter().any(|words| said.contains(words));
+        match ended {
+            StreamEnd::TimedOut => CameraError::TimedOut {
+                camera: self.name(),
+                after_ms: asked.elapsed().as_millis(),
+            },
+            StreamEnd::NoPictures => self.failed("what rpicam-vid writes are no JPEGs"),
+            StreamEnd::TooLarge(bytes) => self.failed(format!(
+                "a frame of {bytes} bytes and more is above camera.frame_bytes_max"
+            )),
+            StreamEnd::Closed if has_said(&["no cameras available", "selected camera is not"]) => {
+                CameraError::NotFound {
+                    camera: self.name(),
+                    fix: NO_CAMERA.into(),
+                    source: None,
+                }
+            }
+            StreamEnd::Closed
+                if has_said(&[
+                    "in use by another process",
+                    "failed to acquire camera",
+                    "Device or resource busy",
+                ]) =>
+            {
+                self.failed("another program uses it: stop that one")
+            }
+            StreamEnd::Closed => {
+                let last = said.lines().next_back().unwrap_or("it said nothing");
+                self.failed(format!("rpicam-vid ended ({status}): {last}"))
+            }
+        }
+    }
+}
+
+impl super::Camera for RpicamCamera {
+    fn prepare(&mut self, within: Duration) {
+        if let Err(error) = self.frame(within) {
+            tracing::warn!(
+                error = crate::error::display_chain(&error),
+                "the camera is not ready"
+            );
+        }
+    }
+
+    fn configure(&mut self, settings: &settings::CameraSettings) {
+        let before = self.arguments().ok();
+        let bytes_max = self.settings.frame_bytes_max;
+        self.settings = settings.clone();
+        if self.arguments().ok() != before || settings.frame_bytes_max != bytes_max {
+            // The next frame starts it anew.
+            self.process = None;
+        }
+    }
+
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
+        let until = Instant::now() + deadline;
+        let mut new_ones = 0;
+        loop {
+            let kept = self.process.is_some();
+            new_ones += u32::from(!kept);
+            let error = match self.picture(kept, until) {
+                Ok(StreamedJpeg { bytes, size }) => {
+                    return Ok(Frame {
+                        bytes,
+                        content_type: ContentType::Jpeg,
+                        width: size.0,
+                        height: size.1,
+                    });
+                }
+                Err(error) => error,
+            };
+            let may_pass = matches!(error, CameraError::Failed { .. });
+            let again = kept || (new_ones < ATTEMPTS_MAX && may_pass);
+            if !again || Instant::now() >= until {
+                return Err(error);
+            }
+            tracing::warn!(
+                error = crate::error::display_chain(&error),
+                "the camera starts anew"
+            );
+        }
+    }
+
+    fn describe(&mut self) -> Vec<String> {
+        let Some(process) = &self.process else {
+            return Vec::new();
+        };
+        let program = self.program().unwrap_or_default();
+        let mut lines = vec![format!("a CSI camera by {}", program.display())];
+        let said = process.recent_output();
+        lines.extend(
+            said.lines()
+                .filter(|line| line.contains("camera /base") || line.contains("Selected sensor"))
+                .map(str::to_owned),
+        );
+        let settings::CameraSettings { width, height, .. } = self.settings;
+        lines.push(format!(
+            "asked for MJPEG {width}x{height} at {FRAME_RATE} a second"
+        ));
+        lines
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,479 @@
+//! One camera over any driver: find it, agree on a format, wait for its exposure, take one fresh frame, survive its
+//! faults. [The table](super) says what becomes of each.
+
+mod freshness;
+mod negotiate;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use keepsake_protocol::capture::ContentType;
+
+use self::freshness::{Freshness, TimestampSkew};
+use self::negotiate::{FoundDevice, Selection};
+use super::convert::{Raw, from_mjpeg};
+use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream};
+use super::is_gone;
+use crate::hardware::CameraError;
+use crate::hardware::exposure::Exposure;
+use crate::imaging::brightness::brightness;
+use crate::imaging::frame::Frame;
+use crate::settings;
+use crate::time::clock;
+
+/// One is in our hands, and with two the driver never has to wait for us. Each is four megabytes of our memory at 1080p.
+const BUFFERS: u32 = 3;
+/// So often is a stream built within one press: a driver that fails twice running will not come right by itself.
+const ATTEMPTS_MAX: u32 = 2;
+/// So many damaged frames end a press: a second of a usual camera, and no cable gets better within one.
+const DAMAGED_MAX: u32 = 30;
+/// A JPEG of another size than agreed may be left over from the one before. From the third on it is what the camera does.
+const OTHER_SIZES_MAX: u32 = 2;
+
+/// A camera by V4L2.
+pub(super) struct DriverCamera {
+    driver: Box<dyn Driver>,
+    settings: settings::CameraSettings,
+    running: Option<RunningStream>,
+    /// Brightness was set by us, and is put back when it is not wished for any more.
+    brightened: bool,
+}
+
+struct RunningStream {
+    stream: Box<dyn Stream>,
+    pixels: Pixels,
+    path: PathBuf,
+    about: DeviceInfo,
+    agreed: NegotiatedFormat,
+    ahead: TimestampSkew,
+}
+
+/// What the driver agreed to.
+enum Pixels {
+    /// Of this size, so it says.
+    Jpeg(Size),
+    Raw(Raw),
+}
+
+/// Where a stream comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// It ran since an earlier press, and may have died since.
+    Kept,
+    New,
+}
+
+impl DriverCamera {
+    /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
+    pub(super) fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
+        Self {
+            driver,
+            settings: settings.clone(),
+            running: None,
+            brightened: false,
+        }
+    }
+
+    /// A stream runs, or there is a device to begin one with.
+    pub(super) fn is_there(&self) -> bool {
+        self.running.is_some()
+            || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
+    }
+
+    fn start(&mut self) -> Result<RunningStream, CameraError> {
+        let asked = Instant::now();
+        let FoundDevice {
+            path,
+            device,
+            about,
+            offers,
+        } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
+        let wished: Vec<_> = offers
+            .iter()
+            .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
+            .cloned()
+            .collect();
+        let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
+        let Selection { agreed, pixels } =
+            negotiate::select_format(device.as_ref(), &wished, self.requested_size())
+                .map_err(|e| failed("set its format", e))?
+                .ok_or_else(|| CameraError::Failed {
+                    camera: path.display().to_string(),
+                    what: negotiate::no_format_message(&offers, &self.settings.format),
+                    source: None,
+                })?;
+        if let Err(error) = self.apply_brightness(device.as_ref()) {
+            // A picture of another brightness is a picture.
+            tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
+        }
+        if let Err(error) = self.raise_frame_rate(device.as_ref()) {
+            // A picture that came late is a picture.
+            tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
+        }
+        let stream = device
+            .stream(BUFFERS)
+            .map_err(|e| failed("map its buffers", e))?;
+        tracing::info!(
+            camera = %path.display(), card = about.card, format = %agreed.fourcc, size = %agreed.size,
+            "the camera starts"
+        );
+        Ok(RunningStream {
+            stream,
+            pixels,
+            path,
+            about,
+            agreed,
+            ahead: TimestampSkew::default(),
+        })
+    }
+
+    fn requested_size(&self) -> Size {
+        Size {
+            width: self.settings.width,
+            height: self.settings.height,
+        }
+    }
+
+    /// A press waits for a frame that began after it, so a camera that gives few of them is asked for more. One that gives
+    /// enough is left alone: it knows best how long it must expose.
+    fn raise_frame_rate(&self, device: &dyn Device) -> io::Result<()> {
+        let wanted = self.settings.frames_per_s_min;
+        let slow = |interval_us: u64| u64::from(wanted) * interval_us > 1_000_000;
+        if device.interval_us()?.is_some_and(slow) {
+            device.set_frame_rate(wanted)?;
+        }
+        Ok(())
+    }
+
+    fn apply_brightness(&mut self, device: &dyn Device) -> io::Result<()> {
+        let percent = self.settings.brightness_percent;
+        if percent == 0 && !self.brightened {
+            return Ok(());
+        }
+        let Some(range) = device.brightness()? else {
+            return Err(io::Error::other("it has no such control"));
+        };
+        let value = match percent {
+            0 => range.default,
+            1.. => range.value_at(percent),
+        };
+        device.set_brightness(value)?;
+        self.brightened = percent > 0;
+        Ok(())
+    }
+
+    /// A frame of the stream there is, or of a new one.
+    fn frame_of(
+        &mut self,
+        age: Age,
+        pressed_us: u64,
+        until: Instant,
+    ) -> Result<Frame, CameraError> {
+        let mut running = match self.running.take() {
+            Some(running) => running,
+            None => {
+                let mut running = self.start()?;
+                self.warm_up(&mut running, until)?;
+                running
+            }
+        };
+        let until = match age {
+            // A stream that died in silence must leave time for another.
+            Age::Kept => Instant::now() + until.saturating_duration_since(Instant::now()) / 2,
+            Age::New => until,
+        };
+        let frame = self.fresh_frame(&mut running, pressed_us, until)?;
+        self.running = Some(running);
+        Ok(frame)
+    }
+
+    /// Passes frames over until the exposure stands still, within the bounds of the settings.
+    fn warm_up(&self, running: &mut RunningStream, until: Instant) -> Result<(), CameraError> {
+        let asked = Instant::now();
+        let ends = until.min(asked + self.settings.warm_up());
+        let mut exposure = Exposure::default();
+        for _ in 0..self.settings.warm_up_frames {
+            if Instant::now() >= ends {
+                break;
+            }
+            let given = running
+                .stream
+                .next(remaining(until))
+                .map_err(|e| camera_error(&running.path, "wait for it to warm up", asked, e))?;
+            if let Some(stamp) = given.stamp {
+                running.ahead.learn(stamp, clock::monotonic_us());
+            }
+            let seen = if given.broken {
+                None
+            } else {
+                match &running.pixels {
+                    Pixels::Jpeg(_) => from_mjpeg(given.bytes)
+                        .ok()
+                        .and_then(|(jpeg, ..)| brightness(&jpeg, ContentType::Jpeg)),
+                    Pixels::Raw(raw) => raw.brightness(given.bytes),
+                }
+            };
+            if exposure.is_steady(seen) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first frame that began after the press and is whole.
+    fn fresh_frame(
+        &self,
+        running: &mut RunningStream,
+        pressed_us: u64,
+        until: Instant,
+    ) -> Result<Frame, CameraError> {
+        let asked = Instant::now();
+        let camera = running.path.display().to_string();
+        let mut freshness = Freshness::new(pressed_us, &mut running.ahead);
+        let mut damaged = DamageCount::default();
+        while Instant::now() < until && damaged.frames < DAMAGED_MAX {
+            let given = match running.stream.next(remaining(until)) {
+                Ok(given) => given,
+                Err(error) => {
+                    return Err(camera_error(&running.path, "take a frame", asked, error));
+                }
+            };
+            if !freshness.is_fresh(given.stamp, clock::monotonic_us()) {
+                continue;
+            }
+            let bytes = given.bytes.len() as u64;
+            if bytes > self.settings.frame_bytes_max {
+                let what = format!("a frame of {bytes} bytes is above camera.frame_bytes_max");
+                return Err(CameraError::Failed {
+                    camera,
+                    what,
+                    source: None,
+                });
+            }
+            match picture_of(&given, &running.pixels, damaged.other_sizes) {
+                Ok((bytes, size)) => {
+                    return Ok(Frame {
+                        bytes,
+                        content_type: ContentType::Jpeg,
+                        width: size.width,
+                        height: size.height,
+                    });
+                }
+                Err(damage) => damaged.add(damage),
+            }
+        }
+        Err(match damaged.last {
+            Some(what) => CameraError::Failed {
+                camera,
+                what: format!("{} damaged frames, the last one: {what}", damaged.frames),
+                source: None,
+            },
+            None => CameraError::TimedOut {
+                camera,
+                after_ms: asked.elapsed().as_millis(),
+            },
+        })
+    }
+}
+
+impl crate::hardware::Camera for DriverCamera {
+    fn prepare(&mut self, within: Duration) {
+        if let Err(error) = self.frame(within) {
+            tracing::warn!(
+                error = crate::error::display_chain(&error),
+                "the camera is not ready"
+            );
+        }
+    }
+
+    fn configure(&mut self, settings: &settings::CameraSettings) {
+        let what_runs = |of: &settings::CameraSettings| {
+            let size = (of.width, of.height);
+            (
+                size,
+                of.frames_per_s_min,
+                of.brightness_percent,
+                of.device.clone(),
+                of.format.clone(),
+            )
+        };
+        // The next frame agrees on everything anew.
+        if what_runs(&self.settings) != what_runs(settings) {
+            self.running = None;
+        }
+        self.settings = settings.clone();
+    }
+
+    fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
+        let pressed_us = clock::monotonic_us();
+        let until = Instant::now() + deadline;
+        let mut new_ones = 0;
+        loop {
+            let age = match self.running {
+                Some(_) => Age::Kept,
+                None => Age::New,
+            };
+            new_ones += u32::from(age == Age::New);
+            let error = match self.frame_of(age, pressed_us, until) {
+                Ok(frame) => return Ok(frame),
+                Err(error) => error,
+            };
+            let again = match age {
+                Age::Kept => true,
+                Age::New => new_ones < ATTEMPTS_MAX && is_transient(&error),
+            };
+            if !again || Instant::now() >= until {
+                return Err(error);
+            }
+            tracing::warn!(
+                error = crate::error::display_chain(&error),
+                "the camera starts anew"
+            );
+        }
+    }
+
+    fn describe(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(RunningStream {
+            path,
+            about,
+            agreed,
+            ..
+        }) = &self.running
+        {
+            let DeviceInfo {
+                driver, card, bus, ..
+            } = about;
+            lines.push(format!("{card} ({driver}, {bus}) at {}", path.display()));
+            lines.push(format!("agreed on {} {}", agreed.fourcc, agreed.size));
+            let offers = self
+                .driver
+                .open(path)
+                .and_then(|device| device.format_options());
+            lines.extend(offers.iter().flatten().map(negotiate::describe_option));
+        }
+        lines
+    }
+}
+
+/// What came instead of pictures.
+#[derive(Default)]
+struct DamageCount {
+    frames: u32,
+    other_sizes: u32,
+    last: Option<Damage>,
+}
+
+impl DamageCount {
+    fn add(&mut self, damage: Damage) {
+        self.frames += 1;
+        self.other_sizes += u32::from(matches!(damage, Damage::OtherSize { .. }));
+        self.last = Some(damage);
+    }
+}
+
+/// Why a frame is no picture. The next one may be.
+#[derive(Debug, thiserror::Error)]
+enum Damage {
+    #[error("the driver says that it is damaged")]
+    Marked,
+    #[error("it is empty")]
+    Empty,
+    #[error("{got} bytes are too few for it")]
+    Short { got: usize },
+    #[error("{0}")]
+    Jpeg(crate::imaging::jpeg::JpegError),
+    #[error("it is {got} and {agreed} was agreed on")]
+    OtherSize { got: Size, agreed: Size },
+    #[error("{0}")]
+    Encoding(jpeg_encoder::EncodingError),
+}
+
+fn picture_of(
+    given: &DequeuedFrame<'_>,
+    pixels: &Pixels,
+    other_sizes: u32,
+) -> Result<(Vec<u8>, Size), Damage> {
+    if given.broken {
+        return Err(Damage::Marked);
+    }
+    if given.bytes.is_empty() {
+        return Err(Damage::Empty);
+    }
+    match pixels {
+        Pixels::Jpeg(agreed) => {
+            let (jpeg, width, height) = from_mjpeg(given.bytes).map_err(Damage::Jpeg)?;
+            let got = Size { width, height };
+            if got != *agreed && other_sizes < OTHER_SIZES_MAX {
+                let agreed = *agreed;
+                return Err(Damage::OtherSize { got, agreed });
+            }
+            Ok((jpeg, got))
+        }
+        Pixels::Raw(raw) => {
+            let jpeg = raw.to_jpeg(given.bytes).map_err(Damage::Encoding)?;
+            let got = given.bytes.len();
+            let size = Size {
+                width: raw.width.into(),
+                height: raw.height.into(),
+            };
+            Ok((jpeg.ok_or(Damage::Short { got })?, size))
+        }
+    }
+}
+
+/// Whether a new stream, just after one that failed so, may do better.
+fn is_transient(error: &CameraError) -> bool {
+    match error {
+        // A driver that hiccups says so by an error of the system; everything else would only happen again.
+        CameraError::Failed {
+            source: Some(source),
+            ..
+        } => !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC)),
+        CameraError::Failed { source: None, .. }
+        | CameraError::NotFound { .. }
+        | CameraError::TimedOut { .. } => false,
+    }
+}
+
+/// The driver's word in ours.
+fn camera_error(path: &Path, doing: &str, asked: Instant, error: io::Error) -> CameraError {
+    let camera = path.display().to_string();
+    if error.kind() == io::ErrorKind::TimedOut {
+        return CameraError::TimedOut {
+            camera,
+            after_ms: asked.elapsed().as_millis(),
+        };
+    }
+    if is_gone(&error) {
+        return CameraError::NotFound {
+            camera,
+            fix: negotiate::FIX.into(),
+            source: Some(error),
+        };
+    }
+    let advice = match error.raw_os_error() {
+        Some(libc::EBUSY) => " (another program uses it: stop that one)",
+        Some(libc::ENOSPC) => {
+            " (its USB has no room for so much: set a smaller camera.width and camera.height, or camera.frames_per_s_min = 0, or use another port)"
+        }
+        Some(libc::EIO | libc::EPROTO | libc::EPIPE | libc::EILSEQ) => {
+            " (check its cable and the power supply)"
+        }
+        Some(_) | None => "",
+    };
+    CameraError::Failed {
+        camera,
+        what: format!("{doing}{advice}"),
+        source: Some(error),
+    }
+}
+
+fn remaining(until: Instant) -> Duration {
+    until
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(1))
+}

@@ -1,0 +1,160 @@
+//! How a picture wants to be held: the orientation in its Exif, read and written without touching a pixel.
+
+use image::metadata::Orientation;
+use keepsake_protocol::capture::ContentType;
+
+use super::jpeg::{Segment, insert_segments, segments};
+use crate::imaging::frame::Frame;
+
+pub(super) const EXIF: &[u8] = b"Exif\0\0";
+const EXIF_MARKER: u8 = 0xe1;
+/// Marker and length stand before the content of a segment.
+const HEAD: usize = 4;
+
+/// As its Exif says.
+pub(super) fn orientation(frame: &Frame) -> Orientation {
+    find_exif(frame)
+        .and_then(|segment| {
+            let (at, order) = orientation_offset(segment.bytes)?;
+            let value = [segment.bytes[at], segment.bytes[at + 1]];
+            let value = order.read(value);
+            Orientation::from_exif(u8::try_from(value).ok()?)
+        })
+        .unwrap_or(Orientation::NoTransforms)
+}
+
+/// Makes a segment say that the picture is upright, if it says anything about it.
+pub(super) fn set_upright(segment: &mut [u8]) {
+    if let Some((at, order)) = orientation_offset(segment) {
+        let upright = order.write(Orientation::NoTransforms.to_exif().into());
+        segment[at..at + 2].copy_from_slice(&upright);
+    }
+}
+
+pub(super) fn find_exif(frame: &Frame) -> Option<Segment<'_>> {
+    if frame.content_type != ContentType::Jpeg {
+        return None;
+    }
+    segments(&frame.bytes)
+        .flatten()
+        .find(|segment| segment.marker == EXIF_MARKER && segment.bytes[HEAD..].starts_with(EXIF))
+}
+
+/// Whether it could be written.
+pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> bool {
+    if frame.content_type != ContentType::Jpeg {
+        return false;
+    }
+    let value = orientation.to_exif();
+    let Some(segment) = find_exif(frame) else {
+        if !frame.bytes.starts_with(&[0xff, 0xd8]) {
+            return false;
+        }
+        frame.bytes = insert_segments(&frame.bytes, &orientation_segment(value));
+        return true;
+    };
+    let Some((at, order)) = orientation_offset(segment.bytes) else {
+        return false;
+    };
+    let at = segment.at + at;
+    frame.bytes[at..at + 2].copy_from_slice(&order.write(value.into()));
+    true
+}
+
+/// A quarter of a turn is part of it.
+pub(super) fn swaps_axes(orientation: Orientation) -> bool {
+    match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => true,
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => false,
+    }
+}
+
+/// Which end of a number comes first.
+#[derive(Clone, Copy)]
+enum ByteOrder {
+    Little,
+    Big,
+}
+
+impl ByteOrder {
+    fn read(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+
+    fn write(self, value: u16) -> [u8; 2] {
+        match self {
+            Self::Little => value.to_le_bytes(),
+            Self::Big => value.to_be_bytes(),
+        }
+    }
+}
+
+/// Where in a whole segment the two bytes of the orientation stand: the value of tag 0x0112 in the first directory.
+fn orientation_offset(segment: &[u8]) -> Option<(usize, ByteOrder)> {
+    const TAG: u16 = 0x0112;
+    const SHORT: u16 = 3;
+    const ENTRY_BYTES: usize = 12;
+    let tiff_at = HEAD + EXIF.len();
+    let tiff = segment.get(tiff_at..)?;
+    if !segment[HEAD..].starts_with(EXIF) {
+        return None;
+    }
+    let order = match tiff.get(..4)? {
+        b"II*\0" => ByteOrder::Little,
+        b"MM\0*" => ByteOrder::Big,
+        _ => return None,
+    };
+    let two = |at: usize| Some(order.read(tiff.get(at..at + 2)?.try_into().ok()?));
+    let four: [u8; 4] = tiff.get(4..8)?.try_into().ok()?;
+    let directory = match order {
+        ByteOrder::Little => u32::from_le_bytes(four),
+        ByteOrder::Big => u32::from_be_bytes(four),
+    };
+    // A segment has at most 64 KiB.
+    let directory = usize::from(u16::try_from(directory).ok()?);
+    let entries = usize::from(two(directory)?);
+    (0..entries)
+        .map(|n| directory + 2 + n * ENTRY_BYTES)
+        .find(|&at| two(at) == Some(TAG) && two(at + 2) == Some(SHORT))
+        .filter(|&at| tiff.len() >= at + ENTRY_BYTES)
+        .map(|at| (tiff_at + at + 8, order))
+}
+
+/// A segment that says nothing else.
+pub(super) fn orientation_segment(value: u8) -> Vec<u8> {
+    let tiff = [
+        &b"MM\0*\0\0\0\x08"[..],
+        // One entry: the orientation, one short number. No other directory.
+        &[0, 1, 0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, value, 0, 0],
+        &[0; 4],
+    ]
+    .concat();
+    let length = u16::try_from(2 + EXIF.len() + tiff.len()).expect("it has 34 bytes");
+    [&[0xff, EXIF_MARKER][..], &length.to_be_bytes(), EXIF, &tiff].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_exif_makes_the_search_panic(tiff in proptest::collection::vec(any::<u8>(), 0..80), head in 0..3usize) {
+            let head: &[u8] = [&b""[..], b"II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"][head];
+            let mut segment = [&[0xff, 0xe1, 0, 0][..], EXIF, head, &tiff].concat();
+            set_upright(&mut segment);
+            let _ = orientation_offset(&segment[..segment.len().min(HEAD)]);
+        }
+    }
+}

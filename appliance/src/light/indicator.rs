@@ -1,0 +1,1338 @@
+//! Which light says what. Pure: events and the time go in, a [`Pattern`] and the [`PressFeedback`]s to presses come out.
+//!
+//! A press lights the lamp at once and is answered: one long = in the cloud, two short = safe on the card, five short
+//! = not taken. Meaning is in the rhythm; colour only repeats it. Presses whose answers would overlap form one group
+//! with one answer, so that a long never hides a press that is not in the cloud: [`Pattern::Stored`] is shown only
+//! when every press of the group is stored. The bound of the wait for an answer is [`FEEDBACK_WITHIN`].
+//!
+//! No pattern flashes more than three times in any second (WCAG 2.3.1).
+
+use std::time::Duration;
+
+use crate::button::gesture::HoldStage;
+
+/// A press is answered this long after it at the latest, or as soon as its saving ends.
+pub const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// A press is seen for at least this long, however fast it is captured. So the lamp goes on at most every 400 ms, and
+/// someone who hammers on the button makes no strobe light.
+pub const PRESS_SHOWN_FOR: Duration = Duration::from_millis(400);
+
+/// How long the camera shows itself when someone looks for it.
+pub const IDENTIFY_FOR: Duration = Duration::from_secs(10);
+
+/// More presses than this in one group are answered one by one, oldest first (P4).
+pub const GROUP_PRESSES_MAX: usize = 1024;
+
+/// What is wrong, by its number on the light. They count in the order of setting up: the number says how far it got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum FaultCode {
+    Config = 1,
+    Network = 2,
+    Cloud = 3,
+    Pairing = 4,
+    Camera = 5,
+    Card = 6,
+    Program = 7,
+}
+
+impl FaultCode {
+    pub const ALL: [Self; 7] = [
+        Self::Config,
+        Self::Network,
+        Self::Cloud,
+        Self::Pairing,
+        Self::Camera,
+        Self::Card,
+        Self::Program,
+    ];
+
+    /// 1 to 7.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Config => {
+                "The settings in camera.toml cannot be read. Run appliance check-config."
+            }
+            Self::Network => "No Wi-Fi or network. Pictures are kept.",
+            Self::Cloud => "The cloud cannot be reached or is another one. Pictures are kept.",
+            Self::Pairing => "The cloud refuses this camera. Pictures are kept.",
+            Self::Camera => "The camera is not found or fails. Check its cable.",
+            Self::Card => "The card is full or failing.",
+            Self::Program => "The program stopped.",
+        }
+    }
+}
+
+/// What the lamp plays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    Off,
+    Starting,
+    /// Everything is stored.
+    Ready,
+    Uploading,
+    /// No connection, or nothing moves: pictures are kept.
+    Offline,
+    Setup,
+    Identify,
+    /// The button is held, and letting go now would do this.
+    Hold(HoldStage),
+    Capturing,
+    /// The answer: in the cloud.
+    Stored,
+    /// The answer: safe on the card.
+    Saved,
+    /// The answer: at least one press has no picture.
+    Failed {
+        fault: FaultCode,
+    },
+    Fault(FaultCode),
+}
+
+/// On or off, for so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    pub on: bool,
+    pub ms: u32,
+}
+
+/// A rhythm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rhythm {
+    /// Never empty.
+    pub steps: Vec<Step>,
+    /// From the beginning again, else dark afterwards.
+    pub repeat: bool,
+}
+
+impl Rhythm {
+    /// Of one pass.
+    pub fn length(&self) -> Duration {
+        Duration::from_millis(self.steps.iter().map(|step| u64::from(step.ms)).sum())
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Colour {
+    White,
+    Green,
+    Amber,
+    Blue,
+    Red,
+}
+
+impl Colour {
+    /// Red, green, blue, 0 to 255.
+    pub const fn rgb(self) -> [u8; 3] {
+        match self {
+            Self::White => [255, 255, 255],
+            Self::Green => [0, 255, 0],
+            Self::Amber => [255, 140, 0],
+            Self::Blue => [0, 0, 255],
+            Self::Red => [255, 0, 0],
+        }
+    }
+}
+
+impl Pattern {
+    /// As events and `up/status` name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Uploading => "uploading",
+            Self::Offline => "offline",
+            Self::Setup => "setup",
+            Self::Identify => "identify",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "held-reconnect",
+                HoldStage::Forget => "held-forget",
+                HoldStage::Cancelled => "held-cancelled",
+            },
+            Self::Capturing => "capturing",
+            Self::Stored => "stored",
+            Self::Saved => "kept",
+            Self::Failed { .. } => "failed",
+            Self::Fault(fault) => match fault {
+                FaultCode::Config => "fault-1",
+                FaultCode::Network => "fault-2",
+                FaultCode::Cloud => "fault-3",
+                FaultCode::Pairing => "fault-4",
+                FaultCode::Camera => "fault-5",
+                FaultCode::Card => "fault-6",
+                FaultCode::Program => "fault-7",
+            },
+        }
+    }
+
+    /// What a person beside the camera would call it.
+    pub const fn appearance(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Starting => "double pulse",
+            Self::Ready => "steady",
+            Self::Uploading => "even blink, twice a second",
+            Self::Offline => "a short wink every two seconds",
+            Self::Setup => "slow even blink, one second on, one off",
+            Self::Identify => "quick even blink",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "slow even blink, one second on, one off",
+                HoldStage::Forget => "quick even blink",
+                HoldStage::Cancelled => "off",
+            },
+            Self::Capturing => "on",
+            Self::Stored => "one long",
+            Self::Saved => "two short",
+            Self::Failed { .. } => "five short, then the number of the fault",
+            Self::Fault(fault) => match fault {
+                FaultCode::Config => "one long, one short",
+                FaultCode::Network => "one long, two short",
+                FaultCode::Cloud => "one long, three short",
+                FaultCode::Pairing => "one long, four short",
+                FaultCode::Camera => "one long, five short",
+                FaultCode::Card => "one long, six short",
+                FaultCode::Program => "one long, seven short",
+            },
+        }
+    }
+
+    /// What it means, and what there is to do.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Off => "Switched off, or no power.",
+            Self::Starting => "Starting. Do not unplug.",
+            Self::Ready => "Ready. Everything is stored.",
+            Self::Uploading => "Uploading. Nothing for you to do.",
+            Self::Offline => "Pictures are safe here and will be sent.",
+            Self::Setup => "Setup mode: ready to be talked to.",
+            Self::Identify => "This one.",
+            Self::Hold(stage) => match stage {
+                HoldStage::Reconnect => "Let go to read camera.toml again and connect anew.",
+                HoldStage::Forget => "Let go to forget the cloud; pictures are kept.",
+                HoldStage::Cancelled => "Held too long. Letting go does nothing.",
+            },
+            Self::Capturing => "Got it, hold still.",
+            Self::Stored => "In the cloud.",
+            Self::Saved => "Safe on the card, will be sent later.",
+            Self::Failed { .. } => "Not taken. Try again.",
+            Self::Fault(fault) => fault.meaning(),
+        }
+    }
+
+    pub const fn colour(self) -> Colour {
+        match self {
+            Self::Off | Self::Starting | Self::Identify | Self::Capturing => Colour::White,
+            Self::Ready | Self::Uploading | Self::Stored => Colour::Green,
+            Self::Offline | Self::Saved => Colour::Amber,
+            Self::Setup | Self::Hold(HoldStage::Reconnect | HoldStage::Cancelled) => Colour::Blue,
+            Self::Failed { .. } | Self::Fault(_) | Self::Hold(HoldStage::Forget) => Colour::Red,
+        }
+    }
+
+    /// Speaks to somebody who is there now, so it is shown at night and with the light set to off, too.
+    pub const fn is_feedback(self) -> bool {
+        match self {
+            Self::Identify
+            | Self::Hold(_)
+            | Self::Capturing
+            | Self::Stored
+            | Self::Saved
+            | Self::Failed { .. } => true,
+            Self::Off
+            | Self::Starting
+            | Self::Ready
+            | Self::Uploading
+            | Self::Offline
+            | Self::Setup
+            | Self::Fault(_) => false,
+        }
+    }
+
+    /// The rhythm. Only two speeds of blinking are used that a person must tell apart.
+    pub fn rhythm(self) -> Rhythm {
+        let steps = |pairs: &[(bool, u32)], repeat| Rhythm {
+            steps: pairs.iter().map(|&(on, ms)| Step { on, ms }).collect(),
+            repeat,
+        };
+        match self {
+            Self::Off | Self::Hold(HoldStage::Cancelled) => steps(&[(false, 1000)], true),
+            Self::Ready | Self::Capturing => steps(&[(true, 1000)], true),
+            Self::Starting => steps(
+                &[(true, 150), (false, 150), (true, 150), (false, 600)],
+                true,
+            ),
+            Self::Uploading => steps(&[(true, 250), (false, 250)], true),
+            Self::Offline => steps(&[(true, 150), (false, 1850)], true),
+            Self::Setup | Self::Hold(HoldStage::Reconnect) => {
+                steps(&[(true, 1000), (false, 1000)], true)
+            }
+            Self::Identify | Self::Hold(HoldStage::Forget) => {
+                steps(&[(true, 200), (false, 200)], true)
+            }
+            Self::Stored => steps(&[(false, 250), (true, 1500), (false, 250)], false),
+            Self::Saved => steps(
+                &[
+                    (false, 250),
+                    (true, 200),
+                    (false, 200),
+                    (true, 200),
+                    (false, 250),
+                ],
+                false,
+            ),
+            Self::Failed { fault } => {
+                let mut pairs = vec![(false, 250)];
+                pairs.extend([(true, 150), (false, 200)].repeat(5));
+                // A breath, so that nobody counts the five and the fault together.
+                pairs.push((false, 600));
+                pairs.extend(fault_steps(fault));
+                steps(&pairs, false)
+            }
+            Self::Fault(fault) => steps(&fault_steps(fault), true),
+        }
+    }
+}
+
+/// One long, then as many short as its number. Pi firmware never blinks one long, so a fault of ours is never taken
+/// for one of its own, even on the board's own LED.
+fn fault_steps(fault: FaultCode) -> Vec<(bool, u32)> {
+    let mut pairs = vec![(true, 900), (false, 400)];
+    for short in 1..=fault.number() {
+        let last = short == fault.number();
+        pairs.extend([(true, 200), (false, if last { 2000 } else { 300 })]);
+    }
+    pairs
+}
+
+/// What happened. A press is known by the number its caller gave it; events of unknown presses change nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LightEvent {
+    Pressed(u64),
+    /// The camera has the frame: no need to hold still any longer.
+    Captured(u64),
+    /// No power cut loses it any more (P1).
+    Saved(u64),
+    /// There will be no picture.
+    Failed(u64, FaultCode),
+    /// Its receipt came (P2).
+    Stored(u64),
+    Starting(bool),
+    Connected(bool),
+    /// Something on the card is not in the cloud yet.
+    Waiting(bool),
+    /// Something is on its way right now.
+    Uploading(bool),
+    Setup(bool),
+    /// The fault holds, or is gone.
+    Fault(FaultCode, bool),
+    /// Somebody looks for this camera.
+    Identify,
+    /// The button is held so long already, or not any more.
+    Hold(Option<HoldStage>),
+}
+
+/// What the light said to these presses. Every press is in exactly one answer, and that has at least begun: one that was
+/// cut short by another press is said again, for all of them together, but told here only for those it is new to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PressFeedback {
+    /// [`Pattern::Stored`], [`Pattern::Saved`] or [`Pattern::Failed`].
+    pub pattern: Pattern,
+    /// In the order they were pressed, never empty.
+    pub presses: Vec<u64>,
+    /// When the light began to say it.
+    pub at: Duration,
+}
+
+/// The state behind the light. All times are since some start of the caller's choice and never fall.
+#[derive(Debug, Default)]
+pub struct Indicator {
+    conditions: Conditions,
+    identify_until: Option<Duration>,
+    hold: Option<HoldStage>,
+    group: Group,
+    feedback: Vec<PressFeedback>,
+}
+
+#[derive(Debug, Default)]
+struct Conditions {
+    starting: bool,
+    connected: bool,
+    waiting: bool,
+    uploading: bool,
+    setup: bool,
+    /// Bit n = fault n.
+    faults: u8,
+}
+
+/// The presses that will get one answer, or are being given one.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<Member>,
+    last_press_at: Duration,
+    showing: Option<Showing>,
+    /// The worst of the members that were let go because there were too many.
+    dropped: Option<Pattern>,
+}
+
+#[derive(Debug)]
+struct Member {
+    press: u64,
+    at: Duration,
+    state: PressState,
+    /// In an [`PressFeedback`] already. It stays in the group while that answer may still be cut short by another press.
+    has_feedback: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PressState {
+    Capturing,
+    Captured,
+    Saved,
+    Stored,
+    Failed(FaultCode),
+}
+
+impl PressState {
+    fn is_settled(self) -> bool {
+        match self {
+            Self::Capturing | Self::Captured => false,
+            Self::Saved | Self::Stored | Self::Failed(_) => true,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Showing {
+    pattern: Pattern,
+    until: Duration,
+}
+
+impl Indicator {
+    /// Starting, not connected, nothing known.
+    pub fn new() -> Self {
+        Self {
+            conditions: Conditions {
+                starting: true,
+                ..Conditions::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Takes in what happened at `now`.
+    pub fn handle(&mut self, now: Duration, event: LightEvent) {
+        self.advance_time(now);
+        let conditions = &mut self.conditions;
+        match event {
+            LightEvent::Pressed(press) => self.pressed(now, press),
+            LightEvent::Captured(press) => self.set_press_state(press, PressState::Captured),
+            LightEvent::Saved(press) => self.set_press_state(press, PressState::Saved),
+            LightEvent::Failed(press, fault) => {
+                self.set_press_state(press, PressState::Failed(fault))
+            }
+            LightEvent::Stored(press) => self.set_press_state(press, PressState::Stored),
+            LightEvent::Starting(on) => conditions.starting = on,
+            LightEvent::Connected(on) => conditions.connected = on,
+            LightEvent::Waiting(on) => conditions.waiting = on,
+            LightEvent::Uploading(on) => conditions.uploading = on,
+            LightEvent::Setup(on) => conditions.setup = on,
+            LightEvent::Fault(fault, true) => conditions.faults |= 1 << fault.number(),
+            LightEvent::Fault(fault, false) => conditions.faults &= !(1 << fault.number()),
+            LightEvent::Identify => self.identify_until = Some(now + IDENTIFY_FOR),
+            LightEvent::Hold(stage) => self.hold = stage,
+        }
+        self.decide(now);
+    }
+
+    /// What the light shows at `now`, and when to ask again if nothing happens before.
+    pub fn view(&mut self, now: Duration) -> (Pattern, Option<Duration>) {
+        self.advance_time(now);
+        (self.pattern(now), self.next_deadline(now))
+    }
+
+    /// The answers since the last call.
+    pub fn take_feedback(&mut self) -> Vec<PressFeedback> {
+        std::mem::take(&mut self.feedback)
+    }
+
+    /// The faults that hold, lowest number first.
+    pub fn faults(&self) -> Vec<FaultCode> {
+        FaultCode::ALL
+            .into_iter()
+            .filter(|fault| self.conditions.faults & (1 << fault.number()) != 0)
+            .collect()
+    }
+
+    fn pressed(&mut self, now: Duration, press: u64) {
+        let group = &mut self.group;
+        if group.members.iter().any(|member| member.press == press) {
+            return;
+        }
+        // An answer that is being shown is cut short: the person watches for the answer to the press just made.
+        group.showing = None;
+        // Whoever presses faster than any answer can be shown is told of the old presses at least for the record.
+        if group.is_overdue(now) {
+            self.begin_feedback(now);
+        }
+        let group = &mut self.group;
+        group.showing = None;
+        group.last_press_at = now;
+        group.members.push(Member {
+            press,
+            at: now,
+            state: PressState::Capturing,
+            has_feedback: false,
+        });
+        self.drop_oldest(now);
+    }
+
+    fn set_press_state(&mut self, press: u64, to: PressState) {
+        let Some(member) = self.group.members.iter_mut().find(|m| m.press == press) else {
+            return;
+        };
+        member.state = match (member.state, to) {
+            // The end of a capture is final; a later word about it is about something else.
+            (PressState::Failed(_) | PressState::Stored, _) => member.state,
+            (PressState::Saved, PressState::Capturing | PressState::Captured) => member.state,
+            (PressState::Captured, PressState::Capturing) => member.state,
+            (PressState::Capturing | PressState::Captured | PressState::Saved, to) => to,
+        };
+    }
+
+    fn drop_oldest(&mut self, now: Duration) {
+        let group = &mut self.group;
+        if group.members.len() <= GROUP_PRESSES_MAX {
+            return;
+        }
+        // Those that are still being captured are bounded by the camera's own queue and stay.
+        let Some(oldest) = group.members.iter().position(|m| m.state.is_settled()) else {
+            return;
+        };
+        let member = group.members.remove(oldest);
+        let word = match member.state {
+            PressState::Failed(fault) => Some(Pattern::Failed { fault }),
+            PressState::Stored => None,
+            PressState::Capturing | PressState::Captured | PressState::Saved => {
+                Some(Pattern::Saved)
+            }
+        };
+        if !matches!(group.dropped, Some(Pattern::Failed { .. })) {
+            group.dropped = word.or(group.dropped);
+        }
+        if !member.has_feedback {
+            self.feedback.push(PressFeedback {
+                pattern: word.unwrap_or(Pattern::Stored),
+                presses: vec![member.press],
+                at: now,
+            });
+        }
+    }
+
+    /// Begins the answer to the group, if it is time.
+    fn decide(&mut self, now: Duration) {
+        let group = &self.group;
+        let in_peace = group.showing.is_none() && now >= group.visible_until();
+        if in_peace && (group.is_overdue(now) || group.is_ready(now, self.conditions.connected)) {
+            self.begin_feedback(now);
+        }
+    }
+
+    /// Presses that are still being saved are left for the next one.
+    fn begin_feedback(&mut self, now: Duration) {
+        let answer = self.group.feedback_pattern();
+        let group = &mut self.group;
+        group.showing = Some(Showing {
+            pattern: answer,
+            until: now + answer.rhythm().length(),
+        });
+        let presses = group
+            .members
+            .iter_mut()
+            .filter(|member| !member.has_feedback && member.state.is_settled())
+            .map(|member| {
+                member.has_feedback = true;
+                member.press
+            })
+            .collect();
+        self.feedback.push(PressFeedback {
+            pattern: answer,
+            presses,
+            at: now,
+        });
+    }
+
+    /// Lets go of what is over by `now`.
+    fn advance_time(&mut self, now: Duration) {
+        if self.identify_until.is_some_and(|until| until <= now) {
+            self.identify_until = None;
+        }
+        let group = &mut self.group;
+        if let Some(over) = group.showing.take_if(|showing| showing.until <= now) {
+            group.members.retain(|member| !member.has_feedback);
+            // Presses that overlap one that failed are told so, even if they are answered later.
+            let failed = matches!(over.pattern, Pattern::Failed { .. });
+            group.dropped = (failed && !group.members.is_empty()).then_some(over.pattern);
+        }
+        self.decide(now);
+    }
+
+    fn pattern(&self, now: Duration) -> Pattern {
+        let group = &self.group;
+        if let Some(showing) = &group.showing {
+            return showing.pattern;
+        }
+        if !group.members.is_empty() {
+            let holding_still = group
+                .members
+                .iter()
+                .any(|member| member.state == PressState::Capturing);
+            if holding_still || now < group.visible_until() {
+                return Pattern::Capturing;
+            }
+        }
+        let conditions = &self.conditions;
+        // A press is answered first, also that of the hold itself.
+        if let Some(stage) = self.hold {
+            Pattern::Hold(stage)
+        } else if self.identify_until.is_some() {
+            Pattern::Identify
+        } else if conditions.starting {
+            Pattern::Starting
+        } else if let Some(&fault) = self.faults().first() {
+            Pattern::Fault(fault)
+        } else if conditions.setup {
+            Pattern::Setup
+        } else if conditions.connected && conditions.uploading {
+            Pattern::Uploading
+        } else if !conditions.connected || conditions.waiting {
+            Pattern::Offline
+        } else {
+            Pattern::Ready
+        }
+    }
+
+    fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let group = &self.group;
+        let showing = group.showing.as_ref();
+        let seen_until = (!group.members.is_empty()).then(|| group.visible_until());
+        [
+            self.identify_until,
+            showing.map(|showing| showing.until),
+            seen_until,
+            group.feedback_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|deadline| *deadline > now)
+        .min()
+    }
+}
+
+impl Group {
+    fn visible_until(&self) -> Duration {
+        self.last_press_at + PRESS_SHOWN_FOR
+    }
+
+    fn oldest_without_feedback(&self) -> Option<&Member> {
+        self.members.iter().find(|member| !member.has_feedback)
+    }
+
+    /// When waiting for the cloud is over; `None` when nobody waits. Early enough that a press which is made just then
+    /// is seen first, and the older ones are answered in time all the same.
+    fn feedback_due(&self) -> Option<Duration> {
+        self.oldest_without_feedback()
+            .map(|member| member.at + FEEDBACK_WITHIN - PRESS_SHOWN_FOR)
+    }
+
+    /// The oldest press is safe and must not wait any longer, whatever becomes of the others.
+    fn is_overdue(&self, now: Duration) -> bool {
+        let settled = |member: &Member| member.state.is_settled();
+        self.oldest_without_feedback().is_some_and(settled)
+            && self.feedback_due().is_some_and(|due| now >= due)
+    }
+
+    /// Everything that the answer depends on is known: all presses are at their end, or they are as far as they get
+    /// without a connection.
+    fn is_ready(&self, now: Duration, connected: bool) -> bool {
+        let Some(due) = self.feedback_due() else {
+            return false;
+        };
+        // One that was let go as kept cannot become a long any more.
+        let may_improve = self.feedback_pattern() == Pattern::Saved && self.dropped.is_none();
+        let waits_for_the_cloud = may_improve && connected && now < due;
+        self.members.iter().all(|m| m.state.is_settled()) && !waits_for_the_cloud
+    }
+
+    /// The one answer to all presses of the group, as things are.
+    fn feedback_pattern(&self) -> Pattern {
+        let failed = self
+            .members
+            .iter()
+            .rev()
+            .find_map(|member| match member.state {
+                PressState::Failed(fault) => Some(Pattern::Failed { fault }),
+                PressState::Capturing
+                | PressState::Captured
+                | PressState::Saved
+                | PressState::Stored => None,
+            });
+        let all_stored = self.members.iter().all(|m| m.state == PressState::Stored);
+        match (failed, self.dropped) {
+            (Some(failed), _) | (None, Some(failed @ Pattern::Failed { .. })) => failed,
+            (None, None) if all_stored => Pattern::Stored,
+            (None, _) => Pattern::Saved,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A camera that has started and is connected.
+    fn ready() -> Indicator {
+        let mut indicator = Indicator::new();
+        indicator.handle(ms(0), LightEvent::Starting(false));
+        indicator.handle(ms(0), LightEvent::Connected(true));
+        indicator
+    }
+
+    const CAMERA: Pattern = Pattern::Failed {
+        fault: FaultCode::Camera,
+    };
+
+    /// Plays `events` (milliseconds, event) and checks what the light shows at the given times.
+    #[track_caller]
+    fn check(indicator: &mut Indicator, events: &[(u64, LightEvent)], shown: &[(u64, Pattern)]) {
+        let mut moments: Vec<u64> = events
+            .iter()
+            .map(|e| e.0)
+            .chain(shown.iter().map(|s| s.0))
+            .collect();
+        moments.sort_unstable();
+        moments.dedup();
+        let mut at = Duration::ZERO;
+        for moment in moments {
+            let moment_at = ms(moment);
+            // As the thread that drives it does: it comes back at every deadline.
+            while let (_, Some(deadline)) = indicator.view(at)
+                && deadline < moment_at
+            {
+                at = deadline;
+            }
+            at = moment_at;
+            for (_, event) in events.iter().filter(|e| e.0 == moment) {
+                indicator.handle(at, *event);
+            }
+            for (_, pattern) in shown.iter().filter(|s| s.0 == moment) {
+                assert_eq!(indicator.view(at).0, *pattern, "at {moment} ms");
+            }
+        }
+    }
+
+    fn answers(indicator: &mut Indicator) -> Vec<(Pattern, Vec<u64>)> {
+        let answers = indicator.take_feedback();
+        answers
+            .into_iter()
+            .map(|a| (a.pattern, a.presses))
+            .collect()
+    }
+
+    #[test]
+    fn a_press_that_is_stored_is_one_long() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1500, LightEvent::Captured(1)),
+                (1510, LightEvent::Uploading(true)),
+                (1520, LightEvent::Saved(1)),
+                (1900, LightEvent::Stored(1)),
+                (1900, LightEvent::Uploading(false)),
+            ],
+            &[
+                (999, Pattern::Ready),
+                (1000, Pattern::Capturing),
+                (1499, Pattern::Capturing),
+                (1520, Pattern::Uploading),
+                (1900, Pattern::Stored),
+                (3899, Pattern::Stored),
+                (3900, Pattern::Ready),
+            ],
+        );
+        assert_eq!(answers(&mut indicator), [(Pattern::Stored, vec![1])]);
+    }
+
+    #[test]
+    fn a_fast_press_is_seen_before_it_is_answered() {
+        let mut indicator = ready();
+        let events = [
+            (1000, LightEvent::Pressed(1)),
+            (1001, LightEvent::Captured(1)),
+            (1002, LightEvent::Saved(1)),
+            (1003, LightEvent::Stored(1)),
+        ];
+        let shown = [
+            (1003, Pattern::Capturing),
+            (1399, Pattern::Capturing),
+            (1400, Pattern::Stored),
+        ];
+        check(&mut indicator, &events, &shown);
+    }
+
+    #[test]
+    fn without_a_connection_a_press_is_two_short_at_once() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (0, LightEvent::Connected(false)),
+                (1000, LightEvent::Pressed(1)),
+                (2000, LightEvent::Captured(1)),
+                (2100, LightEvent::Saved(1)),
+                (2100, LightEvent::Waiting(true)),
+                // Too late for this answer: it changes nothing but the state.
+                (2500, LightEvent::Connected(true)),
+                (2500, LightEvent::Stored(1)),
+                (2500, LightEvent::Waiting(false)),
+            ],
+            &[
+                (2050, Pattern::Offline),
+                (2100, Pattern::Saved),
+                (3199, Pattern::Saved),
+                (3200, Pattern::Ready),
+            ],
+        );
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
+    }
+
+    #[test]
+    fn a_slow_cloud_is_two_short_within_ten_seconds() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Captured(1)),
+                (1200, LightEvent::Saved(1)),
+                (1200, LightEvent::Uploading(true)),
+            ],
+            &[
+                (10_599, Pattern::Uploading),
+                (10_600, Pattern::Saved),
+                (11_700, Pattern::Uploading),
+            ],
+        );
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
+    }
+
+    #[test]
+    fn a_press_without_a_picture_is_five_short_then_its_fault() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1500, LightEvent::Failed(1, FaultCode::Camera)),
+                (1500, LightEvent::Fault(FaultCode::Camera, true)),
+            ],
+            &[
+                (1500, CAMERA),
+                (9599, CAMERA),
+                (9600, Pattern::Fault(FaultCode::Camera)),
+            ],
+        );
+        assert_eq!(answers(&mut indicator), [(CAMERA, vec![1])]);
+        let steps = CAMERA.rhythm();
+        let shorts = steps.steps.iter().filter(|s| s.on && s.ms == 150).count();
+        let counted = steps.steps.iter().filter(|s| s.on && s.ms == 200).count();
+        assert_eq!((shorts, counted), (5, 5));
+    }
+
+    #[test]
+    fn presses_in_quick_succession_get_one_answer() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (0, LightEvent::Connected(false)),
+                (1000, LightEvent::Pressed(1)),
+                (1010, LightEvent::Captured(1)),
+                (1020, LightEvent::Saved(1)),
+                (1300, LightEvent::Pressed(2)),
+                (1310, LightEvent::Captured(2)),
+                (1320, LightEvent::Saved(2)),
+            ],
+            &[
+                (1400, Pattern::Capturing),
+                (1699, Pattern::Capturing),
+                (1700, Pattern::Saved),
+            ],
+        );
+        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1, 2])]);
+    }
+
+    #[test]
+    fn presses_that_overlap_get_one_long_only_when_all_are_stored() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Captured(1)),
+                (1100, LightEvent::Saved(1)),
+                (1500, LightEvent::Stored(1)),
+                // While the long of the first is shown.
+                (2000, LightEvent::Pressed(2)),
+                (2100, LightEvent::Captured(2)),
+                (2100, LightEvent::Saved(2)),
+                (5000, LightEvent::Stored(2)),
+            ],
+            &[
+                (1999, Pattern::Stored),
+                (2000, Pattern::Capturing),
+                (2400, Pattern::Ready),
+                (4999, Pattern::Ready),
+                (5000, Pattern::Stored),
+            ],
+        );
+        assert_eq!(
+            answers(&mut indicator),
+            [(Pattern::Stored, vec![1]), (Pattern::Stored, vec![2])]
+        );
+    }
+
+    #[test]
+    fn a_long_never_follows_when_one_of_the_group_failed() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1100, LightEvent::Failed(1, FaultCode::Camera)),
+                // The five short of the first are cut off by the second.
+                (1800, LightEvent::Pressed(2)),
+                (1900, LightEvent::Captured(2)),
+                (1900, LightEvent::Saved(2)),
+                (2300, LightEvent::Stored(2)),
+            ],
+            &[
+                (1500, CAMERA),
+                (1800, Pattern::Capturing),
+                (2200, CAMERA),
+                (10_299, CAMERA),
+            ],
+        );
+        assert_eq!(
+            answers(&mut indicator),
+            [(CAMERA, vec![1]), (CAMERA, vec![2])]
+        );
+    }
+
+    #[test]
+    fn one_not_taken_waits_for_those_still_being_captured() {
+        let mut indicator = ready();
+        check(
+            &mut indicator,
+            &[
+                (1000, LightEvent::Pressed(1)),
+                (1300, LightEvent::Pressed(2)),
+                (1400, LightEvent::Failed(1, FaultCode::Card)),
+                (4000, LightEvent::Captured(2)),
+                (4100, LightEvent::Saved(2)),
+            ],
+            &[
+                (3999, Pattern::Capturing),
+                (
+                    4100,
+                    Pattern::Failed {
+                        fault: FaultCode::Card,
+                    },
+                ),
+            ],
+        );
+        assert_eq!(
+            answers(&mut indicator),
+            [(
+                Pattern::Failed {
+                    fault: FaultCode::Card
+                },
+                vec![1, 2]
+            )]
+        );
+    }
+
+    #[test]
+    fn somebody_who_presses_on_and_on_is_answered() {
+        let mut indicator = ready();
+        let mut now = Duration::ZERO;
+        for press in 0..100 {
+            // Pressed before the one before is saved, for 20 seconds.
+            indicator.handle(now, LightEvent::Pressed(press));
+            assert_eq!(indicator.view(now).0, Pattern::Capturing);
+            now += ms(200);
+            if press > 0 {
+                indicator.handle(now, LightEvent::Saved(press - 1));
+            }
+        }
+        let first = indicator.take_feedback().remove(0);
+        assert_eq!(first.pattern, Pattern::Saved);
+        assert_eq!(first.presses[0], 0);
+        assert!(first.at <= ms(10_200), "{first:?}");
+    }
+
+    #[test]
+    fn a_group_is_bounded() {
+        let mut indicator = ready();
+        let many = 3 * GROUP_PRESSES_MAX as u64;
+        for press in 0..many {
+            indicator.handle(ms(1), LightEvent::Pressed(press));
+            let end = if press == 0 {
+                LightEvent::Failed(0, FaultCode::Camera)
+            } else {
+                LightEvent::Saved(press)
+            };
+            indicator.handle(ms(1), end);
+            indicator.handle(ms(1), LightEvent::Stored(press));
+            assert!(indicator.group.members.len() <= GROUP_PRESSES_MAX);
+        }
+        // The first failed, and the light does not forget it.
+        assert_eq!(indicator.view(ms(1000)).0, CAMERA);
+        let mut answered: Vec<u64> = indicator
+            .take_feedback()
+            .into_iter()
+            .flat_map(|a| a.presses)
+            .collect();
+        answered.sort_unstable();
+        assert_eq!(answered, (0..many).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_matters_more_wins() {
+        let mut indicator = ready();
+        let mut at = 0;
+        let mut after = |event, pattern| {
+            at += 1;
+            indicator.handle(ms(at), event);
+            assert_eq!(indicator.view(ms(at)).0, pattern, "after {event:?}");
+        };
+        after(LightEvent::Waiting(true), Pattern::Offline);
+        after(LightEvent::Uploading(true), Pattern::Uploading);
+        after(LightEvent::Connected(false), Pattern::Offline);
+        after(LightEvent::Setup(true), Pattern::Setup);
+        after(
+            LightEvent::Fault(FaultCode::Card, true),
+            Pattern::Fault(FaultCode::Card),
+        );
+        after(
+            LightEvent::Fault(FaultCode::Network, true),
+            Pattern::Fault(FaultCode::Network),
+        );
+        after(LightEvent::Starting(true), Pattern::Starting);
+        after(LightEvent::Identify, Pattern::Identify);
+        let held = Pattern::Hold(HoldStage::Reconnect);
+        after(LightEvent::Hold(Some(HoldStage::Reconnect)), held);
+        after(LightEvent::Pressed(7), Pattern::Capturing);
+        after(LightEvent::Hold(None), Pattern::Capturing);
+        assert_eq!(indicator.faults(), [FaultCode::Network, FaultCode::Card]);
+        for (event, pattern) in [
+            (LightEvent::Failed(7, FaultCode::Card), Pattern::Capturing),
+            (LightEvent::Starting(false), Pattern::Capturing),
+            (
+                LightEvent::Fault(FaultCode::Network, false),
+                Pattern::Capturing,
+            ),
+        ] {
+            indicator.handle(ms(100), event);
+            assert_eq!(indicator.view(ms(100)).0, pattern);
+        }
+        let not_taken = Pattern::Failed {
+            fault: FaultCode::Card,
+        };
+        assert_eq!(indicator.view(ms(600)).0, not_taken);
+        assert_eq!(
+            indicator.view(ms(20_000)).0,
+            Pattern::Fault(FaultCode::Card)
+        );
+        indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
+        assert_eq!(indicator.view(ms(20_000)).0, Pattern::Setup);
+    }
+
+    #[test]
+    fn identify_ends_after_ten_seconds() {
+        let mut indicator = ready();
+        indicator.handle(ms(500), LightEvent::Identify);
+        assert_eq!(
+            indicator.view(ms(500)),
+            (Pattern::Identify, Some(ms(10_500)))
+        );
+        assert_eq!(indicator.view(ms(10_500)), (Pattern::Ready, None));
+    }
+
+    fn all_patterns() -> Vec<Pattern> {
+        let mut all = vec![
+            Pattern::Off,
+            Pattern::Starting,
+            Pattern::Ready,
+            Pattern::Uploading,
+            Pattern::Offline,
+            Pattern::Setup,
+            Pattern::Identify,
+            Pattern::Hold(HoldStage::Reconnect),
+            Pattern::Hold(HoldStage::Forget),
+            Pattern::Hold(HoldStage::Cancelled),
+            Pattern::Capturing,
+            Pattern::Stored,
+            Pattern::Saved,
+        ];
+        all.extend(FaultCode::ALL.map(Pattern::Fault));
+        all.extend(FaultCode::ALL.map(|fault| Pattern::Failed { fault }));
+        all
+    }
+
+    #[test]
+    fn no_pattern_flashes_more_than_three_times_in_any_second() {
+        for pattern in all_patterns() {
+            let steps = pattern.rhythm();
+            let passes = if steps.repeat { 4 } else { 1 };
+            let mut lit = Vec::new();
+            let (mut at, mut was_on) = (0, false);
+            for step in steps.steps.repeat(passes) {
+                if step.on && !was_on {
+                    lit.push(at);
+                }
+                was_on = step.on;
+                at += step.ms;
+            }
+            for from in &lit {
+                let within = lit
+                    .iter()
+                    .filter(|at| (*from..from + 1000).contains(at))
+                    .count();
+                assert!(within <= 3, "{pattern:?}: {within} from {from} ms");
+            }
+        }
+    }
+
+    #[test]
+    fn every_pattern_can_be_named_and_told_apart() {
+        for pattern in all_patterns() {
+            assert!(!pattern.appearance().is_empty() && !pattern.meaning().is_empty());
+            assert!(pattern.rhythm().length() > Duration::ZERO);
+            let others = all_patterns();
+            let twins = others.iter().filter(|other| {
+                let same_fault = |a: &Pattern| matches!(a, Pattern::Failed { .. });
+                **other != pattern && other.name() == pattern.name() && !same_fault(other)
+            });
+            assert_eq!(twins.count(), 0, "{pattern:?}");
+        }
+        assert_eq!(Pattern::Fault(FaultCode::Camera).name(), "fault-5");
+        assert_eq!(CAMERA.name(), "failed");
+    }
+
+    /// What a test does to one press, and when after the step before it.
+    #[derive(Debug, Clone)]
+    enum Act {
+        Press,
+        /// The oldest that is not captured, saved, or stored.
+        Capture,
+        Save,
+        Fail,
+        Store(prop::sample::Index),
+        Connect(bool),
+    }
+
+    fn act() -> impl Strategy<Value = (u64, Act)> {
+        let gap = prop_oneof![4 => 0u64..50, 4 => 50u64..1500, 1 => 1500u64..15_000];
+        let act = prop_oneof![
+            5 => Just(Act::Press),
+            4 => Just(Act::Capture),
+            5 => Just(Act::Save),
+            1 => Just(Act::Fail),
+            4 => any::<prop::sample::Index>().prop_map(Act::Store),
+            1 => any::<bool>().prop_map(Act::Connect),
+        ];
+        (gap, act)
+    }
+
+    /// Drives an indicator as its thread does and looks at everything it says.
+    #[derive(Default)]
+    struct Watch {
+        indicator: Indicator,
+        now: Duration,
+        presses: u64,
+        /// Pressed and not settled, in order.
+        open: Vec<u64>,
+        saved: Vec<u64>,
+        stored: Vec<u64>,
+        failed: Vec<u64>,
+        pressed_at: Vec<Duration>,
+        settled_at: Vec<Option<Duration>>,
+        answered: Vec<Option<(Pattern, Duration)>>,
+    }
+
+    impl Watch {
+        fn pass(&mut self, to: Duration) {
+            while let (_, Some(deadline)) = self.indicator.view(self.now) {
+                assert!(deadline > self.now, "time goes on");
+                if deadline > to {
+                    break;
+                }
+                self.now = deadline;
+                self.look();
+            }
+            self.now = to;
+            self.look();
+        }
+
+        fn tell(&mut self, event: LightEvent) {
+            self.indicator.handle(self.now, event);
+            self.look();
+        }
+
+        fn look(&mut self) {
+            let (pattern, _) = self.indicator.view(self.now);
+            let group = &self.indicator.group;
+            if pattern == Pattern::Stored {
+                for member in &group.members {
+                    assert!(
+                        self.stored.contains(&member.press),
+                        "long, but not all are stored"
+                    );
+                }
+            }
+            // One that fails while the others are told of theirs is told next.
+            let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
+            if group.members.iter().any(told) {
+                assert!(
+                    !matches!(pattern, Pattern::Stored | Pattern::Saved),
+                    "{pattern:?}"
+                );
+            }
+            for answer in self.indicator.take_feedback() {
+                assert!(!answer.presses.is_empty());
+                for press in answer.presses {
+                    let said = &mut self.answered[usize::try_from(press).unwrap()];
+                    assert_eq!(*said, None, "press {press} is answered once");
+                    *said = Some((answer.pattern, answer.at));
+                    match answer.pattern {
+                        Pattern::Stored => assert!(self.stored.contains(&press)),
+                        Pattern::Saved => {
+                            assert!(!self.open.contains(&press) && !self.failed.contains(&press));
+                        }
+                        Pattern::Failed { .. } => assert!(!self.failed.is_empty()),
+                        Pattern::Off
+                        | Pattern::Starting
+                        | Pattern::Ready
+                        | Pattern::Uploading
+                        | Pattern::Offline
+                        | Pattern::Setup
+                        | Pattern::Identify
+                        | Pattern::Hold(_)
+                        | Pattern::Capturing
+                        | Pattern::Fault(_) => panic!("{:?} is no answer", answer.pattern),
+                    }
+                }
+            }
+        }
+
+        fn settle(&mut self, press: u64) {
+            self.open.retain(|p| *p != press);
+            self.settled_at[usize::try_from(press).unwrap()] = Some(self.now);
+        }
+
+        fn act(&mut self, act: &Act) {
+            match act {
+                Act::Press => {
+                    self.pressed_at.push(self.now);
+                    self.settled_at.push(None);
+                    self.answered.push(None);
+                    self.open.push(self.presses);
+                    self.tell(LightEvent::Pressed(self.presses));
+                    assert_eq!(
+                        self.indicator.view(self.now).0,
+                        Pattern::Capturing,
+                        "a press lights at once"
+                    );
+                    self.presses += 1;
+                }
+                Act::Capture => {
+                    if let Some(&press) = self.open.first() {
+                        self.tell(LightEvent::Captured(press));
+                    }
+                }
+                Act::Save => {
+                    if let Some(&press) = self.open.first() {
+                        self.settle(press);
+                        self.saved.push(press);
+                        self.tell(LightEvent::Saved(press));
+                    }
+                }
+                Act::Fail => {
+                    if let Some(&press) = self.open.first() {
+                        self.settle(press);
+                        self.failed.push(press);
+                        self.tell(LightEvent::Failed(press, FaultCode::Camera));
+                    }
+                }
+                Act::Store(which) => {
+                    if !self.saved.is_empty() {
+                        let press = self.saved.remove(which.index(self.saved.len()));
+                        self.stored.push(press);
+                        self.tell(LightEvent::Stored(press));
+                    }
+                }
+                Act::Connect(on) => self.tell(LightEvent::Connected(*on)),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        #[test]
+        fn every_press_gets_exactly_one_honest_answer_in_time(acts in proptest::collection::vec(act(), 0..60)) {
+            let mut watch = Watch { indicator: ready(), ..Watch::default() };
+            for (gap, act) in &acts {
+                watch.pass(watch.now + ms(*gap));
+                watch.act(act);
+            }
+            while !watch.open.is_empty() {
+                watch.act(&Act::Save);
+            }
+            watch.pass(watch.now + ms(60_000));
+            prop_assert!(watch.indicator.group.members.is_empty(), "the light goes back to the state");
+            let mut shown: Vec<_> = watch.answered.iter().flatten().collect();
+            shown.sort_by_key(|(_, at)| *at);
+            for press in 0..watch.answered.len() {
+                let Some((_, at)) = watch.answered[press] else {
+                    return Err(TestCaseError::fail(format!("press {press} got no answer")));
+                };
+                let settled = watch.settled_at[press].unwrap();
+                prop_assert!(at >= settled, "an answer before the end of saving");
+                let due = watch.pressed_at[press] + FEEDBACK_WITHIN;
+                let mut latest = due.max(settled + PRESS_SHOWN_FOR);
+                // An answer to others that is being shown is not interrupted by one that is due.
+                for (answer, begun) in &shown {
+                    if (*begun..*begun + answer.rhythm().length()).contains(&latest) {
+                        latest = *begun + answer.rhythm().length();
+                    }
+                }
+                prop_assert!(at <= latest, "press {press}: {at:?}, {latest:?}, {settled:?}");
+            }
+        }
+    }
+}

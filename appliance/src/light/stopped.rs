@@ -1,0 +1,94 @@
+//! The light when the program is gone: fault 7.
+//!
+//! A program that was killed leaves the lamp as it was, and a lamp that says "ready" then lies. systemd runs this in its
+//! place (`ExecStopPost=` and `keepsake-stopped.service` in `appliance/debian`): one pass of the rhythm before the program
+//! starts anew, or pass after pass where it will not.
+
+use std::io;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use crate::hardware::Led;
+use crate::light::indicator::{FaultCode, Pattern};
+use crate::light::player::{self, Player};
+use crate::settings;
+
+/// What systemd says in `$SERVICE_RESULT` of a service that was stopped as asked.
+const SUCCESS: &str = "success";
+
+/// Whether the program has ended without having been asked to.
+///
+/// `service_result`: `$SERVICE_RESULT`; absent = a person wants to see what it looks like.
+pub fn should_show(service_result: Option<&str>) -> bool {
+    service_result != Some(SUCCESS)
+}
+
+/// Shows fault 7: one pass, then dark, or until a signal ends this process.
+///
+/// # Errors
+/// The system gives no thread.
+pub fn show(
+    mut light: Box<dyn Led>,
+    settings: &settings::LightSettings,
+    once: bool,
+) -> io::Result<()> {
+    let pattern = Pattern::Fault(FaultCode::Program);
+    if once {
+        player::play_once(&mut *light, pattern, settings);
+        return Ok(());
+    }
+    // Before there is a thread that could be hit: whoever ends this must not find the lamp lit.
+    let mut end = SigSet::empty();
+    end.add(Signal::SIGTERM);
+    end.add(Signal::SIGINT);
+    end.thread_block()?;
+    let player = Player::start(light, settings, |_, _| {})?;
+    player.show(pattern);
+    end.wait()?;
+    player.stop();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::hardware::LedState;
+    use crate::settings::Config;
+
+    #[test]
+    fn a_stop_that_was_asked_for_leaves_the_light_alone() {
+        assert!(!should_show(Some("success")));
+        for result in [
+            None,
+            Some("watchdog"),
+            Some("signal"),
+            Some("exit-code"),
+            Some("oom-kill"),
+        ] {
+            assert!(should_show(result), "{result:?}");
+        }
+    }
+
+    /// Writes down what the lamp is told.
+    struct Written(Arc<Mutex<Vec<bool>>>);
+
+    impl Led for Written {
+        fn show(&mut self, lamp: LedState) {
+            self.0.lock().unwrap().push(lamp != LedState::Off);
+        }
+    }
+
+    #[test]
+    fn it_is_one_long_and_seven_short_and_then_dark() {
+        let shown = Arc::default();
+        let settings = Config::default().light;
+        show(Box::new(Written(Arc::clone(&shown))), &settings, true).unwrap();
+        let shown = shown.lock().unwrap();
+        let one_pass = Pattern::Fault(FaultCode::Program).rhythm().steps;
+        let expected: Vec<bool> = one_pass.iter().map(|step| step.on).chain([false]).collect();
+        assert_eq!(*shown, expected);
+        assert_eq!(shown.iter().filter(|on| **on).count(), 8, "{shown:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Which of the files on the card is the one a person meant.
+
+/// A file on the `KEEPSAKE` partition that may be the settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// As it is called.
+    pub name: String,
+    /// When it was last changed, by the clock of whatever computer did that, seconds since 1970.
+    pub changed_at_s: u64,
+    /// It says what the image came with.
+    pub is_as_shipped: bool,
+}
+
+/// Whether a name is that of settings: `camera.toml` as editors, browsers and Windows leave it behind.
+pub fn is_settings_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    // What editors put beside a file while it is open, and what a Mac does.
+    if name.starts_with(['.', '~', '#', '_'])
+        || name.ends_with(['~', '#'])
+        || name == "camera-status.txt"
+    {
+        return false;
+    }
+    let mut rest = name.as_str();
+    while let Some(shorter) = rest
+        .strip_suffix(".txt")
+        .or_else(|| rest.strip_suffix(".toml"))
+    {
+        rest = shorter;
+    }
+    if rest.len() == name.len() {
+        return false;
+    }
+    // "camera (1)", "camera - copy", "camera-1", "Kopie von camera".
+    rest.split(|c: char| !c.is_ascii_alphabetic())
+        .any(|word| word == "camera")
+}
+
+/// The file that is read, and a sentence about the others.
+///
+/// The one that was changed last: it is what somebody has just saved. One that says what the image came with says
+/// nothing, and `camera.toml` itself wins where nothing else decides.
+pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
+    candidates.sort_by_key(|file| {
+        (
+            !file.is_as_shipped,
+            file.changed_at_s,
+            file.name.eq_ignore_ascii_case("camera.toml"),
+            std::cmp::Reverse(file.name.clone()),
+        )
+    });
+    let chosen = candidates.pop()?;
+    let others: Vec<&str> = candidates.iter().map(|file| file.name.as_str()).collect();
+    let sentence = if others.is_empty() {
+        (!chosen.name.eq_ignore_ascii_case("camera.toml")).then(|| {
+            format!(
+                "The settings are called {} and were read; camera.toml would be its name.",
+                chosen.name
+            )
+        })
+    } else {
+        Some(format!(
+            "There are several settings files. {} was read, because it was changed last; {} was not. Delete what you do not need.",
+            chosen.name,
+            others.join(" and ")
+        ))
+    };
+    Some((chosen, sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_known_under_every_name_people_give_them() {
+        for name in [
+            "camera.toml",
+            "CAMERA.TOML",
+            "camera.toml.txt",
+            "Camera.Toml.TXT",
+            "camera.txt",
+            "camera.toml.toml",
+            "camera (1).toml",
+            "camera - Copy.toml",
+            "Kopie von camera.toml",
+        ] {
+            assert!(is_settings_name(name), "{name}");
+        }
+        for name in [
+            "CAMERA-STATUS.txt",
+            "camera.toml~",
+            "._camera.toml",
+            "~camera.toml",
+            "config.txt",
+            "cameras.toml",
+            "camera",
+        ] {
+            assert!(!is_settings_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_file_somebody_has_just_saved_is_the_one_that_is_read() {
+        let file = |name: &str, changed_at_s, is_as_shipped| Candidate {
+            name: name.to_owned(),
+            changed_at_s,
+            is_as_shipped,
+        };
+        let check = |files: &[Candidate], expected: &str, says: bool| {
+            let (chosen, sentence) = select(files.to_vec()).unwrap();
+            assert_eq!(chosen.name, expected);
+            assert_eq!(sentence.is_some(), says, "{sentence:?}");
+        };
+        check(&[file("camera.toml", 5, false)], "camera.toml", false);
+        check(
+            &[file("camera.toml.txt", 5, false)],
+            "camera.toml.txt",
+            true,
+        );
+        // Notepad has added .txt, and the file of the image is still there, with whatever time.
+        check(
+            &[
+                file("camera.toml", 9, true),
+                file("camera.toml.txt", 5, false),
+            ],
+            "camera.toml.txt",
+            true,
+        );
+        check(
+            &[
+                file("camera (1).toml", 5, false),
+                file("camera.toml", 9, false),
+            ],
+            "camera.toml",
+            true,
+        );
+        check(
+            &[
+                file("camera.toml", 5, false),
+                file("camera (1).toml", 5, false),
+            ],
+            "camera.toml",
+            true,
+        );
+        assert_eq!(select(Vec::new()), None);
+    }
+}

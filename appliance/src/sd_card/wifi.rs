@@ -1,0 +1,200 @@
+//! The Wi-Fi networks of a card in the words of wpa_supplicant, and which of them is kept.
+
+use std::fmt::Write as _;
+
+use crate::settings::Network;
+
+/// Where the radio may send while nobody has said where it is: what is allowed everywhere.
+const NOWHERE: &str = "00";
+
+/// The networks to try, the ones of the present file first, then those that are kept.
+///
+/// `kept`: the last one that worked, and those of the last good file where the present one is bad. A name in the present
+/// file replaces one that is kept, for its password may have been changed; the kept password is tried as well, until the
+/// new one has worked.
+pub fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
+    let mut networks: Vec<(Network, u32)> = Vec::new();
+    let with_priority = present.iter().map(|network| (network, 10));
+    for (network, priority) in with_priority.chain(kept.iter().map(|network| (network, 1))) {
+        if !networks.iter().any(|(other, _)| other == network) {
+            networks.push((network.clone(), priority));
+        }
+    }
+    networks
+}
+
+/// The configuration of wpa_supplicant; it holds passwords.
+pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> String {
+    let mut text = format!(
+        "ctrl_interface=DIR=/run/wpa_supplicant\nupdate_config=0\ncountry={}\n",
+        country.unwrap_or(NOWHERE)
+    );
+    for (network, priority) in networks {
+        let password = &network.password;
+        let key = match password.len() {
+            0 => "key_mgmt=NONE".to_owned(),
+            64 => format!("psk={password}"),
+            // From the first quote to the last one of the line, so it may hold some.
+            _ => {
+                format!("psk=\"{password}\"\n\tkey_mgmt=WPA-PSK WPA-PSK-SHA256 SAE\n\tieee80211w=1")
+            }
+        };
+        let name = hex::encode(&network.name);
+        let _ = write!(
+            text,
+            "network={{\n\tssid={name}\n\tscan_ssid=1\n\t{key}\n\tpriority={priority}\n}}\n"
+        );
+    }
+    text
+}
+
+/// What wpa_supplicant has said of its tries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConnectionAttempts {
+    /// Networks whose password was refused, each once.
+    pub refused: Vec<String>,
+}
+
+/// Reads the log of wpa_supplicant: a network that answers and does not take the password.
+pub fn parse_attempts(log: &str) -> ConnectionAttempts {
+    let mut attempts = ConnectionAttempts::default();
+    for line in log.lines() {
+        // ... CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid="Hytta" auth_failures=1 duration=10 reason=WRONG_KEY
+        let Some((_, rest)) = line.split_once("CTRL-EVENT-SSID-TEMP-DISABLED") else {
+            continue;
+        };
+        let name = rest
+            .split_once("ssid=\"")
+            .and_then(|(_, rest)| rest.split_once("\" auth_failures"));
+        if let Some((name, rest)) = name
+            && rest.contains("reason=WRONG_KEY")
+            && !attempts.refused.iter().any(|other| other == name)
+        {
+            attempts.refused.push(name.to_owned());
+        }
+    }
+    attempts
+}
+
+/// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
+/// [`configuration`] from 0; two may have one name, and another password each.
+pub fn connected_network(status: &str) -> Option<(usize, &str)> {
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+    };
+    if field("wpa_state") != Some("COMPLETED") {
+        return None;
+    }
+    Some((field("id")?.parse().ok()?, field("ssid")?))
+}
+
+/// Names and strengths (dBm) of what is in reach, the strongest first, each name once, from `wpa_cli scan_results`.
+pub fn visible_networks(scan: &str) -> Vec<(String, i32)> {
+    let mut found: Vec<(String, i32)> = Vec::new();
+    for line in scan.lines() {
+        // bssid, frequency, strength, flags, name
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [_, _, strength, _, name] = fields[..] else {
+            continue;
+        };
+        if let Ok(strength) = strength.parse::<i32>()
+            && !name.is_empty()
+        {
+            found.push((name.to_owned(), strength));
+        }
+    }
+    found.sort_by_key(|(name, strength)| (std::cmp::Reverse(*strength), name.clone()));
+    let mut names = std::collections::BTreeSet::new();
+    found.retain(|(name, _)| names.insert(name.clone()));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(name: &str, password: &str) -> Network {
+        Network {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_last_network_that_worked_is_kept_behind_the_new_ones() {
+        let names = |present: &[Network], kept: &[Network]| -> Vec<(String, String, u32)> {
+            prioritized(present, kept)
+                .into_iter()
+                .map(|(network, priority)| (network.name, network.password, priority))
+                .collect()
+        };
+        let old = network("Hytta", "old password");
+        let line =
+            |name: &str, password: &str, priority| (name.to_owned(), password.to_owned(), priority);
+        assert_eq!(
+            names(&[network("Home", "12345678")], std::slice::from_ref(&old)),
+            [
+                line("Home", "12345678", 10),
+                line("Hytta", "old password", 1)
+            ]
+        );
+        // The same name with another password: both are tried, the new one first.
+        assert_eq!(
+            names(
+                &[network("Hytta", "new password")],
+                std::slice::from_ref(&old)
+            ),
+            [
+                line("Hytta", "new password", 10),
+                line("Hytta", "old password", 1)
+            ]
+        );
+        assert_eq!(
+            names(std::slice::from_ref(&old), std::slice::from_ref(&old)),
+            [line("Hytta", "old password", 10)]
+        );
+    }
+
+    #[test]
+    fn no_name_or_password_can_break_out_of_its_line() {
+        let text = configuration(
+            &[
+                (network("a\"}\nb", "say \"hi\" now"), 10),
+                (network("open", ""), 10),
+                (network("key", &"0f".repeat(32)), 1),
+            ],
+            Some("NO"),
+        );
+        assert!(text.contains("country=NO\n"));
+        assert!(text.contains("\tssid=61227d0a62\n"));
+        assert!(text.contains("\tpsk=\"say \"hi\" now\"\n"));
+        assert!(text.contains("\tkey_mgmt=NONE\n"));
+        assert!(text.contains(&format!("\tpsk={}\n", "0f".repeat(32))));
+        assert_eq!(text.matches("network={").count(), 3);
+        assert!(configuration(&[], None).contains("country=00"));
+    }
+
+    #[test]
+    fn what_wpa_supplicant_says_is_understood() {
+        let log = "wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=1 duration=10 reason=WRONG_KEY\n\
+                   wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid=\"Hytta\" auth_failures=2 duration=20 reason=WRONG_KEY\n\
+                   wlan0: CTRL-EVENT-SSID-TEMP-DISABLED id=1 ssid=\"Other\" auth_failures=1 duration=10 reason=CONN_FAILED\n";
+        assert_eq!(parse_attempts(log).refused, ["Hytta"]);
+        assert_eq!(
+            connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
+            Some((2, "Hytta"))
+        );
+        assert_eq!(
+            connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"),
+            None
+        );
+        let scan = "bssid / frequency / signal level / flags / ssid\n\
+                    00:11\t2412\t-80\t[WPA2]\tNaboen\n00:12\t2412\t-61\t[WPA2]\tHytta\n00:13\t5180\t-70\t[WPA2]\tHytta\n00:14\t2412\t-50\t[WPA2]\t\n";
+        assert_eq!(
+            visible_networks(scan),
+            [("Hytta".to_owned(), -61), ("Naboen".to_owned(), -80)]
+        );
+    }
+}

@@ -1,0 +1,473 @@
+//! Every setting of the camera: its name, unit, default and bound, and how a whole set of them is loaded.
+//!
+//! Later layers win: defaults, `camera.toml`, wishes of the cloud ([`crate::settings::effective`]), the environment
+//! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
+//! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load()`] always gives a usable
+//! [`Config`] and says what was wrong. A file that has an error is replaced by the last one that had none, a copy of
+//! which is kept in the spool folder; where there is no such copy, the good settings of the file apply and the bad
+//! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use keepsake_protocol::DeviceId;
+use serde::{Deserialize, Serialize};
+
+use super::empty_as_none;
+use super::{CloudUrl, QuietHours, RgbPins};
+
+/// The name of the copy of the last good file, in the spool folder.
+pub const LAST_GOOD: &str = "camera.last-good.toml";
+
+/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `keepsake_protocol::settings::schema`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The name of this camera, empty in the file = `camera-` and the last six characters of the board's serial.
+    #[serde(with = "empty_as_none")]
+    pub device: Option<DeviceId>,
+    /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
+    pub interval_s: u64,
+    /// Written when somebody holds the button for it, in plain words; empty = none.
+    pub status_file: PathBuf,
+    pub cloud: CloudSettings,
+    pub picture: PictureSettings,
+    pub spool: SpoolSettings,
+    pub camera: CameraSettings,
+    pub gpio: GpioSettings,
+    pub button: ButtonSettings,
+    pub light: LightSettings,
+    pub backoff: BackoffSettings,
+    pub simulated: SimulatedSettings,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct CloudSettings {
+    pub url: CloudUrl,
+    pub user: String,
+    pub password: String,
+    /// Its first line is the password; empty = `password` is. Read for every connection.
+    pub password_file: PathBuf,
+    /// Of this camera, for a cloud by HTTP; empty = none.
+    pub token: String,
+    /// Certificates of the authorities to believe, PEM, for TLS; empty = those of this system.
+    pub ca_file: PathBuf,
+    /// The camera's own certificate and its key, PEM, for a broker that asks for one; empty = none.
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+    pub keep_alive_s: u64,
+    /// Longest wait for a connection to be made.
+    pub connect_timeout_s: u64,
+    /// A connection the cloud wished for that is not confirmed by then is given up for the one before.
+    pub confirm_within_s: u64,
+    /// Largest part of a picture in one message, bytes.
+    pub part_bytes_max: u64,
+    /// Most bytes on their way without a receipt.
+    pub window_bytes: u64,
+    /// Bytes of pictures a second at the most, 0 = no bound.
+    pub rate_bytes_per_s: u64,
+}
+
+impl std::fmt::Debug for CloudSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Secrets never go into a log.
+        f.debug_struct("Cloud")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .field("password_file", &self.password_file)
+            .field("ca_file", &self.ca_file)
+            .field("cert_file", &self.cert_file)
+            .field("key_file", &self.key_file)
+            .field("keep_alive_s", &self.keep_alive_s)
+            .field("connect_timeout_s", &self.connect_timeout_s)
+            .field("part_bytes_max", &self.part_bytes_max)
+            .field("confirm_within_s", &self.confirm_within_s)
+            .field("window_bytes", &self.window_bytes)
+            .field("rate_bytes_per_s", &self.rate_bytes_per_s)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CloudSettings {
+    /// What TLS needs; absent where the URL asks for none.
+    pub fn tls(&self) -> Option<keepsake_tls::TlsFiles> {
+        let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
+        let identity = file(&self.cert_file).zip(file(&self.key_file));
+        self.url.scheme.tls().then(|| keepsake_tls::TlsFiles {
+            ca: file(&self.ca_file),
+            identity: identity
+                .map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
+        })
+    }
+
+    pub fn keep_alive(&self) -> Duration {
+        Duration::from_secs(self.keep_alive_s)
+    }
+
+    pub fn connect_timeout(&self) -> Duration {
+        Duration::from_secs(self.connect_timeout_s)
+    }
+
+    pub fn confirm_within(&self) -> Duration {
+        Duration::from_secs(self.confirm_within_s)
+    }
+}
+
+/// What a picture may be before it is saved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PictureSettings {
+    /// The size budget, bytes; 0 = as the camera gives it.
+    pub bytes_max: u64,
+    /// Pixels; 0 = as the camera gives it.
+    pub max_width: u32,
+    /// Of the JPEG, percent at the most; 0 = as the camera gives it.
+    pub quality: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpoolSettings {
+    pub folder: PathBuf,
+    pub bytes_max: u64,
+    /// Free space on the card that is never used.
+    pub reserve_bytes: u64,
+    pub keep_for_days: u64,
+    pub keep_fraction_percent: u64,
+    pub when_full: WhenFull,
+}
+
+/// What happens to a press when the card is full of pictures that are not in the cloud yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The new press is refused, and the light says so.
+    Refuse,
+    /// The oldest waiting picture is given up; a tombstone tells the cloud.
+    DropOldest,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CameraSettings {
+    pub kind: CameraKind,
+    /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
+    pub device: String,
+    pub width: u32,
+    pub height: u32,
+    /// Four letters of V4L2, or `auto`.
+    pub format: String,
+    /// A slower camera is asked for so many frames a second; 0 = as it is.
+    pub frames_per_s_min: u32,
+    /// Of what the camera can do; 0 = as it is.
+    pub brightness_percent: u8,
+    /// Clockwise, before [`Self::flip`].
+    pub rotation_degrees: u16,
+    pub flip: Flip,
+    pub deadline_s: u64,
+    /// Most frames thrown away after the camera starts, while it finds its exposure.
+    pub warm_up_frames: u64,
+    /// The warm-up ends after this time, however few frames came.
+    pub warm_up_s: u64,
+    /// A larger frame is an error of the camera, bytes.
+    pub frame_bytes_max: u64,
+}
+
+impl CameraSettings {
+    pub fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_s)
+    }
+
+    pub fn warm_up(&self) -> Duration {
+        Duration::from_secs(self.warm_up_s)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CameraKind {
+    /// V4L2, a CSI camera if there is none; or the simulated one under `--simulated`.
+    Auto,
+    V4l,
+    /// A CSI camera by the programs of Raspberry Pi OS.
+    Rpicam,
+    Simulated,
+    None,
+}
+
+/// Which sides of a picture change places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flip {
+    None,
+    /// Left and right.
+    Horizontal,
+    /// Top and bottom.
+    Vertical,
+    Both,
+}
+
+/// How the pins are reached.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpioSettings {
+    pub kind: GpioKind,
+    /// Path of the character device, empty = that of the header, known by its driver.
+    pub chip: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GpioKind {
+    /// rppal where there is a `/dev/gpiomem` that works, else the character device.
+    Auto,
+    /// The registers, through `/dev/gpiomem`.
+    Rppal,
+    /// The character device, through any kernel.
+    Gpiochip,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ButtonSettings {
+    /// BCM number.
+    pub pin: u8,
+    pub pull: Pull,
+    pub active: Active,
+    pub debounce_ms: u64,
+    /// Presses closer together than this are one.
+    pub min_gap_ms: u64,
+}
+
+impl ButtonSettings {
+    pub fn debounce(&self) -> Duration {
+        Duration::from_millis(self.debounce_ms)
+    }
+
+    pub fn min_gap(&self) -> Duration {
+        Duration::from_millis(self.min_gap_ms)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pull {
+    Up,
+    Down,
+    None,
+}
+
+/// The level at which a button is pressed, or a lamp lit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Active {
+    Low,
+    High,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LightSettings {
+    /// BCM number, of a lamp of one colour.
+    pub pin: u8,
+    /// Of a lamp of three colours, which then is the lamp; empty in the file = it has one colour.
+    #[serde(with = "empty_as_none")]
+    pub rgb_pins: Option<RgbPins>,
+    pub active: Active,
+    /// Of everything but the steady "ready" light.
+    pub brightness_percent: u8,
+    /// Of the steady "ready" light, which is on all day.
+    pub ready_brightness_percent: u8,
+    pub mode: LightMode,
+    /// Hours in which only presses are answered, empty in the file = none.
+    #[serde(with = "empty_as_none")]
+    pub night: Option<QuietHours>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LightMode {
+    /// Ready is a steady light.
+    Steady,
+    /// Ready is a short wink every five seconds.
+    Quiet,
+    /// Only presses, and the wish to be found, are answered.
+    Off,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackoffSettings {
+    pub first_s: u64,
+    pub max_s: u64,
+    pub reconnect_first_s: u64,
+    pub reconnect_max_s: u64,
+}
+
+impl LightSettings {
+    /// One pin, or three for red, green and blue.
+    pub fn pins(&self) -> Vec<u8> {
+        self.rgb_pins.map_or_else(
+            || vec![self.pin],
+            |pins| vec![pins.red, pins.green, pins.blue],
+        )
+    }
+}
+
+/// A camera without a Pi.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SimulatedSettings {
+    /// Button, light and camera are simulated.
+    pub on: bool,
+    /// A folder of JPEG photographs, empty = a drawn scene.
+    pub photos: PathBuf,
+    /// Stands for the board and its card, empty = those of this computer.
+    pub fingerprint: String,
+    /// So many presses find no camera, then it is back.
+    pub camera_missing_presses: u64,
+    /// Frames are padded up to this size, bytes; 0 = as they are.
+    pub frame_bytes: u64,
+    /// How long a frame takes.
+    pub frame_ms: u64,
+}
+
+impl Config {
+    /// The name of this camera: as set, else from the board's serial (see [`crate::hardware::identity::Identity`]).
+    pub fn device_name(&self, serial: &str) -> DeviceId {
+        if let Some(device) = &self.device {
+            return device.clone();
+        }
+        let alphanumeric: Vec<char> = serial
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|c| c.to_ascii_lowercase())
+            .collect();
+        let last_six: String = alphanumeric[alphanumeric.len().saturating_sub(6)..]
+            .iter()
+            .collect();
+        let name = if last_six.is_empty() {
+            "camera".to_owned()
+        } else {
+            format!("camera-{last_six}")
+        };
+        name.parse()
+            .expect("camera, a dash and up to six letters and digits is a device name")
+    }
+
+    /// Where the copy of the last good file is.
+    pub fn last_good_path(&self) -> PathBuf {
+        self.spool.folder.join(LAST_GOOD)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            device: None,
+            interval_s: 0,
+            status_file: PathBuf::new(),
+            cloud: CloudSettings {
+                url: CloudUrl::default(),
+                user: String::new(),
+                password: String::new(),
+                password_file: PathBuf::new(),
+                token: String::new(),
+                ca_file: PathBuf::new(),
+                cert_file: PathBuf::new(),
+                key_file: PathBuf::new(),
+                keep_alive_s: 30,
+                connect_timeout_s: 10,
+                confirm_within_s: 300,
+                part_bytes_max: 256 << 10,
+                window_bytes: 4 << 20,
+                rate_bytes_per_s: 0,
+            },
+            picture: PictureSettings {
+                bytes_max: 0,
+                max_width: 0,
+                quality: 0,
+            },
+            spool: SpoolSettings {
+                folder: PathBuf::from("keepsake-spool"),
+                bytes_max: 8 << 30,
+                reserve_bytes: 16 << 20,
+                keep_for_days: 7,
+                keep_fraction_percent: 25,
+                when_full: WhenFull::Refuse,
+            },
+            camera: CameraSettings {
+                kind: CameraKind::Auto,
+                device: String::new(),
+                width: 1920,
+                height: 1080,
+                format: "auto".to_owned(),
+                frames_per_s_min: 10,
+                brightness_percent: 0,
+                rotation_degrees: 0,
+                flip: Flip::None,
+                deadline_s: 8,
+                warm_up_frames: 30,
+                warm_up_s: 2,
+                frame_bytes_max: 32 << 20,
+            },
+            gpio: GpioSettings {
+                kind: GpioKind::Auto,
+                chip: PathBuf::new(),
+            },
+            button: ButtonSettings {
+                pin: 17,
+                pull: Pull::Up,
+                active: Active::Low,
+                debounce_ms: 30,
+                min_gap_ms: 300,
+            },
+            light: LightSettings {
+                pin: 27,
+                rgb_pins: None,
+                active: Active::High,
+                brightness_percent: 100,
+                ready_brightness_percent: 10,
+                mode: LightMode::Steady,
+                night: None,
+            },
+            backoff: BackoffSettings {
+                first_s: 10,
+                max_s: 6 * 3600,
+                reconnect_first_s: 1,
+                reconnect_max_s: 60,
+            },
+            simulated: SimulatedSettings {
+                on: false,
+                photos: PathBuf::new(),
+                fingerprint: String::new(),
+                camera_missing_presses: 0,
+                frame_bytes: 0,
+                frame_ms: 0,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_without_a_name_is_called_after_its_board() {
+        let config = Config::default();
+        for (serial, name) in [
+            ("100000001A2B3C4D", "camera-2b3c4d"),
+            ("ab", "camera-ab"),
+            ("../#+", "camera"),
+            ("", "camera"),
+            ("åäö12", "camera-12"),
+        ] {
+            assert_eq!(config.device_name(serial).as_str(), name);
+        }
+        let named = Config {
+            device: Some("porch".parse().unwrap()),
+            ..Config::default()
+        };
+        assert_eq!(named.device_name("1a2b3c").as_str(), "porch");
+    }
+
+    #[test]
+    fn a_password_is_in_no_log() {
+        let mut config = Config::default();
+        config.cloud.password = "open sesame".to_owned();
+        config.cloud.token = "open sesame".to_owned();
+        assert!(!format!("{config:?}").contains("sesame"));
+    }
+}

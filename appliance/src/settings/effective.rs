@@ -1,0 +1,756 @@
+//! What the cloud wishes of the settings, what of it holds, and the file on the card that remembers both.
+//!
+//! A wish is judged name by name: what is out of bounds, unknown, or set by whoever started the program is rejected and
+//! said so, the rest applies, and a rejected name keeps the value it had. Versions only rise; they are those of one
+//! database and one camera account, and begin anew with another.
+//!
+//! Settings of the connection are only *tried*: noted as a trial before they are used, and kept once a connection with
+//! them has reached the cloud this camera belongs to. Otherwise the ones before hold again, whatever happened in
+//! between: the note has a deadline in time since boot, and in another boot, where that says nothing, a trial begins
+//! anew [`STARTS_MAX`] times at the most.
+//!
+//! `camera.toml` lies beneath. But where someone has changed a setting of the connection there since the wish was taken,
+//! the wish is dropped: whoever holds the card has the last word on how the camera gets home.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
+use keepsake_protocol::settings::{
+    DesiredSettings, REASON_BYTES_MAX, REJECTED_MAX, RejectedSetting, SettingsReport, TrialStatus,
+};
+use keepsake_protocol::{BootId, DeviceId, StoreId};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::settings::{Config, Loaded, replace_privately, value_in};
+
+/// In the spool folder.
+const FILE: &str = "settings.json";
+/// A file of ours is far smaller.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+/// So many boots may begin a trial anew before it counts as failed: a camera that loses power again and again must come
+/// home, too.
+const STARTS_MAX: u32 = 3;
+
+/// A moment of this boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BootTime {
+    pub boot: BootId,
+    /// CLOCK_BOOTTIME, microseconds.
+    pub boottime_us: u64,
+}
+
+/// What became of a message of wishes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApplyOutcome {
+    /// Its version is not above the one that is known.
+    Outdated,
+    /// What changed holds from now on.
+    Applied,
+    /// The rest holds from now on; the connection is to be tried, which takes a new start of the program.
+    Trial,
+}
+
+/// The wishes that were taken, over the settings that were loaded.
+#[derive(Debug)]
+pub struct EffectiveSettings {
+    path: PathBuf,
+    loaded: Loaded,
+    device: DeviceId,
+    persisted: Persisted,
+    config: Config,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Persisted {
+    device: Option<DeviceId>,
+    store: Option<StoreId>,
+    version: u64,
+    #[serde(rename = "mark")]
+    revision: u64,
+    /// Good, and in force.
+    values: Map<String, Value>,
+    /// What `camera.toml` said of the names of the connection when those were taken.
+    #[serde(rename = "beneath")]
+    file_values: Map<String, Value>,
+    rejected: Vec<RejectedSetting>,
+    trial: Option<ConnectionTrial>,
+}
+
+/// Settings of the connection in place of those in `values`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct ConnectionTrial {
+    values: Map<String, Value>,
+    boot: BootId,
+    until_us: u64,
+    starts: u32,
+}
+
+impl EffectiveSettings {
+    /// Reads what the card remembers, and decides whether a trial goes on. A file that cannot be read is set aside: the
+    /// cloud says its wishes again with every connection.
+    pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
+        let path = loaded.config.spool.folder.join(FILE);
+        let mut warnings = Vec::new();
+        let persisted = read(&path).unwrap_or_else(|error| {
+            warnings.push(format!(
+                "what the cloud wished for was forgotten, {}: {error}",
+                path.display()
+            ));
+            let _ = std::fs::rename(&path, path.with_extension("damaged"));
+            Persisted::default()
+        });
+        let mut settings = Self {
+            path,
+            config: loaded.config.clone(),
+            loaded,
+            device,
+            persisted: persisted,
+            warnings,
+        };
+        let before = settings.persisted.clone();
+        settings.drop_locally_overridden();
+        settings.resume_trial(now);
+        if settings.persisted != before
+            && let Err(error) = settings.persist()
+        {
+            // A trial whose start cannot be noted could begin for ever.
+            settings.warn(format!("note the settings of the cloud: {error}"));
+            settings.persisted.trial = None;
+        }
+        settings.config = settings.merged();
+        settings
+    }
+
+    /// All settings as they hold now, wishes and a trial included.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes wishes that come from the cloud this camera belongs to. What holds afterwards is in [`Self::config`].
+    ///
+    /// # Errors
+    /// The card took nothing, and nothing has changed.
+    pub fn apply(&mut self, desired: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
+        if desired.version <= self.version_of(desired.store) {
+            return Ok(ApplyOutcome::Outdated);
+        }
+        let mut good = Map::new();
+        let mut rejected = Vec::new();
+        for (name, value) in &desired.values {
+            match self.loaded.validate(name, value) {
+                Ok(()) => {
+                    good.insert(name.clone(), value.clone());
+                }
+                Err(reason) => {
+                    // What held before goes on.
+                    if let Some(before) = self.persisted.values.get(name) {
+                        good.insert(name.clone(), before.clone());
+                    }
+                    reject(&mut rejected, name, &reason);
+                }
+            }
+        }
+        let (connection, live) = split(good);
+        let (before, _) = split(self.persisted.values.clone());
+        let mut persisted = Persisted {
+            device: Some(self.device.clone()),
+            store: desired.store.or(self.persisted.store),
+            version: desired.version,
+            revision: desired.revision,
+            rejected,
+            file_values: self.persisted.file_values.clone(),
+            values: live.clone(),
+            trial: None,
+        };
+        let with = |connection: &Map<String, Value>| {
+            let mut all = live.clone();
+            all.extend(connection.clone());
+            self.loaded.with_overrides(&all)
+        };
+        let trial_names = changed(&with(&before), &with(&connection));
+        if trial_names.is_empty() {
+            persisted.file_values = self.file_values(&connection);
+            persisted.values.extend(connection);
+        } else {
+            let within = self.config.cloud.confirm_within();
+            persisted.values.extend(before);
+            persisted.trial = Some(ConnectionTrial {
+                values: connection,
+                boot: now.boot,
+                until_us: after(now, within),
+                starts: 1,
+            });
+        }
+        let before = std::mem::replace(&mut self.persisted, persisted);
+        if let Err(error) = self.persist() {
+            self.persisted = before;
+            return Err(error);
+        }
+        // A trial holds from the next start on: only what needs none changes under a running program.
+        self.config = self.loaded.with_overrides(&self.persisted.values);
+        Ok(if trial_names.is_empty() {
+            ApplyOutcome::Applied
+        } else {
+            ApplyOutcome::Trial
+        })
+    }
+
+    /// A connection has reached the cloud this camera belongs to: a trial has succeeded. Returns whether there was one.
+    ///
+    /// # Errors
+    /// The card did not take the note; the trial goes on.
+    pub fn confirm(&mut self) -> io::Result<bool> {
+        let Some(trial) = &self.persisted.trial else {
+            return Ok(false);
+        };
+        let mut persisted = self.persisted.clone();
+        let (_, mut values) = split(persisted.values);
+        values.extend(trial.values.clone());
+        persisted.file_values = self.file_values(&trial.values);
+        persisted.values = values;
+        persisted.trial = None;
+        let before = std::mem::replace(&mut self.persisted, persisted);
+        if let Err(error) = self.persist() {
+            self.persisted = before;
+            return Err(error);
+        }
+        Ok(true)
+    }
+
+    /// When the trial under way is over, CLOCK_BOOTTIME in microseconds.
+    pub fn trial_deadline_us(&self) -> Option<u64> {
+        self.persisted.trial.as_ref().map(|trial| trial.until_us)
+    }
+
+    /// The trial has failed. The settings before it hold from the next start of the program on.
+    ///
+    /// # Errors
+    /// The card did not take the note; the deadline on it is over all the same.
+    pub fn roll_back(&mut self) -> io::Result<()> {
+        self.end_trial(
+            "did not bring a connection to the cloud in time: the one before holds again",
+        );
+        self.persist()
+    }
+
+    /// The version that was taken last, and what became of it, for the cloud.
+    pub fn report(&self, now: BootTime) -> (u64, SettingsReport) {
+        let trying = self.persisted.trial.as_ref().map(|trial| TrialStatus {
+            names: self.trial_names(trial),
+            remaining_s: trial.until_us.saturating_sub(now.boottime_us) / 1_000_000,
+        });
+        let effective = SETTINGS
+            .iter()
+            .filter(|setting| setting.scope != Scope::Local && !setting.secret)
+            .map(|setting| (setting.key.to_owned(), value_in(&self.config, setting.key)))
+            .collect();
+        let ours = self.persisted.device.as_ref() == Some(&self.device);
+        let state = SettingsReport {
+            revision: if ours { self.persisted.revision } else { 0 },
+            rejected: self.persisted.rejected.clone(),
+            trial: trying,
+            effective: effective,
+        };
+        (self.version(), state)
+    }
+
+    /// The version that was taken last by this camera account.
+    pub fn version(&self) -> u64 {
+        if self.persisted.device.as_ref() == Some(&self.device) {
+            self.persisted.version
+        } else {
+            0
+        }
+    }
+
+    /// What someone should know; each is said once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Settings as they were loaded, without wishes.
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    fn version_of(&self, store: Option<StoreId>) -> u64 {
+        match (store, self.persisted.store) {
+            (Some(theirs), Some(ours)) if theirs != ours => 0,
+            (Some(_) | None, Some(_) | None) => self.version(),
+        }
+    }
+
+    fn merged(&self) -> Config {
+        let Some(trial) = &self.persisted.trial else {
+            return self.loaded.with_overrides(&self.persisted.values);
+        };
+        let (_, mut values) = split(self.persisted.values.clone());
+        values.extend(trial.values.clone());
+        self.loaded.with_overrides(&values)
+    }
+
+    fn trial_names(&self, trial: &ConnectionTrial) -> Vec<String> {
+        let (_, mut values) = split(self.persisted.values.clone());
+        values.extend(trial.values.clone());
+        changed(
+            &self.loaded.with_overrides(&self.persisted.values),
+            &self.loaded.with_overrides(&values),
+        )
+    }
+
+    fn drop_locally_overridden(&mut self) {
+        let names: Vec<String> = self.persisted.file_values.keys().cloned().collect();
+        for name in names {
+            let now = self.loaded.file_value(&name);
+            if self.persisted.file_values.get(&name) == Some(&now) {
+                continue;
+            }
+            self.persisted.file_values.remove(&name);
+            self.persisted.values.remove(&name);
+            let why = "was changed in camera.toml since, which wins";
+            reject(&mut self.persisted.rejected, &name, why);
+            self.warn(format!("{name} {why}"));
+        }
+    }
+
+    fn resume_trial(&mut self, now: BootTime) {
+        let Some(trial) = &mut self.persisted.trial else {
+            return;
+        };
+        if trial.boot == now.boot {
+            if now.boottime_us >= trial.until_us {
+                self.end_trial("did not bring a connection to the cloud in time");
+            }
+        } else if trial.starts >= STARTS_MAX {
+            self.end_trial("did not bring a connection to the cloud in several starts");
+        } else {
+            trial.starts += 1;
+            trial.boot = now.boot;
+            trial.until_us = after(now, self.loaded.config.cloud.confirm_within());
+        }
+    }
+
+    fn end_trial(&mut self, why: &str) {
+        let Some(trial) = self.persisted.trial.take() else {
+            return;
+        };
+        for name in self.trial_names(&trial) {
+            reject(&mut self.persisted.rejected, &name, why);
+            self.warn(format!("{name} as the cloud wished it {why}"));
+        }
+    }
+
+    fn file_values(&self, connection: &Map<String, Value>) -> Map<String, Value> {
+        let by_the_file = |name: &String| (name.clone(), self.loaded.file_value(name));
+        connection.keys().map(by_the_file).collect()
+    }
+
+    fn warn(&mut self, text: String) {
+        self.warnings.push(text);
+    }
+
+    /// The file may hold a password.
+    fn persist(&self) -> io::Result<()> {
+        replace_privately(&self.path, &serde_json::to_vec_pretty(&self.persisted)?)
+    }
+}
+
+fn read(path: &Path) -> io::Result<Persisted> {
+    let length = match std::fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Persisted::default()),
+        Err(error) => return Err(error),
+    };
+    if length > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is far too long"));
+    }
+    Ok(serde_json::from_slice(&std::fs::read(path)?)?)
+}
+
+/// Settings of the connection, and the others.
+fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
+    values
+        .into_iter()
+        .partition(|(name, _)| scope_of(name) == Some(Scope::Connection))
+}
+
+fn scope_of(name: &str) -> Option<Scope> {
+    Setting::find(name).map(|setting| setting.scope)
+}
+
+/// The settings of the connection that differ.
+fn changed(before: &Config, after: &Config) -> Vec<String> {
+    SETTINGS
+        .iter()
+        .filter(|setting| setting.scope == Scope::Connection)
+        .filter(|setting| value_in(before, setting.key) != value_in(after, setting.key))
+        .map(|setting| setting.key.to_owned())
+        .collect()
+}
+
+fn after(now: BootTime, wait: std::time::Duration) -> u64 {
+    let wait_us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+    now.boottime_us.saturating_add(wait_us)
+}
+
+/// The last reason counts. A name from outside is cut to what a name can be.
+fn reject(rejected: &mut Vec<RejectedSetting>, name: &str, reason: &str) {
+    const NAME_BYTES_MAX: usize = 64;
+    let cut = |text: &str, most: usize| text[..text.floor_char_boundary(most)].to_owned();
+    let name = cut(name, NAME_BYTES_MAX);
+    rejected.retain(|known| known.name != name);
+    if rejected.len() < REJECTED_MAX {
+        rejected.push(RejectedSetting {
+            name,
+            reason: cut(reason, REASON_BYTES_MAX),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::settings;
+
+    const STORE: StoreId = StoreId([1; 16]);
+    const BOOT: BootId = BootId([7; 16]);
+
+    /// A card, its camera.toml, and what the program was started with.
+    struct Card {
+        folder: tempfile::TempDir,
+        started_with: Vec<(String, String)>,
+    }
+
+    impl Card {
+        fn new(toml: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let spool = folder.path().join("spool");
+            std::fs::create_dir(&spool).unwrap();
+            let spool = ("spool.folder".to_owned(), spool.display().to_string());
+            let card = Self {
+                folder,
+                started_with: vec![spool],
+            };
+            card.write(toml);
+            card
+        }
+
+        fn write(&self, toml: &str) {
+            std::fs::write(self.folder.path().join("camera.toml"), toml).unwrap();
+        }
+
+        fn open(&self, now: BootTime) -> EffectiveSettings {
+            self.open_as("porch", now)
+        }
+
+        fn open_as(&self, device: &str, now: BootTime) -> EffectiveSettings {
+            let file = self.folder.path().join("camera.toml");
+            let loaded = settings::load(Some(&file), &self.started_with, false);
+            assert_eq!(loaded.problems, []);
+            EffectiveSettings::open(loaded, device.parse().unwrap(), now)
+        }
+    }
+
+    fn at(seconds: u64) -> BootTime {
+        BootTime {
+            boot: BOOT,
+            boottime_us: seconds * 1_000_000,
+        }
+    }
+
+    fn desired(version: u64, values: Value) -> DesiredSettings {
+        let Value::Object(values) = values else {
+            panic!("values are an object")
+        };
+        DesiredSettings {
+            version,
+            store: Some(STORE),
+            revision: version * 10,
+            values,
+        }
+    }
+
+    fn rejected(settings: &EffectiveSettings) -> Vec<String> {
+        let (_, state) = settings.report(at(0));
+        let names = state.rejected.into_iter();
+        names
+            .map(|one| format!("{} {}", one.name, one.reason))
+            .collect()
+    }
+
+    #[test]
+    fn versions_only_rise_also_over_a_restart() {
+        let card = Card::new("interval_s = 5");
+        let mut settings = card.open(at(0));
+        assert_eq!(settings.config().interval_s, 5);
+        let taken = settings.apply(&desired(3, json!({"interval_s": 60})), at(1));
+        assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
+        for old in [3, 2, 0] {
+            let taken = settings.apply(&desired(old, json!({"interval_s": 1})), at(2));
+            assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
+        }
+        let mut settings = card.open(at(3));
+        assert_eq!((settings.config().interval_s, settings.version()), (60, 3));
+        let (version, state) = settings.report(at(3));
+        assert_eq!((version, state.revision), (3, 30));
+        assert_eq!(state.effective["interval_s"], 60);
+        let old = settings.apply(&desired(3, json!({"interval_s": 1})), at(4));
+        assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
+        // What is wished for no more is the file's again.
+        settings.apply(&desired(4, json!({})), at(5)).unwrap();
+        assert_eq!(settings.config().interval_s, 5);
+    }
+
+    #[test]
+    fn another_database_and_another_camera_account_count_anew() {
+        let card = Card::new("");
+        let mut settings = card.open(at(0));
+        settings
+            .apply(&desired(9, json!({"interval_s": 60})), at(1))
+            .unwrap();
+        let other = DesiredSettings {
+            store: Some(StoreId([2; 16])),
+            ..desired(1, json!({"interval_s": 30}))
+        };
+        assert_eq!(
+            settings.apply(&other, at(2)).unwrap(),
+            ApplyOutcome::Applied
+        );
+        assert_eq!((settings.config().interval_s, settings.version()), (30, 1));
+        // Renamed at the camera: the settings stay until its new account has some.
+        let mut settings = card.open_as("shed", at(3));
+        assert_eq!((settings.config().interval_s, settings.version()), (30, 0));
+        let first = DesiredSettings {
+            store: other.store,
+            ..desired(1, json!({"interval_s": 7}))
+        };
+        assert_eq!(
+            settings.apply(&first, at(4)).unwrap(),
+            ApplyOutcome::Applied
+        );
+        assert_eq!(settings.config().interval_s, 7);
+    }
+
+    #[test]
+    fn a_bad_wish_is_told_and_the_good_ones_apply() {
+        let mut card = Card::new("");
+        card.started_with
+            .push(("light.mode".to_owned(), "off".to_owned()));
+        let mut settings = card.open(at(0));
+        let good = desired(1, json!({"interval_s": 60, "picture.quality": 80}));
+        settings.apply(&good, at(1)).unwrap();
+        let mixed = json!({
+            "interval_s": -5, "picture.quality": 70, "picture.max_width": "wide", "intervall_s": 9,
+            "spool.folder": "/", "device": "other", "button.pin": 3, "light.mode": "quiet",
+            "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.on": true, "light.night": ["22:00"],
+        });
+        assert_eq!(
+            settings.apply(&desired(2, mixed), at(2)).unwrap(),
+            ApplyOutcome::Applied
+        );
+        let config = settings.config();
+        // The last good value stays, the rest applies.
+        assert_eq!((config.interval_s, config.picture.quality), (60, 70));
+        let told = rejected(&settings);
+        for (name, says) in [
+            ("interval_s", "must be 0 or a whole number"),
+            ("picture.max_width", "must be 0 or a whole number"),
+            ("intervall_s", "did you mean interval_s?"),
+            ("spool.folder", "only set at the camera"),
+            ("device", "only set at the camera"),
+            ("button.pin", "only set at the camera"),
+            ("light.mode", "set by the command line"),
+            ("cloud.part_bytes_max", "must be a whole number"),
+            ("camera.width", "must be a whole number"),
+            ("simulated.on", "only set at the camera"),
+            ("light.night", "must be text"),
+        ] {
+            let found = told
+                .iter()
+                .find(|told| told.starts_with(&format!("{name} ")));
+            assert!(
+                found.is_some_and(|told| told.contains(says)),
+                "{name}: {told:?}"
+            );
+        }
+        assert_eq!(told.len(), 11);
+        assert_eq!(rejected(&card.open(at(3))), told);
+    }
+
+    #[test]
+    fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
+        let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
+        let mut settings = card.open(at(0));
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        assert_eq!(
+            settings.apply(&desired, at(10)).unwrap(),
+            ApplyOutcome::Trial
+        );
+        // The running program goes on with the old one; what is not of the connection holds at once.
+        assert_eq!(settings.config().cloud.url.host, "old");
+        assert_eq!(settings.config().interval_s, 9);
+        let mut settings = card.open(at(11));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        let (_, state) = settings.report(at(11));
+        let trying = state.trial.unwrap();
+        assert_eq!(
+            (trying.names, trying.remaining_s),
+            (vec!["cloud.url".to_owned()], 299)
+        );
+        assert!(settings.confirm().unwrap());
+        assert!(!settings.confirm().unwrap());
+        let settings = card.open(at(100_000));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        assert_eq!(rejected(&settings), [""; 0]);
+    }
+
+    #[test]
+    fn an_unconfirmed_connection_is_given_up_whatever_happens_in_between() {
+        let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
+        let taken = card
+            .open(at(0))
+            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10));
+        assert_eq!(taken.unwrap(), ApplyOutcome::Trial);
+        // Killed and started again within the time: tried for the rest of it.
+        let settings = card.open(at(200));
+        assert_eq!(settings.config().cloud.url.host, "new");
+        assert_eq!(settings.trial_deadline_us(), Some(310_000_000));
+        // Started after it: over.
+        let settings = card.open(at(311));
+        assert_eq!(settings.config().cloud.url.host, "old");
+        assert!(rejected(&settings)[0].starts_with("cloud.url did not bring a connection"));
+        // The same version again changes nothing.
+        let mut settings = card.open(at(312));
+        let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));
+        assert_eq!(
+            settings.apply(&again, at(313)).unwrap(),
+            ApplyOutcome::Outdated
+        );
+        assert_eq!(settings.config().cloud.url.host, "old");
+    }
+
+    #[test]
+    fn the_running_program_gives_a_trial_up_by_itself() {
+        let card = Card::new("[cloud]\nconfirm_within_s = 5\n");
+        card.open(at(0))
+            .apply(
+                &desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
+                at(10),
+            )
+            .unwrap();
+        let mut settings = card.open(at(11));
+        assert_eq!(settings.config().cloud.user, "me");
+        assert_eq!(settings.trial_deadline_us(), Some(15_000_000));
+        assert!(!format!("{:?}", settings.report(at(11))).contains("secret"));
+        settings.roll_back().unwrap();
+        assert_eq!(settings.trial_deadline_us(), None);
+        let settings = card.open(at(12));
+        assert_eq!(settings.config().cloud.user, "");
+        assert_eq!(rejected(&settings).len(), 2);
+    }
+
+    #[test]
+    fn a_power_cut_begins_a_trial_anew_but_not_for_ever() {
+        let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
+        card.open(at(0))
+            .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
+            .unwrap();
+        for boot in 1..STARTS_MAX {
+            let now = BootTime {
+                boot: BootId([u8::try_from(boot).unwrap(); 16]),
+                boottime_us: 5_000_000,
+            };
+            let settings = card.open(now);
+            assert_eq!(settings.config().cloud.url.host, "new", "boot {boot}");
+            assert_eq!(settings.trial_deadline_us(), Some(305_000_000));
+        }
+        let settings = card.open(BootTime {
+            boot: BootId([99; 16]),
+            boottime_us: 0,
+        });
+        assert_eq!(settings.config().cloud.url.host, "old");
+    }
+
+    #[test]
+    fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
+        let card = Card::new("interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
+        let mut settings = card.open(at(0));
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        settings.apply(&desired, at(10)).unwrap();
+        card.open(at(11)).confirm().unwrap();
+        card.write("interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
+        for _ in 0..2 {
+            let settings = card.open(at(12));
+            assert_eq!(settings.config().cloud.url.host, "home");
+            // Only the connection: everything else is for the cloud to say.
+            assert_eq!(settings.config().interval_s, 9);
+            assert!(rejected(&settings)[0].contains("changed in camera.toml"));
+        }
+    }
+
+    #[test]
+    fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
+        let card = Card::new("");
+        card.open(at(0))
+            .apply(&desired(5, json!({"interval_s": 9})), at(1))
+            .unwrap();
+        let file = card.folder.path().join("spool").join(FILE);
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+        let mut settings = card.open(at(2));
+        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(settings.take_warnings().len(), 1);
+        let again = settings.apply(&desired(5, json!({"interval_s": 9})), at(3));
+        assert_eq!(again.unwrap(), ApplyOutcome::Applied);
+    }
+
+    #[test]
+    fn a_card_that_takes_nothing_changes_nothing() {
+        let card = Card::new("");
+        let mut settings = card.open(at(0));
+        std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
+        assert!(
+            settings
+                .apply(&desired(1, json!({"interval_s": 9})), at(1))
+                .is_err()
+        );
+        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_wished_for_every_setting_stays_within_its_bounds(
+            names in proptest::collection::vec(0..SETTINGS.len(), 1..8),
+            text in "\\PC{0,300}", number: i64, which in 0..5_usize,
+        ) {
+            let card = Card::new("");
+            let mut settings = card.open(at(0));
+            let value = match which {
+                0 => json!(text),
+                1 => json!(number),
+                2 => json!([number]),
+                3 => json!({"a": text}),
+                _ => json!(number % 2 == 0),
+            };
+            let mut values = Map::new();
+            for name in names {
+                values.insert(SETTINGS[name].key.to_owned(), value.clone());
+            }
+            values.insert(text, value);
+            settings.apply(&desired(1, Value::Object(values)), at(1)).unwrap();
+            let (_, state) = card.open(at(2)).report(at(2));
+            for (name, value) in &state.effective {
+                let setting = Setting::find(name).unwrap();
+                prop_assert_eq!(setting.check(value.into()), Ok(()), "{}", name);
+            }
+            prop_assert!(keepsake_protocol::codec::encode(&state).len() < 64 * 1024);
+        }
+    }
+}

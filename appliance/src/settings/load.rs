@@ -1,0 +1,953 @@
+//! Lays the layers over each other and says what was wrong with each of them.
+
+use std::env;
+use std::fmt;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::Serialized;
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
+use serde_json::{Map, Value as Json};
+use toml::{Table, Value};
+
+use super::value::{
+    closest, closest_setting, environment_variable, is_section, parse_text, raw_value,
+};
+use super::{CloudSettings, Config, lenient_toml, suggest, system};
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing is wrong with the settings that are known.
+    Warning,
+    /// A setting, or the whole file, cannot be used as it is written.
+    Error,
+}
+
+/// Where a setting was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    File(PathBuf),
+    Environment,
+    CommandLine,
+    /// Each setting is good, but they do not go together.
+    Combination,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment => f.write_str("the environment"),
+            Self::CommandLine => f.write_str("the command line"),
+            Self::Combination => f.write_str("all settings together"),
+        }
+    }
+}
+
+/// Something wrong with the settings: a sentence with the setting, its value and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub level: Level,
+    pub origin: Origin,
+    /// Of the file, from 1; `None` where it is about no single line.
+    pub line: Option<usize>,
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}: line {line}: {}", self.origin, self.text),
+            None => write!(f, "{}: {}", self.origin, self.text),
+        }
+    }
+}
+
+/// What came of loading. `config` can be used whatever `problems` says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    pub problems: Vec<Problem>,
+    /// The file has an error, and the settings are those of the last file that had none.
+    pub used_last_good: bool,
+    /// The file as it was read, where it is good: what [`Self::save_as_last_good`] keeps.
+    good_file: Option<Vec<u8>>,
+    layers: Layers,
+}
+
+/// The layers by origin, kept so that desired settings from the cloud can be merged between them.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Layers {
+    file: Layer,
+    environment: Layer,
+    command_line: Layer,
+}
+
+impl Loaded {
+    /// The file has an error: fault 1, and the camera goes on taking pictures.
+    pub fn file_has_errors(&self) -> bool {
+        self.problems
+            .iter()
+            .any(|p| p.level == Level::Error && matches!(p.origin, Origin::File(_)))
+    }
+
+    /// The environment or the command line has an error: whoever started the program is there to correct it (exit 78).
+    pub fn cli_has_errors(&self) -> bool {
+        self.problems.iter().any(|p| {
+            p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
+        })
+    }
+
+    /// Returns the settings with these values from the cloud: they override the file, and the environment and the command
+    /// line override them.
+    ///
+    /// `overrides`: names and values that [`Self::validate`] found good; others are passed over.
+    pub fn with_overrides(&self, overrides: &Map<String, Json>) -> Config {
+        let Layers {
+            file,
+            environment,
+            command_line,
+        } = &self.layers;
+        merge(&[
+            file,
+            &Layer::from_cloud(overrides),
+            environment,
+            command_line,
+        ])
+        .0
+    }
+
+    /// Why the cloud may not have its wish of this name.
+    ///
+    /// # Errors
+    /// A sentence without its beginning.
+    pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
+        let Some(setting) = Setting::find(name) else {
+            return Err(match closest_setting(&shortened(name)) {
+                Some(near) => format!("is no setting of this camera, did you mean {near}?"),
+                None => "is no setting of this camera".to_owned(),
+            });
+        };
+        if setting.scope == Scope::Local {
+            return Err("is only set at the camera itself, in camera.toml".to_owned());
+        }
+        for (layer, origin) in [
+            (&self.layers.command_line, Origin::CommandLine),
+            (&self.layers.environment, Origin::Environment),
+        ] {
+            if layer.values.iter().any(|(key, _)| *key == name) {
+                return Err(format!("is set by {origin} of the camera, which wins"));
+            }
+        }
+        setting.check(value.into())
+    }
+
+    /// What the camera's own file makes of this name; `null` for what is no setting.
+    pub fn file_value(&self, name: &str) -> Json {
+        value_in(&merge(&[&self.layers.file]).0, name)
+    }
+
+    /// Keeps a copy of the file in the spool folder, for the day when someone spoils it. The folder must exist.
+    ///
+    /// # Errors
+    /// The copy could not be written; the one before it is unharmed.
+    pub fn save_as_last_good(&self) -> std::io::Result<()> {
+        let Some(bytes) = &self.good_file else {
+            return Ok(());
+        };
+        let path = self.config.last_good_path();
+        // An SD card is spared a write at every start.
+        if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
+            return Ok(());
+        }
+        lenient_toml::replace_privately(&path, bytes)
+    }
+}
+
+/// Loads the settings: defaults, then `file`, then the environment, then `overrides` (`--set name=value`).
+///
+/// `file`: must be there; `None` = no file. `use_last_good`: whether a file with an error is replaced by its copy in
+/// the spool folder ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
+pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: bool) -> Loaded {
+    // Only variables with our prefix are looked at, and those only if they are text.
+    let environment: Vec<(String, String)> = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| name.starts_with("KEEPSAKE_"))
+        .collect();
+    load_from(file, &environment, overrides, use_last_good)
+}
+
+fn load_from(
+    path: Option<&Path>,
+    environment: &[(String, String)],
+    overrides: &[(String, String)],
+    use_last_good: bool,
+) -> Loaded {
+    let (file, bytes) = path.map_or_else(Default::default, Layer::from_file);
+    let environment = Layer::from_environment(environment);
+    let command_line = Layer::from_command_line(overrides);
+    let mut problems = [&file, &environment, &command_line]
+        .map(|layer| layer.problems.clone())
+        .concat();
+
+    let mut merged = merge(&[&file, &environment, &command_line]);
+    let good_file = bytes.filter(|_| !file.has_errors());
+    let mut file = file;
+    let mut used_last_good = false;
+    if use_last_good && file.has_errors() {
+        // Where the spool is, the good half of the settings tells.
+        let (last_good, _) = Layer::from_file(&merged.0.last_good_path());
+        if !last_good.has_errors() {
+            merged = merge(&[&last_good, &environment, &command_line]);
+            file = last_good;
+            used_last_good = true;
+        }
+    }
+    problems.extend(merged.1);
+    Loaded {
+        config: merged.0,
+        used_last_good,
+        good_file,
+        problems,
+        layers: Layers {
+            file,
+            environment,
+            command_line,
+        },
+    }
+}
+
+/// The value that a setting has in `config`, as the cloud would write it; `null` for what is no setting.
+pub(crate) fn value_in(config: &Config, name: &str) -> Json {
+    let config = serde_json::to_value(config).unwrap_or_default();
+    let value = match name.split_once('.') {
+        Some((section, name)) => &config[section][name],
+        None => &config[name],
+    };
+    value.clone()
+}
+
+/// The settings of one origin that are within their bounds, and what was wrong with the rest.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Layer {
+    values: Vec<(&'static str, Value)>,
+    problems: Vec<Problem>,
+}
+
+impl Layer {
+    fn has_errors(&self) -> bool {
+        self.problems.iter().any(|p| p.level == Level::Error)
+    }
+
+    /// The layer of `camera.toml`, and the bytes of the file if it could be read.
+    fn from_file(path: &Path) -> (Self, Option<Vec<u8>>) {
+        let origin = Origin::File(path.to_owned());
+        let mut layer = Self::default();
+        let (bytes, warning) = match lenient_toml::read(path) {
+            Ok(read) => read,
+            Err(error) => {
+                layer.report(Level::Error, &origin, None, error);
+                return (layer, None);
+            }
+        };
+        if let Some(text) = warning {
+            layer.report(Level::Warning, &origin, None, text);
+        }
+        match lenient_toml::parse(&bytes) {
+            Ok(mut parsed) => {
+                for remark in std::mem::take(&mut parsed.warnings) {
+                    layer.report(Level::Warning, &origin, remark.line, remark.text);
+                }
+                let mistakes = std::mem::take(&mut parsed.mistakes);
+                let is_whole = mistakes.is_empty();
+                for remark in mistakes {
+                    layer.report(Level::Error, &origin, remark.line, remark.text);
+                }
+                let (_, remarks) = system::system_settings(&parsed.table);
+                for remark in remarks {
+                    // What is not there may stand in a line that cannot be read.
+                    if !is_whole && !parsed.has(&remark.key) {
+                        continue;
+                    }
+                    let line = parsed.line_of(&remark.key);
+                    layer.report(remark.level, &origin, line, remark.text);
+                }
+                let table = std::mem::take(&mut parsed.table);
+                layer.insert_table(&origin, "", table, &|key| parsed.line_of(key));
+                layer.reject_pin_conflict(&origin, &|key| parsed.line_of(key));
+                // As a person goes through the file.
+                layer.problems.sort_by_key(|problem| problem.line);
+            }
+            Err(error) => layer.report(Level::Error, &origin, None, error),
+        }
+        (layer, Some(bytes))
+    }
+
+    fn insert_table(
+        &mut self,
+        origin: &Origin,
+        section: &str,
+        table: Table,
+        line_of: &dyn Fn(&str) -> Option<usize>,
+    ) {
+        for (name, value) in table {
+            let key = if section.is_empty() {
+                name
+            } else {
+                format!("{section}.{name}")
+            };
+            let line = line_of(&key);
+            match (value, Setting::find(&key)) {
+                (Value::Table(inner), None) if section.is_empty() && is_section(&key) => {
+                    self.insert_table(origin, &key, inner, line_of);
+                }
+                (value, Some(setting)) => self.insert(origin, line, setting, value),
+                // For the system below the camera, which has looked at them already.
+                (_, None) if section.is_empty() && system::is_system_section(&key) => {}
+                (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
+                    let text = format!("write [{key}], with one bracket on each side");
+                    self.report(Level::Error, origin, line, text);
+                }
+                (_, None) if section.is_empty() && is_section(&key) => {
+                    let text = format!("{key} is a section; write [{key}] on a line of its own");
+                    self.report(Level::Error, origin, line, text);
+                }
+                (Value::Table(_) | Value::Array(_), None) if section.is_empty() => {
+                    self.report(Level::Error, origin, line, unknown_section(&key));
+                }
+                (_, None) => self.report(Level::Error, origin, line, unknown(&key)),
+            }
+        }
+    }
+
+    /// Button and light on one pin: neither would work, so neither counts.
+    fn reject_pin_conflict(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
+        const BUTTON: &str = "button.pin";
+        let config = merge(&[self]).0;
+        let pin = config.button.pin;
+        if !config.light.pins().contains(&pin) {
+            return;
+        }
+        let (light, other) = if config.light.rgb_pins.is_some() {
+            ("light.rgb_pins", "one of light.rgb_pins")
+        } else {
+            ("light.pin", "light.pin")
+        };
+        self.values
+            .retain(|(key, _)| ![BUTTON, light].contains(key));
+        let line = line_of(BUTTON).max(line_of(light));
+        let text = format!(
+            "button.pin and {other} are both {pin}; each needs a pin of its own, such as 17 for the button and 27 for the light"
+        );
+        self.report(Level::Error, origin, line, text);
+    }
+
+    fn from_environment(variables: &[(String, String)]) -> Self {
+        let mut layer = Self::default();
+        for (name, text) in variables {
+            let known = SETTINGS
+                .iter()
+                .find(|setting| &environment_variable(setting) == name);
+            if let Some(setting) = known {
+                layer.insert(
+                    &Origin::Environment,
+                    None,
+                    setting,
+                    parse_text(setting, text),
+                );
+                continue;
+            }
+            // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
+            let near = SETTINGS
+                .iter()
+                .map(environment_variable)
+                .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
+            if let Some(near) = near {
+                let text = format!("{name} is no setting, did you mean {near}?");
+                layer.report(Level::Warning, &Origin::Environment, None, text);
+            }
+        }
+        layer
+    }
+
+    fn from_command_line(overrides: &[(String, String)]) -> Self {
+        let mut layer = Self::default();
+        for (key, text) in overrides {
+            match Setting::find(key) {
+                Some(setting) => {
+                    layer.insert(
+                        &Origin::CommandLine,
+                        None,
+                        setting,
+                        parse_text(setting, text),
+                    );
+                }
+                // Someone is looking, so a slip is better corrected than passed over.
+                None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
+            }
+        }
+        layer
+    }
+
+    /// Of values that were judged already.
+    fn from_cloud(overrides: &Map<String, Json>) -> Self {
+        let mut layer = Self::default();
+        for (name, value) in overrides {
+            if let Some(setting) = Setting::find(name)
+                && let Ok(value) = Value::try_from(value)
+                && setting.check(raw_value(&value)).is_ok()
+            {
+                layer.values.push((setting.key, value));
+            }
+        }
+        layer
+    }
+
+    fn insert(
+        &mut self,
+        origin: &Origin,
+        line: Option<usize>,
+        setting: &'static Setting,
+        value: Value,
+    ) {
+        match setting.check(raw_value(&value)) {
+            Ok(()) => self.values.push((setting.key, value)),
+            Err(what) => {
+                let text = format!(
+                    "{} = {} {what}{}",
+                    setting.key,
+                    display_value(setting, &value),
+                    suggest::for_value(setting, &value)
+                );
+                self.report(Level::Error, origin, line, text);
+            }
+        }
+    }
+
+    fn report(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
+        self.problems.push(Problem {
+            level,
+            origin: origin.clone(),
+            line,
+            text,
+        });
+    }
+}
+
+/// The value as it may be repeated.
+fn display_value(setting: &Setting, value: &Value) -> String {
+    // Who writes the password into the address finds it hidden as well.
+    let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
+    if setting.secret || holds_a_user {
+        "(hidden)".to_owned()
+    } else {
+        shortened(&value.to_string())
+    }
+}
+
+fn unknown(key: &str) -> String {
+    let key = shortened(key);
+    match closest_setting(&key) {
+        Some(near) => format!("{key} is no setting, did you mean {near}?"),
+        None => format!("{key} is no setting; is it spelt as in the camera.toml of the image?"),
+    }
+}
+
+fn unknown_section(key: &str) -> String {
+    let key = shortened(key);
+    let ours = SETTINGS
+        .iter()
+        .filter_map(|setting| setting.key.split_once('.'));
+    let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
+    match closest(&key, sections) {
+        Some("wifi") => format!("[{key}] is no section, did you mean [[wifi]]?"),
+        Some(name) => format!("[{key}] is no section, did you mean [{name}]?"),
+        None => format!("[{key}] is no section, and nothing below it is used"),
+    }
+}
+
+/// Someone may have pasted a whole book.
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut short: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// Later layers win. The problems are those of settings that are right alone and wrong together.
+fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    for (key, value) in layers.iter().flat_map(|layer| &layer.values) {
+        figment = figment.merge(Serialized::global(key, value));
+    }
+    let mut problems = Vec::new();
+    let mut say = |level, text| {
+        problems.push(Problem {
+            level,
+            origin: Origin::Combination,
+            line: None,
+            text,
+        });
+    };
+    let mut config: Config = figment.extract().unwrap_or_else(|error| {
+        // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
+        say(Level::Error, format!("the defaults are used: {error}"));
+        Config::default()
+    });
+    if config.cloud.part_bytes_max > config.cloud.window_bytes {
+        config.cloud.part_bytes_max = config.cloud.window_bytes;
+        let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    for text in credential_warnings(&config.cloud) {
+        say(Level::Warning, text.to_owned());
+    }
+    let backoff = &mut config.backoff;
+    if backoff.max_s < backoff.first_s {
+        backoff.max_s = backoff.first_s;
+        let text = "backoff.max_s is below backoff.first_s and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    if backoff.reconnect_max_s < backoff.reconnect_first_s {
+        backoff.reconnect_max_s = backoff.reconnect_first_s;
+        let text = "backoff.reconnect_max_s is below backoff.reconnect_first_s and counts as that";
+        say(Level::Warning, text.to_owned());
+    }
+    (config, problems)
+}
+
+/// Passwords and certificates that are of no use as they are.
+fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
+    let there = |path: &PathBuf| !path.as_os_str().is_empty();
+    let CloudSettings {
+        ca_file: ca,
+        cert_file: cert,
+        key_file: key,
+        password_file,
+        ..
+    } = cloud;
+    let password = !cloud.password.is_empty();
+    [
+        (
+            there(cert) != there(key),
+            "cloud.cert_file and cloud.key_file go together; one alone is not used",
+        ),
+        (
+            !cloud.url.scheme.tls() && [ca, cert, key].into_iter().any(there),
+            "cloud.ca_file, cloud.cert_file and cloud.key_file are for TLS, and cloud.url asks for none",
+        ),
+        (
+            password && there(password_file),
+            "cloud.password and cloud.password_file are both set; the file counts",
+        ),
+        (
+            cloud.user.is_empty() && (password || there(password_file)),
+            "there is a password without cloud.user; it is not used",
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(wrong, text)| wrong.then_some(text))
+    .collect()
+}
+
+/// What a card is told by these bytes, as far as it can be used; nothing where they are no settings at all.
+pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
+    lenient_toml::parse(bytes).map_or_else(
+        |_| system::SystemSettings::default(),
+        |parsed| system::system_settings(&parsed.table).0,
+    )
+}
+
+/// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.
+pub fn check_config(path: &Path) -> (String, bool) {
+    let loaded = load_from(Some(path), &[], &[], false);
+    let mut text = String::new();
+    for problem in &loaded.problems {
+        let level = match problem.level {
+            Level::Warning => "warning",
+            Level::Error => "error",
+        };
+        let _ = writeln!(text, "{level}: {problem}");
+    }
+    let good = loaded.problems.is_empty();
+    if good {
+        let _ = writeln!(text, "{}: every setting is good", path.display());
+    }
+    let _ = write!(text, "{}", non_default_settings(&loaded.config));
+    (text, good)
+}
+
+/// The settings that are not at their default, one a line, without secrets.
+fn non_default_settings(config: &Config) -> String {
+    let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
+    let (ours, defaults) = (flat(config), flat(&Config::default()));
+    let mut text = String::new();
+    for setting in SETTINGS {
+        let (value, default) = (
+            value_at(&ours, setting.key),
+            value_at(&defaults, setting.key),
+        );
+        let (Some(value), Some(default)) = (value, default) else {
+            continue;
+        };
+        if value != default {
+            let shown = if setting.secret {
+                "(hidden)".to_owned()
+            } else {
+                format!("{value} (default {default})")
+            };
+            let _ = writeln!(text, "  {} = {shown}", setting.key);
+        }
+    }
+    if text.is_empty() {
+        text.push_str("  all settings have their defaults\n");
+    }
+    text
+}
+
+fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((section, name)) => table.get(section)?.get(name),
+        None => table.get(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../camera.toml");
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    fn of_file(text: &str) -> Loaded {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(&path, text).unwrap();
+        load_from(Some(&path), &[], &[], false)
+    }
+
+    fn of_command_line(overrides: &[(&str, &str)]) -> Loaded {
+        load_from(None, &[], &pairs(overrides), false)
+    }
+
+    #[test]
+    fn the_shipped_file_shows_every_setting_with_its_default() {
+        let table: Table = TEMPLATE.parse().unwrap();
+        let defaults = Table::try_from(Config::default()).unwrap();
+        for setting in SETTINGS {
+            let shown = value_at(&table, setting.key);
+            assert_eq!(shown, value_at(&defaults, setting.key), "{}", setting.key);
+            assert!(shown.is_some(), "{} is not shown", setting.key);
+        }
+        let loaded = of_file(TEMPLATE);
+        assert_eq!(loaded.config, Config::default());
+        assert_eq!(loaded.problems, []);
+    }
+
+    #[test]
+    fn the_table_and_the_program_agree_on_every_default() {
+        let defaults = Table::try_from(Config::default()).unwrap();
+        for setting in SETTINGS {
+            let ours = value_at(&defaults, setting.key).unwrap();
+            assert_eq!(raw_value(ours), setting.default, "{}", setting.key);
+            assert_eq!(setting.check(setting.default), Ok(()), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_explains_every_bound() {
+        for setting in SETTINGS {
+            use keepsake_protocol::settings::schema::ValueKind;
+            let says = |words: &[String]| {
+                for word in words {
+                    assert!(
+                        TEMPLATE.contains(word),
+                        "{}: {word} is not explained",
+                        setting.key
+                    );
+                }
+            };
+            match setting.kind {
+                ValueKind::Integer { max, .. } | ValueKind::OptionalInteger { max, .. } => {
+                    says(&[max.to_string()])
+                }
+                ValueKind::Choice(of) => {
+                    says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
+                }
+                ValueKind::IntegerEnum { of, .. } => says(&[of.join(", ")]),
+                ValueKind::Bool | ValueKind::Text(_) => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_table_has_every_setting_and_nothing_else() {
+        let defaults = Table::try_from(Config::default()).unwrap();
+        let mut fields = Vec::new();
+        for (name, value) in defaults {
+            match value {
+                Value::Table(section) => {
+                    fields.extend(section.keys().map(|key| format!("{name}.{key}")));
+                }
+                Value::String(_) | Value::Integer(_) | Value::Boolean(_) => fields.push(name),
+                Value::Float(_) | Value::Datetime(_) | Value::Array(_) => {
+                    panic!("{name} is of a kind that no setting has")
+                }
+            }
+        }
+        let mut keys: Vec<_> = SETTINGS
+            .iter()
+            .map(|setting| setting.key.to_owned())
+            .collect();
+        fields.sort();
+        keys.sort();
+        assert_eq!(fields, keys);
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(
+            &path,
+            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
+        )
+        .unwrap();
+        let loaded = load_from(
+            Some(&path),
+            &pairs(&[("KEEPSAKE_BUTTON_PIN", "2"), ("KEEPSAKE_LIGHT_PIN", "2")]),
+            &pairs(&[("light.pin", "3")]),
+            false,
+        );
+        assert_eq!(loaded.problems, []);
+        let config = loaded.config;
+        assert_eq!(
+            (config.interval_s, config.button.pin, config.light.pin),
+            (1, 2, 3)
+        );
+    }
+
+    #[test]
+    fn passwords_and_certificates_that_are_of_no_use_are_told() {
+        for (text, says) in [
+            ("cert_file = \"/c\"", "go together"),
+            ("ca_file = \"/c\"", "asks for none"),
+            ("password = \"x\"", "without cloud.user"),
+            (
+                "user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"",
+                "the file counts",
+            ),
+        ] {
+            let loaded = of_file(&format!("[cloud]\n{text}"));
+            assert!(!loaded.file_has_errors(), "{text}");
+            let said = loaded.problems[0].to_string();
+            assert!(said.contains(says), "{said}");
+        }
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_stays_text() {
+        let loaded = of_command_line(&[
+            ("device", "123456"),
+            ("cloud.password", "007"),
+            ("cloud.user", "true"),
+        ]);
+        assert_eq!(loaded.problems, []);
+        assert_eq!(loaded.config.device.unwrap().as_str(), "123456");
+        assert_eq!(loaded.config.cloud.password, "007");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_bound_and_keeps_its_default() {
+        for (text, says) in [
+            (
+                "[cloud]\npart_bytes_max = 5",
+                "cloud.part_bytes_max = 5 must be a whole number, 16384 to 4194304 bytes",
+            ),
+            (
+                "[cloud]\npart_bytes_max = -1",
+                "part_bytes_max = -1 must be a whole number",
+            ),
+            ("[cloud]\npart_bytes_max = 1e5", "must be a whole number"),
+            (
+                "[cloud]\npart_bytes_max = \"20000\"",
+                "must be a whole number",
+            ),
+            (
+                "interval_s = 604801",
+                "must be 0 or a whole number, 1 to 604800 seconds",
+            ),
+            ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
+            ("device = 7", "device = 7 must be text (write it in quotes)"),
+            ("[cloud]\nurl = \"ftp://a\"", "use mqtt(s)://"),
+            (
+                "[spool]\nwhen_full = \"explode\"",
+                "must be one of refuse, drop-oldest",
+            ),
+            ("[simulated]\non = \"yes\"", "must be true or false"),
+            ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
+            ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
+            ("[spool]\nfolder = \"\"", "must name a directory"),
+        ] {
+            let loaded = of_file(text);
+            assert_eq!(loaded.config, Config::default(), "{text}");
+            assert!(loaded.file_has_errors() && !loaded.cli_has_errors());
+            let said = loaded.problems[0].to_string();
+            assert!(
+                said.contains(says) && said.contains("camera.toml"),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_wrong_value_is_told_and_the_right_ones_apply() {
+        let loaded = of_file("interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
+        assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
+        assert_eq!(loaded.config.button.debounce_ms, 20);
+    }
+
+    #[test]
+    fn an_unknown_name_is_a_mistake_with_a_suggestion() {
+        for (text, says) in [
+            ("intervall_s = 5", "did you mean interval_s?"),
+            (
+                "[cloud]\npart_byte_max = 20000",
+                "did you mean cloud.part_bytes_max?",
+            ),
+            (
+                "part_bytes_max = 20000",
+                "did you mean cloud.part_bytes_max?",
+            ),
+            ("[clod]\nurl = \"mqtt://a\"", "did you mean [cloud]?"),
+            ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
+        ] {
+            let loaded = of_file(text);
+            assert!(loaded.file_has_errors(), "{text}");
+            assert_eq!(loaded.problems.len(), 1);
+            assert!(
+                loaded.problems[0].text.contains(says),
+                "{}",
+                loaded.problems[0]
+            );
+        }
+        // Somebody is there to correct it.
+        let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
+        assert!(loaded.cli_has_errors() && !loaded.file_has_errors());
+        assert!(
+            loaded.problems[0]
+                .text
+                .contains("did you mean cloud.part_bytes_max?")
+        );
+        assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).cli_has_errors());
+    }
+
+    #[test]
+    fn variables_of_other_programs_are_left_alone() {
+        let ours = pairs(&[
+            ("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"),
+            ("KEEPSAKE_TEST_MYSQL", "x"),
+        ]);
+        assert_eq!(load_from(None, &ours, &[], false).problems, []);
+        let slip = pairs(&[("KEEPSAKE_SPOOL_FOLDR", "x")]);
+        let loaded = load_from(None, &slip, &[], false);
+        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_FOLDER"));
+    }
+
+    #[test]
+    fn a_spoiled_file_is_replaced_by_the_last_good_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        let spool = folder.path().join("spool");
+        fs::create_dir(&spool).unwrap();
+        let overrides = pairs(&[("spool.folder", spool.to_str().unwrap())]);
+        let load = || load_from(Some(&path), &[], &overrides, true);
+
+        fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
+        let good = load();
+        good.save_as_last_good().unwrap();
+
+        fs::write(&path, "device = \"porch\ninterval_s = 60\n").unwrap();
+        let spoiled = load();
+        assert!(spoiled.used_last_good && spoiled.file_has_errors());
+        assert_eq!(spoiled.config, good.config);
+        // A bad file never becomes the last good one.
+        spoiled.save_as_last_good().unwrap();
+        assert_eq!(load().config, good.config);
+
+        // Gone altogether is the same.
+        fs::remove_file(&path).unwrap();
+        assert_eq!(load().config, good.config);
+        // And without a copy the camera runs on what is good.
+        fs::remove_file(spool.join("camera.last-good.toml")).unwrap();
+        let alone = load();
+        assert!(!alone.used_last_good && alone.file_has_errors());
+        assert_eq!(alone.config.device, None);
+    }
+
+    #[test]
+    fn settings_that_do_not_go_together_are_brought_together() {
+        let loaded = of_command_line(&[
+            ("cloud.part_bytes_max", "4_194_304"),
+            ("cloud.window_bytes", "65536"),
+            ("backoff.first_s", "100"),
+            ("backoff.max_s", "5"),
+        ]);
+        assert_eq!(loaded.config.cloud.part_bytes_max, 65536);
+        assert_eq!(loaded.config.backoff.max_s, 100);
+        assert_eq!(loaded.problems.len(), 2);
+        assert!(!loaded.cli_has_errors());
+    }
+
+    #[test]
+    fn a_secret_is_never_repeated() {
+        let secret = "x".repeat(300);
+        let loaded = of_command_line(&[("cloud.password", &secret)]);
+        assert!(loaded.cli_has_errors() && !loaded.problems[0].text.contains("xxx"));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("camera.toml");
+        fs::write(&path, "[cloud]\npassword = \"open sesame\"\nuser = \"ali\"").unwrap();
+        let (text, good) = check_config(&path);
+        assert!(
+            good && text.contains("cloud.user = \"ali\"") && !text.contains("sesame"),
+            "{text}"
+        );
+        fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
+        let (text, good) = check_config(&path);
+        assert!(
+            !good && text.contains("error") && !text.contains("sesame"),
+            "{text}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_loading_panic_or_break_a_bound(
+            which in 0..SETTINGS.len(), text in "\\PC{0,40}|-?[0-9]{1,22}|true|false",
+        ) {
+            let setting = &SETTINGS[which];
+            let loaded = load_from(None, &[], &[(setting.key.to_owned(), text)], false);
+            let table = Table::try_from(&loaded.config).unwrap();
+            for setting in SETTINGS {
+                prop_assert_eq!(setting.check(raw_value(value_at(&table, setting.key).unwrap())), Ok(()));
+            }
+            prop_assert!(!loaded.problems.iter().any(|p| p.origin == Origin::Combination && p.level == Level::Error));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! What to write instead: for a person who has never heard of TOML, and holds a card that does not work.
+//!
+//! Pure. A line that cannot be read may hold a password, so nothing of it is ever repeated but a name that is ours.
+
+use keepsake_protocol::settings::schema::{SETTINGS, Setting, ValueKind};
+use keepsake_protocol::settings::value::CloudUrl;
+use toml::Value;
+
+use super::system;
+use super::value::{closest, is_number, raw_value, short_name};
+
+/// Why a whole file is no settings, by how it begins.
+pub(super) fn for_file(text: &str) -> Option<String> {
+    let begins = text.trim_start();
+    let what = if begins.starts_with("{\\rtf") {
+        "a document of a word processor (RTF); save it as plain text"
+    } else if begins.starts_with('{') {
+        "JSON; write one setting on each line, such as device = \"porch\", without braces and commas"
+    } else if begins.starts_with('<') {
+        "a web page; download the file itself, not the page that shows it"
+    } else if begins.starts_with("PK\u{3}\u{4}") {
+        "a Word document or a zip file; save it as plain text"
+    } else if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        return Some(NO_TEXT.to_owned());
+    } else {
+        return None;
+    };
+    Some(format!("the file is {what}"))
+}
+
+pub(super) const NO_TEXT: &str = "the file is no text (it has bytes in it that no text has); put the camera.toml of the image in its place";
+
+/// What is wrong with a line that is no TOML, as the end of a sentence that begins with its number.
+///
+/// `before`: the line that has the same name already.
+pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
+    let line = line.trim();
+    if ["//", ";", "--", "/*"]
+        .iter()
+        .any(|sign| line.starts_with(sign))
+    {
+        return "a note begins with #".to_owned();
+    }
+    if line.starts_with('[') {
+        return for_section(line, before);
+    }
+    let Some((name, value)) = line.split_once('=') else {
+        return without_equals(line);
+    };
+    let (name, value) = (name.trim(), value.trim());
+    if name.split_whitespace().nth(1).is_some() {
+        return NOTE.to_owned();
+    }
+    if !name.is_ascii() || name.is_empty() || name.contains(['"', '\'', ',']) {
+        return "a name stands before the =, with plain letters and without quotes".to_owned();
+    }
+    let name = setting_name(name);
+    let shown = name.unwrap_or("it");
+    if let Some(before) = before {
+        return format!("{shown} is there twice, in line {before} already; delete one of the two");
+    }
+    let example = example(name);
+    match value.chars().next() {
+        None => format!("nothing stands behind the =; write {example}"),
+        Some('=') => format!("one = is enough; write {example}"),
+        Some(quote @ ('"' | '\'')) => in_quotes(&value[1..], quote, &example),
+        Some(_) => without_quotes(value, &example, name),
+    }
+}
+
+/// What to write instead of a value that a setting cannot have; empty where its bound says everything.
+pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
+    let name = short_name(setting);
+    match (&setting.kind, value) {
+        (
+            ValueKind::Integer { unit, .. }
+            | ValueKind::OptionalInteger { unit, .. }
+            | ValueKind::IntegerEnum { unit, .. },
+            value,
+        ) => number(setting, name, unit, value),
+        (ValueKind::Bool, Value::String(text)) if matches!(text.as_str(), "true" | "false") => {
+            format!("; write {name} = {text}, without quotes")
+        }
+        (ValueKind::Bool, _) => format!("; write {name} = true or {name} = false, without quotes"),
+        (ValueKind::Choice(of), Value::String(text)) => closest(text, of.iter().copied())
+            .map_or_else(String::new, |word| format!("; write {name} = \"{word}\"")),
+        (ValueKind::Choice(_), _) => ", in quotes".to_owned(),
+        (ValueKind::Text(_), Value::String(text)) => match setting.key {
+            "cloud.url" => url(text),
+            "device" => device(text),
+            _ => String::new(),
+        },
+        // Its bound says that it stands in quotes.
+        (ValueKind::Text(_), _) => String::new(),
+    }
+}
+
+const NOTE: &str = "this is neither a setting (name = value) nor a [section]; if it is a note, put # in front of it";
+
+fn for_section(line: &str, before: Option<usize>) -> String {
+    let name = line.trim_matches(['[', ']']);
+    if let Some(before) = before {
+        return if name.trim() == "wifi" {
+            "for more than one network write [[wifi]], with two brackets, above each of them"
+                .to_owned()
+        } else {
+            format!(
+                "this section has begun in line {before} already; move what stands under it there, and delete this line"
+            )
+        };
+    }
+    let wanted = if name.trim().starts_with("wifi") {
+        "[[wifi]]"
+    } else {
+        "such as [cloud]"
+    };
+    format!("a section is a name in brackets on a line of its own, {wanted}")
+}
+
+fn without_equals(line: &str) -> String {
+    let first = line.split([' ', '\t', ':']).next().unwrap_or(line);
+    let rest = line[first.len()..].trim_start();
+    let name = setting_name(first);
+    if let Some(value) = rest.strip_prefix(':')
+        && !first.is_empty()
+    {
+        return if value.trim().is_empty() && name.is_none() {
+            "a section is a name in brackets on a line of its own, such as [cloud]".to_owned()
+        } else {
+            format!("write = instead of the colon, such as {}", example(name))
+        };
+    }
+    match name {
+        // A sentence of the explanations may well begin with such a word.
+        Some(name)
+            if rest.is_empty()
+                || rest.starts_with(['"', '\''])
+                || rest.split_whitespace().nth(1).is_none() =>
+        {
+            format!("the = is missing; write {}", example(Some(name)))
+        }
+        _ => NOTE.to_owned(),
+    }
+}
+
+/// `value`: what stands behind the opening quote.
+fn in_quotes(value: &str, quote: char, example: &str) -> String {
+    if value.starts_with(quote) && value[1..].starts_with(quote) {
+        return format!("one quote is enough; write {example}");
+    }
+    let other = if quote == '"' { '\'' } else { '"' };
+    if quote == '"' && value.contains('\\') {
+        return "a backslash means something else between double quotes; write / instead, or put single quotes (') around the text".to_owned();
+    }
+    match value.matches(quote).count() {
+        0 if value.ends_with(other) => {
+            format!("it begins with {quote} and ends with {other}; write {example}")
+        }
+        0 => format!("the closing quote is missing; write {example}"),
+        1 => "something stands behind the closing quote; a note there begins with #".to_owned(),
+        _ => format!(
+            "there is a {quote} between the quotes; put {other} around the whole text instead"
+        ),
+    }
+}
+
+fn without_quotes(value: &str, example: &str, name: Option<&str>) -> String {
+    let bare = value.split('#').next().unwrap_or(value).trim();
+    if bare.ends_with(['"', '\'']) {
+        return format!("the opening quote is missing; write {example}");
+    }
+    if ["true", "false", "yes", "no", "on", "off"].contains(&bare.to_ascii_lowercase().as_str()) {
+        return "it is true or false, in small letters and without quotes".to_owned();
+    }
+    if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_number_setting) {
+        return if bare.bytes().all(|c| c.is_ascii_digit()) {
+            "a number does not begin with 0".to_owned()
+        } else {
+            format!("a number stands alone: no unit, no comma, no quotes; write {example}")
+        };
+    }
+    format!("text stands in quotes; write {example}")
+}
+
+fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
+    let pin = if name == "pin" {
+        " (its BCM number, not its place in the row)"
+    } else {
+        ""
+    };
+    let Value::String(text) = value else {
+        return pin.to_owned();
+    };
+    let text = text.trim();
+    let from = text
+        .find(|c: char| c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let digits: &str = text[from..]
+        .split(|c: char| !c.is_ascii_digit())
+        .next()
+        .unwrap_or_default();
+    let rest = text[from + digits.len()..].trim().to_ascii_lowercase();
+    // "5 min" is not 5 seconds.
+    let is_meant = rest.is_empty() || (!unit.is_empty() && unit.starts_with(&rest));
+    let is_good = digits
+        .parse()
+        .is_ok_and(|number| setting.check(raw_value(&Value::Integer(number))).is_ok());
+    if is_meant && is_good {
+        return format!("; write {name} = {digits}, without quotes{pin}");
+    }
+    let alone = if unit.is_empty() {
+        String::new()
+    } else {
+        format!(", in {unit}")
+    };
+    format!("; write the number alone{alone}, without quotes{pin}")
+}
+
+fn url(text: &str) -> String {
+    const FALLBACK: &str = "; it looks like \"mqtt://192.168.1.10:1883\"";
+    if text.contains('@') {
+        return String::new();
+    }
+    let bare: String = text.split_whitespace().collect();
+    let rest = bare
+        .split_once("://")
+        .map_or(bare.as_str(), |(_, rest)| rest);
+    let host = rest.split('/').next().unwrap_or(rest);
+    let scheme = bare
+        .split_once("://")
+        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = match scheme.as_deref() {
+        Some(known @ ("mqtts" | "http" | "https")) => known,
+        Some("ssl" | "tls") => "mqtts",
+        _ => "mqtt",
+    };
+    let meant = format!("{scheme}://{host}");
+    match meant.parse::<CloudUrl>() {
+        // Where a space was, a name may have been meant as well: an address has none.
+        Ok(_) if text.split_whitespace().count() == 1 || text.contains("://") => {
+            format!("; write url = \"{meant}\"")
+        }
+        _ => FALLBACK.to_owned(),
+    }
+}
+
+fn device(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.trim().chars().take(64) {
+        match c {
+            'A'..='Z' | 'a'..='z' | '0'..='9' | '.' | '_' | '-' => name.push(c),
+            'ä' | 'Ä' => name.push_str("ae"),
+            'ö' | 'Ö' | 'ø' | 'Ø' => name.push_str("oe"),
+            'ü' | 'Ü' => name.push_str("ue"),
+            'å' | 'Å' => name.push_str("aa"),
+            'ß' => name.push_str("ss"),
+            _ if name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    name.truncate(64);
+    let name = name.trim_matches(['-', '.', '_']);
+    match name.parse::<keepsake_protocol::DeviceId>() {
+        Ok(name) => format!("; write device = \"{name}\""),
+        Err(_) => "; write device = \"porch\", or leave it empty".to_owned(),
+    }
+}
+
+/// The name, if it is one of a setting, as it stands in its section.
+fn setting_name(name: &str) -> Option<&'static str> {
+    let name = name.trim();
+    SETTINGS
+        .iter()
+        .map(short_name)
+        .chain(system::names())
+        .find(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn is_number_setting(name: &str) -> bool {
+    let mut named = SETTINGS
+        .iter()
+        .filter(|setting| short_name(setting) == name);
+    named.any(is_number)
+}
+
+/// How a line with this name looks.
+fn example(name: Option<&str>) -> String {
+    let Some(name) = name else {
+        return "it as name = \"text\" or name = 5".to_owned();
+    };
+    let value = match name {
+        "url" => "\"mqtt://192.168.1.10:1883\"".to_owned(),
+        "country" => "\"NO\"".to_owned(),
+        "timezone" => "\"Europe/Oslo\"".to_owned(),
+        _ => SETTINGS
+            .iter()
+            .find(|setting| short_name(setting) == name)
+            .and_then(|setting| match setting.kind {
+                ValueKind::Integer { .. }
+                | ValueKind::OptionalInteger { .. }
+                | ValueKind::IntegerEnum { .. }
+                | ValueKind::Bool => Some(serde_json::Value::from(setting.default).to_string()),
+                ValueKind::Choice(of) => Some(format!("\"{}\"", of[0])),
+                ValueKind::Text(_) => None,
+            })
+            .unwrap_or_else(|| "\"...\"".to_owned()),
+    };
+    format!("{name} = {value}")
+}

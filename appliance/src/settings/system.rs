@@ -1,0 +1,362 @@
+//! The settings that only a card has: `[[wifi]]` and `[system]`, which are for the system below the camera.
+//!
+//! `appliance card` carries them out; the camera itself only says what is wrong with them, so that one look at
+//! `camera.toml` finds every mistake in it.
+
+use toml::{Table, Value};
+
+use super::Level;
+
+/// More networks are a list nobody keeps in order.
+pub const NETWORKS_MAX: usize = 16;
+const NAME_BYTES_MAX: usize = 32;
+const PASSPHRASE_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
+pub(super) const SECTIONS: [&str; 2] = ["wifi", "system"];
+const WIFI: [&str; 3] = ["name", "password", "country"];
+const SYSTEM: [&str; 4] = ["hostname", "timezone", "time_server", "ssh_key"];
+
+/// A Wi-Fi network. Its password is in no log: there is no `Debug` of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Network {
+    /// 1 to 32 bytes.
+    pub name: String,
+    /// Empty = a network without one; else 8 to 63 characters, or 64 hexadecimal digits.
+    pub password: String,
+}
+
+/// What a card has been told, as far as it can be used.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SystemSettings {
+    pub networks: Vec<Network>,
+    /// Two capital letters.
+    pub country: Option<String>,
+    pub hostname: Option<String>,
+    pub timezone: Option<String>,
+    pub time_server: Option<String>,
+    pub ssh_key: Option<String>,
+}
+
+/// Something wrong with what a card was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SystemProblem {
+    pub level: Level,
+    /// What it is about: `wifi.2.password`, counted from 1; or `system.hostname`.
+    pub key: String,
+    pub text: String,
+}
+
+/// The names of all of them, as they stand in their sections.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    WIFI.into_iter().chain(SYSTEM)
+}
+
+/// Whether this name at the top of `camera.toml` is one of ours.
+pub(super) fn is_system_section(key: &str) -> bool {
+    SECTIONS.contains(&key)
+}
+
+/// What can be used of the file, and a sentence for each thing that cannot.
+///
+/// Never quotes a password or a key.
+pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
+    let mut read = Reader::default();
+    match table.get("wifi") {
+        None => {}
+        Some(Value::Array(networks)) => {
+            if networks.len() > NETWORKS_MAX {
+                read.error(
+                    format!("wifi.{}", NETWORKS_MAX + 1),
+                    format!("there are more than {NETWORKS_MAX} [[wifi]], the rest is not used"),
+                );
+            }
+            for (number, network) in (1..).zip(networks.iter().take(NETWORKS_MAX)) {
+                match network {
+                    Value::Table(network) => read.wifi(number, network),
+                    _ => read.error(
+                        "wifi",
+                        "[[wifi]] stands on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+                    ),
+                }
+            }
+        }
+        // One pair of brackets for the only network there is: it is clear what is meant.
+        Some(Value::Table(network)) => read.wifi(1, network),
+        Some(_) => read.error(
+            "wifi",
+            "wifi is a section; write [[wifi]] on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+        ),
+    }
+    match table.get("system") {
+        None => {}
+        Some(Value::Table(system)) => read.system(system),
+        Some(_) => {
+            read.error(
+                "system",
+                "system is a section; write [system] on a line of its own",
+            );
+        }
+    }
+    (read.settings, read.problems)
+}
+
+#[derive(Default)]
+struct Reader {
+    settings: SystemSettings,
+    problems: Vec<SystemProblem>,
+}
+
+impl Reader {
+    fn error(&mut self, key: impl Into<String>, text: impl Into<String>) {
+        self.report(Level::Error, key, text);
+    }
+
+    fn report(&mut self, level: Level, key: impl Into<String>, text: impl Into<String>) {
+        self.problems.push(SystemProblem {
+            level,
+            key: key.into(),
+            text: text.into(),
+        });
+    }
+
+    fn wifi(&mut self, number: usize, table: &Table) {
+        let section = format!("wifi.{number}");
+        let at = |name: &str| format!("{section}.{name}");
+        let misspelt = self.unknown("[[wifi]]", &section, table, &WIFI);
+        let name = self.text(&section, table, "name");
+        let password = self.text(&section, table, "password");
+        let country = self.text(&section, table, "country");
+        if let Some(country) = country.filter(|country| !country.is_empty()) {
+            let capital = country.trim().to_ascii_uppercase();
+            if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
+                // The letters people write, and those the radio knows.
+                let capital = if capital == "UK" {
+                    "GB".to_owned()
+                } else {
+                    capital
+                };
+                self.settings.country.get_or_insert(capital);
+            } else {
+                self.error(
+                    at("country"),
+                    "a country is two letters; write country = \"NO\" for Norway, \"DE\" for Germany, \"US\" for the United States",
+                );
+            }
+        }
+        let (Some(name), Some(password)) = (name, password) else {
+            return;
+        };
+        if name.is_empty() {
+            if !password.is_empty() && !misspelt.contains(&"name") {
+                self.error(
+                    at("name"),
+                    "this [[wifi]] has a password and no name; write name = \"...\" as your router calls the network",
+                );
+            }
+            return;
+        }
+        let short: String = name.chars().take(40).collect();
+        if name.len() > NAME_BYTES_MAX {
+            self.error(
+                at("name"),
+                format!(
+                    "the Wi-Fi name \"{short}\" has {} bytes, and no Wi-Fi has more than {NAME_BYTES_MAX}",
+                    name.len()
+                ),
+            );
+            return;
+        }
+        // A password that was forgotten must not lead into a network of the same name that anyone has set up.
+        if !table.contains_key("password") {
+            if !misspelt.contains(&"password") {
+                self.error(
+                    at("password"),
+                    format!(
+                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it asks for none"
+                    ),
+                );
+            }
+            return;
+        }
+        if name.trim() != name {
+            let text =
+                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that meant?");
+            self.report(Level::Warning, at("name"), text);
+        }
+        let count = password.chars().count();
+        let is_key = count == 64 && password.bytes().all(|c| c.is_ascii_hexdigit());
+        let is_plain = password.bytes().all(|c| (b' '..=b'~').contains(&c));
+        if !is_key && count > 0 && !PASSPHRASE_CHARS.contains(&count) {
+            self.error(
+                at("password"),
+                format!(
+                    "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}, and it stands on the label of the router",
+                    PASSPHRASE_CHARS.start(),
+                    PASSPHRASE_CHARS.end()
+                ),
+            );
+            return;
+        }
+        if !is_plain {
+            self.error(
+                at("password"),
+                format!(
+                    "the password of Wi-Fi \"{name}\" has a character that no Wi-Fi password has; it has plain letters without accents, digits and signs"
+                ),
+            );
+            return;
+        }
+        if self
+            .settings
+            .networks
+            .iter()
+            .any(|other| other.name == name)
+        {
+            self.error(
+                at("name"),
+                format!("Wi-Fi \"{name}\" is there twice; the first one counts, delete the other"),
+            );
+            return;
+        }
+        self.settings.networks.push(Network { name, password });
+    }
+
+    fn system(&mut self, table: &Table) {
+        self.unknown("[system]", "system", table, &SYSTEM);
+        let mut given = |name: &str| {
+            let text = self.text("system", table, name)?;
+            let text = text.trim().to_owned();
+            (!text.is_empty()).then_some(text)
+        };
+        let hostname = given("hostname").map(|name| name.to_ascii_lowercase());
+        let timezone = given("timezone");
+        let time_server = given("time_server");
+        let ssh_key = given("ssh_key");
+
+        let label = |text: &str| {
+            text.bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+                && !text.starts_with('-')
+                && !text.ends_with('-')
+                && (1..=63).contains(&text.len())
+        };
+        if hostname.as_deref().is_none_or(label) {
+            self.settings.hostname = hostname;
+        } else {
+            self.error(
+                "system.hostname",
+                "system.hostname has 1 to 63 of a-z 0-9 -, and no dot or space; write hostname = \"keepsake\"",
+            );
+        }
+        let zone = |text: &str| {
+            text.bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"/_+-".contains(&c))
+                && !text.starts_with('/')
+        };
+        if timezone.as_deref().is_none_or(zone) {
+            self.settings.timezone = timezone;
+        } else {
+            self.error(
+                "system.timezone",
+                "system.timezone is a name of a place; write timezone = \"Europe/Oslo\"",
+            );
+        }
+        let host = |text: &str| {
+            text.bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b".:-".contains(&c))
+        };
+        if time_server.as_deref().is_none_or(host) {
+            self.settings.time_server = time_server;
+        } else {
+            self.error(
+                "system.time_server",
+                "system.time_server is one name or address; write time_server = \"192.168.1.1\"",
+            );
+        }
+        match ssh_key {
+            Some(key) if key.contains("PRIVATE KEY") => self.error(
+                "system.ssh_key",
+                "system.ssh_key is the private half of your key, which nobody but you should have; the public half is in the file ending in .pub",
+            ),
+            Some(key) if !is_public_key(&key) => self.error(
+                "system.ssh_key",
+                "system.ssh_key is no public key; it is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
+            ),
+            key => self.settings.ssh_key = key,
+        }
+    }
+
+    fn text(&mut self, section: &str, table: &Table, name: &str) -> Option<String> {
+        let at = format!("{section}.{name}");
+        match table.get(name) {
+            None => Some(String::new()),
+            Some(Value::String(text)) if text.contains(['\n', '\r', '\0']) => {
+                self.error(at, format!("{name} is more than one line"));
+                None
+            }
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(_) => {
+                self.error(
+                    at,
+                    format!("{name} has to stand in quotes; write {name} = \"...\""),
+                );
+                None
+            }
+        }
+    }
+
+    /// Returns the names that were meant.
+    fn unknown(
+        &mut self,
+        shown: &str,
+        section: &str,
+        table: &Table,
+        known: &[&'static str],
+    ) -> Vec<&'static str> {
+        let mut misspelt = Vec::new();
+        for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
+            let near = known
+                .iter()
+                .map(|name| (strsim::normalized_damerau_levenshtein(key, name), *name))
+                .chain(synonym(key).map(|name| (1.0, name)))
+                .filter(|(likeness, _)| *likeness >= 0.6)
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            misspelt.extend(near.map(|(_, near)| near));
+            let at = format!("{section}.{key}");
+            let key: String = key.chars().take(60).collect();
+            let text = match near {
+                Some((_, near)) => format!("{key} is no setting of {shown}, did you mean {near}?"),
+                None => format!(
+                    "{key} is no setting of {shown}; it has {}",
+                    known.join(", ")
+                ),
+            };
+            self.error(at, text);
+        }
+        misspelt
+    }
+}
+
+/// What other systems call it.
+fn synonym(key: &str) -> Option<&'static str> {
+    match key.to_ascii_lowercase().as_str() {
+        "ssid" => Some("name"),
+        "psk" | "key" | "passphrase" => Some("password"),
+        _ => None,
+    }
+}
+
+fn is_public_key(text: &str) -> bool {
+    let kind = [
+        "ssh-ed25519 ",
+        "ssh-rsa ",
+        "ecdsa-sha2-",
+        "sk-ssh-",
+        "sk-ecdsa-",
+    ];
+    kind.iter().any(|kind| text.starts_with(kind))
+        && text
+            .split_whitespace()
+            .nth(1)
+            .is_some_and(|key| key.len() > 40)
+        && text.is_ascii()
+}

@@ -1,0 +1,893 @@
+//! The durable queue: from [`Spool::append`] on, no power cut loses a capture (P1), and only a receipt makes it
+//! removable (P2).
+//!
+//! Files are the truth (one a capture, see `file`); the sled `index` remembers what may be forgotten. The next
+//! sequence is one more than the highest number in the install's folder, so the file with the highest number is never
+//! removed before a higher one is durable, and no number leaves the process before its file is. A folder that is
+//! empty, or that wakes up in other hardware, starts a new install: numbers are never used twice.
+//!
+//! Bounded (P4): by bytes and by free space, with a reserve kept for the bookkeeping. When full, captures with a
+//! receipt go first, then those of the interval, then of commands, each replaced by a tombstone that says so; pictures
+//! of a button are refused rather than evicted unless the owner chose otherwise.
+//!
+//! Every call blocks for the disk. Nothing here knows the network or decides when to send. Source:
+//! docs/decisions/0001-spool.md.
+
+pub mod export;
+mod file;
+mod identity;
+mod index;
+mod room;
+mod scan;
+mod shared;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::presence::SpoolInventory;
+use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
+use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
+use nix::fcntl::Flock;
+
+pub use file::replace_durably;
+use file::{
+    CaptureReader, FileKind, FileName, ReadError, WriteError, encode_trailer, read_tombstone,
+    write_durably,
+};
+use identity::Identity;
+use index::{Index, Row};
+pub use shared::SharedSpool;
+
+use crate::settings::{self, WhenFull};
+
+/// A receipt that came before this machine knew the time.
+const UNDATED: i64 = 0;
+/// A tombstone may use the reserve, but leaves this much of it for the file system's own bookkeeping, bytes.
+const TOMBSTONE_FLOOR: u64 = 256 * 1024;
+
+/// The place of a capture in the queue: older installs first, then by sequence (P6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The install's place among those of this spool, oldest first.
+    pub generation: u32,
+    pub sequence: Sequence,
+}
+
+/// The bounds of one spool.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Bytes of all files together.
+    pub bytes_max: u64,
+    /// Free bytes of the file system that pictures leave alone.
+    pub reserve_bytes: u64,
+    pub when_full: WhenFull,
+    /// How long a capture with a receipt stays while there is room.
+    pub keep_for: Duration,
+    /// How many bytes such captures may take.
+    pub keep_bytes: u64,
+}
+
+impl From<&settings::SpoolSettings> for Limits {
+    fn from(settings: &settings::SpoolSettings) -> Self {
+        Self {
+            bytes_max: settings.bytes_max,
+            reserve_bytes: settings.reserve_bytes,
+            when_full: settings.when_full,
+            keep_for: Duration::from_secs(settings.keep_for_days.saturating_mul(24 * 3600)),
+            keep_bytes: settings.bytes_max / 100 * settings.keep_fraction_percent,
+        }
+    }
+}
+
+/// A capture that is to be kept: everything but its number.
+#[derive(Debug)]
+pub struct NewCapture<'a> {
+    pub bytes: &'a [u8],
+    pub content_type: ContentType,
+    pub width: u32,
+    pub height: u32,
+    pub cause: Cause,
+    pub command: Option<String>,
+    pub pressed: ClockReading,
+    pub captured_after_us: u64,
+    pub settings_version: u64,
+}
+
+/// A press without a picture.
+#[derive(Debug)]
+pub struct NewTombstone {
+    pub reason: TombstoneReason,
+    pub cause: Cause,
+    pub command: Option<String>,
+    pub pressed: Option<ClockReading>,
+}
+
+/// What a call found out about other captures than the one it was about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SpoolChange {
+    /// Waits to be sent; also when it replaces what waited under this key before.
+    Pending(PendingCapture),
+    /// No longer on the card, or no longer waiting.
+    Removed(Key),
+}
+
+/// One capture that has no receipt yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingCapture {
+    pub key: Key,
+    pub id: CaptureId,
+    pub hash: HashPrefix,
+    /// Bytes to send.
+    pub total: u64,
+    pub tombstone: bool,
+    pub attempts: u32,
+}
+
+/// Why the spool could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// Another process has it open.
+    #[error("the spool {0} is in use by another process; stop that one first")]
+    InUse(PathBuf),
+    /// No room by policy; nothing was written, nothing was lost.
+    #[error(
+        "the card is full: {needed} bytes needed, and only pictures without a receipt are left to remove"
+    )]
+    Full { needed: u64 },
+    /// The disk refused. Unless it was a failed fsync, nothing was written.
+    #[error("the card failed")]
+    Disk(#[source] io::Error),
+    /// A failed fsync earlier: what the disk holds is unknown until it is opened again.
+    #[error("the card failed before: reopen the spool")]
+    Poisoned,
+    /// No such capture any more.
+    #[error("no such capture on the card")]
+    Gone,
+    /// Its bytes are not what was saved; [`Spool::take_changes`] says what took its place.
+    #[error("the card damaged a capture")]
+    Damaged,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    name: FileName,
+    /// When the receipt came, microseconds UTC by this machine; `None` = waiting.
+    received_us: Option<i64>,
+    attempts: u32,
+    /// Its bytes were read and compared in this process, or written by it.
+    verified: bool,
+    cause: Option<Cause>,
+}
+
+#[derive(Debug)]
+struct Generation {
+    id: SpoolId,
+    next: Sequence,
+}
+
+/// The spool of one camera. See the module for what it promises.
+pub struct Spool {
+    root: PathBuf,
+    limits: Limits,
+    identity: Identity,
+    /// By rank; the last one is current.
+    generations: Vec<Generation>,
+    captures: BTreeMap<Key, Entry>,
+    /// Bytes of all files.
+    bytes: u64,
+    index: Index,
+    warnings: Vec<String>,
+    /// What happened to other captures than those a call was about, until somebody takes it.
+    changes: Vec<SpoolChange>,
+    /// Bytes that found no room the last time.
+    unmet_bytes: Option<u64>,
+    /// The file of a failed fsync: what the disk has of it is unknown.
+    poisoned_by: Option<(SpoolId, FileName)>,
+    poisoned: bool,
+    fingerprint: String,
+    /// Held for as long as the spool is open; the kernel lets go of it when the process ends, however it ends.
+    lock: Option<Flock<File>>,
+}
+
+impl Spool {
+    /// Opens or makes the spool in `root`. `fingerprint` names the hardware and the camera account: another one than
+    /// last time starts a new install.
+    ///
+    /// Reads names and lengths, not frames, but for the newest file of each install, which a power cut may have torn:
+    /// torn files are moved to `torn/` and become tombstones. What a person should know is in [`Spool::warnings`].
+    ///
+    /// # Errors
+    /// [`SpoolError::InUse`]: exit. [`SpoolError::Disk`]: the folder cannot be used.
+    pub fn open(
+        root: &Path,
+        limits: Limits,
+        fingerprint: &str,
+        now_us: Option<i64>,
+    ) -> Result<Self, SpoolError> {
+        Self::open_locked(root, limits, fingerprint, now_us, scan::lock(root)?)
+    }
+
+    /// Other bounds from the next capture on; what is above them goes when room is made.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Opens it again after a failed fsync. The file that could not be made durable is set aside: asked again, the disk
+    /// may claim that all is well with it. All keys may change.
+    ///
+    /// # Errors
+    /// As [`Spool::open`]; the spool stays unusable and this may be tried again.
+    pub fn reopen(&mut self, now_us: Option<i64>) -> Result<(), SpoolError> {
+        self.index.close();
+        self.poisoned = true;
+        if let Some((spool_id, name)) = self.poisoned_by {
+            match scan::set_torn_aside(&self.root, &self.folder(spool_id), &name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SpoolError::Disk(error));
+                }
+                Ok(()) | Err(_) => self.poisoned_by = None,
+            }
+        }
+        let lock = match self.lock.take() {
+            Some(lock) => lock,
+            None => scan::lock(&self.root)?,
+        };
+        let (root, limits, fingerprint) = (
+            self.root.clone(),
+            self.limits.clone(),
+            self.fingerprint.clone(),
+        );
+        *self = Self::open_locked(&root, limits, &fingerprint, now_us, lock)?;
+        Ok(())
+    }
+
+    fn open_locked(
+        root: &Path,
+        limits: Limits,
+        fingerprint: &str,
+        now_us: Option<i64>,
+        lock: Flock<File>,
+    ) -> Result<Self, SpoolError> {
+        let scan = scan::open(root, fingerprint)?;
+        let mut opened = Index::open(root);
+        let mut warnings = scan.warnings;
+        warnings.append(&mut opened.warnings);
+        let mut spool = Self {
+            root: root.to_owned(),
+            limits,
+            identity: scan.identity,
+            generations: scan
+                .generations
+                .iter()
+                .map(|found| Generation {
+                    id: found.id,
+                    next: found.next,
+                })
+                .collect(),
+            captures: BTreeMap::new(),
+            bytes: 0,
+            index: opened.index,
+            warnings,
+            changes: Vec::new(),
+            unmet_bytes: None,
+            poisoned_by: None,
+            poisoned: false,
+            fingerprint: fingerprint.to_owned(),
+            lock: Some(lock),
+        };
+        for (generation, found) in (0..).zip(&scan.generations) {
+            for name in &found.names {
+                let id = CaptureId {
+                    spool: found.id,
+                    sequence: name.sequence,
+                };
+                let row = opened.rows.remove(&(id, name.hash)).unwrap_or_default();
+                let entry = Entry {
+                    name: *name,
+                    received_us: row.received_us,
+                    attempts: row.attempts,
+                    verified: false,
+                    cause: None,
+                };
+                spool.bytes += name.file_bytes();
+                spool.captures.insert(
+                    Key {
+                        generation: generation,
+                        sequence: name.sequence,
+                    },
+                    entry,
+                );
+            }
+        }
+        spool.remove_orphan_rows(&opened.rows)?;
+        spool.tidy(now_us)?;
+        for torn in scan.torn {
+            match spool.set_aside(&torn, TombstoneReason::PowerLostWhileSaving) {
+                Ok(()) => {}
+                // A full card must not keep the camera from starting, or it would never be drained. The torn file keeps
+                // its number until a later start.
+                Err(error @ (SpoolError::Full { .. } | SpoolError::Disk(_))) if !spool.poisoned => {
+                    let (number, error) = (torn.name.sequence, crate::error::display_chain(&error));
+                    spool.warnings.push(format!(
+                        "capture {number} is torn, and cannot be set aside yet: {error}"
+                    ));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        spool.changes.clear();
+        Ok(spool)
+    }
+
+    /// What a person should know of the last opening, in plain sentences.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    pub fn spool_id(&self) -> SpoolId {
+        self.generations.last().expect("opening makes one").id
+    }
+
+    /// The next sequence this spool will give out.
+    pub fn next(&self) -> Sequence {
+        self.generations.last().expect("opening makes one").next
+    }
+
+    /// The cloud this camera belongs to, if it has met one.
+    pub fn store(&self) -> Option<StoreId> {
+        self.identity.store
+    }
+
+    /// Pins the first cloud it meets; a later other one changes nothing. `None` forgets.
+    pub fn pin_store(&mut self, store: Option<StoreId>) -> Result<(), SpoolError> {
+        self.identity.store = store;
+        self.identity.write(&self.root).map_err(SpoolError::Disk)
+    }
+
+    /// Starts a new install: for numbers that the cloud knows better. Waiting captures keep theirs.
+    pub fn start_new_generation(&mut self) -> Result<SpoolId, SpoolError> {
+        let id = identity::new_spool_id();
+        std::fs::create_dir_all(self.folder(id)).map_err(SpoolError::Disk)?;
+        file::sync_folder(&scan::frames(&self.root)).map_err(SpoolError::Disk)?;
+        let mut identity = self.identity.clone();
+        identity.installs.push(id);
+        identity.write(&self.root).map_err(SpoolError::Disk)?;
+        self.identity = identity;
+        self.generations.push(Generation {
+            id,
+            next: Sequence::FIRST,
+        });
+        Ok(id)
+    }
+
+    /// What calls have done to other captures than their own since this was last asked: what made room, what the card
+    /// had damaged. It holds after a call that failed, too.
+    pub fn take_changes(&mut self) -> Vec<SpoolChange> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Stores one capture and returns once it would survive a power cut (P1).
+    ///
+    /// `bytes`: the picture, at least 1. Sequences rise by one and are never used again. Blocks for two flushes.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
+    /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
+    pub fn append(
+        &mut self,
+        new: &NewCapture<'_>,
+    ) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
+        self.check_not_poisoned()?;
+        let total = new.bytes.len() as u64;
+        self.make_room(total + file::TRAILER_BYTES)?;
+        let (spool_id, sequence) = (self.spool_id(), self.next());
+        let record = CaptureMetadata {
+            spool: spool_id,
+            sequence,
+            hash: Hash::of(new.bytes),
+            total,
+            content_type: new.content_type,
+            width: new.width,
+            height: new.height,
+            cause: new.cause,
+            command: new.command.clone(),
+            pressed: new.pressed,
+            captured_after_us: new.captured_after_us,
+            settings_version: new.settings_version,
+        };
+        let trailer = encode_trailer(&record).map_err(SpoolError::Disk)?;
+        let name = FileName {
+            sequence,
+            hash: record.hash.prefix(),
+            total,
+            kind: FileKind::Picture(new.content_type),
+        };
+        let waiting = self.store_capture(&name, &[new.bytes, &trailer], Some(new.cause))?;
+        Ok((waiting, record))
+    }
+
+    /// Stores why a press has no picture, under the next sequence. It may use the reserve.
+    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<PendingCapture, SpoolError> {
+        self.check_not_poisoned()?;
+        let tombstone = Tombstone {
+            spool: self.spool_id(),
+            sequence: self.next(),
+            through: None,
+            reason: new.reason,
+            cause: new.cause,
+            command: new.command,
+            pressed: new.pressed,
+        };
+        let waiting = self.store_tombstone(&tombstone)?;
+        if let Err(error) = self.merge_tombstones() {
+            tracing::warn!(
+                error = crate::error::display_chain(&error),
+                "join tombstones"
+            );
+        }
+        Ok(waiting)
+    }
+
+    /// All captures without a receipt, oldest first.
+    pub fn pending(&self) -> Vec<PendingCapture> {
+        self.captures
+            .iter()
+            .filter(|(_, entry)| entry.received_us.is_none())
+            .map(|(key, entry)| self.to_pending(*key, entry))
+            .collect()
+    }
+
+    /// The record of a waiting picture and `len` of its bytes from `offset`, read from the card.
+    ///
+    /// The first read of a capture in this process reads all of it and compares its hash, so that what the card
+    /// damaged is never sent.
+    ///
+    /// # Errors
+    /// [`SpoolError::Gone`]; [`SpoolError::Damaged`]: something took its place; [`SpoolError::Disk`].
+    pub fn read(
+        &mut self,
+        key: Key,
+        offset: u64,
+        len: u64,
+    ) -> Result<(CaptureMetadata, Vec<u8>), SpoolError> {
+        let (folder, entry) = self.find(key)?;
+        let (name, verified) = (entry.name, entry.verified);
+        if name.is_tombstone() {
+            // It was given up since it was queued.
+            let waiting = self.to_pending(key, entry);
+            self.changes.push(SpoolChange::Pending(waiting));
+            return Err(SpoolError::Damaged);
+        }
+        let read = CaptureReader::open(&folder, &name).and_then(|mut reader| {
+            if !verified {
+                reader.verify()?;
+            }
+            let bytes = reader.read(offset, len)?;
+            Ok((reader.record().clone(), bytes))
+        });
+        match read {
+            Ok(found) => {
+                if let Some(entry) = self.captures.get_mut(&key) {
+                    entry.verified = true;
+                }
+                Ok(found)
+            }
+            Err(error) => Err(self.handle_read_error(key, error)),
+        }
+    }
+
+    /// The bytes of a waiting tombstone, to be sent as they are.
+    pub fn read_tombstone(&mut self, key: Key) -> Result<Vec<u8>, SpoolError> {
+        let (folder, entry) = self.find(key)?;
+        read_tombstone(&folder, &entry.name).map_err(|error| self.handle_read_error(key, error))
+    }
+
+    /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
+    /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
+    pub fn mark_received(
+        &mut self,
+        id: CaptureId,
+        hash: HashPrefix,
+        now_us: Option<i64>,
+    ) -> Option<(Key, bool)> {
+        let key = self.key_of(id)?;
+        let entry = self
+            .captures
+            .get(&key)
+            .filter(|entry| entry.name.hash == hash)?;
+        let is_news = entry.received_us.is_none();
+        if is_news {
+            self.set_received(key, now_us.unwrap_or(UNDATED));
+        }
+        Some((key, is_news))
+    }
+
+    /// The cloud asks for a capture (again): it waits once more.
+    pub fn requeue(&mut self, id: CaptureId) -> Option<PendingCapture> {
+        let key = self.key_of(id)?;
+        let entry = self.captures.get_mut(&key)?;
+        if entry.received_us.take().is_some() {
+            self.index.put(
+                id,
+                entry.name.hash,
+                &Row {
+                    received_us: None,
+                    attempts: entry.attempts,
+                },
+            );
+        }
+        let entry = self.captures.get(&key)?;
+        Some(self.to_pending(key, entry))
+    }
+
+    /// Notes how often a capture was tried; the index may forget it.
+    pub fn record_attempts(&mut self, key: Key, attempts: u32) {
+        let Some(id) = self.id_of(key) else { return };
+        let Some(entry) = self.captures.get_mut(&key) else {
+            return;
+        };
+        entry.attempts = attempts;
+        let row = Row {
+            received_us: entry.received_us,
+            attempts,
+        };
+        self.index.put(id, entry.name.hash, &row);
+    }
+
+    /// What the page must know of this card: the current install first.
+    pub fn inventory(&self) -> Vec<SpoolInventory> {
+        let mut all: Vec<SpoolInventory> = (0..)
+            .zip(&self.generations)
+            .map(|(generation, spool_id)| {
+                let range = Key {
+                    generation: generation,
+                    sequence: Sequence::FIRST,
+                }..=Key {
+                    generation: generation,
+                    sequence: Sequence::MAX,
+                };
+                let of = |received: bool| -> Ranges {
+                    self.captures
+                        .range(range.clone())
+                        .filter(|(_, entry)| entry.received_us.is_some() == received)
+                        .map(|(_, entry)| (entry.name.sequence, entry.name.last()))
+                        .collect()
+                };
+                let (mut waiting, mut kept) = (of(false), of(true));
+                let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
+                SpoolInventory {
+                    spool: spool_id.id,
+                    next: spool_id.next,
+                    waiting,
+                    kept,
+                    coarse,
+                }
+            })
+            .collect();
+        all.reverse();
+        all
+    }
+
+    /// (captures waiting, their bytes, rows of the index ever found without a file).
+    pub fn queue_depth(&self) -> (u64, u64, u64) {
+        let waiting = self
+            .captures
+            .values()
+            .filter(|entry| entry.received_us.is_none());
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| {
+            (count + 1, bytes + entry.name.total)
+        });
+        (count, bytes, self.identity.lost)
+    }
+
+    /// When the oldest waiting picture was pressed.
+    pub fn oldest_pressed(&self) -> Option<ClockReading> {
+        let (key, entry) = self
+            .captures
+            .iter()
+            .find(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())?;
+        let folder = self.folder(self.generations.get(key.generation as usize)?.id);
+        Some(
+            CaptureReader::open(&folder, &entry.name)
+                .ok()?
+                .record()
+                .pressed,
+        )
+    }
+
+    /// (free, total) bytes of the file system.
+    pub fn space(&self) -> io::Result<(u64, u64)> {
+        space(&self.root)
+    }
+
+    /// Writes what the index still holds in memory.
+    pub fn close(mut self) {
+        self.index.close();
+    }
+
+    /// After a failed fsync: what the disk holds is unknown until the spool is opened again.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
+    /// Forgets which cloud this camera belongs to, and offers the next one all that is here. Returns how many.
+    pub fn forget_cloud(&mut self) -> Result<usize, SpoolError> {
+        self.pin_store(None)?;
+        let kept: Vec<Key> = self
+            .captures
+            .iter()
+            .filter(|(_, entry)| entry.received_us.is_some())
+            .map(|(key, _)| *key)
+            .collect();
+        for key in &kept {
+            if let Some(id) = self.id_of(*key) {
+                self.requeue(id);
+            }
+        }
+        Ok(self.captures.len())
+    }
+
+    fn set_received(&mut self, key: Key, received_us: i64) {
+        let Some(id) = self.id_of(key) else { return };
+        let Some(entry) = self.captures.get_mut(&key) else {
+            return;
+        };
+        entry.received_us = Some(received_us);
+        let row = Row {
+            received_us: entry.received_us,
+            attempts: entry.attempts,
+        };
+        self.index.put(id, entry.name.hash, &row);
+    }
+
+    fn check_not_poisoned(&self) -> Result<(), SpoolError> {
+        if self.poisoned {
+            Err(SpoolError::Poisoned)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn folder(&self, spool_id: SpoolId) -> PathBuf {
+        scan::frames(&self.root).join(spool_id.to_string())
+    }
+
+    fn id_of(&self, key: Key) -> Option<CaptureId> {
+        let spool_id = self.generations.get(key.generation as usize)?.id;
+        Some(CaptureId {
+            spool: spool_id,
+            sequence: key.sequence,
+        })
+    }
+
+    fn key_of(&self, id: CaptureId) -> Option<Key> {
+        let generation = self
+            .generations
+            .iter()
+            .position(|spool_id| spool_id.id == id.spool)?;
+        Some(Key {
+            generation: u32::try_from(generation).ok()?,
+            sequence: id.sequence,
+        })
+    }
+
+    fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
+        let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
+        let spool_id = self
+            .generations
+            .get(key.generation as usize)
+            .ok_or(SpoolError::Gone)?;
+        Ok((self.folder(spool_id.id), entry))
+    }
+
+    fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {
+        PendingCapture {
+            key,
+            id: self.id_of(key).expect("every key has an install"),
+            hash: entry.name.hash,
+            total: entry.name.total,
+            tombstone: entry.name.is_tombstone(),
+            attempts: entry.attempts,
+        }
+    }
+
+    /// Writes a file of an install of ours and takes it into the books. Advances `next` past it.
+    fn store_capture(
+        &mut self,
+        name: &FileName,
+        chunks: &[&[u8]],
+        cause: Option<Cause>,
+    ) -> Result<PendingCapture, SpoolError> {
+        let generation = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
+        self.store_in(generation, name, chunks, cause)
+    }
+
+    fn store_in(
+        &mut self,
+        generation: u32,
+        name: &FileName,
+        chunks: &[&[u8]],
+        cause: Option<Cause>,
+    ) -> Result<PendingCapture, SpoolError> {
+        let folder = self.folder(self.generations[generation as usize].id);
+        match write_durably(&folder, name, chunks) {
+            Ok(()) => {}
+            Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
+            Err(WriteError::Sync { source, .. }) => {
+                self.poisoned = true;
+                self.poisoned_by = Some((self.generations[generation as usize].id, *name));
+                return Err(SpoolError::Disk(source));
+            }
+        }
+        let spool_id = &mut self.generations[generation as usize];
+        spool_id.next = spool_id.next.max(name.last().next());
+        self.bytes += name.file_bytes();
+        let key = Key {
+            generation: generation,
+            sequence: name.sequence,
+        };
+        let entry = Entry {
+            name: *name,
+            received_us: None,
+            attempts: 0,
+            verified: true,
+            cause,
+        };
+        let waiting = self.to_pending(key, &entry);
+        if let Some(before) = self.captures.insert(key, entry) {
+            self.bytes -= before.name.file_bytes();
+        }
+        Ok(waiting)
+    }
+
+    fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
+        let generation = self
+            .generations
+            .iter()
+            .position(|spool_id| spool_id.id == tombstone.spool)
+            .ok_or(SpoolError::Gone)?;
+        let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
+        let total = json.len() as u64;
+        let (free, _) = self.space().map_err(SpoolError::Disk)?;
+        if free < total + TOMBSTONE_FLOOR {
+            return Err(SpoolError::Full { needed: total });
+        }
+        let name = FileName {
+            sequence: tombstone.sequence,
+            hash: Hash::of(&json).prefix(),
+            total,
+            kind: FileKind::Tombstone {
+                last: tombstone.last(),
+            },
+        };
+        self.store_in(
+            u32::try_from(generation).expect("far fewer installs"),
+            &name,
+            &[&json],
+            Some(tombstone.cause),
+        )
+    }
+
+    fn remove(&mut self, key: Key) -> Result<(), SpoolError> {
+        let (folder, entry) = self.find(key)?;
+        let name = entry.name;
+        std::fs::remove_file(folder.join(name.to_string())).map_err(SpoolError::Disk)?;
+        self.drop_entry(key);
+        Ok(())
+    }
+
+    fn drop_entry(&mut self, key: Key) {
+        if let Some(entry) = self.captures.remove(&key) {
+            self.bytes -= entry.name.file_bytes();
+            if let Some(id) = self.id_of(key) {
+                self.index.remove(id, entry.name.hash);
+            }
+        }
+    }
+
+    /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
+    fn set_aside(
+        &mut self,
+        torn: &scan::TornFile,
+        reason: TombstoneReason,
+    ) -> Result<(), SpoolError> {
+        let tombstone = Tombstone {
+            spool: torn.spool_id,
+            sequence: torn.name.sequence,
+            through: (torn.name.last() > torn.name.sequence).then(|| torn.name.last()),
+            reason,
+            cause: Cause::Button,
+            command: None,
+            pressed: None,
+        };
+        let waiting = self.store_tombstone(&tombstone)?;
+        scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name)
+            .map_err(SpoolError::Disk)?;
+        self.warnings.push(format!(
+            "capture {} was set aside: {}",
+            torn.name.sequence,
+            reason.describe()
+        ));
+        self.changes.push(SpoolChange::Pending(waiting));
+        Ok(())
+    }
+
+    fn handle_read_error(&mut self, key: Key, error: ReadError) -> SpoolError {
+        match error {
+            ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                tracing::warn!(
+                    sequence = key.sequence.get(),
+                    "a capture's file is gone from the card"
+                );
+                self.identity.lost += 1;
+                let _ = self.identity.write(&self.root);
+                self.drop_entry(key);
+                {
+                    self.changes.push(SpoolChange::Removed(key));
+                    SpoolError::Damaged
+                }
+            }
+            ReadError::Io { source, .. } => SpoolError::Disk(source),
+            ReadError::Damaged { .. } => {
+                let Ok((_, entry)) = self.find(key) else {
+                    return SpoolError::Gone;
+                };
+                let torn = scan::TornFile {
+                    spool_id: self.generations[key.generation as usize].id,
+                    name: entry.name,
+                };
+                match self.set_aside(&torn, TombstoneReason::CardDamaged) {
+                    Ok(()) => SpoolError::Damaged,
+                    Err(error) => error,
+                }
+            }
+        }
+    }
+
+    /// Rows of captures whose file is gone: fine when they had a receipt, a loss when not.
+    fn remove_orphan_rows(&mut self, rows: &index::Rows) -> Result<(), SpoolError> {
+        let mut lost = 0;
+        for ((id, hash), row) in rows {
+            self.index.remove(*id, *hash);
+            // A tombstone of the same number has taken the place of a capture that was given up.
+            let replaced = self
+                .key_of(*id)
+                .is_some_and(|key| self.captures.contains_key(&key));
+            if row.received_us.is_none() && !replaced {
+                lost += 1;
+            }
+        }
+        if lost > 0 {
+            self.warnings.push(format!(
+                "{lost} captures that were waiting are gone from the card"
+            ));
+            self.identity.lost += lost;
+            self.identity.write(&self.root).map_err(SpoolError::Disk)?;
+        }
+        Ok(())
+    }
+}
+
+/// Under which fingerprint the spool in `root` was made; `None` where there is none yet.
+///
+/// # Errors
+/// Its identity cannot be read.
+pub fn fingerprint(root: &Path) -> io::Result<Option<String>> {
+    Ok(Identity::read(root)?.map(|identity| identity.fingerprint))
+}
+
+/// (free, total) bytes of the file system at `path`; free as an ordinary user may use it.
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
+    let found = nix::sys::statvfs::statvfs(path)?;
+    let unit = found.fragment_size();
+    Ok((
+        found.blocks_available().saturating_mul(unit),
+        found.blocks().saturating_mul(unit),
+    ))
+}

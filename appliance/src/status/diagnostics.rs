@@ -1,0 +1,356 @@
+//! What a camera says about itself when it is asked (`diagnostics`): the machine, the card, the line, and what went wrong
+//! of late. Everything is bounded, nothing is secret, and what this machine does not say is left out.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use keepsake_protocol::clock::ClockReading;
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use crate::time::clock::boottime_us;
+
+/// So many warnings and errors are remembered.
+const WARNINGS_MAX: usize = 20;
+/// And so much of each, bytes.
+const WARNING_BYTES_MAX: usize = 300;
+/// A file of the kernel's is shorter than this, bytes.
+const FACT_BYTES_MAX: usize = 200;
+
+/// What only the running program knows.
+#[derive(Debug)]
+pub struct Facts {
+    pub running_for_s: u64,
+    pub clock: ClockReading,
+    pub card_free: u64,
+    pub card_total: u64,
+    pub waiting: u64,
+    pub waiting_bytes: u64,
+    pub kept: u64,
+    pub lost: u64,
+    pub parked: u64,
+    pub installs: u64,
+    pub oldest: Option<ClockReading>,
+    /// Bytes a second.
+    pub rate: Option<u64>,
+    /// Since this program began.
+    pub connections: u64,
+    pub connected_for_s: Option<u64>,
+    pub faults: Vec<u8>,
+    pub light: String,
+    pub settings_version: u64,
+    pub warnings: Vec<Warning>,
+}
+
+/// A warning or an error of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// CLOCK_BOOTTIME, microseconds.
+    pub at_boottime_us: u64,
+    pub text: String,
+}
+
+/// The whole answer, at most `bytes_max` as JSON: older troubles are left out first.
+pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
+    let now_us = boottime_us();
+    let mut warnings: VecDeque<Value> = facts
+        .warnings
+        .iter()
+        .map(|warning| {
+            let ago_s = now_us.saturating_sub(warning.at_boottime_us) / 1_000_000;
+            json!({"ago_s": ago_s, "text": warning.text})
+        })
+        .collect();
+    loop {
+        let said = to_json(facts, now_us, &warnings);
+        let fits = serde_json::to_vec(&said).is_ok_and(|json| json.len() <= bytes_max);
+        if fits || warnings.pop_front().is_none() {
+            return said;
+        }
+    }
+}
+
+fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String, Value> {
+    let said = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "running_for_s": facts.running_for_s,
+        "settings_version": facts.settings_version,
+        "machine": {
+            "model": read_fact("/proc/device-tree/model"),
+            "kernel": read_fact("/proc/sys/kernel/osrelease"),
+            "system": system_name(),
+            "processor": std::env::consts::ARCH,
+            "up_for_s": now_us / 1_000_000,
+            "load": read_fact("/proc/loadavg").and_then(|load| load.split(' ').next().map(str::to_owned)),
+            "temperature_mc": temperature_mc(),
+            "throttled": throttled(),
+            "memory_bytes": memory_bytes(),
+        },
+        "clock": {
+            "synchronised": facts.clock.synchronised,
+            "error_us": facts.clock.synchronised.then_some(facts.clock.error_us),
+            "wall_us": facts.clock.wall_us,
+        },
+        "card": {"free_bytes": facts.card_free, "total_bytes": facts.card_total},
+        "spool": {
+            "waiting": facts.waiting,
+            "waiting_bytes": facts.waiting_bytes,
+            "kept": facts.kept,
+            "lost": facts.lost,
+            "refused": facts.parked,
+            "installs": facts.installs,
+            "oldest_for_s": facts.oldest.filter(|oldest| oldest.boot == facts.clock.boot).map(|oldest| {
+                now_us.saturating_sub(oldest.boottime_us) / 1_000_000
+            }),
+        },
+        "line": {
+            "bytes_per_s": facts.rate,
+            "connections": facts.connections,
+            "connected_for_s": facts.connected_for_s,
+            "wifi_dbm": read_fact("/proc/net/wireless").and_then(|table| wifi_dbm(&table)),
+        },
+        "light": facts.light,
+        "faults": facts.faults,
+        "troubles": warnings,
+    });
+    match said {
+        Value::Object(said) => without_nulls(said),
+        _ => Map::new(),
+    }
+}
+
+/// What is not known is not said.
+fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
+    map.into_iter()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| match value {
+            Value::Object(inner) => (name, Value::Object(without_nulls(inner))),
+            plain => (name, plain),
+        })
+        .collect()
+}
+
+/// Of the processor, thousandths of a degree Celsius, where the kernel says it.
+pub fn temperature_mc() -> Option<i64> {
+    read_fact("/sys/class/thermal/thermal_zone0/temp")?
+        .parse()
+        .ok()
+}
+
+/// What the firmware of a Raspberry Pi says about its power supply and its heat, in words.
+fn throttled() -> Option<Vec<&'static str>> {
+    let bits = read_fact("/sys/devices/platform/soc/soc:firmware/get_throttled")?;
+    let bits = u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?;
+    Some(throttled_words(bits))
+}
+
+/// Source: <https://www.raspberrypi.com/documentation/computers/os.html#get_throttled>
+fn throttled_words(bits: u32) -> Vec<&'static str> {
+    [
+        (0, "under-voltage now"),
+        (1, "frequency capped now"),
+        (2, "throttled now"),
+        (3, "near its temperature limit now"),
+        (16, "under-voltage since the start"),
+        (17, "frequency capped since the start"),
+        (18, "throttled since the start"),
+        (19, "near its temperature limit since the start"),
+    ]
+    .into_iter()
+    .filter(|(bit, _)| bits & (1 << bit) != 0)
+    .map(|(_, words)| words)
+    .collect()
+}
+
+fn system_name() -> Option<String> {
+    let release = fs::read_to_string("/etc/os-release").ok()?;
+    let name = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    Some(truncated(name.trim_matches('"'), FACT_BYTES_MAX))
+}
+
+/// Of this process, resident.
+fn memory_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// The signal of the first interface; the third number of its line, with a full stop behind it.
+fn wifi_dbm(table: &str) -> Option<i64> {
+    let line = table.lines().nth(2)?;
+    let level = line.split_whitespace().nth(3)?;
+    level.trim_end_matches('.').parse().ok()
+}
+
+/// A short file of the kernel's. Strings of the device tree end in a NUL.
+fn read_fact(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
+    let most = if path.ends_with("wireless") {
+        4096
+    } else {
+        FACT_BYTES_MAX
+    };
+    (!text.is_empty()).then(|| truncated(text, most))
+}
+
+fn truncated(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
+}
+
+/// Remembers the last warnings and errors of the log. Cheap to clone; all clones remember the same.
+#[derive(Debug, Clone, Default)]
+pub struct RecentWarnings(Arc<Mutex<VecDeque<Warning>>>);
+
+impl RecentWarnings {
+    /// The oldest first.
+    pub fn latest(&self) -> Vec<Warning> {
+        self.lock().iter().cloned().collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Warning>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Subscriber> Layer<S> for RecentWarnings {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() > tracing::Level::WARN {
+            return;
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        let mut warnings = self.lock();
+        if warnings.len() == WARNINGS_MAX {
+            warnings.pop_front();
+        }
+        warnings.push_back(Warning {
+            at_boottime_us: boottime_us(),
+            text: truncated(
+                &format!("{}{}", line.message, line.fields),
+                WARNING_BYTES_MAX,
+            ),
+        });
+    }
+}
+
+/// A line of the log: what it says, then its fields.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _ = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let _ = write!(self.fields, " {}={value}", field.name());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keepsake_protocol::BootId;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    fn facts(warnings: Vec<Warning>) -> Facts {
+        Facts {
+            running_for_s: 1,
+            clock: ClockReading {
+                boot: BootId([1; 16]),
+                boottime_us: 5,
+                wall_us: 6,
+                synchronised: false,
+                error_us: 0,
+            },
+            card_free: 1,
+            card_total: 2,
+            waiting: 3,
+            waiting_bytes: 4,
+            kept: 5,
+            lost: 0,
+            parked: 0,
+            installs: 1,
+            oldest: None,
+            rate: None,
+            connections: 1,
+            connected_for_s: None,
+            faults: vec![5],
+            light: "ready".to_owned(),
+            settings_version: 7,
+            warnings: warnings,
+        }
+    }
+
+    #[test]
+    fn an_answer_is_bounded_and_the_latest_troubles_stay() {
+        let warning = |n: u64| Warning {
+            at_boottime_us: n,
+            text: format!("{n} {}", "\u{1}x".repeat(WARNING_BYTES_MAX / 2)),
+        };
+        let said = describe(
+            &facts((0..WARNINGS_MAX as u64).map(warning).collect()),
+            8000,
+        );
+        assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
+        let warnings = said["troubles"].as_array().unwrap();
+        assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);
+        let last = warnings.last().unwrap()["text"].as_str().unwrap();
+        assert!(last.starts_with("19 "), "{last}");
+        assert_eq!(said["spool"]["waiting"], 3);
+        assert_eq!(said["settings_version"], 7);
+        // What is not known is not there at all.
+        assert!(said["line"].get("bytes_per_s").is_none());
+    }
+
+    #[test]
+    fn warnings_and_errors_are_remembered_and_nothing_else() {
+        let warnings = RecentWarnings::default();
+        let log = tracing_subscriber::registry().with(warnings.clone());
+        tracing::subscriber::with_default(log, || {
+            tracing::info!("all is well");
+            for number in 0..WARNINGS_MAX + 5 {
+                tracing::warn!(number, error = "card", "{}", "ä".repeat(400));
+            }
+            tracing::error!(text = "why", "it broke");
+        });
+        let latest = warnings.latest();
+        assert_eq!(latest.len(), WARNINGS_MAX);
+        assert_eq!(latest.last().unwrap().text, "it broke text=why");
+        assert!(latest.iter().all(|one| one.text.len() <= WARNING_BYTES_MAX));
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_read() {
+        let table = "Inter-| sta-|   Quality        |\n face | tus | link level noise |\n wlan0: 0000   61.  -49.  -256        0\n";
+        assert_eq!(wifi_dbm(table), Some(-49));
+        assert_eq!(wifi_dbm("Inter-|\n face |"), None);
+        assert_eq!(
+            throttled_words(0x50001),
+            [
+                "under-voltage now",
+                "under-voltage since the start",
+                "throttled since the start"
+            ]
+        );
+        assert!(memory_bytes().is_some_and(|bytes| bytes > 100_000));
+    }
+}

@@ -1,0 +1,190 @@
+//! How the camera is, in plain words, for a file that any computer can read from the card. Pure.
+//!
+//! Lines end as on Windows, where the first partition of a card is most often opened. No secret is in it.
+
+use std::fmt::Write as _;
+
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::presence::LedStatus;
+
+use crate::light::indicator::FaultCode;
+use crate::status::diagnostics::Facts;
+
+/// More would not be read, bytes.
+pub const BYTES_MAX: usize = 4096;
+
+/// What it tells.
+pub struct StatusReport<'a> {
+    pub device: &'a DeviceId,
+    /// Where the cloud is.
+    pub cloud: &'a str,
+    /// The last reason since there was a connection.
+    pub not_connected_because: Option<&'a str>,
+    pub light: &'a LedStatus,
+    pub faults: &'a [FaultCode],
+    pub facts: &'a Facts,
+}
+
+/// The whole file, at most [`BYTES_MAX`] bytes.
+pub fn text(report: &StatusReport<'_>) -> String {
+    let facts = report.facts;
+    let mut lines = vec![format!("Camera {}", report.device)];
+    lines.push(match written_at(facts) {
+        Some(at) => format!("Written {at}"),
+        None => "Written before the camera knew what time it was".to_owned(),
+    });
+    lines.push(String::new());
+    lines.push(
+        match (facts.connected_for_s, report.not_connected_because) {
+            (Some(_), _) => format!("Cloud: connected to {}", report.cloud),
+            (None, Some(why)) => format!("Cloud: {} is not reached: {why}", report.cloud),
+            (None, None) => format!("Cloud: {} is not reached yet", report.cloud),
+        },
+    );
+    lines.push(format!(
+        "Pictures: {} wait on the card ({} MiB), {} are in the cloud and still here",
+        facts.waiting,
+        facts.waiting_bytes >> 20,
+        facts.kept
+    ));
+    lines.push(format!(
+        "Card: {} of {} MiB are free",
+        facts.card_free >> 20,
+        facts.card_total >> 20
+    ));
+    lines.push(format!(
+        "Light: {}. {}",
+        report.light.appearance, report.light.meaning
+    ));
+    for fault in report.faults {
+        lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
+    }
+    if !facts.warnings.is_empty() {
+        lines.push(String::new());
+        lines.push("What went wrong of late, newest first:".to_owned());
+    }
+    for trouble in facts.warnings.iter().rev() {
+        lines.push(format!(
+            "- {} s after power came: {}",
+            trouble.at_boottime_us / 1_000_000,
+            trouble.text
+        ));
+    }
+    let mut file = String::new();
+    for line in lines {
+        // A line is a line, whatever an error has in it.
+        let line: String = line
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
+        if file.len() + line.len() + 2 > BYTES_MAX {
+            break;
+        }
+        let _ = write!(file, "{line}\r\n");
+    }
+    file
+}
+
+fn written_at(facts: &Facts) -> Option<String> {
+    let clock = &facts.clock;
+    if !clock.synchronised {
+        return None;
+    }
+    let at = jiff::Timestamp::from_microsecond(clock.wall_us).ok()?;
+    Some(at.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::diagnostics::Warning;
+    use crate::time::clock::Clock;
+
+    fn facts() -> Facts {
+        let mut clock = Clock::open().unwrap().now();
+        clock.synchronised = true;
+        clock.wall_us = 1_795_375_898_076_691;
+        Facts {
+            running_for_s: 60,
+            clock,
+            card_free: 900 << 20,
+            card_total: 1000 << 20,
+            waiting: 3,
+            waiting_bytes: 5 << 20,
+            kept: 7,
+            lost: 0,
+            parked: 0,
+            installs: 1,
+            oldest: None,
+            rate: None,
+            connections: 0,
+            connected_for_s: None,
+            faults: vec![3],
+            light: "fault-3".to_owned(),
+            settings_version: 0,
+            warnings: vec![Warning {
+                at_boottime_us: 12_000_000,
+                text: "first\nwith a second line".to_owned(),
+            }],
+        }
+    }
+
+    fn file(facts: &Facts, why: Option<&str>) -> String {
+        text(&StatusReport {
+            device: &"porch".parse().unwrap(),
+            cloud: "mqtt://broker.example:1883",
+            not_connected_because: why,
+            light: &LedStatus {
+                pattern: "fault-3".to_owned(),
+                appearance: "one long, three short".to_owned(),
+                meaning: "The cloud cannot be reached.".to_owned(),
+            },
+            faults: &[FaultCode::Cloud],
+            facts,
+        })
+    }
+
+    #[test]
+    fn it_says_what_is_wrong_in_lines_any_computer_shows() {
+        let text = file(&facts(), Some("connection refused"));
+        for said in [
+            "Camera porch\r\n",
+            "Written 2026-11-22 ",
+            "is not reached: connection refused\r\n",
+            "3 wait on the card (5 MiB), 7 are in the cloud",
+            "Fault 3: ",
+            "- 12 s after power came: first with a second line\r\n",
+        ] {
+            assert!(text.contains(said), "{said} in {text}");
+        }
+        assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    }
+
+    #[test]
+    fn a_camera_without_a_clock_does_not_invent_a_time() {
+        let mut facts = facts();
+        facts.clock.synchronised = false;
+        facts.connected_for_s = Some(1);
+        let text = file(&facts, None);
+        assert!(text.contains("before the camera knew"), "{text}");
+        assert!(
+            text.contains("connected to mqtt://broker.example:1883"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn however_much_went_wrong_it_stays_short() {
+        let mut facts = facts();
+        facts.warnings = vec![
+            Warning {
+                at_boottime_us: 1,
+                text: "x".repeat(300),
+            };
+            20
+        ];
+        let text = file(&facts, None);
+        assert!(text.len() <= BYTES_MAX && text.len() > BYTES_MAX - 400);
+        assert!(text.ends_with("\r\n"));
+    }
+}

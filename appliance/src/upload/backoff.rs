@@ -1,0 +1,117 @@
+//! How long to wait before trying again. Pure: attempts and randomness go in, a time comes out.
+
+use std::time::Duration;
+
+use crate::settings::BackoffSettings;
+
+/// The wait of a capture that got no receipt: `first`, doubled with every attempt, at most `max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backoff {
+    pub initial: Duration,
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// Returns the wait between two attempts to send one capture.
+    pub fn for_captures(settings: &BackoffSettings) -> Self {
+        Self {
+            initial: Duration::from_secs(settings.first_s),
+            max: Duration::from_secs(settings.max_s),
+        }
+    }
+
+    /// Returns the wait between two attempts to connect.
+    pub fn for_connections(settings: &BackoffSettings) -> Self {
+        Self {
+            initial: Duration::from_secs(settings.reconnect_first_s),
+            max: Duration::from_secs(settings.reconnect_max_s),
+        }
+    }
+
+    /// The wait after `attempt` tries without a receipt; none before the first.
+    pub fn wait(&self, attempt: u32) -> Duration {
+        let Some(doublings) = attempt.checked_sub(1) else {
+            return Duration::ZERO;
+        };
+        // 2^31 times anything is past every bound, and a larger shift would overflow.
+        self.initial
+            .saturating_mul(1 << doublings.min(31))
+            .min(self.max)
+    }
+
+    /// The same, spread at random, so that cameras which lost their broker together do not come back together.
+    ///
+    /// `random`: uniform, 0.0 to 1.0. The answer is `first` to the doubled wait; the first try after a success waits
+    /// for `first` at most.
+    pub fn wait_with_jitter(&self, attempt: u32, random: f64) -> Duration {
+        let random = if random.is_finite() {
+            random.clamp(0.0, 1.0)
+        } else {
+            1.0
+        };
+        let longest = self.wait(attempt);
+        if attempt <= 1 {
+            return longest.mul_f64(random);
+        }
+        let shortest = self.initial.min(longest);
+        shortest + (longest - shortest).mul_f64(random)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CAPTURE: Backoff = Backoff {
+        initial: Duration::from_secs(10),
+        max: Duration::from_secs(6 * 3600),
+    };
+
+    #[test]
+    fn a_capture_waits_ten_seconds_then_twice_as_long_each_time_up_to_six_hours() {
+        for (attempt, seconds) in [
+            (0, 0),
+            (1, 10),
+            (2, 20),
+            (3, 40),
+            (8, 1280),
+            (12, 20_480),
+            (13, 21_600),
+            (40, 21_600),
+            (u32::MAX, 21_600),
+        ] {
+            let wait = CAPTURE.wait(attempt);
+            assert_eq!(wait, Duration::from_secs(seconds), "attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn cameras_that_lost_their_broker_together_come_back_one_by_one() {
+        let reconnect = Backoff {
+            initial: Duration::from_secs(1),
+            max: Duration::from_secs(60),
+        };
+        assert_eq!(reconnect.wait_with_jitter(1, 0.0), Duration::ZERO);
+        assert_eq!(reconnect.wait_with_jitter(1, 1.0), Duration::from_secs(1));
+        assert_eq!(reconnect.wait_with_jitter(4, 0.0), Duration::from_secs(1));
+        assert_eq!(
+            reconnect.wait_with_jitter(4, 0.5),
+            Duration::from_millis(4500)
+        );
+        assert_eq!(reconnect.wait_with_jitter(99, 1.0), Duration::from_secs(60));
+    }
+
+    proptest! {
+        #[test]
+        fn a_wait_never_exceeds_its_bound_and_never_shrinks(
+            first_s in 1u64..100, max_s in 1u64..100_000, attempt in any::<u32>(), random in any::<f64>(),
+        ) {
+            let backoff = Backoff { initial: Duration::from_secs(first_s), max: Duration::from_secs(max_s) };
+            prop_assert!(backoff.wait(attempt) <= backoff.max);
+            prop_assert!(backoff.wait(attempt) <= backoff.wait(attempt.saturating_add(1)));
+            prop_assert!(backoff.wait_with_jitter(attempt, random) <= backoff.max);
+        }
+    }
+}
