@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use keepsake_cloud::deposit::Deposit;
+use keepsake_cloud::ingest::deposit::Deposit;
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, Page, Place, Store};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};

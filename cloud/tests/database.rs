@@ -6,8 +6,8 @@ mod rig;
 use std::path::Path;
 use std::time::Duration;
 
-use keepsake_cloud::deposit::{Deposit, Outcome};
-use keepsake_cloud::people::Role;
+use keepsake_cloud::auth::Role;
+use keepsake_cloud::ingest::deposit::{Deposit, Outcome};
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, Page, Place, Store, StoreError};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
@@ -262,7 +262,7 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
         .await
         .unwrap();
     assert_eq!(beside.id(), leader.id());
-    let ada = "ada".parse::<keepsake_cloud::people::PersonName>().unwrap();
+    let ada = "ada".parse::<keepsake_cloud::auth::PersonName>().unwrap();
     beside
         .add_person(&ada, Role::Owner, None, NOW)
         .await

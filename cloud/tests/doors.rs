@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
+use keepsake_cloud::auth::secret::{Secret, SecretHash};
+use keepsake_cloud::auth::{KeyId, Rights, Role};
 use keepsake_cloud::config::{Args, Config};
 use keepsake_cloud::http::{Access, told};
 use keepsake_cloud::now_us;
-use keepsake_cloud::people::secret::{Secret, SecretHash};
-use keepsake_cloud::people::{KeyId, Rights, Role};
 use keepsake_cloud::store::{Limits, Store};
 use rig::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::time_provider::DefaultTimeProvider;
 
 use super::{ConfigError, Settings};
-use crate::secret::Password;
+use crate::config::secret::Password;
 
 /// As registered with IANA.
 const MQTT_PORT: u16 = 1883;
@@ -184,7 +184,7 @@ fn wrong(text: &str) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::Secret;
+    use crate::config::secret::Secret;
 
     #[test]
     fn a_broker_url_is_a_host_and_perhaps_more() {

@@ -12,18 +12,18 @@ const DETAIL_BYTES_MAX: usize = 4096;
 
 /// `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) status: StatusCode,
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
     /// A plain sentence.
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// After how many seconds it is worth coming again, where that is known.
-    pub(super) retry_after_s: Option<u64>,
+    pub(crate) retry_after_s: Option<u64>,
 }
 
-pub(super) type Answer<T> = Result<T, Problem>;
+pub(crate) type Answer<T> = Result<T, Problem>;
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
             detail: detail.into(),
@@ -32,18 +32,18 @@ impl Problem {
     }
 
     /// Too many requests: come again in `seconds`.
-    pub(super) fn wait(seconds: u64, detail: impl Into<String>) -> Self {
+    pub(crate) fn wait(seconds: u64, detail: impl Into<String>) -> Self {
         Self {
             retry_after_s: Some(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
-    pub(super) fn not_found(what: &str) -> Self {
+    pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("There is no {what}."))
     }
 
-    pub(super) fn wrong(detail: impl Into<String>) -> Self {
+    pub(crate) fn wrong(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 }
@@ -103,7 +103,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
+pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "This address does not do that.",
@@ -111,7 +111,7 @@ pub(super) async fn method_not_allowed() -> Problem {
 }
 
 /// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
-pub(super) async fn in_our_words(response: Response) -> Response {
+pub(crate) async fn in_our_words(response: Response) -> Response {
     let status = response.status();
     let is_text = response
         .headers()
@@ -126,7 +126,7 @@ pub(super) async fn in_our_words(response: Response) -> Response {
 }
 
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.
-pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Something in the cloud broke while answering. It is in its log.",

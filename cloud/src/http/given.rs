@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Site;
 use super::error::Problem;
-use super::pages;
+use crate::http::ui::pages;
 
 /// The fields, and whether a page or a program awaits the answer.
 pub(super) struct Given<T> {

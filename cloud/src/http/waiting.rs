@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::error::Problem;
 use super::serve::accept;
-use super::{Tls, system};
+use crate::http::Tls;
+use crate::http::api::system;
 
 /// Answers until it is stopped. `reason`: a plain sentence.
 pub async fn wait(

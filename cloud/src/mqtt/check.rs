@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Broker, Health, Session, client_id, connect, explain};
+use crate::mqtt::session::{Broker, Health, Session, client_id, connect, explain};
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;

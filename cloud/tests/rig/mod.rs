@@ -12,8 +12,9 @@ use std::path::Path;
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
+use keepsake_cloud::app;
+use keepsake_cloud::app::Ready;
 use keepsake_cloud::config::{Args, Config};
-use keepsake_cloud::run::{self, Ready};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
@@ -59,7 +60,7 @@ impl Cloud {
         let config = Config::load(&args).unwrap();
         let (ready_tx, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(run::run(
+        let task = tokio::spawn(app::run(
             config,
             move |ready| ready_tx.send(ready).unwrap(),
             async move {

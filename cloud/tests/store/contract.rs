@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepsake_cloud::deposit::{Deposit, Outcome, Suspect};
+use keepsake_cloud::ingest::deposit::{Deposit, Outcome, Suspect};
+use keepsake_cloud::pictures::taken::State;
 use keepsake_cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
-use keepsake_cloud::taken::State;
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};

@@ -1,0 +1,222 @@
+//! Who may log in: for owners, as a page and as JSON.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::secret::Secret;
+use crate::auth::{KeyId, Role};
+use crate::http::auth::entrance::new_name;
+use crate::http::auth::guard::{Visit, Who};
+use crate::http::error::{Answer, Problem};
+use crate::http::given::Given;
+use crate::http::ui::{pages, templates};
+use crate::now_us;
+use crate::store;
+
+/// How long somebody invited has for choosing a password.
+const INVITATION_FOR: Duration = Duration::from_secs(48 * 3600);
+
+#[derive(Serialize)]
+struct Person {
+    id: KeyId,
+    name: String,
+    role: Role,
+    /// False while the invitation is not accepted.
+    has_password: bool,
+    created_us: i64,
+    seen_us: Option<i64>,
+}
+
+impl From<store::Person> for Person {
+    fn from(person: store::Person) -> Self {
+        Self {
+            id: person.id,
+            name: person.name,
+            role: person.role,
+            has_password: person.password.is_some(),
+            created_us: person.created_us,
+            seen_us: person.seen_us,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct People {
+    people: Vec<Person>,
+}
+
+pub(crate) async fn page(visit: Visit) -> Response {
+    let view = view(&visit, None).await;
+    pages::draw(&visit, view, templates::people_page).await
+}
+
+pub(crate) async fn list(visit: Visit) -> Answer<Json<People>> {
+    let people = visit.store.people().await?;
+    Ok(Json(People {
+        people: people.into_iter().map(Person::from).collect(),
+    }))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct New {
+    name: String,
+    role: Role,
+}
+
+#[derive(Serialize)]
+struct Invited {
+    #[serde(flatten)]
+    person: Person,
+    /// Where a password is chosen, once, within 48 hours.
+    invitation: String,
+}
+
+/// Adds somebody, and shows the link with which a password is chosen.
+pub(crate) async fn add(visit: Visit, given: Given<New>) -> Answer<Response> {
+    let name = new_name(&given.fields.name)?;
+    let person = visit
+        .store
+        .add_person(&name, given.fields.role, None, now_us())
+        .await?;
+    tracing::info!(%name, role = %person.role, by = by(&visit.who), "added somebody");
+    let link = invite(&visit, person.id).await?;
+    told(&visit, given.by_page, person, link).await
+}
+
+/// Takes the password away, ends all sessions, and shows the link with which a new one is chosen.
+pub(crate) async fn reset(
+    visit: Visit,
+    Path(id): Path<String>,
+    given: Given<Nothing>,
+) -> Answer<Response> {
+    let person = find(&visit, &id).await?;
+    if is_oneself(&visit.who, person.id) {
+        return Err(Problem::wrong(
+            "To choose another password for yourself go to your account.",
+        ));
+    }
+    let link = invite(&visit, person.id).await?;
+    tracing::info!(
+        name = person.name,
+        by = by(&visit.who),
+        "took the password away"
+    );
+    told(&visit, given.by_page, person, link).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewRole {
+    role: Role,
+}
+
+pub(crate) async fn change_role(
+    visit: Visit,
+    Path(id): Path<String>,
+    given: Given<NewRole>,
+) -> Answer<Response> {
+    let person = find(&visit, &id).await?;
+    let role = given.fields.role;
+    visit.store.change_role(person.id, role).await?;
+    visit.doors.changed();
+    tracing::info!(name = person.name, %role, by = by(&visit.who), "changed a role");
+    Ok(done(given.by_page))
+}
+
+pub(crate) async fn remove(
+    visit: Visit,
+    Path(id): Path<String>,
+    given: Given<Nothing>,
+) -> Answer<Response> {
+    let person = find(&visit, &id).await?;
+    visit.store.remove_person(person.id).await?;
+    visit.doors.changed();
+    tracing::info!(name = person.name, by = by(&visit.who), "removed somebody");
+    Ok(done(given.by_page))
+}
+
+/// No fields.
+#[derive(Deserialize)]
+pub(crate) struct Nothing {}
+
+async fn invite(visit: &Visit, person: KeyId) -> Answer<String> {
+    let secret = Secret::new();
+    let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
+    let expires_us = now_us().saturating_add(lasts_us);
+    visit
+        .store
+        .invite(person, &secret.hash(), expires_us)
+        .await?;
+    visit.doors.changed();
+    Ok(format!("/invitation?code={}", secret.as_str()))
+}
+
+async fn told(
+    visit: &Visit,
+    by_page: bool,
+    person: store::Person,
+    link: String,
+) -> Answer<Response> {
+    if by_page {
+        let view = view(visit, Some((person.name, link))).await;
+        return Ok(pages::draw(visit, view, templates::people_page).await);
+    }
+    let body = Invited {
+        person: person.into(),
+        invitation: link,
+    };
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+fn done(by_page: bool) -> Response {
+    if by_page {
+        Redirect::to("/people").into_response()
+    } else {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+async fn find(visit: &Visit, id: &str) -> Answer<store::Person> {
+    let missing = || Problem::not_found("such person");
+    let id: KeyId = id.parse().map_err(|_| missing())?;
+    let people = visit.store.people().await?;
+    people
+        .into_iter()
+        .find(|person| person.id == id)
+        .ok_or_else(missing)
+}
+
+async fn view(visit: &Visit, invited: Option<(String, String)>) -> Answer<templates::PeopleView> {
+    let people = visit.store.people().await?;
+    Ok(templates::PeopleView {
+        invited,
+        people: people
+            .into_iter()
+            .map(|person| templates::PersonView {
+                id: person.id.to_string(),
+                oneself: is_oneself(&visit.who, person.id),
+                name: person.name,
+                role: person.role,
+                has_password: person.password.is_some(),
+                seen_us: person.seen_us,
+            })
+            .collect(),
+    })
+}
+
+fn is_oneself(who: &Who, person: KeyId) -> bool {
+    matches!(who, Who::Person { id, .. } if *id == person)
+}
+
+/// Who did it, for the log.
+pub(crate) fn by(who: &Who) -> &str {
+    match who {
+        Who::Person { name, .. } | Who::Program { name, .. } => name,
+        Who::Camera { device, .. } => device.as_str(),
+        Who::Nobody | Who::Lab => "nobody",
+    }
+}

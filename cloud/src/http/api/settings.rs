@@ -1,0 +1,439 @@
+//! `/api/v1/devices/{device}/settings`: what is wished of a camera, and what it made of it.
+//!
+//! Wishes are checked against the same table that the camera keeps to, all of them or none, so what no camera would take
+//! never goes out. Whoever changes them says which version they looked at; if another one is there meanwhile, nothing is
+//! changed.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
+use keepsake_protocol::settings::{RejectedSetting, SettingsReport as Said, TrialStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::http::Site;
+use crate::http::error::{Answer, Problem};
+use crate::now_us;
+use crate::store::{Changed, Desired, Device};
+
+/// All settings together are far shorter, bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Stands for a secret that is set, in both directions: nobody is told it, and who says it leaves it as it is.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
+/// How far the wishes got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Progress {
+    /// Nothing was ever wished for.
+    None,
+    /// The camera has not said that it has them.
+    Waiting,
+    Applied,
+    /// All but the rejected ones.
+    Partly,
+    /// Settings of the connection are on trial.
+    Trying,
+    /// The camera has settings that this cloud never gave out: it was restored from a backup.
+    Ahead,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Settings {
+    device: DeviceId,
+    version: u64,
+    changed_us: Option<i64>,
+    state: Progress,
+    values: Map<String, Value>,
+    camera: Option<Camera>,
+    known: Vec<Known>,
+}
+
+#[derive(Debug, Serialize)]
+struct Camera {
+    version: u64,
+    said_us: i64,
+    rejected: Vec<RejectedSetting>,
+    trying: Option<TrialStatus>,
+    in_force: Map<String, Value>,
+}
+
+/// A setting that may be wished for.
+#[derive(Debug, Serialize)]
+struct Known {
+    name: &'static str,
+    kind: &'static str,
+    default: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    unit: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    choices: &'static [&'static str],
+    /// It is tried, and given up again unless a connection with it is confirmed.
+    connection: bool,
+    what: &'static str,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    version: Option<u64>,
+    values: Map<String, Value>,
+}
+
+pub(crate) async fn get(State(site): State<Site>, Path(device): Path<String>) -> Answer<Response> {
+    let (camera, desired) = find(&site, &device).await?;
+    Ok(answer(&camera, desired.as_ref()))
+}
+
+pub(crate) async fn put(
+    State(site): State<Site>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer<Response> {
+    let (camera, before) = find(&site, &device).await?;
+    if body.len() > BODY_BYTES_MAX {
+        let text = format!("Settings are at most {BODY_BYTES_MAX} bytes.");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
+        Problem::wrong(format!(
+            "Expected {{\"version\": 1, \"values\": {{\"interval_s\": 60}}}}: {error}."
+        ))
+    })?;
+    let version = before.as_ref().map_or(0, |before| before.version);
+    let if_match = headers.get(header::IF_MATCH).map(version_of);
+    let based_on = match (if_match, wanted.version) {
+        (Some(Some(tag)), _) if tag != version => {
+            return Err(faster(StatusCode::PRECONDITION_FAILED, version));
+        }
+        (Some(None), _) => {
+            return Err(Problem::wrong("If-Match must be one version in quotes."));
+        }
+        (Some(Some(tag)), _) => tag,
+        (None, Some(said)) => said,
+        (None, None) => {
+            return Err(Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "Say which version you looked at: \"version\" beside \"values\", or If-Match.",
+            ));
+        }
+    };
+    let desired = change(&site, &camera, before.as_ref(), based_on, wanted.values).await?;
+    let (camera, _) = find(&site, &device).await?;
+    Ok(answer(&camera, Some(&desired)))
+}
+
+/// Checks, stores and publishes; the way of API and page alike.
+pub(crate) async fn change(
+    site: &Site,
+    camera: &Device,
+    before: Option<&Desired>,
+    based_on: u64,
+    wanted: Map<String, Value>,
+) -> Answer<Desired> {
+    let values = checked(wanted, before)?;
+    let (version, said) = said(camera);
+    let ahead = (progress(before, version, said) == Progress::Ahead).then_some(version);
+    let changed = site
+        .store
+        .change_settings(&camera.id, based_on, ahead, &values, now_us())
+        .await?;
+    match changed {
+        Changed::To(desired) => {
+            site.announcer.settings(&camera.id).await;
+            Ok(desired)
+        }
+        Changed::Conflict(version) => Err(faster(StatusCode::CONFLICT, version)),
+    }
+}
+
+pub(crate) async fn find(site: &Site, device: &str) -> Answer<(Device, Option<Desired>)> {
+    let missing = || Problem::not_found("such camera");
+    let device: DeviceId = device.parse().map_err(|_| missing())?;
+    let camera = site.store.device(&device, now_us()).await?;
+    let camera = camera.ok_or_else(missing)?;
+    let desired = site.store.settings(&device).await?;
+    Ok((camera, desired))
+}
+
+/// The version a camera said last that it has, and what it made of it.
+pub(crate) fn said(camera: &Device) -> (u64, Option<&Said>) {
+    let status = camera.status.as_deref();
+    (
+        status.map_or(0, |status| status.settings_version),
+        status.and_then(|status| status.settings.as_deref()),
+    )
+}
+
+/// How far `desired` got, by what the camera said last.
+pub(crate) fn progress(desired: Option<&Desired>, version: u64, said: Option<&Said>) -> Progress {
+    let wished = desired.map_or(0, |desired| desired.version);
+    let Some(said) = said else {
+        return if wished == 0 {
+            Progress::None
+        } else {
+            Progress::Waiting
+        };
+    };
+    let other = desired.is_some_and(|desired| desired.mark != said.revision);
+    if version > wished || (version == wished && other) {
+        Progress::Ahead
+    } else if version < wished {
+        Progress::Waiting
+    } else if wished == 0 {
+        Progress::None
+    } else if said.trial.is_some() {
+        Progress::Trying
+    } else if said.rejected.is_empty() {
+        Progress::Applied
+    } else {
+        Progress::Partly
+    }
+}
+
+/// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
+pub(crate) fn of_form(fields: &[(String, String)], before: Option<&Desired>) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (name, text) in fields {
+        let Some(setting) = Setting::find(name) else {
+            continue;
+        };
+        let kept = before.is_some_and(|before| before.values.contains_key(name));
+        let value = match setting.kind {
+            _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
+            _ if text.is_empty() => continue,
+            ValueKind::Integer { .. }
+            | ValueKind::OptionalInteger { .. }
+            | ValueKind::IntegerEnum { .. } => text
+                .trim()
+                .parse::<u64>()
+                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Bool => text
+                .parse::<bool>()
+                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Choice(_) | ValueKind::Text(_) => text.as_str().into(),
+        };
+        values.insert(name.clone(), value);
+    }
+    values
+}
+
+/// All of them, or a sentence that names every one that cannot be.
+fn checked(wanted: Map<String, Value>, before: Option<&Desired>) -> Answer<Map<String, Value>> {
+    let mut values = Map::new();
+    let mut wrong = Vec::new();
+    for (name, value) in wanted {
+        let Some(setting) = Setting::find(&name) else {
+            wrong.push(format!("{} is no setting", shortened(&name)));
+            continue;
+        };
+        if setting.scope == Scope::Local {
+            wrong.push(format!("{name} is only set at the camera itself"));
+        } else if value.is_null() {
+            // The same as leaving it out.
+        } else if setting.secret && value == HIDDEN {
+            if let Some(kept) = before.and_then(|before| before.values.get(&name)) {
+                values.insert(name, kept.clone());
+            }
+        } else if let Err(what) = setting.check((&value).into()) {
+            wrong.push(format!("{name} {what}"));
+        } else {
+            values.insert(name, value);
+        }
+    }
+    if wrong.is_empty() {
+        Ok(values)
+    } else {
+        const TOLD_MAX: usize = 20;
+        let more = wrong.len().saturating_sub(TOLD_MAX);
+        wrong.truncate(TOLD_MAX);
+        if more > 0 {
+            wrong.push(format!("and {more} more"));
+        }
+        let text = format!("Nothing was changed: {}.", wrong.join("; "));
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut short: String = text.chars().take(CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn faster(status: StatusCode, version: u64) -> Problem {
+    let text = format!(
+        "Someone else has changed these settings: they are at version {version} now. Look again, then change them."
+    );
+    Problem::new(status, text)
+}
+
+/// `"13"`, as `ETag` says it.
+fn version_of(tag: &HeaderValue) -> Option<u64> {
+    let tag = tag.to_str().ok()?.trim();
+    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+fn answer(device: &Device, desired: Option<&Desired>) -> Response {
+    let version = desired.map_or(0, |desired| desired.version);
+    let (has, said) = said(device);
+    let settings = Settings {
+        device: device.id.clone(),
+        version,
+        changed_us: desired.map(|desired| desired.changed_us),
+        state: progress(desired, has, said),
+        values: desired.map(shown).unwrap_or_default(),
+        camera: said.map(|said| Camera {
+            version: has,
+            said_us: device.status_us.unwrap_or_default(),
+            rejected: said.rejected.clone(),
+            trying: said.trial.clone(),
+            in_force: said.effective.clone(),
+        }),
+        known: known(),
+    };
+    let tag = HeaderValue::from_str(&format!("\"{version}\""))
+        .expect("a number in quotes can stand in a header");
+    ([(header::ETAG, tag)], Json(settings)).into_response()
+}
+
+/// The values without their secrets.
+fn shown(desired: &Desired) -> Map<String, Value> {
+    let mut values = desired.values.clone();
+    for (name, value) in &mut values {
+        if Setting::find(name).is_some_and(|setting| setting.secret) {
+            *value = HIDDEN.into();
+        }
+    }
+    values
+}
+
+fn known() -> Vec<Known> {
+    let wishable = SETTINGS
+        .iter()
+        .filter(|setting| setting.scope != Scope::Local);
+    wishable
+        .map(|setting| {
+            let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
+                ValueKind::Integer { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
+                ValueKind::OptionalInteger { min, max, unit } => {
+                    ("zero-or", Some((min, max)), unit, &[])
+                }
+                ValueKind::IntegerEnum { of, unit } => ("one-of", None, unit, of),
+                ValueKind::Bool => ("switch", None, "", &[]),
+                ValueKind::Choice(of) => ("choice", None, "", of),
+                ValueKind::Text(_) => ("text", None, "", &[]),
+            };
+            Known {
+                name: setting.key,
+                kind,
+                default: setting.default.into(),
+                min: bounds.map(|(min, _)| min),
+                max: bounds.map(|(_, max)| max),
+                unit,
+                choices,
+                connection: setting.scope == Scope::Connection,
+                what: setting.description,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn desired(version: u64, mark: u64) -> Desired {
+        Desired {
+            version,
+            mark,
+            values: Map::new(),
+            changed_us: 0,
+        }
+    }
+
+    #[test]
+    fn how_far_wishes_got_is_what_the_camera_says() {
+        let said = |mark| Said {
+            revision: mark,
+            ..Said::default()
+        };
+        let rejected = Said {
+            rejected: vec![RejectedSetting {
+                name: "interval_s".into(),
+                reason: "no".into(),
+            }],
+            ..said(7)
+        };
+        let trying = Said {
+            trial: Some(TrialStatus {
+                names: vec!["cloud.url".into()],
+                remaining_s: 3,
+            }),
+            ..said(7)
+        };
+        let wished = desired(3, 7);
+        for (wished, version, said, expected) in [
+            (None, 0, None, Progress::None),
+            (None, 0, Some(said(0)), Progress::None),
+            (Some(&wished), 0, None, Progress::Waiting),
+            (Some(&wished), 2, Some(said(5)), Progress::Waiting),
+            (Some(&wished), 3, Some(said(7)), Progress::Applied),
+            (Some(&wished), 3, Some(rejected), Progress::Partly),
+            (Some(&wished), 3, Some(trying), Progress::Trying),
+            // A cloud restored from a backup: the number was given out before, or is behind.
+            (Some(&wished), 3, Some(said(8)), Progress::Ahead),
+            (Some(&wished), 4, Some(said(8)), Progress::Ahead),
+            (None, 4, Some(said(8)), Progress::Ahead),
+        ] {
+            assert_eq!(progress(wished, version, said.as_ref()), expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_wish_is_named_and_a_secret_is_kept_unseen() {
+        let values = |json: Value| match json {
+            Value::Object(map) => map,
+            _ => panic!("an object"),
+        };
+        let before = Desired {
+            values: values(json!({"cloud.password": "sesame"})),
+            ..desired(1, 1)
+        };
+        let kept = checked(
+            values(json!({"cloud.password": HIDDEN, "interval_s": null, "light.mode": "quiet"})),
+            Some(&before),
+        );
+        assert_eq!(
+            kept.unwrap(),
+            values(json!({"cloud.password": "sesame", "light.mode": "quiet"}))
+        );
+        assert!(!format!("{:?}", shown(&before)).contains("sesame"));
+        let wrong = checked(
+            values(json!({"interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "quiet"})),
+            None,
+        );
+        let Problem { status, detail, .. } = wrong.unwrap_err();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        for says in [
+            "interval_s must be 0 or",
+            "device is only set",
+            "nonsense is no setting",
+        ] {
+            assert!(detail.contains(says), "{detail}");
+        }
+    }
+}

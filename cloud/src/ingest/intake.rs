@@ -1,0 +1,634 @@
+//! From the queue into the store: takes what is there, has it committed in one transaction, acknowledges, then sends
+//! the receipts. In this order and no other: acknowledged is at most committed, and a receipt speaks of a commit (P2).
+//!
+//! A batch that fails is rolled back whole. If nothing can be committed at all, the store is away: everything waits and
+//! is tried again for as long as it takes, and cameras are told to hold. If a probe commits, the batch fails for its
+//! content, so its messages are tried one by one; one that fails alone three times is refused with a reason.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use keepsake_protocol::codec;
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_protocol::{DeviceId, StoreId};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
+use crate::downlink::announce::Announcer;
+use crate::downlink::mailbox::Mailboxes;
+use crate::ingest::decode;
+use crate::ingest::deposit::{Deposit, Message, Outcome};
+use crate::ingest::way_in::WaysIn;
+use crate::mqtt::session::{Ack, Session};
+use crate::now_us;
+use crate::ops::hold::Gate;
+use crate::ops::live::{Live, Notice};
+use crate::ops::metrics::Metrics;
+use crate::store::{Store, StoreError};
+
+/// A capture fails alone this often, while a probe commits, before it is refused.
+const ATTEMPTS_ALONE: u32 = 3;
+/// The same where the failure was none of its content: connections may be cut just then, again and again.
+const ATTEMPTS_ALONE_PASSING: u32 = 30;
+/// A refused capture may be tried again after this, seconds.
+const REFUSED_RETRY_S: u64 = 3600;
+const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
+const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// A message, and how to say that it is committed.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// Absent where it came by HTTP, and in tests that have no broker.
+    pub ack: Option<Ack>,
+    /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
+    pub asker: Option<oneshot::Sender<Verdict>>,
+}
+
+/// What became of a message that came by HTTP. It exists only after the commit (P2).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What it earned: for a capture at least one receipt, though maybe an empty one.
+    Receipts(Vec<Receipt>),
+    /// It is kept, but not as what it claims to be; the reason is a plain sentence.
+    Quarantined(String),
+}
+
+/// What came and is not committed yet, bounded in bytes. Putting never waits.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Each with when it came.
+    deliveries: VecDeque<(Instant, Delivery)>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Puts one message at the end. Returns false if there is no room, and the message is not taken; a message larger
+    /// than the whole queue is taken by an empty one.
+    pub fn put(&self, delivery: Delivery) -> bool {
+        let mut waiting = self.lock();
+        let bytes = weight(&delivery);
+        if !waiting.deliveries.is_empty() && waiting.bytes + bytes > QUEUE_BYTES_MAX {
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.deliveries.push_back((Instant::now(), delivery));
+        drop(waiting);
+        self.filled.notify_one();
+        true
+    }
+
+    /// Messages and bytes that wait.
+    pub fn depth(&self) -> (u64, u64) {
+        let waiting = self.lock();
+        (waiting.deliveries.len() as u64, waiting.bytes as u64)
+    }
+
+    /// Waits until there is something, then takes what is there, at most a batch, each with when it came.
+    pub async fn take(&self) -> Vec<(Instant, Delivery)> {
+        loop {
+            let batch = self.take_now();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Waits until less than half of the room is taken.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.drained.notified();
+            if self.lock().bytes < QUEUE_BYTES_MAX / 2 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn take_now(&self) -> Vec<(Instant, Delivery)> {
+        let mut waiting = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(delivery) = waiting.deliveries.pop_front() else {
+                break;
+            };
+            bytes += weight(&delivery.1);
+            batch.push(delivery);
+        }
+        waiting.bytes -= bytes;
+        drop(waiting);
+        self.drained.notify_waiters();
+        batch
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a message takes in memory, about: even an empty one is not free.
+fn weight(delivery: &Delivery) -> usize {
+    delivery.message.payload.len() + delivery.message.topic.len() + 256
+}
+
+/// Everything an intake works with.
+pub struct Intake {
+    pub queue: Arc<Queue>,
+    pub store: Store,
+    pub gate: Gate,
+    pub live: Live,
+    /// Sends receipts to cameras that come by MQTT.
+    pub control: Session,
+    /// Where receipts wait for a camera that has gone before its request was answered.
+    pub mailboxes: Mailboxes,
+    pub announcer: Announcer,
+    pub capture_bytes_max: u64,
+    /// Topics of cameras that know nothing of Keepsake.
+    pub ways: Arc<WaysIn>,
+    /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
+    pub waits_for_space: bool,
+    pub thumbnails: Arc<Notify>,
+    pub metrics: Metrics,
+}
+
+impl Intake {
+    /// Runs until it is stopped; what is taken and not committed then is not acknowledged either.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let batch = self.queue.take().await;
+                if self.waits_for_space {
+                    let mut hold = self.gate.watch();
+                    // The gate lives as long as this intake, so waiting cannot fail.
+                    let _ = hold.wait_for(|hold| hold.space.is_none()).await;
+                }
+                self.take_in(batch).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn take_in(&self, batch: Vec<(Instant, Delivery)>) {
+        let mut came = Vec::with_capacity(batch.len());
+        let mut acks = Vec::with_capacity(batch.len());
+        let mut askers = Vec::with_capacity(batch.len());
+        let mut messages = Vec::with_capacity(batch.len());
+        for (at, delivery) in batch {
+            came.push(at);
+            let again = delivery.ack.as_ref().is_some_and(Ack::again);
+            acks.push(delivery.ack);
+            askers.push(delivery.asker);
+            messages.push((delivery.message, again));
+        }
+        let capture_bytes_max = self.capture_bytes_max;
+        let ways = self.ways.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            messages
+                .iter()
+                .map(|(message, again)| {
+                    decode::read_from_broker(message, *again, &ways, capture_bytes_max)
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut deposits = match reading.await {
+            Ok(deposits) => deposits,
+            Err(error) => {
+                // Only while the program ends, as no message makes reading panic. Not acknowledged, so nothing is lost.
+                tracing::error!("reading a batch failed: {error}");
+                return;
+            }
+        };
+        let (outcomes, retried) = self.commit(&mut deposits).await;
+        for ack in acks.into_iter().flatten() {
+            ack.acknowledge().await;
+        }
+        for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
+            self.metrics.taken_in(deposit, outcome, at.elapsed());
+        }
+        self.answer(&deposits, outcomes, askers, retried).await;
+    }
+
+    /// Commits the batch, however long it takes, and says whether that took more than one try.
+    async fn commit(&self, deposits: &mut [Deposit]) -> (Vec<Outcome>, bool) {
+        let mut wait = STORE_WAIT_MIN;
+        let (mut retried, mut full) = (false, false);
+        loop {
+            let began = Instant::now();
+            let committed = self.store.commit(deposits, now_us()).await;
+            self.metrics.committed(began.elapsed(), committed.is_ok());
+            let error = match committed {
+                Ok(outcomes) => {
+                    self.gate.store(None);
+                    if full {
+                        self.gate.room(None);
+                    }
+                    return (outcomes, retried);
+                }
+                Err(error) => error,
+            };
+            retried = true;
+            // A probe is small enough to fit where no picture does, so it would prove nothing.
+            let no_room = error.has_no_room().then(|| error.sentence());
+            // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
+            for deposit in &mut *deposits {
+                if let Deposit::Upload { again, .. } = deposit {
+                    *again = true;
+                }
+            }
+            tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
+            if no_room.is_some() {
+                full = true;
+                self.gate.room(no_room);
+            } else if let Err(error) = self.store.probe(now_us()).await {
+                self.gate.store(Some(error.sentence()));
+                tracing::error!("the store is away: {:#}", chain(error));
+            } else {
+                self.gate.store(None);
+                match self.commit_one_by_one(deposits).await {
+                    Some(outcomes) => {
+                        if full {
+                            self.gate.room(None);
+                        }
+                        return (outcomes, retried);
+                    }
+                    None => continue,
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(STORE_WAIT_MAX);
+        }
+    }
+
+    /// Commits each message alone. Returns nothing if the store went away or is full: begin anew, repeats are harmless.
+    async fn commit_one_by_one(&self, deposits: &[Deposit]) -> Option<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(deposits.len());
+        for deposit in deposits {
+            let mut attempts = 0;
+            let outcome = loop {
+                match self
+                    .store
+                    .commit(std::slice::from_ref(deposit), now_us())
+                    .await
+                {
+                    Ok(mut one) => break one.pop().unwrap_or(Outcome::Dropped),
+                    Err(error) => {
+                        attempts += 1;
+                        if error.has_no_room() || self.store.probe(now_us()).await.is_err() {
+                            return None;
+                        }
+                        let most = if error.may_pass() {
+                            ATTEMPTS_ALONE_PASSING
+                        } else {
+                            ATTEMPTS_ALONE
+                        };
+                        if attempts >= most {
+                            tracing::error!(
+                                "one message cannot be committed although others can: {:#}",
+                                chain(error)
+                            );
+                            break refused(deposit);
+                        }
+                        tokio::time::sleep(STORE_WAIT_MIN).await;
+                    }
+                }
+            };
+            outcomes.push(outcome);
+        }
+        Some(outcomes)
+    }
+
+    async fn answer(
+        &self,
+        deposits: &[Deposit],
+        outcomes: Vec<Outcome>,
+        askers: Vec<Option<oneshot::Sender<Verdict>>>,
+        retried: bool,
+    ) {
+        let mut devices = HashSet::new();
+        let mut arrived = HashMap::new();
+        let mut pictures = false;
+        let mut spoken = Vec::with_capacity(outcomes.len());
+        for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
+            match &outcome {
+                // What looks like a repeat may have been committed by an earlier try that did not live to say so.
+                Outcome::Stored { arrival, .. } | Outcome::Uploaded { arrival } => {
+                    pictures |= arrival.is_some() || retried;
+                }
+                Outcome::Quarantined => {
+                    if let Deposit::Quarantine(suspect) = deposit {
+                        tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
+                    }
+                }
+                Outcome::PartKept
+                | Outcome::WrongHash
+                | Outcome::Told { .. }
+                | Outcome::Noted { .. }
+                | Outcome::Answered { .. }
+                | Outcome::Reported { .. }
+                | Outcome::Replied
+                | Outcome::Refused { .. }
+                | Outcome::Dropped => {}
+            }
+            if let Deposit::Status {
+                device,
+                status,
+                retained: false,
+            } = deposit
+                && status.presence == Presence::Online
+            {
+                let takes_settings = status.settings.is_some();
+                let has = takes_settings.then_some(status.settings_version);
+                arrived.insert(device.clone(), has);
+            }
+            if let Some(device) = deposit.device() {
+                if !matches!(outcome, Outcome::Quarantined) {
+                    devices.insert(device.clone());
+                }
+                match asker {
+                    Some(asker) => self.tell(asker, deposit, device, outcome),
+                    None => spoken.push((device.clone(), outcome)),
+                }
+            }
+        }
+        for (device, mut receipt) in decode::receipts(self.store.id(), &spoken) {
+            receipt.sent_us = Some(now_us());
+            let topic = Topic::new(&device, MessageKind::Receipt);
+            self.control.publish(&topic, codec::encode(&receipt)).await;
+        }
+        if pictures {
+            self.live.tell(Notice::Pictures);
+            self.thumbnails.notify_one();
+        }
+        for device in devices {
+            self.announcer.greet(&device).await;
+            if let Some(has) = arrived.get(&device) {
+                self.announcer.send_waiting_commands(&device).await;
+                if let Some(has) = has {
+                    self.announcer.remind_of_settings(&device, *has).await;
+                }
+            }
+            self.live.tell(Notice::Device(Arc::new(device)));
+        }
+    }
+
+    /// Answers a request; if nobody waits for the answer any more, the camera finds it when it asks for news.
+    fn tell(
+        &self,
+        asker: oneshot::Sender<Verdict>,
+        deposit: &Deposit,
+        device: &DeviceId,
+        outcome: Outcome,
+    ) {
+        let verdict = verdict(self.store.id(), deposit, device, outcome);
+        let Err(Verdict::Receipts(receipts)) = asker.send(verdict) else {
+            return;
+        };
+        for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
+            let receipt = codec::encode(receipt);
+            self.mailboxes.put(device, MessageKind::Receipt, &receipt);
+        }
+    }
+}
+
+fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcome) -> Verdict {
+    if let (Deposit::Quarantine(suspect), Outcome::Quarantined) = (deposit, &outcome) {
+        return Verdict::Quarantined(suspect.reason.clone());
+    }
+    let earned = decode::receipts(store, &[(device.clone(), outcome)]);
+    let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
+    if let Some((install, ..)) = deposit.capture()
+        && receipts.is_empty()
+    {
+        receipts.push(Receipt::new(store, install));
+    }
+    for receipt in &mut receipts {
+        receipt.sent_us = Some(now_us());
+    }
+    Verdict::Receipts(receipts)
+}
+
+/// What a message becomes that cannot be committed although others can.
+fn refused(deposit: &Deposit) -> Outcome {
+    match deposit.capture() {
+        Some((install, sequence, hash)) => Outcome::Refused {
+            install,
+            sequence,
+            hash,
+            reason: "the cloud's database cannot take this one".to_owned(),
+            retry_after: REFUSED_RETRY_S,
+        },
+        None => Outcome::Dropped,
+    }
+}
+
+/// With its causes, as only `anyhow` prints them.
+fn chain(error: StoreError) -> anyhow::Error {
+    error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downlink::Downlink;
+    use crate::mqtt::session::Broker;
+    use crate::store::Limits;
+
+    /// An intake whose sessions never get a connection.
+    fn intake(store: Store) -> Intake {
+        let queue = Arc::new(Queue::default());
+        let nowhere = Broker {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            login: None,
+            tls: None,
+        };
+        let stop = CancellationToken::new();
+        let control = Session::start("test", Vec::new(), nowhere, queue.clone(), stop);
+        let gate = Gate::default();
+        let mailboxes = Mailboxes::default();
+        let downlink = Downlink::new(control.clone(), mailboxes.clone());
+        Intake {
+            announcer: Announcer::new(store.clone(), downlink, gate.clone(), 1000),
+            mailboxes,
+            queue,
+            store,
+            gate,
+            live: Live::default(),
+            control,
+            capture_bytes_max: 1000,
+            ways: Arc::default(),
+            waits_for_space: false,
+            thumbnails: Arc::default(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    fn capture() -> Delivery {
+        let header = serde_json::json!({
+            "install": keepsake_protocol::SpoolId([1; 16]), "sequence": 1, "hash": keepsake_protocol::Hash::of(b"one"), "total": 3,
+            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+            "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
+            "captured_after_us": 0, "offset": 0, "len": 3,
+        });
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: codec::encode_frame(&serde_json::from_value(header).unwrap(), b"one").into(),
+            retained: false,
+        };
+        Delivery {
+            message,
+            ack: None,
+            asker: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_after_its_commit_and_by_the_mailbox_if_its_asker_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let intake = intake(store);
+        let porch: DeviceId = "porch".parse().unwrap();
+        let ask = || {
+            let (asker, answer) = oneshot::channel();
+            let asked = Delivery {
+                asker: Some(asker),
+                ..capture()
+            };
+            (asked, answer)
+        };
+        let (asked, mut answer) = ask();
+        let occupied = intake.store.occupy().await.unwrap();
+        let mut taking = std::pin::pin!(intake.take_in(vec![(Instant::now(), asked)]));
+        let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
+        assert!(too_early.is_err(), "the store is occupied");
+        assert!(answer.try_recv().is_err(), "a receipt before its commit");
+        drop(occupied);
+        taking.await;
+        let Ok(Verdict::Receipts(receipts)) = answer.await else {
+            panic!("no receipt");
+        };
+        assert_eq!(receipts[0].stored.len(), 1);
+
+        let visit = intake.mailboxes.open(&porch).unwrap();
+        let (asked, gone) = ask();
+        drop(gone);
+        intake.take_in(vec![(Instant::now(), asked)]).await;
+        let news = visit.news(None, Duration::ZERO).await;
+        let about = |about| news.messages.iter().find(|one| one.kind == about);
+        let late = about("receipt").expect("the receipt of the one who left");
+        let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
+        assert_eq!(late.stored, receipts[0].stored);
+    }
+
+    #[tokio::test]
+    async fn a_picture_committed_by_a_try_that_failed_is_news_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            unit_of_work: Duration::from_millis(300),
+            ..Limits::default()
+        };
+        // Making the tables may take longer than that.
+        let made = Store::open(folder.path(), Limits::default()).await;
+        made.unwrap().close().await;
+        let intake = intake(Store::open(folder.path(), limits).await.unwrap());
+        let pictures = |news: &mut tokio::sync::broadcast::Receiver<Notice>| {
+            let heard = std::iter::from_fn(|| news.try_recv().ok());
+            heard
+                .filter(|notice| matches!(notice, Notice::Pictures))
+                .count()
+        };
+        let mut news = intake.live.listen();
+        for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
+            intake.take_in(vec![(Instant::now(), capture())]).await;
+            assert_eq!(pictures(&mut news), expected, "{said}");
+        }
+        // Nobody can tell a repeat from what the try before has committed.
+        let occupied = intake.store.occupy().await.unwrap();
+        let away = async {
+            let mut gate = intake.gate.watch();
+            gate.wait_for(|hold| hold.store.is_some()).await.unwrap();
+            drop(occupied);
+        };
+        tokio::join!(intake.take_in(vec![(Instant::now(), capture())]), away);
+        assert_eq!(pictures(&mut news), 1);
+    }
+
+    fn delivery(bytes: usize) -> Delivery {
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: vec![0; bytes].into(),
+            retained: false,
+        };
+        Delivery {
+            message,
+            ack: None,
+            asker: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_nothing_until_it_has_drained() {
+        let queue = Queue::default();
+        let mib = 1024 * 1024;
+        let mut put = 0;
+        while queue.put(delivery(mib)) {
+            put += 1;
+        }
+        assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
+        let drained = queue.drained();
+        tokio::pin!(drained);
+        let mut taken = 0;
+        while futures_util::poll!(drained.as_mut()).is_pending() {
+            let batch = queue.take().await;
+            assert!(batch.len() <= BATCH_BYTES_MAX / mib);
+            taken += batch.len();
+        }
+        assert!(taken >= put / 2, "{taken} of {put}");
+        assert!(queue.put(delivery(mib)));
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_what_is_there_in_order() {
+        let queue = Queue::default();
+        for bytes in 1..=BATCH_MESSAGES_MAX + 1 {
+            assert!(queue.put(delivery(bytes)));
+        }
+        let lengths = async || {
+            let batch = queue.take().await;
+            let lengths = batch
+                .iter()
+                .map(|delivery| delivery.1.message.payload.len());
+            lengths.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lengths().await,
+            (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>()
+        );
+        assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
+    }
+
+    #[tokio::test]
+    async fn one_message_larger_than_the_queue_still_gets_through() {
+        let queue = Queue::default();
+        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)));
+        assert!(!queue.put(delivery(1)));
+        assert_eq!(queue.take().await.len(), 1);
+        assert!(queue.put(delivery(1)));
+    }
+}

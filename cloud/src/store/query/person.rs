@@ -1,0 +1,405 @@
+//! Tables `person` and `invitation`: who may log in, and the links with which somebody chooses a password.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::auth::secret::SecretHash;
+use crate::auth::{KeyId, PersonName, Role};
+use crate::store::query::login;
+use crate::store::{Doing, Result, Store, StoreError, id};
+
+/// People of one cloud (P4).
+const PEOPLE_MAX: i64 = 500;
+
+/// Somebody who may log in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub id: KeyId,
+    pub name: String,
+    pub role: Role,
+    /// As argon2id; absent until the invitation is accepted.
+    pub password: Option<String>,
+    pub created_us: i64,
+    /// When somebody last logged in by this name.
+    pub seen_us: Option<i64>,
+}
+
+/// What cannot be done to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PeopleError {
+    #[error("There is somebody of this name already.")]
+    NameTaken,
+    #[error("There is no such person.")]
+    Unknown,
+    #[error("Nobody else is an owner. Make somebody else one first.")]
+    LastOwner,
+    #[error("There is an owner already.")]
+    HasOwner,
+    #[error("There are too many; remove some first.")]
+    TooMany,
+}
+
+impl Store {
+    /// Whether somebody with a password is an owner. Once it is so it stays so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn has_owner(&self) -> Result<bool> {
+        self.within(async {
+            let mut connection = self.readers.acquire().await.doing("look for an owner")?;
+            Ok(owners(&mut connection).await? > 0)
+        })
+        .await
+    }
+
+    /// Makes the first owner; somebody of this name who is there without being one becomes it.
+    ///
+    /// # Errors
+    /// [`PeopleError::HasOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn first_owner(
+        &self,
+        name: &PersonName,
+        password: &str,
+        now_us: i64,
+    ) -> Result<Person> {
+        self.within(async {
+            let mut tx = self.begin("begin making the owner").await?;
+            if owners(&mut tx).await? > 0 {
+                return Err(PeopleError::HasOwner.into());
+            }
+            let person = match named(&mut tx, name).await? {
+                Some(person) => {
+                    set_role(&mut tx, person.id, Role::Owner).await?;
+                    set_password(&mut tx, person.id, Some(password)).await?;
+                    person.id
+                }
+                None => insert(&mut tx, name, Role::Owner, Some(password), now_us).await?,
+            };
+            let person = known(&mut tx, person).await?;
+            tx.commit().await.doing("commit the owner")?;
+            Ok(person)
+        })
+        .await
+    }
+
+    /// Adds somebody, without a password if there is none yet.
+    ///
+    /// # Errors
+    /// [`PeopleError::NameTaken`], [`PeopleError::TooMany`], and other [`StoreError`]s: nothing was changed.
+    pub async fn add_person(
+        &self,
+        name: &PersonName,
+        role: Role,
+        password: Option<&str>,
+        now_us: i64,
+    ) -> Result<Person> {
+        self.within(async {
+            let mut tx = self.begin("begin adding somebody").await?;
+            if named(&mut tx, name).await?.is_some() {
+                return Err(PeopleError::NameTaken.into());
+            }
+            let person = insert(&mut tx, name, role, password, now_us).await?;
+            let person = known(&mut tx, person).await?;
+            tx.commit().await.doing("commit somebody added")?;
+            Ok(person)
+        })
+        .await
+    }
+
+    /// Everybody, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn people(&self) -> Result<Vec<Person>> {
+        self.within(async {
+            let rows = sqlx::query(
+                "SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key",
+            )
+            .fetch_all(&self.readers)
+            .await
+            .doing("list people")?;
+            rows.iter().map(person).collect()
+        })
+        .await
+    }
+
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn person_named(&self, name: &PersonName) -> Result<Option<Person>> {
+        self.within(async {
+            let mut connection = self.readers.acquire().await.doing("look for somebody")?;
+            named(&mut connection, name).await
+        })
+        .await
+    }
+
+    /// Changes what somebody may do.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`], [`PeopleError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn change_role(&self, person: KeyId, role: Role) -> Result<()> {
+        self.within(async {
+            let mut tx = self.begin("begin changing a role").await?;
+            let before = known(&mut tx, person).await?;
+            set_role(&mut tx, person, role).await?;
+            keep_an_owner(&mut tx, &before).await?;
+            tx.commit().await.doing("commit a changed role")
+        })
+        .await
+    }
+
+    /// Removes somebody with all sessions.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`], [`PeopleError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn remove_person(&self, person: KeyId) -> Result<()> {
+        self.within(async {
+            let mut tx = self.begin("begin removing somebody").await?;
+            let before = known(&mut tx, person).await?;
+            login::end_all(&mut tx, person, None).await?;
+            forget_invitation(&mut tx, person).await?;
+            sqlx::query("DELETE FROM person WHERE id = ?")
+                .bind(person.0.as_slice())
+                .execute(&mut *tx)
+                .await
+                .doing("remove somebody")?;
+            keep_an_owner(&mut tx, &before).await?;
+            tx.commit().await.doing("commit somebody removed")
+        })
+        .await
+    }
+
+    /// Sets a password and ends all sessions but the one kept, and the invitation.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    pub async fn change_password(
+        &self,
+        person: KeyId,
+        password: &str,
+        kept: Option<&SecretHash>,
+    ) -> Result<()> {
+        self.within(async {
+            let mut tx = self.begin("begin changing a password").await?;
+            known(&mut tx, person).await?;
+            set_password(&mut tx, person, Some(password)).await?;
+            forget_invitation(&mut tx, person).await?;
+            login::end_all(&mut tx, person, kept).await?;
+            tx.commit().await.doing("commit a changed password")
+        })
+        .await
+    }
+
+    /// Takes the password away, ends all sessions, and notes the link with which a new one is chosen. The only owner
+    /// keeps the old password until then, as a cloud without an owner could be set up by whoever reads its log.
+    ///
+    /// # Errors
+    /// [`PeopleError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    pub async fn invite(&self, person: KeyId, secret: &SecretHash, expires_us: i64) -> Result<()> {
+        self.within(async {
+            let mut tx = self.begin("begin an invitation").await?;
+            let before = known(&mut tx, person).await?;
+            login::end_all(&mut tx, person, None).await?;
+            forget_invitation(&mut tx, person).await?;
+            let only_owner = before.role == Role::Owner
+                && before.password.is_some()
+                && owners(&mut tx).await? == 1;
+            if !only_owner {
+                set_password(&mut tx, person, None).await?;
+            }
+            sqlx::query("INSERT INTO invitation (person, secret, expires_us) VALUES (?, ?, ?)")
+                .bind(person.0.as_slice())
+                .bind(secret.0.as_slice())
+                .bind(expires_us)
+                .execute(&mut *tx)
+                .await
+                .doing("note an invitation")?;
+            tx.commit().await.doing("commit an invitation")
+        })
+        .await
+    }
+
+    /// Whom an invitation is for, while it is valid.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn invited(&self, secret: &SecretHash, now_us: i64) -> Result<Option<Person>> {
+        self.within(async {
+            let mut connection = self.readers.acquire().await.doing("read an invitation")?;
+            invited(&mut connection, secret, now_us).await
+        })
+        .await
+    }
+
+    /// Sets the password that somebody invited has chosen; `None` where the invitation is used, over or unknown.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was changed.
+    pub async fn accept(
+        &self,
+        secret: &SecretHash,
+        password: &str,
+        now_us: i64,
+    ) -> Result<Option<Person>> {
+        self.within(async {
+            let mut tx = self.begin("begin accepting an invitation").await?;
+            let Some(person) = invited(&mut tx, secret, now_us).await? else {
+                return Ok(None);
+            };
+            set_password(&mut tx, person.id, Some(password)).await?;
+            forget_invitation(&mut tx, person.id).await?;
+            login::end_all(&mut tx, person.id, None).await?;
+            tx.commit().await.doing("commit an accepted invitation")?;
+            Ok(Some(person))
+        })
+        .await
+    }
+}
+
+pub(crate) async fn noted_as_seen(
+    tx: &mut AnyConnection,
+    person: KeyId,
+    now_us: i64,
+) -> Result<()> {
+    sqlx::query("UPDATE person SET seen_us = ? WHERE id = ?")
+        .bind(now_us)
+        .bind(person.0.as_slice())
+        .execute(tx)
+        .await
+        .doing("note when somebody came")?;
+    Ok(())
+}
+
+async fn owners(connection: &mut AnyConnection) -> Result<i64> {
+    sqlx::query_scalar(
+        "SELECT COUNT(*) FROM person WHERE rights = 'owner' AND password IS NOT NULL",
+    )
+    .fetch_one(connection)
+    .await
+    .doing("count owners")
+}
+
+/// Whoever was an owner who could log in must leave another one behind.
+async fn keep_an_owner(tx: &mut AnyConnection, before: &Person) -> Result<()> {
+    let was = before.role == Role::Owner && before.password.is_some();
+    if was && owners(tx).await? == 0 {
+        return Err(PeopleError::LastOwner.into());
+    }
+    Ok(())
+}
+
+async fn named(connection: &mut AnyConnection, name: &PersonName) -> Result<Option<Person>> {
+    let row = sqlx::query(
+        "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?",
+    )
+    .bind(name.key())
+    .fetch_optional(connection)
+    .await
+    .doing("look for somebody by name")?;
+    row.as_ref().map(person).transpose()
+}
+
+async fn known(connection: &mut AnyConnection, id: KeyId) -> Result<Person> {
+    let row = sqlx::query(
+        "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?",
+    )
+    .bind(id.0.as_slice())
+    .fetch_optional(connection)
+    .await
+    .doing("look for somebody")?;
+    row.as_ref()
+        .map_or(Err(PeopleError::Unknown.into()), person)
+}
+
+async fn invited(
+    connection: &mut AnyConnection,
+    secret: &SecretHash,
+    now_us: i64,
+) -> Result<Option<Person>> {
+    let row = sqlx::query(
+        "SELECT person.id, name, rights, password, created_us, seen_us FROM person \
+         JOIN invitation ON invitation.person = person.id WHERE invitation.secret = ? AND expires_us > ?",
+    )
+    .bind(secret.0.as_slice())
+    .bind(now_us)
+    .fetch_optional(connection)
+    .await
+    .doing("read an invitation")?;
+    row.as_ref().map(person).transpose()
+}
+
+async fn insert(
+    tx: &mut AnyConnection,
+    name: &PersonName,
+    role: Role,
+    password: Option<&str>,
+    now_us: i64,
+) -> Result<KeyId> {
+    let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM person")
+        .fetch_one(&mut *tx)
+        .await
+        .doing("count people")?;
+    if there >= PEOPLE_MAX {
+        return Err(PeopleError::TooMany.into());
+    }
+    let id = KeyId::new();
+    sqlx::query(
+        "INSERT INTO person (id, name, name_key, rights, password, created_us) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .bind(id.0.as_slice())
+    .bind(name.as_str())
+    .bind(name.key())
+    .bind(role.as_str())
+    .bind(password)
+    .bind(now_us)
+    .execute(tx)
+    .await
+    .doing("note somebody")?;
+    Ok(id)
+}
+
+async fn set_role(tx: &mut AnyConnection, id: KeyId, role: Role) -> Result<()> {
+    sqlx::query("UPDATE person SET rights = ? WHERE id = ?")
+        .bind(role.as_str())
+        .bind(id.0.as_slice())
+        .execute(tx)
+        .await
+        .doing("change a role")?;
+    Ok(())
+}
+
+async fn set_password(tx: &mut AnyConnection, id: KeyId, password: Option<&str>) -> Result<()> {
+    sqlx::query("UPDATE person SET password = ? WHERE id = ?")
+        .bind(password)
+        .bind(id.0.as_slice())
+        .execute(tx)
+        .await
+        .doing("change a password")?;
+    Ok(())
+}
+
+async fn forget_invitation(tx: &mut AnyConnection, id: KeyId) -> Result<()> {
+    sqlx::query("DELETE FROM invitation WHERE person = ?")
+        .bind(id.0.as_slice())
+        .execute(tx)
+        .await
+        .doing("forget an invitation")?;
+    Ok(())
+}
+
+/// From the columns id, name, rights, password, created_us, seen_us.
+fn person(row: &AnyRow) -> Result<Person> {
+    Ok(Person {
+        id: id(row.get::<&[u8], _>(0), "a person")?,
+        name: row.get(1),
+        role: role(row.get(2))?,
+        password: row.get(3),
+        created_us: row.get(4),
+        seen_us: row.get(5),
+    })
+}
+
+pub(crate) fn role(text: &str) -> Result<Role> {
+    text.parse()
+        .map_err(|_| StoreError::Corrupt(format!("the role {text}")))
+}
