@@ -22,23 +22,23 @@ use crate::auth::secret::SetupCode;
 use crate::broker::embedded;
 use crate::broker::embedded::LocalBroker;
 use crate::config::Config;
-use crate::config::secret::{Password, Secret};
+use crate::config::secret::{PasswordSource, Secret};
 use crate::downlink::Downlink;
 use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Mailboxes;
+use crate::downlink::mailbox::Outboxes;
 use crate::http;
-use crate::ingest::intake::{Intake, Queue};
-use crate::mqtt::session::{Broker, Filter, Login, Session};
+use crate::ingest::intake::{IngestWorker, Queue};
+use crate::mqtt::session::{Broker, Filter, MqttLogin, MqttSession};
 use crate::mqtt::{check, session};
 use crate::now_us;
 use crate::ops::hold;
-use crate::ops::hold::Gate;
-use crate::ops::live::{Live, Notice};
+use crate::ops::hold::Backpressure;
+use crate::ops::live::{ChangeEvent, EventBus};
 use crate::ops::metrics::Metrics;
 use crate::pictures::thumbnail;
 use crate::pictures::thumbnail::Decoder;
 use crate::store::address::Address;
-use crate::store::{Limits, Place, Store, StoreError};
+use crate::store::{Limits, Store, StoreError, StoreOptions};
 
 /// How long the sessions may take to be subscribed for the first time.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
@@ -63,9 +63,9 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error("--data {folder}: another cloud is at work there; stop it, or choose another folder")]
-    Taken { folder: std::path::PathBuf },
+    DataDirInUse { folder: std::path::PathBuf },
     #[error("{0}")]
-    Newer(String),
+    SchemaTooNew(String),
     #[error("--tls-cert, --tls-key: {0:#}")]
     Tls(anyhow::Error),
     #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
@@ -118,7 +118,7 @@ pub async fn run(
         ),
         None => None,
     };
-    let _lock = lock(&config.data)?;
+    let _lock = lock_data_dir(&config.data)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen {
@@ -139,12 +139,12 @@ pub async fn run(
     };
 
     let stop = CancellationToken::new();
-    let gate = Gate::default();
-    let live = Live::default();
+    let gate = Backpressure::default();
+    let live = EventBus::default();
     let decoder = Decoder::default();
     let thumbnails = Arc::new(Notify::new());
     let metrics = Metrics::default();
-    look_at_space(&config, &gate).await;
+    check_disk_space(&config, &gate).await;
 
     let target = session_target(&config, broker.as_deref());
     let looked_at = target.clone();
@@ -158,7 +158,7 @@ pub async fn run(
             required: false,
         })
         .collect();
-    let frames = Session::start(
+    let frames = MqttSession::start(
         &session::client_id("frames", store.id()),
         [
             Filter::of_every_device(&[MessageKind::Frame]),
@@ -169,7 +169,7 @@ pub async fn run(
         pictures.clone(),
         stop.clone(),
     );
-    let control = Session::start(
+    let control = MqttSession::start(
         &session::client_id("control", store.id()),
         Filter::of_every_device(&[
             MessageKind::Have,
@@ -181,7 +181,7 @@ pub async fn run(
         words.clone(),
         stop.clone(),
     );
-    let mailboxes = Mailboxes::default();
+    let mailboxes = Outboxes::default();
     let announcer = Announcer::new(
         store.clone(),
         Downlink::new(control.clone(), mailboxes.clone()),
@@ -191,16 +191,16 @@ pub async fn run(
     let queues = [pictures.clone(), words.clone()];
     let mut tasks = tokio::task::JoinSet::new();
     for (queue, waits_for_space) in [(pictures, true), (words, false)] {
-        let intake = Intake {
+        let intake = IngestWorker {
             queue,
             store: store.clone(),
-            gate: gate.clone(),
-            live: live.clone(),
+            backpressure: gate.clone(),
+            events: live.clone(),
             control: control.clone(),
-            mailboxes: mailboxes.clone(),
+            outboxes: mailboxes.clone(),
             announcer: announcer.clone(),
             capture_bytes_max: config.capture_bytes_max,
-            ways: ways.clone(),
+            external: ways.clone(),
             waits_for_space,
             thumbnails: thumbnails.clone(),
             metrics: metrics.clone(),
@@ -215,7 +215,7 @@ pub async fn run(
         thumbnails.clone(),
         stop.clone(),
     ));
-    tasks.spawn(look_around(
+    tasks.spawn(watch_health(
         config.clone(),
         store.clone(),
         gate.clone(),
@@ -229,9 +229,9 @@ pub async fn run(
         check::start(looked_at.clone(), store.id(), &frames, stop.clone())
     };
     let http_address = listener.local_addr().context("ask for the port")?;
-    let doors = Arc::new(http::Doors::default());
+    let doors = Arc::new(http::AuthState::default());
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let site = http::Site {
+    let site = http::AppState {
         store: store.clone(),
         doors: doors.clone(),
         live,
@@ -244,13 +244,13 @@ pub async fn run(
         queues,
         metrics,
         mailboxes,
-        reading: http::Site::reading(),
-        listening: http::Site::listening(),
+        reading: http::AppState::reading(),
+        listening: http::AppState::listening(),
         config: Arc::new(config),
         address: http_address,
         broker: looked_at,
         stop: stop.clone(),
-        streams: http::Site::streams(),
+        streams: http::AppState::streams(),
     };
     let mut serving = tokio::spawn(http::serve(listener, tls, site, stop.clone()));
     // Our own broker is here or broken; one elsewhere may be away for as long as it likes, and the page says so.
@@ -258,7 +258,7 @@ pub async fn run(
     let open = async {
         if !own_broker {
             // It may take for ever, and whoever starts us must not wait for that: the page and HTTP cameras are served.
-            tell_systemd(&[
+            notify_systemd(&[
                 NotifyState::Ready,
                 NotifyState::Status("waiting for the broker"),
             ]);
@@ -268,14 +268,14 @@ pub async fn run(
         }
         // Whoever publishes from now on is heard.
         if let Some(broker) = &broker {
-            broker.open_doors();
+            broker.accept_clients();
         }
         let has_owner = doors.has_owner(&store).await.unwrap_or(true);
-        let setup = (!has_owner).then(|| set_up_link(scheme, http_address, doors.code()));
+        let setup = (!has_owner).then(|| setup_url(scheme, http_address, doors.setup_code()));
         if let Some(link) = &setup {
             tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
         }
-        tell_systemd(&[
+        notify_systemd(&[
             NotifyState::Ready,
             NotifyState::Status("open to cameras and browsers"),
         ]);
@@ -293,7 +293,7 @@ pub async fn run(
         failed = open => return failed,
     }
 
-    tell_systemd(&[NotifyState::Stopping]);
+    notify_systemd(&[NotifyState::Stopping]);
     stop.cancel();
     let ended = async {
         while tasks.join_next().await.is_some() {}
@@ -317,7 +317,7 @@ async fn open_store(
     listener: &TcpListener,
     tls: Option<http::Tls>,
 ) -> anyhow::Result<Store> {
-    let place = Place {
+    let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
         accept_weak_durability: config.accept_weak_durability,
@@ -331,8 +331,10 @@ async fn open_store(
         loop {
             let error = match Store::open(place.clone(), Limits::default()).await {
                 Ok(store) => return Ok(store),
-                Err(StoreError::Newer(version)) => {
-                    anyhow::bail!(StartError::Newer(StoreError::Newer(version).to_string()))
+                Err(StoreError::SchemaTooNew(version)) => {
+                    anyhow::bail!(StartError::SchemaTooNew(
+                        StoreError::SchemaTooNew(version).to_string()
+                    ))
                 }
                 Err(error) => error,
             };
@@ -349,7 +351,7 @@ async fn open_store(
             }
             reason.send_replace(sentence);
             // The page says why it cannot be shown, so this is a start; and it may stay like this for as long as it likes.
-            tell_systemd(&[
+            notify_systemd(&[
                 NotifyState::Ready,
                 NotifyState::Watchdog,
                 NotifyState::Status("waiting for the database"),
@@ -377,7 +379,7 @@ async fn open_store(
 }
 
 /// Where the first owner is made. Whoever listens on all addresses knows best which of them a browser can reach.
-fn set_up_link(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
+fn setup_url(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
     let host = if listen.ip().is_unspecified() {
         format!("localhost:{}", listen.port())
     } else {
@@ -387,7 +389,7 @@ fn set_up_link(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
 }
 
 /// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
-async fn subscribed(session: &Session, patience: Option<Duration>) -> anyhow::Result<()> {
+async fn subscribed(session: &MqttSession, patience: Option<Duration>) -> anyhow::Result<()> {
     let mut health = session.health();
     let subscribed = health.wait_for(|health| health.subscribed > 0);
     match patience {
@@ -401,13 +403,13 @@ async fn subscribed(session: &Session, patience: Option<Duration>) -> anyhow::Re
 }
 
 /// Makes sure that this is the only cloud of this folder, until the file is closed, however this process ends.
-fn lock(folder: &Path) -> anyhow::Result<Flock<File>> {
+fn lock_data_dir(folder: &Path) -> anyhow::Result<Flock<File>> {
     std::fs::create_dir_all(folder)
         .and_then(|()| File::create(folder.join("lock")))
         .with_context(|| format!("prepare the data folder {}", folder.display()))
         .and_then(|file| {
             Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-                StartError::Taken {
+                StartError::DataDirInUse {
                     folder: folder.to_owned(),
                 }
                 .into()
@@ -417,7 +419,7 @@ fn lock(folder: &Path) -> anyhow::Result<Flock<File>> {
 
 /// Prints the ready line; nobody reading it is no reason to stop.
 #[expect(clippy::needless_pass_by_value, reason = "made to be handed to run")]
-pub fn say_ready(ready: Ready) {
+pub fn report_ready(ready: Ready) {
     let mut out = std::io::stdout().lock();
     let _ = writeln!(out, "{}", ready.line()).and_then(|()| out.flush());
 }
@@ -427,9 +429,9 @@ pub fn say_ready(ready: Ready) {
 /// # Panics
 /// There is neither, which the settings do not allow.
 fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
-    let login = own.map(LocalBroker::credentials).map(|own| Login {
+    let login = own.map(LocalBroker::credentials).map(|own| MqttLogin {
         user: own.user,
-        password: Some(Password::Known(Secret::new(own.password))),
+        password: Some(PasswordSource::Known(Secret::new(own.password))),
     });
     let Some(elsewhere) = &config.ingest_broker else {
         let address = own.expect("one of the two brokers is there").address();
@@ -443,7 +445,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
     let own = login;
     let host: Option<IpAddr> = elsewhere.host.parse().ok();
     let login = match &elsewhere.user {
-        Some(user) => Some(Login {
+        Some(user) => Some(MqttLogin {
             user: user.clone(),
             password: elsewhere.password.clone(),
         }),
@@ -459,11 +461,11 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
 }
 
 /// Looks at the disk and at who has fallen silent, for as long as the cloud runs.
-async fn look_around(
+async fn watch_health(
     config: Config,
     store: Store,
-    gate: Gate,
-    live: Live,
+    gate: Backpressure,
+    live: EventBus,
     stop: CancellationToken,
 ) {
     let work = async {
@@ -475,13 +477,13 @@ async fn look_around(
         loop {
             tokio::select! {
                 _ = look.tick() => {
-                    look_at_space(&config, &gate).await;
-                    look_at_store(&store, &gate).await;
+                    check_disk_space(&config, &gate).await;
+                    check_store(&store, &gate).await;
                     // Both looks are bounded. A database that is away is found to be so, and no reason to start anew.
-                    tell_systemd(&[NotifyState::Watchdog]);
+                    notify_systemd(&[NotifyState::Watchdog]);
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {
-                            live.tell(Notice::Device(Arc::new(known.0.clone())));
+                            live.tell(ChangeEvent::Device(Arc::new(known.0.clone())));
                         }
                         there = now;
                     }
@@ -501,15 +503,15 @@ async fn look_around(
 }
 
 /// Where systemd has not started us there is nobody to tell.
-fn tell_systemd(what: &[NotifyState<'_>]) {
+fn notify_systemd(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
         tracing::debug!("tell systemd: {error}");
     }
 }
 
 /// Notices that the store is away or unfit also while nobody brings anything, and that it is back.
-async fn look_at_store(store: &Store, gate: &Gate) {
-    let held = gate.now().store;
+async fn check_store(store: &Store, gate: &Backpressure) {
+    let held = gate.state().store;
     let found = match &held {
         None => store.check().await,
         // Only a commit proves that it takes something again.
@@ -529,12 +531,12 @@ async fn look_at_store(store: &Store, gate: &Gate) {
     }
 }
 
-async fn look_at_space(config: &Config, gate: &Gate) {
+async fn check_disk_space(config: &Config, gate: &Backpressure) {
     let folder = config.data.clone();
     match tokio::task::spawn_blocking(move || hold::free(&folder)).await {
         Ok(Ok((free, total))) => {
             let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
-            gate.space(free, hold::too_little(free, total, bytes, percent));
+            gate.space(free, hold::low_space_reason(free, total, bytes, percent));
         }
         Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
         Err(error) => tracing::warn!("measure the disk: {error}"),

@@ -63,7 +63,7 @@ fn main() -> ExitCode {
                 _ = interrupt.recv() => {}
             }
         };
-        app::run(config, app::say_ready, shutdown).await
+        app::run(config, app::report_ready, shutdown).await
     });
     // Blocking work that is still going on (a large decode) is not waited for.
     runtime.shutdown_background();

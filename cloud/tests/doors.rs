@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use keepsake_cloud::auth::secret::{Secret, SecretHash};
-use keepsake_cloud::auth::{KeyId, Rights, Role};
+use keepsake_cloud::auth::secret::{Secret, TokenHash};
+use keepsake_cloud::auth::{PrincipalId, Role, TokenScope};
 use keepsake_cloud::config::{Args, Config};
-use keepsake_cloud::http::{Access, told};
+use keepsake_cloud::http::{Permission, told};
 use keepsake_cloud::now_us;
 use keepsake_cloud::store::{Limits, Store};
 use rig::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
@@ -39,11 +39,11 @@ const VISITORS: [Visitor; 12] = [
     Visitor::RevokedKey,
     Visitor::LoggedOut,
     Visitor::Expired,
-    Visitor::Person(Role::Look),
-    Visitor::Person(Role::Manage),
+    Visitor::Person(Role::Viewer),
+    Visitor::Person(Role::Operator),
     Visitor::Person(Role::Owner),
-    Visitor::Key(Role::Look),
-    Visitor::Key(Role::Manage),
+    Visitor::Key(Role::Viewer),
+    Visitor::Key(Role::Operator),
     Visitor::Key(Role::Owner),
     Visitor::CameraKey,
 ];
@@ -61,24 +61,28 @@ enum Expected {
 }
 
 /// The rules once more, in other words than the program's.
-fn expected(access: Access, visitor: Visitor) -> Expected {
+fn expected(access: Permission, visitor: Visitor) -> Expected {
     use Visitor::{CameraKey, Expired, Key, LoggedOut, Nobody, Person, RevokedKey, WrongKey};
     let role = match visitor {
-        _ if access == Access::Anyone => return Expected::In,
+        _ if access == Permission::Anyone => return Expected::In,
         WrongKey | RevokedKey => return Expected::Wrong,
-        _ if access == Access::SetUp => return Expected::Over,
-        _ if access == Access::LogIn => return Expected::In,
-        CameraKey if [Access::Camera, Access::Upload].contains(&access) => return Expected::In,
+        _ if access == Permission::Setup => return Expected::Over,
+        _ if access == Permission::Login => return Expected::In,
+        CameraKey if [Permission::Camera, Permission::Upload].contains(&access) => {
+            return Expected::In;
+        }
         CameraKey => return Expected::Forbidden,
         Nobody | LoggedOut | Expired => return Expected::LogIn,
-        Key(_) if access == Access::Oneself => return Expected::Forbidden,
+        Key(_) if access == Permission::SelfService => return Expected::Forbidden,
         Person(role) | Key(role) => role,
     };
     let enough = match access {
-        Access::Owner => role == Role::Owner,
-        Access::Manage | Access::Camera | Access::Upload => role != Role::Look,
-        Access::Look | Access::Oneself => true,
-        Access::Anyone | Access::SetUp | Access::LogIn => unreachable!("answered above"),
+        Permission::Owner => role == Role::Owner,
+        Permission::Operator | Permission::Camera | Permission::Upload => role != Role::Viewer,
+        Permission::Viewer | Permission::SelfService => true,
+        Permission::Anyone | Permission::Setup | Permission::Login => {
+            unreachable!("answered above")
+        }
     };
     if enough {
         Expected::In
@@ -87,14 +91,14 @@ fn expected(access: Access, visitor: Visitor) -> Expected {
     }
 }
 
-fn table() -> Vec<(Method, &'static str, Access)> {
+fn table() -> Vec<(Method, &'static str, Permission)> {
     told(&Config::load(&Args::parse_from(["cloud", "--data", "/nowhere"])).unwrap())
 }
 
 /// Every visitor there can be, at one cloud.
 struct Visitors {
     store: Store,
-    people: Vec<(Role, KeyId)>,
+    people: Vec<(Role, PrincipalId)>,
     keys: Vec<(Visitor, Secret)>,
     to: SocketAddr,
     cookie_name: String,
@@ -109,20 +113,17 @@ impl Visitors {
         let mut people = Vec::new();
         for role in Role::ALL {
             let name = format!("{role}-person").parse().unwrap();
-            let person = store
-                .add_person(&name, role, Some("$x"), now)
-                .await
-                .unwrap();
+            let person = store.add_user(&name, role, Some("$x"), now).await.unwrap();
             people.push((role, person.id));
         }
         let mut keys = vec![(Visitor::WrongKey, Secret::key())];
-        let camera = Rights::Camera("camera".parse().unwrap());
+        let camera = TokenScope::Camera("camera".parse().unwrap());
         let rights = Role::ALL
-            .map(|role| (Visitor::Key(role), Rights::Role(role)))
+            .map(|role| (Visitor::Key(role), TokenScope::Role(role)))
             .into_iter()
             .chain([
                 (Visitor::CameraKey, camera),
-                (Visitor::RevokedKey, Rights::Role(Role::Owner)),
+                (Visitor::RevokedKey, TokenScope::Role(Role::Owner)),
             ]);
         for (visitor, rights) in rights {
             let secret = Secret::key();
@@ -162,8 +163,9 @@ impl Visitors {
             }
             Visitor::LoggedOut => {
                 let secret = Secret::new();
-                self.log_in(Role::Owner, &secret.hash(), now_us()).await;
-                self.store.log_out(&secret.hash()).await.unwrap();
+                self.create_session(Role::Owner, &secret.hash(), now_us())
+                    .await;
+                self.store.end_session(&secret.hash()).await.unwrap();
                 self.cookie(&secret)
             }
         }
@@ -171,14 +173,14 @@ impl Visitors {
 
     async fn session(&self, role: Role, at_us: i64) -> String {
         let secret = Secret::new();
-        self.log_in(role, &secret.hash(), at_us).await;
+        self.create_session(role, &secret.hash(), at_us).await;
         self.cookie(&secret)
     }
 
-    async fn log_in(&self, role: Role, secret: &SecretHash, at_us: i64) {
+    async fn log_in(&self, role: Role, secret: &TokenHash, at_us: i64) {
         let (_, person) = self.people.iter().find(|(of, _)| *of == role).unwrap();
         self.store
-            .log_in(*person, secret, "127.0.0.1", "test", at_us)
+            .create_session(*person, secret, "127.0.0.1", "test", at_us)
             .await
             .unwrap();
     }
@@ -305,15 +307,15 @@ async fn until_there_is_an_owner_nothing_but_set_up_answers() {
         let (status, head) = head(to, method.as_str(), &path_of(path), "").await;
         let what = format!("{method} {path}: {head}");
         match access {
-            Access::Anyone => assert!(![401, 403, 303].contains(&status), "{what}"),
-            Access::SetUp => assert!(!is_to(&head, "/"), "{what}"),
-            Access::LogIn
-            | Access::Look
-            | Access::Manage
-            | Access::Owner
-            | Access::Oneself
-            | Access::Camera
-            | Access::Upload => {
+            Permission::Anyone => assert!(![401, 403, 303].contains(&status), "{what}"),
+            Permission::Setup => assert!(!is_to(&head, "/"), "{what}"),
+            Permission::Login
+            | Permission::Viewer
+            | Permission::Operator
+            | Permission::Owner
+            | Permission::SelfService
+            | Permission::Camera
+            | Permission::Upload => {
                 assert!(status == 403 || is_to(&head, "/setup"), "{what}");
             }
         }
@@ -594,9 +596,9 @@ async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
     assert_eq!(send("/upload", &camera).await, 201);
     assert_eq!(send("/upload?device=camera", &camera).await, 201);
     assert_eq!(send("/upload?device=porch", &camera).await, 403);
-    let looks = visitors.headers(Visitor::Key(Role::Look)).await;
+    let looks = visitors.headers(Visitor::Key(Role::Viewer)).await;
     assert_eq!(send("/upload", &looks).await, 403);
-    let manages = visitors.headers(Visitor::Key(Role::Manage)).await;
+    let manages = visitors.headers(Visitor::Key(Role::Operator)).await;
     assert_eq!(send("/upload?device=porch", &manages).await, 201);
     cloud.stop().await;
 }

@@ -18,20 +18,20 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// See cameras and pictures.
-    Look,
+    Viewer,
     /// Ask cameras for something, change and delete what is stored.
-    Manage,
+    Operator,
     /// Say who else may.
     Owner,
 }
 
 impl Role {
-    pub const ALL: [Self; 3] = [Self::Look, Self::Manage, Self::Owner];
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Owner];
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Look => "look",
-            Self::Manage => "manage",
+            Self::Viewer => "look",
+            Self::Operator => "manage",
             Self::Owner => "owner",
         }
     }
@@ -44,21 +44,21 @@ impl fmt::Display for Role {
 }
 
 impl FromStr for Role {
-    type Err = WrongRole;
+    type Err = InvalidRole;
 
-    fn from_str(text: &str) -> Result<Self, WrongRole> {
+    fn from_str(text: &str) -> Result<Self, InvalidRole> {
         let found = Self::ALL.into_iter().find(|role| role.as_str() == text);
-        found.ok_or(WrongRole)
+        found.ok_or(InvalidRole)
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("a role is look, manage or owner")]
-pub struct WrongRole;
+pub struct InvalidRole;
 
 /// What a key opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rights {
+pub enum TokenScope {
     /// The API, like a person of this role.
     Role(Role),
     /// Bringing pictures in the name of this camera, and nothing else.
@@ -67,9 +67,9 @@ pub enum Rights {
 
 /// The name somebody logs in with: 1 to 64 bytes, letters and digits of any script and `.`, `_`, `-`, `+`, `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PersonName(String);
+pub struct UserName(String);
 
-impl PersonName {
+impl UserName {
     const BYTES_MAX: usize = 64;
 
     pub fn as_str(&self) -> &str {
@@ -82,7 +82,7 @@ impl PersonName {
     }
 }
 
-impl fmt::Display for PersonName {
+impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -90,44 +90,44 @@ impl fmt::Display for PersonName {
 
 #[derive(Debug, thiserror::Error)]
 #[error("a name is 1 to 64 bytes of letters, digits and . _ - + @")]
-pub struct WrongName;
+pub struct InvalidName;
 
-impl FromStr for PersonName {
-    type Err = WrongName;
+impl FromStr for UserName {
+    type Err = InvalidName;
 
-    fn from_str(text: &str) -> Result<Self, WrongName> {
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
         let text = text.trim();
         let good = (1..=Self::BYTES_MAX).contains(&text.len())
             && text
                 .chars()
                 .all(|letter| letter.is_alphanumeric() || "._-+@".contains(letter));
-        good.then(|| Self(text.to_owned())).ok_or(WrongName)
+        good.then(|| Self(text.to_owned())).ok_or(InvalidName)
     }
 }
 
 /// A random id of a person or a key; it proves nothing and may be shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId(pub [u8; 16]);
+pub struct PrincipalId(pub [u8; 16]);
 
-impl KeyId {
+impl PrincipalId {
     pub fn new() -> Self {
         Self(rand::random())
     }
 }
 
-impl Default for KeyId {
+impl Default for PrincipalId {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Display for KeyId {
+impl fmt::Display for PrincipalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
 }
 
-impl FromStr for KeyId {
+impl FromStr for PrincipalId {
     type Err = hex::FromHexError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -136,7 +136,7 @@ impl FromStr for KeyId {
     }
 }
 
-impl TryFrom<&[u8]> for KeyId {
+impl TryFrom<&[u8]> for PrincipalId {
     type Error = std::array::TryFromSliceError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
@@ -144,7 +144,7 @@ impl TryFrom<&[u8]> for KeyId {
     }
 }
 
-impl Serialize for KeyId {
+impl Serialize for PrincipalId {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(self)
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn a_name_is_short_and_has_nothing_that_could_be_markup_or_a_header() {
         for good in ["ada", "Åse", "ada@example.com", "a.b_c-d+e", " ada "] {
-            assert!(good.parse::<PersonName>().is_ok(), "{good}");
+            assert!(good.parse::<UserName>().is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -170,15 +170,15 @@ mod tests {
             "a\"",
             &"x".repeat(65),
         ] {
-            assert!(bad.parse::<PersonName>().is_err(), "{bad:?}");
+            assert!(bad.parse::<UserName>().is_err(), "{bad:?}");
         }
-        let key = |name: &str| name.parse::<PersonName>().unwrap().key();
+        let key = |name: &str| name.parse::<UserName>().unwrap().key();
         assert_eq!(key("ÅSE"), key("åse"));
     }
 
     #[test]
     fn each_role_may_do_what_the_ones_before_it_may() {
-        assert!(Role::Owner > Role::Manage && Role::Manage > Role::Look);
+        assert!(Role::Owner > Role::Operator && Role::Operator > Role::Viewer);
         for role in Role::ALL {
             assert_eq!(role.as_str().parse::<Role>().unwrap(), role);
         }

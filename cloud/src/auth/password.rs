@@ -9,7 +9,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use crate::auth::PersonName;
+use crate::auth::UserName;
 
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
@@ -37,7 +37,7 @@ pub struct Passwords {
 /// Too many passwords are being worked on.
 #[derive(Debug, thiserror::Error)]
 #[error("too many people are logging in at this moment")]
-pub struct Busy;
+pub struct TooManyHashes;
 
 impl Default for Passwords {
     fn default() -> Self {
@@ -52,18 +52,22 @@ impl Passwords {
     /// The hash to store, as a PHC string.
     ///
     /// # Errors
-    /// [`Busy`]: nothing was done.
-    pub async fn hash(&self, password: String) -> Result<String, Busy> {
-        self.work(move || hash(&password)).await
+    /// [`TooManyHashes`]: nothing was done.
+    pub async fn hash(&self, password: String) -> Result<String, TooManyHashes> {
+        self.run_blocking(move || hash(&password)).await
     }
 
     /// Whether `password` is the one behind `stored`. Without one (nobody of that name, or no password yet) it is not,
     /// after the same work.
     ///
     /// # Errors
-    /// [`Busy`]: nothing was done.
-    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Busy> {
-        self.work(move || {
+    /// [`TooManyHashes`]: nothing was done.
+    pub async fn verify(
+        &self,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<bool, TooManyHashes> {
+        self.run_blocking(move || {
             let known = stored.is_some();
             let stored = stored.unwrap_or_else(|| NOBODY.clone());
             let right = PasswordHash::new(&stored).is_ok_and(|stored| {
@@ -76,18 +80,23 @@ impl Passwords {
         .await
     }
 
-    async fn work<T: Send + 'static>(
+    async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Busy> {
-        let _place = self.places.try_acquire().map_err(|_| Busy)?;
-        let turn = self.turns.clone().acquire_owned().await.map_err(|_| Busy)?;
+    ) -> Result<T, TooManyHashes> {
+        let _place = self.places.try_acquire().map_err(|_| TooManyHashes)?;
+        let turn = self
+            .turns
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| TooManyHashes)?;
         // Whoever asked may be gone; the memory is in use until the work is done, and so is the turn.
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
         });
-        worked.await.map_err(|_| Busy)
+        worked.await.map_err(|_| TooManyHashes)
     }
 }
 
@@ -95,7 +104,7 @@ impl Passwords {
 ///
 /// # Errors
 /// What is wrong with it, for the person who chose it.
-pub fn acceptable(password: &str, name: &PersonName) -> Result<(), &'static str> {
+pub fn acceptable(password: &str, name: &UserName) -> Result<(), &'static str> {
     let first = password.chars().next();
     if password.chars().count() < CHARACTERS_MIN {
         return Err("A password has at least 10 characters. Four words are easy to keep in mind.");

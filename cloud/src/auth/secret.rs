@@ -28,8 +28,8 @@ impl Secret {
         &self.0
     }
 
-    pub fn hash(&self) -> SecretHash {
-        SecretHash::of(&self.0)
+    pub fn hash(&self) -> TokenHash {
+        TokenHash::of(&self.0)
     }
 }
 
@@ -48,16 +48,16 @@ impl fmt::Debug for Secret {
 /// The SHA-256 of a secret's text. With 256 random bits behind it there is nothing to guess, so it needs no salt and
 /// may be looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SecretHash(pub [u8; 32]);
+pub struct TokenHash(pub [u8; 32]);
 
-impl SecretHash {
+impl TokenHash {
     /// Of whatever text somebody shows.
     pub fn of(text: &str) -> Self {
         Self(Hash::of(text.as_bytes()).0)
     }
 }
 
-impl TryFrom<&[u8]> for SecretHash {
+impl TryFrom<&[u8]> for TokenHash {
     type Error = std::array::TryFromSliceError;
 
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
@@ -89,8 +89,8 @@ impl SetupCode {
 
     /// Whether `shown` is this code, however it is spaced and written, in the same time for every answer.
     pub fn is(&self, shown: &str) -> bool {
-        let (right, shown) = (plain(&self.0), plain(shown));
-        let (right, shown) = (SecretHash::of(&right), SecretHash::of(&shown));
+        let (right, shown) = (normalize(&self.0), normalize(shown));
+        let (right, shown) = (TokenHash::of(&right), TokenHash::of(&shown));
         right.0.ct_eq(&shown.0).into()
     }
 }
@@ -107,7 +107,7 @@ impl fmt::Debug for SetupCode {
     }
 }
 
-fn plain(code: &str) -> String {
+fn normalize(code: &str) -> String {
     let letters = code.chars().filter(char::is_ascii_alphanumeric);
     letters.map(|letter| letter.to_ascii_uppercase()).collect()
 }
@@ -125,7 +125,7 @@ mod tests {
             text.to_owned(),
             text.to_lowercase(),
             text.replace('-', " "),
-            plain(text),
+            normalize(text),
         ] {
             assert!(code.is(&good), "{good}");
         }
@@ -140,6 +140,6 @@ mod tests {
         let printed = format!("{key:?} {code:?}");
         assert!(!printed.contains(&key.as_str()[3..]) && !printed.contains(code.as_str()));
         assert_ne!(Secret::key().hash(), key.hash());
-        assert_eq!(SecretHash::of(key.as_str()), key.hash());
+        assert_eq!(TokenHash::of(key.as_str()), key.hash());
     }
 }

@@ -13,7 +13,7 @@ const ROWS_MAX: usize = 10_000;
 
 /// Who or what is being tried.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Subject {
+pub enum ThrottleKey {
     /// Set-up, log-in and invitations, from one network address.
     Address(Network),
     /// The name somebody tries to log in with, from wherever.
@@ -43,8 +43,8 @@ impl From<IpAddr> for Network {
     }
 }
 
-impl Subject {
-    const fn rule(&self) -> Rule {
+impl ThrottleKey {
+    const fn rule(&self) -> WaitRule {
         let (free, longest) = match self {
             Self::Address(_) => (5, Duration::from_secs(15 * 60)),
             // Short, as strangers must not be able to keep the owner out.
@@ -52,19 +52,19 @@ impl Subject {
             // A camera whose key was revoked goes on trying.
             Self::Key(_) => (30, Duration::from_secs(60)),
         };
-        Rule { free, longest }
+        WaitRule { free, longest }
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Rule {
+struct WaitRule {
     /// Failures without a wait.
     free: u32,
     /// The longest wait, and the time after which all is forgotten, counted from the end of the last wait.
     longest: Duration,
 }
 
-impl Rule {
+impl WaitRule {
     fn wait(&self, failures: u32) -> Duration {
         match failures.checked_sub(self.free) {
             None => Duration::ZERO,
@@ -74,23 +74,23 @@ impl Rule {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Row {
+struct Attempts {
     failures: u32,
     last: Instant,
 }
 
 /// Everything that was tried lately.
 #[derive(Debug, Default)]
-pub struct Tries {
-    rows: HashMap<Subject, Row>,
+pub struct LoginThrottle {
+    rows: HashMap<ThrottleKey, Attempts>,
 }
 
-impl Tries {
+impl LoginThrottle {
     /// Counts a try, or says how long to wait for the next one.
     ///
     /// # Errors
     /// The time from `now` until the next try is allowed.
-    pub fn begin(&mut self, subject: &Subject, now: Instant) -> Result<(), Duration> {
+    pub fn record_attempt(&mut self, subject: &ThrottleKey, now: Instant) -> Result<(), Duration> {
         let rule = subject.rule();
         let failures = match self.rows.get(subject) {
             Some(row) => {
@@ -110,7 +110,7 @@ impl Tries {
                 0
             }
         };
-        let row = Row {
+        let row = Attempts {
             failures: failures.saturating_add(1),
             last: now,
         };
@@ -119,7 +119,7 @@ impl Tries {
     }
 
     /// It was no guess.
-    pub fn forgive(&mut self, subject: &Subject) {
+    pub fn reset(&mut self, subject: &ThrottleKey) {
         self.rows.remove(subject);
     }
 
@@ -151,41 +151,45 @@ mod tests {
 
     const S: Duration = Duration::from_secs(1);
 
-    fn address(text: &str) -> Subject {
-        Subject::Address(text.parse::<IpAddr>().unwrap().into())
+    fn address(text: &str) -> ThrottleKey {
+        ThrottleKey::Address(text.parse::<IpAddr>().unwrap().into())
     }
 
     #[test]
     fn waits_double_up_to_a_bound_and_are_forgotten() {
-        let mut tries = Tries::default();
+        let mut tries = LoginThrottle::default();
         let who = address("203.0.113.7");
         let mut now = Instant::now();
         for _ in 0..5 {
-            assert_eq!(tries.begin(&who, now), Ok(()));
+            assert_eq!(tries.record_attempt(&who, now), Ok(()));
         }
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
-            assert_eq!(tries.begin(&who, now), Err(wait * S));
+            assert_eq!(tries.record_attempt(&who, now), Err(wait * S));
             now += (wait - 1) * S;
-            assert_eq!(tries.begin(&who, now), Err(S), "a refused try is none");
+            assert_eq!(
+                tries.record_attempt(&who, now),
+                Err(S),
+                "a refused try is none"
+            );
             now += S;
-            assert_eq!(tries.begin(&who, now), Ok(()));
+            assert_eq!(tries.record_attempt(&who, now), Ok(()));
         }
         now += 1801 * S;
-        assert_eq!(tries.begin(&who, now), Ok(()));
-        assert_eq!(tries.begin(&who, now), Ok(()), "all is forgotten");
+        assert_eq!(tries.record_attempt(&who, now), Ok(()));
+        assert_eq!(tries.record_attempt(&who, now), Ok(()), "all is forgotten");
     }
 
     #[test]
     fn nobody_waits_for_somebody_else() {
-        let mut tries = Tries::default();
+        let mut tries = LoginThrottle::default();
         let now = Instant::now();
         let guesser = address("203.0.113.7");
-        while tries.begin(&guesser, now).is_ok() {}
-        assert_eq!(tries.begin(&address("203.0.113.8"), now), Ok(()));
-        let account = Subject::Account(b"ada".to_vec());
-        assert_eq!(tries.begin(&account, now), Ok(()));
-        tries.forgive(&guesser);
-        assert_eq!(tries.begin(&guesser, now), Ok(()));
+        while tries.record_attempt(&guesser, now).is_ok() {}
+        assert_eq!(tries.record_attempt(&address("203.0.113.8"), now), Ok(()));
+        let account = ThrottleKey::Account(b"ada".to_vec());
+        assert_eq!(tries.record_attempt(&account, now), Ok(()));
+        tries.reset(&guesser);
+        assert_eq!(tries.record_attempt(&guesser, now), Ok(()));
     }
 
     #[test]
@@ -199,15 +203,15 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded_and_the_longest_waits_stay() {
-        let mut tries = Tries::default();
+        let mut tries = LoginThrottle::default();
         let now = Instant::now();
         let guesser = address("203.0.113.7");
-        while tries.begin(&guesser, now).is_ok() {}
+        while tries.record_attempt(&guesser, now).is_ok() {}
         for n in 0..50_000_u32 {
-            let who = Subject::Address(IpAddr::from(n.to_be_bytes()).into());
-            assert_eq!(tries.begin(&who, now), Ok(()));
+            let who = ThrottleKey::Address(IpAddr::from(n.to_be_bytes()).into());
+            assert_eq!(tries.record_attempt(&who, now), Ok(()));
             assert!(tries.rows.len() <= ROWS_MAX);
         }
-        assert_eq!(tries.begin(&guesser, now), Err(S));
+        assert_eq!(tries.record_attempt(&guesser, now), Err(S));
     }
 }

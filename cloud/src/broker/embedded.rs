@@ -21,7 +21,7 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 
 use crate::config::{BROKER_QUEUE_BYTES_MAX, Config};
-use crate::ingest::way_in::WaysIn;
+use crate::ingest::way_in::ExternalTopics;
 
 /// A name and a password for the cloud's own sessions.
 #[derive(Clone)]
@@ -37,7 +37,7 @@ pub trait LocalBroker: Send + Sync {
     /// What the cloud's own sessions say to be believed.
     fn credentials(&self) -> Credentials;
     /// Lets in everyone else from now on.
-    fn open_doors(&self);
+    fn accept_clients(&self);
     /// Ends it; connections are closed.
     fn stop(&self);
 }
@@ -79,7 +79,7 @@ pub async fn start(
         .with_max_retained_message_size(keepsake_protocol::codec::JSON_BYTES_MAX)
         .with_sys_topics_enabled(false)
         .with_storage(storage);
-    let door = Arc::new(Door {
+    let door = Arc::new(ClientAuthorizer {
         ways: config.ways.clone(),
         password: hex::encode(rand::random::<[u8; 16]>()),
         open: AtomicBool::new(false),
@@ -107,7 +107,7 @@ pub async fn start(
 
 struct Embedded {
     address: SocketAddr,
-    door: Arc<Door>,
+    door: Arc<ClientAuthorizer>,
     shutdown: BrokerShutdownHandle,
 }
 
@@ -123,7 +123,7 @@ impl LocalBroker for Embedded {
         }
     }
 
-    fn open_doors(&self) {
+    fn accept_clients(&self) {
         self.door.open.store(true, Ordering::Release);
     }
 
@@ -133,9 +133,9 @@ impl LocalBroker for Embedded {
 }
 
 /// Decides who comes in and what they may do.
-struct Door {
+struct ClientAuthorizer {
     /// Topics of cameras that know nothing of Keepsake.
-    ways: WaysIn,
+    ways: ExternalTopics,
     password: String,
     open: AtomicBool,
 }
@@ -163,7 +163,7 @@ impl Client {
         camera.map_or(Self::Other, Self::Camera)
     }
 
-    fn may_publish(&self, topic: &str, ways: &WaysIn) -> bool {
+    fn may_publish(&self, topic: &str, ways: &ExternalTopics) -> bool {
         match self {
             Self::Cloud => true,
             Self::Camera(device) => may_publish(device, topic),
@@ -172,7 +172,7 @@ impl Client {
                     .strip_prefix(ROOT)
                     .and_then(|rest| rest.strip_prefix('/'))
                     .and_then(|rest| rest.split_once('/'));
-                rest.is_some_and(|(_, path)| path.starts_with("up/")) || ways.hears(topic)
+                rest.is_some_and(|(_, path)| path.starts_with("up/")) || ways.matches_topic(topic)
             }
         }
     }
@@ -189,14 +189,14 @@ impl Client {
     }
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type AuthFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-impl AuthProvider for Door {
+impl AuthProvider for ClientAuthorizer {
     fn authenticate<'a>(
         &'a self,
         connect: &'a ConnectPacket,
         _from: SocketAddr,
-    ) -> Answer<'a, mqtt5::Result<AuthResult>> {
+    ) -> AuthFuture<'a, mqtt5::Result<AuthResult>> {
         let is_cloud = connect.username.as_deref() == Some(CLOUD_USER)
             && connect.password.as_deref() == Some(self.password.as_bytes());
         let answer = match Client::of(&connect.client_id) {
@@ -215,7 +215,7 @@ impl AuthProvider for Door {
         client_id: &str,
         _user: Option<&'a str>,
         topic: &'a str,
-    ) -> Answer<'a, bool> {
+    ) -> AuthFuture<'a, bool> {
         let may = Client::of(client_id).may_publish(topic, &self.ways);
         Box::pin(async move { may })
     }
@@ -225,7 +225,7 @@ impl AuthProvider for Door {
         client_id: &str,
         _user: Option<&'a str>,
         filter: &'a str,
-    ) -> Answer<'a, bool> {
+    ) -> AuthFuture<'a, bool> {
         let may = Client::of(client_id).may_subscribe(filter);
         Box::pin(async move { may })
     }
@@ -235,8 +235,8 @@ impl AuthProvider for Door {
 mod tests {
     use super::*;
 
-    fn lab() -> WaysIn {
-        WaysIn::new(true, &std::collections::BTreeMap::new()).unwrap()
+    fn lab() -> ExternalTopics {
+        ExternalTopics::new(true, &std::collections::BTreeMap::new()).unwrap()
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             assert!(!client.may_publish("keepsake/v1/porch/down/receipt", &lab()));
             assert!(client.may_publish("camera/image", &lab()));
             assert!(client.may_publish("camera/porch/image", &lab()));
-            assert!(!client.may_publish("camera/image", &WaysIn::default()));
+            assert!(!client.may_publish("camera/image", &ExternalTopics::default()));
             assert!(!client.may_publish("anything/else", &lab()));
         }
         assert_eq!(Client::of("CLOUD.frames"), Client::Cloud);

@@ -10,10 +10,10 @@ use keepsake_protocol::DeviceId;
 
 use crate::auth::password::{Passwords, acceptable};
 use crate::auth::secret::Secret;
-use crate::auth::{PersonName, Rights, Role};
+use crate::auth::{Role, TokenScope, UserName};
 use crate::config::Config;
 use crate::now_us;
-use crate::store::{Limits, Place, Store};
+use crate::store::{Limits, Store, StoreOptions};
 
 /// More than any password; a pipe may go on for ever.
 const STDIN_BYTES_MAX: u64 = 4096;
@@ -34,14 +34,14 @@ pub enum Command {
 pub enum User {
     /// Add somebody; the password is asked for, or read from standard input
     Create {
-        name: PersonName,
+        name: UserName,
         /// owner, manage or look
         #[arg(long)]
         role: Role,
     },
     /// Set another password, and end all sessions
     Reset {
-        name: PersonName,
+        name: UserName,
         /// Print a link with which a password is chosen, once, within 48 hours, instead of asking for one
         #[arg(long)]
         link: bool,
@@ -77,12 +77,12 @@ pub enum Key {
 /// # Errors
 /// What could not be done, in one sentence.
 pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
-    let place = Place {
+    let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
         accept_weak_durability: config.accept_weak_durability,
     };
-    let store = Store::open_beside(place, Limits::default())
+    let store = Store::open_secondary(place, Limits::default())
         .await
         .with_context(|| format!("open the store {}", config.database))?;
     let done = match command {
@@ -96,27 +96,27 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
 async fn user(user: &User, store: &Store) -> anyhow::Result<()> {
     match user {
         User::Create { name, role } => {
-            if store.person_named(name).await?.is_some() {
+            if store.user_named(name).await?.is_some() {
                 bail!(
                     "there is somebody called {name} already; `cloud user reset` sets a password"
                 );
             }
             let hash = ask_password(name).await?;
-            store.add_person(name, *role, Some(&hash), now_us()).await?;
-            say(&format!("{name} may log in now, as {role}."))
+            store.add_user(name, *role, Some(&hash), now_us()).await?;
+            print_line(&format!("{name} may log in now, as {role}."))
         }
         User::Reset { name, link } => {
-            let person = store.person_named(name).await?;
+            let person = store.user_named(name).await?;
             let person = person.with_context(|| format!("there is nobody called {name}"))?;
             if *link {
                 let secret = Secret::new();
                 let expires_us = now_us().saturating_add(LINK_FOR_US);
                 store.invite(person.id, &secret.hash(), expires_us).await?;
-                return say(&format!("/invitation?code={}", secret.as_str()));
+                return print_line(&format!("/invitation?code={}", secret.as_str()));
             }
             let hash = ask_password(name).await?;
             store.change_password(person.id, &hash, None).await?;
-            say(&format!(
+            print_line(&format!(
                 "{name} has another password and is logged out everywhere."
             ))
         }
@@ -127,7 +127,7 @@ async fn user(user: &User, store: &Store) -> anyhow::Result<()> {
                     (Some(_), None) => "never logged in",
                     (Some(_), Some(_)) => "has logged in",
                 };
-                say(&format!("{}\t{}\t{state}", person.name, person.role))?;
+                print_line(&format!("{}\t{}\t{state}", person.name, person.role))?;
             }
             Ok(())
         }
@@ -147,8 +147,8 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
                 bail!("say in 1 to 64 characters what the key is for");
             }
             let rights = match (role, camera) {
-                (Some(role), _) => Rights::Role(*role),
-                (None, Some(camera)) => Rights::Camera(camera.clone()),
+                (Some(role), _) => TokenScope::Role(*role),
+                (None, Some(camera)) => TokenScope::Camera(camera.clone()),
                 (None, None) => bail!("say --role or --camera"),
             };
             let secret = Secret::key();
@@ -157,17 +157,17 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
                 .add_token(name, &rights, &secret.hash(), now_us())
                 .await?;
             for old in old.iter().filter(|old| *replace && old.name == *name) {
-                store.revoke(old.id).await?;
+                store.revoke_token(old.id).await?;
             }
-            say(secret.as_str())
+            print_line(secret.as_str())
         }
         Key::List => {
             for key in store.tokens().await? {
                 let opens = match &key.rights {
-                    Rights::Role(role) => role.to_string(),
-                    Rights::Camera(device) => format!("camera {device}"),
+                    TokenScope::Role(role) => role.to_string(),
+                    TokenScope::Camera(device) => format!("camera {device}"),
                 };
-                say(&format!("{}\t{opens}\t{}", key.id, key.name))?;
+                print_line(&format!("{}\t{opens}\t{}", key.id, key.name))?;
             }
             Ok(())
         }
@@ -175,19 +175,19 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
             let mut revoked = 0;
             for known in store.tokens().await? {
                 let meant = known.name == *key || known.id.to_string() == *key;
-                if meant && store.revoke(known.id).await? {
+                if meant && store.revoke_token(known.id).await? {
                     revoked += 1;
                 }
             }
             match revoked {
                 0 => bail!("there is no key {key}"),
-                _ => say(&format!("revoked {revoked}")),
+                _ => print_line(&format!("revoked {revoked}")),
             }
         }
     }
 }
 
-async fn ask_password(name: &PersonName) -> anyhow::Result<String> {
+async fn ask_password(name: &UserName) -> anyhow::Result<String> {
     let password = tokio::task::spawn_blocking(read_password).await??;
     if let Err(why) = acceptable(&password, name) {
         bail!("{why}");
@@ -215,7 +215,7 @@ fn read_password() -> anyhow::Result<String> {
 }
 
 /// Somebody who does not read on is no reason to panic.
-fn say(line: &str) -> anyhow::Result<()> {
+fn print_line(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").context("write to standard output")
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::time_provider::DefaultTimeProvider;
 
 use super::{ConfigError, Settings};
-use crate::config::secret::Password;
+use crate::config::secret::PasswordSource;
 
 /// As registered with IANA.
 const MQTT_PORT: u16 = 1883;
@@ -15,17 +15,17 @@ const MQTTS_PORT: u16 = 8883;
 
 /// A broker elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IngestBroker {
+pub struct BrokerSettings {
     pub host: String,
     pub port: u16,
     pub user: Option<String>,
-    pub password: Option<Password>,
+    pub password: Option<PasswordSource>,
     /// `mqtts://`: whom to believe, and the client certificate if there is one.
     pub tls: Option<keepsake_tls::TlsFiles>,
 }
 
 /// What was written, put together. Files are read once to see whether they can be.
-pub(super) fn check(settings: &Settings) -> Result<Option<IngestBroker>, ConfigError> {
+pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, ConfigError> {
     let files = [
         ("ingest-ca", &settings.ingest_ca),
         ("ingest-cert", &settings.ingest_cert),
@@ -58,8 +58,8 @@ pub(super) fn check(settings: &Settings) -> Result<Option<IngestBroker>, ConfigE
                 "ingest-password and ingest-password-file",
             ));
         }
-        (Some(known), None) => Some(Password::Known(known.clone())),
-        (None, file) => file.clone().map(Password::InFile),
+        (Some(known), None) => Some(PasswordSource::Known(known.clone())),
+        (None, file) => file.clone().map(PasswordSource::InFile),
     };
     if let Some(password) = &password {
         if user.is_none() {
@@ -78,7 +78,7 @@ pub(super) fn check(settings: &Settings) -> Result<Option<IngestBroker>, ConfigE
         }
         None
     };
-    Ok(Some(IngestBroker {
+    Ok(Some(BrokerSettings {
         host: url.host,
         port: url.port,
         user,

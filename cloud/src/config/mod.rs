@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::address::{Address, Server};
 
-pub use ingest::IngestBroker;
+pub use ingest::BrokerSettings;
 
 use crate::config::secret::Secret;
-use crate::ingest::way_in::{PatternError, WaysIn};
+use crate::ingest::way_in::{ExternalTopics, TopicPatternError};
 
 /// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
 /// room, and the broker brings again what was not acknowledged.
@@ -271,7 +271,7 @@ pub struct Config {
     /// Of the embedded broker; none = it is not started.
     pub mqtt_listen: Option<SocketAddr>,
     /// Absent = the embedded broker.
-    pub ingest_broker: Option<IngestBroker>,
+    pub ingest_broker: Option<BrokerSettings>,
     /// Where the pictures are kept.
     pub database: Address,
     /// Whether commits are accepted that a power cut may take back.
@@ -286,7 +286,7 @@ pub struct Config {
     /// Days; 0 = no HSTS.
     pub hsts_days: u16,
     /// Topics of cameras that know nothing of Keepsake.
-    pub ways: WaysIn,
+    pub ways: ExternalTopics,
 }
 
 /// What is wrong with the configuration, in one sentence.
@@ -313,7 +313,7 @@ pub enum ConfigError {
         expected: &'static str,
     },
     #[error(transparent)]
-    Pattern(#[from] PatternError),
+    Pattern(#[from] TopicPatternError),
     #[error("--{flag} needs {needs}")]
     Alone {
         flag: &'static str,
@@ -458,7 +458,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         hsts_days: settings.hsts_days,
         // The embedded broker lets in nobody but this computer, and who may write to one elsewhere is for that to say; a
         // key cannot be shown there.
-        ways: WaysIn::new(
+        ways: ExternalTopics::new(
             settings.lab_way_in != LabWayIn::Token,
             &settings.topic_patterns,
         )?,
@@ -596,10 +596,10 @@ mod tests {
             "x/y",
             "camera/image",
         ] {
-            assert!(ways.hears(topic), "{topic}");
+            assert!(ways.matches_topic(topic), "{topic}");
         }
         let closed = load(&["--lab-way-in", "token"]).unwrap().ways;
-        assert!(!closed.hears("camera/image") && closed.hears("tele/a.b/cam"));
+        assert!(!closed.matches_topic("camera/image") && closed.matches_topic("tele/a.b/cam"));
         let error = load(&["--topic-pattern", "#=x"]).unwrap_err();
         assert!(error.to_string().contains("keepsake/v1/#"), "{error}");
     }

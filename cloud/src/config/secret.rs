@@ -72,7 +72,7 @@ impl Visitor<'_> for TextOnly {
 
 /// Where a password is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Password {
+pub enum PasswordSource {
     Known(Secret),
     /// The first line of this file, read whenever it is needed, so that a new one needs no restart.
     InFile(PathBuf),
@@ -91,7 +91,7 @@ pub enum PasswordError {
     Line(PathBuf),
 }
 
-impl Password {
+impl PasswordSource {
     /// # Errors
     /// [`PasswordError`]: the file is gone, or holds none.
     pub fn read(&self) -> Result<Secret, PasswordError> {
@@ -122,7 +122,7 @@ mod tests {
     fn a_secret_is_not_shown() {
         let secret = Secret::new("hunter2");
         assert_eq!(
-            format!("{secret:?} {:?}", Password::Known(secret.clone())),
+            format!("{secret:?} {:?}", PasswordSource::Known(secret.clone())),
             "(hidden) Known((hidden))"
         );
         let error = serde_json::from_str::<Secret>("31337")
@@ -140,7 +140,7 @@ mod tests {
         let path = folder.path().join("password");
         let read = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Password::InFile(path.clone()).read()
+            PasswordSource::InFile(path.clone()).read()
         };
         assert_eq!(read(b"hunter2\n").unwrap(), Secret::new("hunter2"));
         assert_eq!(

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keepsake_protocol::command::{Command as Wire, CommandKind};
+use keepsake_protocol::command::{Command as WireCommand, CommandKind};
 use keepsake_protocol::presence::Presence;
 use keepsake_protocol::settings::{CloudInfo, DesiredSettings};
 use keepsake_protocol::topic::{MessageKind, Topic};
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::COMMAND_EXPIRY_US;
 use crate::downlink::Downlink;
 use crate::now_us;
-use crate::ops::hold::Gate;
+use crate::ops::hold::Backpressure;
 use crate::store::{Command, Store, StoreError};
 
 /// Speaks to cameras; clones speak with one voice.
@@ -22,7 +22,7 @@ use crate::store::{Command, Store, StoreError};
 pub struct Announcer {
     store: Store,
     control: Downlink,
-    gate: Gate,
+    gate: Backpressure,
     /// Another number means another start: cameras ask `up/have` again.
     started: u64,
     capture_bytes_max: u64,
@@ -32,7 +32,12 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(store: Store, control: Downlink, gate: Gate, capture_bytes_max: u64) -> Self {
+    pub fn new(
+        store: Store,
+        control: Downlink,
+        gate: Backpressure,
+        capture_bytes_max: u64,
+    ) -> Self {
         Self {
             store,
             control,
@@ -50,7 +55,7 @@ impl Announcer {
         let mut health = self.control.health();
         let mut hold = self.gate.watch();
         loop {
-            self.announce().await;
+            self.announce_all().await;
             let changed = async {
                 tokio::select! {
                     changed = health.changed() => changed.is_ok(),
@@ -65,8 +70,8 @@ impl Announcer {
     }
 
     /// Tells every known camera what the cloud is and whether it takes anything.
-    pub async fn announce(&self) {
-        let mut devices: HashSet<DeviceId> = self.greeted().clone();
+    pub async fn announce_all(&self) {
+        let mut devices: HashSet<DeviceId> = self.announced().clone();
         match self.store.presences(now_us()).await {
             Ok(known) => devices.extend(known.into_iter().map(|(device, _)| device)),
             // The hold itself may be the news, so those met since the start are told even so.
@@ -76,23 +81,23 @@ impl Announcer {
             ),
         }
         for device in devices {
-            self.greeted().insert(device.clone());
-            self.tell(&device).await;
+            self.announced().insert(device.clone());
+            self.send_cloud_info(&device).await;
         }
     }
 
     /// Tells a camera that is heard of for the first time.
-    pub async fn greet(&self, device: &DeviceId) {
-        let new = self.greeted().insert(device.clone());
+    pub async fn announce_if_new(&self, device: &DeviceId) {
+        let new = self.announced().insert(device.clone());
         if new {
-            self.tell(device).await;
+            self.send_cloud_info(device).await;
         }
     }
 
     /// Tells a camera that has just come by HTTP what a broker would have kept for it.
-    pub async fn welcome(&self, device: &DeviceId) {
-        self.greeted().insert(device.clone());
-        self.tell(device).await;
+    pub async fn announce(&self, device: &DeviceId) {
+        self.announced().insert(device.clone());
+        self.send_cloud_info(device).await;
     }
 
     /// Notes a command and sends it, at once if the camera is there, else when it comes back before the expiry.
@@ -116,13 +121,13 @@ impl Announcer {
             capture: None,
             result: None,
         };
-        self.store.add_command(&noted).await?;
+        self.store.insert_command(&noted).await?;
         let there = self
             .store
             .device(device, created_us)
             .await?
             .is_some_and(|device| device.presence == Presence::Online);
-        if there && self.send(&noted).await? {
+        if there && self.publish_command(&noted).await? {
             noted.sent_us = Some(created_us);
         }
         Ok(noted)
@@ -133,7 +138,7 @@ impl Announcer {
     pub async fn send_waiting_commands(&self, device: &DeviceId) {
         let sent = async {
             for command in self.store.waiting_commands(device, now_us()).await? {
-                self.send(&command).await?;
+                self.publish_command(&command).await?;
             }
             Ok::<(), StoreError>(())
         };
@@ -142,9 +147,9 @@ impl Announcer {
         }
     }
 
-    async fn send(&self, command: &Command) -> Result<bool, StoreError> {
+    async fn publish_command(&self, command: &Command) -> Result<bool, StoreError> {
         let now_us = now_us();
-        let wire = Wire {
+        let wire = WireCommand {
             id: command.id.clone(),
             command: command.command,
             sent_us: now_us,
@@ -153,7 +158,7 @@ impl Announcer {
         let topic = Topic::new(&command.device, MessageKind::Command);
         let sent = self.control.publish(&topic, codec::encode(&wire)).await;
         if sent {
-            self.store.command_sent(&command.id, now_us).await?;
+            self.store.mark_command_sent(&command.id, now_us).await?;
         }
         Ok(sent)
     }
@@ -161,16 +166,16 @@ impl Announcer {
     /// Tells a camera what is wished of its settings.
     pub async fn settings(&self, device: &DeviceId) {
         let _turn = self.telling.lock().await;
-        self.tell_settings(device, None).await;
+        self.publish_settings(device, None).await;
     }
 
     /// Tells it again if it says that it is behind: the broker may have forgotten.
-    pub async fn remind_of_settings(&self, device: &DeviceId, has: u64) {
+    pub async fn resend_settings_if_behind(&self, device: &DeviceId, has: u64) {
         let _turn = self.telling.lock().await;
-        self.tell_settings(device, Some(has)).await;
+        self.publish_settings(device, Some(has)).await;
     }
 
-    async fn tell_settings(&self, device: &DeviceId, has: Option<u64>) {
+    async fn publish_settings(&self, device: &DeviceId, has: Option<u64>) {
         let desired = match self.store.settings(device).await {
             Ok(Some(desired)) if has.is_none_or(|has| has < desired.version) => desired,
             Ok(_) => return,
@@ -189,20 +194,20 @@ impl Announcer {
         self.control.publish(&topic, codec::encode(&wire)).await;
     }
 
-    async fn tell(&self, device: &DeviceId) {
+    async fn send_cloud_info(&self, device: &DeviceId) {
         let _turn = self.telling.lock().await;
         let cloud = CloudInfo {
             store: self.store.id(),
             started: self.started,
             capture_bytes_max: self.capture_bytes_max,
-            hold: self.gate.now().reason().map(str::to_owned),
+            hold: self.gate.state().reason().map(str::to_owned),
         };
         let topic = Topic::new(device, MessageKind::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;
-        self.tell_settings(device, None).await;
+        self.publish_settings(device, None).await;
     }
 
-    fn greeted(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {
+    fn announced(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {
         self.greeted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,16 +21,16 @@ const MESSAGES_MAX: usize = 256;
 /// Bytes in one mailbox; four of the longest messages.
 const BYTES_MAX: usize = 1024 * 1024;
 /// Cameras that may come by HTTP at one time.
-const MAILBOXES_MAX: usize = 10_000;
+const OUTBOXES_MAX: usize = 10_000;
 /// A mailbox that nobody has asked for this long is forgotten. A camera asks again at once, or has lost its connection.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
 
 /// All mailboxes; clones are the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct Mailboxes(Arc<Mutex<HashMap<DeviceId, Arc<Mailbox>>>>);
+pub struct Outboxes(Arc<Mutex<HashMap<DeviceId, Arc<Outbox>>>>);
 
 #[derive(Debug)]
-struct Mailbox {
+struct Outbox {
     /// Numbers of an earlier mailbox of this camera mean nothing here.
     life: u32,
     contents: Mutex<Contents>,
@@ -39,7 +39,7 @@ struct Mailbox {
 
 #[derive(Debug)]
 struct Contents {
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<QueuedMessage>,
     bytes: usize,
     last: u64,
     asking: usize,
@@ -47,7 +47,7 @@ struct Contents {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct QueuedMessage {
     number: u64,
     leaf: MessageKind,
     payload: Box<RawValue>,
@@ -55,17 +55,17 @@ struct Waiting {
 
 /// More cameras come by HTTP than there is room for.
 #[derive(Debug, thiserror::Error)]
-#[error("more than {MAILBOXES_MAX} cameras come by HTTP")]
+#[error("more than {OUTBOXES_MAX} cameras come by HTTP")]
 pub struct TooMany;
 
 /// Up to where a camera has heard everything. Opaque to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct Cursor {
     life: u32,
     number: u64,
 }
 
-impl Mark {
+impl Cursor {
     /// Whatever a camera says here it may say; what is not ours is no mark.
     pub fn parse(text: &str) -> Option<Self> {
         let (life, number) = text.split_once('-')?;
@@ -76,28 +76,28 @@ impl Mark {
     }
 }
 
-impl fmt::Display for Mark {
+impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}-{}", self.life, self.number)
     }
 }
 
-impl Mailboxes {
+impl Outboxes {
     /// Opens the mailbox of a camera that asks, making one if there is none.
     ///
     /// # Errors
     /// [`TooMany`].
-    pub fn open(&self, device: &DeviceId) -> Result<Visit, TooMany> {
+    pub fn open(&self, device: &DeviceId) -> Result<Poll, TooMany> {
         let mut all = self.lock();
-        all.retain(|_, mailbox| !mailbox.is_forgotten(Instant::now()));
-        if !all.contains_key(device) && all.len() >= MAILBOXES_MAX {
+        all.retain(|_, mailbox| !mailbox.is_expired(Instant::now()));
+        if !all.contains_key(device) && all.len() >= OUTBOXES_MAX {
             return Err(TooMany);
         }
         let mailbox = all
             .entry(device.clone())
-            .or_insert_with(|| Arc::new(Mailbox::new()));
+            .or_insert_with(|| Arc::new(Outbox::new()));
         mailbox.lock().asking += 1;
-        Ok(Visit(mailbox.clone()))
+        Ok(Poll(mailbox.clone()))
     }
 
     /// Puts a message into the mailbox of a camera. Returns false if it has none: it does not come by HTTP.
@@ -116,23 +116,23 @@ impl Mailboxes {
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<Mailbox>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<Outbox>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A camera at its mailbox, until it is dropped.
 #[derive(Debug)]
-pub struct Visit(Arc<Mailbox>);
+pub struct Poll(Arc<Outbox>);
 
-impl Visit {
+impl Poll {
     /// Whether the camera is new here, and has to be told what stands: `mark` is none of this mailbox.
-    pub fn is_first(&self, mark: Option<Mark>) -> bool {
+    pub fn is_first(&self, mark: Option<Cursor>) -> bool {
         mark.is_none_or(|mark| mark.life != self.0.life)
     }
 
     /// What comes after `mark`, as soon as there is something, or nothing after `patience`. All up to `mark` is forgotten.
-    pub async fn news(&self, mark: Option<Mark>, patience: Duration) -> Down {
+    pub async fn next_batch(&self, mark: Option<Cursor>, patience: Duration) -> Down {
         if let Some(mark) = mark.filter(|mark| mark.life == self.0.life) {
             self.0.lock().forget(mark.number);
         }
@@ -151,18 +151,18 @@ impl Visit {
 
     fn all(&self) -> Down {
         let contents = self.0.lock();
-        let mark = Mark {
+        let mark = Cursor {
             life: self.0.life,
             number: contents.last,
         };
         Down {
-            messages: contents.waiting.iter().map(Waiting::told).collect(),
+            messages: contents.waiting.iter().map(QueuedMessage::batch).collect(),
             next: Some(mark.to_string()),
         }
     }
 }
 
-impl Drop for Visit {
+impl Drop for Poll {
     fn drop(&mut self) {
         let mut contents = self.0.lock();
         contents.asking -= 1;
@@ -170,7 +170,7 @@ impl Drop for Visit {
     }
 }
 
-impl Mailbox {
+impl Outbox {
     fn new() -> Self {
         Self {
             life: rand::random(),
@@ -185,7 +185,7 @@ impl Mailbox {
         }
     }
 
-    fn is_forgotten(&self, now: Instant) -> bool {
+    fn is_expired(&self, now: Instant) -> bool {
         let contents = self.lock();
         contents.asking == 0 && now.saturating_duration_since(contents.asked_at) > FORGOTTEN_AFTER
     }
@@ -203,7 +203,7 @@ impl Contents {
         }
         self.last += 1;
         self.bytes += payload.get().len();
-        self.waiting.push_back(Waiting {
+        self.waiting.push_back(QueuedMessage {
             number: self.last,
             leaf,
             payload,
@@ -221,14 +221,14 @@ impl Contents {
         self.drop_where(|waiting| waiting.number <= up_to);
     }
 
-    fn drop_where(&mut self, gone: impl Fn(&Waiting) -> bool) {
+    fn drop_where(&mut self, gone: impl Fn(&QueuedMessage) -> bool) {
         self.waiting.retain(|waiting| !gone(waiting));
         self.bytes = self.waiting.iter().map(|one| one.payload.get().len()).sum();
     }
 }
 
-impl Waiting {
-    fn told(&self) -> DownlinkBatch {
+impl QueuedMessage {
+    fn batch(&self) -> DownlinkBatch {
         DownlinkBatch {
             kind: self.leaf.name().to_owned(),
             message: self.payload.clone(),
@@ -253,13 +253,13 @@ mod tests {
             .collect()
     }
 
-    fn mark(down: &Down) -> Option<Mark> {
-        Mark::parse(down.next.as_deref().unwrap())
+    fn mark(down: &Down) -> Option<Cursor> {
+        Cursor::parse(down.next.as_deref().unwrap())
     }
 
     #[tokio::test]
     async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
-        let mailboxes = Mailboxes::default();
+        let mailboxes = Outboxes::default();
         assert!(
             !mailboxes.put(&porch(), MessageKind::Command, b"1"),
             "no mailbox"
@@ -267,33 +267,33 @@ mod tests {
         let visit = mailboxes.open(&porch()).unwrap();
         assert!(visit.is_first(None));
         assert!(mailboxes.put(&porch(), MessageKind::Command, b"1"));
-        let first = visit.news(None, AT_ONCE).await;
+        let first = visit.next_batch(None, AT_ONCE).await;
         assert_eq!(words(&first), ["command 1"]);
         assert!(mailboxes.put(&porch(), MessageKind::Command, b"2"));
         // The first answer got lost.
         assert_eq!(
-            words(&visit.news(None, AT_ONCE).await),
+            words(&visit.next_batch(None, AT_ONCE).await),
             ["command 1", "command 2"]
         );
-        let after = visit.news(mark(&first), AT_ONCE).await;
+        let after = visit.next_batch(mark(&first), AT_ONCE).await;
         assert_eq!(words(&after), ["command 2"]);
         assert!(!visit.is_first(mark(&after)));
-        let nothing = visit.news(mark(&after), AT_ONCE).await;
+        let nothing = visit.next_batch(mark(&after), AT_ONCE).await;
         assert!(nothing.messages.is_empty());
         // A mark of another life of this mailbox forgets nothing.
         assert!(mailboxes.put(&porch(), MessageKind::Command, b"3"));
-        let foreign = Mark {
+        let foreign = Cursor {
             life: visit.0.life.wrapping_add(1),
             number: u64::MAX,
         };
         assert!(visit.is_first(Some(foreign)));
-        let still = visit.news(Some(foreign), AT_ONCE).await;
+        let still = visit.next_batch(Some(foreign), AT_ONCE).await;
         assert_eq!(words(&still), ["command 3"]);
     }
 
     #[tokio::test]
     async fn of_what_stands_only_the_latest_is_told() {
-        let mailboxes = Mailboxes::default();
+        let mailboxes = Outboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
         for (leaf, payload) in [
             (MessageKind::Cloud, "1"),
@@ -302,13 +302,13 @@ mod tests {
         ] {
             mailboxes.put(&porch(), leaf, payload.as_bytes());
         }
-        let told = visit.news(None, AT_ONCE).await;
+        let told = visit.next_batch(None, AT_ONCE).await;
         assert_eq!(words(&told), ["settings 2", "cloud 3"]);
     }
 
     #[tokio::test]
     async fn a_mailbox_is_bounded_and_keeps_what_stands() {
-        let mailboxes = Mailboxes::default();
+        let mailboxes = Outboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
         mailboxes.put(&porch(), MessageKind::Cloud, b"0");
         for number in 0..MESSAGES_MAX + 10 {
@@ -318,7 +318,7 @@ mod tests {
                 number.to_string().as_bytes(),
             );
         }
-        let told = words(&visit.news(None, AT_ONCE).await);
+        let told = words(&visit.next_batch(None, AT_ONCE).await);
         assert_eq!(told.len(), MESSAGES_MAX);
         assert_eq!(told[0], "cloud 0");
         assert_eq!(told[1], "receipt 11");
@@ -327,14 +327,15 @@ mod tests {
             mailboxes.put(&porch(), MessageKind::Receipt, &large);
         }
         assert!(visit.0.lock().bytes <= BYTES_MAX);
-        assert_eq!(words(&visit.news(None, AT_ONCE).await)[0], "cloud 0");
+        assert_eq!(words(&visit.next_batch(None, AT_ONCE).await)[0], "cloud 0");
     }
 
     #[tokio::test]
     async fn whoever_waits_is_told_at_once() {
-        let mailboxes = Mailboxes::default();
+        let mailboxes = Outboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
-        let waiting = tokio::spawn(async move { visit.news(None, Duration::from_secs(60)).await });
+        let waiting =
+            tokio::spawn(async move { visit.next_batch(None, Duration::from_secs(60)).await });
         tokio::task::yield_now().await;
         mailboxes.put(&porch(), MessageKind::Command, b"1");
         let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
@@ -343,12 +344,12 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_forgotten_when_nobody_asks_for_long() {
-        let mailboxes = Mailboxes::default();
+        let mailboxes = Outboxes::default();
         let visit = mailboxes.open(&porch()).unwrap();
         let mailbox = visit.0.clone();
-        let later = |mailbox: &Mailbox, after| {
+        let later = |mailbox: &Outbox, after| {
             let asked_at = mailbox.lock().asked_at;
-            mailbox.is_forgotten(asked_at + after)
+            mailbox.is_expired(asked_at + after)
         };
         let long = FORGOTTEN_AFTER + Duration::from_secs(1);
         assert!(!later(&mailbox, long), "the camera still waits");
@@ -359,14 +360,14 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_back_and_nonsense_is_none() {
-        let mark = Mark {
+        let mark = Cursor {
             life: 0x0a,
             number: 7,
         };
         assert_eq!(mark.to_string(), "0000000a-7");
-        assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        assert_eq!(Cursor::parse(&mark.to_string()), Some(mark));
         for bad in ["", "-", "7", "x-1", "1-x", "1-99999999999999999999"] {
-            assert_eq!(Mark::parse(bad), None, "{bad}");
+            assert_eq!(Cursor::parse(bad), None, "{bad}");
         }
     }
 }

@@ -6,18 +6,18 @@ pub mod mailbox;
 use keepsake_protocol::topic::Topic;
 use tokio::sync::watch;
 
-use crate::downlink::mailbox::Mailboxes;
-use crate::mqtt::session::{Health, Session};
+use crate::downlink::mailbox::Outboxes;
+use crate::mqtt::session::{Health, MqttSession};
 
 /// One voice, two ways. Clones speak with the same voice.
 #[derive(Clone)]
 pub struct Downlink {
-    session: Session,
-    mailboxes: Mailboxes,
+    session: MqttSession,
+    mailboxes: Outboxes,
 }
 
 impl Downlink {
-    pub fn new(session: Session, mailboxes: Mailboxes) -> Self {
+    pub fn new(session: MqttSession, mailboxes: Outboxes) -> Self {
         Self { session, mailboxes }
     }
 
@@ -34,7 +34,7 @@ impl Downlink {
         self.session.health()
     }
 
-    pub fn mailboxes(&self) -> &Mailboxes {
+    pub fn mailboxes(&self) -> &Outboxes {
         &self.mailboxes
     }
 }

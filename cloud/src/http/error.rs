@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::store::{PeopleError, StoreError};
+use crate::store::{StoreError, UserError};
 
 /// What axum has to say is far shorter.
 const DETAIL_BYTES_MAX: usize = 4096;
@@ -20,7 +20,7 @@ pub(crate) struct Problem {
     pub(crate) retry_after_s: Option<u64>,
 }
 
-pub(crate) type Answer<T> = Result<T, Problem>;
+pub(crate) type HttpResult<T> = Result<T, Problem>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
@@ -32,7 +32,7 @@ impl Problem {
     }
 
     /// Too many requests: come again in `seconds`.
-    pub(crate) fn wait(seconds: u64, detail: impl Into<String>) -> Self {
+    pub(crate) fn retry_after(seconds: u64, detail: impl Into<String>) -> Self {
         Self {
             retry_after_s: Some(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
@@ -43,7 +43,7 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, format!("There is no {what}."))
     }
 
-    pub(crate) fn wrong(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 }
@@ -79,17 +79,17 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if let StoreError::People(error) = error {
+        if let StoreError::User(error) = error {
             let status = match error {
-                PeopleError::Unknown => StatusCode::NOT_FOUND,
-                PeopleError::NameTaken | PeopleError::LastOwner | PeopleError::HasOwner => {
+                UserError::Unknown => StatusCode::NOT_FOUND,
+                UserError::NameTaken | UserError::LastOwner | UserError::HasOwner => {
                     StatusCode::CONFLICT
                 }
-                PeopleError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+                UserError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
             };
             return Self::new(status, error.to_string());
         }
-        if let StoreError::Devices(_) = error {
+        if let StoreError::TooManyDevices(_) = error {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "This cloud has no room for another camera.",
@@ -111,7 +111,7 @@ pub(crate) async fn method_not_allowed() -> Problem {
 }
 
 /// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
-pub(crate) async fn in_our_words(response: Response) -> Response {
+pub(crate) async fn to_problem_json(response: Response) -> Response {
     let status = response.status();
     let is_text = response
         .headers()

@@ -5,21 +5,21 @@ use axum::extract::{Form, FromRequest, Json, Request};
 use axum::http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 
-use super::Site;
+use super::AppState;
 use super::error::Problem;
 use crate::http::ui::pages;
 
 /// The fields, and whether a page or a program awaits the answer.
-pub(super) struct Given<T> {
+pub(super) struct FormOrJson<T> {
     pub(super) fields: T,
     /// It went to the address of a page, so that a person reads the answer.
     pub(super) by_page: bool,
 }
 
-impl<T: DeserializeOwned> FromRequest<Site> for Given<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, site: &Site) -> Result<Self, Problem> {
+    async fn from_request(request: Request, site: &AppState) -> Result<Self, Problem> {
         let by_page = pages::is_page(request.uri().path());
         let (mut parts, body) = request.into_parts();
         let body = Request::from_parts(parts.clone(), body);
@@ -39,11 +39,11 @@ impl<T: DeserializeOwned> FromRequest<Site> for Given<T> {
         let fields = if is_json {
             let read = Json::from_request(request, site).await;
             read.map(|Json(fields)| fields)
-                .map_err(|error| Problem::wrong(error.body_text()))
+                .map_err(|error| Problem::bad_request(error.body_text()))
         } else {
             let read = Form::from_request(request, site).await;
             read.map(|Form(fields)| fields)
-                .map_err(|error| Problem::wrong(error.body_text()))
+                .map_err(|error| Problem::bad_request(error.body_text()))
         };
         fields.map(|fields| Self { fields, by_page })
     }

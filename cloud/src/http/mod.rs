@@ -1,6 +1,6 @@
 //! Pages and API: shows what the store holds, and changes nothing but by a command or an upload.
 //!
-//! Every route is in one table, with who may take it ([`Access`]); [`guard`] stands before all of them, [`mod@serve`] lets
+//! Every route is in one table, with who may take it ([`Permission`]); [`guard`] stands before all of them, [`mod@serve`] lets
 //! connections in.
 
 mod api;
@@ -30,7 +30,7 @@ use crate::http::auth::guard;
 use crate::http::ui::pages;
 use std::sync::Arc;
 
-pub use crate::http::auth::guard::Access;
+pub use crate::http::auth::guard::Permission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -42,12 +42,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
 use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Mailboxes;
+use crate::downlink::mailbox::Outboxes;
 use crate::ingest::intake::Queue;
-use crate::mqtt::check::Findings;
-use crate::mqtt::session::Session;
-use crate::ops::hold::Gate;
-use crate::ops::live::Live;
+use crate::mqtt::check::BrokerWarnings;
+use crate::mqtt::session::MqttSession;
+use crate::ops::hold::Backpressure;
+use crate::ops::live::EventBus;
 use crate::ops::metrics::Metrics;
 use crate::pictures::thumbnail::Decoder;
 use crate::store::Store;
@@ -58,26 +58,26 @@ const FORM_BYTES_MAX: usize = 64 * 1024;
 /// The longest form about people and keys, bytes.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
-pub use crate::http::auth::doors::Doors;
+pub use crate::http::auth::doors::AuthState;
 pub use serve::{Tls, TlsError, serve};
 
 /// Everything the routes work with.
 #[derive(Clone)]
-pub struct Site {
+pub struct AppState {
     pub store: Store,
-    pub doors: Arc<Doors>,
-    pub live: Live,
-    pub gate: Gate,
+    pub doors: Arc<AuthState>,
+    pub live: EventBus,
+    pub gate: Backpressure,
     pub announcer: Announcer,
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
-    pub sessions: [Session; 2],
+    pub sessions: [MqttSession; 2],
     /// What is wrong with a broker elsewhere.
-    pub broker_findings: Findings,
+    pub broker_findings: BrokerWarnings,
     /// Of pictures, and of everything else that cameras say.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,
-    pub mailboxes: Mailboxes,
+    pub mailboxes: Outboxes,
     /// KiB of requests of cameras that may be read at once.
     pub reading: Arc<Semaphore>,
     /// Cameras that may wait for news at once.
@@ -91,7 +91,7 @@ pub struct Site {
     pub streams: Arc<Semaphore>,
 }
 
-impl Site {
+impl AppState {
     pub fn streams() -> Arc<Semaphore> {
         Arc::new(Semaphore::new(STREAMS_MAX))
     }
@@ -109,27 +109,40 @@ impl Site {
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
-    pub(crate) access: Access,
-    handler: MethodRouter<Site>,
+    pub(crate) access: Permission,
+    handler: MethodRouter<AppState>,
 }
 
-fn get<H: Handler<T, Site>, T: 'static>(access: Access, path: &'static str, handler: H) -> Route {
+fn get<H: Handler<T, AppState>, T: 'static>(
+    access: Permission,
+    path: &'static str,
+    handler: H,
+) -> Route {
     route(Method::GET, path, access, routing::get(handler))
 }
 
-fn post<H: Handler<T, Site>, T: 'static>(access: Access, path: &'static str, handler: H) -> Route {
+fn post<H: Handler<T, AppState>, T: 'static>(
+    access: Permission,
+    path: &'static str,
+    handler: H,
+) -> Route {
     route(Method::POST, path, access, routing::post(handler))
 }
 
-fn delete<H: Handler<T, Site>, T: 'static>(
-    access: Access,
+fn delete<H: Handler<T, AppState>, T: 'static>(
+    access: Permission,
     path: &'static str,
     handler: H,
 ) -> Route {
     route(Method::DELETE, path, access, routing::delete(handler))
 }
 
-fn route(method: Method, path: &'static str, access: Access, handler: MethodRouter<Site>) -> Route {
+fn route(
+    method: Method,
+    path: &'static str,
+    access: Permission,
+    handler: MethodRouter<AppState>,
+) -> Route {
     Route {
         method,
         path,
@@ -139,7 +152,7 @@ fn route(method: Method, path: &'static str, access: Access, handler: MethodRout
 }
 
 /// Every route, and who may take it: for whoever wants to check that it is so.
-pub fn told(config: &Config) -> Vec<(Method, &'static str, Access)> {
+pub fn route_table(config: &Config) -> Vec<(Method, &'static str, Permission)> {
     let all = table(config).into_iter();
     all.map(|route| (route.method, route.path, route.access))
         .collect()
@@ -147,20 +160,20 @@ pub fn told(config: &Config) -> Vec<(Method, &'static str, Access)> {
 
 /// Every route, and who may take it.
 pub(crate) fn table(config: &Config) -> Vec<Route> {
-    use Access::{Anyone, Camera, LogIn, Look, Manage, Oneself, Owner, SetUp, Upload};
+    use Permission::{Anyone, Camera, Login, Operator, Owner, SelfService, Setup, Upload, Viewer};
     let upload_bytes_max =
         usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
     vec![
-        get(SetUp, "/setup", entrance::set_up_page),
-        post(SetUp, "/setup", entrance::set_up),
-        get(LogIn, "/login", entrance::log_in_page),
-        post(LogIn, "/login", entrance::log_in),
-        get(LogIn, "/invitation", entrance::invitation_page),
-        post(LogIn, "/invitation", entrance::accept),
-        post(LogIn, "/logout", entrance::log_out),
-        get(Oneself, "/account", account::page),
-        post(Oneself, "/account/password", account::change_password),
-        post(Oneself, "/account/sessions/end", account::end_sessions),
+        get(Setup, "/setup", entrance::set_up_page),
+        post(Setup, "/setup", entrance::setup),
+        get(Login, "/login", entrance::log_in_page),
+        post(Login, "/login", entrance::login),
+        get(Login, "/invitation", entrance::invitation_page),
+        post(Login, "/invitation", entrance::accept),
+        post(Login, "/logout", entrance::logout),
+        get(SelfService, "/account", account::page),
+        post(SelfService, "/account/password", account::change_password),
+        post(SelfService, "/account/sessions/end", account::end_sessions),
         get(Owner, "/people", people::page),
         post(Owner, "/people", people::add),
         post(Owner, "/people/{id}/role", people::change_role),
@@ -177,44 +190,52 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Owner, "/api/v1/keys", keys::list),
         post(Owner, "/api/v1/keys", keys::add),
         delete(Owner, "/api/v1/keys/{id}", keys::revoke),
-        get(Look, "/api/v1/me", account::me),
-        get(Look, "/", pages::cameras),
-        get(Look, "/cameras/{device}", pages::camera),
-        get(Look, "/cameras/{device}/settings", pages::settings),
-        post(Manage, "/cameras/{device}/settings", pages::save_settings),
-        get(Look, "/pictures", pages::gallery),
-        get(Look, "/pictures/{id}", pages::picture),
-        get(Look, "/quarantine", pages::quarantine),
+        get(Viewer, "/api/v1/me", account::me),
+        get(Viewer, "/", pages::cameras),
+        get(Viewer, "/cameras/{device}", pages::camera),
+        get(Viewer, "/cameras/{device}/settings", pages::settings),
+        post(Operator, "/cameras/{device}/settings", pages::save_settings),
+        get(Viewer, "/pictures", pages::gallery),
+        get(Viewer, "/pictures/{id}", pages::picture),
+        get(Viewer, "/quarantine", pages::quarantine),
         get(Anyone, "/assets/{*path}", pages::asset),
-        get(Look, "/api/v1/devices", devices::list),
-        get(Look, "/api/v1/devices/{device}", devices::one),
-        get(Look, "/api/v1/devices/{device}/events", devices::events),
-        get(Look, "/api/v1/devices/{device}/commands", commands::list),
-        post(Manage, "/api/v1/devices/{device}/commands", commands::ask),
-        get(Look, "/api/v1/devices/{device}/settings", settings::get),
+        get(Viewer, "/api/v1/devices", devices::list),
+        get(Viewer, "/api/v1/devices/{device}", devices::one),
+        get(Viewer, "/api/v1/devices/{device}/events", devices::events),
+        get(Viewer, "/api/v1/devices/{device}/commands", commands::list),
+        post(
+            Operator,
+            "/api/v1/devices/{device}/commands",
+            commands::create,
+        ),
+        get(Viewer, "/api/v1/devices/{device}/settings", settings::get),
         route(
             Method::PUT,
             "/api/v1/devices/{device}/settings",
-            Manage,
+            Operator,
             routing::put(settings::put),
         ),
-        get(Look, "/api/v1/pictures", pictures::list),
-        get(Look, "/api/v1/pictures/{id}", pictures::one),
-        delete(Manage, "/api/v1/pictures/{id}", pictures::delete),
-        get(Look, "/api/v1/pictures/{id}/image", pictures::image),
-        get(Look, "/api/v1/pictures/{id}/thumbnail", pictures::thumbnail),
-        get(Look, "/api/v1/counters", devices::counters),
-        get(Look, "/api/v1/quarantine", quarantine::list),
-        get(Look, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),
-        delete(Manage, "/api/v1/quarantine/{id}", quarantine::delete),
-        get(Look, "/api/v1/system", system::system),
-        get(Look, "/api/v1/live", stream::live),
-        get(Look, "/metrics", metrics::metrics),
+        get(Viewer, "/api/v1/pictures", pictures::list),
+        get(Viewer, "/api/v1/pictures/{id}", pictures::one),
+        delete(Operator, "/api/v1/pictures/{id}", pictures::delete),
+        get(Viewer, "/api/v1/pictures/{id}/image", pictures::image),
+        get(
+            Viewer,
+            "/api/v1/pictures/{id}/thumbnail",
+            pictures::thumbnail,
+        ),
+        get(Viewer, "/api/v1/counters", devices::counters),
+        get(Viewer, "/api/v1/quarantine", quarantine::list),
+        get(Viewer, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),
+        delete(Operator, "/api/v1/quarantine/{id}", quarantine::delete),
+        get(Viewer, "/api/v1/system", system::system),
+        get(Viewer, "/api/v1/live", stream::live),
+        get(Viewer, "/metrics", metrics::metrics),
         get(Anyone, "/healthz", system::alive),
         get(Anyone, "/readyz", system::ready),
-        post(Camera, "/api/v1/frames", frames::frame),
-        post(Camera, "/api/v1/up/{leaf}", frames::word),
-        get(Camera, "/api/v1/down", frames::news),
+        post(Camera, "/api/v1/frames", frames::upload_frame),
+        post(Camera, "/api/v1/up/{leaf}", frames::send_message),
+        get(Camera, "/api/v1/down", frames::poll_downlink),
         route(
             Method::POST,
             "/upload",
@@ -224,33 +245,35 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
     ]
 }
 
-fn routes(site: Site) -> Router {
+fn routes(site: AppState) -> Router {
     let mut router = Router::new();
     for route in table(&site.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
         let state = (site.clone(), route.access);
-        let gate = axum::middleware::from_fn_with_state(state, guard::admit);
+        let gate = axum::middleware::from_fn_with_state(state, guard::authorize);
         let handler = match route.access {
-            Access::SetUp | Access::LogIn | Access::Oneself | Access::Owner => {
+            Permission::Setup | Permission::Login | Permission::SelfService | Permission::Owner => {
                 route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
             }
-            Access::Anyone | Access::Look | Access::Manage | Access::Camera | Access::Upload => {
-                route.handler
-            }
+            Permission::Anyone
+            | Permission::Viewer
+            | Permission::Operator
+            | Permission::Camera
+            | Permission::Upload => route.handler,
         };
         router = router.route(route.path, handler.layer(gate));
     }
-    let state = (site.clone(), Access::Look);
-    let gate = axum::middleware::from_fn_with_state(state, guard::admit);
+    let state = (site.clone(), Permission::Viewer);
+    let gate = axum::middleware::from_fn_with_state(state, guard::authorize);
     router
         // Whoever may not look learns nothing about what there is.
         .fallback(pages::not_found.layer(gate))
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(axum::middleware::map_response(error::in_our_words))
+        .layer(axum::middleware::map_response(error::to_problem_json))
         .layer(axum::middleware::from_fn(paced::paced))
         .layer(axum::middleware::from_fn_with_state(
             site.clone(),
-            guard::check,
+            guard::security_headers,
         ))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(site)

@@ -18,11 +18,11 @@ const BYTES_PER_SECOND_MIN: u64 = 256;
 
 /// Cuts a body off that comes slower.
 pub(super) async fn paced(request: Request, next: Next) -> Response {
-    next.run(request.map(|body| at_pace(body, GRACE, BYTES_PER_SECOND_MIN)))
+    next.run(request.map(|body| with_min_rate(body, GRACE, BYTES_PER_SECOND_MIN)))
         .await
 }
 
-fn at_pace(body: Body, grace: Duration, bytes_per_second_min: u64) -> Body {
+fn with_min_rate(body: Body, grace: Duration, bytes_per_second_min: u64) -> Body {
     let began = Instant::now();
     let chunks = stream::unfold(
         (body.into_data_stream(), 0_u64),
@@ -61,7 +61,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_stops_coming_is_cut_off() {
         let grace = Duration::from_millis(50);
-        let cut = to_bytes(at_pace(stuck_after(10), grace, 1000), usize::MAX).await;
+        let cut = to_bytes(with_min_rate(stuck_after(10), grace, 1000), usize::MAX).await;
         let cut = format!("{:#}", anyhow::Error::from(cut.unwrap_err()));
         assert!(cut.contains("too slowly"), "{cut}");
     }
@@ -69,10 +69,10 @@ mod tests {
     #[tokio::test]
     async fn every_byte_that_has_come_earns_time_for_the_next() {
         let grace = Duration::from_millis(50);
-        let body = to_bytes(at_pace(stuck_after(3000), grace, 1000), usize::MAX);
+        let body = to_bytes(with_min_rate(stuck_after(3000), grace, 1000), usize::MAX);
         let waited = tokio::time::timeout(Duration::from_secs(1), body).await;
         assert!(waited.is_err(), "it may be silent for three seconds now");
-        let all = at_pace(Body::from(vec![0; 3000]), grace, 1000);
+        let all = with_min_rate(Body::from(vec![0; 3000]), grace, 1000);
         assert_eq!(to_bytes(all, usize::MAX).await.unwrap().len(), 3000);
     }
 }

@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Site, routes};
+use super::{AppState, routes};
 use crate::auth::tries::Network;
 use crate::config::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX};
 use crate::http::auth::guard::Peer;
@@ -40,7 +40,12 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 32 * 1024;
 const HTTP2_PING_WAIT: Duration = Duration::from_secs(20);
 
 /// Serves until it is stopped, then lets open requests end.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: Site, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    site: AppState,
+    stop: CancellationToken,
+) {
     accept(&listener, tls, routes(site), stop).await;
 }
 
@@ -51,7 +56,7 @@ pub(super) async fn accept(
     stop: CancellationToken,
 ) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let of_one = Arc::new(OfOne::default());
+    let of_one = Arc::new(AddressLimiter::default());
     let tasks = TaskTracker::new();
     if let Some(tls) = tls.clone() {
         tasks.spawn(tls.watch_files(stop.clone()));
@@ -163,19 +168,19 @@ where
 
 /// How many connections each address has.
 #[derive(Debug, Default)]
-struct OfOne {
+struct AddressLimiter {
     open: Mutex<HashMap<Network, usize>>,
 }
 
 /// A place that is free again when it is dropped.
 #[derive(Debug)]
-struct Place {
-    of: Arc<OfOne>,
+struct ConnectionPermit {
+    of: Arc<AddressLimiter>,
     network: Option<Network>,
 }
 
-impl OfOne {
-    fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<Place> {
+impl AddressLimiter {
+    fn enter(self: &Arc<Self>, address: SocketAddr) -> Option<ConnectionPermit> {
         let ip = address.ip().to_canonical();
         let network = (!ip.is_loopback()).then(|| Network::from(ip));
         if let Some(network) = network {
@@ -186,14 +191,14 @@ impl OfOne {
             }
             *count += 1;
         }
-        Some(Place {
+        Some(ConnectionPermit {
             of: self.clone(),
             network,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let Some(network) = self.network else {
             return;

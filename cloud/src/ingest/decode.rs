@@ -16,8 +16,8 @@ use keepsake_protocol::topic::{MessageKind, ROOT, Topic};
 use keepsake_protocol::{DeviceId, Hash, SpoolId, StoreId};
 use serde::Serialize;
 
-use crate::ingest::deposit::{Deposit, Message, Outcome, Suspect};
-use crate::ingest::way_in::WaysIn;
+use crate::ingest::deposit::{CommitOutcome, IngestOp, Message, QuarantineEntry};
+use crate::ingest::way_in::ExternalTopics;
 
 /// More installs than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;
@@ -25,32 +25,35 @@ pub const INSTALLS_MAX: usize = 64;
 /// Decides what `message` asks to be committed. Hashes whole pictures, so call it off the async threads.
 ///
 /// `capture_bytes_max`: the largest picture this cloud takes, bytes.
-pub fn read(message: &Message, capture_bytes_max: u64) -> Deposit {
-    guarded(message, || understand(message, capture_bytes_max))
+pub fn decode(message: &Message, capture_bytes_max: u64) -> IngestOp {
+    catch_panics(message, || decode_message(message, capture_bytes_max))
 }
 
 /// As [`read`], for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
 ///
 /// `again`: the broker says that it may have brought it before.
-pub fn read_from_broker(
+pub fn decode_delivery(
     message: &Message,
     again: bool,
-    ways: &WaysIn,
+    ways: &ExternalTopics,
     capture_bytes_max: u64,
-) -> Deposit {
-    guarded(message, || {
-        ways.read(message, again, capture_bytes_max)
-            .map_or_else(|| understand(message, capture_bytes_max), Ok)
+) -> IngestOp {
+    catch_panics(message, || {
+        ways.decode(message, again, capture_bytes_max)
+            .map_or_else(|| decode_message(message, capture_bytes_max), Ok)
     })
 }
 
 /// A message that makes us panic, which none should, must not come again for ever, nor take its neighbours with it.
-fn guarded(message: &Message, understand: impl FnOnce() -> Result<Deposit, String>) -> Deposit {
+fn catch_panics(
+    message: &Message,
+    understand: impl FnOnce() -> Result<IngestOp, String>,
+) -> IngestOp {
     let understood = catch_unwind(AssertUnwindSafe(understand))
         .unwrap_or_else(|_| Err("reading it failed, which is a bug of this cloud".to_owned()));
     match understood {
         Ok(deposit) => deposit,
-        Err(reason) => Deposit::Quarantine(Suspect {
+        Err(reason) => IngestOp::Quarantine(QuarantineEntry {
             device: device_of(&message.topic),
             topic: message.topic.clone(),
             reason,
@@ -60,28 +63,28 @@ fn guarded(message: &Message, understand: impl FnOnce() -> Result<Deposit, Strin
     }
 }
 
-fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
+fn decode_message(message: &Message, capture_bytes_max: u64) -> Result<IngestOp, String> {
     let Topic { device, kind: leaf } = message.topic.parse().map_err(|error| sentence(&error))?;
     match leaf {
-        MessageKind::Frame => frame(device, message, capture_bytes_max),
-        MessageKind::Have => have(device, message),
+        MessageKind::Frame => decode_frame(device, message, capture_bytes_max),
+        MessageKind::Have => decode_inventory(device, message),
         MessageKind::Status => {
-            let status: keepsake_protocol::presence::Status = decode(message)?;
+            let status: keepsake_protocol::presence::Status = parse_json(message)?;
             if status.spools.len() > INSTALLS_MAX {
                 return Err(format!(
                     "a status with {} installs, at most {INSTALLS_MAX} are believed",
                     status.spools.len()
                 ));
             }
-            Ok(Deposit::Status {
+            Ok(IngestOp::Status {
                 device,
                 status: Box::new(status),
                 retained: message.retained,
             })
         }
-        MessageKind::Event => event(device, message),
+        MessageKind::Event => decode_event(device, message),
         MessageKind::Reply => {
-            let reply: keepsake_protocol::command::CommandReply = decode(message)?;
+            let reply: keepsake_protocol::command::CommandReply = parse_json(message)?;
             if reply.id.is_empty() || reply.id.len() > 64 {
                 return Err("a reply whose command id is not 1 to 64 characters".to_owned());
             }
@@ -93,7 +96,7 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
                     ));
                 }
             }
-            Ok(Deposit::Reply { device, reply })
+            Ok(IngestOp::Reply { device, reply })
         }
         MessageKind::Receipt
         | MessageKind::Command
@@ -102,14 +105,18 @@ fn understand(message: &Message, capture_bytes_max: u64) -> Result<Deposit, Stri
     }
 }
 
-fn frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<Deposit, String> {
+fn decode_frame(
+    device: DeviceId,
+    message: &Message,
+    capture_bytes_max: u64,
+) -> Result<IngestOp, String> {
     let frame = codec::decode_frame(&message.payload).map_err(|error| explain(&error))?;
     let record = &frame.header.capture;
     if record.command.as_ref().is_some_and(|id| id.len() > 64) {
         return Err("a command id of more than 64 characters".to_owned());
     }
     if record.total > capture_bytes_max {
-        return Ok(Deposit::TooLarge {
+        return Ok(IngestOp::TooLarge {
             device,
             install: record.spool,
             sequence: record.sequence,
@@ -125,15 +132,15 @@ fn frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<
         return Err("the bytes do not have the hash their header claims".to_owned());
     }
     let bytes = message.payload.slice_ref(frame.bytes);
-    Ok(Deposit::Capture {
+    Ok(IngestOp::Capture {
         device,
         header: frame.header,
         bytes,
     })
 }
 
-fn have(device: DeviceId, message: &Message) -> Result<Deposit, String> {
-    let have: Inventory = decode(message)?;
+fn decode_inventory(device: DeviceId, message: &Message) -> Result<IngestOp, String> {
+    let have: Inventory = parse_json(message)?;
     if have.captures.len() > INVENTORY_PAGE_MAX {
         return Err(format!(
             "a page of {} captures, at most {INVENTORY_PAGE_MAX} are allowed",
@@ -143,13 +150,16 @@ fn have(device: DeviceId, message: &Message) -> Result<Deposit, String> {
     if have.page >= have.pages {
         return Err(format!("page {} of {}", have.page, have.pages));
     }
-    Ok(Deposit::Have { device, have })
+    Ok(IngestOp::Inventory {
+        device,
+        inventory: have,
+    })
 }
 
-fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
+fn decode_event(device: DeviceId, message: &Message) -> Result<IngestOp, String> {
     let hash = Hash::of(&message.payload);
     let payload = message.payload.clone();
-    Ok(match decode(message)? {
+    Ok(match parse_json(message)? {
         Event::Tombstone(tombstone) => {
             let (first, last) = (tombstone.sequence.get(), tombstone.last().get());
             if last < first || last - first >= TOMBSTONE_RANGE_MAX {
@@ -157,14 +167,14 @@ fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
                     "a tombstone for {first} to {last}, at most {TOMBSTONE_RANGE_MAX} in order are allowed"
                 ));
             }
-            Deposit::Tombstone {
+            IngestOp::Tombstone {
                 device,
                 tombstone,
                 hash,
                 payload,
             }
         }
-        Event::Fault(fault) => Deposit::Note {
+        Event::Fault(fault) => IngestOp::Event {
             device,
             kind: "fault",
             hash,
@@ -172,7 +182,7 @@ fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
             line: None,
             install: fault.spool,
         },
-        Event::Boot(line) => Deposit::Note {
+        Event::Boot(line) => IngestOp::Event {
             device,
             kind: "boot",
             hash,
@@ -183,7 +193,7 @@ fn event(device: DeviceId, message: &Message) -> Result<Deposit, String> {
     })
 }
 
-fn decode<T: serde::de::DeserializeOwned>(message: &Message) -> Result<T, String> {
+fn parse_json<T: serde::de::DeserializeOwned>(message: &Message) -> Result<T, String> {
     codec::decode(&message.payload).map_err(|error| explain(&error))
 }
 
@@ -216,21 +226,24 @@ fn device_of(topic: &str) -> Option<DeviceId> {
 ///
 /// `outcomes`: who spoke and what became of it, all of them committed. A page of `up/have` gets a receipt of its own, or
 /// several, of which the last one answers: by then the camera has heard all of it.
-pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(DeviceId, Receipt)> {
-    let mut grouped = Grouped {
+pub fn receipts(
+    store: StoreId,
+    outcomes: &[(DeviceId, CommitOutcome)],
+) -> Vec<(DeviceId, Receipt)> {
+    let mut grouped = ReceiptsByDevice {
         store,
         receipts: BTreeMap::new(),
     };
     let mut answers = Vec::new();
     for (device, outcome) in outcomes {
         match outcome {
-            Outcome::Stored {
+            CommitOutcome::Stored {
                 install,
                 sequence,
                 hash,
                 ..
             }
-            | Outcome::Told {
+            | CommitOutcome::TombstoneStored {
                 install,
                 sequence,
                 hash,
@@ -241,7 +254,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                     stored.push(entry);
                 }
             }
-            Outcome::Refused {
+            CommitOutcome::Refused {
                 install,
                 sequence,
                 hash,
@@ -253,12 +266,12 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                 reason: reason.clone(),
                 retry_after: *retry_after,
             }),
-            Outcome::Reported { wants } => {
+            CommitOutcome::StatusStored { wants } => {
                 for (install, wants) in wants {
                     grouped.of(device, *install).want.extend_from_slice(wants);
                 }
             }
-            Outcome::Answered {
+            CommitOutcome::InventoryAnswered {
                 install,
                 stored,
                 want,
@@ -274,7 +287,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                     ..Receipt::new(store, *install)
                 },
             )),
-            Outcome::Noted {
+            CommitOutcome::EventStored {
                 awaited: Some((install, hash)),
             } => {
                 let events = &mut grouped.of(device, *install).events;
@@ -282,13 +295,13 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
                     events.push(*hash);
                 }
             }
-            Outcome::PartKept
-            | Outcome::WrongHash
-            | Outcome::Noted { awaited: None }
-            | Outcome::Replied
-            | Outcome::Uploaded { .. }
-            | Outcome::Quarantined
-            | Outcome::Dropped => {}
+            CommitOutcome::PartStored
+            | CommitOutcome::WrongHash
+            | CommitOutcome::EventStored { awaited: None }
+            | CommitOutcome::ReplyStored
+            | CommitOutcome::UploadStored { .. }
+            | CommitOutcome::Quarantined
+            | CommitOutcome::Dropped => {}
         }
     }
     let grouped = grouped
@@ -299,7 +312,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, Outcome)]) -> Vec<(Device
     grouped
         .chain(answers)
         .flat_map(|(device, receipt)| {
-            let pieces = pieces(receipt).into_iter();
+            let pieces = split_receipt(receipt).into_iter();
             pieces.map(move |piece| (device.clone(), piece))
         })
         .collect()
@@ -311,8 +324,8 @@ const ENTRIES_BYTES_MAX: usize = JSON_BYTES_MAX - 1024;
 const RANGES_MAX: usize = 5_000;
 
 /// Cuts a receipt into as many as it takes for each to be within the limits of the protocol.
-fn pieces(whole: Receipt) -> Vec<Receipt> {
-    let mut pieces = Pieces {
+fn split_receipt(whole: Receipt) -> Vec<Receipt> {
+    let mut pieces = ReceiptSplitter {
         open: Receipt::new(whole.store, whole.spool),
         open_bytes: 0,
         full: Vec::new(),
@@ -345,13 +358,13 @@ fn pieces(whole: Receipt) -> Vec<Receipt> {
     all
 }
 
-struct Pieces {
+struct ReceiptSplitter {
     open: Receipt,
     open_bytes: usize,
     full: Vec<Receipt>,
 }
 
-impl Pieces {
+impl ReceiptSplitter {
     fn put<T: Serialize>(&mut self, entry: T, entries: fn(&mut Receipt) -> &mut Vec<T>) {
         let bytes = codec::encode(&entry).len() + ",".len();
         if entries(&mut self.open).len() == RECEIPT_ENTRIES_MAX
@@ -367,12 +380,12 @@ impl Pieces {
 }
 
 /// One receipt per camera and install.
-struct Grouped<'a> {
+struct ReceiptsByDevice<'a> {
     store: StoreId,
     receipts: BTreeMap<(&'a DeviceId, SpoolId), Receipt>,
 }
 
-impl<'a> Grouped<'a> {
+impl<'a> ReceiptsByDevice<'a> {
     fn of(&mut self, device: &'a DeviceId, install: SpoolId) -> &mut Receipt {
         self.receipts
             .entry((device, install))
@@ -399,8 +412,8 @@ mod tests {
         name.parse().unwrap()
     }
 
-    fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> Outcome {
-        Outcome::Stored {
+    fn stored(install: SpoolId, sequence: u64, arrival: Option<i64>) -> CommitOutcome {
+        CommitOutcome::Stored {
             install,
             sequence: number(sequence),
             hash: HASH,
@@ -419,14 +432,14 @@ mod tests {
     #[test]
     fn what_is_not_whole_and_what_is_in_quarantine_earns_none() {
         for outcome in [
-            Outcome::PartKept,
-            Outcome::WrongHash,
-            Outcome::Quarantined,
-            Outcome::Noted { awaited: None },
-            Outcome::Replied,
-            Outcome::Uploaded { arrival: Some(1) },
-            Outcome::Dropped,
-            Outcome::Reported { wants: Vec::new() },
+            CommitOutcome::PartStored,
+            CommitOutcome::WrongHash,
+            CommitOutcome::Quarantined,
+            CommitOutcome::EventStored { awaited: None },
+            CommitOutcome::ReplyStored,
+            CommitOutcome::UploadStored { arrival: Some(1) },
+            CommitOutcome::Dropped,
+            CommitOutcome::StatusStored { wants: Vec::new() },
         ] {
             let receipts = receipts(STORE, &[(device("porch"), outcome.clone())]);
             assert_eq!(receipts, [], "{outcome:?}");
@@ -435,7 +448,7 @@ mod tests {
 
     #[test]
     fn a_note_that_is_waited_for_is_named_once_beside_the_pictures() {
-        let noted = |hash| Outcome::Noted {
+        let noted = |hash| CommitOutcome::EventStored {
             awaited: Some((INSTALL, HashPrefix([hash; 8]))),
         };
         let outcomes = [
@@ -482,7 +495,7 @@ mod tests {
 
     #[test]
     fn every_page_of_have_is_answered_by_itself() {
-        let answered = |page| Outcome::Answered {
+        let answered = |page| CommitOutcome::InventoryAnswered {
             install: INSTALL,
             stored: Vec::new(),
             want: Vec::new(),
@@ -517,7 +530,7 @@ mod tests {
 
     #[test]
     fn what_many_statuses_want_is_asked_for_once_and_in_receipts_that_can_be_read() {
-        let reported = |first| Outcome::Reported {
+        let reported = |first| CommitOutcome::StatusStored {
             wants: vec![(INSTALL, wanted(first, &[]))],
         };
         let mut outcomes: Vec<_> = (0..31)
@@ -544,7 +557,7 @@ mod tests {
         let mut want = wanted(2, &gaps);
         // In so many pieces that one capture alone would be too long.
         want[7].ranges = gaps.repeat(200);
-        let outcome = Outcome::Answered {
+        let outcome = CommitOutcome::InventoryAnswered {
             install: INSTALL,
             stored: vec![(number(1), HASH)],
             want: want.clone(),
@@ -580,7 +593,7 @@ mod tests {
             payload: b"{}".as_slice().into(),
             retained: false,
         };
-        let Deposit::Quarantine(suspect) = guarded(&message, || panic!("a bug")) else {
+        let IngestOp::Quarantine(suspect) = catch_panics(&message, || panic!("a bug")) else {
             panic!("not in quarantine");
         };
         assert_eq!(suspect.device, Some(device("porch")));
@@ -606,16 +619,16 @@ mod tests {
             }
         };
         let (right, wrong) = (Hash::of(bytes), Hash::of(b"another"));
-        let taken = |message: &Message, bytes_max: u64| match read(message, bytes_max) {
-            Deposit::Capture { bytes, .. } => format!("capture of {}", bytes.len()),
-            Deposit::Quarantine(suspect) => suspect.reason,
-            Deposit::TooLarge { reason, .. } => reason,
-            Deposit::Tombstone { .. }
-            | Deposit::Note { .. }
-            | Deposit::Have { .. }
-            | Deposit::Status { .. }
-            | Deposit::Reply { .. }
-            | Deposit::Upload { .. } => "no frame at all".to_owned(),
+        let taken = |message: &Message, bytes_max: u64| match decode(message, bytes_max) {
+            IngestOp::Capture { bytes, .. } => format!("capture of {}", bytes.len()),
+            IngestOp::Quarantine(suspect) => suspect.reason,
+            IngestOp::TooLarge { reason, .. } => reason,
+            IngestOp::Tombstone { .. }
+            | IngestOp::Event { .. }
+            | IngestOp::Inventory { .. }
+            | IngestOp::Status { .. }
+            | IngestOp::Reply { .. }
+            | IngestOp::Upload { .. } => "no frame at all".to_owned(),
         };
         assert_eq!(taken(&message(right, 15), 100), "capture of 15");
         assert_eq!(taken(&message(wrong, 5), 100), "capture of 5");
@@ -632,7 +645,7 @@ mod tests {
                 topic
             };
             let message = Message { topic, payload: payload.into(), retained: false };
-            let Deposit::Quarantine(suspect) = read(&message, 1000) else { return Ok(()); };
+            let IngestOp::Quarantine(suspect) = decode(&message, 1000) else { return Ok(()); };
             prop_assert!(!suspect.reason.is_empty());
         }
     }

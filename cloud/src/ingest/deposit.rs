@@ -19,7 +19,7 @@ pub struct Message {
 
 /// What one message asks to be committed.
 #[derive(Debug, Clone)]
-pub enum Deposit {
+pub enum IngestOp {
     /// A whole capture, its hash checked, or a part of one.
     Capture {
         device: DeviceId,
@@ -33,7 +33,7 @@ pub enum Deposit {
         payload: Bytes,
     },
     /// A fault or a boot line.
-    Note {
+    Event {
         device: DeviceId,
         kind: &'static str,
         hash: Hash,
@@ -42,9 +42,9 @@ pub enum Deposit {
         /// The camera waits for a receipt of this install.
         install: Option<SpoolId>,
     },
-    Have {
+    Inventory {
         device: DeviceId,
-        have: Inventory,
+        inventory: Inventory,
     },
     Status {
         device: DeviceId,
@@ -65,9 +65,9 @@ pub enum Deposit {
         width: u32,
         height: u32,
         /// It may have been committed before: then it is a repeat if the camera has sent just this within a day.
-        again: bool,
+        maybe_repeat: bool,
     },
-    Quarantine(Suspect),
+    Quarantine(QuarantineEntry),
     /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
     TooLarge {
         device: DeviceId,
@@ -80,7 +80,7 @@ pub enum Deposit {
 
 /// A message for the quarantine.
 #[derive(Debug, Clone)]
-pub struct Suspect {
+pub struct QuarantineEntry {
     /// Absent where the topic names none.
     pub device: Option<DeviceId>,
     pub topic: String,
@@ -92,14 +92,14 @@ pub struct Suspect {
     pub bytes: Bytes,
 }
 
-impl Deposit {
+impl IngestOp {
     /// The camera that speaks, where the topic names one.
     pub fn device(&self) -> Option<&DeviceId> {
         match self {
             Self::Capture { device, .. }
             | Self::Tombstone { device, .. }
-            | Self::Note { device, .. }
-            | Self::Have { device, .. }
+            | Self::Event { device, .. }
+            | Self::Inventory { device, .. }
             | Self::Status { device, .. }
             | Self::Reply { device, .. }
             | Self::Upload { device, .. }
@@ -125,8 +125,8 @@ impl Deposit {
                 hash,
                 ..
             } => Some((*install, *sequence, *hash)),
-            Self::Note { .. }
-            | Self::Have { .. }
+            Self::Event { .. }
+            | Self::Inventory { .. }
             | Self::Status { .. }
             | Self::Reply { .. }
             | Self::Upload { .. }
@@ -137,7 +137,7 @@ impl Deposit {
 
 /// What became of a deposit, once its transaction is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommitOutcome {
     /// The capture is in the store; `arrival` is absent for a repeat.
     Stored {
         install: SpoolId,
@@ -146,21 +146,21 @@ pub enum Outcome {
         arrival: Option<i64>,
     },
     /// A part is in the store, the capture is not whole yet.
-    PartKept,
+    PartStored,
     /// All parts were there and their hash was wrong: they are gone, and quarantine says so.
     WrongHash,
     /// The tombstone is in the store, or was there already.
-    Told {
+    TombstoneStored {
         install: SpoolId,
         sequence: Sequence,
         hash: HashPrefix,
     },
     /// A fault or a boot line is in the store, or was there already; `awaited` if the camera waits to hear of it.
-    Noted {
+    EventStored {
         awaited: Option<(SpoolId, HashPrefix)>,
     },
     /// The answer to one page of `up/have`.
-    Answered {
+    InventoryAnswered {
         install: SpoolId,
         stored: Vec<(Sequence, HashPrefix)>,
         want: Vec<ResendRequest>,
@@ -168,12 +168,12 @@ pub enum Outcome {
         next: Option<Sequence>,
     },
     /// A status is kept; the cloud wants these back, which the camera still has and the cloud knows nothing of.
-    Reported {
+    StatusStored {
         wants: Vec<(SpoolId, Vec<ResendRequest>)>,
     },
-    Replied,
+    ReplyStored,
     /// The picture of a camera that waits for no receipt is in the store; `arrival` is absent for a repeat.
-    Uploaded {
+    UploadStored {
         arrival: Option<i64>,
     },
     Quarantined,

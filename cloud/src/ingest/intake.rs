@@ -19,14 +19,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
 use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Mailboxes;
+use crate::downlink::mailbox::Outboxes;
 use crate::ingest::decode;
-use crate::ingest::deposit::{Deposit, Message, Outcome};
-use crate::ingest::way_in::WaysIn;
-use crate::mqtt::session::{Ack, Session};
+use crate::ingest::deposit::{CommitOutcome, IngestOp, Message};
+use crate::ingest::way_in::ExternalTopics;
+use crate::mqtt::session::{Ack, MqttSession};
 use crate::now_us;
-use crate::ops::hold::Gate;
-use crate::ops::live::{Live, Notice};
+use crate::ops::hold::Backpressure;
+use crate::ops::live::{ChangeEvent, EventBus};
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, StoreError};
 
@@ -46,12 +46,12 @@ pub struct Delivery {
     /// Absent where it came by HTTP, and in tests that have no broker.
     pub ack: Option<Ack>,
     /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
-    pub asker: Option<oneshot::Sender<Verdict>>,
+    pub responder: Option<oneshot::Sender<IngestResponse>>,
 }
 
 /// What became of a message that came by HTTP. It exists only after the commit (P2).
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum IngestResponse {
     /// What it earned: for a capture at least one receipt, though maybe an empty one.
     Receipts(Vec<Receipt>),
     /// It is kept, but not as what it claims to be; the reason is a plain sentence.
@@ -145,37 +145,37 @@ fn weight(delivery: &Delivery) -> usize {
 }
 
 /// Everything an intake works with.
-pub struct Intake {
+pub struct IngestWorker {
     pub queue: Arc<Queue>,
     pub store: Store,
-    pub gate: Gate,
-    pub live: Live,
+    pub backpressure: Backpressure,
+    pub events: EventBus,
     /// Sends receipts to cameras that come by MQTT.
-    pub control: Session,
+    pub control: MqttSession,
     /// Where receipts wait for a camera that has gone before its request was answered.
-    pub mailboxes: Mailboxes,
+    pub outboxes: Outboxes,
     pub announcer: Announcer,
     pub capture_bytes_max: u64,
     /// Topics of cameras that know nothing of Keepsake.
-    pub ways: Arc<WaysIn>,
+    pub external: Arc<ExternalTopics>,
     /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
     pub waits_for_space: bool,
     pub thumbnails: Arc<Notify>,
     pub metrics: Metrics,
 }
 
-impl Intake {
+impl IngestWorker {
     /// Runs until it is stopped; what is taken and not committed then is not acknowledged either.
     pub async fn run(self, stop: CancellationToken) {
         let work = async {
             loop {
                 let batch = self.queue.take().await;
                 if self.waits_for_space {
-                    let mut hold = self.gate.watch();
+                    let mut hold = self.backpressure.watch();
                     // The gate lives as long as this intake, so waiting cannot fail.
                     let _ = hold.wait_for(|hold| hold.space.is_none()).await;
                 }
-                self.take_in(batch).await;
+                self.process_batch(batch).await;
             }
         };
         tokio::select! {
@@ -184,25 +184,25 @@ impl Intake {
         }
     }
 
-    async fn take_in(&self, batch: Vec<(Instant, Delivery)>) {
+    async fn process_batch(&self, batch: Vec<(Instant, Delivery)>) {
         let mut came = Vec::with_capacity(batch.len());
         let mut acks = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
         let mut messages = Vec::with_capacity(batch.len());
         for (at, delivery) in batch {
             came.push(at);
-            let again = delivery.ack.as_ref().is_some_and(Ack::again);
+            let again = delivery.ack.as_ref().is_some_and(Ack::is_redelivery);
             acks.push(delivery.ack);
-            askers.push(delivery.asker);
+            askers.push(delivery.responder);
             messages.push((delivery.message, again));
         }
         let capture_bytes_max = self.capture_bytes_max;
-        let ways = self.ways.clone();
+        let ways = self.external.clone();
         let reading = tokio::task::spawn_blocking(move || {
             messages
                 .iter()
                 .map(|(message, again)| {
-                    decode::read_from_broker(message, *again, &ways, capture_bytes_max)
+                    decode::decode_delivery(message, *again, &ways, capture_bytes_max)
                 })
                 .collect::<Vec<_>>()
         });
@@ -219,13 +219,13 @@ impl Intake {
             ack.acknowledge().await;
         }
         for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
-            self.metrics.taken_in(deposit, outcome, at.elapsed());
+            self.metrics.record_outcome(deposit, outcome, at.elapsed());
         }
-        self.answer(&deposits, outcomes, askers, retried).await;
+        self.respond(&deposits, outcomes, askers, retried).await;
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
-    async fn commit(&self, deposits: &mut [Deposit]) -> (Vec<Outcome>, bool) {
+    async fn commit(&self, deposits: &mut [IngestOp]) -> (Vec<CommitOutcome>, bool) {
         let mut wait = STORE_WAIT_MIN;
         let (mut retried, mut full) = (false, false);
         loop {
@@ -234,9 +234,9 @@ impl Intake {
             self.metrics.committed(began.elapsed(), committed.is_ok());
             let error = match committed {
                 Ok(outcomes) => {
-                    self.gate.store(None);
+                    self.backpressure.store(None);
                     if full {
-                        self.gate.room(None);
+                        self.backpressure.room(None);
                     }
                     return (outcomes, retried);
                 }
@@ -244,26 +244,34 @@ impl Intake {
             };
             retried = true;
             // A probe is small enough to fit where no picture does, so it would prove nothing.
-            let no_room = error.has_no_room().then(|| error.sentence());
+            let no_room = error.is_full().then(|| error.sentence());
             // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
             for deposit in &mut *deposits {
-                if let Deposit::Upload { again, .. } = deposit {
+                if let IngestOp::Upload {
+                    maybe_repeat: again,
+                    ..
+                } = deposit
+                {
                     *again = true;
                 }
             }
-            tracing::warn!("commit of {} messages: {:#}", deposits.len(), chain(error));
+            tracing::warn!(
+                "commit of {} messages: {:#}",
+                deposits.len(),
+                with_chain(error)
+            );
             if no_room.is_some() {
                 full = true;
-                self.gate.room(no_room);
+                self.backpressure.room(no_room);
             } else if let Err(error) = self.store.probe(now_us()).await {
-                self.gate.store(Some(error.sentence()));
-                tracing::error!("the store is away: {:#}", chain(error));
+                self.backpressure.store(Some(error.sentence()));
+                tracing::error!("the store is away: {:#}", with_chain(error));
             } else {
-                self.gate.store(None);
+                self.backpressure.store(None);
                 match self.commit_one_by_one(deposits).await {
                     Some(outcomes) => {
                         if full {
-                            self.gate.room(None);
+                            self.backpressure.room(None);
                         }
                         return (outcomes, retried);
                     }
@@ -276,7 +284,7 @@ impl Intake {
     }
 
     /// Commits each message alone. Returns nothing if the store went away or is full: begin anew, repeats are harmless.
-    async fn commit_one_by_one(&self, deposits: &[Deposit]) -> Option<Vec<Outcome>> {
+    async fn commit_one_by_one(&self, deposits: &[IngestOp]) -> Option<Vec<CommitOutcome>> {
         let mut outcomes = Vec::with_capacity(deposits.len());
         for deposit in deposits {
             let mut attempts = 0;
@@ -286,13 +294,13 @@ impl Intake {
                     .commit(std::slice::from_ref(deposit), now_us())
                     .await
                 {
-                    Ok(mut one) => break one.pop().unwrap_or(Outcome::Dropped),
+                    Ok(mut one) => break one.pop().unwrap_or(CommitOutcome::Dropped),
                     Err(error) => {
                         attempts += 1;
-                        if error.has_no_room() || self.store.probe(now_us()).await.is_err() {
+                        if error.is_full() || self.store.probe(now_us()).await.is_err() {
                             return None;
                         }
-                        let most = if error.may_pass() {
+                        let most = if error.is_transient() {
                             ATTEMPTS_ALONE_PASSING
                         } else {
                             ATTEMPTS_ALONE
@@ -300,7 +308,7 @@ impl Intake {
                         if attempts >= most {
                             tracing::error!(
                                 "one message cannot be committed although others can: {:#}",
-                                chain(error)
+                                with_chain(error)
                             );
                             break refused(deposit);
                         }
@@ -313,11 +321,11 @@ impl Intake {
         Some(outcomes)
     }
 
-    async fn answer(
+    async fn respond(
         &self,
-        deposits: &[Deposit],
-        outcomes: Vec<Outcome>,
-        askers: Vec<Option<oneshot::Sender<Verdict>>>,
+        deposits: &[IngestOp],
+        outcomes: Vec<CommitOutcome>,
+        askers: Vec<Option<oneshot::Sender<IngestResponse>>>,
         retried: bool,
     ) {
         let mut devices = HashSet::new();
@@ -327,25 +335,25 @@ impl Intake {
         for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
-                Outcome::Stored { arrival, .. } | Outcome::Uploaded { arrival } => {
+                CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } => {
                     pictures |= arrival.is_some() || retried;
                 }
-                Outcome::Quarantined => {
-                    if let Deposit::Quarantine(suspect) = deposit {
+                CommitOutcome::Quarantined => {
+                    if let IngestOp::Quarantine(suspect) = deposit {
                         tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
                     }
                 }
-                Outcome::PartKept
-                | Outcome::WrongHash
-                | Outcome::Told { .. }
-                | Outcome::Noted { .. }
-                | Outcome::Answered { .. }
-                | Outcome::Reported { .. }
-                | Outcome::Replied
-                | Outcome::Refused { .. }
-                | Outcome::Dropped => {}
+                CommitOutcome::PartStored
+                | CommitOutcome::WrongHash
+                | CommitOutcome::TombstoneStored { .. }
+                | CommitOutcome::EventStored { .. }
+                | CommitOutcome::InventoryAnswered { .. }
+                | CommitOutcome::StatusStored { .. }
+                | CommitOutcome::ReplyStored
+                | CommitOutcome::Refused { .. }
+                | CommitOutcome::Dropped => {}
             }
-            if let Deposit::Status {
+            if let IngestOp::Status {
                 device,
                 status,
                 retained: false,
@@ -357,7 +365,7 @@ impl Intake {
                 arrived.insert(device.clone(), has);
             }
             if let Some(device) = deposit.device() {
-                if !matches!(outcome, Outcome::Quarantined) {
+                if !matches!(outcome, CommitOutcome::Quarantined) {
                     devices.insert(device.clone());
                 }
                 match asker {
@@ -372,43 +380,50 @@ impl Intake {
             self.control.publish(&topic, codec::encode(&receipt)).await;
         }
         if pictures {
-            self.live.tell(Notice::Pictures);
+            self.events.tell(ChangeEvent::Pictures);
             self.thumbnails.notify_one();
         }
         for device in devices {
-            self.announcer.greet(&device).await;
+            self.announcer.announce_if_new(&device).await;
             if let Some(has) = arrived.get(&device) {
                 self.announcer.send_waiting_commands(&device).await;
                 if let Some(has) = has {
-                    self.announcer.remind_of_settings(&device, *has).await;
+                    self.announcer
+                        .resend_settings_if_behind(&device, *has)
+                        .await;
                 }
             }
-            self.live.tell(Notice::Device(Arc::new(device)));
+            self.events.tell(ChangeEvent::Device(Arc::new(device)));
         }
     }
 
     /// Answers a request; if nobody waits for the answer any more, the camera finds it when it asks for news.
     fn tell(
         &self,
-        asker: oneshot::Sender<Verdict>,
-        deposit: &Deposit,
+        asker: oneshot::Sender<IngestResponse>,
+        deposit: &IngestOp,
         device: &DeviceId,
-        outcome: Outcome,
+        outcome: CommitOutcome,
     ) {
-        let verdict = verdict(self.store.id(), deposit, device, outcome);
-        let Err(Verdict::Receipts(receipts)) = asker.send(verdict) else {
+        let verdict = response(self.store.id(), deposit, device, outcome);
+        let Err(IngestResponse::Receipts(receipts)) = asker.send(verdict) else {
             return;
         };
         for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
             let receipt = codec::encode(receipt);
-            self.mailboxes.put(device, MessageKind::Receipt, &receipt);
+            self.outboxes.put(device, MessageKind::Receipt, &receipt);
         }
     }
 }
 
-fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcome) -> Verdict {
-    if let (Deposit::Quarantine(suspect), Outcome::Quarantined) = (deposit, &outcome) {
-        return Verdict::Quarantined(suspect.reason.clone());
+fn response(
+    store: StoreId,
+    deposit: &IngestOp,
+    device: &DeviceId,
+    outcome: CommitOutcome,
+) -> IngestResponse {
+    if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (deposit, &outcome) {
+        return IngestResponse::Quarantined(suspect.reason.clone());
     }
     let earned = decode::receipts(store, &[(device.clone(), outcome)]);
     let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
@@ -420,25 +435,25 @@ fn verdict(store: StoreId, deposit: &Deposit, device: &DeviceId, outcome: Outcom
     for receipt in &mut receipts {
         receipt.sent_us = Some(now_us());
     }
-    Verdict::Receipts(receipts)
+    IngestResponse::Receipts(receipts)
 }
 
 /// What a message becomes that cannot be committed although others can.
-fn refused(deposit: &Deposit) -> Outcome {
+fn refused(deposit: &IngestOp) -> CommitOutcome {
     match deposit.capture() {
-        Some((install, sequence, hash)) => Outcome::Refused {
+        Some((install, sequence, hash)) => CommitOutcome::Refused {
             install,
             sequence,
             hash,
             reason: "the cloud's database cannot take this one".to_owned(),
             retry_after: REFUSED_RETRY_S,
         },
-        None => Outcome::Dropped,
+        None => CommitOutcome::Dropped,
     }
 }
 
 /// With its causes, as only `anyhow` prints them.
-fn chain(error: StoreError) -> anyhow::Error {
+fn with_chain(error: StoreError) -> anyhow::Error {
     error.into()
 }
 
@@ -450,7 +465,7 @@ mod tests {
     use crate::store::Limits;
 
     /// An intake whose sessions never get a connection.
-    fn intake(store: Store) -> Intake {
+    fn intake(store: Store) -> IngestWorker {
         let queue = Arc::new(Queue::default());
         let nowhere = Broker {
             host: "127.0.0.1".to_owned(),
@@ -459,20 +474,20 @@ mod tests {
             tls: None,
         };
         let stop = CancellationToken::new();
-        let control = Session::start("test", Vec::new(), nowhere, queue.clone(), stop);
-        let gate = Gate::default();
-        let mailboxes = Mailboxes::default();
+        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), stop);
+        let gate = Backpressure::default();
+        let mailboxes = Outboxes::default();
         let downlink = Downlink::new(control.clone(), mailboxes.clone());
-        Intake {
+        IngestWorker {
             announcer: Announcer::new(store.clone(), downlink, gate.clone(), 1000),
-            mailboxes,
+            outboxes: mailboxes,
             queue,
             store,
-            gate,
-            live: Live::default(),
+            backpressure: gate,
+            events: EventBus::default(),
             control,
             capture_bytes_max: 1000,
-            ways: Arc::default(),
+            external: Arc::default(),
             waits_for_space: false,
             thumbnails: Arc::default(),
             metrics: Metrics::default(),
@@ -494,7 +509,7 @@ mod tests {
         Delivery {
             message,
             ack: None,
-            asker: None,
+            responder: None,
         }
     }
 
@@ -507,29 +522,29 @@ mod tests {
         let ask = || {
             let (asker, answer) = oneshot::channel();
             let asked = Delivery {
-                asker: Some(asker),
+                responder: Some(asker),
                 ..capture()
             };
             (asked, answer)
         };
         let (asked, mut answer) = ask();
         let occupied = intake.store.occupy().await.unwrap();
-        let mut taking = std::pin::pin!(intake.take_in(vec![(Instant::now(), asked)]));
+        let mut taking = std::pin::pin!(intake.process_batch(vec![(Instant::now(), asked)]));
         let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
         assert!(too_early.is_err(), "the store is occupied");
         assert!(answer.try_recv().is_err(), "a receipt before its commit");
         drop(occupied);
         taking.await;
-        let Ok(Verdict::Receipts(receipts)) = answer.await else {
+        let Ok(IngestResponse::Receipts(receipts)) = answer.await else {
             panic!("no receipt");
         };
         assert_eq!(receipts[0].stored.len(), 1);
 
-        let visit = intake.mailboxes.open(&porch).unwrap();
+        let visit = intake.outboxes.open(&porch).unwrap();
         let (asked, gone) = ask();
         drop(gone);
-        intake.take_in(vec![(Instant::now(), asked)]).await;
-        let news = visit.news(None, Duration::ZERO).await;
+        intake.process_batch(vec![(Instant::now(), asked)]).await;
+        let news = visit.next_batch(None, Duration::ZERO).await;
         let about = |about| news.messages.iter().find(|one| one.kind == about);
         let late = about("receipt").expect("the receipt of the one who left");
         let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
@@ -547,25 +562,30 @@ mod tests {
         let made = Store::open(folder.path(), Limits::default()).await;
         made.unwrap().close().await;
         let intake = intake(Store::open(folder.path(), limits).await.unwrap());
-        let pictures = |news: &mut tokio::sync::broadcast::Receiver<Notice>| {
+        let pictures = |news: &mut tokio::sync::broadcast::Receiver<ChangeEvent>| {
             let heard = std::iter::from_fn(|| news.try_recv().ok());
             heard
-                .filter(|notice| matches!(notice, Notice::Pictures))
+                .filter(|notice| matches!(notice, ChangeEvent::Pictures))
                 .count()
         };
-        let mut news = intake.live.listen();
+        let mut news = intake.events.listen();
         for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
-            intake.take_in(vec![(Instant::now(), capture())]).await;
+            intake
+                .process_batch(vec![(Instant::now(), capture())])
+                .await;
             assert_eq!(pictures(&mut news), expected, "{said}");
         }
         // Nobody can tell a repeat from what the try before has committed.
         let occupied = intake.store.occupy().await.unwrap();
         let away = async {
-            let mut gate = intake.gate.watch();
+            let mut gate = intake.backpressure.watch();
             gate.wait_for(|hold| hold.store.is_some()).await.unwrap();
             drop(occupied);
         };
-        tokio::join!(intake.take_in(vec![(Instant::now(), capture())]), away);
+        tokio::join!(
+            intake.process_batch(vec![(Instant::now(), capture())]),
+            away
+        );
         assert_eq!(pictures(&mut news), 1);
     }
 
@@ -578,7 +598,7 @@ mod tests {
         Delivery {
             message,
             ack: None,
-            asker: None,
+            responder: None,
         }
     }
 

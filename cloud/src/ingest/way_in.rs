@@ -15,7 +15,7 @@ use keepsake_protocol::capture::ContentType;
 use keepsake_protocol::topic::ROOT;
 use keepsake_protocol::{DeviceId, Hash};
 
-use crate::ingest::deposit::{Deposit, Message, Suspect};
+use crate::ingest::deposit::{IngestOp, Message, QuarantineEntry};
 use crate::pictures::orientation::dimensions;
 
 /// The camera of pictures that name none.
@@ -30,20 +30,20 @@ const TEXT_MAX: usize = 256;
 
 /// Every topic that is listened to beside Keepsake's own.
 #[derive(Debug, Clone, Default)]
-pub struct WaysIn {
-    patterns: Vec<Pattern>,
+pub struct ExternalTopics {
+    patterns: Vec<TopicPattern>,
 }
 
 /// A filter, and what the cameras are called that publish there: `{1}` stands for what its first `+` has met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Pattern {
+struct TopicPattern {
     filter: String,
     name: String,
 }
 
 /// What is wrong with a pattern, as the end of a sentence that begins with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
+pub enum TopicPatternError {
     #[error("topic_patterns: {0} patterns, at most {PATTERNS_MAX} are allowed")]
     TooMany(usize),
     #[error(
@@ -60,14 +60,14 @@ pub enum PatternError {
     Name(String, String),
 }
 
-impl WaysIn {
+impl ExternalTopics {
     /// `lab`: whether the lab's topics are open. `patterns`: filter to name, as the settings have them.
     ///
     /// # Errors
     /// [`PatternError`]: a pattern that is none, or that hears what another or Keepsake itself does.
-    pub fn new(lab: bool, patterns: &BTreeMap<String, String>) -> Result<Self, PatternError> {
+    pub fn new(lab: bool, patterns: &BTreeMap<String, String>) -> Result<Self, TopicPatternError> {
         if patterns.len() > PATTERNS_MAX {
-            return Err(PatternError::TooMany(patterns.len()));
+            return Err(TopicPatternError::TooMany(patterns.len()));
         }
         let lab_patterns = [(LAB_PLAIN, DEVICE_DEFAULT), (LAB_NAMED, "{1}")];
         let own = format!("{ROOT}/#");
@@ -76,7 +76,10 @@ impl WaysIn {
             check_filter(filter)?;
             check_name(filter, name)?;
             if let Some(other) = taken.iter().find(|other| overlap(filter, other)) {
-                return Err(PatternError::Overlap(filter.clone(), (*other).to_owned()));
+                return Err(TopicPatternError::Overlap(
+                    filter.clone(),
+                    (*other).to_owned(),
+                ));
             }
             taken.push(filter);
         }
@@ -84,7 +87,7 @@ impl WaysIn {
         let all = lab_patterns.into_iter().filter(|_| lab).chain(owners);
         Ok(Self {
             patterns: all
-                .map(|(filter, name)| Pattern {
+                .map(|(filter, name)| TopicPattern {
                     filter: filter.to_owned(),
                     name: name.to_owned(),
                 })
@@ -97,7 +100,7 @@ impl WaysIn {
         self.patterns.iter().map(|pattern| &*pattern.filter)
     }
 
-    pub fn hears(&self, topic: &str) -> bool {
+    pub fn matches_topic(&self, topic: &str) -> bool {
         self.patterns
             .iter()
             .any(|pattern| matches(&pattern.filter, topic).is_some())
@@ -107,7 +110,7 @@ impl WaysIn {
     /// threads.
     ///
     /// `again`: the broker says that it may have brought it before. `bytes_max`: of a picture.
-    pub fn read(&self, message: &Message, again: bool, bytes_max: u64) -> Option<Deposit> {
+    pub fn decode(&self, message: &Message, again: bool, bytes_max: u64) -> Option<IngestOp> {
         let (pattern, met) = self.patterns.iter().find_map(|pattern| {
             matches(&pattern.filter, &message.topic).map(|met| (pattern, met))
         })?;
@@ -118,17 +121,17 @@ impl WaysIn {
         Some(match understood {
             Ok((device, (bytes, content_type))) => {
                 let (width, height) = dimensions(&bytes, content_type).unwrap_or_default();
-                Deposit::Upload {
+                IngestOp::Upload {
                     device,
                     hash: Hash::of(&bytes),
                     bytes,
                     content_type,
                     width,
                     height,
-                    again: again || message.retained,
+                    maybe_repeat: again || message.retained,
                 }
             }
-            Err(reason) => Deposit::Quarantine(Suspect {
+            Err(reason) => IngestOp::Quarantine(QuarantineEntry {
                 device: device.ok(),
                 topic: message.topic.clone(),
                 reason,
@@ -200,7 +203,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Pixels, as the head of the picture says; 0 where it says nothing. Whether it decodes is seen after the commit.
-fn check_filter(filter: &str) -> Result<(), PatternError> {
+fn check_filter(filter: &str) -> Result<(), TopicPatternError> {
     let sound = |c: char| !c.is_control();
     let mut levels = filter.split('/').peekable();
     let mut good = !filter.is_empty()
@@ -218,13 +221,13 @@ fn check_filter(filter: &str) -> Result<(), PatternError> {
     if good {
         Ok(())
     } else {
-        Err(PatternError::Filter(filter.to_owned()))
+        Err(TopicPatternError::Filter(filter.to_owned()))
     }
 }
 
-fn check_name(filter: &str, name: &str) -> Result<(), PatternError> {
+fn check_name(filter: &str, name: &str) -> Result<(), TopicPatternError> {
     let plus = filter.split('/').filter(|level| *level == "+").count();
-    let no_name = || PatternError::Name(filter.to_owned(), name.to_owned());
+    let no_name = || TopicPatternError::Name(filter.to_owned(), name.to_owned());
     if name.len() > TEXT_MAX {
         return Err(no_name());
     }
@@ -234,7 +237,7 @@ fn check_name(filter: &str, name: &str) -> Result<(), PatternError> {
         let (number, after) = after.split_once('}').ok_or_else(no_name)?;
         let number: usize = number.parse().map_err(|_| no_name())?;
         if number == 0 || number > plus {
-            return Err(PatternError::Placeholder(
+            return Err(TopicPatternError::Placeholder(
                 filter.to_owned(),
                 name.to_owned(),
                 number,
@@ -290,9 +293,9 @@ mod tests {
 
     const JPEG: &[u8] = b"\xff\xd8\xff\xe0 not much of a picture";
 
-    fn ways(patterns: &[(&str, &str)]) -> Result<WaysIn, PatternError> {
+    fn ways(patterns: &[(&str, &str)]) -> Result<ExternalTopics, TopicPatternError> {
         let owned = |(filter, name): &(&str, &str)| ((*filter).to_owned(), (*name).to_owned());
-        WaysIn::new(true, &patterns.iter().map(owned).collect())
+        ExternalTopics::new(true, &patterns.iter().map(owned).collect())
     }
 
     fn message(topic: &str, payload: &[u8]) -> Message {
@@ -325,14 +328,14 @@ mod tests {
             ("frigate/snapshot", None),
             ("keepsake/v1/porch/up/frame", None),
         ] {
-            let read = ways.read(&message(topic, JPEG), false, 1000);
+            let read = ways.decode(&message(topic, JPEG), false, 1000);
             let found = match &read {
-                Some(Deposit::Upload { device, .. }) => Some(device.as_str()),
+                Some(IngestOp::Upload { device, .. }) => Some(device.as_str()),
                 None => None,
                 Some(_) => panic!("{topic}"),
             };
             assert_eq!(found, device, "{topic}");
-            assert_eq!(ways.hears(topic), device.is_some(), "{topic}");
+            assert_eq!(ways.matches_topic(topic), device.is_some(), "{topic}");
         }
     }
 
@@ -345,7 +348,8 @@ mod tests {
             "camera/ß/image",
             "camera/---/image",
         ] {
-            let Some(Deposit::Quarantine(suspect)) = ways.read(&message(topic, JPEG), false, 1000)
+            let Some(IngestOp::Quarantine(suspect)) =
+                ways.decode(&message(topic, JPEG), false, 1000)
             else {
                 panic!("{topic}");
             };
@@ -368,12 +372,13 @@ mod tests {
             .map(|piece| format!("{}\r\n", std::str::from_utf8(piece).unwrap()))
             .collect();
         let taken =
-            |payload: &[u8]| match ways.read(&message("camera/porch/image", payload), false, 100) {
-                Some(Deposit::Upload { bytes, hash, .. }) => {
+            |payload: &[u8]| match ways.decode(&message("camera/porch/image", payload), false, 100)
+            {
+                Some(IngestOp::Upload { bytes, hash, .. }) => {
                     assert_eq!((&bytes[..], hash), (JPEG, Hash::of(JPEG)));
                     None
                 }
-                Some(Deposit::Quarantine(suspect)) => {
+                Some(IngestOp::Quarantine(suspect)) => {
                     assert_eq!(suspect.device.unwrap().as_str(), "porch");
                     Some(suspect.reason)
                 }
@@ -415,7 +420,11 @@ mod tests {
                 retained,
                 ..message("camera/image", JPEG)
             };
-            let Some(Deposit::Upload { again, .. }) = ways.read(&message, again, 1000) else {
+            let Some(IngestOp::Upload {
+                maybe_repeat: again,
+                ..
+            }) = ways.decode(&message, again, 1000)
+            else {
                 panic!("not taken");
             };
             assert_eq!(again, repeat);
@@ -476,8 +485,8 @@ mod tests {
     #[test]
     fn a_closed_lab_is_not_heard_and_the_owners_patterns_are() {
         let patterns = BTreeMap::from([("a/b".to_owned(), "x".to_owned())]);
-        let ways = WaysIn::new(false, &patterns).unwrap();
-        assert!(!ways.hears("camera/image") && ways.hears("a/b"));
+        let ways = ExternalTopics::new(false, &patterns).unwrap();
+        assert!(!ways.matches_topic("camera/image") && ways.matches_topic("a/b"));
         assert_eq!(ways.filters().collect::<Vec<_>>(), ["a/b"]);
     }
 
@@ -486,8 +495,8 @@ mod tests {
         fn whatever_comes_is_read(name in ".*", payload: Vec<u8>, text in "[A-Za-z0-9+/=]{0,200}", raw: bool) {
             let ways = ways(&[]).unwrap();
             let payload = if raw { payload } else { text.into_bytes() };
-            let _ = ways.read(&message(&format!("camera/{name}/image"), &payload), false, 100);
-            let _ = WaysIn::new(true, &BTreeMap::from([(name.clone(), name)]));
+            let _ = ways.decode(&message(&format!("camera/{name}/image"), &payload), false, 100);
+            let _ = ExternalTopics::new(true, &BTreeMap::from([(name.clone(), name)]));
         }
     }
 }

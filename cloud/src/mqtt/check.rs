@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::mqtt::session::{Broker, Health, Session, client_id, connect, explain};
+use crate::mqtt::session::{Broker, Health, MqttSession, client_id, connect, explain};
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;
@@ -26,17 +26,17 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 
 /// Sentences about the broker; empty while nothing is wrong with it.
-pub type Findings = watch::Receiver<Vec<String>>;
+pub type BrokerWarnings = watch::Receiver<Vec<String>>;
 
 /// Begins to look, and goes on until it is stopped.
 pub fn start(
     broker: Broker,
     store: StoreId,
-    frames: &Session,
+    frames: &MqttSession,
     stop: CancellationToken,
-) -> Findings {
+) -> BrokerWarnings {
     let (findings, seen) = watch::channel(Vec::new());
-    let check = Check {
+    let check = BrokerProbe {
         broker,
         store,
         sessions: frames.health(),
@@ -52,18 +52,18 @@ pub fn start(
 }
 
 /// Nothing to find: the broker is our own.
-pub fn none() -> Findings {
+pub fn none() -> BrokerWarnings {
     watch::channel(Vec::new()).1
 }
 
-struct Check {
+struct BrokerProbe {
     broker: Broker,
     store: StoreId,
     sessions: watch::Receiver<Health>,
     findings: watch::Sender<Vec<String>>,
 }
 
-impl Check {
+impl BrokerProbe {
     async fn run(mut self) {
         loop {
             let connected = self.sessions.wait_for(|health| health.connected).await;
@@ -78,8 +78,8 @@ impl Check {
                         .to_owned(),
                 );
             }
-            let line = self.look(&mut found).await;
-            self.say(&found);
+            let line = self.probe(&mut found).await;
+            self.log_new(&found);
             tracing::info!(
                 "looked at the broker: {} things will cost pictures",
                 found.len()
@@ -100,7 +100,7 @@ impl Check {
         }
     }
 
-    fn say(&self, found: &[String]) {
+    fn log_new(&self, found: &[String]) {
         for text in found {
             if !self.findings.borrow().contains(text) {
                 tracing::warn!("the broker: {text}");
@@ -114,10 +114,10 @@ impl Check {
     }
 
     /// Tries what there is to try. Returns the connection if it has lived through it.
-    async fn look(&self, found: &mut Vec<String>) -> Option<Line> {
+    async fn probe(&self, found: &mut Vec<String>) -> Option<ProbeConnection> {
         let id = client_id("check", self.store);
         let topic = topic::self_test_topic(self.store);
-        let mut line = match Line::open(&id, &self.broker) {
+        let mut line = match ProbeConnection::open(&id, &self.broker) {
             Ok(line) => line,
             Err(error) => {
                 tracing::debug!("look at the broker: {error}");
@@ -125,29 +125,29 @@ impl Check {
             }
         };
         match line.subscribe(&topic).await {
-            Heard::This(true) => {}
-            Heard::This(false) => {
-                found.push(cannot_see(&topic));
+            ProbeReply::This(true) => {}
+            ProbeReply::This(false) => {
+                found.push(unreachable_topic(&topic));
                 return Some(line);
             }
-            Heard::Nothing | Heard::End => return None,
+            ProbeReply::Nothing | ProbeReply::End => return None,
         }
         match line.back(&topic, vec![1]).await {
-            Heard::This(_) => {}
-            Heard::Nothing => {
-                found.push(cannot_see(&topic));
+            ProbeReply::This(_) => {}
+            ProbeReply::Nothing => {
+                found.push(unreachable_topic(&topic));
                 return Some(line);
             }
-            Heard::End => return None,
+            ProbeReply::End => return None,
         }
         let bytes = PART_BYTES + FRAME_OVERHEAD_MAX;
         match line.back(&topic, vec![2; bytes]).await {
-            Heard::This(_) => {}
-            Heard::Nothing => found.push(format!(
+            ProbeReply::This(_) => {}
+            ProbeReply::Nothing => found.push(format!(
                 "a message of {bytes} bytes is acknowledged and then dropped: parts of pictures do not come in; raise \
                  message_size_limit, or lower cloud.part_bytes_max of the cameras"
             )),
-            Heard::End => {
+            ProbeReply::End => {
                 found.push(format!(
                     "a message of {bytes} bytes costs the connection: parts of pictures do not come in; raise \
                      max_packet_size, or lower cloud.part_bytes_max of the cameras"
@@ -157,14 +157,14 @@ impl Check {
         }
         let kept = format!("{topic}/kept");
         let keeps = line.keeps(&kept).await;
-        if !matches!(keeps, Heard::This(())) {
+        if !matches!(keeps, ProbeReply::This(())) {
             found.push(
                 "retained messages are not kept: a camera that connects is not told the cloud's limits and wishes, and \
                  nobody sees that a camera went away"
                     .to_owned(),
             );
         }
-        if matches!(keeps, Heard::End) {
+        if matches!(keeps, ProbeReply::End) {
             return None;
         }
         // A broker that does not let the cloud see this says nothing, and then nothing is said here.
@@ -173,7 +173,7 @@ impl Check {
     }
 }
 
-fn cannot_see(topic: &str) -> String {
+fn unreachable_topic(topic: &str) -> String {
     format!(
         "its limits cannot be seen, because what the cloud says to itself on {topic} does not come back; let it read and \
          write there"
@@ -181,7 +181,7 @@ fn cannot_see(topic: &str) -> String {
 }
 
 /// Follows the broker's count until the connection ends.
-async fn watch_drops(mut line: Line, findings: &watch::Sender<Vec<String>>) {
+async fn watch_drops(mut line: ProbeConnection, findings: &watch::Sender<Vec<String>>) {
     let mut first: Option<u64> = None;
     let mut told = false;
     while let Some(publish) = line.incoming.recv().await {
@@ -209,7 +209,7 @@ async fn watch_drops(mut line: Line, findings: &watch::Sender<Vec<String>>) {
 }
 
 /// What came of waiting.
-enum Heard<T> {
+enum ProbeReply<T> {
     This(T),
     Nothing,
     /// The connection is gone.
@@ -217,19 +217,19 @@ enum Heard<T> {
 }
 
 /// One connection, polled by a task of its own because `poll` must not be cancelled.
-struct Line {
+struct ProbeConnection {
     client: AsyncClient,
     incoming: mpsc::Receiver<Incoming>,
     polling: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Line {
+impl Drop for ProbeConnection {
     fn drop(&mut self) {
         self.polling.abort();
     }
 }
 
-impl Line {
+impl ProbeConnection {
     fn open(client_id: &str, broker: &Broker) -> Result<Self, String> {
         let (client, mut events) = connect(client_id, broker, true)?;
         let (sender, incoming) = mpsc::channel(64);
@@ -257,29 +257,31 @@ impl Line {
     }
 
     /// Waits for what `find` looks for.
-    async fn hear<T>(&mut self, mut find: impl FnMut(&Incoming) -> Option<T>) -> Heard<T> {
+    async fn wait_for<T>(&mut self, mut find: impl FnMut(&Incoming) -> Option<T>) -> ProbeReply<T> {
         let found = async {
             while let Some(packet) = self.incoming.recv().await {
                 if let Some(found) = find(&packet) {
-                    return Heard::This(found);
+                    return ProbeReply::This(found);
                 }
             }
-            Heard::End
+            ProbeReply::End
         };
-        timeout(BACK_WITHIN, found).await.unwrap_or(Heard::Nothing)
+        timeout(BACK_WITHIN, found)
+            .await
+            .unwrap_or(ProbeReply::Nothing)
     }
 
     /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need here.
-    async fn subscribe(&mut self, filter: &str) -> Heard<bool> {
+    async fn subscribe(&mut self, filter: &str) -> ProbeReply<bool> {
         if self
             .client
             .subscribe(filter, QoS::AtMostOnce)
             .await
             .is_err()
         {
-            return Heard::End;
+            return ProbeReply::End;
         }
-        self.hear(|packet| match packet {
+        self.wait_for(|packet| match packet {
             Incoming::SubAck(granted) => {
                 Some(!granted.return_codes.contains(&SubscribeReasonCode::Failure))
             }
@@ -289,31 +291,32 @@ impl Line {
     }
 
     /// Says something, and waits until it comes back.
-    async fn back(&mut self, topic: &str, payload: Vec<u8>) -> Heard<()> {
+    async fn back(&mut self, topic: &str, payload: Vec<u8>) -> ProbeReply<()> {
         let length = payload.len();
         let options = PublishOptions::new(QoS::AtLeastOnce);
         if self.client.publish(topic, payload, options).await.is_err() {
-            return Heard::End;
+            return ProbeReply::End;
         }
-        self.hear(|packet| is_publish(packet, topic, |publish| publish.payload.len() == length))
+        self.wait_for(|packet| is_publish(packet, topic, |publish| publish.payload.len() == length))
             .await
     }
 
     /// Whether the broker keeps a retained message; it is taken away again.
-    async fn keeps(&mut self, topic: &str) -> Heard<()> {
+    async fn keeps(&mut self, topic: &str) -> ProbeReply<()> {
         let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
         if self.client.publish(topic, vec![3], retained).await.is_err() {
-            return Heard::End;
+            return ProbeReply::End;
         }
-        let acknowledged = self.hear(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
-        if !matches!(acknowledged.await, Heard::This(())) {
-            return Heard::End;
+        let acknowledged =
+            self.wait_for(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
+        if !matches!(acknowledged.await, ProbeReply::This(())) {
+            return ProbeReply::End;
         }
         if self.client.subscribe(topic, QoS::AtMostOnce).await.is_err() {
-            return Heard::End;
+            return ProbeReply::End;
         }
         let kept = self
-            .hear(|packet| is_publish(packet, topic, |publish| publish.retain))
+            .wait_for(|packet| is_publish(packet, topic, |publish| publish.retain))
             .await;
         let _ = self.client.publish(topic, Vec::new(), retained).await;
         kept

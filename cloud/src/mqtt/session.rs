@@ -20,7 +20,7 @@ use rustls::time_provider::DefaultTimeProvider;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::secret::Password;
+use crate::config::secret::PasswordSource;
 use crate::ingest::deposit::Message;
 use crate::ingest::intake::{Delivery, Queue};
 
@@ -43,7 +43,7 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 pub struct Broker {
     pub host: String,
     pub port: u16,
-    pub login: Option<Login>,
+    pub login: Option<MqttLogin>,
     /// Present = TLS.
     pub tls: Option<keepsake_tls::TlsFiles>,
 }
@@ -69,9 +69,9 @@ impl Broker {
 }
 
 #[derive(Debug, Clone)]
-pub struct Login {
+pub struct MqttLogin {
     pub user: String,
-    pub password: Option<Password>,
+    pub password: Option<PasswordSource>,
 }
 
 /// How the session is doing.
@@ -88,7 +88,7 @@ pub struct Health {
 
 /// One session: its own client id, its own filters, reconnecting until it is stopped.
 #[derive(Clone)]
-pub struct Session {
+pub struct MqttSession {
     name: Arc<str>,
     client: watch::Receiver<Option<AsyncClient>>,
     health: watch::Receiver<Health>,
@@ -103,7 +103,7 @@ pub struct Ack {
 
 impl Ack {
     /// Whether the broker says that it may have brought this message before.
-    pub fn again(&self) -> bool {
+    pub fn is_redelivery(&self) -> bool {
         self.publish.dup
     }
 
@@ -120,7 +120,7 @@ impl Ack {
     }
 }
 
-impl Session {
+impl MqttSession {
     /// Starts a session of this client id, subscribed to these filters; what comes goes to `queue`.
     pub fn start(
         name: &str,
@@ -132,7 +132,7 @@ impl Session {
         let name: Arc<str> = name.into();
         let (client_tx, client) = watch::channel(None);
         let (health_tx, health) = watch::channel(Health::default());
-        let connections = Connections {
+        let connections = ReconnectLoop {
             name: name.clone(),
             filters,
             broker,
@@ -140,7 +140,7 @@ impl Session {
             client: client_tx,
             health: health_tx,
         };
-        tokio::spawn(connections.keep_up(stop));
+        tokio::spawn(connections.run(stop));
         Self {
             name,
             client,
@@ -205,7 +205,7 @@ pub fn client_id(role: &str, store: StoreId) -> String {
     format!("cloud.{role}.{}", &store[..8])
 }
 
-struct Connections {
+struct ReconnectLoop {
     name: Arc<str>,
     filters: Vec<Filter>,
     broker: Broker,
@@ -215,7 +215,7 @@ struct Connections {
 }
 
 /// Why a connection ended.
-enum End {
+enum ConnectionEnd {
     /// There was no room for what came.
     QueueFull,
     /// A sentence.
@@ -225,8 +225,8 @@ enum End {
 /// At most so many reasons are remembered as said.
 const SAID_MAX: usize = 8;
 
-impl Connections {
-    async fn keep_up(self, stop: CancellationToken) {
+impl ReconnectLoop {
+    async fn run(self, stop: CancellationToken) {
         let mut wait = RECONNECT_MIN;
         // It is tried every few seconds, for as long as it takes: each reason is told once between two connections.
         let mut said: Vec<String> = Vec::new();
@@ -237,8 +237,8 @@ impl Connections {
             self.health.send_modify(|health| {
                 health.connected = false;
                 health.trouble = match &end {
-                    End::QueueFull => None,
-                    End::Lost(text) => Some(text.as_str().into()),
+                    ConnectionEnd::QueueFull => None,
+                    ConnectionEnd::Lost(text) => Some(text.as_str().into()),
                 };
             });
             if stop.is_cancelled() {
@@ -249,7 +249,7 @@ impl Connections {
                 said.clear();
             }
             match end {
-                End::QueueFull => {
+                ConnectionEnd::QueueFull => {
                     tracing::warn!(
                         session = %self.name,
                         "more messages than fit: connection dropped until they are committed"
@@ -259,7 +259,7 @@ impl Connections {
                         () = self.queue.drained() => {}
                     }
                 }
-                End::Lost(text) => {
+                ConnectionEnd::Lost(text) => {
                     if said.contains(&text) || said.len() >= SAID_MAX {
                         tracing::debug!(session = %self.name, "still none: {text}");
                     } else {
@@ -277,10 +277,10 @@ impl Connections {
     }
 
     /// One connection from its beginning to its end. Dropping the event loop closes the socket.
-    async fn connection(&self) -> End {
+    async fn connection(&self) -> ConnectionEnd {
         let (client, mut events) = match connect(&self.name, &self.broker, false) {
             Ok(connecting) => connecting,
-            Err(text) => return End::Lost(text),
+            Err(text) => return ConnectionEnd::Lost(text),
         };
         loop {
             match events.poll().await {
@@ -292,7 +292,7 @@ impl Connections {
                         SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
                     });
                     if let Err(error) = client.try_subscribe_many(filters) {
-                        return End::Lost(format!("subscribe: {error}"));
+                        return ConnectionEnd::Lost(format!("subscribe: {error}"));
                     }
                 }
                 Ok(Event::Incoming(Incoming::SubAck(granted))) => {
@@ -304,7 +304,7 @@ impl Connections {
                         }
                         let text = format!("the broker refuses the subscription to {filter}");
                         if *required {
-                            return End::Lost(text);
+                            return ConnectionEnd::Lost(text);
                         }
                         tracing::warn!(session = %self.name, "{text}: what comes there is not heard");
                     }
@@ -317,17 +317,17 @@ impl Connections {
                     });
                 }
                 Ok(Event::Incoming(Incoming::Publish(publish))) => {
-                    if !self.take(&client, publish) {
-                        return End::QueueFull;
+                    if !self.enqueue(&client, publish) {
+                        return ConnectionEnd::QueueFull;
                     }
                 }
                 Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
-                Err(error) => return End::Lost(explain(&error)),
+                Err(error) => return ConnectionEnd::Lost(explain(&error)),
             }
         }
     }
 
-    fn take(&self, client: &AsyncClient, mut publish: Publish) -> bool {
+    fn enqueue(&self, client: &AsyncClient, mut publish: Publish) -> bool {
         let message = Message {
             topic: String::from_utf8_lossy(&publish.topic).into_owned(),
             payload: std::mem::take(&mut publish.payload),
@@ -340,7 +340,7 @@ impl Connections {
         self.queue.put(Delivery {
             message,
             ack: Some(ack),
-            asker: None,
+            responder: None,
         })
     }
 }
@@ -361,13 +361,13 @@ pub(super) fn connect(
         .set_inflight(100);
     match &broker.login {
         None => {}
-        Some(Login {
+        Some(MqttLogin {
             user,
             password: None,
         }) => {
             options.set_username(user);
         }
-        Some(Login {
+        Some(MqttLogin {
             user,
             password: Some(password),
         }) => {

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 /// Why nothing is taken now; all may hold at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Hold {
+pub struct BackpressureState {
     /// The store does not commit.
     pub store: Option<String>,
     /// The disk is nearly full.
@@ -19,7 +19,7 @@ pub struct Hold {
     pub free_bytes: Option<u64>,
 }
 
-impl Hold {
+impl BackpressureState {
     /// A plain sentence for cameras and pages; absent while everything is taken.
     pub fn reason(&self) -> Option<&str> {
         let Self {
@@ -31,20 +31,20 @@ impl Hold {
 
 /// Shared by all who set or ask it.
 #[derive(Debug, Clone)]
-pub struct Gate(watch::Sender<Hold>);
+pub struct Backpressure(watch::Sender<BackpressureState>);
 
-impl Default for Gate {
+impl Default for Backpressure {
     fn default() -> Self {
-        Self(watch::Sender::new(Hold::default()))
+        Self(watch::Sender::new(BackpressureState::default()))
     }
 }
 
-impl Gate {
-    pub fn now(&self) -> Hold {
+impl Backpressure {
+    pub fn state(&self) -> BackpressureState {
         self.0.borrow().clone()
     }
 
-    pub fn watch(&self) -> watch::Receiver<Hold> {
+    pub fn watch(&self) -> watch::Receiver<BackpressureState> {
         self.0.subscribe()
     }
 
@@ -94,7 +94,7 @@ pub fn free(folder: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// Whether so little room is a reason to take nothing: below the larger of the two limits.
-pub fn too_little(free: u64, total: u64, bytes_min: u64, percent_min: u8) -> Option<String> {
+pub fn low_space_reason(free: u64, total: u64, bytes_min: u64, percent_min: u8) -> Option<String> {
     let least = bytes_min.max(total / 100 * u64::from(percent_min));
     (free < least).then(|| {
         let mib = |bytes: u64| bytes / (1024 * 1024);
@@ -119,23 +119,23 @@ mod tests {
             (5000, 1000, 5, false),
             (0, 0, 0, false),
         ] {
-            let reason = too_little(free, 100_000, bytes_min, percent_min);
+            let reason = low_space_reason(free, 100_000, bytes_min, percent_min);
             assert_eq!(reason.is_some(), held, "{free} {bytes_min} {percent_min}");
         }
     }
 
     #[test]
     fn only_a_change_of_mind_is_news() {
-        let gate = Gate::default();
+        let gate = Backpressure::default();
         let mut watch = gate.watch();
         gate.space(10, Some("full".to_owned()));
         assert!(watch.has_changed().unwrap());
         watch.mark_unchanged();
         gate.space(9, Some("fuller".to_owned()));
         assert!(!watch.has_changed().unwrap());
-        assert_eq!(gate.now().reason(), Some("full"));
+        assert_eq!(gate.state().reason(), Some("full"));
         gate.space(100, None);
         assert!(watch.has_changed().unwrap());
-        assert_eq!(gate.now().reason(), None);
+        assert_eq!(gate.state().reason(), None);
     }
 }

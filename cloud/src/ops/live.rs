@@ -7,7 +7,7 @@ use tokio::sync::broadcast;
 
 /// Something to look at again.
 #[derive(Debug, Clone)]
-pub enum Notice {
+pub enum ChangeEvent {
     /// Pictures were committed.
     Pictures,
     /// Something about one stored picture changed, such as its thumbnail.
@@ -19,21 +19,21 @@ pub enum Notice {
 const BEHIND_MAX: usize = 1024;
 
 #[derive(Debug, Clone)]
-pub struct Live(broadcast::Sender<Notice>);
+pub struct EventBus(broadcast::Sender<ChangeEvent>);
 
-impl Default for Live {
+impl Default for EventBus {
     fn default() -> Self {
         Self(broadcast::Sender::new(BEHIND_MAX))
     }
 }
 
-impl Live {
+impl EventBus {
     /// Tells all who listen; that there is nobody is no error.
-    pub fn tell(&self, notice: Notice) {
+    pub fn tell(&self, notice: ChangeEvent) {
         let _ = self.0.send(notice);
     }
 
-    pub fn listen(&self) -> broadcast::Receiver<Notice> {
+    pub fn listen(&self) -> broadcast::Receiver<ChangeEvent> {
         self.0.subscribe()
     }
 }

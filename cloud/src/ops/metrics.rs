@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ingest::deposit::{Deposit, Outcome};
+use crate::ingest::deposit::{CommitOutcome, IngestOp};
 use crate::store::Counters;
 
 /// What `GET /metrics` calls its answer.
@@ -111,36 +111,36 @@ pub struct Camera {
 
 impl Metrics {
     /// One message and what became of it; `after` = since it was read from the connection.
-    pub fn taken_in(&self, deposit: &Deposit, outcome: &Outcome, after: Duration) {
+    pub fn record_outcome(&self, deposit: &IngestOp, outcome: &CommitOutcome, after: Duration) {
         let outcome = match outcome {
-            Outcome::Stored {
+            CommitOutcome::Stored {
                 arrival: Some(_), ..
             } => {
                 self.pictures.inc();
-                if let Deposit::Capture { header, .. } = deposit {
+                if let IngestOp::Capture { header, .. } = deposit {
                     self.picture_bytes.inc_by(header.capture.total);
                 }
                 "stored"
             }
-            Outcome::Stored { arrival: None, .. } => "repeat",
-            Outcome::PartKept => "part",
-            Outcome::WrongHash => "wrong_hash",
-            Outcome::Told { .. } => "told",
-            Outcome::Noted { .. } => "noted",
-            Outcome::Answered { .. } => "answered",
-            Outcome::Reported { .. } => "reported",
-            Outcome::Replied => "replied",
-            Outcome::Uploaded { arrival: Some(_) } => {
+            CommitOutcome::Stored { arrival: None, .. } => "repeat",
+            CommitOutcome::PartStored => "part",
+            CommitOutcome::WrongHash => "wrong_hash",
+            CommitOutcome::TombstoneStored { .. } => "told",
+            CommitOutcome::EventStored { .. } => "noted",
+            CommitOutcome::InventoryAnswered { .. } => "answered",
+            CommitOutcome::StatusStored { .. } => "reported",
+            CommitOutcome::ReplyStored => "replied",
+            CommitOutcome::UploadStored { arrival: Some(_) } => {
                 self.pictures.inc();
-                if let Deposit::Upload { bytes, .. } = deposit {
+                if let IngestOp::Upload { bytes, .. } = deposit {
                     self.picture_bytes.inc_by(bytes.len() as u64);
                 }
                 "stored"
             }
-            Outcome::Uploaded { arrival: None } => "repeat",
-            Outcome::Quarantined => "quarantined",
-            Outcome::Refused { .. } => "refused",
-            Outcome::Dropped => "dropped",
+            CommitOutcome::UploadStored { arrival: None } => "repeat",
+            CommitOutcome::Quarantined => "quarantined",
+            CommitOutcome::Refused { .. } => "refused",
+            CommitOutcome::Dropped => "dropped",
         };
         self.messages.get_or_create(&OutcomeLabel { outcome }).inc();
         self.ingest.observe(after.as_secs_f64());
@@ -326,21 +326,21 @@ mod tests {
         let metrics = Metrics::default();
         metrics.committed(Duration::from_millis(3), true);
         metrics.committed(Duration::from_millis(3), false);
-        let stored = |arrival| Outcome::Stored {
+        let stored = |arrival| CommitOutcome::Stored {
             install: keepsake_protocol::SpoolId([1; 16]),
             sequence: keepsake_protocol::Sequence::FIRST,
             hash: keepsake_protocol::HashPrefix([0; 8]),
             arrival,
         };
-        let deposit = Deposit::Quarantine(crate::ingest::deposit::Suspect {
+        let deposit = IngestOp::Quarantine(crate::ingest::deposit::QuarantineEntry {
             device: None,
             topic: String::new(),
             reason: String::new(),
             hash: keepsake_protocol::Hash::of(b""),
             bytes: bytes::Bytes::new(),
         });
-        metrics.taken_in(&deposit, &stored(Some(1)), Duration::from_millis(20));
-        metrics.taken_in(&deposit, &stored(None), Duration::from_millis(20));
+        metrics.record_outcome(&deposit, &stored(Some(1)), Duration::from_millis(20));
+        metrics.record_outcome(&deposit, &stored(None), Duration::from_millis(20));
         let camera = Camera {
             name: "porch \"1\"\n".to_owned(),
             online: true,

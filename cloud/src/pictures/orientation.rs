@@ -22,11 +22,11 @@ pub fn dimensions(bytes: &[u8], content_type: ContentType) -> Option<(u32, u32)>
         .into_decoder()
         .ok()?;
     let orientation = of(&mut decoder);
-    Some(as_held(orientation, decoder.dimensions()))
+    Some(oriented_size(orientation, decoder.dimensions()))
 }
 
 /// Width and height that a viewer sees: a picture may ask to be held on its side.
-pub fn as_held(orientation: Orientation, (width, height): (u32, u32)) -> (u32, u32) {
+pub fn oriented_size(orientation: Orientation, (width, height): (u32, u32)) -> (u32, u32) {
     match orientation {
         Orientation::NoTransforms
         | Orientation::Rotate180

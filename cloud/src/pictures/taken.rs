@@ -19,7 +19,7 @@ const BELIEVED_US: i64 = 5 * 60 * 1_000_000;
 const FIRST_POSSIBLE_US: i64 = 1_704_067_200_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum TimeSource {
     /// The camera's clock followed a source of time at the press.
     Synchronised,
     /// It did so at another moment of the same boot.
@@ -30,8 +30,8 @@ pub enum State {
 
 /// The moment of a press, microseconds UTC. `earliest_us <= best_us <= latest_us`, and the true one lies between.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    pub state: State,
+pub struct CaptureTime {
+    pub source: TimeSource,
     /// Absent where nothing is known of what came before.
     pub earliest_us: Option<i64>,
     pub latest_us: i64,
@@ -41,7 +41,7 @@ pub struct Taken {
     pub contradicted: bool,
 }
 
-impl Taken {
+impl CaptureTime {
     /// How far `best_us` may be off, microseconds; nothing where there is no earliest moment.
     pub fn error_us(&self) -> Option<u64> {
         let before_us = self.best_us.saturating_sub(self.earliest_us?);
@@ -52,8 +52,8 @@ impl Taken {
 
 /// All that one picture tells of its press.
 #[derive(Debug, Clone, Copy)]
-pub struct Press<'a> {
-    pub moment: &'a ClockReading,
+pub struct PressEvidence<'a> {
+    pub clock: &'a ClockReading,
     /// The commit, by the cloud's clock.
     pub stored_us: i64,
     /// From the press until the try that brought it began; only where both were in one boot.
@@ -63,7 +63,7 @@ pub struct Press<'a> {
 }
 
 /// A file that somebody handed in: it was taken before.
-pub fn uploaded(stored_us: i64) -> Taken {
+pub fn upload_time(stored_us: i64) -> CaptureTime {
     guess(
         None,
         stored_us.saturating_add(CLOUD_CLOCK_US),
@@ -73,13 +73,13 @@ pub fn uploaded(stored_us: i64) -> Taken {
 }
 
 /// `lines`: those of the picture's boot, in any order; others must not be among them.
-pub fn taken(press: &Press<'_>, lines: &[BootClockOffset]) -> Taken {
-    let at_us = press.moment.boottime_us;
-    let own = BootClockOffset::from_reading(press.moment);
+pub fn capture_time(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> CaptureTime {
+    let at_us = press.clock.boottime_us;
+    let own = BootClockOffset::from_reading(press.clock);
     let state = if own.is_some() {
-        State::Synchronised
+        TimeSource::Synchronised
     } else {
-        State::Corrected
+        TimeSource::Corrected
     };
     let bounds = bounds(press, lines);
     let claims: Vec<Span> = lines
@@ -88,7 +88,7 @@ pub fn taken(press: &Press<'_>, lines: &[BootClockOffset]) -> Taken {
         .filter(|line| !line.estimated)
         .map(|line| line.wall_interval(at_us))
         .collect();
-    let wall_us = press.moment.wall_us;
+    let wall_us = press.clock.wall_us;
     let Some(narrowest) = claims.iter().min_by_key(|span| width(**span)).copied() else {
         return guess(
             bounds.earliest_us,
@@ -102,8 +102,8 @@ pub fn taken(press: &Press<'_>, lines: &[BootClockOffset]) -> Taken {
     if latest_begin <= earliest_end {
         let (earliest_us, latest_us) = narrowest;
         if bounds.allow(narrowest) {
-            return Taken {
-                state,
+            return CaptureTime {
+                source: state,
                 earliest_us: Some(earliest_us),
                 latest_us,
                 best_us: middle(narrowest),
@@ -166,12 +166,12 @@ impl Bounds {
     }
 }
 
-fn bounds(press: &Press<'_>, lines: &[BootClockOffset]) -> Bounds {
+fn bounds(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Bounds {
     let guesses = || {
         lines
             .iter()
             .filter(|line| line.estimated)
-            .map(|line| line.wall_interval(press.moment.boottime_us))
+            .map(|line| line.wall_interval(press.clock.boottime_us))
     };
     // A camera that has learnt that a clock was wrong guesses anew: one of its guesses holds.
     let earliest_us = guesses()
@@ -207,7 +207,12 @@ fn bounds(press: &Press<'_>, lines: &[BootClockOffset]) -> Bounds {
 
 /// `wall_us`: what the camera's clock showed; it is the best there is if it is possible, for a clock that nothing has
 /// set may well have gone on from where it was.
-fn guess(earliest_us: Option<i64>, latest_us: i64, wall_us: i64, contradicted: bool) -> Taken {
+fn guess(
+    earliest_us: Option<i64>,
+    latest_us: i64,
+    wall_us: i64,
+    contradicted: bool,
+) -> CaptureTime {
     let latest_us = earliest_us.map_or(latest_us, |earliest_us| earliest_us.max(latest_us));
     let best_us = match earliest_us {
         Some(earliest_us) if (earliest_us..=latest_us).contains(&wall_us) => wall_us,
@@ -215,8 +220,8 @@ fn guess(earliest_us: Option<i64>, latest_us: i64, wall_us: i64, contradicted: b
         None if (FIRST_POSSIBLE_US..=latest_us).contains(&wall_us) => wall_us,
         None => latest_us,
     };
-    Taken {
-        state: State::Guessed,
+    CaptureTime {
+        source: TimeSource::Guessed,
         earliest_us,
         latest_us,
         best_us,
@@ -271,16 +276,16 @@ mod tests {
         clock: ClockReading,
         not_before: Option<i64>,
         lines: &[BootClockOffset],
-        (state, earliest, latest, contradicted): (State, Option<i64>, i64, bool),
+        (state, earliest, latest, contradicted): (TimeSource, Option<i64>, i64, bool),
     ) {
-        let press = Press {
-            moment: &clock,
+        let press = PressEvidence {
+            clock: &clock,
             stored_us: BEGAN + DAY - CLOUD_CLOCK_US,
             sent_after_us: None,
             not_before_us: not_before.map(|bound| BEGAN + bound),
         };
-        let taken = taken(&press, lines);
-        assert_eq!(taken.state, state, "{taken:?}");
+        let taken = capture_time(&press, lines);
+        assert_eq!(taken.source, state, "{taken:?}");
         assert_eq!(taken.contradicted, contradicted, "{taken:?}");
         // To the second: the drift of an hour is 1.8 s.
         let near = |found: i64, expected: i64| (found - BEGAN - expected).abs() <= 2 * S;
@@ -293,7 +298,7 @@ mod tests {
 
     #[test]
     fn each_case_is_said_as_sure_as_it_is() {
-        use State::{Corrected, Guessed, Synchronised};
+        use TimeSource::{Corrected, Guessed, Synchronised};
         let sure = moment(HOUR, 0, true);
         let unset = moment(HOUR, -BEGAN, false);
         check(sure, None, &[], (Synchronised, Some(HOUR), HOUR, false));
@@ -366,8 +371,11 @@ mod tests {
 
     #[test]
     fn an_upload_was_taken_before_it_came() {
-        let taken = uploaded(BEGAN);
-        assert_eq!((taken.state, taken.earliest_us), (State::Guessed, None));
+        let taken = upload_time(BEGAN);
+        assert_eq!(
+            (taken.source, taken.earliest_us),
+            (TimeSource::Guessed, None)
+        );
         assert!(taken.latest_us >= BEGAN);
         assert_eq!(taken.error_us(), None);
     }
@@ -426,13 +434,13 @@ mod tests {
                 |reading| claim(&reading, pressed),
             );
             let sent = pressed + waited;
-            let press = Press {
-                moment: &moment,
+            let press = PressEvidence {
+                clock: &moment,
                 stored_us: true_at(sent) + 5 * S,
                 sent_after_us: same_boot.then_some(us(waited)),
                 not_before_us: noted.map(|ago| true_at(pressed) - ago),
             };
-            let taken = taken(&press, &all);
+            let taken = capture_time(&press, &all);
             let truth = true_at(pressed);
             prop_assert!(taken.earliest_us.is_none_or(|earliest| earliest <= truth), "{taken:?} {truth}");
             prop_assert!(truth <= taken.latest_us, "{taken:?} {truth}");
@@ -450,8 +458,8 @@ mod tests {
                 .into_iter()
                 .map(|(offset_us, error_us, at_us, guessed)| BootClockOffset { boot: BOOT, offset_us, error_us, at_us, estimated: guessed, spool: None })
                 .collect();
-            let press = Press { moment: &moment, stored_us: stored, sent_after_us: sent, not_before_us: noted };
-            let taken = taken(&press, &lines);
+            let press = PressEvidence { clock: &moment, stored_us: stored, sent_after_us: sent, not_before_us: noted };
+            let taken = capture_time(&press, &lines);
             prop_assert!(taken.earliest_us.is_none_or(|earliest| earliest <= taken.best_us));
             prop_assert!(taken.best_us <= taken.latest_us);
             taken.error_us();

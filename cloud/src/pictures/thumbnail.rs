@@ -13,7 +13,7 @@ use keepsake_protocol::capture::ContentType;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::ops::live::{Live, Notice};
+use crate::ops::live::{ChangeEvent, EventBus};
 use crate::pictures::orientation;
 use crate::store::{Picture, Store, StoreError};
 
@@ -43,13 +43,13 @@ impl Default for Decoder {
 #[derive(Debug, Clone)]
 pub struct Decoded {
     /// JPEG, at most 480 pixels a side; absent when the bytes do not decode, or are more than is drawn here.
-    pub small: Option<Small>,
+    pub small: Option<ThumbnailImage>,
     /// The bytes are no picture, or end too early. One that is only too large, or of a kind unknown here, is not.
     pub damaged: bool,
 }
 
 #[derive(Debug, Clone)]
-pub struct Small {
+pub struct ThumbnailImage {
     pub jpeg: Vec<u8>,
     /// The average, 0xRRGGBB.
     pub color: u32,
@@ -78,14 +78,14 @@ impl Decoder {
 pub async fn run(
     store: Store,
     decoder: Decoder,
-    live: Live,
+    live: EventBus,
     wake: Arc<Notify>,
     stop: CancellationToken,
 ) {
     loop {
         let worked = tokio::select! {
             () = stop.cancelled() => return,
-            worked = one(&store, &decoder, &live) => worked,
+            worked = make_one(&store, &decoder, &live) => worked,
         };
         let idle = match worked {
             Ok(true) => continue,
@@ -104,7 +104,7 @@ pub async fn run(
 }
 
 /// Makes one small version. Returns whether there was one to make.
-async fn one(store: &Store, decoder: &Decoder, live: &Live) -> Result<bool, StoreError> {
+async fn make_one(store: &Store, decoder: &Decoder, live: &EventBus) -> Result<bool, StoreError> {
     let Some(Picture {
         arrival,
         content_type,
@@ -122,15 +122,15 @@ async fn one(store: &Store, decoder: &Decoder, live: &Live) -> Result<bool, Stor
     store
         .finish_thumbnail(arrival, small, decoded.damaged)
         .await?;
-    live.tell(Notice::Picture(arrival));
+    live.tell(ChangeEvent::Picture(arrival));
     Ok(true)
 }
 
 fn decode(bytes: &[u8], content_type: ContentType) -> Decoded {
-    match small(bytes, content_type) {
+    match make_thumbnail(bytes, content_type) {
         Ok(small) => Decoded {
             small: Some(small),
-            damaged: content_type == ContentType::Jpeg && !ends(bytes),
+            damaged: content_type == ContentType::Jpeg && !has_end_marker(bytes),
         },
         Err(error) => {
             tracing::info!("no small version of a picture: {error:#}");
@@ -159,12 +159,12 @@ fn is_damage(error: &anyhow::Error) -> bool {
 
 /// Whether a JPEG has its end: the decoder takes one cut in half for whole. The last scan must be followed by the end
 /// marker, wherever that is, as cameras and phones append things of their own.
-fn ends(jpeg: &[u8]) -> bool {
+fn has_end_marker(jpeg: &[u8]) -> bool {
     let last = |marker: u8| jpeg.windows(2).rposition(|found| found == [0xff, marker]);
     last(0xd9) > last(0xda)
 }
 
-fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
+fn make_thumbnail(bytes: &[u8], content_type: ContentType) -> anyhow::Result<ThumbnailImage> {
     let format = match content_type {
         ContentType::Jpeg => ImageFormat::Jpeg,
         ContentType::Png => ImageFormat::Png,
@@ -204,7 +204,7 @@ fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
     let mut small = image::DynamicImage::ImageRgb8(small);
     small.apply_orientation(orientation);
     let pixels = small.into_rgb8();
-    let (width, height) = orientation::as_held(orientation, (width, height));
+    let (width, height) = orientation::oriented_size(orientation, (width, height));
     let mut jpeg = Vec::new();
     jpeg_encoder::Encoder::new(&mut jpeg, QUALITY).encode(
         &pixels,
@@ -212,7 +212,7 @@ fn small(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Small> {
         u16::try_from(pixels.height())?,
         jpeg_encoder::ColorType::Rgb,
     )?;
-    Ok(Small {
+    Ok(ThumbnailImage {
         jpeg,
         color: average(&pixels),
         width,

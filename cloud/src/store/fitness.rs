@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 /// The settings that are asked for.
-pub(super) const ASKED: &str = "SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', \
+pub(super) const VARIABLES_QUERY: &str = "SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', \
      'sync_binlog', 'log_bin', 'innodb_doublewrite', 'innodb_flush_method', 'max_allowed_packet', 'read_only', \
      'super_read_only', 'innodb_read_only')";
 
@@ -12,7 +12,7 @@ const PACKET_ROOM: u64 = 1024 * 1024;
 
 /// What is wrong with a server.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Findings {
+pub(super) struct DurabilityReport {
     /// Nothing may be committed.
     pub(super) unfit: Vec<String>,
     /// A commit may be forgotten in a power cut.
@@ -20,8 +20,11 @@ pub(super) struct Findings {
 }
 
 /// Looks at the settings by name. `capture_bytes_max`: the largest picture that must fit into one packet.
-pub(super) fn of(settings: &HashMap<String, String>, capture_bytes_max: u64) -> Findings {
-    let mut findings = Findings::default();
+pub(super) fn check(
+    settings: &HashMap<String, String>,
+    capture_bytes_max: u64,
+) -> DurabilityReport {
+    let mut findings = DurabilityReport::default();
     let value = |name: &str| settings.get(name).map(String::as_str);
     let is_on = |name: &str| !matches!(value(name), None | Some("OFF" | "0"));
     for name in ["read_only", "super_read_only", "innodb_read_only"] {
@@ -90,7 +93,7 @@ mod tests {
         let check = |changed: &[(&str, &str)], unfit: &[&str], weak: &[&str]| {
             let settings = GOOD.iter().chain(changed);
             let settings = settings.map(|(name, is)| ((*name).to_owned(), (*is).to_owned()));
-            let found = of(&settings.collect(), 15 * 1024 * 1024);
+            let found = check(&settings.collect(), 15 * 1024 * 1024);
             for (said, expected) in [(&found.unfit, unfit), (&found.weak, weak)] {
                 assert_eq!(said.len(), expected.len(), "{changed:?}: {found:?}");
                 for (said, expected) in said.iter().zip(expected) {
@@ -138,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_server_that_tells_nothing_is_not_trusted() {
-        let found = of(&HashMap::new(), 0);
+        let found = check(&HashMap::new(), 0);
         assert_eq!(found.unfit.len(), 1, "{found:?}");
         assert_eq!(found.weak.len(), 2, "{found:?}");
     }

@@ -38,24 +38,24 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::query::{Query, QueryScalar};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 
-use crate::ingest::deposit::{Deposit, Outcome};
+use crate::ingest::deposit::{CommitOutcome, IngestOp};
 
 use crate::store::commit::batch::Batch;
 use address::Address;
-use connection::{Connector, Lead};
-use writer::{Writer, Writing};
+use connection::{Connector, WriterLease};
+use writer::{Transaction, Writer};
 
-pub use crate::store::commit::event::Told;
-pub use crate::store::commit::install::{Counters, InstallState};
-pub use crate::store::commit::picture::{Page, Picture, Thumbnail};
+pub use crate::store::commit::event::DeviceEvent;
+pub use crate::store::commit::install::{Counters, SpoolState};
+pub use crate::store::commit::picture::{PageQuery, Picture, Thumbnail};
 pub use crate::store::commit::quarantine::Quarantined;
 pub use crate::store::query::api_token::ApiToken;
 pub use crate::store::query::command::{Command, StageReached};
 pub use crate::store::query::device::Device;
-pub use crate::store::query::login::Login;
-pub use crate::store::query::person::{PeopleError, Person};
-pub use crate::store::query::setting::{Changed, Desired};
-pub use connection::Place;
+pub use crate::store::query::login::LoginSession;
+pub use crate::store::query::person::{Person, UserError};
+pub use crate::store::query::setting::{DeviceSettings, SettingsUpdate};
+pub use connection::StoreOptions;
 
 /// The file in the data folder.
 pub const FILE: &str = "keepsake.sqlite";
@@ -133,17 +133,17 @@ pub enum StoreError {
     Corrupt(String),
     /// Nothing is committed there, so that nothing is promised that it cannot keep.
     #[error("{0}")]
-    Unfit(String),
+    UnsafeDatabase(String),
     #[error("another cloud writes to this database")]
-    Led,
+    AnotherWriter,
     #[error(
         "the database's tables are of a newer version of this program (migration {0}); start that one, or restore a backup from before"
     )]
-    Newer(i64),
+    SchemaTooNew(i64),
     #[error("no room for a camera of a new name, there are {0}")]
-    Devices(u64),
+    TooManyDevices(u64),
     #[error(transparent)]
-    People(#[from] PeopleError),
+    User(#[from] UserError),
     #[error("prepare the data folder {folder}")]
     Folder {
         folder: PathBuf,
@@ -154,7 +154,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether this has to do with the database rather than with what it was given, as far as that can be told.
-    pub fn may_pass(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
                 // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut off.
@@ -164,17 +164,17 @@ impl StoreError {
                 Some(_) => true,
                 None => false,
             },
-            Self::TimedOut(_) | Self::Unfit(_) | Self::Led => true,
+            Self::TimedOut(_) | Self::UnsafeDatabase(_) | Self::AnotherWriter => true,
             Self::Corrupt(_)
-            | Self::Devices(_)
-            | Self::People(_)
+            | Self::TooManyDevices(_)
+            | Self::User(_)
             | Self::Folder { .. }
-            | Self::Newer(_) => false,
+            | Self::SchemaTooNew(_) => false,
         }
     }
 
     /// Whether the database, or the disk it is on, is full. Small changes may still be possible then.
-    pub fn has_no_room(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         let Self::Database { source, .. } = self else {
             return false;
         };
@@ -195,16 +195,18 @@ impl StoreError {
 
     /// A plain sentence for cameras and pages, without what only the log should have.
     pub fn sentence(&self) -> String {
-        if self.has_no_room() {
+        if self.is_full() {
             return "the cloud's database has no room left".to_owned();
         }
         match self {
-            Self::Unfit(_) | Self::Led | Self::Newer(_) => self.to_string(),
+            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) => {
+                self.to_string()
+            }
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)
-            | Self::Devices(_)
-            | Self::People(_)
+            | Self::TooManyDevices(_)
+            | Self::User(_)
             | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),
         }
     }
@@ -247,7 +249,7 @@ trait BindKey {
 impl BindKey for Query<'_, Any, AnyArguments> {
     fn key(self, key: Key) -> Self {
         self.bind(key.install.0.as_slice())
-            .bind(bigint(key.sequence.get()))
+            .bind(to_bigint(key.sequence.get()))
             .bind(key.hash.0.as_slice())
     }
 }
@@ -255,18 +257,18 @@ impl BindKey for Query<'_, Any, AnyArguments> {
 impl<T> BindKey for QueryScalar<'_, Any, T, AnyArguments> {
     fn key(self, key: Key) -> Self {
         self.bind(key.install.0.to_vec())
-            .bind(bigint(key.sequence.get()))
+            .bind(to_bigint(key.sequence.get()))
             .bind(key.hash.0.to_vec())
     }
 }
 
 /// Says what was being done when the database failed.
-trait Doing<T> {
-    fn doing(self, what: &'static str) -> Result<T>;
+trait ErrorContext<T> {
+    fn context(self, what: &'static str) -> Result<T>;
 }
 
-impl<T> Doing<T> for std::result::Result<T, sqlx::Error> {
-    fn doing(self, what: &'static str) -> Result<T> {
+impl<T> ErrorContext<T> for std::result::Result<T, sqlx::Error> {
+    fn context(self, what: &'static str) -> Result<T> {
         self.map_err(|source| StoreError::Database {
             what,
             source: Box::new(source),
@@ -288,11 +290,11 @@ impl Store {
     /// Opens the database at `place`, makes what is not there, and brings the tables up to date.
     ///
     /// # Errors
-    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::Newer`] if a newer program made the tables,
-    /// [`StoreError::Unfit`] and [`StoreError::Led`] if nothing may be written there, [`StoreError::Database`] and
+    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::SchemaTooNew`] if a newer program made the tables,
+    /// [`StoreError::UnsafeDatabase`] and [`StoreError::Led`] if nothing may be written there, [`StoreError::Database`] and
     /// [`StoreError::TimedOut`] if there is no database. Any but the first two may pass.
-    pub async fn open(place: impl Into<Place>, limits: Limits) -> Result<Self> {
-        Self::open_as(place.into(), limits, Lead::Required).await
+    pub async fn open(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
+        Self::open_as(place.into(), limits, WriterLease::Required).await
     }
 
     /// As [`Store::open`], for a command that changes a few rows of people and keys while a cloud may be at work there:
@@ -300,11 +302,11 @@ impl Store {
     ///
     /// # Errors
     /// As those of [`Store::open`], but for [`StoreError::Led`].
-    pub async fn open_beside(place: impl Into<Place>, limits: Limits) -> Result<Self> {
-        Self::open_as(place.into(), limits, Lead::Spared).await
+    pub async fn open_secondary(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
+        Self::open_as(place.into(), limits, WriterLease::Optional).await
     }
 
-    async fn open_as(place: Place, limits: Limits, lead: Lead) -> Result<Self> {
+    async fn open_as(place: StoreOptions, limits: Limits, lead: WriterLease) -> Result<Self> {
         if let Address::Folder(folder) = &place.address {
             std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
                 folder: folder.clone(),
@@ -316,7 +318,7 @@ impl Store {
         tokio::time::timeout(limits.unit_of_work, writer.check())
             .await
             .map_err(|_| StoreError::TimedOut(limits.unit_of_work))??;
-        let id = connector.id().ok_or(StoreError::Led)?;
+        let id = connector.id().ok_or(StoreError::AnotherWriter)?;
         let readers = AnyPoolOptions::new()
             .after_connect({
                 let connector = connector.clone();
@@ -333,8 +335,8 @@ impl Store {
             })
             // sqlx asks without a bound whether a connection that comes back is well, and its place is taken meanwhile:
             // on a network that swallows packets all places would be gone for a quarter of an hour.
-            .after_release(|connection, _| Box::pin(is_well(connection)))
-            .before_acquire(|connection, _| Box::pin(is_well(connection)))
+            .after_release(|connection, _| Box::pin(ping(connection)))
+            .before_acquire(|connection, _| Box::pin(ping(connection)))
             .test_before_acquire(false)
             .max_connections(READERS)
             .acquire_timeout(READER_WAIT)
@@ -367,8 +369,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
-    pub async fn commit(&self, deposits: &[Deposit], now_us: i64) -> Result<Vec<Outcome>> {
-        self.within(async {
+    pub async fn commit(&self, deposits: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a batch").await?;
             let mut batch = Batch::default();
             let mut outcomes = Vec::with_capacity(deposits.len());
@@ -376,7 +378,7 @@ impl Store {
                 outcomes.push(self.apply(&mut tx, &mut batch, deposit, now_us).await?);
             }
             batch.finish(&mut tx).await?;
-            tx.commit().await.doing("commit a batch")?;
+            tx.commit().await.context("commit a batch")?;
             Ok(outcomes)
         })
         .await
@@ -388,7 +390,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: nothing can be committed.
     pub async fn check(&self) -> Result<()> {
-        self.within(self.writer.check()).await
+        self.with_timeout(self.writer.check()).await
     }
 
     /// What is wrong with the durability of the database and was accepted, in plain sentences.
@@ -401,10 +403,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: the store takes nothing at all.
     pub async fn probe(&self, now_us: i64) -> Result<()> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a probe").await?;
             meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
-            tx.commit().await.doing("commit a probe")
+            tx.commit().await.context("commit a probe")
         })
         .await
     }
@@ -415,10 +417,10 @@ impl Store {
     /// [`StoreError`]: nothing was dropped.
     pub async fn drop_stale_parts(&self, now_us: i64) -> Result<u64> {
         let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin dropping old parts").await?;
             let dropped = part::drop_before(&mut tx, now_us.saturating_sub(age)).await?;
-            tx.commit().await.doing("commit dropping old parts")?;
+            tx.commit().await.context("commit dropping old parts")?;
             Ok(dropped)
         })
         .await
@@ -430,19 +432,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: nothing was deleted.
     pub async fn delete(&self, picture: &Picture) -> Result<bool> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin deleting").await?;
             let key = Key {
                 install: picture.capture.spool,
                 sequence: picture.capture.sequence,
                 hash: picture.hash,
             };
-            let deleted = fate::delete(&mut tx, key).await?;
+            let deleted = fate::mark_deleted(&mut tx, key).await?;
             if deleted {
                 picture::remove(&mut tx, picture.arrival).await?;
                 batch::count(&mut tx, &picture.device, -1).await?;
             }
-            tx.commit().await.doing("commit deleting")?;
+            tx.commit().await.context("commit deleting")?;
             Ok(deleted)
         })
         .await
@@ -458,17 +460,19 @@ impl Store {
         upload: &Upload<'_>,
         now_us: i64,
     ) -> Result<Picture> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
-            if !device::seen(&mut tx, device, now_us, false, self.limits.devices_max).await? {
+            if !device::touch_device(&mut tx, device, now_us, false, self.limits.devices_max)
+                .await?
+            {
                 tx.rollback().await;
-                return Err(StoreError::Devices(self.limits.devices_max));
+                return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
             let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
             let mut batch = Batch::default();
-            let kept = picture::keep(
+            let kept = picture::insert(
                 &mut tx,
                 &mut batch,
                 device,
@@ -481,7 +485,7 @@ impl Store {
             let arrival =
                 kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             batch.finish(&mut tx).await?;
-            tx.commit().await.doing("commit an upload")?;
+            tx.commit().await.context("commit an upload")?;
             // Not read back: it is stored now, and whoever is told otherwise sends it again.
             Ok(Picture::stored(arrival, device, header, now_us, damaged))
         })
@@ -492,26 +496,26 @@ impl Store {
         &self,
         tx: &mut AnyConnection,
         batch: &mut Batch,
-        deposit: &Deposit,
+        deposit: &IngestOp,
         now_us: i64,
-    ) -> Result<Outcome> {
+    ) -> Result<CommitOutcome> {
         if let Some((device, alive)) = speaker(deposit)
             && !batch
                 .seen(tx, device, now_us, alive, self.limits.devices_max)
                 .await?
         {
-            return self.no_room(tx, deposit, now_us).await;
+            return self.reject_for_space(tx, deposit, now_us).await;
         }
         match deposit {
-            Deposit::Capture {
+            IngestOp::Capture {
                 device,
                 header,
                 bytes,
             } => {
                 let record = &header.capture;
-                install::spoken_of(tx, device, record.spool, record.sequence.next(), now_us)
+                install::touch_spool(tx, device, record.spool, record.sequence.next(), now_us)
                     .await?;
-                let stored = |arrival| Outcome::Stored {
+                let stored = |arrival| CommitOutcome::Stored {
                     install: record.spool,
                     sequence: record.sequence,
                     hash: record.hash.prefix(),
@@ -519,21 +523,22 @@ impl Store {
                 };
                 if header.offset == 0 && header.len == record.total {
                     let arrival =
-                        picture::keep(tx, batch, device, header, bytes, now_us, false).await?;
+                        picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
                     return Ok(stored(arrival));
                 }
                 if fate::is_settled(tx, Key::of(record)).await? {
                     return Ok(stored(None));
                 }
-                match part::keep(tx, device, header, bytes, now_us, &self.limits).await? {
-                    part::Kept::Unfinished => Ok(Outcome::PartKept),
-                    part::Kept::Whole(whole) => {
+                match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
+                    part::PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
+                    part::PartOutcome::Whole(whole) => {
                         let arrival =
-                            picture::keep(tx, batch, device, header, &whole, now_us, false).await?;
+                            picture::insert(tx, batch, device, header, &whole, now_us, false)
+                                .await?;
                         Ok(stored(arrival))
                     }
-                    part::Kept::WrongHash(whole) => {
-                        let suspect = crate::ingest::deposit::Suspect {
+                    part::PartOutcome::WrongHash(whole) => {
+                        let suspect = crate::ingest::deposit::QuarantineEntry {
                             device: Some(device.clone()),
                             topic: keepsake_protocol::topic::Topic::new(
                                 device,
@@ -547,27 +552,27 @@ impl Store {
                             hash: Hash::of(&whole),
                             bytes: whole.into(),
                         };
-                        quarantine::keep(tx, &suspect, now_us, &self.limits).await?;
-                        Ok(Outcome::WrongHash)
+                        quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+                        Ok(CommitOutcome::WrongHash)
                     }
                 }
             }
-            Deposit::Tombstone {
+            IngestOp::Tombstone {
                 device,
                 tombstone,
                 hash,
                 payload,
             } => {
-                install::spoken_of(tx, device, tombstone.spool, tombstone.last().next(), now_us)
+                install::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us)
                     .await?;
-                tombstone::keep(tx, device, tombstone, *hash, payload, now_us).await?;
-                Ok(Outcome::Told {
+                tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
+                Ok(CommitOutcome::TombstoneStored {
                     install: tombstone.spool,
                     sequence: tombstone.sequence,
                     hash: hash.prefix(),
                 })
             }
-            Deposit::Note {
+            IngestOp::Event {
                 device,
                 kind,
                 hash,
@@ -575,7 +580,7 @@ impl Store {
                 line,
                 install,
             } => {
-                event::keep(
+                event::insert(
                     tx,
                     device,
                     kind,
@@ -586,16 +591,19 @@ impl Store {
                 )
                 .await?;
                 if let Some(line) = line {
-                    boot::keep(tx, device, line, *hash, now_us).await?;
+                    boot::insert(tx, device, line, *hash, now_us).await?;
                 }
-                Ok(Outcome::Noted {
+                Ok(CommitOutcome::EventStored {
                     awaited: install.map(|install| (install, hash.prefix())),
                 })
             }
-            Deposit::Have { device, have } => {
-                install::spoken_of(tx, device, have.spool, have.next, now_us).await?;
-                let (stored, want) = fate::answer(tx, have).await?;
-                Ok(Outcome::Answered {
+            IngestOp::Inventory {
+                device,
+                inventory: have,
+            } => {
+                install::touch_spool(tx, device, have.spool, have.next, now_us).await?;
+                let (stored, want) = fate::answer_inventory(tx, have).await?;
+                Ok(CommitOutcome::InventoryAnswered {
                     install: have.spool,
                     stored,
                     want,
@@ -606,40 +614,41 @@ impl Store {
                     next: fate::next(tx, have.spool).await?,
                 })
             }
-            Deposit::Status {
+            IngestOp::Status {
                 device,
                 status,
                 retained,
             } => {
-                device::status(tx, device, status, now_us, *retained).await?;
+                device::store_status(tx, device, status, now_us, *retained).await?;
                 let mut wants = Vec::new();
                 // A last will knows nothing of the card, so what was known before stays.
                 if status.reported_at.is_some() {
                     for held in &status.spools {
-                        install::spoken_of(tx, device, held.spool, held.next, now_us).await?;
+                        install::touch_spool(tx, device, held.spool, held.next, now_us).await?;
                     }
-                    report::keep(tx, device, &status.spools, now_us).await?;
+                    report::replace(tx, device, &status.spools, now_us).await?;
                     if status.presence == Presence::Online {
-                        wants = report::wants(tx, &status.spools, self.limits.wants_max).await?;
+                        wants = report::missing_captures(tx, &status.spools, self.limits.wants_max)
+                            .await?;
                     }
                 }
-                Ok(Outcome::Reported { wants })
+                Ok(CommitOutcome::StatusStored { wants })
             }
-            Deposit::Reply { device, reply } => {
-                command::reached(tx, device, reply, now_us).await?;
-                Ok(Outcome::Replied)
+            IngestOp::Reply { device, reply } => {
+                command::record_stage(tx, device, reply, now_us).await?;
+                Ok(CommitOutcome::ReplyStored)
             }
-            Deposit::Upload {
+            IngestOp::Upload {
                 device,
                 hash,
                 bytes,
                 content_type,
                 width,
                 height,
-                again,
+                maybe_repeat: again,
             } => {
                 if *again && recent::is_repeat(tx, device, *hash, now_us).await? {
-                    return Ok(Outcome::Uploaded { arrival: None });
+                    return Ok(CommitOutcome::UploadStored { arrival: None });
                 }
                 let (install, sequence) = install::next_upload(tx, device, now_us).await?;
                 let upload = Upload {
@@ -651,21 +660,21 @@ impl Store {
                 };
                 let header = upload.header(install, sequence, now_us);
                 let arrival =
-                    picture::keep(tx, batch, device, &header, bytes, now_us, false).await?;
-                recent::note(tx, device, *hash, now_us).await?;
-                Ok(Outcome::Uploaded { arrival })
+                    picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
+                recent::remember(tx, device, *hash, now_us).await?;
+                Ok(CommitOutcome::UploadStored { arrival })
             }
-            Deposit::Quarantine(suspect) => {
-                quarantine::keep(tx, suspect, now_us, &self.limits).await?;
-                Ok(Outcome::Quarantined)
+            IngestOp::Quarantine(suspect) => {
+                quarantine::insert(tx, suspect, now_us, &self.limits).await?;
+                Ok(CommitOutcome::Quarantined)
             }
-            Deposit::TooLarge {
+            IngestOp::TooLarge {
                 install,
                 sequence,
                 hash,
                 reason,
                 ..
-            } => Ok(Outcome::Refused {
+            } => Ok(CommitOutcome::Refused {
                 install: *install,
                 sequence: *sequence,
                 hash: *hash,
@@ -676,14 +685,14 @@ impl Store {
     }
 
     /// What a deposit becomes that would need one camera too many.
-    async fn no_room(
+    async fn reject_for_space(
         &self,
         tx: &mut AnyConnection,
-        deposit: &Deposit,
+        deposit: &IngestOp,
         now_us: i64,
-    ) -> Result<Outcome> {
+    ) -> Result<CommitOutcome> {
         const REASON: &str = "this cloud has no room for another camera";
-        if let Deposit::Upload {
+        if let IngestOp::Upload {
             device,
             hash,
             bytes,
@@ -691,34 +700,34 @@ impl Store {
         } = deposit
         {
             // Nobody keeps it and offers it again.
-            let suspect = crate::ingest::deposit::Suspect {
+            let suspect = crate::ingest::deposit::QuarantineEntry {
                 device: None,
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
                 hash: *hash,
                 bytes: bytes.clone(),
             };
-            quarantine::keep(tx, &suspect, now_us, &self.limits).await?;
-            return Ok(Outcome::Quarantined);
+            quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+            return Ok(CommitOutcome::Quarantined);
         }
         Ok(match deposit.capture() {
-            Some((install, sequence, hash)) => Outcome::Refused {
+            Some((install, sequence, hash)) => CommitOutcome::Refused {
                 install,
                 sequence,
                 hash,
                 reason: REASON.to_owned(),
                 retry_after: RETRY_S,
             },
-            None => Outcome::Dropped,
+            None => CommitOutcome::Dropped,
         })
     }
 
-    /// Begins to write; what comes of it is committed by [`Writing::commit`] or not at all.
-    async fn begin(&self, what: &'static str) -> Result<Writing> {
+    /// Begins to write; what comes of it is committed by [`Transaction::commit`] or not at all.
+    async fn begin(&self, what: &'static str) -> Result<Transaction> {
         self.writer.begin(what).await
     }
 
-    async fn within<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.limits.unit_of_work;
         tokio::time::timeout(limit, work)
             .await
@@ -727,7 +736,7 @@ impl Store {
 }
 
 /// Whether a connection for reading answers.
-async fn is_well(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+async fn ping(connection: &mut AnyConnection) -> sqlx::Result<bool> {
     tokio::time::timeout(PING_WAIT, connection.ping())
         .await
         .map_err(|_| sqlx::Error::PoolTimedOut)?
@@ -738,24 +747,24 @@ async fn is_well(connection: &mut AnyConnection) -> sqlx::Result<bool> {
 const RETRY_S: u64 = 6 * 3600;
 
 /// The camera that made this deposit, and whether that is a sign of life.
-fn speaker(deposit: &Deposit) -> Option<(&DeviceId, bool)> {
+fn speaker(deposit: &IngestOp) -> Option<(&DeviceId, bool)> {
     match deposit {
         // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.
-        Deposit::Status {
+        IngestOp::Status {
             device,
             status,
             retained,
         } => Some((device, !retained && status.reported_at.is_some())),
         // It has no presence, and nothing is missed when it is silent.
-        Deposit::Upload { device, .. } => Some((device, false)),
+        IngestOp::Upload { device, .. } => Some((device, false)),
         // Anyone may have written what cannot be understood.
-        Deposit::Quarantine(_) => None,
-        Deposit::Capture { .. }
-        | Deposit::Tombstone { .. }
-        | Deposit::Note { .. }
-        | Deposit::Have { .. }
-        | Deposit::Reply { .. }
-        | Deposit::TooLarge { .. } => deposit.device().map(|device| (device, true)),
+        IngestOp::Quarantine(_) => None,
+        IngestOp::Capture { .. }
+        | IngestOp::Tombstone { .. }
+        | IngestOp::Event { .. }
+        | IngestOp::Inventory { .. }
+        | IngestOp::Reply { .. }
+        | IngestOp::TooLarge { .. } => deposit.device().map(|device| (device, true)),
     }
 }
 
@@ -806,18 +815,18 @@ impl Upload<'_> {
 }
 
 /// Numbers from outside that are larger than a BIGINT say no more than "very large".
-fn bigint(number: u64) -> i64 {
+fn to_bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// A number of the store's own that cannot be negative.
-fn count(number: i64) -> u64 {
+fn from_bigint(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
 /// Cuts what is sorted by a moment to about `limit`, and says from which moment to go on. What was committed at one moment
 /// is never cut apart: it would be lost between two pages.
-fn page<T>(mut all: Vec<T>, limit: u32, at_us: impl Fn(&T) -> i64) -> (Vec<T>, Option<i64>) {
+fn paginate<T>(mut all: Vec<T>, limit: u32, at_us: impl Fn(&T) -> i64) -> (Vec<T>, Option<i64>) {
     let mut end = all.len().min(limit as usize);
     while end > 0 && end < all.len() && at_us(&all[end]) == at_us(&all[end - 1]) {
         end += 1;

@@ -9,16 +9,16 @@ use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::api::json;
-use crate::http::error::{Answer, Problem};
+use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 
 /// Commands told of one camera.
 const LIMIT: u32 = 50;
 
 #[derive(Debug, Deserialize)]
-struct Asked {
+struct CommandRequest {
     command: CommandKind,
 }
 
@@ -28,12 +28,12 @@ pub(crate) struct Commands {
 }
 
 /// Takes JSON, and the form of a page without JavaScript, which is sent back to the camera's page.
-pub(crate) async fn ask(
-    State(site): State<Site>,
+pub(crate) async fn create(
+    State(site): State<AppState>,
     Path(device): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     let device = find(&site, &device).await?;
     // curl calls everything a form unless told otherwise, so a body that looks like JSON is taken for that.
     let is_form = body.first() != Some(&b'{')
@@ -50,8 +50,8 @@ pub(crate) async fn ask(
     } else {
         serde_json::from_slice(&body)
     };
-    let Asked { command } = asked.map_err(|_| {
-        Problem::wrong(
+    let CommandRequest { command } = asked.map_err(|_| {
+        Problem::bad_request(
             "Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".",
         )
     })?;
@@ -64,9 +64,9 @@ pub(crate) async fn ask(
 }
 
 pub(crate) async fn list(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(device): Path<String>,
-) -> Answer<Json<Commands>> {
+) -> HttpResult<Json<Commands>> {
     let device = find(&site, &device).await?;
     let now_us = now_us();
     let commands = site.store.commands(&device, LIMIT).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn list(
     }))
 }
 
-async fn find(site: &Site, device: &str) -> Answer<DeviceId> {
+async fn find(site: &AppState, device: &str) -> HttpResult<DeviceId> {
     let device: DeviceId = device
         .parse()
         .map_err(|_| Problem::not_found("such camera"))?;

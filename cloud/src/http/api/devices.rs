@@ -6,9 +6,9 @@ use axum::extract::{Path, Query, State};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::api::json;
-use crate::http::error::{Answer, Problem};
+use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::store::Counters;
 
@@ -28,12 +28,12 @@ pub(crate) struct Events {
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct EventsQuery {
     before: Option<i64>,
     limit: Option<u32>,
 }
 
-pub(crate) async fn list(State(site): State<Site>) -> Answer<Json<Devices>> {
+pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Devices>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(Devices {
         devices: devices.into_iter().map(json::Device::from).collect(),
@@ -41,7 +41,7 @@ pub(crate) async fn list(State(site): State<Site>) -> Answer<Json<Devices>> {
 }
 
 /// Where all presses of all cameras went.
-pub(crate) async fn counters(State(site): State<Site>) -> Answer<Json<json::Totals>> {
+pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<json::Totals>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(
         devices
@@ -53,9 +53,9 @@ pub(crate) async fn counters(State(site): State<Site>) -> Answer<Json<json::Tota
 }
 
 pub(crate) async fn one(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(device): Path<String>,
-) -> Answer<Json<json::Device>> {
+) -> HttpResult<Json<json::Device>> {
     let device = name(&device)?;
     let found = site.store.device(&device, now_us()).await?;
     let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
@@ -63,12 +63,12 @@ pub(crate) async fn one(
 }
 
 pub(crate) async fn events(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(device): Path<String>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Answer<Json<Events>> {
+    asked: Result<Query<EventsQuery>, QueryRejection>,
+) -> HttpResult<Json<Events>> {
     let device = name(&device)?;
-    let Query(asked) = asked.map_err(|error| Problem::wrong(error.body_text()))?;
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
     let store = &site.store;
     if store.device(&device, now_us()).await?.is_none() {
@@ -81,16 +81,16 @@ pub(crate) async fn events(
     }))
 }
 
-pub(crate) fn limit(asked: Option<u32>) -> Answer<u32> {
+pub(crate) fn limit(asked: Option<u32>) -> HttpResult<u32> {
     let limit = asked.unwrap_or(LIMIT_DEFAULT);
     if (1..=LIMIT_MAX).contains(&limit) {
         Ok(limit)
     } else {
-        Err(Problem::wrong(format!("limit is 1 to {LIMIT_MAX}.")))
+        Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")))
     }
 }
 
-fn name(device: &str) -> Answer<DeviceId> {
+fn name(device: &str) -> HttpResult<DeviceId> {
     device
         .parse()
         .map_err(|_| Problem::not_found("such camera"))

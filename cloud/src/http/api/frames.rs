@@ -15,19 +15,19 @@ use axum::{Extension, Json};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use keepsake_protocol::codec::{FRAME_OVERHEAD_MAX, JSON_BYTES_MAX};
-use keepsake_protocol::downlink::{DEVICE_HEADER, Down, DownlinkBatch as Told, POLL_WAIT_S_MAX};
+use keepsake_protocol::downlink::{DEVICE_HEADER, Down, DownlinkBatch, POLL_WAIT_S_MAX};
 use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, receipt::Receipt};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::config::READING_KIB_MAX;
-use crate::downlink::mailbox::Mark;
-use crate::http::Site;
-use crate::http::auth::guard::Who;
+use crate::downlink::mailbox::Cursor;
+use crate::http::AppState;
+use crate::http::auth::guard::Principal;
 use crate::http::error::Problem;
 use crate::ingest::deposit::Message;
-use crate::ingest::intake::{Delivery, Verdict};
+use crate::ingest::intake::{Delivery, IngestResponse};
 
 /// How long a request waits for its commit. The camera waits longer, so it hears this and not a broken connection.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
@@ -39,12 +39,12 @@ const HOLD_RETRY_S: u64 = 10;
 const FULL_RETRY_S: u64 = 2;
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Speaking {
+pub(crate) struct UplinkQuery {
     device: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Listening {
+pub(crate) struct DownlinkQuery {
     device: Option<String>,
     /// The mark of the last answer; absent at first.
     after: Option<String>,
@@ -53,15 +53,15 @@ pub(crate) struct Listening {
 }
 
 /// `POST /api/v1/frames`: the payload of `up/frame`, answered with its receipt.
-pub(crate) async fn frame(
-    State(site): State<Site>,
-    Extension(who): Extension<Who>,
-    Query(from): Query<Speaking>,
+pub(crate) async fn upload_frame(
+    State(site): State<AppState>,
+    Extension(who): Extension<Principal>,
+    Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Receipt>, Refusal> {
-    let device = speaker(&who, &headers, from.device.as_deref())?;
-    let verdict = hand_in(&site, &device, MessageKind::Frame, &headers, body).await?;
+    let device = device_of(&who, &headers, from.device.as_deref())?;
+    let verdict = enqueue_and_wait(&site, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
         .pop()
         .map(Json)
@@ -70,11 +70,11 @@ pub(crate) async fn frame(
 }
 
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
-pub(crate) async fn word(
-    State(site): State<Site>,
-    Extension(who): Extension<Who>,
+pub(crate) async fn send_message(
+    State(site): State<AppState>,
+    Extension(who): Extension<Principal>,
     Path(leaf): Path<String>,
-    Query(from): Query<Speaking>,
+    Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Down>, Refusal> {
@@ -90,10 +90,10 @@ pub(crate) async fn word(
         .ok_or_else(|| {
             Problem::not_found("such thing to say: have, status, event and reply are")
         })?;
-    let device = speaker(&who, &headers, from.device.as_deref())?;
-    let verdict = hand_in(&site, &device, leaf, &headers, body).await?;
+    let device = device_of(&who, &headers, from.device.as_deref())?;
+    let verdict = enqueue_and_wait(&site, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
-    let told = receipts.iter().map(|receipt| Told {
+    let told = receipts.iter().map(|receipt| DownlinkBatch {
         kind: MessageKind::Receipt.name().to_owned(),
         message: serde_json::value::to_raw_value(receipt).expect("a receipt becomes JSON"),
     });
@@ -104,50 +104,57 @@ pub(crate) async fn word(
 }
 
 /// `GET /api/v1/down`: what there is to tell, as soon as there is something.
-pub(crate) async fn news(
-    State(site): State<Site>,
-    Extension(who): Extension<Who>,
-    Query(asked): Query<Listening>,
+pub(crate) async fn poll_downlink(
+    State(site): State<AppState>,
+    Extension(who): Extension<Principal>,
+    Query(asked): Query<DownlinkQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Down>, Refusal> {
-    let device = speaker(&who, &headers, asked.device.as_deref())?;
+    let device = device_of(&who, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::mailbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
     };
     let visit = site.mailboxes.open(&device).map_err(many)?;
-    let mark = asked.after.as_deref().and_then(Mark::parse);
+    let mark = asked.after.as_deref().and_then(Cursor::parse);
     if visit.is_first(mark) {
-        site.announcer.welcome(&device).await;
+        site.announcer.announce(&device).await;
     }
     let wait_s = asked.wait_s.unwrap_or(POLL_WAIT_S_MAX).min(POLL_WAIT_S_MAX);
     let news = tokio::select! {
-        news = visit.news(mark, Duration::from_secs(wait_s)) => news,
+        news = visit.next_batch(mark, Duration::from_secs(wait_s)) => news,
         () = site.stop.cancelled() => return Err(stopping()),
     };
     Ok(Json(news))
 }
 
 /// The camera that speaks, if whoever asks may speak for it.
-fn speaker(who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<DeviceId, Problem> {
+fn device_of(
+    who: &Principal,
+    headers: &HeaderMap,
+    asked: Option<&str>,
+) -> Result<DeviceId, Problem> {
     let named = headers.get(DEVICE_HEADER);
     let name = named.map(|name| name.to_str().unwrap_or(""));
     let own = match who {
-        Who::Camera { device, .. } => Some(device.as_str()),
-        Who::Nobody | Who::Person { .. } | Who::Program { .. } | Who::Lab => None,
+        Principal::Camera { device, .. } => Some(device.as_str()),
+        Principal::Anonymous
+        | Principal::User { .. }
+        | Principal::ApiToken { .. }
+        | Principal::LegacyUpload => None,
     };
     let Some(name) = name.or(asked).or(own) else {
-        return Err(Problem::wrong(format!(
+        return Err(Problem::bad_request(format!(
             "Which camera? Name it in the header {DEVICE_HEADER}, or with ?device=."
         )));
     };
     let device = name
         .parse()
         .map_err(|error: keepsake_protocol::id::IdError| {
-            Problem::wrong(format!("{name:?}: {error}."))
+            Problem::bad_request(format!("{name:?}: {error}."))
         })?;
-    if who.may_speak_for(&device) {
+    if who.may_act_for(&device) {
         return Ok(device);
     }
     Err(Problem::new(
@@ -157,15 +164,15 @@ fn speaker(who: &Who, headers: &HeaderMap, asked: Option<&str>) -> Result<Device
 }
 
 /// Puts one message into the queue and waits for what became of it.
-async fn hand_in(
-    site: &Site,
+async fn enqueue_and_wait(
+    site: &AppState,
     device: &DeviceId,
     leaf: MessageKind,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Verdict, Refusal> {
+) -> Result<IngestResponse, Refusal> {
     let is_frame = leaf == MessageKind::Frame;
-    let hold = site.gate.now();
+    let hold = site.gate.state();
     let reason = if is_frame {
         hold.reason()
     } else {
@@ -190,7 +197,7 @@ async fn hand_in(
             retained: false,
         },
         ack: None,
-        asker: Some(asker),
+        responder: Some(asker),
     };
     let [pictures, words] = &site.queues;
     let queue = if is_frame { pictures } else { words };
@@ -208,7 +215,12 @@ async fn hand_in(
 }
 
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
-async fn read(site: &Site, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+async fn read(
+    site: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, Refusal> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -234,7 +246,7 @@ async fn read(site: &Site, headers: &HeaderMap, body: Body, most: usize) -> Resu
         let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => return Err(Problem::wrong("The body was cut off.").into()),
+            Ok(Some(Err(_))) => return Err(Problem::bad_request("The body was cut off.").into()),
             Err(_) => {
                 let text = "The body came too slowly.";
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).into());
@@ -247,10 +259,10 @@ async fn read(site: &Site, headers: &HeaderMap, body: Body, most: usize) -> Resu
     }
 }
 
-fn receipts(verdict: Verdict) -> Result<Vec<Receipt>, Problem> {
+fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
     match verdict {
-        Verdict::Receipts(receipts) => Ok(receipts),
-        Verdict::Quarantined(reason) => Err(Problem::new(
+        IngestResponse::Receipts(receipts) => Ok(receipts),
+        IngestResponse::Quarantined(reason) => Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             format!("Kept in quarantine: {reason}."),
         )),

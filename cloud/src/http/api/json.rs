@@ -9,7 +9,7 @@ use keepsake_protocol::{CaptureId, DeviceId, Hash, SpoolId};
 use serde::Serialize;
 
 use crate::pictures::taken;
-use crate::pictures::taken::State;
+use crate::pictures::taken::TimeSource;
 use crate::store;
 use crate::store::Thumbnail;
 
@@ -31,7 +31,7 @@ pub(crate) struct Picture {
     conflict: bool,
     damaged: bool,
     pressed: ClockReading,
-    taken: Taken,
+    taken: CaptureTime,
     captured_after_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     saved_after_us: Option<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct Picture {
 
 /// The true moment of the press lies between `earliest_us`, where that is known, and `latest_us`.
 #[derive(Debug, Serialize)]
-struct Taken {
+struct CaptureTime {
     state: &'static str,
     earliest_us: Option<i64>,
     latest_us: i64,
@@ -54,13 +54,13 @@ struct Taken {
     contradicted: bool,
 }
 
-impl From<taken::Taken> for Taken {
-    fn from(taken: taken::Taken) -> Self {
+impl From<taken::CaptureTime> for CaptureTime {
+    fn from(taken: taken::CaptureTime) -> Self {
         Self {
-            state: match taken.state {
-                State::Synchronised => "synchronised",
-                State::Corrected => "corrected",
-                State::Guessed => "guessed",
+            state: match taken.source {
+                TimeSource::Synchronised => "synchronised",
+                TimeSource::Corrected => "corrected",
+                TimeSource::Guessed => "guessed",
             },
             earliest_us: taken.earliest_us,
             latest_us: taken.latest_us,
@@ -105,7 +105,7 @@ impl From<store::Picture> for Picture {
 }
 
 #[derive(Debug, Serialize)]
-struct Counted {
+struct CounterFields {
     stored: u64,
     deleted: u64,
     told: u64,
@@ -113,7 +113,7 @@ struct Counted {
     missing: u64,
 }
 
-impl From<store::Counters> for Counted {
+impl From<store::Counters> for CounterFields {
     fn from(counters: store::Counters) -> Self {
         Self {
             stored: counters.stored,
@@ -129,7 +129,7 @@ impl From<store::Counters> for Counted {
 pub(crate) struct Totals {
     pressed: u64,
     #[serde(flatten)]
-    counted: Counted,
+    counted: CounterFields,
 }
 
 impl From<store::Counters> for Totals {
@@ -142,11 +142,11 @@ impl From<store::Counters> for Totals {
 }
 
 #[derive(Debug, Serialize)]
-struct Install {
+struct Spool {
     install: SpoolId,
     next: Sequence,
     #[serde(flatten)]
-    counted: Counted,
+    counted: CounterFields,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,7 +156,7 @@ pub(crate) struct Device {
     last_seen_us: i64,
     pressed: u64,
     #[serde(flatten)]
-    counted: Counted,
+    counted: CounterFields,
     conflicts: u64,
     damaged: u64,
     waiting: u64,
@@ -168,7 +168,7 @@ pub(crate) struct Device {
     version: String,
     health: keepsake_protocol::presence::Health,
     latest: Option<Picture>,
-    installs: Vec<Install>,
+    installs: Vec<Spool>,
 }
 
 impl From<store::Device> for Device {
@@ -198,7 +198,7 @@ impl From<store::Device> for Device {
             installs: device
                 .installs
                 .into_iter()
-                .map(|install| Install {
+                .map(|install| Spool {
                     install: install.install,
                     next: install.next,
                     counted: install.counters.into(),
@@ -218,7 +218,7 @@ pub(crate) fn kept(status: &keepsake_protocol::presence::Status) -> u64 {
 }
 
 #[derive(Debug, Serialize)]
-struct Stage {
+struct CommandStageInfo {
     stage: String,
     at_us: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,7 +236,7 @@ pub(crate) struct Command {
     stage: String,
     created_us: i64,
     expires_us: i64,
-    stages: Vec<Stage>,
+    stages: Vec<CommandStageInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<CaptureId>,
     /// What a camera says about itself when it is asked.
@@ -246,19 +246,19 @@ pub(crate) struct Command {
 
 impl Command {
     pub(crate) fn at(command: store::Command, now_us: i64) -> Self {
-        let sent = command.sent_us.map(|at_us| Stage {
+        let sent = command.sent_us.map(|at_us| CommandStageInfo {
             stage: "sent".to_owned(),
             at_us,
             after_us: None,
             text: None,
         });
-        let reached = command.stages.into_iter().map(|reached| Stage {
+        let reached = command.stages.into_iter().map(|reached| CommandStageInfo {
             stage: reached.stage,
             at_us: reached.at_us,
             after_us: reached.after_us,
             text: reached.text,
         });
-        let stages: Vec<Stage> = sent.into_iter().chain(reached).collect();
+        let stages: Vec<CommandStageInfo> = sent.into_iter().chain(reached).collect();
         let unheard = !stages.iter().any(|stage| stage.stage != "sent");
         let stage = if unheard && command.expires_us <= now_us {
             "expired"
@@ -287,8 +287,8 @@ pub(crate) struct Event {
     event: keepsake_protocol::event::Event,
 }
 
-impl From<store::Told> for Event {
-    fn from(told: store::Told) -> Self {
+impl From<store::DeviceEvent> for Event {
+    fn from(told: store::DeviceEvent) -> Self {
         Self {
             at_us: told.at_us,
             event: told.event,

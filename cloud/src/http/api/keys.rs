@@ -8,11 +8,11 @@ use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::secret::Secret;
-use crate::auth::{KeyId, Rights, Role};
+use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::http::api::people::{Nothing, by};
-use crate::http::auth::guard::Visit;
-use crate::http::error::{Answer, Problem};
-use crate::http::given::Given;
+use crate::http::auth::guard::RequestContext;
+use crate::http::error::{HttpResult, Problem};
+use crate::http::given::FormOrJson;
 use crate::http::ui::{pages, templates};
 use crate::now_us;
 use crate::store::ApiToken;
@@ -21,8 +21,8 @@ use crate::store::ApiToken;
 const NAME_MAX: usize = 64;
 
 #[derive(Serialize)]
-struct Key {
-    id: KeyId,
+struct TokenInfo {
+    id: PrincipalId,
     name: String,
     /// `look`, `manage`, `owner`, or `camera`.
     role: &'static str,
@@ -32,11 +32,11 @@ struct Key {
     used_us: Option<i64>,
 }
 
-impl From<ApiToken> for Key {
+impl From<ApiToken> for TokenInfo {
     fn from(token: ApiToken) -> Self {
         let (role, device) = match token.rights {
-            Rights::Role(role) => (role.as_str(), None),
-            Rights::Camera(device) => ("camera", Some(device)),
+            TokenScope::Role(role) => (role.as_str(), None),
+            TokenScope::Camera(device) => ("camera", Some(device)),
         };
         Self {
             id: token.id,
@@ -50,19 +50,19 @@ impl From<ApiToken> for Key {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Keys {
-    keys: Vec<Key>,
+pub(crate) struct Tokens {
+    keys: Vec<TokenInfo>,
 }
 
-pub(crate) async fn page(visit: Visit) -> Response {
+pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
-    pages::draw(&visit, view, templates::keys_page).await
+    pages::draw(&visit, view, templates::tokens_page).await
 }
 
-pub(crate) async fn list(visit: Visit) -> Answer<Json<Keys>> {
+pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Tokens>> {
     let keys = visit.store.tokens().await?;
-    Ok(Json(Keys {
-        keys: keys.into_iter().map(Key::from).collect(),
+    Ok(Json(Tokens {
+        keys: keys.into_iter().map(TokenInfo::from).collect(),
     }))
 }
 
@@ -76,16 +76,16 @@ pub(crate) struct New {
 }
 
 #[derive(Serialize)]
-struct Made {
+struct CreatedToken {
     #[serde(flatten)]
-    key: Key,
+    key: TokenInfo,
     /// The key itself; the cloud keeps only its hash.
     secret: String,
 }
 
-pub(crate) async fn add(visit: Visit, given: Given<New>) -> Answer<Response> {
+pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpResult<Response> {
     let New { name, role, device } = given.fields;
-    let name = key_name(&name)?;
+    let name = token_name(&name)?;
     let rights = rights(&role, &device)?;
     let secret = Secret::key();
     let key = visit
@@ -96,9 +96,9 @@ pub(crate) async fn add(visit: Visit, given: Given<New>) -> Answer<Response> {
     if given.by_page {
         let shown = Some((key.name, secret.as_str().to_owned()));
         let view = view(&visit, shown).await;
-        return Ok(pages::draw(&visit, view, templates::keys_page).await);
+        return Ok(pages::draw(&visit, view, templates::tokens_page).await);
     }
-    let body = Made {
+    let body = CreatedToken {
         key: key.into(),
         secret: secret.as_str().to_owned(),
     };
@@ -106,13 +106,13 @@ pub(crate) async fn add(visit: Visit, given: Given<New>) -> Answer<Response> {
 }
 
 pub(crate) async fn revoke(
-    visit: Visit,
+    visit: RequestContext,
     Path(id): Path<String>,
-    given: Given<Nothing>,
-) -> Answer<Response> {
+    given: FormOrJson<Nothing>,
+) -> HttpResult<Response> {
     let missing = || Problem::not_found("such key");
-    let id: KeyId = id.parse().map_err(|_| missing())?;
-    if !visit.store.revoke(id).await? {
+    let id: PrincipalId = id.parse().map_err(|_| missing())?;
+    if !visit.store.revoke_token(id).await? {
         return Err(missing());
     }
     visit.doors.changed();
@@ -123,43 +123,46 @@ pub(crate) async fn revoke(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn key_name(name: &str) -> Answer<&str> {
+fn token_name(name: &str) -> HttpResult<&str> {
     let name = name.trim();
     let length = name.chars().count();
     if !(1..=NAME_MAX).contains(&length) || name.chars().any(char::is_control) {
-        return Err(Problem::wrong(
+        return Err(Problem::bad_request(
             "Say in 1 to 64 characters what the key is for.",
         ));
     }
     Ok(name)
 }
 
-fn rights(role: &str, device: &str) -> Answer<Rights> {
+fn rights(role: &str, device: &str) -> HttpResult<TokenScope> {
     if role == "camera" {
         let device = device.trim().parse::<DeviceId>();
         return device
-            .map(Rights::Camera)
-            .map_err(|error| Problem::wrong(format!("Which camera is it for? {error}.")));
+            .map(TokenScope::Camera)
+            .map_err(|error| Problem::bad_request(format!("Which camera is it for? {error}.")));
     }
     let role = role.parse::<Role>();
-    role.map(Rights::Role)
-        .map_err(|_| Problem::wrong("A key is for look, manage, owner or camera."))
+    role.map(TokenScope::Role)
+        .map_err(|_| Problem::bad_request("A key is for look, manage, owner or camera."))
 }
 
-async fn view(visit: &Visit, made: Option<(String, String)>) -> Answer<templates::KeysView> {
+async fn view(
+    visit: &RequestContext,
+    made: Option<(String, String)>,
+) -> HttpResult<templates::TokensView> {
     let keys = visit.store.tokens().await?;
     let cameras = visit.store.presences(now_us()).await?;
-    Ok(templates::KeysView {
+    Ok(templates::TokensView {
         made,
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
         keys: keys
             .into_iter()
-            .map(|key| templates::KeyView {
+            .map(|key| templates::TokenView {
                 id: key.id.to_string(),
                 name: key.name,
                 opens: match key.rights {
-                    Rights::Role(role) => role.as_str().to_owned(),
-                    Rights::Camera(device) => format!("uploads of {device}"),
+                    TokenScope::Role(role) => role.as_str().to_owned(),
+                    TokenScope::Camera(device) => format!("uploads of {device}"),
                 },
                 created_us: key.created_us,
                 used_us: key.used_us,

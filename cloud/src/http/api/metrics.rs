@@ -6,15 +6,15 @@ use axum::response::IntoResponse;
 use keepsake_protocol::presence::Presence;
 
 use crate::config::STREAMS_MAX;
-use crate::http::Site;
+use crate::http::AppState;
 use crate::now_us;
 use crate::ops::metrics;
 use crate::ops::metrics::CONTENT_TYPE;
 use crate::store::StoreError;
 
 /// Always answers: that the store is away is one of the things to know.
-pub(crate) async fn metrics(State(site): State<Site>) -> impl IntoResponse {
-    let hold = site.gate.now();
+pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
+    let hold = site.gate.state();
     let queued = site.queues.iter().map(|queue| queue.depth());
     let (queued_messages, queued_bytes) = queued.fold((0, 0), |(messages, bytes), queue| {
         (messages + queue.0, bytes + queue.1)
@@ -43,7 +43,7 @@ pub(crate) async fn metrics(State(site): State<Site>) -> impl IntoResponse {
     )
 }
 
-async fn stored(site: &Site) -> Result<metrics::Stored, StoreError> {
+async fn stored(site: &AppState) -> Result<metrics::Stored, StoreError> {
     let devices = site.store.devices(now_us()).await?;
     Ok(metrics::Stored {
         quarantined: site.store.quarantine_count().await?,

@@ -9,11 +9,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::secret::Secret;
-use crate::auth::{KeyId, Role};
+use crate::auth::{PrincipalId, Role};
 use crate::http::auth::entrance::new_name;
-use crate::http::auth::guard::{Visit, Who};
-use crate::http::error::{Answer, Problem};
-use crate::http::given::Given;
+use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::error::{HttpResult, Problem};
+use crate::http::given::FormOrJson;
 use crate::http::ui::{pages, templates};
 use crate::now_us;
 use crate::store;
@@ -23,7 +23,7 @@ const INVITATION_FOR: Duration = Duration::from_secs(48 * 3600);
 
 #[derive(Serialize)]
 struct Person {
-    id: KeyId,
+    id: PrincipalId,
     name: String,
     role: Role,
     /// False while the invitation is not accepted.
@@ -50,12 +50,12 @@ pub(crate) struct People {
     people: Vec<Person>,
 }
 
-pub(crate) async fn page(visit: Visit) -> Response {
+pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
-    pages::draw(&visit, view, templates::people_page).await
+    pages::draw(&visit, view, templates::users_page).await
 }
 
-pub(crate) async fn list(visit: Visit) -> Answer<Json<People>> {
+pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<People>> {
     let people = visit.store.people().await?;
     Ok(Json(People {
         people: people.into_iter().map(Person::from).collect(),
@@ -69,7 +69,7 @@ pub(crate) struct New {
 }
 
 #[derive(Serialize)]
-struct Invited {
+struct InvitedUser {
     #[serde(flatten)]
     person: Person,
     /// Where a password is chosen, once, within 48 hours.
@@ -77,26 +77,26 @@ struct Invited {
 }
 
 /// Adds somebody, and shows the link with which a password is chosen.
-pub(crate) async fn add(visit: Visit, given: Given<New>) -> Answer<Response> {
+pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpResult<Response> {
     let name = new_name(&given.fields.name)?;
     let person = visit
         .store
-        .add_person(&name, given.fields.role, None, now_us())
+        .add_user(&name, given.fields.role, None, now_us())
         .await?;
     tracing::info!(%name, role = %person.role, by = by(&visit.who), "added somebody");
     let link = invite(&visit, person.id).await?;
-    told(&visit, given.by_page, person, link).await
+    invitation_response(&visit, given.by_page, person, link).await
 }
 
 /// Takes the password away, ends all sessions, and shows the link with which a new one is chosen.
 pub(crate) async fn reset(
-    visit: Visit,
+    visit: RequestContext,
     Path(id): Path<String>,
-    given: Given<Nothing>,
-) -> Answer<Response> {
+    given: FormOrJson<Nothing>,
+) -> HttpResult<Response> {
     let person = find(&visit, &id).await?;
     if is_oneself(&visit.who, person.id) {
-        return Err(Problem::wrong(
+        return Err(Problem::bad_request(
             "To choose another password for yourself go to your account.",
         ));
     }
@@ -106,7 +106,7 @@ pub(crate) async fn reset(
         by = by(&visit.who),
         "took the password away"
     );
-    told(&visit, given.by_page, person, link).await
+    invitation_response(&visit, given.by_page, person, link).await
 }
 
 #[derive(Deserialize)]
@@ -115,35 +115,35 @@ pub(crate) struct NewRole {
 }
 
 pub(crate) async fn change_role(
-    visit: Visit,
+    visit: RequestContext,
     Path(id): Path<String>,
-    given: Given<NewRole>,
-) -> Answer<Response> {
+    given: FormOrJson<NewRole>,
+) -> HttpResult<Response> {
     let person = find(&visit, &id).await?;
     let role = given.fields.role;
     visit.store.change_role(person.id, role).await?;
     visit.doors.changed();
     tracing::info!(name = person.name, %role, by = by(&visit.who), "changed a role");
-    Ok(done(given.by_page))
+    Ok(change_response(given.by_page))
 }
 
 pub(crate) async fn remove(
-    visit: Visit,
+    visit: RequestContext,
     Path(id): Path<String>,
-    given: Given<Nothing>,
-) -> Answer<Response> {
+    given: FormOrJson<Nothing>,
+) -> HttpResult<Response> {
     let person = find(&visit, &id).await?;
-    visit.store.remove_person(person.id).await?;
+    visit.store.remove_user(person.id).await?;
     visit.doors.changed();
     tracing::info!(name = person.name, by = by(&visit.who), "removed somebody");
-    Ok(done(given.by_page))
+    Ok(change_response(given.by_page))
 }
 
 /// No fields.
 #[derive(Deserialize)]
 pub(crate) struct Nothing {}
 
-async fn invite(visit: &Visit, person: KeyId) -> Answer<String> {
+async fn invite(visit: &RequestContext, person: PrincipalId) -> HttpResult<String> {
     let secret = Secret::new();
     let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
     let expires_us = now_us().saturating_add(lasts_us);
@@ -155,24 +155,24 @@ async fn invite(visit: &Visit, person: KeyId) -> Answer<String> {
     Ok(format!("/invitation?code={}", secret.as_str()))
 }
 
-async fn told(
-    visit: &Visit,
+async fn invitation_response(
+    visit: &RequestContext,
     by_page: bool,
     person: store::Person,
     link: String,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     if by_page {
         let view = view(visit, Some((person.name, link))).await;
-        return Ok(pages::draw(visit, view, templates::people_page).await);
+        return Ok(pages::draw(visit, view, templates::users_page).await);
     }
-    let body = Invited {
+    let body = InvitedUser {
         person: person.into(),
         invitation: link,
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-fn done(by_page: bool) -> Response {
+fn change_response(by_page: bool) -> Response {
     if by_page {
         Redirect::to("/people").into_response()
     } else {
@@ -180,9 +180,9 @@ fn done(by_page: bool) -> Response {
     }
 }
 
-async fn find(visit: &Visit, id: &str) -> Answer<store::Person> {
+async fn find(visit: &RequestContext, id: &str) -> HttpResult<store::Person> {
     let missing = || Problem::not_found("such person");
-    let id: KeyId = id.parse().map_err(|_| missing())?;
+    let id: PrincipalId = id.parse().map_err(|_| missing())?;
     let people = visit.store.people().await?;
     people
         .into_iter()
@@ -190,13 +190,16 @@ async fn find(visit: &Visit, id: &str) -> Answer<store::Person> {
         .ok_or_else(missing)
 }
 
-async fn view(visit: &Visit, invited: Option<(String, String)>) -> Answer<templates::PeopleView> {
+async fn view(
+    visit: &RequestContext,
+    invited: Option<(String, String)>,
+) -> HttpResult<templates::UsersView> {
     let people = visit.store.people().await?;
-    Ok(templates::PeopleView {
+    Ok(templates::UsersView {
         invited,
         people: people
             .into_iter()
-            .map(|person| templates::PersonView {
+            .map(|person| templates::UserView {
                 id: person.id.to_string(),
                 oneself: is_oneself(&visit.who, person.id),
                 name: person.name,
@@ -208,15 +211,15 @@ async fn view(visit: &Visit, invited: Option<(String, String)>) -> Answer<templa
     })
 }
 
-fn is_oneself(who: &Who, person: KeyId) -> bool {
-    matches!(who, Who::Person { id, .. } if *id == person)
+fn is_oneself(who: &Principal, person: PrincipalId) -> bool {
+    matches!(who, Principal::User { id, .. } if *id == person)
 }
 
 /// Who did it, for the log.
-pub(crate) fn by(who: &Who) -> &str {
+pub(crate) fn by(who: &Principal) -> &str {
     match who {
-        Who::Person { name, .. } | Who::Program { name, .. } => name,
-        Who::Camera { device, .. } => device.as_str(),
-        Who::Nobody | Who::Lab => "nobody",
+        Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
+        Principal::Camera { device, .. } => device.as_str(),
+        Principal::Anonymous | Principal::LegacyUpload => "nobody",
     }
 }

@@ -10,17 +10,17 @@ use keepsake_protocol::DeviceId;
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::api::json;
-use crate::http::error::{Answer, Problem};
-use crate::ops::live::Notice;
-use crate::store::{Page, Picture, Thumbnail};
+use crate::http::error::{HttpResult, Problem};
+use crate::ops::live::ChangeEvent;
+use crate::store::{PageQuery, Picture, Thumbnail};
 
 const LIMIT_DEFAULT: u32 = 100;
 const LIMIT_MAX: u32 = 500;
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct PicturesQuery {
     device: Option<String>,
     after: Option<i64>,
     before: Option<i64>,
@@ -38,24 +38,24 @@ pub(crate) struct Pictures {
 pub(crate) const PICTURE_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
 pub(crate) async fn list(
-    State(site): State<Site>,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
-) -> Answer<Json<Pictures>> {
-    let Query(asked) = asked.map_err(|error| Problem::wrong(error.body_text()))?;
+    State(site): State<AppState>,
+    asked: Result<Query<PicturesQuery>, axum::extract::rejection::QueryRejection>,
+) -> HttpResult<Json<Pictures>> {
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let device = asked
         .device
         .as_deref()
         .filter(|name| !name.is_empty())
         .map(str::parse::<DeviceId>)
         .transpose()
-        .map_err(|error| Problem::wrong(error.to_string()))?;
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
     let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::wrong(format!("limit is 1 to {LIMIT_MAX}.")));
+        return Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")));
     }
     let page = match asked.after {
-        Some(after) => Page::After(after),
-        None => Page::Before(asked.before),
+        Some(after) => PageQuery::After(after),
+        None => PageQuery::Before(asked.before),
     };
     // One more than asked for tells whether there is a next page.
     let mut pictures = site
@@ -74,17 +74,17 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn one(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(id): Path<String>,
-) -> Answer<Json<json::Picture>> {
+) -> HttpResult<Json<json::Picture>> {
     Ok(Json(find(&site, &id).await?.into()))
 }
 
 pub(crate) async fn image(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     let picture = find(&site, &id).await?;
     let etag = format!("\"{}\"", picture.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
@@ -107,10 +107,10 @@ pub(crate) async fn image(
 }
 
 pub(crate) async fn thumbnail(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     let picture = find(&site, &id).await?;
     if picture.thumbnail != Thumbnail::Ready {
         return Err(Problem::not_found(
@@ -127,15 +127,19 @@ pub(crate) async fn thumbnail(
 }
 
 /// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.
-pub(crate) async fn delete(State(site): State<Site>, Path(id): Path<String>) -> Answer<StatusCode> {
+pub(crate) async fn delete(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<StatusCode> {
     let picture = find(&site, &id).await?;
     site.store.delete(&picture).await?;
     tracing::info!(picture = %picture.id(), "deleted");
-    site.live.tell(Notice::Device(Arc::new(picture.device)));
+    site.live
+        .tell(ChangeEvent::Device(Arc::new(picture.device)));
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(site: &Site, id: &str) -> Answer<Picture> {
+async fn find(site: &AppState, id: &str) -> HttpResult<Picture> {
     let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
     let picture = site.store.picture(&id).await?;
     picture.ok_or_else(|| Problem::not_found("such picture"))

@@ -8,13 +8,13 @@ use axum::response::IntoResponse;
 use keepsake_protocol::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::api::devices::limit;
 use crate::http::api::json;
-use crate::http::error::{Answer, Problem};
+use crate::http::error::{HttpResult, Problem};
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct QuarantineQuery {
     before: Option<i64>,
     limit: Option<u32>,
 }
@@ -28,10 +28,10 @@ pub(crate) struct Quarantine {
 }
 
 pub(crate) async fn list(
-    State(site): State<Site>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Answer<Json<Quarantine>> {
-    let Query(asked) = asked.map_err(|error| Problem::wrong(error.body_text()))?;
+    State(site): State<AppState>,
+    asked: Result<Query<QuarantineQuery>, QueryRejection>,
+) -> HttpResult<Json<Quarantine>> {
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
     let (rows, next) = site.store.quarantine(asked.before, limit).await?;
     Ok(Json(Quarantine {
@@ -43,9 +43,9 @@ pub(crate) async fn list(
 
 /// The first bytes as they came. They may be anything, so no browser is to look at them.
 pub(crate) async fn bytes(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(id): Path<String>,
-) -> Answer<impl IntoResponse> {
+) -> HttpResult<impl IntoResponse> {
     let (device, hash) = split(&id)?;
     let bytes = site.store.quarantined_bytes(device, hash).await?;
     let bytes = bytes.ok_or_else(missing)?;
@@ -59,9 +59,12 @@ pub(crate) async fn bytes(
     Ok((headers, bytes))
 }
 
-pub(crate) async fn delete(State(site): State<Site>, Path(id): Path<String>) -> Answer<StatusCode> {
+pub(crate) async fn delete(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<StatusCode> {
     let (device, hash) = split(&id)?;
-    if site.store.forget_quarantined(device, hash).await? {
+    if site.store.delete_quarantined(device, hash).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(missing())
@@ -69,7 +72,7 @@ pub(crate) async fn delete(State(site): State<Site>, Path(id): Path<String>) -> 
 }
 
 /// `{device}.{hash}`, with nothing before the dot where the topic named no camera.
-fn split(id: &str) -> Answer<(&str, Hash)> {
+fn split(id: &str) -> HttpResult<(&str, Hash)> {
     let (device, hash) = id.rsplit_once('.').ok_or_else(missing)?;
     Ok((device, hash.parse().map_err(|_| missing())?))
 }

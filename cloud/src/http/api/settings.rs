@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
-use keepsake_protocol::settings::{RejectedSetting, SettingsReport as Said, TrialStatus};
+use keepsake_protocol::settings::{RejectedSetting, SettingsReport, TrialStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::http::Site;
-use crate::http::error::{Answer, Problem};
+use crate::http::AppState;
+use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
-use crate::store::{Changed, Desired, Device};
+use crate::store::{Device, DeviceSettings, SettingsUpdate};
 
 /// All settings together are far shorter, bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub(crate) const HIDDEN: &str = "(hidden)";
 /// How far the wishes got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Progress {
+pub(crate) enum SettingsProgress {
     /// Nothing was ever wished for.
     None,
     /// The camera has not said that it has them.
@@ -47,14 +47,14 @@ pub(crate) struct Settings {
     device: DeviceId,
     version: u64,
     changed_us: Option<i64>,
-    state: Progress,
+    state: SettingsProgress,
     values: Map<String, Value>,
-    camera: Option<Camera>,
-    known: Vec<Known>,
+    camera: Option<CameraSettings>,
+    known: Vec<SettingInfo>,
 }
 
 #[derive(Debug, Serialize)]
-struct Camera {
+struct CameraSettings {
     version: u64,
     said_us: i64,
     rejected: Vec<RejectedSetting>,
@@ -64,7 +64,7 @@ struct Camera {
 
 /// A setting that may be wished for.
 #[derive(Debug, Serialize)]
-struct Known {
+struct SettingInfo {
     name: &'static str,
     kind: &'static str,
     default: Value,
@@ -82,29 +82,32 @@ struct Known {
 }
 
 #[derive(Debug, Deserialize)]
-struct Wanted {
+struct SettingsRequest {
     version: Option<u64>,
     values: Map<String, Value>,
 }
 
-pub(crate) async fn get(State(site): State<Site>, Path(device): Path<String>) -> Answer<Response> {
+pub(crate) async fn get(
+    State(site): State<AppState>,
+    Path(device): Path<String>,
+) -> HttpResult<Response> {
     let (camera, desired) = find(&site, &device).await?;
-    Ok(answer(&camera, desired.as_ref()))
+    Ok(settings_response(&camera, desired.as_ref()))
 }
 
 pub(crate) async fn put(
-    State(site): State<Site>,
+    State(site): State<AppState>,
     Path(device): Path<String>,
     headers: HeaderMap,
     body: Bytes,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     let (camera, before) = find(&site, &device).await?;
     if body.len() > BODY_BYTES_MAX {
         let text = format!("Settings are at most {BODY_BYTES_MAX} bytes.");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
     }
-    let wanted: Wanted = serde_json::from_slice(&body).map_err(|error| {
-        Problem::wrong(format!(
+    let wanted: SettingsRequest = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!(
             "Expected {{\"version\": 1, \"values\": {{\"interval_s\": 60}}}}: {error}."
         ))
     })?;
@@ -112,10 +115,12 @@ pub(crate) async fn put(
     let if_match = headers.get(header::IF_MATCH).map(version_of);
     let based_on = match (if_match, wanted.version) {
         (Some(Some(tag)), _) if tag != version => {
-            return Err(faster(StatusCode::PRECONDITION_FAILED, version));
+            return Err(version_conflict(StatusCode::PRECONDITION_FAILED, version));
         }
         (Some(None), _) => {
-            return Err(Problem::wrong("If-Match must be one version in quotes."));
+            return Err(Problem::bad_request(
+                "If-Match must be one version in quotes.",
+            ));
         }
         (Some(Some(tag)), _) => tag,
         (None, Some(said)) => said,
@@ -128,34 +133,37 @@ pub(crate) async fn put(
     };
     let desired = change(&site, &camera, before.as_ref(), based_on, wanted.values).await?;
     let (camera, _) = find(&site, &device).await?;
-    Ok(answer(&camera, Some(&desired)))
+    Ok(settings_response(&camera, Some(&desired)))
 }
 
 /// Checks, stores and publishes; the way of API and page alike.
 pub(crate) async fn change(
-    site: &Site,
+    site: &AppState,
     camera: &Device,
-    before: Option<&Desired>,
+    before: Option<&DeviceSettings>,
     based_on: u64,
     wanted: Map<String, Value>,
-) -> Answer<Desired> {
-    let values = checked(wanted, before)?;
+) -> HttpResult<DeviceSettings> {
+    let values = validate(wanted, before)?;
     let (version, said) = said(camera);
-    let ahead = (progress(before, version, said) == Progress::Ahead).then_some(version);
+    let ahead = (progress(before, version, said) == SettingsProgress::Ahead).then_some(version);
     let changed = site
         .store
-        .change_settings(&camera.id, based_on, ahead, &values, now_us())
+        .update_settings(&camera.id, based_on, ahead, &values, now_us())
         .await?;
     match changed {
-        Changed::To(desired) => {
+        SettingsUpdate::To(desired) => {
             site.announcer.settings(&camera.id).await;
             Ok(desired)
         }
-        Changed::Conflict(version) => Err(faster(StatusCode::CONFLICT, version)),
+        SettingsUpdate::Conflict(version) => Err(version_conflict(StatusCode::CONFLICT, version)),
     }
 }
 
-pub(crate) async fn find(site: &Site, device: &str) -> Answer<(Device, Option<Desired>)> {
+pub(crate) async fn find(
+    site: &AppState,
+    device: &str,
+) -> HttpResult<(Device, Option<DeviceSettings>)> {
     let missing = || Problem::not_found("such camera");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let camera = site.store.device(&device, now_us()).await?;
@@ -165,7 +173,7 @@ pub(crate) async fn find(site: &Site, device: &str) -> Answer<(Device, Option<De
 }
 
 /// The version a camera said last that it has, and what it made of it.
-pub(crate) fn said(camera: &Device) -> (u64, Option<&Said>) {
+pub(crate) fn said(camera: &Device) -> (u64, Option<&SettingsReport>) {
     let status = camera.status.as_deref();
     (
         status.map_or(0, |status| status.settings_version),
@@ -174,33 +182,40 @@ pub(crate) fn said(camera: &Device) -> (u64, Option<&Said>) {
 }
 
 /// How far `desired` got, by what the camera said last.
-pub(crate) fn progress(desired: Option<&Desired>, version: u64, said: Option<&Said>) -> Progress {
+pub(crate) fn progress(
+    desired: Option<&DeviceSettings>,
+    version: u64,
+    said: Option<&SettingsReport>,
+) -> SettingsProgress {
     let wished = desired.map_or(0, |desired| desired.version);
     let Some(said) = said else {
         return if wished == 0 {
-            Progress::None
+            SettingsProgress::None
         } else {
-            Progress::Waiting
+            SettingsProgress::Waiting
         };
     };
     let other = desired.is_some_and(|desired| desired.mark != said.revision);
     if version > wished || (version == wished && other) {
-        Progress::Ahead
+        SettingsProgress::Ahead
     } else if version < wished {
-        Progress::Waiting
+        SettingsProgress::Waiting
     } else if wished == 0 {
-        Progress::None
+        SettingsProgress::None
     } else if said.trial.is_some() {
-        Progress::Trying
+        SettingsProgress::Trying
     } else if said.rejected.is_empty() {
-        Progress::Applied
+        SettingsProgress::Applied
     } else {
-        Progress::Partly
+        SettingsProgress::Partly
     }
 }
 
 /// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
-pub(crate) fn of_form(fields: &[(String, String)], before: Option<&Desired>) -> Map<String, Value> {
+pub(crate) fn values_from_form(
+    fields: &[(String, String)],
+    before: Option<&DeviceSettings>,
+) -> Map<String, Value> {
     let mut values = Map::new();
     for (name, text) in fields {
         let Some(setting) = Setting::find(name) else {
@@ -227,7 +242,10 @@ pub(crate) fn of_form(fields: &[(String, String)], before: Option<&Desired>) -> 
 }
 
 /// All of them, or a sentence that names every one that cannot be.
-fn checked(wanted: Map<String, Value>, before: Option<&Desired>) -> Answer<Map<String, Value>> {
+fn validate(
+    wanted: Map<String, Value>,
+    before: Option<&DeviceSettings>,
+) -> HttpResult<Map<String, Value>> {
     let mut values = Map::new();
     let mut wrong = Vec::new();
     for (name, value) in wanted {
@@ -272,7 +290,7 @@ fn shortened(text: &str) -> String {
     short
 }
 
-fn faster(status: StatusCode, version: u64) -> Problem {
+fn version_conflict(status: StatusCode, version: u64) -> Problem {
     let text = format!(
         "Someone else has changed these settings: they are at version {version} now. Look again, then change them."
     );
@@ -285,7 +303,7 @@ fn version_of(tag: &HeaderValue) -> Option<u64> {
     tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
 
-fn answer(device: &Device, desired: Option<&Desired>) -> Response {
+fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Response {
     let version = desired.map_or(0, |desired| desired.version);
     let (has, said) = said(device);
     let settings = Settings {
@@ -294,14 +312,14 @@ fn answer(device: &Device, desired: Option<&Desired>) -> Response {
         changed_us: desired.map(|desired| desired.changed_us),
         state: progress(desired, has, said),
         values: desired.map(shown).unwrap_or_default(),
-        camera: said.map(|said| Camera {
+        camera: said.map(|said| CameraSettings {
             version: has,
             said_us: device.status_us.unwrap_or_default(),
             rejected: said.rejected.clone(),
             trying: said.trial.clone(),
             in_force: said.effective.clone(),
         }),
-        known: known(),
+        known: all_settings(),
     };
     let tag = HeaderValue::from_str(&format!("\"{version}\""))
         .expect("a number in quotes can stand in a header");
@@ -309,7 +327,7 @@ fn answer(device: &Device, desired: Option<&Desired>) -> Response {
 }
 
 /// The values without their secrets.
-fn shown(desired: &Desired) -> Map<String, Value> {
+fn shown(desired: &DeviceSettings) -> Map<String, Value> {
     let mut values = desired.values.clone();
     for (name, value) in &mut values {
         if Setting::find(name).is_some_and(|setting| setting.secret) {
@@ -319,7 +337,7 @@ fn shown(desired: &Desired) -> Map<String, Value> {
     values
 }
 
-fn known() -> Vec<Known> {
+fn all_settings() -> Vec<SettingInfo> {
     let wishable = SETTINGS
         .iter()
         .filter(|setting| setting.scope != Scope::Local);
@@ -335,7 +353,7 @@ fn known() -> Vec<Known> {
                 ValueKind::Choice(of) => ("choice", None, "", of),
                 ValueKind::Text(_) => ("text", None, "", &[]),
             };
-            Known {
+            SettingInfo {
                 name: setting.key,
                 kind,
                 default: setting.default.into(),
@@ -356,8 +374,8 @@ mod tests {
 
     use super::*;
 
-    fn desired(version: u64, mark: u64) -> Desired {
-        Desired {
+    fn desired(version: u64, mark: u64) -> DeviceSettings {
+        DeviceSettings {
             version,
             mark,
             values: Map::new(),
@@ -367,18 +385,18 @@ mod tests {
 
     #[test]
     fn how_far_wishes_got_is_what_the_camera_says() {
-        let said = |mark| Said {
+        let said = |mark| SettingsReport {
             revision: mark,
-            ..Said::default()
+            ..SettingsReport::default()
         };
-        let rejected = Said {
+        let rejected = SettingsReport {
             rejected: vec![RejectedSetting {
                 name: "interval_s".into(),
                 reason: "no".into(),
             }],
             ..said(7)
         };
-        let trying = Said {
+        let trying = SettingsReport {
             trial: Some(TrialStatus {
                 names: vec!["cloud.url".into()],
                 remaining_s: 3,
@@ -387,17 +405,17 @@ mod tests {
         };
         let wished = desired(3, 7);
         for (wished, version, said, expected) in [
-            (None, 0, None, Progress::None),
-            (None, 0, Some(said(0)), Progress::None),
-            (Some(&wished), 0, None, Progress::Waiting),
-            (Some(&wished), 2, Some(said(5)), Progress::Waiting),
-            (Some(&wished), 3, Some(said(7)), Progress::Applied),
-            (Some(&wished), 3, Some(rejected), Progress::Partly),
-            (Some(&wished), 3, Some(trying), Progress::Trying),
+            (None, 0, None, SettingsProgress::None),
+            (None, 0, Some(said(0)), SettingsProgress::None),
+            (Some(&wished), 0, None, SettingsProgress::Waiting),
+            (Some(&wished), 2, Some(said(5)), SettingsProgress::Waiting),
+            (Some(&wished), 3, Some(said(7)), SettingsProgress::Applied),
+            (Some(&wished), 3, Some(rejected), SettingsProgress::Partly),
+            (Some(&wished), 3, Some(trying), SettingsProgress::Trying),
             // A cloud restored from a backup: the number was given out before, or is behind.
-            (Some(&wished), 3, Some(said(8)), Progress::Ahead),
-            (Some(&wished), 4, Some(said(8)), Progress::Ahead),
-            (None, 4, Some(said(8)), Progress::Ahead),
+            (Some(&wished), 3, Some(said(8)), SettingsProgress::Ahead),
+            (Some(&wished), 4, Some(said(8)), SettingsProgress::Ahead),
+            (None, 4, Some(said(8)), SettingsProgress::Ahead),
         ] {
             assert_eq!(progress(wished, version, said.as_ref()), expected);
         }
@@ -409,11 +427,11 @@ mod tests {
             Value::Object(map) => map,
             _ => panic!("an object"),
         };
-        let before = Desired {
+        let before = DeviceSettings {
             values: values(json!({"cloud.password": "sesame"})),
             ..desired(1, 1)
         };
-        let kept = checked(
+        let kept = validate(
             values(json!({"cloud.password": HIDDEN, "interval_s": null, "light.mode": "quiet"})),
             Some(&before),
         );
@@ -422,7 +440,7 @@ mod tests {
             values(json!({"cloud.password": "sesame", "light.mode": "quiet"}))
         );
         assert!(!format!("{:?}", shown(&before)).contains("sesame"));
-        let wrong = checked(
+        let wrong = validate(
             values(json!({"interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "quiet"})),
             None,
         );

@@ -19,14 +19,14 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::api::json;
 use crate::http::auth::guard;
-use crate::http::auth::guard::Visit;
-use crate::http::error::{Answer, Problem};
+use crate::http::auth::guard::RequestContext;
+use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
-use crate::ops::live::Notice;
-use crate::store::{Page, StoreError};
+use crate::ops::live::ChangeEvent;
+use crate::store::{PageQuery, StoreError};
 
 /// News that come together are told together.
 const GATHER: Duration = Duration::from_millis(250);
@@ -34,10 +34,10 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Pictures read at once.
 const PAGE: u32 = 100;
 
-pub(crate) async fn live(visit: Visit, headers: HeaderMap) -> Answer<Response> {
+pub(crate) async fn live(visit: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
     let secret = guard::shown(&visit.site, &headers, visit.caller);
-    let Visit { site, who, .. } = visit;
-    let unwelcome = guard::until_unwelcome(site.clone(), who, secret);
+    let RequestContext { site, who, .. } = visit;
+    let unwelcome = guard::until_revoked(site.clone(), who, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -54,7 +54,7 @@ pub(crate) async fn live(visit: Visit, headers: HeaderMap) -> Answer<Response> {
     let newest = newest(&site).await?;
     let told = told.map_or(newest, |told: i64| told.min(newest));
     let stop = site.stop.clone().cancelled_owned();
-    let teller = Teller {
+    let teller = EventStream {
         site,
         news,
         told,
@@ -82,14 +82,17 @@ pub(crate) async fn live(visit: Visit, headers: HeaderMap) -> Answer<Response> {
     Ok(([("x-accel-buffering", "no")], sse).into_response())
 }
 
-async fn newest(site: &Site) -> Result<i64, StoreError> {
-    let newest = site.store.pictures(None, Page::Before(None), 1).await?;
+async fn newest(site: &AppState) -> Result<i64, StoreError> {
+    let newest = site
+        .store
+        .pictures(None, PageQuery::Before(None), 1)
+        .await?;
     Ok(newest.first().map_or(0, |picture| picture.arrival))
 }
 
-struct Teller {
-    site: Site,
-    news: Receiver<Notice>,
+struct EventStream {
+    site: AppState,
+    news: Receiver<ChangeEvent>,
     /// All pictures up to this arrival have been told.
     told: i64,
     ready: VecDeque<Event>,
@@ -100,7 +103,7 @@ struct Teller {
     _place: OwnedSemaphorePermit,
 }
 
-impl Teller {
+impl EventStream {
     /// The next event, or nothing when there will be no more: the browser comes again and says where it was.
     async fn next(&mut self) -> Option<Event> {
         loop {
@@ -124,15 +127,15 @@ impl Teller {
         }
     }
 
-    fn note(&mut self, notice: Result<Notice, RecvError>) -> Option<()> {
+    fn note(&mut self, notice: Result<ChangeEvent, RecvError>) -> Option<()> {
         match notice {
             // They are found in the store, behind the last one told.
-            Ok(Notice::Pictures) => Some(()),
-            Ok(Notice::Picture(arrival)) => {
+            Ok(ChangeEvent::Pictures) => Some(()),
+            Ok(ChangeEvent::Picture(arrival)) => {
                 self.changed.insert(arrival);
                 Some(())
             }
-            Ok(Notice::Device(device)) => {
+            Ok(ChangeEvent::Device(device)) => {
                 self.devices.insert(device.as_ref().clone());
                 Some(())
             }
@@ -146,7 +149,9 @@ impl Teller {
         let store = &self.site.store;
         let from = self.told;
         loop {
-            let page = store.pictures(None, Page::After(self.told), PAGE).await?;
+            let page = store
+                .pictures(None, PageQuery::After(self.told), PAGE)
+                .await?;
             self.behind = page.len() == PAGE as usize;
             for picture in page {
                 self.told = picture.arrival;

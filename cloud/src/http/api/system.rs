@@ -6,8 +6,8 @@ use axum::http::StatusCode;
 use keepsake_protocol::StoreId;
 use serde::Serialize;
 
-use crate::http::Site;
-use crate::http::error::Answer;
+use crate::http::AppState;
+use crate::http::error::HttpResult;
 
 #[derive(Serialize)]
 pub(crate) struct Alive {
@@ -43,8 +43,8 @@ pub(crate) async fn alive() -> Json<Alive> {
     Json(Alive { alive: true })
 }
 
-pub(crate) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readiness>) {
-    let hold = site.gate.now();
+pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Readiness>) {
+    let hold = site.gate.state();
     let mut reasons: Vec<String> = [hold.store, hold.space, hold.room]
         .into_iter()
         .flatten()
@@ -78,8 +78,8 @@ pub(crate) async fn ready(State(site): State<Site>) -> (StatusCode, Json<Readine
     (status, Json(readiness))
 }
 
-pub(crate) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
-    let hold = site.gate.now();
+pub(crate) async fn system(State(site): State<AppState>) -> HttpResult<Json<System>> {
+    let hold = site.gate.state();
     Ok(Json(System {
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION"),
@@ -92,7 +92,7 @@ pub(crate) async fn system(State(site): State<Site>) -> Answer<Json<System>> {
     }))
 }
 
-fn warnings(site: &Site) -> Vec<String> {
+fn warnings(site: &AppState) -> Vec<String> {
     let mut warnings = site.store.weaknesses();
     warnings.extend(site.broker_findings.borrow().iter().cloned());
     warnings

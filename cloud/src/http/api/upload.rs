@@ -10,16 +10,16 @@ use keepsake_protocol::capture::ContentType;
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::Site;
-use crate::http::auth::guard::Who;
-use crate::http::error::{Answer, Problem};
+use crate::http::AppState;
+use crate::http::auth::guard::Principal;
+use crate::http::error::{HttpResult, Problem};
 use crate::ingest::way_in::DEVICE_DEFAULT;
 use crate::now_us;
-use crate::ops::live::Notice;
+use crate::ops::live::ChangeEvent;
 use crate::store::Upload;
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct UploadQuery {
     device: Option<String>,
 }
 
@@ -29,14 +29,14 @@ pub(crate) struct Stored {
 }
 
 pub(crate) async fn upload(
-    State(site): State<Site>,
-    Extension(who): Extension<Who>,
-    Query(asked): Query<Asked>,
+    State(site): State<AppState>,
+    Extension(who): Extension<Principal>,
+    Query(asked): Query<UploadQuery>,
     form: Result<Multipart, MultipartRejection>,
-) -> Answer<(StatusCode, Json<Stored>)> {
+) -> HttpResult<(StatusCode, Json<Stored>)> {
     let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let mut device = asked.device;
-    if let (Who::Camera { device: own, .. }, None) = (&who, &device) {
+    if let (Principal::Camera { device: own, .. }, None) = (&who, &device) {
         device = Some(own.to_string());
     }
     let mut image = None;
@@ -52,19 +52,19 @@ pub(crate) async fn upload(
         .filter(|name| !name.is_empty())
         .unwrap_or(DEVICE_DEFAULT)
         .parse()
-        .map_err(|error: keepsake_protocol::id::IdError| Problem::wrong(error.to_string()))?;
-    if !who.may_speak_for(&device) {
+        .map_err(|error: keepsake_protocol::id::IdError| Problem::bad_request(error.to_string()))?;
+    if !who.may_act_for(&device) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             format!("This key brings no pictures of {device}."),
         ));
     }
-    let image = image.ok_or_else(|| Problem::wrong("There is no field called image."))?;
+    let image = image.ok_or_else(|| Problem::bad_request("There is no field called image."))?;
     let id = keep(&site, &device, image).await?;
     Ok((StatusCode::CREATED, Json(Stored { id })))
 }
 
-async fn keep(site: &Site, device: &DeviceId, image: Bytes) -> Answer<PictureId> {
+async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<PictureId> {
     if image.len() as u64 > site.config.capture_bytes_max {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,7 +80,7 @@ async fn keep(site: &Site, device: &DeviceId, image: Bytes) -> Answer<PictureId>
             "The image is neither a JPEG nor a PNG.",
         )
     })?;
-    if let Some(reason) = site.gate.now().reason() {
+    if let Some(reason) = site.gate.state().reason() {
         let why = format!("Nothing is taken now: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
@@ -95,9 +95,9 @@ async fn keep(site: &Site, device: &DeviceId, image: Bytes) -> Answer<PictureId>
         damaged: decoded.damaged,
     };
     let picture = site.store.upload(device, &upload, now_us()).await?;
-    site.live.tell(Notice::Pictures);
+    site.live.tell(ChangeEvent::Pictures);
     site.live
-        .tell(Notice::Device(std::sync::Arc::new(device.clone())));
+        .tell(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     site.thumbnails.notify_one();
     Ok(picture.id())
 }

@@ -6,33 +6,36 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::password::acceptable;
-use crate::auth::secret::SecretHash;
-use crate::auth::tries::Subject;
-use crate::auth::{KeyId, Role};
-use crate::http::auth::guard::{Visit, Who};
-use crate::http::error::{Answer, Problem};
-use crate::http::given::Given;
+use crate::auth::secret::TokenHash;
+use crate::auth::tries::ThrottleKey;
+use crate::auth::{PrincipalId, Role};
+use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::error::{HttpResult, Problem};
+use crate::http::given::FormOrJson;
 use crate::http::ui::{pages, templates};
 use crate::now_us;
 
-/// Whoever [`crate::http::Access::Oneself`] lets in.
-struct Oneself<'a> {
-    id: KeyId,
+/// Whoever [`crate::http::Permission::SelfService`] lets in.
+struct CurrentUser<'a> {
+    id: PrincipalId,
     name: &'a str,
-    session: &'a SecretHash,
+    session: &'a TokenHash,
 }
 
-impl<'a> Oneself<'a> {
-    fn of(visit: &'a Visit) -> Answer<Self> {
+impl<'a> CurrentUser<'a> {
+    fn of(visit: &'a RequestContext) -> HttpResult<Self> {
         match &visit.who {
-            Who::Person {
+            Principal::User {
                 id, name, session, ..
             } => Ok(Self {
                 id: *id,
                 name,
                 session,
             }),
-            Who::Nobody | Who::Program { .. } | Who::Camera { .. } | Who::Lab => Err(Problem::new(
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::LegacyUpload => Err(Problem::new(
                 StatusCode::FORBIDDEN,
                 "This is for people who are logged in.",
             )),
@@ -40,7 +43,7 @@ impl<'a> Oneself<'a> {
     }
 }
 
-pub(crate) async fn page(visit: Visit) -> Response {
+pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
     pages::draw(&visit, view, templates::account_page).await
 }
@@ -52,7 +55,10 @@ pub(crate) struct Passwords {
 }
 
 /// Sets another password, and ends all other sessions.
-pub(crate) async fn change_password(visit: Visit, given: Given<Passwords>) -> Answer<Response> {
+pub(crate) async fn change_password(
+    visit: RequestContext,
+    given: FormOrJson<Passwords>,
+) -> HttpResult<Response> {
     let wrong = match set_password(&visit, given.fields).await {
         Ok(()) => return Ok(Redirect::to("/account").into_response()),
         Err(problem) => problem,
@@ -64,13 +70,13 @@ pub(crate) async fn change_password(visit: Visit, given: Given<Passwords>) -> An
     Ok(response)
 }
 
-async fn set_password(visit: &Visit, fields: Passwords) -> Answer<()> {
-    let oneself = Oneself::of(visit)?;
+async fn set_password(visit: &RequestContext, fields: Passwords) -> HttpResult<()> {
+    let oneself = CurrentUser::of(visit)?;
     // Somebody at a browser left open must not guess here either.
-    let address = Subject::Address(visit.caller.network());
-    visit.doors.begin(&address)?;
+    let address = ThrottleKey::Address(visit.caller.network());
+    visit.doors.throttle(&address)?;
     let name = crate::http::auth::entrance::new_name(oneself.name)?;
-    let known = visit.store.person_named(&name).await?;
+    let known = visit.store.user_named(&name).await?;
     let stored = known.and_then(|person| person.password);
     if !visit.doors.passwords.verify(fields.current, stored).await? {
         return Err(Problem::new(
@@ -78,8 +84,8 @@ async fn set_password(visit: &Visit, fields: Passwords) -> Answer<()> {
             "The password that you have now is another one.",
         ));
     }
-    visit.doors.forgive(&address);
-    acceptable(&fields.new, &name).map_err(Problem::wrong)?;
+    visit.doors.reset_throttle(&address);
+    acceptable(&fields.new, &name).map_err(Problem::bad_request)?;
     let hash = visit.doors.passwords.hash(fields.new).await?;
     visit
         .store
@@ -91,24 +97,27 @@ async fn set_password(visit: &Visit, fields: Passwords) -> Answer<()> {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Ended {
+pub(crate) struct EndSessionsForm {
     /// The beginning of one session's hash, or nothing for all but this one.
     #[serde(default)]
     session: String,
 }
 
-pub(crate) async fn end_sessions(visit: Visit, given: Given<Ended>) -> Answer<Response> {
-    let oneself = Oneself::of(&visit)?;
+pub(crate) async fn end_sessions(
+    visit: RequestContext,
+    given: FormOrJson<EndSessionsForm>,
+) -> HttpResult<Response> {
+    let oneself = CurrentUser::of(&visit)?;
     if given.fields.session.is_empty() {
         let kept = Some(oneself.session);
-        visit.store.log_out_everywhere(oneself.id, kept).await?;
+        visit.store.end_sessions(oneself.id, kept).await?;
     } else {
-        let all = visit.store.logins(oneself.id, now_us()).await?;
+        let all = visit.store.sessions(oneself.id, now_us()).await?;
         let found = all
             .iter()
             .find(|login| short(&login.secret) == given.fields.session);
         let found = found.ok_or_else(|| Problem::not_found("such session"))?;
-        visit.store.log_out(&found.secret).await?;
+        visit.store.end_session(&found.secret).await?;
     }
     visit.doors.changed();
     Ok(Redirect::to("/account").into_response())
@@ -122,11 +131,11 @@ pub(crate) struct Me {
     kind: &'static str,
 }
 
-pub(crate) async fn me(visit: Visit) -> Answer<Json<Me>> {
+pub(crate) async fn me(visit: RequestContext) -> HttpResult<Json<Me>> {
     let (name, role, kind) = match &visit.who {
-        Who::Person { name, role, .. } => (name, *role, "person"),
-        Who::Program { name, role, .. } => (name, *role, "key"),
-        Who::Nobody | Who::Camera { .. } | Who::Lab => {
+        Principal::User { name, role, .. } => (name, *role, "person"),
+        Principal::ApiToken { name, role, .. } => (name, *role, "key"),
+        Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
             return Err(Problem::not_found("such person"));
         }
     };
@@ -137,9 +146,9 @@ pub(crate) async fn me(visit: Visit) -> Answer<Json<Me>> {
     }))
 }
 
-async fn view(visit: &Visit, wrong: Option<String>) -> Answer<templates::AccountView> {
-    let oneself = Oneself::of(visit)?;
-    let logins = visit.store.logins(oneself.id, now_us()).await?;
+async fn view(visit: &RequestContext, wrong: Option<String>) -> HttpResult<templates::AccountView> {
+    let oneself = CurrentUser::of(visit)?;
+    let logins = visit.store.sessions(oneself.id, now_us()).await?;
     Ok(templates::AccountView {
         wrong,
         sessions: logins
@@ -157,6 +166,6 @@ async fn view(visit: &Visit, wrong: Option<String>) -> Answer<templates::Account
 }
 
 /// Enough to tell the sessions of one person apart; it opens nothing.
-fn short(secret: &SecretHash) -> String {
+fn short(secret: &TokenHash) -> String {
     hex::encode(&secret.0[..8])
 }

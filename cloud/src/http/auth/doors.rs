@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::auth::password::{Busy, Passwords};
-use crate::auth::secret::{SecretHash, SetupCode};
-use crate::auth::tries::{Subject, Tries};
-use crate::http::auth::guard::Who;
-use crate::http::error::{Answer, Problem};
+use crate::auth::password::{Passwords, TooManyHashes};
+use crate::auth::secret::{SetupCode, TokenHash};
+use crate::auth::tries::{LoginThrottle, ThrottleKey};
+use crate::http::auth::guard::Principal;
+use crate::http::error::{HttpResult, Problem};
 use crate::store::{Store, StoreError};
 
 /// How long somebody the store knew may go on looking while it does not answer, so that the page can say so.
@@ -23,18 +23,18 @@ const BUSY_WAIT_S: u64 = 5;
 
 /// Shared by all requests.
 #[derive(Debug)]
-pub struct Doors {
+pub struct AuthState {
     pub(crate) passwords: Passwords,
     code: SetupCode,
     /// Once there is an owner there always is one.
     owner: AtomicBool,
-    tries: Mutex<Tries>,
-    lately: Mutex<HashMap<[u8; 32], (Who, Instant)>>,
+    tries: Mutex<LoginThrottle>,
+    lately: Mutex<HashMap<[u8; 32], (Principal, Instant)>>,
     /// Rises when somebody may do less than before.
     changes: watch::Sender<u64>,
 }
 
-impl Default for Doors {
+impl Default for AuthState {
     fn default() -> Self {
         Self {
             passwords: Passwords::default(),
@@ -47,7 +47,7 @@ impl Default for Doors {
     }
 }
 
-impl Doors {
+impl AuthState {
     /// Whether there is an owner; until then nothing but set-up answers.
     ///
     /// # Errors
@@ -64,44 +64,44 @@ impl Doors {
     }
 
     /// The code that makes the first owner, and no other one; new at each start.
-    pub fn code(&self) -> &SetupCode {
+    pub fn setup_code(&self) -> &SetupCode {
         &self.code
     }
 
     /// Counts a try to guess something, or refuses it.
-    pub(crate) fn begin(&self, subject: &Subject) -> Answer<()> {
-        held(&self.tries)
-            .begin(subject, Instant::now())
+    pub(crate) fn throttle(&self, subject: &ThrottleKey) -> HttpResult<()> {
+        lock(&self.tries)
+            .record_attempt(subject, Instant::now())
             .map_err(|wait| {
                 // Rounded up: who comes when told to must be let in.
-                Problem::wait(
+                Problem::retry_after(
                     wait.as_secs() + 1,
                     "Too many tries did not fit. Wait a little, and try again.",
                 )
             })
     }
 
-    pub(crate) fn forgive(&self, subject: &Subject) {
-        held(&self.tries).forgive(subject);
+    pub(crate) fn reset_throttle(&self, subject: &ThrottleKey) {
+        lock(&self.tries).reset(subject);
     }
 
-    pub(crate) fn remember(&self, secret: &SecretHash, who: &Who) {
-        let mut lately = held(&self.lately);
+    pub(crate) fn remember(&self, secret: &TokenHash, who: &Principal) {
+        let mut lately = lock(&self.lately);
         if lately.len() >= LATELY_MAX {
             lately.clear();
         }
         lately.insert(secret.0, (who.clone(), Instant::now()));
     }
 
-    pub(crate) fn lately(&self, secret: &SecretHash) -> Option<Who> {
-        let lately = held(&self.lately);
+    pub(crate) fn recently_authenticated(&self, secret: &TokenHash) -> Option<Principal> {
+        let lately = lock(&self.lately);
         let (who, since) = lately.get(&secret.0)?;
         (since.elapsed() < LATELY).then(|| who.clone())
     }
 
     /// Somebody may do less than before: nothing remembered holds, and open streams are to look again.
     pub(crate) fn changed(&self) {
-        held(&self.lately).clear();
+        lock(&self.lately).clear();
         self.changes.send_modify(|n| *n += 1);
     }
 
@@ -110,12 +110,12 @@ impl Doors {
     }
 }
 
-impl From<Busy> for Problem {
-    fn from(busy: Busy) -> Self {
-        Self::wait(BUSY_WAIT_S, format!("Try again in a moment: {busy}."))
+impl From<TooManyHashes> for Problem {
+    fn from(busy: TooManyHashes) -> Self {
+        Self::retry_after(BUSY_WAIT_S, format!("Try again in a moment: {busy}."))
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,30 +14,30 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::password::acceptable;
-use crate::auth::secret::{Secret, SecretHash};
-use crate::auth::tries::Subject;
-use crate::auth::{PersonName, Role};
+use crate::auth::secret::{Secret, TokenHash};
+use crate::auth::tries::ThrottleKey;
+use crate::auth::{Role, UserName};
 use crate::http::auth::guard;
-use crate::http::auth::guard::{Visit, Who};
-use crate::http::error::{Answer, Problem};
-use crate::http::given::Given;
+use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::error::{HttpResult, Problem};
+use crate::http::given::FormOrJson;
 use crate::http::ui::templates;
 use crate::now_us;
-use crate::store::{PeopleError, Person, StoreError};
+use crate::store::{Person, StoreError, UserError};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(crate) struct Asked {
+pub(crate) struct LoginQuery {
     code: String,
     next: String,
 }
 
 pub(crate) async fn set_up_page(
-    visit: Visit,
-    asked: Result<Query<Asked>, QueryRejection>,
+    visit: RequestContext,
+    asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Markup {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
-    let view = templates::SetUpView {
+    let view = templates::SetupView {
         code,
         name: String::new(),
         wrong: None,
@@ -47,30 +47,30 @@ pub(crate) async fn set_up_page(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct SetUp {
+pub(crate) struct SetupForm {
     code: String,
     name: String,
     password: String,
 }
 
 /// Makes the first owner and logs him in; the code is good for that once, as there is an owner afterwards.
-pub(crate) async fn set_up(
-    visit: Visit,
+pub(crate) async fn setup(
+    visit: RequestContext,
     headers: HeaderMap,
-    given: Given<SetUp>,
-) -> Answer<Response> {
-    let Given { fields, .. } = given;
+    given: FormOrJson<SetupForm>,
+) -> HttpResult<Response> {
+    let FormOrJson { fields, .. } = given;
     let as_page = !wants_json(&headers);
-    let view = templates::SetUpView {
+    let view = templates::SetupView {
         code: fields.code.clone(),
         name: fields.name.clone(),
         wrong: None,
         plain_http: is_plain_http(&visit),
     };
     match make_owner(&visit, fields).await {
-        Ok(person) => welcome(&visit, &headers, &person, "/").await,
-        Err(problem) if as_page => Ok(drawn(&problem, |wrong| {
-            templates::set_up_page(&templates::SetUpView {
+        Ok(person) => start_session(&visit, &headers, &person, "/").await,
+        Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
+            templates::set_up_page(&templates::SetupView {
                 wrong: Some(wrong),
                 ..view
             })
@@ -79,21 +79,24 @@ pub(crate) async fn set_up(
     }
 }
 
-async fn make_owner(visit: &Visit, fields: SetUp) -> Answer<Person> {
-    let address = Subject::Address(visit.caller.network());
-    visit.doors.begin(&address)?;
-    if !visit.doors.code().is(&fields.code) {
+async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<Person> {
+    let address = ThrottleKey::Address(visit.caller.network());
+    visit.doors.throttle(&address)?;
+    if !visit.doors.setup_code().is(&fields.code) {
         tracing::warn!(from = %visit.caller.address, "wrong set-up code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "This is not the code. It stands in the cloud's log, and is a new one after each start.",
         ));
     }
-    visit.doors.forgive(&address);
+    visit.doors.reset_throttle(&address);
     let name = new_name(&fields.name)?;
-    acceptable(&fields.password, &name).map_err(Problem::wrong)?;
+    acceptable(&fields.password, &name).map_err(Problem::bad_request)?;
     let hash = visit.doors.passwords.hash(fields.password).await?;
-    let person = visit.store.first_owner(&name, &hash, now_us()).await?;
+    let person = visit
+        .store
+        .create_first_owner(&name, &hash, now_us())
+        .await?;
     // From now on every request finds him.
     visit.doors.has_owner(&visit.store).await?;
     tracing::info!(%name, from = %visit.caller.address, "the first owner is here");
@@ -101,13 +104,13 @@ async fn make_owner(visit: &Visit, fields: SetUp) -> Answer<Person> {
 }
 
 pub(crate) async fn log_in_page(
-    visit: Visit,
-    asked: Result<Query<Asked>, QueryRejection>,
+    visit: RequestContext,
+    asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
     let next = asked.map_or_else(|_| String::new(), |Query(asked)| asked.next);
-    let view = templates::LogInView {
+    let view = templates::LoginView {
         name: String::new(),
-        next: local(&next).unwrap_or_default().to_owned(),
+        next: local_path(&next).unwrap_or_default().to_owned(),
         wrong: None,
         plain_http: is_plain_http(&visit),
     };
@@ -115,31 +118,31 @@ pub(crate) async fn log_in_page(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct LogIn {
+pub(crate) struct LoginForm {
     name: String,
     password: String,
     #[serde(default)]
     next: String,
 }
 
-pub(crate) async fn log_in(
-    visit: Visit,
+pub(crate) async fn login(
+    visit: RequestContext,
     headers: HeaderMap,
-    given: Given<LogIn>,
-) -> Answer<Response> {
-    let Given { fields, .. } = given;
+    given: FormOrJson<LoginForm>,
+) -> HttpResult<Response> {
+    let FormOrJson { fields, .. } = given;
     let as_page = !wants_json(&headers);
-    let next = local(&fields.next).unwrap_or("/").to_owned();
-    let view = templates::LogInView {
+    let next = local_path(&fields.next).unwrap_or("/").to_owned();
+    let view = templates::LoginView {
         name: fields.name.clone(),
         next: next.clone(),
         wrong: None,
         plain_http: is_plain_http(&visit),
     };
-    match know(&visit, fields).await {
-        Ok(person) => welcome(&visit, &headers, &person, &next).await,
-        Err(problem) if as_page => Ok(drawn(&problem, |wrong| {
-            templates::log_in_page(&templates::LogInView {
+    match verify_credentials(&visit, fields).await {
+        Ok(person) => start_session(&visit, &headers, &person, &next).await,
+        Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
+            templates::log_in_page(&templates::LoginView {
                 wrong: Some(wrong),
                 ..view
             })
@@ -149,19 +152,19 @@ pub(crate) async fn log_in(
 }
 
 /// The person of this name and password.
-async fn know(visit: &Visit, fields: LogIn) -> Answer<Person> {
-    let address = Subject::Address(visit.caller.network());
-    visit.doors.begin(&address)?;
-    let name = fields.name.parse::<PersonName>().ok();
+async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpResult<Person> {
+    let address = ThrottleKey::Address(visit.caller.network());
+    visit.doors.throttle(&address)?;
+    let name = fields.name.parse::<UserName>().ok();
     let person = match &name {
-        Some(name) => visit.store.person_named(name).await?,
+        Some(name) => visit.store.user_named(name).await?,
         None => None,
     };
-    let account = name.as_ref().map(|name| Subject::Account(name.key()));
+    let account = name.as_ref().map(|name| ThrottleKey::Account(name.key()));
     if let Some(account) = &account
-        && !was_here(visit, person.as_ref()).await?
+        && !has_known_session(visit, person.as_ref()).await?
     {
-        visit.doors.begin(account)?;
+        visit.doors.throttle(account)?;
     }
     let stored = person.as_ref().and_then(|person| person.password.clone());
     let began = Instant::now();
@@ -173,15 +176,15 @@ async fn know(visit: &Visit, fields: LogIn) -> Answer<Person> {
     tracing::debug!(took = ?began.elapsed(), "compared a password");
     match person.filter(|_| right) {
         Some(person) => {
-            visit.doors.forgive(&address);
+            visit.doors.reset_throttle(&address);
             if let Some(account) = &account {
-                visit.doors.forgive(account);
+                visit.doors.reset_throttle(account);
             }
             tracing::info!(name = person.name, from = %visit.caller.address, "logged in");
             Ok(person)
         }
         None => {
-            let name = name.as_ref().map_or("no valid name", PersonName::as_str);
+            let name = name.as_ref().map_or("no valid name", UserName::as_str);
             tracing::warn!(name, from = %visit.caller.address, "wrong name or password");
             Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
@@ -192,24 +195,24 @@ async fn know(visit: &Visit, fields: LogIn) -> Answer<Person> {
 }
 
 /// Whether somebody is logged in from this very address: strangers who guess at a name must not keep its owner out.
-async fn was_here(visit: &Visit, person: Option<&Person>) -> Result<bool, StoreError> {
+async fn has_known_session(
+    visit: &RequestContext,
+    person: Option<&Person>,
+) -> Result<bool, StoreError> {
     let Some(person) = person else {
         return Ok(false);
     };
     let address = visit.caller.address.to_string();
-    let logins = visit.store.logins(person.id, now_us()).await?;
+    let logins = visit.store.sessions(person.id, now_us()).await?;
     Ok(logins.iter().any(|login| login.address == address))
 }
 
 pub(crate) async fn invitation_page(
-    visit: Visit,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Answer<Response> {
+    visit: RequestContext,
+    asked: Result<Query<LoginQuery>, QueryRejection>,
+) -> HttpResult<Response> {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
-    let invited = visit
-        .store
-        .invited(&SecretHash::of(&code), now_us())
-        .await?;
+    let invited = visit.store.invited(&TokenHash::of(&code), now_us()).await?;
     let view = templates::InvitationView {
         name: invited.map(|person| person.name),
         code,
@@ -223,19 +226,19 @@ pub(crate) async fn invitation_page(
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Accept {
+pub(crate) struct AcceptForm {
     code: String,
     password: String,
 }
 
 pub(crate) async fn accept(
-    visit: Visit,
+    visit: RequestContext,
     headers: HeaderMap,
-    given: Given<Accept>,
-) -> Answer<Response> {
-    let Given { fields, .. } = given;
+    given: FormOrJson<AcceptForm>,
+) -> HttpResult<Response> {
+    let FormOrJson { fields, .. } = given;
     let as_page = !wants_json(&headers);
-    let secret = SecretHash::of(&fields.code);
+    let secret = TokenHash::of(&fields.code);
     let view = templates::InvitationView {
         name: None,
         code: fields.code.clone(),
@@ -244,16 +247,16 @@ pub(crate) async fn accept(
     let accepted = async {
         visit
             .doors
-            .begin(&Subject::Address(visit.caller.network()))?;
+            .throttle(&ThrottleKey::Address(visit.caller.network()))?;
         let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation is used or over.");
         let person = visit.store.invited(&secret, now_us()).await?;
         let person = person.ok_or_else(over)?;
         visit
             .doors
-            .forgive(&Subject::Address(visit.caller.network()));
+            .reset_throttle(&ThrottleKey::Address(visit.caller.network()));
         let name = new_name(&person.name)?;
         acceptable(&fields.password, &name)
-            .map_err(|why| (Some(person.name.clone()), Problem::wrong(why)))?;
+            .map_err(|why| (Some(person.name.clone()), Problem::bad_request(why)))?;
         let hash = visit.doors.passwords.hash(fields.password).await?;
         let person = visit.store.accept(&secret, &hash, now_us()).await?;
         visit.doors.changed();
@@ -262,9 +265,9 @@ pub(crate) async fn accept(
     match accepted.await {
         Ok(person) => {
             tracing::info!(name = person.name, from = %visit.caller.address, "chose a password");
-            welcome(&visit, &headers, &person, "/").await
+            start_session(&visit, &headers, &person, "/").await
         }
-        Err(Refused { name, problem }) if as_page => Ok(drawn(&problem, |wrong| {
+        Err(FormError { name, problem }) if as_page => Ok(page_with_error(&problem, |wrong| {
             templates::invitation_page(&templates::InvitationView {
                 name,
                 wrong: Some(wrong),
@@ -276,12 +279,12 @@ pub(crate) async fn accept(
 }
 
 /// Why an invitation was not accepted, and who may try again.
-struct Refused {
+struct FormError {
     name: Option<String>,
     problem: Problem,
 }
 
-impl<E: Into<Problem>> From<E> for Refused {
+impl<E: Into<Problem>> From<E> for FormError {
     fn from(problem: E) -> Self {
         Self {
             name: None,
@@ -290,16 +293,16 @@ impl<E: Into<Problem>> From<E> for Refused {
     }
 }
 
-impl From<(Option<String>, Problem)> for Refused {
+impl From<(Option<String>, Problem)> for FormError {
     fn from((name, problem): (Option<String>, Problem)) -> Self {
         Self { name, problem }
     }
 }
 
 /// Ends the session of the request's cookie; somebody without one is as logged out as can be.
-pub(crate) async fn log_out(visit: Visit, headers: HeaderMap) -> Answer<Response> {
-    if let Who::Person { session, .. } = &visit.who {
-        visit.store.log_out(session).await?;
+pub(crate) async fn logout(visit: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
+    if let Principal::User { session, .. } = &visit.who {
+        visit.store.end_session(session).await?;
         visit.doors.changed();
     }
     let mut response = if wants_json(&headers) {
@@ -318,18 +321,18 @@ pub(crate) async fn log_out(visit: Visit, headers: HeaderMap) -> Answer<Response
 }
 
 #[derive(Serialize)]
-struct LoggedIn<'a> {
+struct NewSession<'a> {
     name: &'a str,
     role: Role,
 }
 
 /// Begins a session and shows the way.
-async fn welcome(
-    visit: &Visit,
+async fn start_session(
+    visit: &RequestContext,
     headers: &HeaderMap,
     person: &Person,
     next: &str,
-) -> Answer<Response> {
+) -> HttpResult<Response> {
     let secret = Secret::new();
     let agent = headers
         .get(header::USER_AGENT)
@@ -337,15 +340,15 @@ async fn welcome(
         .unwrap_or("");
     let address = visit.caller.address.to_string();
     // Whoever logs in again leaves no old session behind.
-    if let Who::Person { session, .. } = &visit.who {
-        visit.store.log_out(session).await?;
+    if let Principal::User { session, .. } = &visit.who {
+        visit.store.end_session(session).await?;
     }
     visit
         .store
-        .log_in(person.id, &secret.hash(), &address, agent, now_us())
+        .create_session(person.id, &secret.hash(), &address, agent, now_us())
         .await?;
     let mut response = if wants_json(headers) {
-        let body = LoggedIn {
+        let body = NewSession {
             name: &person.name,
             role: person.role,
         };
@@ -359,7 +362,7 @@ async fn welcome(
 }
 
 /// The same page once more, with what was wrong.
-fn drawn(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Response {
+fn page_with_error(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Response {
     let mut response = (problem.status, page(problem.detail.clone())).into_response();
     if let Some(seconds) = problem.retry_after_s {
         let seconds = HeaderValue::from(seconds);
@@ -368,9 +371,9 @@ fn drawn(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Response {
     response
 }
 
-pub(crate) fn new_name(name: &str) -> Answer<PersonName> {
+pub(crate) fn new_name(name: &str) -> HttpResult<UserName> {
     name.parse().map_err(|_| {
-        Problem::wrong("A name is 1 to 64 letters and digits, with . _ - + @ where you like.")
+        Problem::bad_request("A name is 1 to 64 letters and digits, with . _ - + @ where you like.")
     })
 }
 
@@ -386,7 +389,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 /// An address of our own, and nothing else: a link to the log-in page must not lead elsewhere afterwards.
-fn local(next: &str) -> Option<&str> {
+fn local_path(next: &str) -> Option<&str> {
     let path = next.strip_prefix('/')?;
     let good = !path.starts_with(['/', '\\'])
         && path
@@ -395,12 +398,12 @@ fn local(next: &str) -> Option<&str> {
     good.then_some(next)
 }
 
-fn is_plain_http(visit: &Visit) -> bool {
+fn is_plain_http(visit: &RequestContext) -> bool {
     !visit.caller.secure && !visit.caller.address.to_canonical().is_loopback()
 }
 
-impl From<PeopleError> for Problem {
-    fn from(error: PeopleError) -> Self {
+impl From<UserError> for Problem {
+    fn from(error: UserError) -> Self {
         StoreError::from(error).into()
     }
 }
@@ -412,7 +415,7 @@ mod tests {
     #[test]
     fn the_way_after_the_log_in_leads_nowhere_else() {
         for good in ["/", "/pictures?device=a&before=3", "/cameras/porch"] {
-            assert_eq!(local(good), Some(good));
+            assert_eq!(local_path(good), Some(good));
         }
         for bad in [
             "",
@@ -425,7 +428,7 @@ mod tests {
             "/a b",
             "/å",
         ] {
-            assert_eq!(local(bad), None, "{bad:?}");
+            assert_eq!(local_path(bad), None, "{bad:?}");
         }
     }
 }

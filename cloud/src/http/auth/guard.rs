@@ -2,7 +2,7 @@
 //!
 //! [`check`] stands before everything: it keeps other web sites from using a visitor's browser, and says how browsers
 //! should treat what we send. [`admit`] stands before each route: it finds out who asks ([`Who`]) and compares that with
-//! what the table wants ([`Access`]).
+//! what the table wants ([`Permission`]).
 //!
 //! A request that changes something and is known by its cookie must prove that it comes from our own pages: by
 //! `Sec-Fetch-Site: same-origin`, or by an `Origin` that is our own where a browser sends no such header (old ones, and
@@ -19,15 +19,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 
-use crate::auth::secret::SecretHash;
-use crate::auth::tries::{Network, Subject};
-use crate::auth::{KeyId, Rights, Role};
+use crate::auth::secret::TokenHash;
+use crate::auth::tries::{Network, ThrottleKey};
+use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::config::LabWayIn;
-use crate::http::Site;
+use crate::http::AppState;
 use crate::http::error::Problem;
 use crate::http::ui::pages;
 use crate::now_us;
-use crate::store::{ApiToken, Login, StoreError};
+use crate::store::{ApiToken, LoginSession, StoreError};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
@@ -46,21 +46,21 @@ const FORWARDED: [&str; 5] = [
 
 /// Who may take a route. Each role may do what the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub enum Permission {
     /// Everyone, whether there is an owner or not.
     Anyone,
     /// Whoever has the code, until there is an owner.
-    SetUp,
+    Setup,
     /// Everyone, once there is an owner: to log in.
-    LogIn,
+    Login,
     /// Whoever may see pictures.
-    Look,
+    Viewer,
     /// Whoever may ask cameras to do something, and change or delete what is stored.
-    Manage,
+    Operator,
     /// Whoever may say who else may.
     Owner,
     /// Somebody who is logged in, about himself. A key is nobody.
-    Oneself,
+    SelfService,
     /// A camera that comes by HTTP; [`Who::may_speak_for`] says in whose name.
     Camera,
     /// A script that brings pictures the lab's way, or a camera.
@@ -69,47 +69,51 @@ pub enum Access {
 
 /// Who makes a request; every handler may ask for it as an extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Who {
+pub(crate) enum Principal {
     /// Somebody unknown, where everyone may come.
-    Nobody,
+    Anonymous,
     /// Somebody logged in.
-    Person {
-        id: KeyId,
+    User {
+        id: PrincipalId,
         name: String,
         role: Role,
-        session: SecretHash,
+        session: TokenHash,
     },
     /// A program with a key.
-    Program { id: KeyId, name: String, role: Role },
+    ApiToken {
+        id: PrincipalId,
+        name: String,
+        role: Role,
+    },
     /// A camera with its upload key.
-    Camera { id: KeyId, device: DeviceId },
+    Camera { id: PrincipalId, device: DeviceId },
     /// Somebody unknown who brings pictures the lab's way, where that is open.
-    Lab,
+    LegacyUpload,
 }
 
-impl Who {
+impl Principal {
     /// What somebody may do besides bringing pictures.
     pub(crate) fn role(&self) -> Option<Role> {
         match self {
-            Self::Person { role, .. } | Self::Program { role, .. } => Some(*role),
-            Self::Nobody | Self::Camera { .. } | Self::Lab => None,
+            Self::User { role, .. } | Self::ApiToken { role, .. } => Some(*role),
+            Self::Anonymous | Self::Camera { .. } | Self::LegacyUpload => None,
         }
     }
 
     /// Whether pictures and words may be brought in the name of this camera.
-    pub(crate) fn may_speak_for(&self, camera: &DeviceId) -> bool {
+    pub(crate) fn may_act_for(&self, camera: &DeviceId) -> bool {
         match self {
-            Self::Person { role, .. } | Self::Program { role, .. } => *role >= Role::Manage,
+            Self::User { role, .. } | Self::ApiToken { role, .. } => *role >= Role::Operator,
             Self::Camera { device, .. } => device == camera,
-            Self::Lab => true,
-            Self::Nobody => false,
+            Self::LegacyUpload => true,
+            Self::Anonymous => false,
         }
     }
 }
 
 /// From where a request comes; every handler may ask for it as an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Caller {
+pub(crate) struct ClientInfo {
     /// The peer, or whom a proxy on this computer names.
     pub(crate) address: IpAddr,
     /// Peer and Host are this computer, and no proxy is between.
@@ -118,7 +122,7 @@ pub(crate) struct Caller {
     pub(crate) secure: bool,
 }
 
-impl Caller {
+impl ClientInfo {
     pub(crate) fn network(self) -> Network {
         self.address.into()
     }
@@ -157,7 +161,11 @@ pub(crate) struct Peer {
 }
 
 /// Before everything: refuses what another web site had a browser do, and says how to treat the answer.
-pub(crate) async fn check(State(site): State<Site>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn security_headers(
+    State(site): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let peer = request.extensions().get().copied().unwrap_or(Peer {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         tls: false,
@@ -171,7 +179,7 @@ pub(crate) async fn check(State(site): State<Site>, mut request: Request, next: 
         host.map(|host| request.headers_mut().insert(header::HOST, host))
             .ok();
     }
-    let caller = Caller::of(peer, request.headers());
+    let caller = ClientInfo::of(peer, request.headers());
     request.extensions_mut().insert(caller);
     let refusal = refusal(request.method(), request.headers());
     let mut response = match refusal {
@@ -210,43 +218,50 @@ pub(crate) async fn check(State(site): State<Site>, mut request: Request, next: 
 }
 
 /// Lets a request through to its route, or not.
-pub(crate) async fn admit(
-    State((site, access)): State<(Site, Access)>,
+pub(crate) async fn authorize(
+    State((site, access)): State<(AppState, Permission)>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let caller = caller(request.extensions());
-    match who_comes(&site, access, request.method(), request.headers(), caller).await {
+    match authenticate(&site, access, request.method(), request.headers(), caller).await {
         Ok(who) => {
             request.extensions_mut().insert(who);
             next.run(request).await
         }
-        Err(refusal) => refused(refusal, &request),
+        Err(refusal) => denial_response(refusal, &request),
     }
 }
 
 /// Who asks, and the site: what a page is drawn for.
-pub(crate) struct Visit {
-    pub(crate) site: Site,
-    pub(crate) who: Who,
-    pub(crate) caller: Caller,
+pub(crate) struct RequestContext {
+    pub(crate) site: AppState,
+    pub(crate) who: Principal,
+    pub(crate) caller: ClientInfo,
     /// As the browser named it.
     pub(crate) host: String,
 }
 
-impl std::ops::Deref for Visit {
-    type Target = Site;
+impl std::ops::Deref for RequestContext {
+    type Target = AppState;
 
-    fn deref(&self) -> &Site {
+    fn deref(&self) -> &AppState {
         &self.site
     }
 }
 
-impl FromRequestParts<Site> for Visit {
+impl FromRequestParts<AppState> for RequestContext {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Self::Rejection> {
-        let who = parts.extensions.get().cloned().unwrap_or(Who::Nobody);
+    async fn from_request_parts(
+        parts: &mut Parts,
+        site: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let who = parts
+            .extensions
+            .get()
+            .cloned()
+            .unwrap_or(Principal::Anonymous);
         Ok(Self {
             site: site.clone(),
             who,
@@ -257,7 +272,7 @@ impl FromRequestParts<Site> for Visit {
 }
 
 /// The cookie that makes a browser known from now on; without a secret, one that makes it forget.
-pub(crate) fn cookie(site: &Site, caller: Caller, secret: Option<&str>) -> HeaderValue {
+pub(crate) fn cookie(site: &AppState, caller: ClientInfo, secret: Option<&str>) -> HeaderValue {
     let (value, age) = secret.map_or(("", 0), |secret| (secret, COOKIE_AGE_S));
     let name = cookie_name(site, caller.secure);
     let secure = if caller.secure { "; Secure" } else { "" };
@@ -266,7 +281,7 @@ pub(crate) fn cookie(site: &Site, caller: Caller, secret: Option<&str>) -> Heade
 }
 
 /// Cookies know no ports, so two clouds on one computer need two names.
-fn cookie_name(site: &Site, secure: bool) -> String {
+fn cookie_name(site: &AppState, secure: bool) -> String {
     let store = site.store.id().to_string();
     // The prefix makes browsers refuse one that another host of the domain has set.
     let prefix = if secure { "__Host-" } else { "" };
@@ -274,37 +289,37 @@ fn cookie_name(site: &Site, secure: bool) -> String {
 }
 
 #[derive(Debug)]
-enum Refusal {
+enum Denial {
     /// Nothing but set-up answers.
-    SetUpFirst,
-    LogInFirst,
+    SetupRequired,
+    LoginRequired,
     /// Set-up is over.
     HasOwner,
     Problem(Problem),
 }
 
-impl From<StoreError> for Refusal {
+impl From<StoreError> for Denial {
     fn from(error: StoreError) -> Self {
         Self::Problem(error.into())
     }
 }
 
-async fn who_comes(
-    site: &Site,
-    access: Access,
+async fn authenticate(
+    site: &AppState,
+    access: Permission,
     method: &Method,
     headers: &HeaderMap,
-    caller: Caller,
-) -> Result<Who, Refusal> {
-    if access == Access::Anyone {
-        return Ok(Who::Nobody);
+    caller: ClientInfo,
+) -> Result<Principal, Denial> {
+    if access == Permission::Anyone {
+        return Ok(Principal::Anonymous);
     }
     let who = identify(site, headers, caller).await?;
-    if let Who::Person { .. } = who
+    if let Principal::User { .. } = who
         && !is_safe(method)
-        && !comes_from_our_pages(headers)
+        && !is_same_site(headers)
     {
-        return Err(Refusal::Problem(elsewhere()));
+        return Err(Denial::Problem(elsewhere()));
     }
     let has_owner = match site.doors.has_owner(&site.store).await {
         Ok(has_owner) => has_owner,
@@ -315,124 +330,150 @@ async fn who_comes(
     let lab = match site.config.lab_way_in {
         LabWayIn::Loopback => caller.local,
         // What is open to everyone is bringing a picture, not being a camera.
-        LabWayIn::Open => caller.local || access == Access::Upload,
+        LabWayIn::Open => caller.local || access == Permission::Upload,
         LabWayIn::Token => false,
     };
     decide(access, who, has_owner, lab)
 }
 
 /// The rule itself.
-fn decide(access: Access, who: Who, has_owner: bool, lab: bool) -> Result<Who, Refusal> {
+fn decide(
+    access: Permission,
+    who: Principal,
+    has_owner: bool,
+    lab: bool,
+) -> Result<Principal, Denial> {
     let least = match access {
-        Access::Anyone => return Ok(who),
-        Access::SetUp if has_owner => return Err(Refusal::HasOwner),
-        Access::SetUp => return Ok(who),
-        Access::LogIn if has_owner => return Ok(who),
-        Access::LogIn => return Err(Refusal::SetUpFirst),
-        Access::Look => Role::Look,
-        Access::Manage => Role::Manage,
-        Access::Owner => Role::Owner,
-        Access::Oneself => match who {
-            Who::Person { .. } => return Ok(who),
-            Who::Program { .. } | Who::Camera { .. } => return Err(not_yours()),
-            Who::Nobody | Who::Lab => Role::Look,
+        Permission::Anyone => return Ok(who),
+        Permission::Setup if has_owner => return Err(Denial::HasOwner),
+        Permission::Setup => return Ok(who),
+        Permission::Login if has_owner => return Ok(who),
+        Permission::Login => return Err(Denial::SetupRequired),
+        Permission::Viewer => Role::Viewer,
+        Permission::Operator => Role::Operator,
+        Permission::Owner => Role::Owner,
+        Permission::SelfService => match who {
+            Principal::User { .. } => return Ok(who),
+            Principal::ApiToken { .. } | Principal::Camera { .. } => return Err(forbidden()),
+            Principal::Anonymous | Principal::LegacyUpload => Role::Viewer,
         },
-        Access::Camera | Access::Upload => match who {
-            Who::Camera { .. } => return Ok(who),
-            Who::Nobody if lab => return Ok(Who::Lab),
-            Who::Nobody | Who::Lab | Who::Person { .. } | Who::Program { .. } => Role::Manage,
+        Permission::Camera | Permission::Upload => match who {
+            Principal::Camera { .. } => return Ok(who),
+            Principal::Anonymous if lab => return Ok(Principal::LegacyUpload),
+            Principal::Anonymous
+            | Principal::LegacyUpload
+            | Principal::User { .. }
+            | Principal::ApiToken { .. } => Role::Operator,
         },
     };
     match (who.role(), &who) {
-        (Some(_), Who::Person { .. }) if !has_owner => Err(Refusal::SetUpFirst),
+        (Some(_), Principal::User { .. }) if !has_owner => Err(Denial::SetupRequired),
         (Some(role), _) if role >= least => Ok(who),
-        (Some(_), _) | (None, Who::Camera { .. }) => Err(not_yours()),
+        (Some(_), _) | (None, Principal::Camera { .. }) => Err(forbidden()),
         // A key was made by somebody with a shell on this computer, so it is good before there is an owner.
-        (None, _) if has_owner => Err(Refusal::LogInFirst),
-        (None, _) => Err(Refusal::SetUpFirst),
+        (None, _) if has_owner => Err(Denial::LoginRequired),
+        (None, _) => Err(Denial::SetupRequired),
     }
 }
 
-fn not_yours() -> Refusal {
-    Refusal::Problem(Problem::new(
+fn forbidden() -> Denial {
+    Denial::Problem(Problem::new(
         StatusCode::FORBIDDEN,
         "This is for people and keys that may do more. An owner can change that.",
     ))
 }
 
 /// Whom the key or the cookie of a request belongs to. A wrong key is refused; a cookie that is over is none.
-async fn identify(site: &Site, headers: &HeaderMap, caller: Caller) -> Result<Who, Refusal> {
+async fn identify(
+    site: &AppState,
+    headers: &HeaderMap,
+    caller: ClientInfo,
+) -> Result<Principal, Denial> {
     if headers.contains_key(header::AUTHORIZATION) {
-        return identify_key(site, headers, caller).await;
+        return identify_token(site, headers, caller).await;
     }
     let Some(secret) = cookie_of(headers, &cookie_name(site, caller.secure)) else {
-        return Ok(Who::Nobody);
+        return Ok(Principal::Anonymous);
     };
-    let secret = SecretHash::of(secret);
-    let login = match site.store.login(&secret, now_us()).await {
+    let secret = TokenHash::of(secret);
+    let login = match site.store.session(&secret, now_us()).await {
         Ok(login) => login,
-        Err(error) => return site.doors.lately(&secret).ok_or(error.into()),
+        Err(error) => {
+            return site
+                .doors
+                .recently_authenticated(&secret)
+                .ok_or(error.into());
+        }
     };
     let Some(login) = login else {
-        return Ok(Who::Nobody);
+        return Ok(Principal::Anonymous);
     };
-    let who = Who::Person {
+    let who = Principal::User {
         id: login.person,
         name: login.name.clone(),
         role: login.role,
         session: secret,
     };
     site.doors.remember(&secret, &who);
-    note_use(site, Used::Login(login));
+    record_use(site, CredentialUse::LoginSession(login));
     Ok(who)
 }
 
-async fn identify_key(site: &Site, headers: &HeaderMap, caller: Caller) -> Result<Who, Refusal> {
-    let shown = bearer(headers).map(SecretHash::of);
+async fn identify_token(
+    site: &AppState,
+    headers: &HeaderMap,
+    caller: ClientInfo,
+) -> Result<Principal, Denial> {
+    let shown = bearer(headers).map(TokenHash::of);
     let token = match &shown {
         Some(secret) => match site.store.token(secret).await {
             Ok(token) => token,
-            Err(error) => return site.doors.lately(secret).ok_or(error.into()),
+            Err(error) => {
+                return site
+                    .doors
+                    .recently_authenticated(secret)
+                    .ok_or(error.into());
+            }
         },
         None => None,
     };
     let (Some(secret), Some(token)) = (shown, token) else {
         site.doors
-            .begin(&Subject::Key(caller.network()))
-            .map_err(Refusal::Problem)?;
-        return Err(Refusal::Problem(Problem::new(
+            .throttle(&ThrottleKey::Key(caller.network()))
+            .map_err(Denial::Problem)?;
+        return Err(Denial::Problem(Problem::new(
             StatusCode::UNAUTHORIZED,
             "This key is not good here. It may have been revoked.",
         )));
     };
     let who = match &token.rights {
-        Rights::Role(role) => Who::Program {
+        TokenScope::Role(role) => Principal::ApiToken {
             id: token.id,
             name: token.name.clone(),
             role: *role,
         },
-        Rights::Camera(device) => Who::Camera {
+        TokenScope::Camera(device) => Principal::Camera {
             id: token.id,
             device: device.clone(),
         },
     };
     site.doors.remember(&secret, &who);
-    note_use(site, Used::Token(token));
+    record_use(site, CredentialUse::Token(token));
     Ok(who)
 }
 
-enum Used {
-    Login(Login),
+enum CredentialUse {
+    LoginSession(LoginSession),
     Token(ApiToken),
 }
 
 /// Beside the request: nobody should wait for a busy store to learn that he was here.
-fn note_use(site: &Site, used: Used) {
+fn record_use(site: &AppState, used: CredentialUse) {
     let store = site.store.clone();
     tokio::spawn(async move {
         let noted = match &used {
-            Used::Login(login) => store.login_used(login, now_us()).await,
-            Used::Token(token) => store.token_used(token, now_us()).await,
+            CredentialUse::LoginSession(login) => store.record_session_use(login, now_us()).await,
+            CredentialUse::Token(token) => store.record_token_use(token, now_us()).await,
         };
         if let Err(error) = noted {
             tracing::debug!("note a use: {:#}", anyhow::Error::from(error));
@@ -441,57 +482,57 @@ fn note_use(site: &Site, used: Used) {
 }
 
 /// Ends when somebody who was let in would not be any more. For what stays open: everything else is asked each time.
-pub(crate) async fn until_unwelcome(site: Site, who: Who, secret: Option<SecretHash>) {
+pub(crate) async fn until_revoked(site: AppState, who: Principal, secret: Option<TokenHash>) {
     let mut changes = site.doors.changes();
     loop {
         // What another process has changed is seen by looking now and then.
         let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
-        if !still_welcome(&site, &who, secret.as_ref()).await {
+        if !is_still_valid(&site, &who, secret.as_ref()).await {
             return;
         }
     }
 }
 
 /// While the store does not answer, yes.
-async fn still_welcome(site: &Site, who: &Who, secret: Option<&SecretHash>) -> bool {
+async fn is_still_valid(site: &AppState, who: &Principal, secret: Option<&TokenHash>) -> bool {
     let Some(secret) = secret else {
         return true;
     };
     match who {
-        Who::Person { .. } => !matches!(site.store.login(secret, now_us()).await, Ok(None)),
-        Who::Program { .. } | Who::Camera { .. } => {
+        Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
+        Principal::ApiToken { .. } | Principal::Camera { .. } => {
             !matches!(site.store.token(secret).await, Ok(None))
         }
-        Who::Nobody | Who::Lab => true,
+        Principal::Anonymous | Principal::LegacyUpload => true,
     }
 }
 
 /// What a request shows to be known by, as it is stored.
-pub(crate) fn shown(site: &Site, headers: &HeaderMap, caller: Caller) -> Option<SecretHash> {
+pub(crate) fn shown(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Option<TokenHash> {
     let cookie = || cookie_of(headers, &cookie_name(site, caller.secure));
-    bearer(headers).or_else(cookie).map(SecretHash::of)
+    bearer(headers).or_else(cookie).map(TokenHash::of)
 }
 
-fn refused(refusal: Refusal, request: &Request) -> Response {
+fn denial_response(refusal: Denial, request: &Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
     let page = pages::is_page(path);
     let problem = match refusal {
-        Refusal::SetUpFirst if page => return Redirect::to("/setup").into_response(),
-        Refusal::SetUpFirst => Problem::new(
+        Denial::SetupRequired if page => return Redirect::to("/setup").into_response(),
+        Denial::SetupRequired => Problem::new(
             StatusCode::FORBIDDEN,
             "This cloud has no owner yet. Open /setup with the code from its log.",
         ),
-        Refusal::LogInFirst if page && *method == Method::GET => {
+        Denial::LoginRequired if page && *method == Method::GET => {
             return Redirect::to(&format!("/login?next={}", escaped(request))).into_response();
         }
-        Refusal::LogInFirst if page => return Redirect::to("/login").into_response(),
-        Refusal::LogInFirst => Problem::new(
+        Denial::LoginRequired if page => return Redirect::to("/login").into_response(),
+        Denial::LoginRequired => Problem::new(
             StatusCode::UNAUTHORIZED,
             "Log in, or send a key as `Authorization: Bearer …`.",
         ),
-        Refusal::HasOwner if page => return Redirect::to("/login").into_response(),
-        Refusal::HasOwner => Problem::new(StatusCode::CONFLICT, "There is an owner already."),
-        Refusal::Problem(problem) => problem,
+        Denial::HasOwner if page => return Redirect::to("/login").into_response(),
+        Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "There is an owner already."),
+        Denial::Problem(problem) => problem,
     };
     if page {
         return pages::refusal(&problem);
@@ -525,8 +566,8 @@ fn escaped(request: &Request) -> String {
         .collect()
 }
 
-fn caller(extensions: &axum::http::Extensions) -> Caller {
-    extensions.get().copied().unwrap_or(Caller {
+fn caller(extensions: &axum::http::Extensions) -> ClientInfo {
+    extensions.get().copied().unwrap_or(ClientInfo {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         local: false,
         secure: false,
@@ -561,13 +602,13 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     if headers.get_all(header::HOST).iter().count() != 1
         || text(headers, header::HOST).parse::<Authority>().is_err()
     {
-        return Some(Problem::wrong("A request names one Host."));
+        return Some(Problem::bad_request("A request names one Host."));
     }
     // A browser adds no key by itself, so what has one is meant.
     if is_safe(method) || headers.contains_key(header::AUTHORIZATION) {
         return None;
     }
-    comes_from_elsewhere(headers).then(elsewhere)
+    is_cross_site(headers).then(elsewhere)
 }
 
 fn elsewhere() -> Problem {
@@ -582,7 +623,7 @@ fn is_safe(method: &Method) -> bool {
 }
 
 /// A browser says that another site is behind this. Programs say nothing.
-fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
+fn is_cross_site(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => !matches!(site.as_bytes(), b"same-origin" | b"none"),
         None => headers.contains_key(header::ORIGIN) && !is_our_origin(headers),
@@ -590,7 +631,7 @@ fn comes_from_elsewhere(headers: &HeaderMap) -> bool {
 }
 
 /// A browser says that one of our own pages is behind this.
-fn comes_from_our_pages(headers: &HeaderMap) -> bool {
+fn is_same_site(headers: &HeaderMap) -> bool {
     match headers.get("sec-fetch-site") {
         Some(site) => site.as_bytes() == b"same-origin",
         None => is_our_origin(headers),
@@ -652,7 +693,7 @@ mod tests {
                 address: peer.parse().unwrap(),
                 tls: false,
             };
-            let caller = Caller::of(peer, &headers(all));
+            let caller = ClientInfo::of(peer, &headers(all));
             assert_eq!(caller.local, expected, "{peer:?} {all:?}");
         };
         for host in ["localhost", "localhost:5000", "127.0.0.1:1", "[::1]:5000"] {
@@ -681,7 +722,7 @@ mod tests {
                 address: peer.parse().unwrap(),
                 tls: false,
             };
-            let caller = Caller::of(peer, &headers(all));
+            let caller = ClientInfo::of(peer, &headers(all));
             assert_eq!(
                 caller.address,
                 address.parse::<IpAddr>().unwrap(),
@@ -729,7 +770,7 @@ mod tests {
                 elsewhere,
                 "{all:?}"
             );
-            assert_eq!(comes_from_our_pages(&headers), ours, "{all:?}");
+            assert_eq!(is_same_site(&headers), ours, "{all:?}");
             assert!(refusal(&Method::GET, &headers).is_none());
         }
     }
@@ -751,26 +792,26 @@ mod tests {
     fn a_camera_speaks_for_itself_alone() {
         let (porch, field): (DeviceId, DeviceId) =
             ("porch".parse().unwrap(), "field".parse().unwrap());
-        let id = KeyId::new();
-        let program = |role| Who::Program {
+        let id = PrincipalId::new();
+        let program = |role| Principal::ApiToken {
             id,
             name: "x".to_owned(),
             role,
         };
-        let camera = Who::Camera {
+        let camera = Principal::Camera {
             id,
             device: porch.clone(),
         };
         for (who, for_porch, for_field) in [
-            (Who::Nobody, false, false),
-            (Who::Lab, true, true),
+            (Principal::Anonymous, false, false),
+            (Principal::LegacyUpload, true, true),
             (camera, true, false),
-            (program(Role::Look), false, false),
-            (program(Role::Manage), true, true),
+            (program(Role::Viewer), false, false),
+            (program(Role::Operator), true, true),
             (program(Role::Owner), true, true),
         ] {
-            assert_eq!(who.may_speak_for(&porch), for_porch, "{who:?}");
-            assert_eq!(who.may_speak_for(&field), for_field, "{who:?}");
+            assert_eq!(who.may_act_for(&porch), for_porch, "{who:?}");
+            assert_eq!(who.may_act_for(&field), for_field, "{who:?}");
         }
     }
 }

@@ -6,17 +6,17 @@ use maud::{Markup, html};
 
 use crate::http::ui::view::{CommandView, PictureView, StageView};
 use crate::http::ui::when::exactly;
-use crate::http::ui::words::{Form, count, lasting, size, step, time};
+use crate::http::ui::words::{TimeFormat, count, lasting, size, step, time};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum StepState {
     Done,
     Now,
     Next,
     Failed,
 }
 
-impl State {
+impl StepState {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -37,20 +37,20 @@ impl State {
     }
 }
 
-struct Stop {
+struct TimelineStep {
     name: &'static str,
-    state: State,
+    state: StepState,
     /// When, by whichever clock knows it.
     at_us: Option<i64>,
     /// The way from the stop before, or what is to be said instead.
     note: String,
 }
 
-impl Stop {
+impl TimelineStep {
     fn done(name: &'static str, at_us: Option<i64>, note: String) -> Self {
         Self {
             name,
-            state: State::Done,
+            state: StepState::Done,
             at_us,
             note,
         }
@@ -70,7 +70,7 @@ pub(crate) fn picture_list(picture: &PictureView) -> Markup {
                 li class={ "stop stop-" (stop.state.as_str()) } {
                     span.stop-name { (stop.name) }
                     span.stop-at {
-                        @if let Some(at) = stop.at_us { (time(at, Form::Tenths, at)) }
+                        @if let Some(at) = stop.at_us { (time(at, TimeFormat::Tenths, at)) }
                     }
                     span.stop-note { (stop.note) }
                 }
@@ -87,9 +87,9 @@ pub(crate) fn press_to_stored_us(picture: &PictureView) -> Option<u64> {
     u64::try_from(picture.stored_us.saturating_sub(exactly(picture)?)).ok()
 }
 
-fn picture_stops(picture: &PictureView) -> Vec<Stop> {
+fn picture_stops(picture: &PictureView) -> Vec<TimelineStep> {
     if picture.cause == Cause::Upload {
-        return vec![Stop::done(
+        return vec![TimelineStep::done(
             "Stored",
             Some(picture.stored_us),
             "came in as an upload".to_owned(),
@@ -102,7 +102,7 @@ fn picture_stops(picture: &PictureView) -> Vec<Stop> {
     };
 
     let mut before_us = 0;
-    let mut stops = vec![Stop::done(
+    let mut stops = vec![TimelineStep::done(
         match picture.cause {
             Cause::Button | Cause::Upload => "Pressed",
             Cause::Command => "Asked for",
@@ -132,13 +132,13 @@ fn picture_stops(picture: &PictureView) -> Vec<Stop> {
         } else {
             note
         };
-        stops.push(Stop::done(name, after_us.and_then(at), note));
+        stops.push(TimelineStep::done(name, after_us.and_then(at), note));
     }
     let note = match press_to_stored_us(picture) {
         Some(total) if picture.sent_after_us.is_some() => step(before_us, total),
         Some(_) | None => String::new(),
     };
-    stops.push(Stop::done("Stored", Some(picture.stored_us), note));
+    stops.push(TimelineStep::done("Stored", Some(picture.stored_us), note));
     stops
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn command_line(command: &CommandView, now_us: i64) -> Markup {
 }
 
 /// The command has not ended: neither stored, failed nor out of time.
-pub(crate) fn is_under_way(command: &CommandView, now_us: i64) -> bool {
+pub(crate) fn is_in_progress(command: &CommandView, now_us: i64) -> bool {
     command.stored.is_none()
         && !ended(command)
         && (now_us < command.expires_us
@@ -170,7 +170,7 @@ fn ended(command: &CommandView) -> bool {
     }
 }
 
-fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
+fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
     let reached = |stage: CommandStage| command.stages.iter().find(|s| s.stage == stage);
     let failed = reached(CommandStage::Failed).or_else(|| reached(CommandStage::Expired));
     // Replies may be lost or come late: a later stage, and the picture itself, say that the ones before were reached.
@@ -185,12 +185,12 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
     let heard = accepted.map_or(String::new(), |accepted| {
         lasting(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
     });
-    stops.push(Stop {
+    stops.push(TimelineStep {
         name: "Sent",
         state: if command.sent_us.is_some() || heard_of {
-            State::Done
+            StepState::Done
         } else {
-            State::Next
+            StepState::Next
         },
         at_us: command.sent_us,
         note: heard,
@@ -206,24 +206,24 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
                 .after_us
                 .map_or(String::new(), |after| step(before_us, after));
             before_us = said.after_us.unwrap_or(before_us);
-            stops.push(Stop::done(name, Some(said.at_us), note));
+            stops.push(TimelineStep::done(name, Some(said.at_us), note));
         } else if passed(stage) {
-            stops.push(Stop::done(name, None, String::new()));
+            stops.push(TimelineStep::done(name, None, String::new()));
         } else {
-            stops.push(Stop {
+            stops.push(TimelineStep {
                 name,
-                state: State::Next,
+                state: StepState::Next,
                 at_us: None,
                 note: String::new(),
             });
         }
     }
-    stops.push(Stop {
+    stops.push(TimelineStep {
         name: "Uploading",
         state: if command.stored.is_some() {
-            State::Done
+            StepState::Done
         } else {
-            State::Next
+            StepState::Next
         },
         at_us: None,
         note: match command.uploading {
@@ -234,7 +234,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
         },
     });
     stops.push(match command.stored {
-        Some((_, at)) => Stop::done(
+        Some((_, at)) => TimelineStep::done(
             "Stored",
             Some(at),
             format!(
@@ -242,9 +242,9 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
                 lasting(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0))
             ),
         ),
-        None => Stop {
+        None => TimelineStep {
             name: "Stored",
-            state: State::Next,
+            state: StepState::Next,
             at_us: None,
             note: String::new(),
         },
@@ -252,8 +252,12 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
 
     // The first stop not reached is where it is now, or where it ended.
     let over = failed.is_some() || (now_us >= command.expires_us && !heard_of);
-    if let Some(next) = stops.iter_mut().find(|stop| stop.state == State::Next) {
-        next.state = if over { State::Failed } else { State::Now };
+    if let Some(next) = stops.iter_mut().find(|stop| stop.state == StepState::Next) {
+        next.state = if over {
+            StepState::Failed
+        } else {
+            StepState::Now
+        };
         if next.note.is_empty() {
             next.note = if over { "ended here" } else { "waiting" }.to_owned();
         }
@@ -261,7 +265,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<Stop> {
     stops
 }
 
-fn line(stops: &[Stop]) -> Markup {
+fn line(stops: &[TimelineStep]) -> Markup {
     html! {
         ol.journey.journey-line {
             @for stop in stops {
@@ -269,7 +273,7 @@ fn line(stops: &[Stop]) -> Markup {
                     span.stop-name { (stop.name) span.hear { (stop.state.heard()) } }
                     span.stop-note {
                         @if stop.note.is_empty() {
-                            @if let Some(at) = stop.at_us { (time(at, Form::Clock, at)) }
+                            @if let Some(at) = stop.at_us { (time(at, TimeFormat::Clock, at)) }
                         } @else {
                             (stop.note)
                         }

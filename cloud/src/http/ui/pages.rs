@@ -13,15 +13,15 @@ use maud::Markup;
 use serde::Deserialize;
 
 use crate::auth::Role;
-use crate::http::Site;
-use crate::http::api::settings::Progress;
+use crate::http::AppState;
+use crate::http::api::settings::SettingsProgress;
 use crate::http::api::{json, settings};
-use crate::http::auth::guard::{Visit, Who};
-use crate::http::error::{Answer, Problem};
+use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::error::{HttpResult, Problem};
 use crate::http::ui::templates;
 use crate::now_us;
 use crate::store;
-use crate::store::Page;
+use crate::store::PageQuery;
 
 /// Entries in each list of a camera's page.
 const LISTED: u32 = 50;
@@ -31,7 +31,7 @@ const RECENT: u32 = 12;
 const GALLERY: u32 = 100;
 const QUARANTINE: u32 = 200;
 
-pub(crate) async fn cameras(site: Visit) -> Response {
+pub(crate) async fn cameras(site: RequestContext) -> Response {
     let view = async {
         let devices = site.store.devices(now_us()).await?;
         Ok(templates::CamerasView {
@@ -41,7 +41,7 @@ pub(crate) async fn cameras(site: Visit) -> Response {
     draw(&site, view.await, templates::cameras_page).await
 }
 
-pub(crate) async fn camera(site: Visit, Path(device): Path<String>) -> Response {
+pub(crate) async fn camera(site: RequestContext, Path(device): Path<String>) -> Response {
     draw(
         &site,
         device_view(&site, &device).await,
@@ -50,7 +50,7 @@ pub(crate) async fn camera(site: Visit, Path(device): Path<String>) -> Response 
     .await
 }
 
-pub(crate) async fn settings(site: Visit, Path(device): Path<String>) -> Response {
+pub(crate) async fn settings(site: RequestContext, Path(device): Path<String>) -> Response {
     let view = async {
         let (camera, desired) = settings::find(&site, &device).await?;
         let view = settings_view(&camera, desired.as_ref());
@@ -61,25 +61,30 @@ pub(crate) async fn settings(site: Visit, Path(device): Path<String>) -> Respons
 
 /// The form of the page: an empty field is no wish. What cannot be saved is shown again as it was typed, with the reason.
 pub(crate) async fn save_settings(
-    site: Visit,
+    site: RequestContext,
     Path(device): Path<String>,
     form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
     let saved = async {
-        let Form(fields) = form.map_err(|error| Problem::wrong(error.body_text()))?;
+        let Form(fields) = form.map_err(|error| Problem::bad_request(error.body_text()))?;
         let (camera, desired) = settings::find(&site, &device).await?;
         let version = fields.iter().find(|(name, _)| name == "version");
         let version = version
             .and_then(|(_, text)| text.parse().ok())
-            .ok_or_else(|| Problem::wrong("The form does not say which version it is about."))?;
-        let values = settings::of_form(&fields, desired.as_ref());
+            .ok_or_else(|| {
+                Problem::bad_request("The form does not say which version it is about.")
+            })?;
+        let values = settings::values_from_form(&fields, desired.as_ref());
         let changed = settings::change(&site, &camera, desired.as_ref(), version, values).await;
         let Err(problem) = changed else {
             return Ok(None);
         };
         let view = settings_view(&camera, desired.as_ref())
             .ok_or_else(|| Problem::not_found("setting this camera would take"))?;
-        Ok(Some((problem.status, typed(view, &fields, problem.detail))))
+        Ok(Some((
+            problem.status,
+            submitted_values(view, &fields, problem.detail),
+        )))
     };
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
@@ -93,24 +98,24 @@ pub(crate) async fn save_settings(
 }
 
 #[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
+pub(crate) struct GalleryQuery {
     device: Option<String>,
     before: Option<i64>,
     after: Option<i64>,
 }
 
 pub(crate) async fn gallery(
-    site: Visit,
-    asked: Result<Query<Asked>, axum::extract::rejection::QueryRejection>,
+    site: RequestContext,
+    asked: Result<Query<GalleryQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Response {
     let view = match asked {
         Ok(Query(asked)) => gallery_view(&site, &asked).await,
-        Err(error) => Err(Problem::wrong(error.body_text())),
+        Err(error) => Err(Problem::bad_request(error.body_text())),
     };
     draw(&site, view, templates::gallery_page).await
 }
 
-pub(crate) async fn picture(site: Visit, Path(id): Path<String>) -> Response {
+pub(crate) async fn picture(site: RequestContext, Path(id): Path<String>) -> Response {
     draw(
         &site,
         picture_detail(&site, &id).await,
@@ -119,7 +124,7 @@ pub(crate) async fn picture(site: Visit, Path(id): Path<String>) -> Response {
     .await
 }
 
-pub(crate) async fn quarantine(site: Visit) -> Response {
+pub(crate) async fn quarantine(site: RequestContext) -> Response {
     let view = async {
         let (rows, _) = site.store.quarantine(None, QUARANTINE).await?;
         Ok(templates::QuarantineView {
@@ -156,7 +161,7 @@ pub(crate) async fn asset(Path(path): Path<String>) -> Response {
 }
 
 /// A page for people, a problem for programs.
-pub(crate) async fn not_found(site: Visit, uri: Uri) -> Response {
+pub(crate) async fn not_found(site: RequestContext, uri: Uri) -> Response {
     let problem = Problem::not_found("such page");
     if !is_page(uri.path()) {
         return problem.into_response();
@@ -166,9 +171,9 @@ pub(crate) async fn not_found(site: Visit, uri: Uri) -> Response {
 
 /// Draws a page, or the page that says why there is none.
 pub(crate) async fn draw<V>(
-    site: &Visit,
-    view: Answer<V>,
-    with: impl FnOnce(&templates::SiteView, &V) -> Markup,
+    site: &RequestContext,
+    view: HttpResult<V>,
+    with: impl FnOnce(&templates::PageContext, &V) -> Markup,
 ) -> Response {
     let around = around(site).await;
     match view {
@@ -194,7 +199,7 @@ pub(crate) fn is_page(path: &str) -> bool {
 /// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
 pub(crate) fn refusal(problem: &Problem) -> Response {
     let title = problem.status.canonical_reason().unwrap_or("Problem");
-    let page = templates::refusal_page(problem.status.as_u16(), title, &problem.detail);
+    let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);
     let mut response = (problem.status, page).into_response();
     if let Some(seconds) = problem.retry_after_s {
         let seconds = HeaderValue::from(seconds);
@@ -203,14 +208,14 @@ pub(crate) fn refusal(problem: &Problem) -> Response {
     response
 }
 
-async fn around(site: &Visit) -> templates::SiteView {
-    let hold = site.gate.now();
+async fn around(site: &RequestContext) -> templates::PageContext {
+    let hold = site.gate.state();
     let scheme = if site.config.tls.is_some() {
         "https"
     } else {
         "http"
     };
-    templates::SiteView {
+    templates::PageContext {
         now_us: now_us(),
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -223,18 +228,21 @@ async fn around(site: &Visit) -> templates::SiteView {
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),
         viewer: match &site.who {
-            Who::Person { name, role, .. } => Some(templates::Viewer {
+            Principal::User { name, role, .. } => Some(templates::SignedInUser {
                 name: name.clone(),
                 role: *role,
             }),
-            Who::Nobody | Who::Program { .. } | Who::Camera { .. } | Who::Lab => None,
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::LegacyUpload => None,
         },
-        role: site.who.role().unwrap_or(Role::Look),
+        role: site.who.role().unwrap_or(Role::Viewer),
         origin: site.caller.origin(&site.host),
     }
 }
 
-async fn device_view(site: &Site, device: &str) -> Answer<templates::DeviceView> {
+async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
     let store = &site.store;
     let missing = || Problem::not_found("camera of that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
@@ -249,7 +257,7 @@ async fn device_view(site: &Site, device: &str) -> Answer<templates::DeviceView>
     let tombstones = store.tombstones(&device, LISTED).await?;
     let faults = store.faults(&device, LISTED).await?;
     let recent = store
-        .pictures(Some(&device), Page::Before(None), RECENT)
+        .pictures(Some(&device), PageQuery::Before(None), RECENT)
         .await?;
     Ok(templates::DeviceView {
         camera: camera_view(known),
@@ -283,7 +291,7 @@ async fn device_view(site: &Site, device: &str) -> Answer<templates::DeviceView>
 /// `None` for a camera that never said that it takes settings, unless there are some all the same.
 fn settings_view(
     camera: &store::Device,
-    desired: Option<&store::Desired>,
+    desired: Option<&store::DeviceSettings>,
 ) -> Option<templates::SettingsView> {
     let (camera_version, said) = settings::said(camera);
     if said.is_none() && desired.is_none() {
@@ -347,16 +355,16 @@ fn settings_view(
         changed_us: desired.map(|desired| desired.changed_us),
         camera_version,
         state: match settings::progress(desired, camera_version, said) {
-            Progress::None => templates::WishState::None,
-            Progress::Waiting => templates::WishState::Waiting,
-            Progress::Applied => templates::WishState::Applied,
-            Progress::Partly => templates::WishState::Partly,
-            Progress::Ahead => templates::WishState::Ahead {
+            SettingsProgress::None => templates::SettingsState::None,
+            SettingsProgress::Waiting => templates::SettingsState::Waiting,
+            SettingsProgress::Applied => templates::SettingsState::Applied,
+            SettingsProgress::Partly => templates::SettingsState::Partly,
+            SettingsProgress::Ahead => templates::SettingsState::Ahead {
                 version: camera_version,
             },
-            Progress::Trying => {
+            SettingsProgress::Trying => {
                 let trying = said.and_then(|said| said.trial.clone());
-                templates::WishState::Trying {
+                templates::SettingsState::Trying {
                     for_s: trying.as_ref().map_or(0, |trying| trying.remaining_s),
                     names: trying.map(|trying| trying.names).unwrap_or_default(),
                 }
@@ -371,7 +379,7 @@ fn settings_view(
     })
 }
 
-fn typed(
+fn submitted_values(
     mut view: templates::SettingsView,
     fields: &[(String, String)],
     problem: String,
@@ -391,7 +399,7 @@ fn typed(
 async fn command_view(
     store: &store::Store,
     command: store::Command,
-) -> Answer<templates::CommandView> {
+) -> HttpResult<templates::CommandView> {
     let mut stored = None;
     let mut uploading = None;
     if let Some(capture) = command
@@ -429,7 +437,7 @@ async fn command_view(
     })
 }
 
-async fn gallery_view(site: &Site, asked: &Asked) -> Answer<templates::GalleryView> {
+async fn gallery_view(site: &AppState, asked: &GalleryQuery) -> HttpResult<templates::GalleryView> {
     let store = &site.store;
     let device = asked
         .device
@@ -437,21 +445,21 @@ async fn gallery_view(site: &Site, asked: &Asked) -> Answer<templates::GalleryVi
         .filter(|name| !name.is_empty())
         .map(str::parse::<DeviceId>)
         .transpose()
-        .map_err(|error| Problem::wrong(error.to_string()))?;
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
     let wanted = match asked.after {
-        Some(after) => Page::After(after),
-        None => Page::Before(asked.before),
+        Some(after) => PageQuery::After(after),
+        None => PageQuery::Before(asked.before),
     };
     let mut pictures = store.pictures(device.as_ref(), wanted, GALLERY + 1).await?;
     let more = pictures.len() > GALLERY as usize;
     pictures.truncate(GALLERY as usize);
     // Whether there is anything on the side one came from is known from having come from there.
     let (newer, older) = match wanted {
-        Page::After(_) => {
+        PageQuery::After(_) => {
             pictures.reverse();
             (more, true)
         }
-        Page::Before(before) => (before.is_some(), more),
+        PageQuery::Before(before) => (before.is_some(), more),
     };
     let cursor = |picture: Option<&store::Picture>, there: bool| {
         picture.filter(|_| there).map(|picture| picture.arrival)
@@ -467,7 +475,7 @@ async fn gallery_view(site: &Site, asked: &Asked) -> Answer<templates::GalleryVi
     })
 }
 
-async fn picture_detail(site: &Site, id: &str) -> Answer<templates::PictureDetailView> {
+async fn picture_detail(site: &AppState, id: &str) -> HttpResult<templates::PictureDetailView> {
     let store = &site.store;
     let missing = || Problem::not_found("such picture");
     let id: PictureId = id.parse().map_err(|_| missing())?;
@@ -476,9 +484,9 @@ async fn picture_detail(site: &Site, id: &str) -> Answer<templates::PictureDetai
         all.into_iter().partition(|picture| picture.id() == id);
     let picture = found.pop().ok_or_else(missing)?;
     let (device, arrival) = (Some(&picture.device), picture.arrival);
-    let newer = store.pictures(device, Page::After(arrival), 1).await?;
+    let newer = store.pictures(device, PageQuery::After(arrival), 1).await?;
     let older = store
-        .pictures(device, Page::Before(Some(arrival)), 1)
+        .pictures(device, PageQuery::Before(Some(arrival)), 1)
         .await?;
     Ok(templates::PictureDetailView {
         newer: newer.first().map(store::Picture::id),
@@ -513,7 +521,7 @@ fn camera_view(device: store::Device) -> templates::CameraView {
         installs: device
             .installs
             .into_iter()
-            .map(|install| templates::InstallView {
+            .map(|install| templates::SpoolView {
                 install: install.install,
                 counters: install.counters,
             })

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::http::ui::view::{CameraView, Counters, PictureView, Thumbnail};
 use crate::http::ui::when;
-use crate::http::ui::words::{Form, count, counted, time};
+use crate::http::ui::words::{TimeFormat, count, counted, time};
 
 /// How things stand. Each has a shape of its own, so that colour never speaks alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(crate) fn headline(camera: &CameraView, now_us: i64) -> (Tone, Markup) {
         None => (Tone::Off, html! { "Uploads only" }),
         Some(Presence::Offline) => (
             Tone::Off,
-            html! { "Offline " (time(camera.last_seen_us, Form::Age, now_us)) },
+            html! { "Offline " (time(camera.last_seen_us, TimeFormat::Age, now_us)) },
         ),
         Some(Presence::Online) => {
             if let Some(number) = camera.faults.first() {
@@ -96,7 +96,7 @@ pub(crate) const fn fault_name(number: u8) -> &'static str {
 }
 
 /// What to do about a fault, in words for the person beside the camera.
-pub(crate) const fn fault_fix(number: u8) -> &'static str {
+pub(crate) const fn fault_advice(number: u8) -> &'static str {
     match number {
         1 => {
             "Its camera.toml has a mistake, so it works with the last good settings and goes on taking pictures. Put the \

@@ -1,5 +1,5 @@
 //! What a page is drawn from: plain facts, read from the store beforehand. A view holds no time but those it shows;
-//! what "now" is comes with [`crate::http::ui::templates::SiteView`], so that the same view always draws the same page.
+//! what "now" is comes with [`crate::http::ui::templates::PageContext`], so that the same view always draws the same page.
 
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
@@ -12,7 +12,7 @@ use crate::auth::Role;
 
 /// What every page shows around its own matter. All times are microseconds UTC since 1970.
 #[derive(Debug, Clone)]
-pub struct SiteView {
+pub struct PageContext {
     pub now_us: i64,
     pub store: StoreId,
     /// Version of the cloud's program.
@@ -32,14 +32,14 @@ pub struct SiteView {
     /// Messages in quarantine.
     pub quarantined: u64,
     /// Absent for a key: programs may read pages too.
-    pub viewer: Option<Viewer>,
+    pub viewer: Option<SignedInUser>,
     /// What whoever looks may do.
     pub role: Role,
     /// How the browser reached this page, such as `https://cam.example:5000`.
     pub origin: String,
 }
 
-impl SiteView {
+impl PageContext {
     /// Whether whoever looks may do what `least` may.
     pub fn may(&self, least: Role) -> bool {
         self.role >= least
@@ -83,11 +83,11 @@ pub struct CameraView {
     pub health: Health,
     pub latest: Option<PictureView>,
     /// The current install first.
-    pub installs: Vec<InstallView>,
+    pub installs: Vec<SpoolView>,
 }
 
 #[derive(Debug, Clone)]
-pub struct InstallView {
+pub struct SpoolView {
     pub install: SpoolId,
     pub counters: Counters,
 }
@@ -119,7 +119,7 @@ pub struct PictureView {
     pub damaged: bool,
     pub pressed: ClockReading,
     /// By all that is known by now.
-    pub taken: crate::pictures::taken::Taken,
+    pub taken: crate::pictures::taken::CaptureTime,
     /// From the press, microseconds.
     pub captured_after_us: u64,
     pub saved_after_us: Option<u64>,
@@ -160,7 +160,7 @@ pub struct SettingsView {
     pub changed_us: Option<i64>,
     /// What the camera said last that it has.
     pub camera_version: u64,
-    pub state: WishState,
+    pub state: SettingsState,
     /// Names and reasons, as the camera said them: anything may stand there.
     pub rejected: Vec<(String, String)>,
     pub fields: Vec<FieldView>,
@@ -170,7 +170,7 @@ pub struct SettingsView {
 
 /// How far wishes got.
 #[derive(Debug, Clone)]
-pub enum WishState {
+pub enum SettingsState {
     None,
     Waiting,
     Applied,
@@ -313,14 +313,14 @@ pub struct QuarantineRow {
 
 /// Who looks at the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Viewer {
+pub struct SignedInUser {
     pub name: String,
     pub role: Role,
 }
 
 /// `/setup`.
 #[derive(Debug, Clone)]
-pub struct SetUpView {
+pub struct SetupView {
     /// From the link in the log, or as it was typed.
     pub code: String,
     pub name: String,
@@ -332,7 +332,7 @@ pub struct SetUpView {
 
 /// `/login`.
 #[derive(Debug, Clone)]
-pub struct LogInView {
+pub struct LoginView {
     pub name: String,
     /// Where to go afterwards: a path of our own, or nothing.
     pub next: String,
@@ -371,14 +371,14 @@ pub struct SessionView {
 
 /// `/people`.
 #[derive(Debug, Clone)]
-pub struct PeopleView {
+pub struct UsersView {
     /// Name and link of somebody just invited.
     pub invited: Option<(String, String)>,
-    pub people: Vec<PersonView>,
+    pub people: Vec<UserView>,
 }
 
 #[derive(Debug, Clone)]
-pub struct PersonView {
+pub struct UserView {
     pub id: String,
     pub name: String,
     pub role: Role,
@@ -389,15 +389,15 @@ pub struct PersonView {
 
 /// `/keys`.
 #[derive(Debug, Clone)]
-pub struct KeysView {
+pub struct TokensView {
     /// Name and secret of a key just made.
     pub made: Option<(String, String)>,
     pub cameras: Vec<DeviceId>,
-    pub keys: Vec<KeyView>,
+    pub keys: Vec<TokenView>,
 }
 
 #[derive(Debug, Clone)]
-pub struct KeyView {
+pub struct TokenView {
     pub id: String,
     pub name: String,
     /// A role, or which camera's uploads.

@@ -4,9 +4,9 @@ use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
 use crate::http::ui::parts::{Tone, chip};
-use crate::http::ui::view::{PictureView, SiteView};
-use crate::http::ui::words::{Form, age_us, lasting, time};
-use crate::pictures::taken::{State, Taken};
+use crate::http::ui::view::{PageContext, PictureView};
+use crate::http::ui::words::{TimeFormat, age_us, lasting, time};
+use crate::pictures::taken::{CaptureTime, TimeSource};
 
 /// Up to this error a time stands as it is, microseconds: the page shows seconds.
 const EXACT_US: u64 = 1_000_000;
@@ -24,7 +24,7 @@ pub(crate) fn exactly(picture: &PictureView) -> Option<i64> {
 /// The time of a picture in a few characters, with `~` before an uncertain one.
 pub(crate) fn short(picture: &PictureView, now_us: i64) -> Markup {
     let taken = &picture.taken;
-    let form = Form::Near;
+    let form = TimeFormat::Near;
     html! {
         @match taken.error_us() {
             Some(..=EXACT_US) => (time(taken.best_us, form, now_us)),
@@ -37,7 +37,7 @@ pub(crate) fn short(picture: &PictureView, now_us: i64) -> Markup {
 /// The time of a picture as a sentence has it: a time, "about" one, "between" two, or "before" one.
 pub(crate) fn full(picture: &PictureView, now_us: i64) -> Markup {
     let taken = &picture.taken;
-    let at = |at_us| time(at_us, Form::Full, now_us);
+    let at = |at_us| time(at_us, TimeFormat::Full, now_us);
     html! {
         @match (taken.error_us(), taken.earliest_us) {
             (Some(..=EXACT_US), _) => (at(taken.best_us)),
@@ -54,12 +54,12 @@ pub(crate) fn late(picture: &PictureView) -> bool {
 }
 
 /// `Sure, ±40 ms`, `Corrected, ±2.0 s` or `Guessed`.
-fn sureness(taken: &Taken) -> Markup {
+fn uncertainty(taken: &CaptureTime) -> Markup {
     let error = taken.error_us().map(lasting);
-    let (tone, word) = match taken.state {
-        State::Synchronised => (Tone::Ok, "Sure"),
-        State::Corrected => (Tone::Ok, "Corrected"),
-        State::Guessed => return chip(Tone::Wait, &html! { "Guessed" }),
+    let (tone, word) = match taken.source {
+        TimeSource::Synchronised => (Tone::Ok, "Sure"),
+        TimeSource::Corrected => (Tone::Ok, "Corrected"),
+        TimeSource::Guessed => return chip(Tone::Wait, &html! { "Guessed" }),
     };
     chip(
         tone,
@@ -68,42 +68,42 @@ fn sureness(taken: &Taken) -> Markup {
 }
 
 /// Why the time of a picture is as sure as it is.
-pub(crate) fn why(site: &SiteView, picture: &PictureView) -> Markup {
+pub(crate) fn why(site: &PageContext, picture: &PictureView) -> Markup {
     if picture.cause == Cause::Upload {
         return html! {
-            p { "It came in as an upload at " (time(picture.stored_us, Form::Full, site.now_us)) ". When it was taken is not known here." }
+            p { "It came in as an upload at " (time(picture.stored_us, TimeFormat::Full, site.now_us)) ". When it was taken is not known here." }
         };
     }
     html! {
-        p { (sureness(&picture.taken)) }
+        p { (uncertainty(&picture.taken)) }
         p { (reason(site, picture)) }
     }
 }
 
-fn reason(site: &SiteView, picture: &PictureView) -> Markup {
+fn reason(site: &PageContext, picture: &PictureView) -> Markup {
     let taken = &picture.taken;
     let press = html! { (lasting(picture.pressed.boottime_us)) " before the press" };
     let showed =
-        |shown_us: i64| html! { "It showed " (time(shown_us, Form::Full, site.now_us)) ". " };
+        |shown_us: i64| html! { "It showed " (time(shown_us, TimeFormat::Full, site.now_us)) ". " };
     // A clock that starts in 1970 shows a time that would only confuse.
     let shown_us = Some(picture.pressed.wall_us).filter(|shown| *shown > NO_DATE_US);
-    match taken.state {
-        State::Synchronised => {
+    match taken.source {
+        TimeSource::Synchronised => {
             html! { "The camera's clock followed a source of time at the press." }
         }
-        State::Corrected => html! {
+        TimeSource::Corrected => html! {
             "The camera was switched on " (press) ", and its clock was not set yet. "
             "It was set while the camera stayed on, and the time of this picture was moved "
             @if let Some(shown_us) = shown_us { "by " (moved(shown_us, taken.best_us)) }
             @else { "to what it was" }
             "."
         },
-        State::Guessed if taken.contradicted => html! {
+        TimeSource::Guessed if taken.contradicted => html! {
             "The camera's clock contradicts itself, or what else is known: it was set wrong at some time. "
             @if picture.pressed.synchronised && let Some(shown_us) = shown_us { (showed(shown_us)) }
             "Whichever was right, the press was " (full(picture, site.now_us)) "."
         },
-        State::Guessed => html! {
+        TimeSource::Guessed => html! {
             "Nothing had set the camera's clock since it was switched on, " (press) ". "
             @if let Some(shown_us) = shown_us { (showed(shown_us)) }
             "By what is known from before and after, the press was " (full(picture, site.now_us)) "."

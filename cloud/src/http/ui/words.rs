@@ -73,7 +73,7 @@ pub(crate) fn step(from_us: u64, to_us: u64) -> String {
 
 /// How a moment is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum TimeFormat {
     /// `14:32:07`.
     Clock,
     /// `14:32:07.4`.
@@ -88,7 +88,7 @@ pub(crate) enum Form {
     Age,
 }
 
-impl Form {
+impl TimeFormat {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Clock => "clock",
@@ -103,21 +103,21 @@ impl Form {
 
 /// A moment, microseconds UTC, as a `<time>` element. One that is no date at all (a camera may claim anything) is said
 /// to be unknown.
-pub(crate) fn time(micros: i64, form: Form, now_us: i64) -> Markup {
+pub(crate) fn time(micros: i64, form: TimeFormat, now_us: i64) -> Markup {
     let Ok(moment) = Timestamp::from_microsecond(micros) else {
         return html! { "an unknown time" };
     };
     let utc = moment.to_zoned(TimeZone::UTC);
     let text = match form {
-        Form::Clock => utc.strftime("%H:%M:%S").to_string(),
-        Form::Tenths => format!(
+        TimeFormat::Clock => utc.strftime("%H:%M:%S").to_string(),
+        TimeFormat::Tenths => format!(
             "{}.{}",
             utc.strftime("%H:%M:%S"),
             utc.subsec_nanosecond().unsigned_abs() / 100_000_000
         ),
-        Form::Full => utc.strftime("%a %-d %b %Y %H:%M:%S UTC").to_string(),
-        Form::Day => utc.strftime("%A %-d %B %Y").to_string(),
-        Form::Near => {
+        TimeFormat::Full => utc.strftime("%a %-d %b %Y %H:%M:%S UTC").to_string(),
+        TimeFormat::Day => utc.strftime("%A %-d %B %Y").to_string(),
+        TimeFormat::Near => {
             let now = Timestamp::from_microsecond(now_us)
                 .unwrap_or(Timestamp::UNIX_EPOCH)
                 .to_zoned(TimeZone::UTC);
@@ -129,7 +129,7 @@ pub(crate) fn time(micros: i64, form: Form, now_us: i64) -> Markup {
                 utc.strftime("%-d %b %Y").to_string()
             }
         }
-        Form::Age => lasting(age_us(micros, now_us)),
+        TimeFormat::Age => lasting(age_us(micros, now_us)),
     };
     html! {
         time datetime=(utc.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")) data-as=(form.as_str())
@@ -198,12 +198,12 @@ mod tests {
     fn no_moment_a_camera_can_claim_panics() {
         for micros in [i64::MIN, -1, 0, i64::MAX] {
             for form in [
-                Form::Clock,
-                Form::Tenths,
-                Form::Full,
-                Form::Day,
-                Form::Near,
-                Form::Age,
+                TimeFormat::Clock,
+                TimeFormat::Tenths,
+                TimeFormat::Full,
+                TimeFormat::Day,
+                TimeFormat::Near,
+                TimeFormat::Age,
             ] {
                 for now_us in [i64::MIN, 0, i64::MAX] {
                     time(micros, form, now_us);
@@ -214,7 +214,12 @@ mod tests {
 
     #[test]
     fn a_time_carries_its_moment_for_the_browser() {
-        let html = time(1_795_270_327_412_000, Form::Near, 1_795_270_400_000_000).into_string();
+        let html = time(
+            1_795_270_327_412_000,
+            TimeFormat::Near,
+            1_795_270_400_000_000,
+        )
+        .into_string();
         assert_eq!(
             html,
             "<time datetime=\"2026-11-21T14:12:07.412Z\" data-as=\"near\" \

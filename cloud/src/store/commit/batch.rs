@@ -6,7 +6,7 @@ use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
 use crate::store::query::device;
-use crate::store::{Doing, Result, meta};
+use crate::store::{ErrorContext, Result, meta};
 
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -32,7 +32,7 @@ impl Batch {
         if self.seen.contains(&key) {
             return Ok(true);
         }
-        let room = device::seen(tx, device, now_us, alive, devices_max).await?;
+        let room = device::touch_device(tx, device, now_us, alive, devices_max).await?;
         if room {
             self.seen.insert(key);
         }
@@ -76,6 +76,6 @@ pub(crate) async fn count(tx: &mut AnyConnection, device: &DeviceId, more: i64) 
         .bind(device.as_str())
         .execute(tx)
         .await
-        .doing("count the pictures of a camera")?;
+        .context("count the pictures of a camera")?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::commit::picture::Picture;
-use crate::store::{Doing, Result, bigint, count, id};
+use crate::store::{ErrorContext, Result, from_bigint, id, to_bigint};
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
 const LINES_MAX: u64 = 32;
@@ -19,7 +19,7 @@ const LINES_OF_DEVICE_MAX: u64 = 4_000;
 const BOOTS_MAX: usize = 100;
 
 /// Keeps a line once.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,
     line: &BootClockOffset,
@@ -43,7 +43,7 @@ pub(crate) async fn keep(
             .bind(known.0.as_slice())
             .execute(&mut *tx)
             .await
-            .doing("join boot lines")?;
+            .context("join boot lines")?;
     }
     sqlx::query(
         "INSERT INTO boot_line (boot, device, hash, offset_us, error_us, measured_us, guessed, heard_us) \
@@ -53,28 +53,28 @@ pub(crate) async fn keep(
     .bind(device.as_str())
     .bind(hash.0.as_slice())
     .bind(line.offset_us)
-    .bind(bigint(line.error_us))
-    .bind(line.at_us.map(bigint))
+    .bind(to_bigint(line.error_us))
+    .bind(line.at_us.map(to_bigint))
     .bind(i64::from(line.estimated))
     .bind(now_us)
     .execute(&mut *tx)
     .await
-    .doing("note a boot line")?;
+    .context("note a boot line")?;
     let oldest: Option<i64> = sqlx::query_scalar(
         "SELECT heard_us FROM boot_line WHERE device = ? ORDER BY heard_us DESC LIMIT 1 OFFSET ?",
     )
     .bind(device.as_str())
-    .bind(bigint(LINES_OF_DEVICE_MAX))
+    .bind(to_bigint(LINES_OF_DEVICE_MAX))
     .fetch_optional(&mut *tx)
     .await
-    .doing("count boot lines")?;
+    .context("count boot lines")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM boot_line WHERE device = ? AND heard_us <= ?")
             .bind(device.as_str())
             .bind(oldest)
             .execute(tx)
             .await
-            .doing("drop old boot lines")?;
+            .context("drop old boot lines")?;
     }
     Ok(())
 }
@@ -119,14 +119,14 @@ async fn of_boot(
     .bind(device.as_str())
     .fetch_all(connection)
     .await
-    .doing("read the lines of a boot")?;
+    .context("read the lines of a boot")?;
     rows.iter()
         .map(|row| {
             let line = BootClockOffset {
                 boot,
                 offset_us: row.get(1),
-                error_us: count(row.get(2)),
-                at_us: row.get::<Option<i64>, _>(3).map(count),
+                error_us: from_bigint(row.get(2)),
+                at_us: row.get::<Option<i64>, _>(3).map(from_bigint),
                 estimated: row.get::<i64, _>(4) != 0,
                 spool: None,
             };
@@ -160,14 +160,14 @@ pub(crate) async fn correct(
         let rows = query
             .fetch_all(&mut *connection)
             .await
-            .doing("read the lines of boots")?;
+            .context("read the lines of boots")?;
         for row in &rows {
             let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
             let line = BootClockOffset {
                 boot,
                 offset_us: row.get(2),
-                error_us: count(row.get(3)),
-                at_us: row.get::<Option<i64>, _>(4).map(count),
+                error_us: from_bigint(row.get(3)),
+                at_us: row.get::<Option<i64>, _>(4).map(from_bigint),
                 estimated: row.get::<i64, _>(5) != 0,
                 spool: None,
             };
@@ -176,7 +176,7 @@ pub(crate) async fn correct(
     }
     for picture in pictures {
         let of = (picture.pressed.boot, picture.device.as_str().to_owned());
-        picture.say_when(lines.get(&of).map_or(&[], Vec::as_slice));
+        picture.set_capture_time(lines.get(&of).map_or(&[], Vec::as_slice));
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ mod tests {
                 spool: None,
             };
             let hash = Hash::of(&number.to_be_bytes());
-            keep(&mut tx, &device, &line, hash, number).await.unwrap();
+            insert(&mut tx, &device, &line, hash, number).await.unwrap();
         }
         let lines = of_boot(&mut tx, &device, boot).await.unwrap();
         assert_eq!(lines.len() as u64, LINES_MAX);

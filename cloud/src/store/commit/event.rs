@@ -5,10 +5,10 @@ use keepsake_protocol::{DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
 use crate::config::BATCH_MESSAGES_MAX;
-use crate::store::{Doing, Result, Store, StoreError, bigint, page};
+use crate::store::{ErrorContext, Result, Store, StoreError, paginate, to_bigint};
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,
     kind: &'static str,
@@ -23,7 +23,7 @@ pub(crate) async fn keep(
             .bind(hash.0.as_slice())
             .fetch_optional(&mut *tx)
             .await
-            .doing("look for an event")?;
+            .context("look for an event")?;
     if known.is_some() {
         return Ok(());
     }
@@ -35,29 +35,29 @@ pub(crate) async fn keep(
         .bind(now_us)
         .execute(&mut *tx)
         .await
-        .doing("note an event")?;
+        .context("note an event")?;
     let oldest: Option<i64> = sqlx::query_scalar(
         "SELECT at_us FROM event WHERE device = ? ORDER BY at_us DESC LIMIT 1 OFFSET ?",
     )
     .bind(device.as_str())
-    .bind(bigint(events_max))
+    .bind(to_bigint(events_max))
     .fetch_optional(&mut *tx)
     .await
-    .doing("count events")?;
+    .context("count events")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM event WHERE device = ? AND at_us <= ?")
             .bind(device.as_str())
             .bind(oldest)
             .execute(tx)
             .await
-            .doing("drop old events")?;
+            .context("drop old events")?;
     }
     Ok(())
 }
 
 /// What a camera told besides pictures.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub struct DeviceEvent {
     pub event: Event,
     /// When it was committed, microseconds UTC.
     pub at_us: i64,
@@ -74,10 +74,10 @@ impl Store {
         device: &DeviceId,
         before: Option<i64>,
         limit: u32,
-    ) -> Result<(Vec<Told>, Option<i64>)> {
+    ) -> Result<(Vec<DeviceEvent>, Option<i64>)> {
         let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
         let most = limit.saturating_add(batch);
-        self.within(async {
+        self.with_timeout(async {
             let mut told = Vec::new();
             for statement in [
                 "SELECT payload, at_us FROM event WHERE device = ? AND at_us < ? ORDER BY at_us DESC LIMIT ?",
@@ -89,17 +89,17 @@ impl Store {
                     .bind(i64::from(most))
                     .fetch_all(&self.readers)
                     .await
-                    .doing("list what a camera told")?;
+                    .context("list what a camera told")?;
                 for row in &rows {
                     // It was read before it was stored; only another program could have stored anything else.
                     let event = keepsake_protocol::codec::decode(row.get::<&[u8], _>(0))
                         .map_err(|error| StoreError::Corrupt(format!("an event: {error}")))?;
                     let at_us = row.get(1);
-                    told.push(Told { event, at_us });
+                    told.push(DeviceEvent { event, at_us });
                 }
             }
             told.sort_by_key(|told| std::cmp::Reverse(told.at_us));
-            Ok(page(told, limit, |told| told.at_us))
+            Ok(paginate(told, limit, |told| told.at_us))
         })
         .await
     }
@@ -109,7 +109,7 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn faults(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Fault, i64)>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT payload, at_us FROM event WHERE device = ? AND kind = 'fault' ORDER BY at_us DESC LIMIT ?",
             )
@@ -117,7 +117,7 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
             .await
-            .doing("list faults")?;
+            .context("list faults")?;
             Ok(rows
                 .iter()
                 .filter_map(|row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {

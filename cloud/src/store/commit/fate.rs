@@ -7,16 +7,16 @@ use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::commit::install;
-use crate::store::commit::install::Change;
+use crate::store::commit::install::CounterDelta;
 use crate::store::commit::{part, tombstone};
-use crate::store::{BindKey, Doing, Key, Result, bigint, count, id, sequence};
+use crate::store::{BindKey, ErrorContext, Key, Result, from_bigint, id, sequence, to_bigint};
 
-pub(crate) const TOLD: i64 = 1;
+pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;
 const DELETED: i64 = 3;
 
 /// What is known about one capture before a picture of it is kept.
-pub(crate) enum Before {
+pub(crate) enum PriorFate {
     /// This very picture is stored, or was and has been deleted.
     Settled,
     /// Not yet; `conflict` = another picture has its number.
@@ -30,25 +30,25 @@ pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool>
             .key(key)
             .fetch_optional(tx)
             .await
-            .doing("read a fate")?;
+            .context("read a fate")?;
     Ok(fate.is_some_and(|fate| fate >= STORED))
 }
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
-pub(crate) async fn store(tx: &mut AnyConnection, key: Key) -> Result<Before> {
+pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
     let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
         .bind(key.install.0.as_slice())
-        .bind(bigint(key.sequence.get()))
+        .bind(to_bigint(key.sequence.get()))
         .fetch_all(&mut *tx)
         .await
-        .doing("read the fates of a capture")?;
+        .context("read the fates of a capture")?;
     let mut told = 0;
     let mut conflict = false;
     for row in &rows {
         if row.get::<i64, _>(1) < STORED {
             told += 1;
         } else if row.get::<&[u8], _>(0) == key.hash.0 {
-            return Ok(Before::Settled);
+            return Ok(PriorFate::Settled);
         } else {
             conflict = true;
         }
@@ -56,31 +56,31 @@ pub(crate) async fn store(tx: &mut AnyConnection, key: Key) -> Result<Before> {
     if told > 0 {
         sqlx::query("DELETE FROM fate WHERE install = ? AND sequence = ? AND fate = ?")
             .bind(key.install.0.as_slice())
-            .bind(bigint(key.sequence.get()))
-            .bind(TOLD)
+            .bind(to_bigint(key.sequence.get()))
+            .bind(TOMBSTONE)
             .execute(&mut *tx)
             .await
-            .doing("raise the fate of a capture")?;
+            .context("raise the fate of a capture")?;
     }
     insert(tx, key, STORED).await?;
-    let by = Change {
+    let by = CounterDelta {
         sequences: i64::from(rows.is_empty()),
         told: -told,
         stored: 1,
         deleted: 0,
     };
-    install::change(tx, key.install, by).await?;
-    Ok(Before::New { conflict })
+    install::add_to_counters(tx, key.install, by).await?;
+    Ok(PriorFate::New { conflict })
 }
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
-pub(crate) async fn delete(tx: &mut AnyConnection, key: Key) -> Result<bool> {
+pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
     let fate: Option<i64> =
         sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
             .key(key)
             .fetch_optional(&mut *tx)
             .await
-            .doing("read a fate")?;
+            .context("read a fate")?;
     if fate != Some(STORED) {
         return Ok(false);
     }
@@ -89,18 +89,18 @@ pub(crate) async fn delete(tx: &mut AnyConnection, key: Key) -> Result<bool> {
         .key(key)
         .execute(&mut *tx)
         .await
-        .doing("raise a fate to deleted")?;
-    let by = Change {
+        .context("raise a fate to deleted")?;
+    let by = CounterDelta {
         stored: -1,
         deleted: 1,
-        ..Change::default()
+        ..CounterDelta::default()
     };
-    install::change(tx, key.install, by).await?;
+    install::add_to_counters(tx, key.install, by).await?;
     Ok(true)
 }
 
 /// Makes the fate of every sequence in `first..=last` that has none `told`.
-pub(crate) async fn tell(
+pub(crate) async fn mark_tombstone(
     tx: &mut AnyConnection,
     install: SpoolId,
     (first, last): (Sequence, Sequence),
@@ -117,7 +117,7 @@ pub(crate) async fn tell(
                 sequence: now,
                 hash,
             };
-            insert(tx, key, TOLD).await?;
+            insert(tx, key, TOMBSTONE).await?;
             told += 1;
         }
         if now >= last {
@@ -125,13 +125,13 @@ pub(crate) async fn tell(
         }
         now = now.next();
     }
-    let by = Change {
+    let by = CounterDelta {
         sequences: told,
         told,
         stored: 0,
         deleted: 0,
     };
-    install::change(tx, install, by).await
+    install::add_to_counters(tx, install, by).await
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
@@ -140,7 +140,7 @@ async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
         .bind(fate)
         .execute(tx)
         .await
-        .doing("note a fate")?;
+        .context("note a fate")?;
     Ok(())
 }
 
@@ -150,7 +150,7 @@ pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Opt
         .bind(install.0.as_slice())
         .fetch_one(tx)
         .await
-        .doing("read the highest fate")?;
+        .context("read the highest fate")?;
     last.map(|last| Ok(sequence(last)?.next())).transpose()
 }
 
@@ -164,12 +164,12 @@ async fn with_fate(
         "SELECT DISTINCT sequence FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
     )
     .bind(install.0.as_slice())
-    .bind(bigint(first))
-    .bind(bigint(last))
+    .bind(to_bigint(first))
+    .bind(to_bigint(last))
     .fetch_all(tx)
     .await
-    .doing("read which sequences have a fate")?;
-    Ok(found.into_iter().map(count).collect())
+    .context("read which sequences have a fate")?;
+    Ok(found.into_iter().map(from_bigint).collect())
 }
 
 /// How many sequences within `first..=last` have any fate.
@@ -182,12 +182,12 @@ pub(crate) async fn count_within(
         "SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?",
     )
     .bind(install.0.as_slice())
-    .bind(bigint(first))
-    .bind(bigint(last))
+    .bind(to_bigint(first))
+    .bind(to_bigint(last))
     .fetch_one(tx)
     .await
-    .doing("count fates")?;
-    Ok(count(found))
+    .context("count fates")?;
+    Ok(from_bigint(found))
 }
 
 /// The first sequences within `first..=last` that have no fate, at most `most`, without reading more than about as
@@ -228,7 +228,7 @@ pub(crate) async fn without_fate(
 }
 
 /// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
-pub(crate) async fn answer(
+pub(crate) async fn answer_inventory(
     tx: &mut AnyConnection,
     have: &Inventory,
 ) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
@@ -281,12 +281,12 @@ async fn settled(
         "SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?",
     )
     .bind(install.0.as_slice())
-    .bind(bigint(first.get()))
-    .bind(bigint(last.get()))
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
     .bind(STORED)
     .fetch_all(tx)
     .await
-    .doing("read fates")?;
+    .context("read fates")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;

@@ -4,7 +4,7 @@ use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::commit::report;
-use crate::store::{Doing, Result, bigint, count, id, sequence};
+use crate::store::{ErrorContext, Result, from_bigint, id, sequence, to_bigint};
 
 /// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl std::iter::Sum for Counters {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstallState {
+pub struct SpoolState {
     pub install: SpoolId,
     /// Made by the cloud for uploads; there is no card behind it.
     pub uploads: bool,
@@ -56,7 +56,7 @@ pub struct InstallState {
 
 /// Notes that `device` speaks of `install`, whose next sequence is at least `next`. Who raises that number owns it: a
 /// camera that was renamed goes on counting, and a copy of its card that only repeats what was known takes nothing.
-pub(crate) async fn spoken_of(
+pub(crate) async fn touch_spool(
     tx: &mut AnyConnection,
     device: &DeviceId,
     install: SpoolId,
@@ -67,18 +67,18 @@ pub(crate) async fn spoken_of(
         .bind(install.0.as_slice())
         .fetch_optional(&mut *tx)
         .await
-        .doing("read an install")?;
+        .context("read an install")?;
     match known {
         None => insert(tx, device, install, next, false, now_us).await,
-        Some(known) if bigint(next.get()) > known => {
+        Some(known) if to_bigint(next.get()) > known => {
             sqlx::query("UPDATE install SET device = ?, next = ?, next_us = ? WHERE install = ?")
                 .bind(device.as_str())
-                .bind(bigint(next.get()))
+                .bind(to_bigint(next.get()))
                 .bind(now_us)
                 .bind(install.0.as_slice())
                 .execute(tx)
                 .await
-                .doing("raise the next sequence of an install")?;
+                .context("raise the next sequence of an install")?;
             Ok(())
         }
         Some(_) => Ok(()),
@@ -97,7 +97,7 @@ pub(crate) async fn next_upload(
     .bind(device.as_str())
     .fetch_optional(&mut *tx)
     .await
-    .doing("find the install for uploads")?;
+    .context("find the install for uploads")?;
     let (install, taken) = match known {
         Some(row) => (
             id(row.get::<&[u8], _>(0), "an install")?,
@@ -110,12 +110,12 @@ pub(crate) async fn next_upload(
         }
     };
     sqlx::query("UPDATE install SET next = ?, next_us = ? WHERE install = ?")
-        .bind(bigint(taken.next().get()))
+        .bind(to_bigint(taken.next().get()))
         .bind(now_us)
         .bind(install.0.as_slice())
         .execute(tx)
         .await
-        .doing("take the number of an upload")?;
+        .context("take the number of an upload")?;
     Ok((install, taken))
 }
 
@@ -134,24 +134,28 @@ async fn insert(
     .bind(install.0.as_slice())
     .bind(device.as_str())
     .bind(i64::from(uploads))
-    .bind(bigint(next.get()))
+    .bind(to_bigint(next.get()))
     .bind(now_us)
     .execute(tx)
     .await
-    .doing("note an install")?;
+    .context("note an install")?;
     Ok(())
 }
 
 /// Changes the counters by so much.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Change {
+pub(crate) struct CounterDelta {
     pub(crate) sequences: i64,
     pub(crate) told: i64,
     pub(crate) stored: i64,
     pub(crate) deleted: i64,
 }
 
-pub(crate) async fn change(tx: &mut AnyConnection, install: SpoolId, by: Change) -> Result<()> {
+pub(crate) async fn add_to_counters(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    by: CounterDelta,
+) -> Result<()> {
     sqlx::query(
         "UPDATE install SET sequences = sequences + ?, told = told + ?, pictures = pictures + ?, deleted = deleted + ? \
          WHERE install = ?",
@@ -163,15 +167,15 @@ pub(crate) async fn change(tx: &mut AnyConnection, install: SpoolId, by: Change)
     .bind(install.0.as_slice())
     .execute(tx)
     .await
-    .doing("count in an install")?;
+    .context("count in an install")?;
     Ok(())
 }
 
 /// All installs of a camera, the one that last gave out a number first.
-pub(crate) async fn of_device(
+pub(crate) async fn list_for_device(
     connection: &mut AnyConnection,
     device: &DeviceId,
-) -> Result<Vec<InstallState>> {
+) -> Result<Vec<SpoolState>> {
     let rows = sqlx::query(
         "SELECT install, next, next_us, sequences, told, pictures, deleted, uploads FROM install \
          WHERE device = ? ORDER BY next_us DESC, install",
@@ -179,26 +183,26 @@ pub(crate) async fn of_device(
     .bind(device.as_str())
     .fetch_all(&mut *connection)
     .await
-    .doing("read the installs of a camera")?;
+    .context("read the installs of a camera")?;
     let mut installs = Vec::with_capacity(rows.len());
     for row in rows {
         let install: SpoolId = id(row.get::<&[u8], _>(0), "an install")?;
         let next = sequence(row.get(1))?;
-        let sequences = count(row.get(3));
+        let sequences = from_bigint(row.get(3));
         let uploads = row.get::<i64, _>(7) != 0;
         let (held, coarse) = if uploads {
             (0, false)
         } else {
             report::held(connection, install, next, row.get(2), sequences).await?
         };
-        installs.push(InstallState {
+        installs.push(SpoolState {
             install,
             uploads,
             next,
             counters: Counters {
-                told: count(row.get(4)),
-                stored: count(row.get(5)),
-                deleted: count(row.get(6)),
+                told: from_bigint(row.get(4)),
+                stored: from_bigint(row.get(5)),
+                deleted: from_bigint(row.get(6)),
                 held,
                 missing: (next.get() - 1)
                     .saturating_sub(sequences)

@@ -8,10 +8,11 @@ use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId
 use sqlx::{AnyConnection, Row};
 
 use crate::store::{
-    BindKey, Doing, Key, Limits, Result, Store, StoreError, bigint, count, id, sequence,
+    BindKey, ErrorContext, Key, Limits, Result, Store, StoreError, from_bigint, id, sequence,
+    to_bigint,
 };
 
-pub(crate) enum Kept {
+pub(crate) enum PartOutcome {
     Unfinished,
     /// All bytes, with the right hash; the parts are gone.
     Whole(Vec<u8>),
@@ -20,14 +21,14 @@ pub(crate) enum Kept {
 }
 
 /// Keeps one part, and puts the capture together if that was the last one missing.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,
     header: &FrameHeader,
     bytes: &[u8],
     now_us: i64,
     limits: &Limits,
-) -> Result<Kept> {
+) -> Result<PartOutcome> {
     let record = &header.capture;
     let key = Key::of(record);
     let known =
@@ -35,11 +36,11 @@ pub(crate) async fn keep(
             .key(key)
             .fetch_optional(&mut *tx)
             .await
-            .doing("look for an unfinished capture")?;
-    let known_total = known.map(|row| count(row.get(0)));
+            .context("look for an unfinished capture")?;
+    let known_total = known.map(|row| from_bigint(row.get(0)));
     // One of the two messages lies about the length. Which one cannot be known, so the new one begins anew.
     if known_total.is_some_and(|total| total != record.total) {
-        forget(tx, key).await?;
+        delete_parts(tx, key).await?;
     }
     if known_total != Some(record.total) {
         sqlx::query(
@@ -48,27 +49,27 @@ pub(crate) async fn keep(
         )
         .key(key)
         .bind(device.as_str())
-        .bind(bigint(record.total))
+        .bind(to_bigint(record.total))
         .bind(now_us)
         .execute(&mut *tx)
         .await
-        .doing("begin an unfinished capture")?;
+        .context("begin an unfinished capture")?;
     }
     if !put(tx, header, bytes, now_us).await? {
-        return Ok(Kept::Unfinished);
+        return Ok(PartOutcome::Unfinished);
     }
     if missing(tx, key).await?.is_empty() {
         let whole = assemble(tx, key).await?;
-        forget(tx, key).await?;
+        delete_parts(tx, key).await?;
         let (whole, found) = hashed(whole).await?;
         return Ok(if found == key.hash {
-            Kept::Whole(whole)
+            PartOutcome::Whole(whole)
         } else {
-            Kept::WrongHash(whole)
+            PartOutcome::WrongHash(whole)
         });
     }
     make_room(tx, device, key, limits).await?;
-    Ok(Kept::Unfinished)
+    Ok(PartOutcome::Unfinished)
 }
 
 /// Writes the part unless a part that starts there reaches as far. Returns whether anything changed.
@@ -83,11 +84,11 @@ async fn put(
         "SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
     )
     .key(key)
-    .bind(bigint(header.offset))
+    .bind(to_bigint(header.offset))
     .fetch_optional(&mut *tx)
     .await
-    .doing("look for a part")?;
-    let len = bigint(header.len);
+    .context("look for a part")?;
+    let len = to_bigint(header.len);
     let (parts, grown) = match there {
         Some(there) if there >= len => return Ok(false),
         Some(there) => {
@@ -95,10 +96,10 @@ async fn put(
                 "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
             )
             .key(key)
-            .bind(bigint(header.offset))
+            .bind(to_bigint(header.offset))
             .execute(&mut *tx)
             .await
-            .doing("replace a shorter part")?;
+            .context("replace a shorter part")?;
             (0, len - there)
         }
         None => (1, len),
@@ -107,12 +108,12 @@ async fn put(
         "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .key(key)
-    .bind(bigint(header.offset))
+    .bind(to_bigint(header.offset))
     .bind(len)
     .bind(bytes)
     .execute(&mut *tx)
     .await
-    .doing("keep a part")?;
+    .context("keep a part")?;
     sqlx::query(
         "UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
          WHERE install = ? AND sequence = ? AND hash = ?",
@@ -123,7 +124,7 @@ async fn put(
     .key(key)
     .execute(tx)
     .await
-    .doing("note the progress of a capture")?;
+    .context("note the progress of a capture")?;
     Ok(true)
 }
 
@@ -135,19 +136,19 @@ pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64
     .key(key)
     .fetch_optional(&mut *tx)
     .await
-    .doing("read an unfinished capture")?;
-    let total = count(total.unwrap_or(0));
+    .context("read an unfinished capture")?;
+    let total = from_bigint(total.unwrap_or(0));
     let parts = sqlx::query(
         "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
     )
     .key(key)
     .fetch_all(tx)
     .await
-    .doing("read which parts are here")?;
+    .context("read which parts are here")?;
     let mut gaps = Vec::new();
     let mut reached = 0;
     for part in &parts {
-        let (start, len) = (count(part.get(0)), count(part.get(1)));
+        let (start, len) = (from_bigint(part.get(0)), from_bigint(part.get(1)));
         if start > reached {
             gaps.push((reached, start));
         }
@@ -167,7 +168,7 @@ async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
     .key(key)
     .fetch_all(&mut *tx)
     .await
-    .doing("list the parts of a capture")?;
+    .context("list the parts of a capture")?;
     let mut whole = Vec::new();
     for start in starts {
         let part: Vec<u8> = sqlx::query_scalar(
@@ -177,8 +178,8 @@ async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
         .bind(start)
         .fetch_one(&mut *tx)
         .await
-        .doing("read a part")?;
-        let overlap = (whole.len() as u64).saturating_sub(count(start));
+        .context("read a part")?;
+        let overlap = (whole.len() as u64).saturating_sub(from_bigint(start));
         let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
         whole.extend_from_slice(part.get(overlap..).unwrap_or_default());
     }
@@ -213,8 +214,8 @@ async fn make_room(
     .bind(device.as_str())
     .fetch_one(&mut *tx)
     .await
-    .doing("measure the unfinished captures of a camera")?;
-    let (mut parts, mut bytes) = (count(sums.get(0)), count(sums.get(1)));
+    .context("measure the unfinished captures of a camera")?;
+    let (mut parts, mut bytes) = (from_bigint(sums.get(0)), from_bigint(sums.get(1)));
     if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
         return Ok(());
     }
@@ -224,10 +225,14 @@ async fn make_room(
     .bind(device.as_str())
     .fetch_all(&mut *tx)
     .await
-    .doing("list the unfinished captures of a camera")?;
+    .context("list the unfinished captures of a camera")?;
     let mut candidates = Vec::with_capacity(oldest.len());
     for row in &oldest {
-        candidates.push((Key::read(row)?, count(row.get(3)), count(row.get(4))));
+        candidates.push((
+            Key::read(row)?,
+            from_bigint(row.get(3)),
+            from_bigint(row.get(4)),
+        ));
     }
     // The one that was just touched last, even where several have the same time.
     candidates.sort_by_key(|(key, _, _)| *key == touched);
@@ -235,7 +240,7 @@ async fn make_room(
         if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
             break;
         }
-        forget(tx, key).await?;
+        delete_parts(tx, key).await?;
         parts -= its_parts;
         bytes -= its_bytes;
     }
@@ -252,11 +257,11 @@ pub(crate) async fn unfinished(
         "SELECT sequence, hash FROM partial WHERE install = ? AND sequence BETWEEN ? AND ?",
     )
     .bind(install.0.as_slice())
-    .bind(bigint(first.get()))
-    .bind(bigint(last.get()))
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
     .fetch_all(tx)
     .await
-    .doing("list unfinished captures")?;
+    .context("list unfinished captures")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
@@ -272,14 +277,14 @@ pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Resul
             .bind(before_us)
             .fetch_all(&mut *tx)
             .await
-            .doing("list captures without progress")?;
+            .context("list captures without progress")?;
     for row in &stale {
-        forget(tx, Key::read(row)?).await?;
+        delete_parts(tx, Key::read(row)?).await?;
     }
     Ok(stale.len() as u64)
 }
 
-async fn forget(tx: &mut AnyConnection, key: Key) -> Result<()> {
+async fn delete_parts(tx: &mut AnyConnection, key: Key) -> Result<()> {
     for statement in [
         "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ?",
         "DELETE FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
@@ -288,7 +293,7 @@ async fn forget(tx: &mut AnyConnection, key: Key) -> Result<()> {
             .key(key)
             .execute(&mut *tx)
             .await
-            .doing("drop the parts of a capture")?;
+            .context("drop the parts of a capture")?;
     }
     Ok(())
 }
@@ -299,17 +304,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
-        self.within(async {
+        self.with_timeout(async {
             let row = sqlx::query(
                 "SELECT bytes, total FROM partial WHERE install = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
             )
             .bind(capture.spool.0.as_slice())
-            .bind(bigint(capture.sequence.get()))
+            .bind(to_bigint(capture.sequence.get()))
             .fetch_optional(&self.readers)
             .await
-            .doing("read the progress of a capture")?;
+            .context("read the progress of a capture")?;
             Ok(row.map(|row| {
-                let (bytes, total) = (count(row.get(0)), count(row.get(1)));
+                let (bytes, total) = (from_bigint(row.get(0)), from_bigint(row.get(1)));
                 // Parts that overlap are counted twice.
                 (bytes.min(total), total)
             }))

@@ -10,10 +10,12 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::pictures::taken;
-use crate::pictures::taken::{Press, Taken};
+use crate::pictures::taken::{CaptureTime, PressEvidence};
 use crate::store::commit::batch::Batch;
 use crate::store::commit::{boot, fate};
-use crate::store::{BindKey, Doing, Key, Result, Store, StoreError, bigint, count, id, sequence};
+use crate::store::{
+    BindKey, ErrorContext, Key, Result, Store, StoreError, from_bigint, id, sequence, to_bigint,
+};
 
 /// How far a small version of a picture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +61,7 @@ pub struct Picture {
     /// The press was not before this, as far as the camera knew, microseconds UTC.
     pub not_before_us: Option<i64>,
     /// By all that was known when this was read.
-    pub taken: Taken,
+    pub taken: CaptureTime,
 }
 
 impl Picture {
@@ -99,24 +101,24 @@ impl Picture {
             },
             color: None,
             not_before_us: header.not_before_us,
-            taken: taken::uploaded(stored_us),
+            taken: taken::upload_time(stored_us),
         };
-        picture.say_when(&[]);
+        picture.set_capture_time(&[]);
         picture
     }
 
     /// `lines`: those of its boot.
-    pub(crate) fn say_when(&mut self, lines: &[BootClockOffset]) {
+    pub(crate) fn set_capture_time(&mut self, lines: &[BootClockOffset]) {
         self.taken = match self.cause {
-            Cause::Upload => taken::uploaded(self.stored_us),
+            Cause::Upload => taken::upload_time(self.stored_us),
             Cause::Button | Cause::Command | Cause::Interval | Cause::Test => {
-                let press = Press {
-                    moment: &self.pressed,
+                let press = PressEvidence {
+                    clock: &self.pressed,
                     stored_us: self.stored_us,
                     sent_after_us: self.sent_after_us,
                     not_before_us: self.not_before_us,
                 };
-                taken::taken(&press, lines)
+                taken::capture_time(&press, lines)
             }
         };
     }
@@ -131,7 +133,7 @@ impl Picture {
 
 /// Which pictures, in which order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Page {
+pub enum PageQuery {
     /// Upwards from the one after this arrival.
     After(i64),
     /// Downwards from the newest, or from the one before this arrival.
@@ -152,7 +154,7 @@ macro_rules! select {
 }
 
 /// Keeps a picture whose hash is right: row, bytes and fate. Returns its arrival, or nothing for a repeat (P3).
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
     batch: &mut Batch,
     device: &DeviceId,
@@ -162,12 +164,12 @@ pub(crate) async fn keep(
     damaged: bool,
 ) -> Result<Option<i64>> {
     let record = &header.capture;
-    let conflict = match fate::store(tx, Key::of(record)).await? {
-        fate::Before::Settled => return Ok(None),
-        fate::Before::New { conflict } => conflict,
+    let conflict = match fate::mark_stored(tx, Key::of(record)).await? {
+        fate::PriorFate::Settled => return Ok(None),
+        fate::PriorFate::New { conflict } => conflict,
     };
     let arrival = batch.arrival(tx, device).await?;
-    let optional = |number: Option<u64>| number.map(bigint);
+    let optional = |number: Option<u64>| number.map(to_bigint);
     sqlx::query(
         "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
@@ -178,22 +180,22 @@ pub(crate) async fn keep(
     .bind(arrival)
     .key(Key::of(record))
     .bind(device.as_str())
-    .bind(bigint(record.total))
+    .bind(to_bigint(record.total))
     .bind(record.content_type.as_str())
     .bind(i64::from(record.width))
     .bind(i64::from(record.height))
     .bind(record.cause.as_str())
     .bind(record.command.as_deref())
     .bind(record.pressed.boot.0.as_slice())
-    .bind(bigint(record.pressed.boottime_us))
+    .bind(to_bigint(record.pressed.boottime_us))
     .bind(record.pressed.wall_us)
     .bind(i64::from(record.pressed.synchronised))
-    .bind(bigint(record.pressed.error_us))
-    .bind(bigint(record.captured_after_us))
+    .bind(to_bigint(record.pressed.error_us))
+    .bind(to_bigint(record.captured_after_us))
     .bind(optional(header.saved_after_us))
     .bind(optional(header.sent_after_us))
     .bind(i64::from(header.attempt))
-    .bind(bigint(record.settings_version))
+    .bind(to_bigint(record.settings_version))
     .bind(now_us)
     .bind(i64::from(conflict))
     .bind(i64::from(damaged))
@@ -201,13 +203,13 @@ pub(crate) async fn keep(
     .bind(header.not_before_us)
     .execute(&mut *tx)
     .await
-    .doing("note a picture")?;
+    .context("note a picture")?;
     sqlx::query("INSERT INTO picture_bytes (arrival, bytes) VALUES (?, ?)")
         .bind(arrival)
         .bind(bytes)
         .execute(tx)
         .await
-        .doing("keep the bytes of a picture")?;
+        .context("keep the bytes of a picture")?;
     Ok(Some(arrival))
 }
 
@@ -222,7 +224,7 @@ pub(crate) async fn remove(tx: &mut AnyConnection, arrival: i64) -> Result<()> {
             .bind(arrival)
             .execute(&mut *tx)
             .await
-            .doing("remove a picture")?;
+            .context("remove a picture")?;
     }
     Ok(())
 }
@@ -239,28 +241,28 @@ impl Store {
     pub async fn pictures(
         &self,
         device: Option<&DeviceId>,
-        page: Page,
+        page: PageQuery,
         limit: u32,
     ) -> Result<Vec<Picture>> {
         let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
-            (false, Page::After(after)) => {
+            (false, PageQuery::After(after)) => {
                 (select!("WHERE arrival > ? ORDER BY arrival LIMIT ?"), after)
             }
-            (false, Page::Before(before)) => (
+            (false, PageQuery::Before(before)) => (
                 select!("WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
             ),
-            (true, Page::After(after)) => (
+            (true, PageQuery::After(after)) => (
                 select!("WHERE device = ? AND arrival > ? ORDER BY arrival LIMIT ?"),
                 after,
             ),
-            (true, Page::Before(before)) => (
+            (true, PageQuery::Before(before)) => (
                 select!("WHERE device = ? AND arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
             ),
         };
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("list pictures")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list pictures")?;
             let mut query = sqlx::query(statement);
             if let Some(device) = device {
                 query = query.bind(device.as_str());
@@ -270,7 +272,7 @@ impl Store {
                 .bind(i64::from(limit))
                 .fetch_all(&mut *connection)
                 .await
-                .doing("list pictures")?;
+                .context("list pictures")?;
             read_all(&mut connection, &rows).await
         })
         .await
@@ -281,7 +283,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn picture_count(&self, device: Option<&DeviceId>) -> Result<u64> {
-        self.within(async {
+        self.with_timeout(async {
             let query = match device {
                 Some(device) => sqlx::query_scalar("SELECT pictures FROM device WHERE id = ?")
                     .bind(device.as_str()),
@@ -292,8 +294,8 @@ impl Store {
             let all: Option<i64> = query
                 .fetch_optional(&self.readers)
                 .await
-                .doing("count pictures")?;
-            Ok(all.map_or(0, count))
+                .context("count pictures")?;
+            Ok(all.map_or(0, from_bigint))
         })
         .await
     }
@@ -314,16 +316,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("read a capture")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read a capture")?;
             let rows = sqlx::query(select!(
                 "WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
             ))
             .bind(capture.spool.0.as_slice())
-            .bind(bigint(capture.sequence.get()))
+            .bind(to_bigint(capture.sequence.get()))
             .fetch_all(&mut *connection)
             .await
-            .doing("read the pictures of a capture")?;
+            .context("read the pictures of a capture")?;
             read_all(&mut connection, &rows).await
         })
         .await
@@ -334,13 +336,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn picture_at(&self, arrival: i64) -> Result<Option<Picture>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("read a picture")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read a picture")?;
             let row = sqlx::query(select!("WHERE arrival = ?"))
                 .bind(arrival)
                 .fetch_optional(&mut *connection)
                 .await
-                .doing("read a picture")?;
+                .context("read a picture")?;
             read_one(&mut connection, row.as_ref()).await
         })
         .await
@@ -365,12 +367,12 @@ impl Store {
     }
 
     async fn blob(&self, statement: &'static str, arrival: i64) -> Result<Option<Vec<u8>>> {
-        self.within(async {
+        self.with_timeout(async {
             sqlx::query_scalar(statement)
                 .bind(arrival)
                 .fetch_optional(&self.readers)
                 .await
-                .doing("read the bytes of a picture")
+                .context("read the bytes of a picture")
         })
         .await
     }
@@ -382,7 +384,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn begin_thumbnail(&self, attempts_max: u32) -> Result<Option<Picture>> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a thumbnail").await?;
             sqlx::query(
                 "UPDATE picture SET thumbnail = ? WHERE thumbnail = ? AND thumbnail_attempts >= ?",
@@ -392,11 +394,11 @@ impl Store {
             .bind(i64::from(attempts_max))
             .execute(&mut *tx)
             .await
-            .doing("give up on thumbnails")?;
+            .context("give up on thumbnails")?;
             let row = sqlx::query(select!("WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"))
             .fetch_optional(&mut *tx)
             .await
-            .doing("find a picture without a thumbnail")?;
+            .context("find a picture without a thumbnail")?;
             let picture = row.as_ref().map(read).transpose()?;
             if let Some(picture) = &picture {
                 sqlx::query(
@@ -405,9 +407,9 @@ impl Store {
                 .bind(picture.arrival)
                 .execute(&mut *tx)
                 .await
-                .doing("note an attempt at a thumbnail")?;
+                .context("note an attempt at a thumbnail")?;
             }
-            tx.commit().await.doing("commit the attempt at a thumbnail")?;
+            tx.commit().await.context("commit the attempt at a thumbnail")?;
             Ok(picture)
         })
         .await
@@ -424,20 +426,20 @@ impl Store {
         made: Option<(&[u8], u32)>,
         damaged: bool,
     ) -> Result<()> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin keeping a thumbnail").await?;
             sqlx::query("DELETE FROM thumbnail WHERE arrival = ?")
                 .bind(arrival)
                 .execute(&mut *tx)
                 .await
-                .doing("replace a thumbnail")?;
+                .context("replace a thumbnail")?;
             if let Some((bytes, _)) = made {
                 sqlx::query("INSERT INTO thumbnail (arrival, bytes) VALUES (?, ?)")
                     .bind(arrival)
                     .bind(bytes)
                     .execute(&mut *tx)
                     .await
-                    .doing("keep a thumbnail")?;
+                    .context("keep a thumbnail")?;
             }
             sqlx::query(
                 "UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?",
@@ -448,8 +450,8 @@ impl Store {
             .bind(arrival)
             .execute(&mut *tx)
             .await
-            .doing("note a thumbnail")?;
-            tx.commit().await.doing("commit a thumbnail")
+            .context("note a thumbnail")?;
+            tx.commit().await.context("commit a thumbnail")
         })
         .await
     }
@@ -466,7 +468,7 @@ pub(crate) async fn summary(
             .bind(device.as_str())
             .fetch_one(connection)
             .await
-            .doing("count the pictures of a camera")
+            .context("count the pictures of a camera")
     };
     let conflicts = counted(&mut *connection, "conflict").await?;
     let damaged = counted(&mut *connection, "damaged").await?;
@@ -474,9 +476,9 @@ pub(crate) async fn summary(
         .bind(device.as_str())
         .fetch_optional(&mut *connection)
         .await
-        .doing("read the newest picture of a camera")?;
+        .context("read the newest picture of a camera")?;
     let newest = read_one(connection, newest.as_ref()).await?;
-    Ok((count(conflicts), count(damaged), newest))
+    Ok((from_bigint(conflicts), from_bigint(damaged), newest))
 }
 
 /// Reads whole rows, and what is known by now of the time of their boots.
@@ -496,7 +498,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
     let corrupt = |what: &str| StoreError::Corrupt(format!("a picture with {what}"));
     let named = |at: usize| -> serde_json::Value { row.get::<String, _>(at).into() };
     let pixels = |at: usize| u32::try_from(row.get::<i64, _>(at)).unwrap_or(0);
-    let optional = |at: usize| row.get::<Option<i64>, _>(at).map(count);
+    let optional = |at: usize| row.get::<Option<i64>, _>(at).map(from_bigint);
     let mut picture = Picture {
         arrival: row.get(0),
         capture: CaptureId {
@@ -508,7 +510,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
             .get::<String, _>(4)
             .parse()
             .map_err(|_| corrupt("an odd camera name"))?,
-        bytes: count(row.get(5)),
+        bytes: from_bigint(row.get(5)),
         content_type: serde_json::from_value(named(6)).map_err(|_| corrupt("an odd type"))?,
         width: pixels(7),
         height: pixels(8),
@@ -516,16 +518,16 @@ fn read(row: &AnyRow) -> Result<Picture> {
         command: row.get(10),
         pressed: ClockReading {
             boot: id::<BootId>(row.get::<&[u8], _>(11), "a boot id")?,
-            boottime_us: count(row.get(12)),
+            boottime_us: from_bigint(row.get(12)),
             wall_us: row.get(13),
             synchronised: row.get::<i64, _>(14) != 0,
-            error_us: count(row.get(15)),
+            error_us: from_bigint(row.get(15)),
         },
-        captured_after_us: count(row.get(16)),
+        captured_after_us: from_bigint(row.get(16)),
         saved_after_us: optional(17),
         sent_after_us: optional(18),
         attempt: pixels(19),
-        settings_version: count(row.get(20)),
+        settings_version: from_bigint(row.get(20)),
         stored_us: row.get(21),
         conflict: row.get::<i64, _>(22) != 0,
         damaged: row.get::<i64, _>(23) != 0,
@@ -538,8 +540,8 @@ fn read(row: &AnyRow) -> Result<Picture> {
             .get::<Option<i64>, _>(25)
             .and_then(|color| u32::try_from(color).ok()),
         not_before_us: row.get(26),
-        taken: taken::uploaded(row.get(21)),
+        taken: taken::upload_time(row.get(21)),
     };
-    picture.say_when(&[]);
+    picture.set_capture_time(&[]);
     Ok(picture)
 }

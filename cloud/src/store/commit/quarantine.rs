@@ -3,8 +3,8 @@
 use sqlx::{AnyConnection, Row};
 
 use crate::config::BATCH_MESSAGES_MAX;
-use crate::ingest::deposit::Suspect;
-use crate::store::{Doing, Limits, Result, Store, bigint, count, page};
+use crate::ingest::deposit::QuarantineEntry;
+use crate::store::{ErrorContext, Limits, Result, Store, from_bigint, paginate, to_bigint};
 use keepsake_protocol::Hash;
 
 /// One message in quarantine, without its bytes.
@@ -29,9 +29,9 @@ pub struct Quarantined {
 const TEXT_MAX: usize = 500;
 
 /// Keeps a message and its reason; the same message again is only counted.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
-    suspect: &Suspect,
+    suspect: &QuarantineEntry,
     now_us: i64,
     limits: &Limits,
 ) -> Result<()> {
@@ -42,7 +42,7 @@ pub(crate) async fn keep(
             .bind(suspect.hash.0.as_slice())
             .fetch_optional(&mut *tx)
             .await
-            .doing("look into the quarantine")?;
+            .context("look into the quarantine")?;
     if known.is_some() {
         sqlx::query(
             "UPDATE quarantine SET times = times + 1, last_us = ?, topic = ?, reason = ? WHERE device = ? AND hash = ?",
@@ -54,7 +54,7 @@ pub(crate) async fn keep(
         .bind(suspect.hash.0.as_slice())
         .execute(tx)
         .await
-        .doing("count a message in quarantine")?;
+        .context("count a message in quarantine")?;
         return Ok(());
     }
     let kept = suspect.bytes.len().min(limits.quarantine_message_bytes_max);
@@ -66,14 +66,14 @@ pub(crate) async fn keep(
     .bind(suspect.hash.0.as_slice())
     .bind(text(&suspect.topic))
     .bind(text(&suspect.reason))
-    .bind(bigint(suspect.bytes.len() as u64))
-    .bind(bigint(kept as u64))
+    .bind(to_bigint(suspect.bytes.len() as u64))
+    .bind(to_bigint(kept as u64))
     .bind(now_us)
     .bind(now_us)
     .bind(&suspect.bytes[..kept])
     .execute(&mut *tx)
     .await
-    .doing("put a message into quarantine")?;
+    .context("put a message into quarantine")?;
     make_room(tx, device, limits).await
 }
 
@@ -85,10 +85,10 @@ async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Res
     .bind(device)
     .fetch_all(&mut *tx)
     .await
-    .doing("measure the quarantine of a camera")?;
+    .context("measure the quarantine of a camera")?;
     let mut bytes = 0;
     for (at, row) in rows.iter().enumerate() {
-        bytes += count(row.get(1));
+        bytes += from_bigint(row.get(1));
         // The newest stays whatever it weighs: it is what someone looks for.
         let room = at == 0
             || ((at as u64) < limits.quarantine_rows_max && bytes <= limits.quarantine_bytes_max);
@@ -98,21 +98,21 @@ async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Res
                 .bind(row.get::<&[u8], _>(0))
                 .execute(&mut *tx)
                 .await
-                .doing("drop a message from quarantine")?;
+                .context("drop a message from quarantine")?;
         }
     }
     let oldest: Option<i64> =
         sqlx::query_scalar("SELECT last_us FROM quarantine ORDER BY last_us DESC LIMIT 1 OFFSET ?")
-            .bind(bigint(limits.quarantine_all_rows_max))
+            .bind(to_bigint(limits.quarantine_all_rows_max))
             .fetch_optional(&mut *tx)
             .await
-            .doing("measure the quarantine")?;
+            .context("measure the quarantine")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM quarantine WHERE last_us <= ?")
             .bind(oldest)
             .execute(tx)
             .await
-            .doing("drop old messages from quarantine")?;
+            .context("drop old messages from quarantine")?;
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ impl Store {
         limit: u32,
     ) -> Result<(Vec<Quarantined>, Option<i64>)> {
         let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT device, hash, topic, reason, size, times, first_us, last_us FROM quarantine \
                  WHERE last_us < ? ORDER BY last_us DESC LIMIT ?",
@@ -143,18 +143,18 @@ impl Store {
             .bind(i64::from(limit.saturating_add(batch)))
             .fetch_all(&self.readers)
             .await
-            .doing("list the quarantine")?;
+            .context("list the quarantine")?;
             let rows = rows.iter().map(|row| Quarantined {
                 device: row.get(0),
                 hash: hex::encode(row.get::<&[u8], _>(1)),
                 topic: row.get(2),
                 reason: row.get(3),
-                size: count(row.get(4)),
-                times: count(row.get(5)),
+                size: from_bigint(row.get(4)),
+                times: from_bigint(row.get(5)),
                 first_us: row.get(6),
                 last_us: row.get(7),
             });
-            Ok(page(rows.collect(), limit, |row| row.last_us))
+            Ok(paginate(rows.collect(), limit, |row| row.last_us))
         })
         .await
     }
@@ -164,13 +164,13 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn quarantined_bytes(&self, device: &str, hash: Hash) -> Result<Option<Vec<u8>>> {
-        self.within(async {
+        self.with_timeout(async {
             sqlx::query_scalar("SELECT bytes FROM quarantine WHERE device = ? AND hash = ?")
                 .bind(device)
                 .bind(hash.0.as_slice())
                 .fetch_optional(&self.readers)
                 .await
-                .doing("read a message in quarantine")
+                .context("read a message in quarantine")
         })
         .await
     }
@@ -179,16 +179,18 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
-    pub async fn forget_quarantined(&self, device: &str, hash: Hash) -> Result<bool> {
-        self.within(async {
+    pub async fn delete_quarantined(&self, device: &str, hash: Hash) -> Result<bool> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin emptying the quarantine").await?;
             let done = sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
                 .bind(device)
                 .bind(hash.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .doing("let go of a message in quarantine")?;
-            tx.commit().await.doing("commit emptying the quarantine")?;
+                .context("let go of a message in quarantine")?;
+            tx.commit()
+                .await
+                .context("commit emptying the quarantine")?;
             Ok(done.rows_affected() > 0)
         })
         .await
@@ -199,12 +201,12 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn quarantine_count(&self) -> Result<u64> {
-        self.within(async {
+        self.with_timeout(async {
             let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM quarantine")
                 .fetch_one(&self.readers)
                 .await
-                .doing("count the quarantine")?;
-            Ok(count(all))
+                .context("count the quarantine")?;
+            Ok(from_bigint(all))
         })
         .await
     }

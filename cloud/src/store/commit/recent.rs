@@ -4,7 +4,7 @@
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
 
-use crate::store::{Doing, Result};
+use crate::store::{ErrorContext, Result};
 
 /// A broker that brings a message again does so within this, or it is a new one: microseconds.
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
@@ -22,7 +22,7 @@ pub(crate) async fn is_repeat(
 }
 
 /// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
-pub(crate) async fn note(
+pub(crate) async fn remember(
     tx: &mut AnyConnection,
     device: &DeviceId,
     hash: Hash,
@@ -33,7 +33,7 @@ pub(crate) async fn note(
         .bind(now_us.saturating_sub(RECENT_US))
         .execute(&mut *tx)
         .await
-        .doing("forget old uploads")?;
+        .context("forget old uploads")?;
     let statement = match seen(tx, device, hash).await? {
         Some(_) => {
             sqlx::query("UPDATE recent_upload SET seen_us = ? WHERE device = ? AND hash = ?")
@@ -46,7 +46,7 @@ pub(crate) async fn note(
         .bind(hash.0.as_slice())
         .execute(tx)
         .await
-        .doing("note an upload")?;
+        .context("note an upload")?;
     Ok(())
 }
 
@@ -56,7 +56,7 @@ async fn seen(tx: &mut AnyConnection, device: &DeviceId, hash: Hash) -> Result<O
         .bind(hash.0.to_vec())
         .fetch_optional(tx)
         .await
-        .doing("look for an upload")
+        .context("look for an upload")
 }
 
 const SEEN: &str = "SELECT seen_us FROM recent_upload WHERE device = ? AND hash = ?";

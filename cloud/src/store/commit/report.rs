@@ -7,7 +7,7 @@ use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::commit::fate;
-use crate::store::{Doing, Result, StoreError, bigint, id, sequence};
+use crate::store::{ErrorContext, Result, StoreError, id, sequence, to_bigint};
 
 /// A report this much younger than the highest number heard of knows of that number, microseconds. Below, a picture may
 /// have overtaken the status that speaks of it, as they travel in two sessions.
@@ -21,7 +21,7 @@ const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
 /// `installs`: the first is the current one, which tells the card: a copy in another board may bear the same name, and
 /// one card two names, if its camera was renamed. What others have said of theirs stays until they are
 /// [`REPLACED_US`] silent.
-pub(crate) async fn keep(
+pub(crate) async fn replace(
     tx: &mut AnyConnection,
     device: &DeviceId,
     installs: &[SpoolInventory],
@@ -36,7 +36,7 @@ pub(crate) async fn keep(
             .bind(card.0.as_slice())
             .fetch_all(&mut *tx)
             .await
-            .doing("read what was said of the card")?;
+            .context("read what was said of the card")?;
     for row in &known {
         let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
         let install: SpoolId = id(row.get::<&[u8], _>(2), "an install")?;
@@ -59,7 +59,7 @@ pub(crate) async fn keep(
         .bind(install.0.as_slice())
         .execute(&mut *tx)
         .await
-        .doing("note that nothing of an install is on a card")?;
+        .context("note that nothing of an install is on a card")?;
     }
     for held in installs {
         sqlx::query("DELETE FROM report WHERE device = ? AND card = ? AND install = ?")
@@ -68,21 +68,21 @@ pub(crate) async fn keep(
             .bind(held.spool.0.as_slice())
             .execute(&mut *tx)
             .await
-            .doing("replace what is on a card")?;
+            .context("replace what is on a card")?;
         sqlx::query(
             "INSERT INTO report (device, card, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(device.as_str())
         .bind(card.0.as_slice())
         .bind(held.spool.0.as_slice())
-        .bind(bigint(held.next.get()))
+        .bind(to_bigint(held.next.get()))
         .bind(json(&held.waiting))
         .bind(json(&held.kept))
         .bind(i64::from(held.coarse))
         .bind(now_us)
         .execute(&mut *tx)
         .await
-        .doing("note what is on a card")?;
+        .context("note what is on a card")?;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ pub(crate) async fn held(
             .bind(install.0.as_slice())
             .fetch_all(&mut *connection)
             .await
-            .doing("read what is on the cards")?;
+            .context("read what is on the cards")?;
     let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
     // Numbers nobody has reported on yet: a press is on the card before its number leaves the camera, so they are held
     // until a report says otherwise.
@@ -164,7 +164,7 @@ async fn count_all(
 }
 
 /// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
-pub(crate) async fn wants(
+pub(crate) async fn missing_captures(
     tx: &mut AnyConnection,
     installs: &[SpoolInventory],
     most: usize,
@@ -190,7 +190,7 @@ pub(crate) async fn wants(
             left -= missing.len();
             for number in missing {
                 wants.push(ResendRequest {
-                    sequence: sequence(bigint(number))?,
+                    sequence: sequence(to_bigint(number))?,
                     ranges: Vec::new(),
                 });
             }

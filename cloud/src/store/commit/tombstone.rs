@@ -5,10 +5,10 @@ use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::commit::fate;
-use crate::store::{BindKey, Doing, Key, Result, Store, bigint, id, sequence};
+use crate::store::{BindKey, ErrorContext, Key, Result, Store, id, sequence, to_bigint};
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
-pub(crate) async fn keep(
+pub(crate) async fn insert(
     tx: &mut AnyConnection,
     device: &DeviceId,
     tombstone: &Tombstone,
@@ -27,7 +27,7 @@ pub(crate) async fn keep(
     .key(key)
     .fetch_optional(&mut *tx)
     .await
-    .doing("look for a tombstone")?;
+    .context("look for a tombstone")?;
     if known.is_some() {
         return Ok(());
     }
@@ -36,16 +36,16 @@ pub(crate) async fn keep(
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .key(key)
-    .bind(bigint(tombstone.last().get()))
+    .bind(to_bigint(tombstone.last().get()))
     .bind(device.as_str())
     .bind(name(tombstone.reason))
     .bind(payload)
     .bind(now_us)
     .execute(&mut *tx)
     .await
-    .doing("note a tombstone")?;
+    .context("note a tombstone")?;
     let span = (tombstone.sequence, tombstone.last());
-    fate::tell(tx, tombstone.spool, span, hash).await
+    fate::mark_tombstone(tx, tombstone.spool, span, hash).await
 }
 
 /// The tombstones whose first sequence lies in a span.
@@ -58,11 +58,11 @@ pub(crate) async fn within(
         "SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?",
     )
     .bind(install.0.as_slice())
-    .bind(bigint(first.get()))
-    .bind(bigint(last.get()))
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
     .fetch_all(tx)
     .await
-    .doing("read tombstones")?;
+    .context("read tombstones")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
@@ -85,7 +85,7 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn tombstones(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Tombstone, i64)>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT payload, at_us FROM tombstone WHERE device = ? ORDER BY at_us DESC, sequence DESC LIMIT ?",
             )
@@ -93,7 +93,7 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.readers)
             .await
-            .doing("list tombstones")?;
+            .context("list tombstones")?;
             Ok(rows
                 .iter()
                 .filter_map(|row| {

@@ -4,11 +4,11 @@ use keepsake_protocol::DeviceId;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::auth::secret::SecretHash;
-use crate::auth::{KeyId, Rights};
-use crate::store::query::login::NOTE_EVERY_US;
+use crate::auth::secret::TokenHash;
+use crate::auth::{PrincipalId, TokenScope};
+use crate::store::query::login::RECORD_USE_EVERY_US;
 use crate::store::query::person;
-use crate::store::{Doing, PeopleError, Result, Store, StoreError, id};
+use crate::store::{ErrorContext, Result, Store, StoreError, UserError, id};
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
 const TOKENS_MAX: i64 = 2_000;
@@ -18,10 +18,10 @@ const CAMERA: &str = "camera";
 /// A key, without what proves it.
 #[derive(Debug, Clone)]
 pub struct ApiToken {
-    pub id: KeyId,
+    pub id: PrincipalId,
     /// What it is for, in the owner's words.
     pub name: String,
-    pub rights: Rights,
+    pub rights: TokenScope,
     pub created_us: i64,
     /// To the minute.
     pub used_us: Option<i64>,
@@ -31,33 +31,33 @@ impl Store {
     /// Notes a key.
     ///
     /// # Errors
-    /// [`PeopleError::TooMany`], and other [`StoreError`]s: there is no such key.
+    /// [`UserError::TooMany`], and other [`StoreError`]s: there is no such key.
     pub async fn add_token(
         &self,
         name: &str,
-        rights: &Rights,
-        secret: &SecretHash,
+        rights: &TokenScope,
+        secret: &TokenHash,
         now_us: i64,
     ) -> Result<ApiToken> {
         let token = ApiToken {
-            id: KeyId::new(),
+            id: PrincipalId::new(),
             name: name.to_owned(),
             rights: rights.clone(),
             created_us: now_us,
             used_us: None,
         };
         let (rights, device) = match rights {
-            Rights::Role(role) => (role.as_str(), None),
-            Rights::Camera(device) => (CAMERA, Some(device.as_str())),
+            TokenScope::Role(role) => (role.as_str(), None),
+            TokenScope::Camera(device) => (CAMERA, Some(device.as_str())),
         };
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a key").await?;
             let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_token")
                 .fetch_one(&mut *tx)
                 .await
-                .doing("count keys")?;
+                .context("count keys")?;
             if there >= TOKENS_MAX {
-                return Err(PeopleError::TooMany.into());
+                return Err(UserError::TooMany.into());
             }
             sqlx::query(
                 "INSERT INTO api_token (id, name, secret, rights, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
@@ -70,8 +70,8 @@ impl Store {
             .bind(now_us)
             .execute(&mut *tx)
             .await
-            .doing("note a key")?;
-            tx.commit().await.doing("commit a key")?;
+            .context("note a key")?;
+            tx.commit().await.context("commit a key")?;
             Ok(token)
         })
         .await
@@ -81,15 +81,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn token(&self, secret: &SecretHash) -> Result<Option<ApiToken>> {
-        self.within(async {
+    pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
+        self.with_timeout(async {
             let row = sqlx::query(
                 "SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?",
             )
             .bind(secret.0.as_slice())
             .fetch_optional(&self.readers)
             .await
-            .doing("look for a key")?;
+            .context("look for a key")?;
             row.as_ref().map(token).transpose()
         })
         .await
@@ -99,22 +99,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: not noted.
-    pub async fn token_used(&self, token: &ApiToken, now_us: i64) -> Result<()> {
+    pub async fn record_token_use(&self, token: &ApiToken, now_us: i64) -> Result<()> {
         if token
             .used_us
-            .is_some_and(|used| now_us - used < NOTE_EVERY_US)
+            .is_some_and(|used| now_us - used < RECORD_USE_EVERY_US)
         {
             return Ok(());
         }
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin noting use").await?;
             sqlx::query("UPDATE api_token SET used_us = ? WHERE id = ?")
                 .bind(now_us)
                 .bind(token.id.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .doing("note the use of a key")?;
-            tx.commit().await.doing("commit the use of a key")
+                .context("note the use of a key")?;
+            tx.commit().await.context("commit the use of a key")
         })
         .await
     }
@@ -124,13 +124,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn tokens(&self) -> Result<Vec<ApiToken>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT id, name, rights, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
             )
             .fetch_all(&self.readers)
             .await
-            .doing("list keys")?;
+            .context("list keys")?;
             rows.iter().map(token).collect()
         })
         .await
@@ -140,15 +140,15 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: it is still good.
-    pub async fn revoke(&self, token: KeyId) -> Result<bool> {
-        self.within(async {
+    pub async fn revoke_token(&self, token: PrincipalId) -> Result<bool> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin revoking a key").await?;
             let gone = sqlx::query("DELETE FROM api_token WHERE id = ?")
                 .bind(token.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .doing("revoke a key")?;
-            tx.commit().await.doing("commit a revoked key")?;
+                .context("revoke a key")?;
+            tx.commit().await.context("commit a revoked key")?;
             Ok(gone.rows_affected() > 0)
         })
         .await
@@ -161,11 +161,11 @@ fn token(row: &AnyRow) -> Result<ApiToken> {
         CAMERA => {
             let device: Option<String> = row.get(3);
             let device = device.unwrap_or_default().parse::<DeviceId>();
-            Rights::Camera(
+            TokenScope::Camera(
                 device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?,
             )
         }
-        role => Rights::Role(person::role(role)?),
+        role => TokenScope::Role(person::role(role)?),
     };
     Ok(ApiToken {
         id: id(row.get::<&[u8], _>(0), "a key")?,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::store::{Doing, Result, Store, StoreError, bigint, count, id, sequence};
+use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, id, sequence, to_bigint};
 
 /// A command and its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn add_command(&self, command: &Command) -> Result<()> {
-        self.within(async {
+    pub async fn insert_command(&self, command: &Command) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a command").await?;
             sqlx::query(
                 "INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)",
@@ -67,15 +67,15 @@ impl Store {
             .bind(command.expires_us)
             .execute(&mut *tx)
             .await
-            .doing("note a command")?;
+            .context("note a command")?;
             let oldest: Option<i64> = sqlx::query_scalar(
                 "SELECT created_us FROM command WHERE device = ? ORDER BY created_us DESC LIMIT 1 OFFSET ?",
             )
             .bind(command.device.as_str())
-            .bind(bigint(self.limits.commands_max))
+            .bind(to_bigint(self.limits.commands_max))
             .fetch_optional(&mut *tx)
             .await
-            .doing("count commands")?;
+            .context("count commands")?;
             if let Some(oldest) = oldest {
                 for statement in [
                     "DELETE FROM command_result WHERE command IN \
@@ -89,10 +89,10 @@ impl Store {
                         .bind(oldest)
                         .execute(&mut *tx)
                         .await
-                        .doing("drop old commands")?;
+                        .context("drop old commands")?;
                 }
             }
-            tx.commit().await.doing("commit a command")
+            tx.commit().await.context("commit a command")
         })
         .await
     }
@@ -101,16 +101,16 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn command_sent(&self, id: &str, now_us: i64) -> Result<()> {
-        self.within(async {
+    pub async fn mark_command_sent(&self, id: &str, now_us: i64) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin noting that a command was sent").await?;
             sqlx::query("UPDATE command SET sent_us = ? WHERE id = ? AND sent_us IS NULL")
                 .bind(now_us)
                 .bind(id)
                 .execute(&mut *tx)
                 .await
-                .doing("note that a command was sent")?;
-            tx.commit().await.doing("commit that a command was sent")
+                .context("note that a command was sent")?;
+            tx.commit().await.context("commit that a command was sent")
         })
         .await
     }
@@ -121,7 +121,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn waiting_commands(&self, device: &DeviceId, now_us: i64) -> Result<Vec<Command>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(select!(
                 "WHERE device = ? AND expires_us > ? \
                  AND NOT EXISTS (SELECT 1 FROM command_stage WHERE command_stage.command = command.id) \
@@ -131,7 +131,7 @@ impl Store {
             .bind(now_us)
             .fetch_all(&self.readers)
             .await
-            .doing("list the commands that wait")?;
+            .context("list the commands that wait")?;
             rows.iter().map(|row| read(row, device)).collect()
         })
         .await
@@ -142,8 +142,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("list commands")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list commands")?;
             let rows = sqlx::query(select!(
                 "WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"
             ))
@@ -151,7 +151,7 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&mut *connection)
             .await
-            .doing("list commands")?;
+            .context("list commands")?;
             let mut commands = Vec::with_capacity(rows.len());
             for row in &rows {
                 let mut command = read(row, device)?;
@@ -191,7 +191,7 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
 }
 
 /// Notes a stage of a command of this camera; one it was never given, or a stage said before, changes nothing.
-pub(crate) async fn reached(
+pub(crate) async fn record_stage(
     tx: &mut AnyConnection,
     device: &DeviceId,
     reply: &CommandReply,
@@ -201,18 +201,18 @@ pub(crate) async fn reached(
         .bind(&reply.id)
         .fetch_optional(&mut *tx)
         .await
-        .doing("look for a command")?;
+        .context("look for a command")?;
     if owner.as_deref() != Some(device.as_str()) {
         return Ok(());
     }
     if let Some(capture) = reply.capture {
         sqlx::query("UPDATE command SET install = ?, sequence = ? WHERE id = ?")
             .bind(capture.spool.0.as_slice())
-            .bind(bigint(capture.sequence.get()))
+            .bind(to_bigint(capture.sequence.get()))
             .bind(&reply.id)
             .execute(&mut *tx)
             .await
-            .doing("note the capture of a command")?;
+            .context("note the capture of a command")?;
     }
     let known: Option<i64> =
         sqlx::query_scalar("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
@@ -220,7 +220,7 @@ pub(crate) async fn reached(
             .bind(reply.stage.as_str())
             .fetch_optional(&mut *tx)
             .await
-            .doing("look for a stage")?;
+            .context("look for a stage")?;
     if known.is_none() {
         let text = reply.text.as_deref();
         sqlx::query(
@@ -229,11 +229,11 @@ pub(crate) async fn reached(
         .bind(&reply.id)
         .bind(reply.stage.as_str())
         .bind(now_us)
-        .bind(bigint(reply.after_us))
+        .bind(to_bigint(reply.after_us))
         .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
         .execute(&mut *tx)
         .await
-        .doing("note a stage")?;
+        .context("note a stage")?;
         if let Some(result) = &reply.result {
             keep_result(tx, &reply.id, result).await?;
         }
@@ -252,14 +252,14 @@ async fn keep_result(
             .bind(command)
             .fetch_optional(&mut *tx)
             .await
-            .doing("look for the result of a command")?;
+            .context("look for the result of a command")?;
     if known.is_none() {
         sqlx::query("INSERT INTO command_result (command, result) VALUES (?, ?)")
             .bind(command)
             .bind(Value::Object(result.clone()).to_string())
             .execute(tx)
             .await
-            .doing("keep the result of a command")?;
+            .context("keep the result of a command")?;
     }
     Ok(())
 }
@@ -273,7 +273,7 @@ async fn result(
             .bind(command)
             .fetch_optional(connection)
             .await
-            .doing("read the result of a command")?;
+            .context("read the result of a command")?;
     json.map(|json| {
         serde_json::from_str(&json)
             .map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
@@ -288,13 +288,13 @@ async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<Sta
     .bind(command)
     .fetch_all(connection)
     .await
-    .doing("read the stages of a command")?;
+    .context("read the stages of a command")?;
     let mut stages: Vec<StageReached> = rows
         .iter()
         .map(|row| StageReached {
             stage: row.get(0),
             at_us: row.get(1),
-            after_us: row.get::<Option<i64>, _>(2).map(count),
+            after_us: row.get::<Option<i64>, _>(2).map(from_bigint),
             text: row.get(3),
         })
         .collect();

@@ -7,7 +7,9 @@ use sqlx::{AnyConnection, Row};
 
 use crate::ops::presence::presence;
 use crate::store::commit::{install, picture};
-use crate::store::{Counters, Doing, InstallState, Picture, Result, Store, StoreError, count};
+use crate::store::{
+    Counters, ErrorContext, Picture, Result, SpoolState, Store, StoreError, from_bigint,
+};
 
 /// A camera as the cloud knows it.
 #[derive(Debug, Clone)]
@@ -24,13 +26,13 @@ pub struct Device {
     pub counters: Counters,
     pub conflicts: u64,
     pub damaged: u64,
-    pub installs: Vec<InstallState>,
+    pub installs: Vec<SpoolState>,
     pub latest: Option<Picture>,
 }
 
 /// Notes that there is such a camera, and if `alive` that it has just spoken. Returns false, and notes nothing, if it
 /// would be one more than `devices_max`.
-pub(crate) async fn seen(
+pub(crate) async fn touch_device(
     tx: &mut AnyConnection,
     device: &DeviceId,
     now_us: i64,
@@ -41,14 +43,14 @@ pub(crate) async fn seen(
         .bind(device.as_str())
         .fetch_optional(&mut *tx)
         .await
-        .doing("look for a camera")?;
+        .context("look for a camera")?;
     match known {
         None => {
             let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM device")
                 .fetch_one(&mut *tx)
                 .await
-                .doing("count cameras")?;
-            if count(all) >= devices_max {
+                .context("count cameras")?;
+            if from_bigint(all) >= devices_max {
                 return Ok(false);
             }
             sqlx::query(
@@ -59,7 +61,7 @@ pub(crate) async fn seen(
             .bind(now_us)
             .execute(tx)
             .await
-            .doing("note a camera")?;
+            .context("note a camera")?;
         }
         Some(_) if alive => {
             sqlx::query("UPDATE device SET last_seen_us = ? WHERE id = ?")
@@ -67,7 +69,7 @@ pub(crate) async fn seen(
                 .bind(device.as_str())
                 .execute(tx)
                 .await
-                .doing("note that a camera has spoken")?;
+                .context("note that a camera has spoken")?;
         }
         Some(_) => {}
     }
@@ -75,7 +77,7 @@ pub(crate) async fn seen(
 }
 
 /// Keeps a status. A last will changes only whether the camera is there, and is not the camera speaking.
-pub(crate) async fn status(
+pub(crate) async fn store_status(
     tx: &mut AnyConnection,
     device: &DeviceId,
     status: &Status,
@@ -92,7 +94,7 @@ pub(crate) async fn status(
         .bind(device.as_str())
         .execute(&mut *tx)
         .await
-        .doing("note the presence of a camera")?;
+        .context("note the presence of a camera")?;
     if status.reported_at.is_some() {
         let json = serde_json::to_string(status).expect("a status has no map with odd keys");
         sqlx::query("UPDATE device SET status = ?, status_us = ? WHERE id = ?")
@@ -101,7 +103,7 @@ pub(crate) async fn status(
             .bind(device.as_str())
             .execute(tx)
             .await
-            .doing("keep the status of a camera")?;
+            .context("keep the status of a camera")?;
     }
     Ok(())
 }
@@ -112,14 +114,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn devices(&self, now_us: i64) -> Result<Vec<Device>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("list cameras")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list cameras")?;
             let rows = sqlx::query(
                 "SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id",
             )
             .fetch_all(&mut *connection)
             .await
-            .doing("list cameras")?;
+            .context("list cameras")?;
             let mut devices = Vec::with_capacity(rows.len());
             for row in &rows {
                 devices.push(read(&mut connection, row, now_us).await?);
@@ -134,15 +136,15 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn device(&self, device: &DeviceId, now_us: i64) -> Result<Option<Device>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("read a camera")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read a camera")?;
             let row = sqlx::query(
                 "SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?",
             )
             .bind(device.as_str())
             .fetch_optional(&mut *connection)
             .await
-            .doing("read a camera")?;
+            .context("read a camera")?;
             match row {
                 Some(row) => Ok(Some(read(&mut connection, &row, now_us).await?)),
                 None => Ok(None),
@@ -156,13 +158,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn presences(&self, now_us: i64) -> Result<Vec<(DeviceId, Presence)>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query("SELECT id, last_seen_us, online FROM device ORDER BY id")
                 .fetch_all(&self.readers)
                 .await
-                .doing("list who is there")?;
+                .context("list who is there")?;
             rows.iter()
-                .map(|row| Ok((name(row)?, there(row, now_us))))
+                .map(|row| Ok((name(row)?, device_presence(row, now_us))))
                 .collect()
         })
         .await
@@ -176,10 +178,10 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .map(|json| serde_json::from_str(&json))
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
-    let installs = install::of_device(connection, &device).await?;
+    let installs = install::list_for_device(connection, &device).await?;
     let (conflicts, damaged, latest) = picture::summary(connection, &device).await?;
     Ok(Device {
-        presence: there(row, now_us),
+        presence: device_presence(row, now_us),
         last_seen_us: row.get(1),
         status,
         status_us: row.get(4),
@@ -198,7 +200,7 @@ fn name(row: &AnyRow) -> Result<DeviceId> {
         .map_err(|_| StoreError::Corrupt("a camera with an odd name".to_owned()))
 }
 
-fn there(row: &AnyRow, now_us: i64) -> Presence {
+fn device_presence(row: &AnyRow, now_us: i64) -> Presence {
     let said = if row.get::<i64, _>(2) != 0 {
         Presence::Online
     } else {

@@ -3,10 +3,10 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::auth::secret::SecretHash;
-use crate::auth::{KeyId, Role};
+use crate::auth::secret::TokenHash;
+use crate::auth::{PrincipalId, Role};
 use crate::store::query::person;
-use crate::store::{Doing, Result, Store, id};
+use crate::store::{ErrorContext, Result, Store, id};
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
 /// password each time.
@@ -14,7 +14,7 @@ const IDLE_US: i64 = 14 * 24 * 3600 * 1_000_000;
 /// However often it is used.
 const ABSOLUTE_US: i64 = 90 * 24 * 3600 * 1_000_000;
 /// Use is noted at most so often.
-pub(crate) const NOTE_EVERY_US: i64 = 60 * 1_000_000;
+pub(crate) const RECORD_USE_EVERY_US: i64 = 60 * 1_000_000;
 /// Sessions of one person; beyond, the one unused for longest ends (P4).
 const LOGINS_MAX: usize = 30;
 /// What is kept of the browser's name, characters.
@@ -22,9 +22,9 @@ const AGENT_MAX: usize = 200;
 
 /// One session of one person.
 #[derive(Debug, Clone)]
-pub struct Login {
-    pub secret: SecretHash,
-    pub person: KeyId,
+pub struct LoginSession {
+    pub secret: TokenHash,
+    pub person: PrincipalId,
     pub name: String,
     pub role: Role,
     pub created_us: i64,
@@ -35,7 +35,7 @@ pub struct Login {
     pub agent: String,
 }
 
-impl Login {
+impl LoginSession {
     fn is_over(&self, now_us: i64) -> bool {
         now_us - self.used_us > IDLE_US || now_us - self.created_us > ABSOLUTE_US
     }
@@ -46,23 +46,23 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: there is none.
-    pub async fn log_in(
+    pub async fn create_session(
         &self,
-        person: KeyId,
-        secret: &SecretHash,
+        person: PrincipalId,
+        secret: &TokenHash,
         address: &str,
         agent: &str,
         now_us: i64,
     ) -> Result<()> {
         let agent: String = agent.chars().take(AGENT_MAX).collect();
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin a session").await?;
             sqlx::query("DELETE FROM login WHERE used_us < ? OR created_us < ?")
                 .bind(now_us - IDLE_US)
                 .bind(now_us - ABSOLUTE_US)
                 .execute(&mut *tx)
                 .await
-                .doing("forget sessions that are over")?;
+                .context("forget sessions that are over")?;
             for login in of(&mut tx, person).await?.iter().skip(LOGINS_MAX - 1) {
                 end(&mut tx, &login.secret).await?;
             }
@@ -77,9 +77,9 @@ impl Store {
             .bind(agent)
             .execute(&mut *tx)
             .await
-            .doing("note a session")?;
-            person::noted_as_seen(&mut tx, person, now_us).await?;
-            tx.commit().await.doing("commit a session")
+            .context("note a session")?;
+            person::record_user_seen(&mut tx, person, now_us).await?;
+            tx.commit().await.context("commit a session")
         })
         .await
     }
@@ -88,8 +88,8 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
-    pub async fn login(&self, secret: &SecretHash, now_us: i64) -> Result<Option<Login>> {
-        self.within(async {
+    pub async fn session(&self, secret: &TokenHash, now_us: i64) -> Result<Option<LoginSession>> {
+        self.with_timeout(async {
             let row = sqlx::query(
                 "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
                  FROM login JOIN person ON person.id = login.person WHERE secret = ?",
@@ -97,7 +97,7 @@ impl Store {
             .bind(secret.0.as_slice())
             .fetch_optional(&self.readers)
             .await
-            .doing("look for a session")?;
+            .context("look for a session")?;
             let found = row.as_ref().map(login).transpose()?;
             Ok(found.filter(|login| !login.is_over(now_us)))
         })
@@ -108,19 +108,19 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: not noted.
-    pub async fn login_used(&self, login: &Login, now_us: i64) -> Result<()> {
-        if now_us - login.used_us < NOTE_EVERY_US {
+    pub async fn record_session_use(&self, login: &LoginSession, now_us: i64) -> Result<()> {
+        if now_us - login.used_us < RECORD_USE_EVERY_US {
             return Ok(());
         }
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin noting use").await?;
             sqlx::query("UPDATE login SET used_us = ? WHERE secret = ?")
                 .bind(now_us)
                 .bind(login.secret.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .doing("note the use of a session")?;
-            tx.commit().await.doing("commit the use of a session")
+                .context("note the use of a session")?;
+            tx.commit().await.context("commit the use of a session")
         })
         .await
     }
@@ -129,9 +129,9 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn logins(&self, person: KeyId, now_us: i64) -> Result<Vec<Login>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("list sessions")?;
+    pub async fn sessions(&self, person: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list sessions")?;
             let mut all = of(&mut connection, person).await?;
             all.retain(|login| !login.is_over(now_us));
             Ok(all)
@@ -143,11 +143,11 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: it goes on.
-    pub async fn log_out(&self, secret: &SecretHash) -> Result<()> {
-        self.within(async {
+    pub async fn end_session(&self, secret: &TokenHash) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin ending a session").await?;
             end(&mut tx, secret).await?;
-            tx.commit().await.doing("commit the end of a session")
+            tx.commit().await.context("commit the end of a session")
         })
         .await
     }
@@ -156,11 +156,11 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: they go on.
-    pub async fn log_out_everywhere(&self, person: KeyId, kept: Option<&SecretHash>) -> Result<()> {
-        self.within(async {
+    pub async fn end_sessions(&self, person: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin ending all sessions").await?;
             end_all(&mut tx, person, kept).await?;
-            tx.commit().await.doing("commit the end of all sessions")
+            tx.commit().await.context("commit the end of all sessions")
         })
         .await
     }
@@ -168,8 +168,8 @@ impl Store {
 
 pub(crate) async fn end_all(
     tx: &mut AnyConnection,
-    person: KeyId,
-    kept: Option<&SecretHash>,
+    person: PrincipalId,
+    kept: Option<&TokenHash>,
 ) -> Result<()> {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
@@ -178,20 +178,20 @@ pub(crate) async fn end_all(
         .bind(kept)
         .execute(tx)
         .await
-        .doing("end the sessions of somebody")?;
+        .context("end the sessions of somebody")?;
     Ok(())
 }
 
-async fn end(tx: &mut AnyConnection, secret: &SecretHash) -> Result<()> {
+async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
     sqlx::query("DELETE FROM login WHERE secret = ?")
         .bind(secret.0.as_slice())
         .execute(tx)
         .await
-        .doing("end a session")?;
+        .context("end a session")?;
     Ok(())
 }
 
-async fn of(connection: &mut AnyConnection, person: KeyId) -> Result<Vec<Login>> {
+async fn of(connection: &mut AnyConnection, person: PrincipalId) -> Result<Vec<LoginSession>> {
     let rows = sqlx::query(
         "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
          FROM login JOIN person ON person.id = login.person WHERE person = ? ORDER BY used_us DESC",
@@ -199,13 +199,13 @@ async fn of(connection: &mut AnyConnection, person: KeyId) -> Result<Vec<Login>>
     .bind(person.0.as_slice())
     .fetch_all(connection)
     .await
-    .doing("list sessions")?;
+    .context("list sessions")?;
     rows.iter().map(login).collect()
 }
 
 /// From the columns secret, person, name, rights, created_us, used_us, address, agent.
-fn login(row: &AnyRow) -> Result<Login> {
-    Ok(Login {
+fn login(row: &AnyRow) -> Result<LoginSession> {
+    Ok(LoginSession {
         secret: id(row.get::<&[u8], _>(0), "a session")?,
         person: id(row.get::<&[u8], _>(1), "a person")?,
         name: row.get(2),

@@ -3,10 +3,10 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::auth::secret::SecretHash;
-use crate::auth::{KeyId, PersonName, Role};
+use crate::auth::secret::TokenHash;
+use crate::auth::{PrincipalId, Role, UserName};
 use crate::store::query::login;
-use crate::store::{Doing, Result, Store, StoreError, id};
+use crate::store::{ErrorContext, Result, Store, StoreError, id};
 
 /// People of one cloud (P4).
 const PEOPLE_MAX: i64 = 500;
@@ -14,7 +14,7 @@ const PEOPLE_MAX: i64 = 500;
 /// Somebody who may log in.
 #[derive(Debug, Clone)]
 pub struct Person {
-    pub id: KeyId,
+    pub id: PrincipalId,
     pub name: String,
     pub role: Role,
     /// As argon2id; absent until the invitation is accepted.
@@ -26,7 +26,7 @@ pub struct Person {
 
 /// What cannot be done to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum PeopleError {
+pub enum UserError {
     #[error("There is somebody of this name already.")]
     NameTaken,
     #[error("There is no such person.")]
@@ -45,8 +45,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn has_owner(&self) -> Result<bool> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("look for an owner")?;
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("look for an owner")?;
             Ok(owners(&mut connection).await? > 0)
         })
         .await
@@ -55,17 +55,17 @@ impl Store {
     /// Makes the first owner; somebody of this name who is there without being one becomes it.
     ///
     /// # Errors
-    /// [`PeopleError::HasOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn first_owner(
+    /// [`UserError::HasOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn create_first_owner(
         &self,
-        name: &PersonName,
+        name: &UserName,
         password: &str,
         now_us: i64,
     ) -> Result<Person> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin making the owner").await?;
             if owners(&mut tx).await? > 0 {
-                return Err(PeopleError::HasOwner.into());
+                return Err(UserError::HasOwner.into());
             }
             let person = match named(&mut tx, name).await? {
                 Some(person) => {
@@ -76,7 +76,7 @@ impl Store {
                 None => insert(&mut tx, name, Role::Owner, Some(password), now_us).await?,
             };
             let person = known(&mut tx, person).await?;
-            tx.commit().await.doing("commit the owner")?;
+            tx.commit().await.context("commit the owner")?;
             Ok(person)
         })
         .await
@@ -85,22 +85,22 @@ impl Store {
     /// Adds somebody, without a password if there is none yet.
     ///
     /// # Errors
-    /// [`PeopleError::NameTaken`], [`PeopleError::TooMany`], and other [`StoreError`]s: nothing was changed.
-    pub async fn add_person(
+    /// [`UserError::NameTaken`], [`UserError::TooMany`], and other [`StoreError`]s: nothing was changed.
+    pub async fn add_user(
         &self,
-        name: &PersonName,
+        name: &UserName,
         role: Role,
         password: Option<&str>,
         now_us: i64,
     ) -> Result<Person> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin adding somebody").await?;
             if named(&mut tx, name).await?.is_some() {
-                return Err(PeopleError::NameTaken.into());
+                return Err(UserError::NameTaken.into());
             }
             let person = insert(&mut tx, name, role, password, now_us).await?;
             let person = known(&mut tx, person).await?;
-            tx.commit().await.doing("commit somebody added")?;
+            tx.commit().await.context("commit somebody added")?;
             Ok(person)
         })
         .await
@@ -111,13 +111,13 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn people(&self) -> Result<Vec<Person>> {
-        self.within(async {
+        self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key",
             )
             .fetch_all(&self.readers)
             .await
-            .doing("list people")?;
+            .context("list people")?;
             rows.iter().map(person).collect()
         })
         .await
@@ -125,9 +125,9 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub async fn person_named(&self, name: &PersonName) -> Result<Option<Person>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("look for somebody")?;
+    pub async fn user_named(&self, name: &UserName) -> Result<Option<Person>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("look for somebody")?;
             named(&mut connection, name).await
         })
         .await
@@ -136,14 +136,14 @@ impl Store {
     /// Changes what somebody may do.
     ///
     /// # Errors
-    /// [`PeopleError::Unknown`], [`PeopleError::LastOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn change_role(&self, person: KeyId, role: Role) -> Result<()> {
-        self.within(async {
+    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn change_role(&self, person: PrincipalId, role: Role) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin changing a role").await?;
             let before = known(&mut tx, person).await?;
             set_role(&mut tx, person, role).await?;
             keep_an_owner(&mut tx, &before).await?;
-            tx.commit().await.doing("commit a changed role")
+            tx.commit().await.context("commit a changed role")
         })
         .await
     }
@@ -151,9 +151,9 @@ impl Store {
     /// Removes somebody with all sessions.
     ///
     /// # Errors
-    /// [`PeopleError::Unknown`], [`PeopleError::LastOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn remove_person(&self, person: KeyId) -> Result<()> {
-        self.within(async {
+    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    pub async fn remove_user(&self, person: PrincipalId) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin removing somebody").await?;
             let before = known(&mut tx, person).await?;
             login::end_all(&mut tx, person, None).await?;
@@ -162,9 +162,9 @@ impl Store {
                 .bind(person.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .doing("remove somebody")?;
+                .context("remove somebody")?;
             keep_an_owner(&mut tx, &before).await?;
-            tx.commit().await.doing("commit somebody removed")
+            tx.commit().await.context("commit somebody removed")
         })
         .await
     }
@@ -172,20 +172,20 @@ impl Store {
     /// Sets a password and ends all sessions but the one kept, and the invitation.
     ///
     /// # Errors
-    /// [`PeopleError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
     pub async fn change_password(
         &self,
-        person: KeyId,
+        person: PrincipalId,
         password: &str,
-        kept: Option<&SecretHash>,
+        kept: Option<&TokenHash>,
     ) -> Result<()> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin changing a password").await?;
             known(&mut tx, person).await?;
             set_password(&mut tx, person, Some(password)).await?;
             forget_invitation(&mut tx, person).await?;
             login::end_all(&mut tx, person, kept).await?;
-            tx.commit().await.doing("commit a changed password")
+            tx.commit().await.context("commit a changed password")
         })
         .await
     }
@@ -194,9 +194,14 @@ impl Store {
     /// keeps the old password until then, as a cloud without an owner could be set up by whoever reads its log.
     ///
     /// # Errors
-    /// [`PeopleError::Unknown`], and other [`StoreError`]s: nothing was changed.
-    pub async fn invite(&self, person: KeyId, secret: &SecretHash, expires_us: i64) -> Result<()> {
-        self.within(async {
+    /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    pub async fn invite(
+        &self,
+        person: PrincipalId,
+        secret: &TokenHash,
+        expires_us: i64,
+    ) -> Result<()> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
             let before = known(&mut tx, person).await?;
             login::end_all(&mut tx, person, None).await?;
@@ -213,8 +218,8 @@ impl Store {
                 .bind(expires_us)
                 .execute(&mut *tx)
                 .await
-                .doing("note an invitation")?;
-            tx.commit().await.doing("commit an invitation")
+                .context("note an invitation")?;
+            tx.commit().await.context("commit an invitation")
         })
         .await
     }
@@ -223,9 +228,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn invited(&self, secret: &SecretHash, now_us: i64) -> Result<Option<Person>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("read an invitation")?;
+    pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<Person>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read an invitation")?;
             invited(&mut connection, secret, now_us).await
         })
         .await
@@ -237,11 +242,11 @@ impl Store {
     /// [`StoreError`]: nothing was changed.
     pub async fn accept(
         &self,
-        secret: &SecretHash,
+        secret: &TokenHash,
         password: &str,
         now_us: i64,
     ) -> Result<Option<Person>> {
-        self.within(async {
+        self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
             let Some(person) = invited(&mut tx, secret, now_us).await? else {
                 return Ok(None);
@@ -249,16 +254,16 @@ impl Store {
             set_password(&mut tx, person.id, Some(password)).await?;
             forget_invitation(&mut tx, person.id).await?;
             login::end_all(&mut tx, person.id, None).await?;
-            tx.commit().await.doing("commit an accepted invitation")?;
+            tx.commit().await.context("commit an accepted invitation")?;
             Ok(Some(person))
         })
         .await
     }
 }
 
-pub(crate) async fn noted_as_seen(
+pub(crate) async fn record_user_seen(
     tx: &mut AnyConnection,
-    person: KeyId,
+    person: PrincipalId,
     now_us: i64,
 ) -> Result<()> {
     sqlx::query("UPDATE person SET seen_us = ? WHERE id = ?")
@@ -266,7 +271,7 @@ pub(crate) async fn noted_as_seen(
         .bind(person.0.as_slice())
         .execute(tx)
         .await
-        .doing("note when somebody came")?;
+        .context("note when somebody came")?;
     Ok(())
 }
 
@@ -276,44 +281,43 @@ async fn owners(connection: &mut AnyConnection) -> Result<i64> {
     )
     .fetch_one(connection)
     .await
-    .doing("count owners")
+    .context("count owners")
 }
 
 /// Whoever was an owner who could log in must leave another one behind.
 async fn keep_an_owner(tx: &mut AnyConnection, before: &Person) -> Result<()> {
     let was = before.role == Role::Owner && before.password.is_some();
     if was && owners(tx).await? == 0 {
-        return Err(PeopleError::LastOwner.into());
+        return Err(UserError::LastOwner.into());
     }
     Ok(())
 }
 
-async fn named(connection: &mut AnyConnection, name: &PersonName) -> Result<Option<Person>> {
+async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<Person>> {
     let row = sqlx::query(
         "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?",
     )
     .bind(name.key())
     .fetch_optional(connection)
     .await
-    .doing("look for somebody by name")?;
+    .context("look for somebody by name")?;
     row.as_ref().map(person).transpose()
 }
 
-async fn known(connection: &mut AnyConnection, id: KeyId) -> Result<Person> {
+async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<Person> {
     let row = sqlx::query(
         "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?",
     )
     .bind(id.0.as_slice())
     .fetch_optional(connection)
     .await
-    .doing("look for somebody")?;
-    row.as_ref()
-        .map_or(Err(PeopleError::Unknown.into()), person)
+    .context("look for somebody")?;
+    row.as_ref().map_or(Err(UserError::Unknown.into()), person)
 }
 
 async fn invited(
     connection: &mut AnyConnection,
-    secret: &SecretHash,
+    secret: &TokenHash,
     now_us: i64,
 ) -> Result<Option<Person>> {
     let row = sqlx::query(
@@ -324,25 +328,25 @@ async fn invited(
     .bind(now_us)
     .fetch_optional(connection)
     .await
-    .doing("read an invitation")?;
+    .context("read an invitation")?;
     row.as_ref().map(person).transpose()
 }
 
 async fn insert(
     tx: &mut AnyConnection,
-    name: &PersonName,
+    name: &UserName,
     role: Role,
     password: Option<&str>,
     now_us: i64,
-) -> Result<KeyId> {
+) -> Result<PrincipalId> {
     let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM person")
         .fetch_one(&mut *tx)
         .await
-        .doing("count people")?;
+        .context("count people")?;
     if there >= PEOPLE_MAX {
-        return Err(PeopleError::TooMany.into());
+        return Err(UserError::TooMany.into());
     }
-    let id = KeyId::new();
+    let id = PrincipalId::new();
     sqlx::query(
         "INSERT INTO person (id, name, name_key, rights, password, created_us) VALUES (?, ?, ?, ?, ?, ?)",
     )
@@ -354,36 +358,40 @@ async fn insert(
     .bind(now_us)
     .execute(tx)
     .await
-    .doing("note somebody")?;
+    .context("note somebody")?;
     Ok(id)
 }
 
-async fn set_role(tx: &mut AnyConnection, id: KeyId, role: Role) -> Result<()> {
+async fn set_role(tx: &mut AnyConnection, id: PrincipalId, role: Role) -> Result<()> {
     sqlx::query("UPDATE person SET rights = ? WHERE id = ?")
         .bind(role.as_str())
         .bind(id.0.as_slice())
         .execute(tx)
         .await
-        .doing("change a role")?;
+        .context("change a role")?;
     Ok(())
 }
 
-async fn set_password(tx: &mut AnyConnection, id: KeyId, password: Option<&str>) -> Result<()> {
+async fn set_password(
+    tx: &mut AnyConnection,
+    id: PrincipalId,
+    password: Option<&str>,
+) -> Result<()> {
     sqlx::query("UPDATE person SET password = ? WHERE id = ?")
         .bind(password)
         .bind(id.0.as_slice())
         .execute(tx)
         .await
-        .doing("change a password")?;
+        .context("change a password")?;
     Ok(())
 }
 
-async fn forget_invitation(tx: &mut AnyConnection, id: KeyId) -> Result<()> {
+async fn forget_invitation(tx: &mut AnyConnection, id: PrincipalId) -> Result<()> {
     sqlx::query("DELETE FROM invitation WHERE person = ?")
         .bind(id.0.as_slice())
         .execute(tx)
         .await
-        .doing("forget an invitation")?;
+        .context("forget an invitation")?;
     Ok(())
 }
 

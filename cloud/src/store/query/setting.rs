@@ -4,11 +4,11 @@ use keepsake_protocol::DeviceId;
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::{Doing, Result, Store, StoreError, bigint, count};
+use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, to_bigint};
 
 /// All wishes for one camera, as of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
+pub struct DeviceSettings {
     pub version: u64,
     /// Another one for every version, and never 0.
     pub mark: u64,
@@ -19,8 +19,8 @@ pub struct Desired {
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Changed {
-    To(Desired),
+pub enum SettingsUpdate {
+    To(DeviceSettings),
     /// Someone else was faster; this is the version there is now.
     Conflict(u64),
 }
@@ -33,9 +33,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn settings(&self, device: &DeviceId) -> Result<Option<Desired>> {
-        self.within(async {
-            let mut connection = self.readers.acquire().await.doing("read settings")?;
+    pub async fn settings(&self, device: &DeviceId) -> Result<Option<DeviceSettings>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read settings")?;
             latest(&mut connection, device).await
         })
         .await
@@ -49,31 +49,31 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing was changed.
-    pub async fn change_settings(
+    pub async fn update_settings(
         &self,
         device: &DeviceId,
         based_on: u64,
         ahead: Option<u64>,
         values: &Map<String, Value>,
         now_us: i64,
-    ) -> Result<Changed> {
-        self.within(async {
+    ) -> Result<SettingsUpdate> {
+        self.with_timeout(async {
             let mut tx = self.begin("begin changing settings").await?;
             let before = latest(&mut tx, device).await?;
             let version = before.as_ref().map_or(0, |before| before.version);
             if version != based_on {
                 tx.rollback().await;
-                return Ok(Changed::Conflict(version));
+                return Ok(SettingsUpdate::Conflict(version));
             }
             if let Some(before) = before
                 && before.values == *values
                 && ahead.is_none()
             {
                 tx.rollback().await;
-                return Ok(Changed::To(before));
+                return Ok(SettingsUpdate::To(before));
             }
             let ahead = ahead.filter(|ahead| *ahead <= VERSION_MAX).unwrap_or(0);
-            let desired = Desired {
+            let desired = DeviceSettings {
                 version: version.max(ahead) + 1,
                 mark: (rand::random::<u64>() >> 11).max(1),
                 values: values.clone(),
@@ -81,25 +81,28 @@ impl Store {
             };
             note(&mut tx, device, &desired).await?;
             drop_old(&mut tx, device, self.limits.settings_max).await?;
-            tx.commit().await.doing("commit settings")?;
-            Ok(Changed::To(desired))
+            tx.commit().await.context("commit settings")?;
+            Ok(SettingsUpdate::To(desired))
         })
         .await
     }
 }
 
-async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Option<Desired>> {
+async fn latest(
+    connection: &mut AnyConnection,
+    device: &DeviceId,
+) -> Result<Option<DeviceSettings>> {
     let row = sqlx::query(
         "SELECT version, mark, wished, changed_us FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1",
     )
     .bind(device.as_str())
     .fetch_optional(connection)
     .await
-    .doing("read settings")?;
+    .context("read settings")?;
     row.map(|row| {
-        Ok(Desired {
-            version: count(row.get(0)),
-            mark: count(row.get(1)),
+        Ok(DeviceSettings {
+            version: from_bigint(row.get(0)),
+            mark: from_bigint(row.get(1)),
             values: serde_json::from_str(row.get(2))
                 .map_err(|error| StoreError::Corrupt(format!("settings: {error}")))?,
             changed_us: row.get(3),
@@ -108,19 +111,19 @@ async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Opt
     .transpose()
 }
 
-async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &Desired) -> Result<()> {
+async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSettings) -> Result<()> {
     let wished = Value::Object(desired.values.clone()).to_string();
     sqlx::query(
         "INSERT INTO setting (device, version, mark, wished, changed_us) VALUES (?, ?, ?, ?, ?)",
     )
     .bind(device.as_str())
-    .bind(bigint(desired.version))
-    .bind(bigint(desired.mark))
+    .bind(to_bigint(desired.version))
+    .bind(to_bigint(desired.mark))
     .bind(wished)
     .bind(desired.changed_us)
     .execute(tx)
     .await
-    .doing("note settings")?;
+    .context("note settings")?;
     Ok(())
 }
 
@@ -129,17 +132,17 @@ async fn drop_old(tx: &mut AnyConnection, device: &DeviceId, most: u64) -> Resul
         "SELECT version FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?",
     )
     .bind(device.as_str())
-    .bind(bigint(most))
+    .bind(to_bigint(most))
     .fetch_optional(&mut *tx)
     .await
-    .doing("count settings")?;
+    .context("count settings")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM setting WHERE device = ? AND version <= ?")
             .bind(device.as_str())
             .bind(oldest)
             .execute(tx)
             .await
-            .doing("drop old settings")?;
+            .context("drop old settings")?;
     }
     Ok(())
 }

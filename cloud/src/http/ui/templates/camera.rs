@@ -6,30 +6,30 @@ use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
 
 use crate::auth::Role;
-use crate::http::ui::journey::{command_line, is_under_way, picture_line, press_to_stored_us};
+use crate::http::ui::journey::{command_line, is_in_progress, picture_line, press_to_stored_us};
 use crate::http::ui::parts::{
-    Tone, capital, chip, counters_line, fact, fault_fix, fault_name, grid, headline, image,
+    Tone, capital, chip, counters_line, fact, fault_advice, fault_name, grid, headline, image,
     is_online, picture_url, shape,
 };
 use crate::http::ui::templates::light::{lamp, strip};
-use crate::http::ui::templates::{Live, Nav, layout, settings};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
 use crate::http::ui::view::{
-    CameraView, CommandView, DeviceView, FaultView, SiteView, TombstoneView,
+    CameraView, CommandView, DeviceView, FaultView, PageContext, TombstoneView,
 };
 use crate::http::ui::when;
-use crate::http::ui::words::{Form, age_us, count, counted, lasting, size, time};
+use crate::http::ui::words::{TimeFormat, age_us, count, counted, lasting, size, time};
 
 /// How long a command stands above the picture after it was given, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
 
 /// `/cameras/{device}`.
-pub fn camera_page(site: &SiteView, view: &DeviceView) -> Markup {
+pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
     let camera = &view.camera;
     let (tone, words) = headline(camera, site.now_us);
     let poll = view
         .commands
         .iter()
-        .any(|command| is_recent(command, site.now_us) && is_under_way(command, site.now_us));
+        .any(|command| is_recent(command, site.now_us) && is_in_progress(command, site.now_us));
     let main = html! {
         // While a command is under way the page asks by itself: not every step is news to the stream.
         div.headline data-poll=[poll.then_some("1000")] {
@@ -37,7 +37,7 @@ pub fn camera_page(site: &SiteView, view: &DeviceView) -> Markup {
                 p.crumbs { a href="/" { "Cameras" } " / " (camera.device) }
                 div.title { h1 { (camera.device) } (chip(tone, &words)) }
             }
-            @if site.may(Role::Manage) { (buttons(camera)) }
+            @if site.may(Role::Operator) { (buttons(camera)) }
         }
         (faults(site, camera, &view.faults))
         div.columns {
@@ -69,7 +69,7 @@ pub fn camera_page(site: &SiteView, view: &DeviceView) -> Markup {
         site,
         camera.device.as_str(),
         Nav::Cameras,
-        &Live::Redraw {
+        &LiveUpdates::Redraw {
             device: Some(camera.device.as_str()),
         },
         &main,
@@ -104,7 +104,7 @@ fn buttons(camera: &CameraView) -> Markup {
 }
 
 /// What is about the camera's program and not about pictures: away from the button that is pressed all day.
-fn service(site: &SiteView, view: &DeviceView) -> Markup {
+fn service(site: &PageContext, view: &DeviceView) -> Markup {
     let camera = &view.camera;
     let device = &camera.device;
     if camera.presence.is_none() {
@@ -132,8 +132,8 @@ fn service(site: &SiteView, view: &DeviceView) -> Markup {
             p.quiet { "A restart loses nothing: what is on its card stays there. It is back after a few seconds." }
             @if let Some((command, result)) = said {
                 details data-key={ "said-" (command.id) } {
-                    summary { "How it was " (time(command.created_us, Form::Near, site.now_us)) }
-                    (facts(result, 0))
+                    summary { "How it was " (time(command.created_us, TimeFormat::Near, site.now_us)) }
+                    (diagnostics(result, 0))
                 }
             }
         }
@@ -141,7 +141,7 @@ fn service(site: &SiteView, view: &DeviceView) -> Markup {
 }
 
 /// What a camera says about itself, whatever that is: names and values, three levels deep at the most.
-fn facts(result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Markup {
+fn diagnostics(result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Markup {
     use serde_json::Value;
     const DEPTH_MAX: u8 = 3;
     html! {
@@ -150,7 +150,7 @@ fn facts(result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Mark
                 @match value {
                     Value::Object(inner) if depth < DEPTH_MAX => {
                         dt.facts-group { (words(name)) }
-                        dd { (facts(inner, depth + 1)) }
+                        dd { (diagnostics(inner, depth + 1)) }
                     }
                     Value::Array(list) if depth < DEPTH_MAX => {
                         dt.facts-group { (words(name)) }
@@ -158,7 +158,7 @@ fn facts(result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Mark
                             @if list.is_empty() { "none" }
                             @for one in list {
                                 @match one {
-                                    Value::Object(inner) => (facts(inner, depth + 1)),
+                                    Value::Object(inner) => (diagnostics(inner, depth + 1)),
                                     plain => p { (plain_value("", plain)) },
                                 }
                             }
@@ -202,7 +202,7 @@ fn is_recent(command: &CommandView, now_us: i64) -> bool {
     age_us(command.created_us, now_us) < COMMAND_SHOWN_FOR_US
 }
 
-fn latest(site: &SiteView, view: &DeviceView) -> Markup {
+fn latest(site: &PageContext, view: &DeviceView) -> Markup {
     let camera = &view.camera;
     let asked = view
         .commands
@@ -228,7 +228,7 @@ fn latest(site: &SiteView, view: &DeviceView) -> Markup {
             div.latest-words {
                 @if let Some(command) = asked {
                     div.latest-title {
-                        h2 #latest { "Picture requested " (time(command.created_us, Form::Age, site.now_us)) " ago" }
+                        h2 #latest { "Picture requested " (time(command.created_us, TimeFormat::Age, site.now_us)) " ago" }
                         span { (expectation(command, site.now_us)) }
                     }
                     (command_line(command, site.now_us))
@@ -304,7 +304,7 @@ fn light(camera: &CameraView) -> Markup {
     }
 }
 
-fn queue(site: &SiteView, camera: &CameraView) -> Markup {
+fn queue(site: &PageContext, camera: &CameraView) -> Markup {
     let queue = &camera.queue;
     if camera.presence.is_none() {
         return html! {};
@@ -324,7 +324,7 @@ fn queue(site: &SiteView, camera: &CameraView) -> Markup {
                 @if let Some(oldest) = &queue.oldest {
                     (fact("Oldest", &html! {
                         @if oldest.synchronised {
-                            (time(oldest.wall_us, Form::Near, site.now_us)) ", " (time(oldest.wall_us, Form::Age, site.now_us))
+                            (time(oldest.wall_us, TimeFormat::Near, site.now_us)) ", " (time(oldest.wall_us, TimeFormat::Age, site.now_us))
                         } @else {
                             "from before its clock was set"
                         }
@@ -428,17 +428,17 @@ fn installs(camera: &CameraView) -> Markup {
 }
 
 /// Presses of the same reason next to each other, as one line.
-struct Without {
+struct MissingPictures {
     presses: u64,
     reason: TombstoneReason,
     newest: (Option<i64>, i64),
 }
 
-fn without_picture(site: &SiteView, tombstones: &[TombstoneView]) -> Markup {
+fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) -> Markup {
     if tombstones.is_empty() {
         return html! {};
     }
-    let mut groups: Vec<Without> = Vec::new();
+    let mut groups: Vec<MissingPictures> = Vec::new();
     for stone in tombstones {
         let presses = stone
             .last
@@ -449,7 +449,7 @@ fn without_picture(site: &SiteView, tombstones: &[TombstoneView]) -> Markup {
             Some(group) if group.reason == stone.reason => {
                 group.presses = group.presses.saturating_add(presses);
             }
-            Some(_) | None => groups.push(Without {
+            Some(_) | None => groups.push(MissingPictures {
                 presses,
                 reason: stone.reason,
                 newest: (
@@ -468,8 +468,8 @@ fn without_picture(site: &SiteView, tombstones: &[TombstoneView]) -> Markup {
                         span { (counted(group.presses, "press", "presses")) " without a picture: " (group.reason.describe()) }
                         span.quiet {
                             @match group.newest {
-                                (Some(pressed), _) => (time(pressed, Form::Near, site.now_us)),
-                                (None, told) => { "told " (time(told, Form::Near, site.now_us)) },
+                                (Some(pressed), _) => (time(pressed, TimeFormat::Near, site.now_us)),
+                                (None, told) => { "told " (time(told, TimeFormat::Near, site.now_us)) },
                             }
                         }
                     }
@@ -479,7 +479,7 @@ fn without_picture(site: &SiteView, tombstones: &[TombstoneView]) -> Markup {
     }
 }
 
-fn clock(site: &SiteView, view: &DeviceView) -> Markup {
+fn clock(site: &PageContext, view: &DeviceView) -> Markup {
     let Some(said) = &view.said else {
         return html! {};
     };
@@ -489,7 +489,7 @@ fn clock(site: &SiteView, view: &DeviceView) -> Markup {
             @if said.synchronised {
                 p { (chip(Tone::Ok, &html! { "Accurate to ±" (lasting(said.error_us)) })) }
                 p {
-                    "Follows a source of time, as it said at " (time(view.camera.last_seen_us, Form::Near, site.now_us)) "."
+                    "Follows a source of time, as it said at " (time(view.camera.last_seen_us, TimeFormat::Near, site.now_us)) "."
                 }
             } @else {
                 p { (chip(Tone::Wait, &html! { "Not set" })) }
@@ -499,15 +499,15 @@ fn clock(site: &SiteView, view: &DeviceView) -> Markup {
     }
 }
 
-fn faults(site: &SiteView, camera: &CameraView, told: &[FaultView]) -> Markup {
+fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
     html! {
         @for number in &camera.faults {
             section.panel.fault aria-label=(fault_name(*number)) {
                 h2 { (shape(Tone::Err)) " " (fault_name(*number)) }
                 @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
-                    p { "It said: " (capital(&said.text)) " " span.quiet { (time(said.told_us, Form::Near, site.now_us)) } }
+                    p { "It said: " (capital(&said.text)) " " span.quiet { (time(said.told_us, TimeFormat::Near, site.now_us)) } }
                 }
-                p { (fault_fix(*number)) }
+                p { (fault_advice(*number)) }
                 @if (1..=7).contains(number) {
                     p.quiet { "On its LED: one long, " (number) " short." }
                 }
@@ -516,7 +516,7 @@ fn faults(site: &SiteView, camera: &CameraView, told: &[FaultView]) -> Markup {
     }
 }
 
-fn past_faults(site: &SiteView, camera: &CameraView, told: &[FaultView]) -> Markup {
+fn past_faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
     html! {
         @let past: Vec<&FaultView> = told.iter().filter(|fault| !camera.faults.contains(&fault.number)).take(5).collect();
         @if !past.is_empty() {
@@ -526,7 +526,7 @@ fn past_faults(site: &SiteView, camera: &CameraView, told: &[FaultView]) -> Mark
                     @for fault in past {
                         li {
                             span { (fault_name(fault.number)) ": " (fault.text) }
-                            span.quiet { (time(fault.told_us, Form::Near, site.now_us)) }
+                            span.quiet { (time(fault.told_us, TimeFormat::Near, site.now_us)) }
                         }
                     }
                 }
@@ -535,7 +535,7 @@ fn past_faults(site: &SiteView, camera: &CameraView, told: &[FaultView]) -> Mark
     }
 }
 
-fn commands(site: &SiteView, commands: &[CommandView]) -> Markup {
+fn commands(site: &PageContext, commands: &[CommandView]) -> Markup {
     if commands.is_empty() {
         return html! {};
     }
@@ -546,7 +546,7 @@ fn commands(site: &SiteView, commands: &[CommandView]) -> Markup {
                 @for command in commands.iter().take(10) {
                     li data-key=(command.id) {
                         span {
-                            span.quiet { (time(command.created_us, Form::Near, site.now_us)) } " "
+                            span.quiet { (time(command.created_us, TimeFormat::Near, site.now_us)) } " "
                             (match command.command {
                                 CommandKind::Snap => "Take a picture",
                                 CommandKind::Identify => "Blink its LED",

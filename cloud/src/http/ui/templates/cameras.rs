@@ -6,13 +6,13 @@ use crate::http::ui::parts::{
     Tone, camera_url, card_nearly_full, chip, counters_line, headline, image, is_online, promise,
     shape,
 };
-use crate::http::ui::templates::{Live, Nav, layout};
-use crate::http::ui::view::{CameraView, CamerasView, Counters, SiteView};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::view::{CameraView, CamerasView, Counters, PageContext};
 use crate::http::ui::when;
-use crate::http::ui::words::{Form, count, size, time};
+use crate::http::ui::words::{TimeFormat, count, size, time};
 
 /// `/`: the promise, the sums, a card for every camera.
-pub fn cameras_page(site: &SiteView, view: &CamerasView) -> Markup {
+pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
     let main = html! {
         h1 { "Cameras" }
         @if view.cameras.is_empty() {
@@ -37,7 +37,7 @@ pub fn cameras_page(site: &SiteView, view: &CamerasView) -> Markup {
         site,
         "Cameras",
         Nav::Cameras,
-        &Live::Redraw { device: None },
+        &LiveUpdates::Redraw { device: None },
         &main,
     )
 }
@@ -54,7 +54,7 @@ fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
     cameras
 }
 
-fn tiles(site: &SiteView, cameras: &[CameraView]) -> Markup {
+fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
     let (most, least) = if coarse {
@@ -82,7 +82,7 @@ fn tiles(site: &SiteView, cameras: &[CameraView]) -> Markup {
     }
 }
 
-fn card(site: &SiteView, camera: &CameraView) -> Markup {
+fn card(site: &PageContext, camera: &CameraView) -> Markup {
     let (tone, words) = headline(camera, site.now_us);
     let old = !is_online(camera) && camera.presence.is_some();
     html! {
@@ -100,7 +100,7 @@ fn card(site: &SiteView, camera: &CameraView) -> Markup {
                 h2 { a href=(camera_url(&camera.device)) { (camera.device) } }
                 p.counters { (counters_line(&camera.counters, camera.coarse)) }
                 @if old {
-                    p.quiet { "As it said at " (time(camera.last_seen_us, Form::Near, site.now_us)) "; what it took since is not known yet." }
+                    p.quiet { "As it said at " (time(camera.last_seen_us, TimeFormat::Near, site.now_us)) "; what it took since is not known yet." }
                 }
                 (notes(camera))
             }
@@ -129,7 +129,7 @@ fn notes(camera: &CameraView) -> Markup {
     }
 }
 
-fn no_camera(site: &SiteView) -> Markup {
+fn no_camera(site: &PageContext) -> Markup {
     html! {
         p.lead { "No cameras yet. Start one, and it appears here by itself." }
         section.panel.steps aria-label="First steps" {

@@ -5,14 +5,14 @@ use maud::{DOCTYPE, Markup, html};
 use crate::http::ui::asset;
 use crate::http::ui::parts::{Tone, shape};
 use crate::http::ui::templates::logo;
-use crate::http::ui::view::{InvitationView, LogInView, SetUpView};
+use crate::http::ui::view::{InvitationView, LoginView, SetupView};
 
 /// `/setup`.
-pub fn set_up_page(view: &SetUpView) -> Markup {
+pub fn set_up_page(view: &SetupView) -> Markup {
     let main = html! {
         h1 { "Welcome. Two minutes to your first picture" }
         (wrong(view.wrong.as_deref()))
-        (unprotected(view.plain_http))
+        (plain_http_warning(view.plain_http))
         form.fields method="post" action="/setup" {
             label { span { "Set-up code" }
                 input name="code" value=(view.code) required autocomplete="off" autocapitalize="characters" spellcheck="false" maxlength="64" aria-describedby="code-where";
@@ -29,11 +29,11 @@ pub fn set_up_page(view: &SetUpView) -> Markup {
 }
 
 /// `/login`.
-pub fn log_in_page(view: &LogInView) -> Markup {
+pub fn log_in_page(view: &LoginView) -> Markup {
     let main = html! {
         h1 { "Log in" }
         (wrong(view.wrong.as_deref()))
-        (unprotected(view.plain_http))
+        (plain_http_warning(view.plain_http))
         form.fields method="post" action="/login" {
             input type="hidden" name="next" value=(view.next);
             label { span { "Name" }
@@ -71,7 +71,7 @@ pub fn invitation_page(view: &InvitationView) -> Markup {
 }
 
 /// A problem told to somebody who may not know more.
-pub fn refusal_page(status: u16, title: &str, detail: &str) -> Markup {
+pub fn denied_page(status: u16, title: &str, detail: &str) -> Markup {
     let main = html! {
         h1 { (title) }
         p { (detail) }
@@ -98,7 +98,7 @@ pub(crate) fn wrong(wrong: Option<&str>) -> Markup {
     }
 }
 
-fn unprotected(plain_http: bool) -> Markup {
+fn plain_http_warning(plain_http: bool) -> Markup {
     html! {
         @if plain_http {
             p.trouble { (shape(Tone::Wait))

@@ -3,15 +3,15 @@
 use maud::{Markup, html};
 
 use crate::http::ui::parts::grid;
-use crate::http::ui::templates::{Live, Nav, layout};
-use crate::http::ui::view::{GalleryView, PictureView, SiteView};
-use crate::http::ui::words::{Form, counted, time};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::view::{GalleryView, PageContext, PictureView};
+use crate::http::ui::words::{TimeFormat, counted, time};
 
 /// `/pictures?device=&before=&after=`.
 ///
 /// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
 /// with its own date on it. The browser parts the days anew in its own time zone.
-pub fn gallery_page(site: &SiteView, view: &GalleryView) -> Markup {
+pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
     let device = view.device.as_ref().map(|device| device.as_str());
     let main = html! {
         h1.hear { "Pictures" @if let Some(device) = device { " of " (device) } }
@@ -36,7 +36,7 @@ pub fn gallery_page(site: &SiteView, view: &GalleryView) -> Markup {
             div #days {
                 @for day in days(&view.pictures) {
                     section.day {
-                        h2 { (time(day[0].stored_us, Form::Day, site.now_us)) }
+                        h2 { (time(day[0].stored_us, TimeFormat::Day, site.now_us)) }
                         (grid(day, device.is_none()))
                     }
                 }
@@ -55,9 +55,9 @@ pub fn gallery_page(site: &SiteView, view: &GalleryView) -> Markup {
         }
     };
     let live = if view.newer.is_none() {
-        Live::Offer { device }
+        LiveUpdates::Offer { device }
     } else {
-        Live::No
+        LiveUpdates::No
     };
     layout(site, "Pictures", Nav::Pictures, &live, &main)
 }

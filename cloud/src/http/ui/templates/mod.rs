@@ -29,24 +29,24 @@ pub use crate::http::ui::asset::{Asset, asset};
 pub use crate::http::ui::templates::camera::camera_page;
 pub use crate::http::ui::templates::cameras::cameras_page;
 pub use crate::http::ui::templates::entrance::{
-    invitation_page, log_in_page, refusal_page, set_up_page,
+    denied_page, invitation_page, log_in_page, set_up_page,
 };
 pub use crate::http::ui::templates::gallery::gallery_page;
-pub use crate::http::ui::templates::people::{account_page, keys_page, people_page};
+pub use crate::http::ui::templates::people::{account_page, tokens_page, users_page};
 pub use crate::http::ui::templates::picture::picture_page;
 pub use crate::http::ui::templates::quarantine::quarantine_page;
 pub use crate::http::ui::templates::settings::settings_page;
 pub use crate::http::ui::view::*;
 
 /// A page for what went wrong: `status` is the HTTP status, `detail` a plain sentence.
-pub fn problem_page(site: &SiteView, status: u16, title: &str, detail: &str) -> Markup {
+pub fn problem_page(site: &PageContext, status: u16, title: &str, detail: &str) -> Markup {
     let main = html! {
         h1 { (title) }
         p.lead { (detail) }
         p { a.button href="/" { "All cameras" } }
         p.quiet { "Status " (status) }
     };
-    layout(site, title, Nav::None, &Live::No, &main)
+    layout(site, title, Nav::None, &LiveUpdates::No, &main)
 }
 
 /// The entry of the navigation that a page belongs to.
@@ -59,7 +59,7 @@ enum Nav {
 }
 
 /// What a page does about news.
-enum Live<'a> {
+enum LiveUpdates<'a> {
     No,
     /// Draws itself anew; only for news of this camera, if one is named.
     Redraw {
@@ -71,7 +71,7 @@ enum Live<'a> {
     },
 }
 
-impl Live<'_> {
+impl LiveUpdates<'_> {
     const fn as_str(&self) -> &'static str {
         match self {
             Self::No => "no",
@@ -88,7 +88,13 @@ impl Live<'_> {
     }
 }
 
-fn layout(site: &SiteView, title: &str, nav: Nav, live: &Live<'_>, main: &Markup) -> Markup {
+fn layout(
+    site: &PageContext,
+    title: &str,
+    nav: Nav,
+    live: &LiveUpdates<'_>,
+    main: &Markup,
+) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {

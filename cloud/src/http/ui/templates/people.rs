@@ -4,17 +4,17 @@ use maud::{Markup, html};
 
 use crate::auth::Role;
 use crate::http::ui::templates::entrance::wrong;
-use crate::http::ui::templates::{Live, Nav, layout};
-use crate::http::ui::view::{AccountView, KeysView, PeopleView, PersonView, SiteView};
-use crate::http::ui::words::{Form, time};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::view::{AccountView, PageContext, TokensView, UserView, UsersView};
+use crate::http::ui::words::{TimeFormat, time};
 
 /// `/account`.
-pub fn account_page(site: &SiteView, view: &AccountView) -> Markup {
+pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
     let main = html! {
         (tabs(site, "/account"))
         h1 { "You" }
         @if let Some(viewer) = &site.viewer {
-            p.lead { "Logged in as " (viewer.name) ", who " (may(viewer.role)) "." }
+            p.lead { "Logged in as " (viewer.name) ", who " (role_description(viewer.role)) "." }
         }
         section.panel aria-labelledby="password" {
             h2 #password { "Password" }
@@ -44,8 +44,8 @@ pub fn account_page(site: &SiteView, view: &AccountView) -> Markup {
                     tbody {
                         @for session in &view.sessions {
                             tr {
-                                td.when { (time(session.used_us, Form::Near, site.now_us)) }
-                                td.when { (time(session.created_us, Form::Near, site.now_us)) }
+                                td.when { (time(session.used_us, TimeFormat::Near, site.now_us)) }
+                                td.when { (time(session.created_us, TimeFormat::Near, site.now_us)) }
                                 td { (session.address) }
                                 td.outside { (session.agent) }
                                 td {
@@ -67,11 +67,11 @@ pub fn account_page(site: &SiteView, view: &AccountView) -> Markup {
             }
         }
     };
-    layout(site, "You", Nav::Account, &Live::No, &main)
+    layout(site, "You", Nav::Account, &LiveUpdates::No, &main)
 }
 
 /// `/people`.
-pub fn people_page(site: &SiteView, view: &PeopleView) -> Markup {
+pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
     let main = html! {
         (tabs(site, "/people"))
         h1 { "People" }
@@ -99,28 +99,28 @@ pub fn people_page(site: &SiteView, view: &PeopleView) -> Markup {
                 label { span { "Name" }
                     input name="name" required autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64";
                 }
-                label { span { "May" } (roles(Role::Look)) }
+                label { span { "May" } (role_options(Role::Viewer)) }
                 button.button.button-first type="submit" { "Make an invitation" }
             }
         }
     };
-    layout(site, "People", Nav::Account, &Live::No, &main)
+    layout(site, "People", Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn row(site: &SiteView, person: &PersonView) -> Markup {
+fn row(site: &PageContext, person: &UserView) -> Markup {
     let address = format!("/people/{}", person.id);
     html! {
         tr {
             td { (person.name) @if person.oneself { " (you)" } }
             td {
                 form.inline method="post" action={ (address) "/role" } {
-                    (roles(person.role))
+                    (role_options(person.role))
                     button.button type="submit" { "Change" }
                 }
             }
             td.when {
                 @match person.seen_us {
-                    Some(seen) => (time(seen, Form::Near, site.now_us)),
+                    Some(seen) => (time(seen, TimeFormat::Near, site.now_us)),
                     None if person.has_password => "Never",
                     None => "Invited",
                 }
@@ -143,7 +143,7 @@ fn row(site: &SiteView, person: &PersonView) -> Markup {
 }
 
 /// `/keys`.
-pub fn keys_page(site: &SiteView, view: &KeysView) -> Markup {
+pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
     let main = html! {
         (tabs(site, "/keys"))
         h1 { "Keys" }
@@ -171,10 +171,10 @@ pub fn keys_page(site: &SiteView, view: &KeysView) -> Markup {
                             tr {
                                 td { (key.name) }
                                 td { (key.opens) }
-                                td.when { (time(key.created_us, Form::Near, site.now_us)) }
+                                td.when { (time(key.created_us, TimeFormat::Near, site.now_us)) }
                                 td.when {
                                     @match key.used_us {
-                                        Some(used) => (time(used, Form::Near, site.now_us)),
+                                        Some(used) => (time(used, TimeFormat::Near, site.now_us)),
                                         None => "Never",
                                     }
                                 }
@@ -209,14 +209,14 @@ pub fn keys_page(site: &SiteView, view: &KeysView) -> Markup {
             }
         }
     };
-    layout(site, "Keys", Nav::Account, &Live::No, &main)
+    layout(site, "Keys", Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn tabs(site: &SiteView, here: &str) -> Markup {
+fn tabs(site: &PageContext, here: &str) -> Markup {
     html! {
         nav.tabs aria-label="Account" {
             @for (address, text, least) in [
-                ("/account", "You", Role::Look),
+                ("/account", "You", Role::Viewer),
                 ("/people", "People", Role::Owner),
                 ("/keys", "Keys", Role::Owner),
             ] {
@@ -228,7 +228,7 @@ fn tabs(site: &SiteView, here: &str) -> Markup {
     }
 }
 
-fn roles(chosen: Role) -> Markup {
+fn role_options(chosen: Role) -> Markup {
     html! {
         select name="role" aria-label="May" {
             @for role in Role::ALL {
@@ -238,10 +238,10 @@ fn roles(chosen: Role) -> Markup {
     }
 }
 
-const fn may(role: Role) -> &'static str {
+const fn role_description(role: Role) -> &'static str {
     match role {
-        Role::Look => "may look",
-        Role::Manage => "may look, ask cameras for something, and delete",
+        Role::Viewer => "may look",
+        Role::Operator => "may look, ask cameras for something, and delete",
         Role::Owner => "owns this cloud",
     }
 }

@@ -5,13 +5,13 @@ use maud::{Markup, html};
 
 use crate::http::ui::journey::{picture_list, press_to_stored_us};
 use crate::http::ui::parts::{Tone, camera_url, chip, fact, image, image_url, picture_url, shape};
-use crate::http::ui::templates::{Live, Nav, layout};
-use crate::http::ui::view::{PictureDetailView, PictureView, SiteView};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::view::{PageContext, PictureDetailView, PictureView};
 use crate::http::ui::when;
 use crate::http::ui::words::{count, lasting, size};
 
 /// `/pictures/{id}`.
-pub fn picture_page(site: &SiteView, view: &PictureDetailView) -> Markup {
+pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
     let picture = &view.picture;
     let main = html! {
         div.headline {
@@ -54,12 +54,12 @@ pub fn picture_page(site: &SiteView, view: &PictureDetailView) -> Markup {
         site,
         &format!("Picture by {}", picture.device),
         Nav::Pictures,
-        &Live::No,
+        &LiveUpdates::No,
         &main,
     )
 }
 
-fn clock(site: &SiteView, picture: &PictureView) -> Markup {
+fn clock(site: &PageContext, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { "When" }

@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use crate::http::ui::templates::{Live, Nav, layout};
-use crate::http::ui::view::{QuarantineView, SiteView};
-use crate::http::ui::words::{Form, count, size, time};
+use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::view::{PageContext, QuarantineView};
+use crate::http::ui::words::{TimeFormat, count, size, time};
 
 /// `/quarantine`.
-pub fn quarantine_page(site: &SiteView, view: &QuarantineView) -> Markup {
+pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
     let main = html! {
         h1 { "Quarantine" }
         @if view.rows.is_empty() {
@@ -29,7 +29,7 @@ pub fn quarantine_page(site: &SiteView, view: &QuarantineView) -> Markup {
                         @for row in &view.rows {
                             tr {
                                 td.when {
-                                    (time(row.last_us, Form::Near, site.now_us))
+                                    (time(row.last_us, TimeFormat::Near, site.now_us))
                                     @if row.times > 1 { br; (count(row.times)) " times" }
                                 }
                                 td.outside { (row.device) @if !row.topic.is_empty() { br; code { (row.topic) } } }
@@ -46,5 +46,5 @@ pub fn quarantine_page(site: &SiteView, view: &QuarantineView) -> Markup {
             }
         }
     };
-    layout(site, "Quarantine", Nav::None, &Live::No, &main)
+    layout(site, "Quarantine", Nav::None, &LiveUpdates::No, &main)
 }

@@ -6,9 +6,9 @@ use maud::{Markup, html};
 
 use crate::auth::Role;
 use crate::http::ui::parts::{Tone, camera_url, chip, shape};
-use crate::http::ui::templates::{Live, Nav, SiteView, layout, sentence};
-use crate::http::ui::view::{FieldKind, FieldView, SettingsView, WishState};
-use crate::http::ui::words::{Form, counted, lasting, time};
+use crate::http::ui::templates::{LiveUpdates, Nav, PageContext, layout, sentence};
+use crate::http::ui::view::{FieldKind, FieldView, SettingsState, SettingsView};
+use crate::http::ui::words::{TimeFormat, counted, lasting, time};
 
 /// Sections in the order of the page: what they begin with, and what they are called.
 const SECTIONS: [(&str, &str); 7] = [
@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &str); 7] = [
 ];
 
 /// `/cameras/{device}/settings`.
-pub fn settings_page(site: &SiteView, view: &SettingsView) -> Markup {
+pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
     let device = &view.device;
     let (connection, plain): (Vec<_>, Vec<_>) =
         view.fields.iter().partition(|field| field.connection);
@@ -52,7 +52,7 @@ pub fn settings_page(site: &SiteView, view: &SettingsView) -> Markup {
                 }
             }
             p.form-end {
-                @if site.may(Role::Manage) { button.button.button-first type="submit" { "Save" } }
+                @if site.may(Role::Operator) { button.button.button-first type="submit" { "Save" } }
                 " " a.button href=(camera_url(device)) { "Back to the camera" }
             }
             p.quiet { "An empty field leaves the setting to the camera's own file." }
@@ -62,25 +62,25 @@ pub fn settings_page(site: &SiteView, view: &SettingsView) -> Markup {
         site,
         &format!("Settings of {device}"),
         Nav::Cameras,
-        &Live::No,
+        &LiveUpdates::No,
         &main,
     )
 }
 
 /// What the camera's page says about settings: where they are, and what it did not take.
-pub(crate) fn summary(site: &SiteView, view: &SettingsView) -> Markup {
+pub(crate) fn summary(site: &PageContext, view: &SettingsView) -> Markup {
     html! {
         section.panel aria-labelledby="settings" {
             h2 #settings { "Settings" }
             p { (state_chip(&view.state)) }
             p { (explained(site, view)) }
-            (troubles(view))
+            (rejections(view))
             p { a.all href={ (camera_url(&view.device)) "/settings" } { "Change settings" } }
         }
     }
 }
 
-fn troubles(view: &SettingsView) -> Markup {
+fn rejections(view: &SettingsView) -> Markup {
     html! {
         @for (name, reason) in &view.rejected {
             p.trouble.trouble-wait {
@@ -155,44 +155,44 @@ fn input(field: &FieldView, id: &str, about: &str) -> Markup {
     }
 }
 
-fn state_chip(state: &WishState) -> Markup {
+fn state_chip(state: &SettingsState) -> Markup {
     let (tone, text) = match state {
-        WishState::None => (Tone::Off, "As its file says"),
-        WishState::Waiting => (Tone::Wait, "Waiting for the camera"),
-        WishState::Applied => (Tone::Ok, "Applied"),
-        WishState::Partly => (Tone::Wait, "Not all taken"),
-        WishState::Trying { .. } => (Tone::Wait, "Trying the connection"),
-        WishState::Ahead { .. } => (Tone::Err, "The camera has others"),
+        SettingsState::None => (Tone::Off, "As its file says"),
+        SettingsState::Waiting => (Tone::Wait, "Waiting for the camera"),
+        SettingsState::Applied => (Tone::Ok, "Applied"),
+        SettingsState::Partly => (Tone::Wait, "Not all taken"),
+        SettingsState::Trying { .. } => (Tone::Wait, "Trying the connection"),
+        SettingsState::Ahead { .. } => (Tone::Err, "The camera has others"),
     };
     chip(tone, &html! { (text) })
 }
 
-fn explained(site: &SiteView, view: &SettingsView) -> Markup {
+fn explained(site: &PageContext, view: &SettingsView) -> Markup {
     let version = view.version;
     html! {
         @match &view.state {
-            WishState::None => "Nothing was changed from here yet: the camera goes by its own file, camera.toml.",
-            WishState::Waiting => {
+            SettingsState::None => "Nothing was changed from here yet: the camera goes by its own file, camera.toml.",
+            SettingsState::Waiting => {
                 "Version " (version)
-                @if let Some(at) = view.changed_us { ", changed " (time(at, Form::Near, site.now_us)) "," }
+                @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
                 " waits for the camera"
                 @if view.camera_version > 0 { ", which has version " (view.camera_version) }
                 "."
             },
-            WishState::Applied => {
+            SettingsState::Applied => {
                 "Version " (version)
-                @if let Some(at) = view.changed_us { ", changed " (time(at, Form::Near, site.now_us)) "," }
+                @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
                 " is in force."
             },
-            WishState::Partly => {
+            SettingsState::Partly => {
                 "Version " (version) " is in force, but for "
                 (counted(view.rejected.len() as u64, "setting", "settings")) " the camera did not take."
             },
-            WishState::Trying { names, for_s } => {
+            SettingsState::Trying { names, for_s } => {
                 "Version " (version) " is in force. " (names.join(", ")) " on trial: given up in "
                 (lasting(for_s.saturating_mul(1_000_000))) " unless a connection is made."
             },
-            WishState::Ahead { version: theirs } => {
+            SettingsState::Ahead { version: theirs } => {
                 "The camera has version " (theirs) ", which this cloud does not know: it was restored from a backup. What is saved here now goes above it."
             },
         }

@@ -17,7 +17,7 @@ use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 use crate::auth::Role;
 use crate::http::ui::parts::{Tone, counters_line, headline, promise};
 use crate::http::ui::templates::*;
-use crate::pictures::taken::{Press, Taken};
+use crate::pictures::taken::{CaptureTime, PressEvidence};
 
 /// 21 November 2026, 14:32:09 UTC.
 const NOW_US: i64 = 1_795_271_529_000_000;
@@ -256,14 +256,18 @@ fn a_picture_says_how_its_time_became_known() {
 }
 
 /// What the store would say of this picture.
-fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootClockOffset]) -> Taken {
-    let press = Press {
-        moment: &picture.pressed,
+fn taken(
+    picture: &PictureView,
+    not_before_us: Option<i64>,
+    lines: &[BootClockOffset],
+) -> CaptureTime {
+    let press = PressEvidence {
+        clock: &picture.pressed,
         stored_us: picture.stored_us,
         sent_after_us: picture.sent_after_us,
         not_before_us,
     };
-    crate::pictures::taken::taken(&press, lines)
+    crate::pictures::taken::capture_time(&press, lines)
 }
 
 #[test]
@@ -369,12 +373,12 @@ fn read_tag(text: &str) -> (Attributes, &str) {
 
 fn all_pages() -> Vec<(&'static str, Markup)> {
     let site = site();
-    let on_hold = SiteView {
+    let on_hold = PageContext {
         hold: Some("the disk has 0.9 GB free, less than the 1 GB it must keep".to_owned()),
         quarantined: 3,
         ..site.clone()
     };
-    let hostile = SiteView {
+    let hostile = PageContext {
         version: HOSTILE.to_owned(),
         http: HOSTILE.to_owned(),
         mqtt: HOSTILE.to_owned(),
@@ -490,7 +494,7 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             "problem",
             problem_page(&site, 404, "No such picture", HOSTILE),
         ),
-        ("refusal", refusal_page(403, "Forbidden", HOSTILE)),
+        ("refusal", denied_page(403, "Forbidden", HOSTILE)),
         ("setup", set_up_page(&set_up(""))),
         ("setup-wrong", set_up_page(&set_up(HOSTILE))),
         ("login", log_in_page(&log_in(""))),
@@ -512,13 +516,13 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             }),
         ),
         ("account", account_page(&site, &account())),
-        ("people", people_page(&site, &people())),
-        ("keys", keys_page(&site, &keys())),
+        ("people", users_page(&site, &people())),
+        ("keys", tokens_page(&site, &keys())),
     ]
 }
 
-fn set_up(text: &str) -> SetUpView {
-    SetUpView {
+fn set_up(text: &str) -> SetupView {
+    SetupView {
         code: text.to_owned(),
         name: text.to_owned(),
         wrong: (!text.is_empty()).then(|| text.to_owned()),
@@ -526,8 +530,8 @@ fn set_up(text: &str) -> SetUpView {
     }
 }
 
-fn log_in(text: &str) -> LogInView {
-    LogInView {
+fn log_in(text: &str) -> LoginView {
+    LoginView {
         name: text.to_owned(),
         next: text.to_owned(),
         wrong: (!text.is_empty()).then(|| text.to_owned()),
@@ -557,8 +561,8 @@ fn account() -> AccountView {
     }
 }
 
-fn people() -> PeopleView {
-    let person = |name: &str, role, has_password, oneself| PersonView {
+fn people() -> UsersView {
+    let person = |name: &str, role, has_password, oneself| UserView {
         id: "00".repeat(16),
         name: name.to_owned(),
         role,
@@ -566,25 +570,25 @@ fn people() -> PeopleView {
         has_password,
         seen_us: has_password.then_some(NOW_US - HOUR),
     };
-    PeopleView {
+    UsersView {
         invited: Some(("grace".to_owned(), "/invitation?code=0123".to_owned())),
         people: vec![
             person("ada", Role::Owner, true, true),
-            person("grace", Role::Look, false, false),
-            person(HOSTILE, Role::Manage, true, false),
+            person("grace", Role::Viewer, false, false),
+            person(HOSTILE, Role::Operator, true, false),
         ],
     }
 }
 
-fn keys() -> KeysView {
-    let key = |name: &str, opens: &str, used_us| KeyView {
+fn keys() -> TokensView {
+    let key = |name: &str, opens: &str, used_us| TokenView {
         id: "00".repeat(16),
         name: name.to_owned(),
         opens: opens.to_owned(),
         created_us: NOW_US - HOUR,
         used_us,
     };
-    KeysView {
+    TokensView {
         made: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
         cameras: vec![id("porch")],
         keys: vec![
@@ -597,8 +601,8 @@ fn keys() -> KeysView {
 #[test]
 fn whoever_may_only_look_sees_no_button() {
     let owner = site();
-    let looks = SiteView {
-        role: Role::Look,
+    let looks = PageContext {
+        role: Role::Viewer,
         ..site()
     };
     let camera = |site| camera_page(site, &device()).into_string();
@@ -609,8 +613,8 @@ fn whoever_may_only_look_sees_no_button() {
     assert!(!account(&looks).contains("href=\"/people\""));
 }
 
-fn site() -> SiteView {
-    SiteView {
+fn site() -> PageContext {
+    PageContext {
         now_us: NOW_US,
         store: StoreId([0x5e; 16]),
         version: "0.1.0".to_owned(),
@@ -621,7 +625,7 @@ fn site() -> SiteView {
         warnings: Vec::new(),
         free_bytes: Some(31_800_000_000),
         quarantined: 0,
-        viewer: Some(Viewer {
+        viewer: Some(SignedInUser {
             name: "ada".to_owned(),
             role: Role::Owner,
         }),
@@ -664,7 +668,7 @@ fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
         conflict: false,
         damaged: false,
         pressed: moment(stored_us - 4_100_000),
-        taken: crate::pictures::taken::uploaded(stored_us),
+        taken: crate::pictures::taken::upload_time(stored_us),
         captured_after_us: 900_000,
         saved_after_us: Some(1_000_000),
         sent_after_us: Some(1_600_000),
@@ -704,7 +708,7 @@ fn camera(name: &str, presence: Option<Presence>) -> CameraView {
             temperature_mc: Some(47_200),
         },
         latest: Some(picture(name, 1204, NOW_US - 2 * S)),
-        installs: vec![InstallView {
+        installs: vec![SpoolView {
             install: SpoolId([0xa1; 16]),
             counters: Counters {
                 stored: 1204,
@@ -773,7 +777,7 @@ fn device() -> DeviceView {
             .to_owned(),
     });
     camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
-    camera.installs.push(InstallView {
+    camera.installs.push(SpoolView {
         install: SpoolId([0x0b; 16]),
         counters: Counters {
             stored: 4,
@@ -916,7 +920,7 @@ fn settings() -> SettingsView {
         version: 13,
         changed_us: Some(NOW_US - HOUR),
         camera_version: 13,
-        state: WishState::Partly,
+        state: SettingsState::Partly,
         rejected: vec![(
             "light.mode".to_owned(),
             "is set by the command line of the camera, which wins".to_owned(),
@@ -968,23 +972,26 @@ fn every_state_of_settings_is_said_in_words() {
         settings_page(&site(), &view).into_string()
     };
     for (state, says) in [
-        (WishState::None, "goes by its own file"),
-        (WishState::Waiting, "waits for the camera"),
-        (WishState::Applied, "is in force"),
+        (SettingsState::None, "goes by its own file"),
+        (SettingsState::Waiting, "waits for the camera"),
+        (SettingsState::Applied, "is in force"),
         (
-            WishState::Trying {
+            SettingsState::Trying {
                 names: vec!["cloud.url".to_owned()],
                 for_s: 240,
             },
             "given up in",
         ),
-        (WishState::Ahead { version: 20 }, "restored from a backup"),
+        (
+            SettingsState::Ahead { version: 20 },
+            "restored from a backup",
+        ),
     ] {
         let html = said(state, Vec::new());
         assert!(html.contains(says), "{says}");
     }
     let html = said(
-        WishState::Partly,
+        SettingsState::Partly,
         vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
     );
     assert!(html.contains("for 1 setting the camera did not take"));
@@ -1006,7 +1013,7 @@ fn hostile_device() -> DeviceView {
     }
     let said = view.settings.as_mut().unwrap();
     said.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
-    said.state = WishState::Trying {
+    said.state = SettingsState::Trying {
         names: vec![HOSTILE.to_owned()],
         for_s: u64::MAX,
     };
