@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use keepsake_cloud::ingest::deposit::IngestOp;
+use keepsake_cloud::ingest::operation::IngestOp;
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, PageQuery, Store, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};

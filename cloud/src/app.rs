@@ -18,22 +18,22 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::secret::SetupCode;
+use crate::auth::token::SetupCode;
 use crate::broker::embedded;
 use crate::broker::embedded::LocalBroker;
 use crate::config::Config;
 use crate::config::secret::{PasswordSource, Secret};
 use crate::downlink::Downlink;
-use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Outboxes;
+use crate::downlink::announcer::Announcer;
+use crate::downlink::outbox::Outboxes;
 use crate::http;
-use crate::ingest::intake::{IngestWorker, Queue};
+use crate::ingest::worker::{IngestWorker, Queue};
 use crate::mqtt::session::{Broker, Filter, MqttLogin, MqttSession};
-use crate::mqtt::{check, session};
+use crate::mqtt::{broker_probe, session};
 use crate::now_us;
-use crate::ops::hold;
-use crate::ops::hold::Backpressure;
-use crate::ops::live::{ChangeEvent, EventBus};
+use crate::ops::backpressure;
+use crate::ops::backpressure::Backpressure;
+use crate::ops::event_bus::{ChangeEvent, EventBus};
 use crate::ops::metrics::Metrics;
 use crate::pictures::thumbnail;
 use crate::pictures::thumbnail::Decoder;
@@ -224,9 +224,9 @@ pub async fn run(
     ));
     let own_broker = config.ingest_broker.is_none();
     let broker_findings = if own_broker {
-        check::none()
+        broker_probe::none()
     } else {
-        check::start(looked_at.clone(), store.id(), &frames, stop.clone())
+        broker_probe::start(looked_at.clone(), store.id(), &frames, stop.clone())
     };
     let http_address = listener.local_addr().context("ask for the port")?;
     let doors = Arc::new(http::AuthState::default());
@@ -362,7 +362,7 @@ async fn open_store(
     };
     let waiting = async {
         if waits {
-            http::waiting::wait(listener, tls, reasons, opened.clone()).await;
+            http::not_ready::wait(listener, tls, reasons, opened.clone()).await;
         } else {
             // A file is there at once or not at all, so whoever comes first may as well wait.
             std::future::pending::<()>().await;
@@ -533,10 +533,13 @@ async fn check_store(store: &Store, gate: &Backpressure) {
 
 async fn check_disk_space(config: &Config, gate: &Backpressure) {
     let folder = config.data.clone();
-    match tokio::task::spawn_blocking(move || hold::free(&folder)).await {
+    match tokio::task::spawn_blocking(move || backpressure::free(&folder)).await {
         Ok(Ok((free, total))) => {
             let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
-            gate.space(free, hold::low_space_reason(free, total, bytes, percent));
+            gate.space(
+                free,
+                backpressure::low_space_reason(free, total, bytes, percent),
+            );
         }
         Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
         Err(error) => tracing::warn!("measure the disk: {error}"),

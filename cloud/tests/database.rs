@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keepsake_cloud::auth::Role;
-use keepsake_cloud::ingest::deposit::{CommitOutcome, IngestOp};
+use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp};
 use keepsake_cloud::store::address::{Address, Server};
 use keepsake_cloud::store::{Limits, PageQuery, Store, StoreError, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};

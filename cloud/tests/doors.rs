@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use keepsake_cloud::auth::secret::{Secret, TokenHash};
+use keepsake_cloud::auth::token::{Secret, TokenHash};
 use keepsake_cloud::auth::{PrincipalId, Role, TokenScope};
 use keepsake_cloud::config::{Args, Config};
-use keepsake_cloud::http::{Permission, told};
+use keepsake_cloud::http::{Permission, route_table};
 use keepsake_cloud::now_us;
 use keepsake_cloud::store::{Limits, Store};
 use rig::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
@@ -92,7 +92,7 @@ fn expected(access: Permission, visitor: Visitor) -> Expected {
 }
 
 fn table() -> Vec<(Method, &'static str, Permission)> {
-    told(&Config::load(&Args::parse_from(["cloud", "--data", "/nowhere"])).unwrap())
+    route_table(&Config::load(&Args::parse_from(["cloud", "--data", "/nowhere"])).unwrap())
 }
 
 /// Every visitor there can be, at one cloud.
@@ -132,7 +132,7 @@ impl Visitors {
                 .await
                 .unwrap();
             if visitor == Visitor::RevokedKey {
-                store.revoke(key.id).await.unwrap();
+                store.revoke_token(key.id).await.unwrap();
             }
             keys.push((visitor, secret));
         }
@@ -177,7 +177,7 @@ impl Visitors {
         self.cookie(&secret)
     }
 
-    async fn log_in(&self, role: Role, secret: &TokenHash, at_us: i64) {
+    async fn create_session(&self, role: Role, secret: &TokenHash, at_us: i64) {
         let (_, person) = self.people.iter().find(|(of, _)| *of == role).unwrap();
         self.store
             .create_session(*person, secret, "127.0.0.1", "test", at_us)
@@ -379,7 +379,7 @@ async fn guessing_the_set_up_code_is_slowed_down() {
     cloud.stop().await;
 }
 
-async fn log_in(to: SocketAddr, name: &str, password: &str) -> (u16, String) {
+async fn login(to: SocketAddr, name: &str, password: &str) -> (u16, String) {
     let body = serde_json::json!({"name": name, "password": password}).to_string();
     let (status, head, _) = request_bare(to, "POST", "/login", JSON, body.as_bytes()).await;
     (status, head)
@@ -390,7 +390,7 @@ async fn a_session_ends_when_it_is_ended_and_when_the_password_changes() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
     let enter = async || {
-        let (status, head) = log_in(to, OWNER, PASSWORD).await;
+        let (status, head) = login(to, OWNER, PASSWORD).await;
         assert_eq!(status, 201, "{head}");
         assert!(head.contains("HttpOnly; SameSite=Lax"), "{head}");
         assert!(!head.contains("Secure"), "{head}");
@@ -415,8 +415,8 @@ async fn a_session_ends_when_it_is_ended_and_when_the_password_changes() {
     let (status, ..) = request_bare(to, "POST", account, &two, right.as_bytes()).await;
     assert_eq!(status, 303);
     assert_eq!((me(&two).await, me(&three).await), (200, 401));
-    assert_eq!(log_in(to, OWNER, PASSWORD).await.0, 401);
-    assert_eq!(log_in(to, OWNER, "another long password").await.0, 201);
+    assert_eq!(login(to, OWNER, PASSWORD).await.0, 401);
+    assert_eq!(login(to, OWNER, "another long password").await.0, 201);
     cloud.stop().await;
 }
 
@@ -424,7 +424,7 @@ async fn a_session_ends_when_it_is_ended_and_when_the_password_changes() {
 async fn an_open_stream_ends_with_the_session() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
-    let (_, head) = log_in(to, OWNER, PASSWORD).await;
+    let (_, head) = login(to, OWNER, PASSWORD).await;
     let headers = as_browser(to, &cookie(&head));
     let mut stream = TcpStream::connect(to).await.unwrap();
     let request = format!("GET /api/v1/live HTTP/1.1\r\nhost: {to}\r\n{headers}\r\n");
@@ -450,7 +450,7 @@ async fn an_open_stream_ends_with_the_session() {
 async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
-    let (_, head) = log_in(to, OWNER, PASSWORD).await;
+    let (_, head) = login(to, OWNER, PASSWORD).await;
     let cookie = format!("cookie: {}\r\n", cookie(&head));
     let path = "/api/v1/keys";
     for (more, expected) in [
@@ -548,11 +548,11 @@ async fn somebody_invited_chooses_a_password_once() {
             .into_bytes()
     };
     let send = async |body: Vec<u8>| request_bare(to, "POST", "/invitation", JSON, &body).await.0;
-    assert_eq!(log_in(to, "grace", "long enough").await.0, 401);
+    assert_eq!(login(to, "grace", "long enough").await.0, 401);
     assert_eq!(send(accept("short")).await, 400);
     assert_eq!(send(accept("long enough")).await, 201);
     assert_eq!(send(accept("a second one")).await, 404);
-    assert_eq!(log_in(to, "GRACE", "long enough").await.0, 201);
+    assert_eq!(login(to, "GRACE", "long enough").await.0, 201);
     // The last owner stays one.
     let people = rig::request(to, "GET", "/api/v1/people", "", b"").await.1;
     let people: serde_json::Value = serde_json::from_str(&people).unwrap();

@@ -3,9 +3,9 @@
 //! Pure but for [`password`], which works hard on purpose. Nothing that proves anything is stored as it is: passwords as
 //! argon2id, everything else (sessions, keys, invitations) as the SHA-256 of 256 random bits.
 
+pub mod login_throttle;
 pub mod password;
-pub mod secret;
-pub mod tries;
+pub mod token;
 
 use std::fmt;
 use std::str::FromStr;

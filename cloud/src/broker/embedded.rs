@@ -21,7 +21,7 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 
 use crate::config::{BROKER_QUEUE_BYTES_MAX, Config};
-use crate::ingest::way_in::ExternalTopics;
+use crate::ingest::external::ExternalTopics;
 
 /// A name and a password for the cloud's own sessions.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use keepsake_protocol::DeviceId;
 
 use crate::auth::password::{Passwords, acceptable};
-use crate::auth::secret::Secret;
+use crate::auth::token::Secret;
 use crate::auth::{Role, TokenScope, UserName};
 use crate::config::Config;
 use crate::now_us;

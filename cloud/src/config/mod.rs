@@ -3,7 +3,7 @@
 //! Later ones win: defaults, `DIR/cloud.toml` or the file of `--config`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
 //! opened; what is wrong is one sentence that names the setting.
 
-mod ingest;
+mod broker;
 pub mod secret;
 
 use std::collections::BTreeMap;
@@ -18,10 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::address::{Address, Server};
 
-pub use ingest::BrokerSettings;
+pub use crate::config::broker::BrokerSettings;
 
 use crate::config::secret::Secret;
-use crate::ingest::way_in::{ExternalTopics, TopicPatternError};
+use crate::ingest::external::{ExternalTopics, TopicPatternError};
 
 /// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
 /// room, and the broker brings again what was not acknowledged.
@@ -446,7 +446,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         data: data.to_owned(),
         listen: settings.listen,
         mqtt_listen,
-        ingest_broker: ingest::check(settings)?,
+        ingest_broker: broker::check(settings)?,
         database,
         accept_weak_durability: settings.accept_weak_durability,
         capture_bytes_max,

@@ -1,12 +1,12 @@
 //! Speaks to cameras by whichever way each listens: topics of the broker, or the mailbox of one that comes by HTTP.
 
-pub mod announce;
-pub mod mailbox;
+pub mod announcer;
+pub mod outbox;
 
 use keepsake_protocol::topic::Topic;
 use tokio::sync::watch;
 
-use crate::downlink::mailbox::Outboxes;
+use crate::downlink::outbox::Outboxes;
 use crate::mqtt::session::{Health, MqttSession};
 
 /// One voice, two ways. Clones speak with the same voice.

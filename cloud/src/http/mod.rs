@@ -6,31 +6,31 @@
 mod api;
 mod auth;
 mod error;
-mod given;
-mod paced;
-mod serve;
+mod form_or_json;
+pub mod not_ready;
+mod server;
+mod slow_body;
 pub mod ui;
-pub mod waiting;
 
 use crate::http::api::commands;
+use crate::http::api::device;
 use crate::http::api::devices;
-use crate::http::api::frames;
-use crate::http::api::keys;
+use crate::http::api::health;
 use crate::http::api::metrics;
-use crate::http::api::people;
 use crate::http::api::pictures;
 use crate::http::api::quarantine;
 use crate::http::api::settings;
-use crate::http::api::stream;
-use crate::http::api::system;
+use crate::http::api::sse;
+use crate::http::api::tokens;
 use crate::http::api::upload;
+use crate::http::api::users;
 use crate::http::auth::account;
-use crate::http::auth::entrance;
-use crate::http::auth::guard;
-use crate::http::ui::pages;
+use crate::http::auth::authorize;
+use crate::http::auth::login;
+use crate::http::ui::handlers;
 use std::sync::Arc;
 
-pub use crate::http::auth::guard::Permission;
+pub use crate::http::auth::authorize::Permission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -41,13 +41,13 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
-use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Outboxes;
-use crate::ingest::intake::Queue;
-use crate::mqtt::check::BrokerWarnings;
+use crate::downlink::announcer::Announcer;
+use crate::downlink::outbox::Outboxes;
+use crate::ingest::worker::Queue;
+use crate::mqtt::broker_probe::BrokerWarnings;
 use crate::mqtt::session::MqttSession;
-use crate::ops::hold::Backpressure;
-use crate::ops::live::EventBus;
+use crate::ops::backpressure::Backpressure;
+use crate::ops::event_bus::EventBus;
 use crate::ops::metrics::Metrics;
 use crate::pictures::thumbnail::Decoder;
 use crate::store::Store;
@@ -58,8 +58,8 @@ const FORM_BYTES_MAX: usize = 64 * 1024;
 /// The longest form about people and keys, bytes.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
-pub use crate::http::auth::doors::AuthState;
-pub use serve::{Tls, TlsError, serve};
+pub use crate::http::auth::state::AuthState;
+pub use crate::http::server::{Tls, TlsError, serve};
 
 /// Everything the routes work with.
 #[derive(Clone)]
@@ -164,41 +164,45 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
     let upload_bytes_max =
         usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
     vec![
-        get(Setup, "/setup", entrance::set_up_page),
-        post(Setup, "/setup", entrance::setup),
-        get(Login, "/login", entrance::log_in_page),
-        post(Login, "/login", entrance::login),
-        get(Login, "/invitation", entrance::invitation_page),
-        post(Login, "/invitation", entrance::accept),
-        post(Login, "/logout", entrance::logout),
+        get(Setup, "/setup", login::set_up_page),
+        post(Setup, "/setup", login::setup),
+        get(Login, "/login", login::log_in_page),
+        post(Login, "/login", login::login),
+        get(Login, "/invitation", login::invitation_page),
+        post(Login, "/invitation", login::accept),
+        post(Login, "/logout", login::logout),
         get(SelfService, "/account", account::page),
         post(SelfService, "/account/password", account::change_password),
         post(SelfService, "/account/sessions/end", account::end_sessions),
-        get(Owner, "/people", people::page),
-        post(Owner, "/people", people::add),
-        post(Owner, "/people/{id}/role", people::change_role),
-        post(Owner, "/people/{id}/reset", people::reset),
-        post(Owner, "/people/{id}/remove", people::remove),
-        get(Owner, "/keys", keys::page),
-        post(Owner, "/keys", keys::add),
-        post(Owner, "/keys/{id}/revoke", keys::revoke),
-        get(Owner, "/api/v1/people", people::list),
-        post(Owner, "/api/v1/people", people::add),
-        post(Owner, "/api/v1/people/{id}/role", people::change_role),
-        post(Owner, "/api/v1/people/{id}/reset", people::reset),
-        delete(Owner, "/api/v1/people/{id}", people::remove),
-        get(Owner, "/api/v1/keys", keys::list),
-        post(Owner, "/api/v1/keys", keys::add),
-        delete(Owner, "/api/v1/keys/{id}", keys::revoke),
+        get(Owner, "/people", users::page),
+        post(Owner, "/people", users::add),
+        post(Owner, "/people/{id}/role", users::change_role),
+        post(Owner, "/people/{id}/reset", users::reset),
+        post(Owner, "/people/{id}/remove", users::remove),
+        get(Owner, "/keys", tokens::page),
+        post(Owner, "/keys", tokens::add),
+        post(Owner, "/keys/{id}/revoke", tokens::revoke),
+        get(Owner, "/api/v1/people", users::list),
+        post(Owner, "/api/v1/people", users::add),
+        post(Owner, "/api/v1/people/{id}/role", users::change_role),
+        post(Owner, "/api/v1/people/{id}/reset", users::reset),
+        delete(Owner, "/api/v1/people/{id}", users::remove),
+        get(Owner, "/api/v1/keys", tokens::list),
+        post(Owner, "/api/v1/keys", tokens::add),
+        delete(Owner, "/api/v1/keys/{id}", tokens::revoke),
         get(Viewer, "/api/v1/me", account::me),
-        get(Viewer, "/", pages::cameras),
-        get(Viewer, "/cameras/{device}", pages::camera),
-        get(Viewer, "/cameras/{device}/settings", pages::settings),
-        post(Operator, "/cameras/{device}/settings", pages::save_settings),
-        get(Viewer, "/pictures", pages::gallery),
-        get(Viewer, "/pictures/{id}", pages::picture),
-        get(Viewer, "/quarantine", pages::quarantine),
-        get(Anyone, "/assets/{*path}", pages::asset),
+        get(Viewer, "/", handlers::cameras),
+        get(Viewer, "/cameras/{device}", handlers::camera),
+        get(Viewer, "/cameras/{device}/settings", handlers::settings),
+        post(
+            Operator,
+            "/cameras/{device}/settings",
+            handlers::save_settings,
+        ),
+        get(Viewer, "/pictures", handlers::gallery),
+        get(Viewer, "/pictures/{id}", handlers::picture),
+        get(Viewer, "/quarantine", handlers::quarantine),
+        get(Anyone, "/assets/{*path}", handlers::asset),
         get(Viewer, "/api/v1/devices", devices::list),
         get(Viewer, "/api/v1/devices/{device}", devices::one),
         get(Viewer, "/api/v1/devices/{device}/events", devices::events),
@@ -228,14 +232,14 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/api/v1/quarantine", quarantine::list),
         get(Viewer, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),
         delete(Operator, "/api/v1/quarantine/{id}", quarantine::delete),
-        get(Viewer, "/api/v1/system", system::system),
-        get(Viewer, "/api/v1/live", stream::live),
+        get(Viewer, "/api/v1/system", health::system),
+        get(Viewer, "/api/v1/live", sse::live),
         get(Viewer, "/metrics", metrics::metrics),
-        get(Anyone, "/healthz", system::alive),
-        get(Anyone, "/readyz", system::ready),
-        post(Camera, "/api/v1/frames", frames::upload_frame),
-        post(Camera, "/api/v1/up/{leaf}", frames::send_message),
-        get(Camera, "/api/v1/down", frames::poll_downlink),
+        get(Anyone, "/healthz", health::alive),
+        get(Anyone, "/readyz", health::ready),
+        post(Camera, "/api/v1/frames", device::upload_frame),
+        post(Camera, "/api/v1/up/{leaf}", device::send_message),
+        get(Camera, "/api/v1/down", device::poll_downlink),
         route(
             Method::POST,
             "/upload",
@@ -250,7 +254,7 @@ fn routes(site: AppState) -> Router {
     for route in table(&site.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
         let state = (site.clone(), route.access);
-        let gate = axum::middleware::from_fn_with_state(state, guard::authorize);
+        let gate = axum::middleware::from_fn_with_state(state, authorize::authorize);
         let handler = match route.access {
             Permission::Setup | Permission::Login | Permission::SelfService | Permission::Owner => {
                 route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
@@ -264,16 +268,16 @@ fn routes(site: AppState) -> Router {
         router = router.route(route.path, handler.layer(gate));
     }
     let state = (site.clone(), Permission::Viewer);
-    let gate = axum::middleware::from_fn_with_state(state, guard::authorize);
+    let gate = axum::middleware::from_fn_with_state(state, authorize::authorize);
     router
         // Whoever may not look learns nothing about what there is.
-        .fallback(pages::not_found.layer(gate))
+        .fallback(handlers::not_found.layer(gate))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::map_response(error::to_problem_json))
-        .layer(axum::middleware::from_fn(paced::paced))
+        .layer(axum::middleware::from_fn(slow_body::paced))
         .layer(axum::middleware::from_fn_with_state(
             site.clone(),
-            guard::security_headers,
+            authorize::security_headers,
         ))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(site)

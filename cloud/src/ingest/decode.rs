@@ -16,8 +16,8 @@ use keepsake_protocol::topic::{MessageKind, ROOT, Topic};
 use keepsake_protocol::{DeviceId, Hash, SpoolId, StoreId};
 use serde::Serialize;
 
-use crate::ingest::deposit::{CommitOutcome, IngestOp, Message, QuarantineEntry};
-use crate::ingest::way_in::ExternalTopics;
+use crate::ingest::external::ExternalTopics;
+use crate::ingest::operation::{CommitOutcome, IngestOp, Message, QuarantineEntry};
 
 /// More installs than this in one status is not a camera: it has its own and those of cards it was given.
 pub const INSTALLS_MAX: usize = 64;

@@ -1,4 +1,4 @@
 //! The cloud's sessions with an MQTT broker.
 
-pub mod check;
+pub mod broker_probe;
 pub mod session;

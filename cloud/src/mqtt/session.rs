@@ -21,8 +21,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::secret::PasswordSource;
-use crate::ingest::deposit::Message;
-use crate::ingest::intake::{Delivery, Queue};
+use crate::ingest::operation::Message;
+use crate::ingest::worker::{Delivery, Queue};
 
 /// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
 /// the same packet again for ever.

@@ -14,7 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ingest::deposit::{CommitOutcome, IngestOp};
+use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::store::Counters;
 
 /// What `GET /metrics` calls its answer.
@@ -332,7 +332,7 @@ mod tests {
             hash: keepsake_protocol::HashPrefix([0; 8]),
             arrival,
         };
-        let deposit = IngestOp::Quarantine(crate::ingest::deposit::QuarantineEntry {
+        let deposit = IngestOp::Quarantine(crate::ingest::operation::QuarantineEntry {
             device: None,
             topic: String::new(),
             reason: String::new(),

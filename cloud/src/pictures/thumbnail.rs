@@ -13,7 +13,7 @@ use keepsake_protocol::capture::ContentType;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::ops::live::{ChangeEvent, EventBus};
+use crate::ops::event_bus::{ChangeEvent, EventBus};
 use crate::pictures::orientation;
 use crate::store::{Picture, Store, StoreError};
 

@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
 use super::address::{Address, Server};
-use super::{ErrorContext, Result, StoreError, fitness, meta, schema};
+use crate::store::{ErrorContext, Result, StoreError, durability_check, meta, schema};
 
 /// A server that has not let us in by then is away.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -214,13 +214,13 @@ impl Connector {
     }
 
     async fn check_settings(&self, connection: &mut AnyConnection) -> Result<()> {
-        let rows = sqlx::query(fitness::VARIABLES_QUERY)
+        let rows = sqlx::query(durability_check::VARIABLES_QUERY)
             .fetch_all(&mut *connection)
             .await
             .context("ask for the settings of the database")?;
         let settings: HashMap<String, String> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let mut found = fitness::check(&settings, self.place.capture_bytes_max);
+        let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
         if !self.place.accept_weak_durability {
             found.unfit.append(&mut found.weak);
         }

@@ -8,25 +8,25 @@
 pub mod address;
 mod commit;
 mod connection;
-mod fitness;
+mod durability_check;
 mod meta;
 mod query;
 mod schema;
 mod writer;
 
 use crate::store::commit::batch;
-use crate::store::commit::boot;
+use crate::store::commit::boot_clock;
 use crate::store::commit::event;
 use crate::store::commit::fate;
-use crate::store::commit::install;
+use crate::store::commit::inventory;
 use crate::store::commit::part;
 use crate::store::commit::picture;
 use crate::store::commit::quarantine;
-use crate::store::commit::recent;
-use crate::store::commit::report;
+use crate::store::commit::spool;
 use crate::store::commit::tombstone;
-use crate::store::query::command;
-use crate::store::query::device;
+use crate::store::commit::upload_dedup;
+use crate::store::query::commands;
+use crate::store::query::devices;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::query::{Query, QueryScalar};
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Row};
 
-use crate::ingest::deposit::{CommitOutcome, IngestOp};
+use crate::ingest::operation::{CommitOutcome, IngestOp};
 
 use crate::store::commit::batch::Batch;
 use address::Address;
@@ -46,15 +46,15 @@ use connection::{Connector, WriterLease};
 use writer::{Transaction, Writer};
 
 pub use crate::store::commit::event::DeviceEvent;
-pub use crate::store::commit::install::{Counters, SpoolState};
 pub use crate::store::commit::picture::{PageQuery, Picture, Thumbnail};
 pub use crate::store::commit::quarantine::Quarantined;
-pub use crate::store::query::api_token::ApiToken;
-pub use crate::store::query::command::{Command, StageReached};
-pub use crate::store::query::device::Device;
-pub use crate::store::query::login::LoginSession;
-pub use crate::store::query::person::{Person, UserError};
-pub use crate::store::query::setting::{DeviceSettings, SettingsUpdate};
+pub use crate::store::commit::spool::{Counters, SpoolState};
+pub use crate::store::query::commands::{Command, StageReached};
+pub use crate::store::query::devices::Device;
+pub use crate::store::query::sessions::LoginSession;
+pub use crate::store::query::settings::{DeviceSettings, SettingsUpdate};
+pub use crate::store::query::tokens::ApiToken;
+pub use crate::store::query::users::{Person, UserError};
 pub use connection::StoreOptions;
 
 /// The file in the data folder.
@@ -462,13 +462,13 @@ impl Store {
     ) -> Result<Picture> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
-            if !device::touch_device(&mut tx, device, now_us, false, self.limits.devices_max)
+            if !devices::touch_device(&mut tx, device, now_us, false, self.limits.devices_max)
                 .await?
             {
                 tx.rollback().await;
                 return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
-            let (install, sequence) = install::next_upload(&mut tx, device, now_us).await?;
+            let (install, sequence) = spool::next_upload(&mut tx, device, now_us).await?;
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
             let mut batch = Batch::default();
@@ -513,7 +513,7 @@ impl Store {
                 bytes,
             } => {
                 let record = &header.capture;
-                install::touch_spool(tx, device, record.spool, record.sequence.next(), now_us)
+                spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us)
                     .await?;
                 let stored = |arrival| CommitOutcome::Stored {
                     install: record.spool,
@@ -538,7 +538,7 @@ impl Store {
                         Ok(stored(arrival))
                     }
                     part::PartOutcome::WrongHash(whole) => {
-                        let suspect = crate::ingest::deposit::QuarantineEntry {
+                        let suspect = crate::ingest::operation::QuarantineEntry {
                             device: Some(device.clone()),
                             topic: keepsake_protocol::topic::Topic::new(
                                 device,
@@ -563,7 +563,7 @@ impl Store {
                 hash,
                 payload,
             } => {
-                install::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us)
+                spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us)
                     .await?;
                 tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
                 Ok(CommitOutcome::TombstoneStored {
@@ -591,7 +591,7 @@ impl Store {
                 )
                 .await?;
                 if let Some(line) = line {
-                    boot::insert(tx, device, line, *hash, now_us).await?;
+                    boot_clock::insert(tx, device, line, *hash, now_us).await?;
                 }
                 Ok(CommitOutcome::EventStored {
                     awaited: install.map(|install| (install, hash.prefix())),
@@ -601,7 +601,7 @@ impl Store {
                 device,
                 inventory: have,
             } => {
-                install::touch_spool(tx, device, have.spool, have.next, now_us).await?;
+                spool::touch_spool(tx, device, have.spool, have.next, now_us).await?;
                 let (stored, want) = fate::answer_inventory(tx, have).await?;
                 Ok(CommitOutcome::InventoryAnswered {
                     install: have.spool,
@@ -619,23 +619,24 @@ impl Store {
                 status,
                 retained,
             } => {
-                device::store_status(tx, device, status, now_us, *retained).await?;
+                devices::store_status(tx, device, status, now_us, *retained).await?;
                 let mut wants = Vec::new();
                 // A last will knows nothing of the card, so what was known before stays.
                 if status.reported_at.is_some() {
                     for held in &status.spools {
-                        install::touch_spool(tx, device, held.spool, held.next, now_us).await?;
+                        spool::touch_spool(tx, device, held.spool, held.next, now_us).await?;
                     }
-                    report::replace(tx, device, &status.spools, now_us).await?;
+                    inventory::replace(tx, device, &status.spools, now_us).await?;
                     if status.presence == Presence::Online {
-                        wants = report::missing_captures(tx, &status.spools, self.limits.wants_max)
-                            .await?;
+                        wants =
+                            inventory::missing_captures(tx, &status.spools, self.limits.wants_max)
+                                .await?;
                     }
                 }
                 Ok(CommitOutcome::StatusStored { wants })
             }
             IngestOp::Reply { device, reply } => {
-                command::record_stage(tx, device, reply, now_us).await?;
+                commands::record_stage(tx, device, reply, now_us).await?;
                 Ok(CommitOutcome::ReplyStored)
             }
             IngestOp::Upload {
@@ -647,10 +648,10 @@ impl Store {
                 height,
                 maybe_repeat: again,
             } => {
-                if *again && recent::is_repeat(tx, device, *hash, now_us).await? {
+                if *again && upload_dedup::is_repeat(tx, device, *hash, now_us).await? {
                     return Ok(CommitOutcome::UploadStored { arrival: None });
                 }
-                let (install, sequence) = install::next_upload(tx, device, now_us).await?;
+                let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
                 let upload = Upload {
                     bytes,
                     content_type: *content_type,
@@ -661,7 +662,7 @@ impl Store {
                 let header = upload.header(install, sequence, now_us);
                 let arrival =
                     picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
-                recent::remember(tx, device, *hash, now_us).await?;
+                upload_dedup::remember(tx, device, *hash, now_us).await?;
                 Ok(CommitOutcome::UploadStored { arrival })
             }
             IngestOp::Quarantine(suspect) => {
@@ -700,7 +701,7 @@ impl Store {
         } = deposit
         {
             // Nobody keeps it and offers it again.
-            let suspect = crate::ingest::deposit::QuarantineEntry {
+            let suspect = crate::ingest::operation::QuarantineEntry {
                 device: None,
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),

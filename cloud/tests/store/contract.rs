@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepsake_cloud::ingest::deposit::{CommitOutcome, IngestOp, QuarantineEntry};
-use keepsake_cloud::pictures::taken::TimeSource;
+use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
+use keepsake_cloud::pictures::capture_time::TimeSource;
 use keepsake_cloud::store::{
     Command, Device, Limits, PageQuery, Picture, SettingsUpdate, Store, Thumbnail,
 };
@@ -278,7 +278,7 @@ async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
         content_type: ContentType::Jpeg,
         width: 1,
         height: 1,
-        maybe_repeat,
+        maybe_repeat: again,
     };
     let (porch, shed) = (porch(), "shed".parse().unwrap());
     let new = |arrival| CommitOutcome::UploadStored {

@@ -10,7 +10,7 @@ use keepsake_protocol::command::CommandKind;
 use serde::{Deserialize, Serialize};
 
 use crate::http::AppState;
-use crate::http::api::json;
+use crate::http::api::dto;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 
@@ -24,7 +24,7 @@ struct CommandRequest {
 
 #[derive(Serialize)]
 pub(crate) struct Commands {
-    commands: Vec<json::Command>,
+    commands: Vec<dto::Command>,
 }
 
 /// Takes JSON, and the form of a page without JavaScript, which is sent back to the camera's page.
@@ -59,7 +59,7 @@ pub(crate) async fn create(
     if is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());
     }
-    let told = json::Command::at(noted, now_us());
+    let told = dto::Command::at(noted, now_us());
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
 }
 
@@ -73,7 +73,7 @@ pub(crate) async fn list(
     Ok(Json(Commands {
         commands: commands
             .into_iter()
-            .map(|command| json::Command::at(command, now_us))
+            .map(|command| dto::Command::at(command, now_us))
             .collect(),
     }))
 }

@@ -7,7 +7,7 @@ use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
 use crate::http::AppState;
-use crate::http::api::json;
+use crate::http::api::dto;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::store::Counters;
@@ -17,12 +17,12 @@ const LIMIT_MAX: u32 = 500;
 
 #[derive(Serialize)]
 pub(crate) struct Devices {
-    devices: Vec<json::Device>,
+    devices: Vec<dto::Device>,
 }
 
 #[derive(Serialize)]
 pub(crate) struct Events {
-    events: Vec<json::Event>,
+    events: Vec<dto::Event>,
     /// The moment to go on from, microseconds UTC; absent at the end.
     next: Option<i64>,
 }
@@ -36,12 +36,12 @@ pub(crate) struct EventsQuery {
 pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Devices>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(Devices {
-        devices: devices.into_iter().map(json::Device::from).collect(),
+        devices: devices.into_iter().map(dto::Device::from).collect(),
     }))
 }
 
 /// Where all presses of all cameras went.
-pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<json::Totals>> {
+pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(
         devices
@@ -55,7 +55,7 @@ pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<js
 pub(crate) async fn one(
     State(site): State<AppState>,
     Path(device): Path<String>,
-) -> HttpResult<Json<json::Device>> {
+) -> HttpResult<Json<dto::Device>> {
     let device = name(&device)?;
     let found = site.store.device(&device, now_us()).await?;
     let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
@@ -76,7 +76,7 @@ pub(crate) async fn events(
     }
     let (events, next) = store.events(&device, asked.before, limit).await?;
     Ok(Json(Events {
-        events: events.into_iter().map(json::Event::from).collect(),
+        events: events.into_iter().map(dto::Event::from).collect(),
         next,
     }))
 }

@@ -11,9 +11,9 @@ use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
 use crate::http::AppState;
-use crate::http::api::json;
+use crate::http::api::dto;
 use crate::http::error::{HttpResult, Problem};
-use crate::ops::live::ChangeEvent;
+use crate::ops::event_bus::ChangeEvent;
 use crate::store::{PageQuery, Picture, Thumbnail};
 
 const LIMIT_DEFAULT: u32 = 100;
@@ -29,7 +29,7 @@ pub(crate) struct PicturesQuery {
 
 #[derive(Serialize)]
 pub(crate) struct Pictures {
-    pictures: Vec<json::Picture>,
+    pictures: Vec<dto::Picture>,
     /// The arrival to go on from in the same direction; absent at the end.
     next: Option<i64>,
 }
@@ -69,14 +69,14 @@ pub(crate) async fn list(
             .last()
             .filter(|_| more)
             .map(|picture| picture.arrival),
-        pictures: pictures.into_iter().map(json::Picture::from).collect(),
+        pictures: pictures.into_iter().map(dto::Picture::from).collect(),
     }))
 }
 
 pub(crate) async fn one(
     State(site): State<AppState>,
     Path(id): Path<String>,
-) -> HttpResult<Json<json::Picture>> {
+) -> HttpResult<Json<dto::Picture>> {
     Ok(Json(find(&site, &id).await?.into()))
 }
 

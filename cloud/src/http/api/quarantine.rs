@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::http::AppState;
 use crate::http::api::devices::limit;
-use crate::http::api::json;
+use crate::http::api::dto;
 use crate::http::error::{HttpResult, Problem};
 
 #[derive(Debug, Deserialize)]
@@ -22,7 +22,7 @@ pub(crate) struct QuarantineQuery {
 #[derive(Serialize)]
 pub(crate) struct Quarantine {
     count: u64,
-    quarantine: Vec<json::Quarantined>,
+    quarantine: Vec<dto::Quarantined>,
     /// The moment to go on from, microseconds UTC; absent at the end.
     next: Option<i64>,
 }
@@ -36,7 +36,7 @@ pub(crate) async fn list(
     let (rows, next) = site.store.quarantine(asked.before, limit).await?;
     Ok(Json(Quarantine {
         count: site.store.quarantine_count().await?,
-        quarantine: rows.into_iter().map(json::Quarantined::from).collect(),
+        quarantine: rows.into_iter().map(dto::Quarantined::from).collect(),
         next,
     }))
 }

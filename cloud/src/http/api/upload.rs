@@ -11,11 +11,11 @@ use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
 use crate::http::AppState;
-use crate::http::auth::guard::Principal;
+use crate::http::auth::authorize::Principal;
 use crate::http::error::{HttpResult, Problem};
-use crate::ingest::way_in::DEVICE_DEFAULT;
+use crate::ingest::external::DEVICE_DEFAULT;
 use crate::now_us;
-use crate::ops::live::ChangeEvent;
+use crate::ops::event_bus::ChangeEvent;
 use crate::store::Upload;
 
 #[derive(Debug, Deserialize)]

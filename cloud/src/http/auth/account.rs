@@ -5,14 +5,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
+use crate::auth::login_throttle::ThrottleKey;
 use crate::auth::password::acceptable;
-use crate::auth::secret::TokenHash;
-use crate::auth::tries::ThrottleKey;
+use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
-use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::auth::authorize::{Principal, RequestContext};
 use crate::http::error::{HttpResult, Problem};
-use crate::http::given::FormOrJson;
-use crate::http::ui::{pages, templates};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
 use crate::now_us;
 
 /// Whoever [`crate::http::Permission::SelfService`] lets in.
@@ -45,7 +45,7 @@ impl<'a> CurrentUser<'a> {
 
 pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
-    pages::draw(&visit, view, templates::account_page).await
+    handlers::draw(&visit, view, templates::account_page).await
 }
 
 #[derive(Deserialize)]
@@ -65,7 +65,7 @@ pub(crate) async fn change_password(
     };
     let status = wrong.status;
     let view = view(&visit, Some(wrong.detail)).await;
-    let mut response = pages::draw(&visit, view, templates::account_page).await;
+    let mut response = handlers::draw(&visit, view, templates::account_page).await;
     *response.status_mut() = status;
     Ok(response)
 }
@@ -75,7 +75,7 @@ async fn set_password(visit: &RequestContext, fields: Passwords) -> HttpResult<(
     // Somebody at a browser left open must not guess here either.
     let address = ThrottleKey::Address(visit.caller.network());
     visit.doors.throttle(&address)?;
-    let name = crate::http::auth::entrance::new_name(oneself.name)?;
+    let name = crate::http::auth::login::new_name(oneself.name)?;
     let known = visit.store.user_named(&name).await?;
     let stored = known.and_then(|person| person.password);
     if !visit.doors.passwords.verify(fields.current, stored).await? {

@@ -1,10 +1,10 @@
 //! The pages: handlers read the store, templates draw HTML.
 
-pub(crate) mod asset;
-pub(crate) mod journey;
-pub(crate) mod pages;
-pub(crate) mod parts;
+pub(crate) mod assets;
+pub(crate) mod capture_time;
+pub(crate) mod components;
+pub(crate) mod format;
+pub(crate) mod handlers;
 pub mod templates;
-pub(crate) mod view;
-pub(crate) mod when;
-pub(crate) mod words;
+pub(crate) mod timeline;
+pub(crate) mod views;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
-use crate::store::query::device;
+use crate::store::query::devices;
 use crate::store::{ErrorContext, Result, meta};
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// As [`device::seen`], once a camera.
+    /// As [`devices::seen`], once a camera.
     pub(crate) async fn seen(
         &mut self,
         tx: &mut AnyConnection,
@@ -32,7 +32,7 @@ impl Batch {
         if self.seen.contains(&key) {
             return Ok(true);
         }
-        let room = device::touch_device(tx, device, now_us, alive, devices_max).await?;
+        let room = devices::touch_device(tx, device, now_us, alive, devices_max).await?;
         if room {
             self.seen.insert(key);
         }

@@ -6,8 +6,8 @@ use keepsake_protocol::receipt::ResendRequest;
 use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::commit::install;
-use crate::store::commit::install::CounterDelta;
+use crate::store::commit::spool;
+use crate::store::commit::spool::CounterDelta;
 use crate::store::commit::{part, tombstone};
 use crate::store::{BindKey, ErrorContext, Key, Result, from_bigint, id, sequence, to_bigint};
 
@@ -69,7 +69,7 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
         stored: 1,
         deleted: 0,
     };
-    install::add_to_counters(tx, key.install, by).await?;
+    spool::add_to_counters(tx, key.install, by).await?;
     Ok(PriorFate::New { conflict })
 }
 
@@ -95,7 +95,7 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
         deleted: 1,
         ..CounterDelta::default()
     };
-    install::add_to_counters(tx, key.install, by).await?;
+    spool::add_to_counters(tx, key.install, by).await?;
     Ok(true)
 }
 
@@ -131,7 +131,7 @@ pub(crate) async fn mark_tombstone(
         stored: 0,
         deleted: 0,
     };
-    install::add_to_counters(tx, install, by).await
+    spool::add_to_counters(tx, install, by).await
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {

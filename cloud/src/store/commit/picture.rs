@@ -9,10 +9,10 @@ use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
-use crate::pictures::taken;
-use crate::pictures::taken::{CaptureTime, PressEvidence};
+use crate::pictures::capture_time;
+use crate::pictures::capture_time::{CaptureTime, PressEvidence};
 use crate::store::commit::batch::Batch;
-use crate::store::commit::{boot, fate};
+use crate::store::commit::{boot_clock, fate};
 use crate::store::{
     BindKey, ErrorContext, Key, Result, Store, StoreError, from_bigint, id, sequence, to_bigint,
 };
@@ -101,7 +101,7 @@ impl Picture {
             },
             color: None,
             not_before_us: header.not_before_us,
-            taken: taken::upload_time(stored_us),
+            taken: capture_time::upload_time(stored_us),
         };
         picture.set_capture_time(&[]);
         picture
@@ -110,7 +110,7 @@ impl Picture {
     /// `lines`: those of its boot.
     pub(crate) fn set_capture_time(&mut self, lines: &[BootClockOffset]) {
         self.taken = match self.cause {
-            Cause::Upload => taken::upload_time(self.stored_us),
+            Cause::Upload => capture_time::upload_time(self.stored_us),
             Cause::Button | Cause::Command | Cause::Interval | Cause::Test => {
                 let press = PressEvidence {
                     clock: &self.pressed,
@@ -118,7 +118,7 @@ impl Picture {
                     sent_after_us: self.sent_after_us,
                     not_before_us: self.not_before_us,
                 };
-                taken::capture_time(&press, lines)
+                capture_time::capture_time(&press, lines)
             }
         };
     }
@@ -484,13 +484,13 @@ pub(crate) async fn summary(
 /// Reads whole rows, and what is known by now of the time of their boots.
 async fn read_all(connection: &mut AnyConnection, rows: &[AnyRow]) -> Result<Vec<Picture>> {
     let mut pictures = rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    boot::correct(connection, &mut pictures).await?;
+    boot_clock::correct(connection, &mut pictures).await?;
     Ok(pictures)
 }
 
 async fn read_one(connection: &mut AnyConnection, row: Option<&AnyRow>) -> Result<Option<Picture>> {
     let mut picture = row.map(read).transpose()?;
-    boot::correct(connection, picture.as_mut_slice()).await?;
+    boot_clock::correct(connection, picture.as_mut_slice()).await?;
     Ok(picture)
 }
 
@@ -540,7 +540,7 @@ fn read(row: &AnyRow) -> Result<Picture> {
             .get::<Option<i64>, _>(25)
             .and_then(|color| u32::try_from(color).ok()),
         not_before_us: row.get(26),
-        taken: taken::upload_time(row.get(21)),
+        taken: capture_time::upload_time(row.get(21)),
     };
     picture.set_capture_time(&[]);
     Ok(picture)

@@ -3,7 +3,7 @@
 use sqlx::{AnyConnection, Row};
 
 use crate::config::BATCH_MESSAGES_MAX;
-use crate::ingest::deposit::QuarantineEntry;
+use crate::ingest::operation::QuarantineEntry;
 use crate::store::{ErrorContext, Limits, Result, Store, from_bigint, paginate, to_bigint};
 use keepsake_protocol::Hash;
 

@@ -1,8 +1,8 @@
 //! Reads for pages and the API, and the small transactions of users, sessions, tokens, commands and settings.
 
-pub(crate) mod api_token;
-pub(crate) mod command;
-pub(crate) mod device;
-pub(crate) mod login;
-pub(crate) mod person;
-pub(crate) mod setting;
+pub(crate) mod commands;
+pub(crate) mod devices;
+pub(crate) mod sessions;
+pub(crate) mod settings;
+pub(crate) mod tokens;
+pub(crate) mod users;

@@ -6,18 +6,18 @@ use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
 
 use crate::auth::Role;
-use crate::http::ui::journey::{command_line, is_in_progress, picture_line, press_to_stored_us};
-use crate::http::ui::parts::{
+use crate::http::ui::capture_time;
+use crate::http::ui::components::{
     Tone, capital, chip, counters_line, fact, fault_advice, fault_name, grid, headline, image,
     is_online, picture_url, shape,
 };
-use crate::http::ui::templates::light::{lamp, strip};
+use crate::http::ui::format::{TimeFormat, age_us, count, counted, lasting, size, time};
+use crate::http::ui::templates::led::{lamp, strip};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
-use crate::http::ui::view::{
+use crate::http::ui::timeline::{command_line, is_in_progress, picture_line, press_to_stored_us};
+use crate::http::ui::views::{
     CameraView, CommandView, DeviceView, FaultView, PageContext, TombstoneView,
 };
-use crate::http::ui::when;
-use crate::http::ui::words::{TimeFormat, age_us, count, counted, lasting, size, time};
 
 /// How long a command stands above the picture after it was given, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
@@ -215,7 +215,7 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
             @if let Some(picture) = &camera.latest {
                 a.latest-picture href=(picture_url(&picture.id)) data-key=(picture.id) {
                     (image(picture, true, "The latest picture"))
-                    span.over-time { (when::short(picture, site.now_us)) }
+                    span.over-time { (capture_time::short(picture, site.now_us)) }
                 }
             } @else {
                 div.latest-picture {

@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 
-use crate::http::ui::parts::{
+use crate::http::ui::capture_time;
+use crate::http::ui::components::{
     Tone, camera_url, card_nearly_full, chip, counters_line, headline, image, is_online, promise,
     shape,
 };
+use crate::http::ui::format::{TimeFormat, count, size, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::view::{CameraView, CamerasView, Counters, PageContext};
-use crate::http::ui::when;
-use crate::http::ui::words::{TimeFormat, count, size, time};
+use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
 
 /// `/`: the promise, the sums, a card for every camera.
 pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
@@ -90,7 +90,7 @@ fn card(site: &PageContext, camera: &CameraView) -> Markup {
             div.card-picture {
                 @if let Some(latest) = &camera.latest {
                     (image(latest, false, ""))
-                    span.over-time { (when::short(latest, site.now_us)) }
+                    span.over-time { (capture_time::short(latest, site.now_us)) }
                 } @else {
                     span.no-image { "No picture yet" }
                 }

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
-use crate::http::ui::parts::grid;
+use crate::http::ui::components::grid;
+use crate::http::ui::format::{TimeFormat, counted, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::view::{GalleryView, PageContext, PictureView};
-use crate::http::ui::words::{TimeFormat, counted, time};
+use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 
 /// `/pictures?device=&before=&after=`.
 ///

@@ -10,33 +10,33 @@
 
 mod camera;
 mod cameras;
-mod entrance;
 mod gallery;
-mod light;
-mod people;
+mod led;
+mod login;
 mod picture;
 mod quarantine;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod users;
 
-use crate::http::ui::asset;
-use crate::http::ui::parts;
-use crate::http::ui::words;
+use crate::http::ui::assets;
+use crate::http::ui::components;
+use crate::http::ui::format;
 use maud::{DOCTYPE, Markup, html};
 
-pub use crate::http::ui::asset::{Asset, asset};
+pub use crate::http::ui::assets::{Asset, asset};
 pub use crate::http::ui::templates::camera::camera_page;
 pub use crate::http::ui::templates::cameras::cameras_page;
-pub use crate::http::ui::templates::entrance::{
+pub use crate::http::ui::templates::gallery::gallery_page;
+pub use crate::http::ui::templates::login::{
     denied_page, invitation_page, log_in_page, set_up_page,
 };
-pub use crate::http::ui::templates::gallery::gallery_page;
-pub use crate::http::ui::templates::people::{account_page, tokens_page, users_page};
 pub use crate::http::ui::templates::picture::picture_page;
 pub use crate::http::ui::templates::quarantine::quarantine_page;
 pub use crate::http::ui::templates::settings::settings_page;
-pub use crate::http::ui::view::*;
+pub use crate::http::ui::templates::users::{account_page, tokens_page, users_page};
+pub use crate::http::ui::views::*;
 
 /// A page for what went wrong: `status` is the HTTP status, `detail` a plain sentence.
 pub fn problem_page(site: &PageContext, status: u16, title: &str, detail: &str) -> Markup {
@@ -104,9 +104,9 @@ fn layout(
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="same-origin";
                 title { (title) " · Keepsake" }
-                link rel="icon" type="image/svg+xml" href=(asset::url("icon.svg"));
-                link rel="stylesheet" href=(asset::url("page.css"));
-                script type="module" src=(asset::url("live.js")) {}
+                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+                link rel="stylesheet" href=(assets::url("page.css"));
+                script type="module" src=(assets::url("live.js")) {}
             }
             body data-live=(live.as_str()) data-device=[live.device()] {
                 a.skip href="#main" { "Skip to the content" }
@@ -127,7 +127,7 @@ fn layout(
                 }
                 @if let Some(reason) = &site.hold {
                     section #hold .hold aria-labelledby="hold-title" {
-                        (parts::shape(parts::Tone::Err))
+                        (components::shape(components::Tone::Err))
                         div {
                             h2 #hold-title { "The cloud holds" }
                             p { (sentence(reason)) " Cameras keep every picture on their card until it goes on." }
@@ -143,9 +143,9 @@ fn layout(
                         span { "Keepsake " (site.version) }
                         span { "Store " code { (site.store) } }
                         @if let Some(free) = site.free_bytes {
-                            span { (words::size(free)) " free" }
+                            span { (format::size(free)) " free" }
                         }
-                        a href="/quarantine" { "Quarantine: " (words::count(site.quarantined)) }
+                        a href="/quarantine" { "Quarantine: " (format::count(site.quarantined)) }
                     }
                 }
                 p #status .status role="status" {}

@@ -3,12 +3,14 @@
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
-use crate::http::ui::journey::{picture_list, press_to_stored_us};
-use crate::http::ui::parts::{Tone, camera_url, chip, fact, image, image_url, picture_url, shape};
+use crate::http::ui::capture_time;
+use crate::http::ui::components::{
+    Tone, camera_url, chip, fact, image, image_url, picture_url, shape,
+};
+use crate::http::ui::format::{count, lasting, size};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::view::{PageContext, PictureDetailView, PictureView};
-use crate::http::ui::when;
-use crate::http::ui::words::{count, lasting, size};
+use crate::http::ui::timeline::{picture_list, press_to_stored_us};
+use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
 
 /// `/pictures/{id}`.
 pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
@@ -20,7 +22,7 @@ pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
                     a href=(camera_url(&picture.device)) { (picture.device) } " / "
                     a href={ "/pictures?device=" (picture.device) } { "Pictures" }
                 }
-                h1 { (when::full(picture, site.now_us)) }
+                h1 { (capture_time::full(picture, site.now_us)) }
             }
             div.ask-buttons {
                 @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ Older" } }
@@ -63,7 +65,7 @@ fn clock(site: &PageContext, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { "When" }
-            (when::why(site, picture))
+            (capture_time::why(site, picture))
         }
     }
 }
@@ -122,7 +124,7 @@ fn facts(picture: &PictureView) -> Markup {
 
 /// A name that sorts and says where it is from.
 fn file_name(picture: &PictureView) -> String {
-    let when = when::exactly(picture)
+    let when = capture_time::exactly(picture)
         .and_then(|at_us| jiff::Timestamp::from_microsecond(at_us).ok())
         .map(|at| at.strftime("%Y-%m-%d_%H-%M-%SZ_").to_string())
         .unwrap_or_default();

@@ -2,9 +2,9 @@
 
 use maud::{Markup, html};
 
+use crate::http::ui::format::{TimeFormat, count, size, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::view::{PageContext, QuarantineView};
-use crate::http::ui::words::{TimeFormat, count, size, time};
+use crate::http::ui::views::{PageContext, QuarantineView};
 
 /// `/quarantine`.
 pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {

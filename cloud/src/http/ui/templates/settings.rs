@@ -5,10 +5,10 @@
 use maud::{Markup, html};
 
 use crate::auth::Role;
-use crate::http::ui::parts::{Tone, camera_url, chip, shape};
+use crate::http::ui::components::{Tone, camera_url, chip, shape};
+use crate::http::ui::format::{TimeFormat, counted, lasting, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, PageContext, layout, sentence};
-use crate::http::ui::view::{FieldKind, FieldView, SettingsState, SettingsView};
-use crate::http::ui::words::{TimeFormat, counted, lasting, time};
+use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
 
 /// Sections in the order of the page: what they begin with, and what they are called.
 const SECTIONS: [(&str, &str); 7] = [

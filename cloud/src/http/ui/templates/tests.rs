@@ -15,9 +15,9 @@ use keepsake_protocol::id::{
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::Role;
-use crate::http::ui::parts::{Tone, counters_line, headline, promise};
+use crate::http::ui::components::{Tone, counters_line, headline, promise};
 use crate::http::ui::templates::*;
-use crate::pictures::taken::{CaptureTime, PressEvidence};
+use crate::pictures::capture_time::{CaptureTime, PressEvidence};
 
 /// 21 November 2026, 14:32:09 UTC.
 const NOW_US: i64 = 1_795_271_529_000_000;
@@ -267,7 +267,7 @@ fn taken(
         sent_after_us: picture.sent_after_us,
         not_before_us,
     };
-    crate::pictures::taken::capture_time(&press, lines)
+    crate::pictures::capture_time::capture_time(&press, lines)
 }
 
 #[test]
@@ -668,7 +668,7 @@ fn picture(device: &str, sequence: u64, stored_us: i64) -> PictureView {
         conflict: false,
         damaged: false,
         pressed: moment(stored_us - 4_100_000),
-        taken: crate::pictures::taken::upload_time(stored_us),
+        taken: crate::pictures::capture_time::upload_time(stored_us),
         captured_after_us: 900_000,
         saved_after_us: Some(1_000_000),
         sent_after_us: Some(1_600_000),

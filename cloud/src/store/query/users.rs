@@ -3,9 +3,9 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::auth::secret::TokenHash;
+use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, UserName};
-use crate::store::query::login;
+use crate::store::query::sessions;
 use crate::store::{ErrorContext, Result, Store, StoreError, id};
 
 /// People of one cloud (P4).
@@ -156,7 +156,7 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin removing somebody").await?;
             let before = known(&mut tx, person).await?;
-            login::end_all(&mut tx, person, None).await?;
+            sessions::end_all(&mut tx, person, None).await?;
             forget_invitation(&mut tx, person).await?;
             sqlx::query("DELETE FROM person WHERE id = ?")
                 .bind(person.0.as_slice())
@@ -184,7 +184,7 @@ impl Store {
             known(&mut tx, person).await?;
             set_password(&mut tx, person, Some(password)).await?;
             forget_invitation(&mut tx, person).await?;
-            login::end_all(&mut tx, person, kept).await?;
+            sessions::end_all(&mut tx, person, kept).await?;
             tx.commit().await.context("commit a changed password")
         })
         .await
@@ -204,7 +204,7 @@ impl Store {
         self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
             let before = known(&mut tx, person).await?;
-            login::end_all(&mut tx, person, None).await?;
+            sessions::end_all(&mut tx, person, None).await?;
             forget_invitation(&mut tx, person).await?;
             let only_owner = before.role == Role::Owner
                 && before.password.is_some()
@@ -253,7 +253,7 @@ impl Store {
             };
             set_password(&mut tx, person.id, Some(password)).await?;
             forget_invitation(&mut tx, person.id).await?;
-            login::end_all(&mut tx, person.id, None).await?;
+            sessions::end_all(&mut tx, person.id, None).await?;
             tx.commit().await.context("commit an accepted invitation")?;
             Ok(Some(person))
         })

@@ -18,15 +18,15 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
-use crate::downlink::announce::Announcer;
-use crate::downlink::mailbox::Outboxes;
+use crate::downlink::announcer::Announcer;
+use crate::downlink::outbox::Outboxes;
 use crate::ingest::decode;
-use crate::ingest::deposit::{CommitOutcome, IngestOp, Message};
-use crate::ingest::way_in::ExternalTopics;
+use crate::ingest::external::ExternalTopics;
+use crate::ingest::operation::{CommitOutcome, IngestOp, Message};
 use crate::mqtt::session::{Ack, MqttSession};
 use crate::now_us;
-use crate::ops::hold::Backpressure;
-use crate::ops::live::{ChangeEvent, EventBus};
+use crate::ops::backpressure::Backpressure;
+use crate::ops::event_bus::{ChangeEvent, EventBus};
 use crate::ops::metrics::Metrics;
 use crate::store::{Store, StoreError};
 

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::ops::presence::presence;
-use crate::store::commit::{install, picture};
+use crate::store::commit::{picture, spool};
 use crate::store::{
     Counters, ErrorContext, Picture, Result, SpoolState, Store, StoreError, from_bigint,
 };
@@ -178,7 +178,7 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .map(|json| serde_json::from_str(&json))
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
-    let installs = install::list_for_device(connection, &device).await?;
+    let installs = spool::list_for_device(connection, &device).await?;
     let (conflicts, damaged, latest) = picture::summary(connection, &device).await?;
     Ok(Device {
         presence: device_presence(row, now_us),

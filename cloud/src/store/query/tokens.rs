@@ -4,10 +4,10 @@ use keepsake_protocol::DeviceId;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::auth::secret::TokenHash;
+use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, TokenScope};
-use crate::store::query::login::RECORD_USE_EVERY_US;
-use crate::store::query::person;
+use crate::store::query::sessions::RECORD_USE_EVERY_US;
+use crate::store::query::users;
 use crate::store::{ErrorContext, Result, Store, StoreError, UserError, id};
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
@@ -165,7 +165,7 @@ fn token(row: &AnyRow) -> Result<ApiToken> {
                 device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?,
             )
         }
-        role => TokenScope::Role(person::role(role)?),
+        role => TokenScope::Role(users::role(role)?),
     };
     Ok(ApiToken {
         id: id(row.get::<&[u8], _>(0), "a key")?,

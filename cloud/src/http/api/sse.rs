@@ -20,12 +20,12 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::http::AppState;
-use crate::http::api::json;
-use crate::http::auth::guard;
-use crate::http::auth::guard::RequestContext;
+use crate::http::api::dto;
+use crate::http::auth::authorize;
+use crate::http::auth::authorize::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
-use crate::ops::live::ChangeEvent;
+use crate::ops::event_bus::ChangeEvent;
 use crate::store::{PageQuery, StoreError};
 
 /// News that come together are told together.
@@ -35,9 +35,9 @@ const BEAT: Duration = Duration::from_secs(15);
 const PAGE: u32 = 100;
 
 pub(crate) async fn live(visit: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
-    let secret = guard::shown(&visit.site, &headers, visit.caller);
+    let secret = authorize::shown(&visit.site, &headers, visit.caller);
     let RequestContext { site, who, .. } = visit;
-    let unwelcome = guard::until_revoked(site.clone(), who, secret);
+    let unwelcome = authorize::until_revoked(site.clone(), who, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -157,7 +157,7 @@ impl EventStream {
                 self.told = picture.arrival;
                 let id = picture.arrival.to_string();
                 self.ready
-                    .push_back(event("picture", &json::Picture::from(picture)).id(id));
+                    .push_back(event("picture", &dto::Picture::from(picture)).id(id));
             }
             // The rest is read once these are sent, so that a page that was away for long takes no more memory.
             if !self.behind || self.ready.len() >= 1000 {
@@ -170,13 +170,13 @@ impl EventStream {
             }
             if let Some(picture) = store.picture_at(arrival).await? {
                 self.ready
-                    .push_back(event("picture", &json::Picture::from(picture)));
+                    .push_back(event("picture", &dto::Picture::from(picture)));
             }
         }
         for device in std::mem::take(&mut self.devices) {
             if let Some(device) = store.device(&device, now_us()).await? {
                 self.ready
-                    .push_back(event("device", &json::Device::from(device)));
+                    .push_back(event("device", &dto::Device::from(device)));
             }
         }
         Ok(())

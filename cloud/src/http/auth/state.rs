@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use crate::auth::login_throttle::{LoginThrottle, ThrottleKey};
 use crate::auth::password::{Passwords, TooManyHashes};
-use crate::auth::secret::{SetupCode, TokenHash};
-use crate::auth::tries::{LoginThrottle, ThrottleKey};
-use crate::http::auth::guard::Principal;
+use crate::auth::token::{SetupCode, TokenHash};
+use crate::http::auth::authorize::Principal;
 use crate::http::error::{HttpResult, Problem};
 use crate::store::{Store, StoreError};
 

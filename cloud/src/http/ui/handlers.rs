@@ -15,8 +15,8 @@ use serde::Deserialize;
 use crate::auth::Role;
 use crate::http::AppState;
 use crate::http::api::settings::SettingsProgress;
-use crate::http::api::{json, settings};
-use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::api::{dto, settings};
+use crate::http::auth::authorize::{Principal, RequestContext};
 use crate::http::error::{HttpResult, Problem};
 use crate::http::ui::templates;
 use crate::now_us;
@@ -510,7 +510,7 @@ fn camera_view(device: store::Device) -> templates::CameraView {
         counters: device.counters,
         conflicts: device.conflicts,
         damaged: device.damaged,
-        kept: json::kept(&status),
+        kept: dto::kept(&status),
         coarse: device.installs.iter().any(|install| install.coarse),
         light,
         queue: status.queue,

@@ -1,7 +1,7 @@
 //! Set-up, log-in, invitations and log-out: how somebody unknown becomes somebody known.
 //!
 //! Wherever something could be guessed, the address it comes from is counted before anything is compared
-//! ([`crate::auth::tries`]), and an unknown name takes as long as a wrong password.
+//! ([`crate::auth::login_throttle`]), and an unknown name takes as long as a wrong password.
 
 use std::time::Instant;
 
@@ -13,14 +13,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::Markup;
 use serde::{Deserialize, Serialize};
 
+use crate::auth::login_throttle::ThrottleKey;
 use crate::auth::password::acceptable;
-use crate::auth::secret::{Secret, TokenHash};
-use crate::auth::tries::ThrottleKey;
+use crate::auth::token::{Secret, TokenHash};
 use crate::auth::{Role, UserName};
-use crate::http::auth::guard;
-use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::auth::authorize;
+use crate::http::auth::authorize::{Principal, RequestContext};
 use crate::http::error::{HttpResult, Problem};
-use crate::http::given::FormOrJson;
+use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::templates;
 use crate::now_us;
 use crate::store::{Person, StoreError, UserError};
@@ -313,7 +313,7 @@ pub(crate) async fn logout(visit: RequestContext, headers: HeaderMap) -> HttpRes
     let headers = response.headers_mut();
     headers.insert(
         header::SET_COOKIE,
-        guard::cookie(&visit.site, visit.caller, None),
+        authorize::cookie(&visit.site, visit.caller, None),
     );
     // What this browser has kept of pages and pictures goes too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
@@ -356,7 +356,7 @@ async fn start_session(
     } else {
         Redirect::to(next).into_response()
     };
-    let cookie = guard::cookie(&visit.site, visit.caller, Some(secret.as_str()));
+    let cookie = authorize::cookie(&visit.site, visit.caller, Some(secret.as_str()));
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }

@@ -4,9 +4,9 @@ use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
 
-use crate::http::ui::view::{CameraView, Counters, PictureView, Thumbnail};
-use crate::http::ui::when;
-use crate::http::ui::words::{TimeFormat, count, counted, time};
+use crate::http::ui::capture_time;
+use crate::http::ui::format::{TimeFormat, count, counted, time};
+use crate::http::ui::views::{CameraView, Counters, PictureView, Thumbnail};
 
 /// How things stand. Each has a shape of its own, so that colour never speaks alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -325,9 +325,9 @@ pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
                         span.tile-words {
                             @if named { span.tile-name { (picture.device) } }
                             span.tile-time {
-                                @if when::late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
+                                @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
                                 // With its date if that is not the day it stands under.
-                                (when::short(picture, picture.stored_us))
+                                (capture_time::short(picture, picture.stored_us))
                             }
                         }
                     }

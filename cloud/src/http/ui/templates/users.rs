@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 
 use crate::auth::Role;
-use crate::http::ui::templates::entrance::wrong;
+use crate::http::ui::format::{TimeFormat, time};
+use crate::http::ui::templates::login::wrong;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
-use crate::http::ui::view::{AccountView, PageContext, TokensView, UserView, UsersView};
-use crate::http::ui::words::{TimeFormat, time};
+use crate::http::ui::views::{AccountView, PageContext, TokensView, UserView, UsersView};
 
 /// `/account`.
 pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {

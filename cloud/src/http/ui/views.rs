@@ -119,7 +119,7 @@ pub struct PictureView {
     pub damaged: bool,
     pub pressed: ClockReading,
     /// By all that is known by now.
-    pub taken: crate::pictures::taken::CaptureTime,
+    pub taken: crate::pictures::capture_time::CaptureTime,
     /// From the press, microseconds.
     pub captured_after_us: u64,
     pub saved_after_us: Option<u64>,

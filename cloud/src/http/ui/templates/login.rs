@@ -2,10 +2,10 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::http::ui::asset;
-use crate::http::ui::parts::{Tone, shape};
+use crate::http::ui::assets;
+use crate::http::ui::components::{Tone, shape};
 use crate::http::ui::templates::logo;
-use crate::http::ui::view::{InvitationView, LoginView, SetupView};
+use crate::http::ui::views::{InvitationView, LoginView, SetupView};
 
 /// `/setup`.
 pub fn set_up_page(view: &SetupView) -> Markup {
@@ -120,8 +120,8 @@ fn bare(title: &str, main: &Markup) -> Markup {
                 meta name="referrer" content="same-origin";
                 meta name="robots" content="noindex";
                 title { (title) " · Keepsake" }
-                link rel="icon" type="image/svg+xml" href=(asset::url("icon.svg"));
-                link rel="stylesheet" href=(asset::url("page.css"));
+                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+                link rel="stylesheet" href=(assets::url("page.css"));
             }
             body {
                 a.skip href="#main" { "Skip to the content" }

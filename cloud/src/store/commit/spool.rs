@@ -3,7 +3,7 @@
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::commit::report;
+use crate::store::commit::inventory;
 use crate::store::{ErrorContext, Result, from_bigint, id, sequence, to_bigint};
 
 /// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
@@ -193,7 +193,7 @@ pub(crate) async fn list_for_device(
         let (held, coarse) = if uploads {
             (0, false)
         } else {
-            report::held(connection, install, next, row.get(2), sequences).await?
+            inventory::held(connection, install, next, row.get(2), sequences).await?
         };
         installs.push(SpoolState {
             install,

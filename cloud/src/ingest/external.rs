@@ -15,7 +15,7 @@ use keepsake_protocol::capture::ContentType;
 use keepsake_protocol::topic::ROOT;
 use keepsake_protocol::{DeviceId, Hash};
 
-use crate::ingest::deposit::{IngestOp, Message, QuarantineEntry};
+use crate::ingest::operation::{IngestOp, Message, QuarantineEntry};
 use crate::pictures::orientation::dimensions;
 
 /// The camera of pictures that name none.

@@ -21,10 +21,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{AppState, routes};
-use crate::auth::tries::Network;
+use crate::auth::login_throttle::Network;
 use crate::config::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX};
-use crate::http::auth::guard::Peer;
+use crate::http::auth::authorize::Peer;
+use crate::http::{AppState, routes};
 
 /// A client that has not finished its header by then is cut off; without it, idle ones would use up all connections.
 const HEADER_WAIT: Duration = Duration::from_secs(10);

@@ -3,9 +3,9 @@
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::auth::secret::TokenHash;
+use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
-use crate::store::query::person;
+use crate::store::query::users;
 use crate::store::{ErrorContext, Result, Store, id};
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
@@ -78,7 +78,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .context("note a session")?;
-            person::record_user_seen(&mut tx, person, now_us).await?;
+            users::record_user_seen(&mut tx, person, now_us).await?;
             tx.commit().await.context("commit a session")
         })
         .await
@@ -209,7 +209,7 @@ fn login(row: &AnyRow) -> Result<LoginSession> {
         secret: id(row.get::<&[u8], _>(0), "a session")?,
         person: id(row.get::<&[u8], _>(1), "a person")?,
         name: row.get(2),
-        role: person::role(row.get(3))?,
+        role: users::role(row.get(3))?,
         created_us: row.get(4),
         used_us: row.get(5),
         address: row.get(6),

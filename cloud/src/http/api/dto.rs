@@ -8,8 +8,8 @@ use keepsake_protocol::presence::{LedStatus, Presence};
 use keepsake_protocol::{CaptureId, DeviceId, Hash, SpoolId};
 use serde::Serialize;
 
-use crate::pictures::taken;
-use crate::pictures::taken::TimeSource;
+use crate::pictures::capture_time;
+use crate::pictures::capture_time::TimeSource;
 use crate::store;
 use crate::store::Thumbnail;
 
@@ -54,8 +54,8 @@ struct CaptureTime {
     contradicted: bool,
 }
 
-impl From<taken::CaptureTime> for CaptureTime {
-    fn from(taken: taken::CaptureTime) -> Self {
+impl From<capture_time::CaptureTime> for CaptureTime {
+    fn from(taken: capture_time::CaptureTime) -> Self {
         Self {
             state: match taken.source {
                 TimeSource::Synchronised => "synchronised",

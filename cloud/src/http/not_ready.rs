@@ -10,10 +10,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::error::Problem;
-use super::serve::accept;
 use crate::http::Tls;
-use crate::http::api::system;
+use crate::http::api::health;
+use crate::http::error::Problem;
+use crate::http::server::accept;
 
 /// Answers until it is stopped. `reason`: a plain sentence.
 pub async fn wait(
@@ -37,7 +37,7 @@ pub async fn wait(
         }
     };
     let routes = Router::new()
-        .route("/healthz", routing::get(system::alive))
+        .route("/healthz", routing::get(health::alive))
         .route("/readyz", routing::get(unready))
         .fallback(nothing_yet);
     accept(listener, tls, routes, stop).await;

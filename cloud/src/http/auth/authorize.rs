@@ -19,13 +19,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 
-use crate::auth::secret::TokenHash;
-use crate::auth::tries::{Network, ThrottleKey};
+use crate::auth::login_throttle::{Network, ThrottleKey};
+use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::config::LabWayIn;
 use crate::http::AppState;
 use crate::http::error::Problem;
-use crate::http::ui::pages;
+use crate::http::ui::handlers;
 use crate::now_us;
 use crate::store::{ApiToken, LoginSession, StoreError};
 
@@ -515,7 +515,7 @@ pub(crate) fn shown(site: &AppState, headers: &HeaderMap, caller: ClientInfo) ->
 
 fn denial_response(refusal: Denial, request: &Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    let page = pages::is_page(path);
+    let page = handlers::is_page(path);
     let problem = match refusal {
         Denial::SetupRequired if page => return Redirect::to("/setup").into_response(),
         Denial::SetupRequired => Problem::new(
@@ -535,7 +535,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::Problem(problem) => problem,
     };
     if page {
-        return pages::refusal(&problem);
+        return handlers::refusal(&problem);
     }
     let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
     let mut response = problem.into_response();

@@ -22,12 +22,12 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use crate::config::READING_KIB_MAX;
-use crate::downlink::mailbox::Cursor;
+use crate::downlink::outbox::Cursor;
 use crate::http::AppState;
-use crate::http::auth::guard::Principal;
+use crate::http::auth::authorize::Principal;
 use crate::http::error::Problem;
-use crate::ingest::deposit::Message;
-use crate::ingest::intake::{Delivery, IngestResponse};
+use crate::ingest::operation::Message;
+use crate::ingest::worker::{Delivery, IngestResponse};
 
 /// How long a request waits for its commit. The camera waits longer, so it hears this and not a broken connection.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
@@ -113,7 +113,7 @@ pub(crate) async fn poll_downlink(
     let device = device_of(&who, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
-    let many = |error: crate::downlink::mailbox::TooMany| {
+    let many = |error: crate::downlink::outbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
     };
     let visit = site.mailboxes.open(&device).map_err(many)?;

@@ -4,9 +4,9 @@ use keepsake_protocol::capture::Cause;
 use keepsake_protocol::command::CommandStage;
 use maud::{Markup, html};
 
-use crate::http::ui::view::{CommandView, PictureView, StageView};
-use crate::http::ui::when::exactly;
-use crate::http::ui::words::{TimeFormat, count, lasting, size, step, time};
+use crate::http::ui::capture_time::exactly;
+use crate::http::ui::format::{TimeFormat, count, lasting, size, step, time};
+use crate::http::ui::views::{CommandView, PictureView, StageView};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StepState {

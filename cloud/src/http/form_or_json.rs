@@ -5,9 +5,9 @@ use axum::extract::{Form, FromRequest, Json, Request};
 use axum::http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 
-use super::AppState;
-use super::error::Problem;
-use crate::http::ui::pages;
+use crate::http::AppState;
+use crate::http::error::Problem;
+use crate::http::ui::handlers;
 
 /// The fields, and whether a page or a program awaits the answer.
 pub(super) struct FormOrJson<T> {
@@ -20,7 +20,7 @@ impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, site: &AppState) -> Result<Self, Problem> {
-        let by_page = pages::is_page(request.uri().path());
+        let by_page = handlers::is_page(request.uri().path());
         let (mut parts, body) = request.into_parts();
         let body = Request::from_parts(parts.clone(), body);
         let body = Bytes::from_request(body, site)

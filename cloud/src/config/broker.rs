@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rustls::time_provider::DefaultTimeProvider;
 
-use super::{ConfigError, Settings};
 use crate::config::secret::PasswordSource;
+use crate::config::{ConfigError, Settings};
 
 /// As registered with IANA.
 const MQTT_PORT: u16 = 1883;

@@ -8,13 +8,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::auth::secret::Secret;
+use crate::auth::token::Secret;
 use crate::auth::{PrincipalId, Role};
-use crate::http::auth::entrance::new_name;
-use crate::http::auth::guard::{Principal, RequestContext};
+use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::auth::login::new_name;
 use crate::http::error::{HttpResult, Problem};
-use crate::http::given::FormOrJson;
-use crate::http::ui::{pages, templates};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
 use crate::now_us;
 use crate::store;
 
@@ -52,7 +52,7 @@ pub(crate) struct People {
 
 pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
-    pages::draw(&visit, view, templates::users_page).await
+    handlers::draw(&visit, view, templates::users_page).await
 }
 
 pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<People>> {
@@ -163,7 +163,7 @@ async fn invitation_response(
 ) -> HttpResult<Response> {
     if by_page {
         let view = view(visit, Some((person.name, link))).await;
-        return Ok(pages::draw(visit, view, templates::users_page).await);
+        return Ok(handlers::draw(visit, view, templates::users_page).await);
     }
     let body = InvitedUser {
         person: person.into(),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::COMMAND_EXPIRY_US;
 use crate::downlink::Downlink;
 use crate::now_us;
-use crate::ops::hold::Backpressure;
+use crate::ops::backpressure::Backpressure;
 use crate::store::{Command, Store, StoreError};
 
 /// Speaks to cameras; clones speak with one voice.

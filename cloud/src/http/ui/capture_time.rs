@@ -3,10 +3,10 @@
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
-use crate::http::ui::parts::{Tone, chip};
-use crate::http::ui::view::{PageContext, PictureView};
-use crate::http::ui::words::{TimeFormat, age_us, lasting, time};
-use crate::pictures::taken::{CaptureTime, TimeSource};
+use crate::http::ui::components::{Tone, chip};
+use crate::http::ui::format::{TimeFormat, age_us, lasting, time};
+use crate::http::ui::views::{PageContext, PictureView};
+use crate::pictures::capture_time::{CaptureTime, TimeSource};
 
 /// Up to this error a time stands as it is, microseconds: the page shows seconds.
 const EXACT_US: u64 = 1_000_000;

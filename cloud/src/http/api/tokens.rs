@@ -7,13 +7,13 @@ use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::secret::Secret;
+use crate::auth::token::Secret;
 use crate::auth::{PrincipalId, Role, TokenScope};
-use crate::http::api::people::{Nothing, by};
-use crate::http::auth::guard::RequestContext;
+use crate::http::api::users::{Nothing, by};
+use crate::http::auth::authorize::RequestContext;
 use crate::http::error::{HttpResult, Problem};
-use crate::http::given::FormOrJson;
-use crate::http::ui::{pages, templates};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
 use crate::now_us;
 use crate::store::ApiToken;
 
@@ -56,7 +56,7 @@ pub(crate) struct Tokens {
 
 pub(crate) async fn page(visit: RequestContext) -> Response {
     let view = view(&visit, None).await;
-    pages::draw(&visit, view, templates::tokens_page).await
+    handlers::draw(&visit, view, templates::tokens_page).await
 }
 
 pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Tokens>> {
@@ -96,7 +96,7 @@ pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpRe
     if given.by_page {
         let shown = Some((key.name, secret.as_str().to_owned()));
         let view = view(&visit, shown).await;
-        return Ok(pages::draw(&visit, view, templates::tokens_page).await);
+        return Ok(handlers::draw(&visit, view, templates::tokens_page).await);
     }
     let body = CreatedToken {
         key: key.into(),
