@@ -22,13 +22,14 @@ use crate::auth::token::SetupCode;
 use crate::broker::embedded;
 use crate::broker::embedded::LocalBroker;
 use crate::config::Config;
-use crate::config::secret::{PasswordSource, Secret};
+use crate::config::secret::{PasswordSource, SecretText};
 use crate::downlink::Downlink;
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
 use crate::http;
-use crate::ingest::worker::{IngestWorker, Queue};
-use crate::mqtt::session::{Broker, Filter, MqttLogin, MqttSession};
+use crate::ingest::queue::Queue;
+use crate::ingest::worker::IngestWorker;
+use crate::mqtt::session::{BrokerAddress, Filter, MqttLogin, MqttSession};
 use crate::mqtt::{broker_probe, session};
 use crate::now_us;
 use crate::ops::backpressure;
@@ -139,12 +140,12 @@ pub async fn run(
     };
 
     let stop = CancellationToken::new();
-    let gate = Backpressure::default();
+    let backpressure = Backpressure::default();
     let live = EventBus::default();
     let decoder = Decoder::default();
     let thumbnails = Arc::new(Notify::new());
     let metrics = Metrics::default();
-    check_disk_space(&config, &gate).await;
+    check_disk_space(&config, &backpressure).await;
 
     let target = session_target(&config, broker.as_deref());
     let looked_at = target.clone();
@@ -181,11 +182,11 @@ pub async fn run(
         words.clone(),
         stop.clone(),
     );
-    let mailboxes = Outboxes::default();
+    let outboxes = Outboxes::default();
     let announcer = Announcer::new(
         store.clone(),
-        Downlink::new(control.clone(), mailboxes.clone()),
-        gate.clone(),
+        Downlink::new(control.clone(), outboxes.clone()),
+        backpressure.clone(),
         config.capture_bytes_max,
     );
     let queues = [pictures.clone(), words.clone()];
@@ -194,10 +195,10 @@ pub async fn run(
         let intake = IngestWorker {
             queue,
             store: store.clone(),
-            backpressure: gate.clone(),
+            backpressure: backpressure.clone(),
             events: live.clone(),
             control: control.clone(),
-            outboxes: mailboxes.clone(),
+            outboxes: outboxes.clone(),
             announcer: announcer.clone(),
             capture_bytes_max: config.capture_bytes_max,
             external: ways.clone(),
@@ -218,7 +219,7 @@ pub async fn run(
     tasks.spawn(watch_health(
         config.clone(),
         store.clone(),
-        gate.clone(),
+        backpressure.clone(),
         live.clone(),
         stop.clone(),
     ));
@@ -235,7 +236,7 @@ pub async fn run(
         store: store.clone(),
         doors: doors.clone(),
         live,
-        gate,
+        backpressure,
         announcer,
         decoder,
         thumbnails,
@@ -243,7 +244,7 @@ pub async fn run(
         broker_findings,
         queues,
         metrics,
-        mailboxes,
+        outboxes,
         reading: http::AppState::reading(),
         listening: http::AppState::listening(),
         config: Arc::new(config),
@@ -264,7 +265,7 @@ pub async fn run(
             ]);
         }
         for session in [&frames, &control] {
-            subscribed(session, patience).await?;
+            wait_until_subscribed(session, patience).await?;
         }
         // Whoever publishes from now on is heard.
         if let Some(broker) = &broker {
@@ -389,15 +390,18 @@ fn setup_url(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
 }
 
 /// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
-async fn subscribed(session: &MqttSession, patience: Option<Duration>) -> anyhow::Result<()> {
+async fn wait_until_subscribed(
+    session: &MqttSession,
+    patience: Option<Duration>,
+) -> anyhow::Result<()> {
     let mut health = session.health();
-    let subscribed = health.wait_for(|health| health.subscribed > 0);
+    let wait_until_subscribed = health.wait_for(|health| health.subscribed > 0);
     match patience {
-        Some(patience) => tokio::time::timeout(patience, subscribed)
+        Some(patience) => tokio::time::timeout(patience, wait_until_subscribed)
             .await
             .context("subscribe at the broker")?
             .map(drop),
-        None => subscribed.await.map(drop),
+        None => wait_until_subscribed.await.map(drop),
     }
     .context("the session with the broker ended")
 }
@@ -428,14 +432,14 @@ pub fn report_ready(ready: Ready) {
 ///
 /// # Panics
 /// There is neither, which the settings do not allow.
-fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
+fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> BrokerAddress {
     let login = own.map(LocalBroker::credentials).map(|own| MqttLogin {
         user: own.user,
-        password: Some(PasswordSource::Known(Secret::new(own.password))),
+        password: Some(PasswordSource::Known(SecretText::new(own.password))),
     });
     let Some(elsewhere) = &config.ingest_broker else {
         let address = own.expect("one of the two brokers is there").address();
-        return Broker {
+        return BrokerAddress {
             host: address.ip().to_string(),
             port: address.port(),
             login,
@@ -452,7 +456,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
         // On this computer it may be a way to our own broker that someone listens in on.
         None => own.filter(|_| host.is_some_and(|host| host.is_loopback())),
     };
-    Broker {
+    BrokerAddress {
         host: elsewhere.host.clone(),
         port: elsewhere.port,
         login,
@@ -464,7 +468,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> Broker {
 async fn watch_health(
     config: Config,
     store: Store,
-    gate: Backpressure,
+    backpressure: Backpressure,
     live: EventBus,
     stop: CancellationToken,
 ) {
@@ -477,13 +481,13 @@ async fn watch_health(
         loop {
             tokio::select! {
                 _ = look.tick() => {
-                    check_disk_space(&config, &gate).await;
-                    check_store(&store, &gate).await;
+                    check_disk_space(&config, &backpressure).await;
+                    check_store(&store, &backpressure).await;
                     // Both looks are bounded. A database that is away is found to be so, and no reason to start anew.
                     notify_systemd(&[NotifyState::Watchdog]);
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {
-                            live.tell(ChangeEvent::Device(Arc::new(known.0.clone())));
+                            live.publish(ChangeEvent::Device(Arc::new(known.0.clone())));
                         }
                         there = now;
                     }
@@ -510,8 +514,8 @@ fn notify_systemd(what: &[NotifyState<'_>]) {
 }
 
 /// Notices that the store is away or unfit also while nobody brings anything, and that it is back.
-async fn check_store(store: &Store, gate: &Backpressure) {
-    let held = gate.state().store;
+async fn check_store(store: &Store, backpressure: &Backpressure) {
+    let held = backpressure.state().store;
     let found = match &held {
         None => store.check().await,
         // Only a commit proves that it takes something again.
@@ -520,23 +524,23 @@ async fn check_store(store: &Store, gate: &Backpressure) {
     match found {
         // A look proves nothing against a commit that has failed while it waited for its turn.
         Ok(()) if held.is_none() => {}
-        Ok(()) => gate.store(None),
+        Ok(()) => backpressure.set_store(None),
         Err(error) => {
             let reason = Some(error.sentence());
             if reason != held {
                 tracing::error!("look at the store: {:#}", anyhow::Error::from(error));
             }
-            gate.store(reason);
+            backpressure.set_store(reason);
         }
     }
 }
 
-async fn check_disk_space(config: &Config, gate: &Backpressure) {
+async fn check_disk_space(config: &Config, backpressure: &Backpressure) {
     let folder = config.data.clone();
-    match tokio::task::spawn_blocking(move || backpressure::free(&folder)).await {
+    match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
         Ok(Ok((free, total))) => {
             let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
-            gate.space(
+            backpressure.set_space(
                 free,
                 backpressure::low_space_reason(free, total, bytes, percent),
             );

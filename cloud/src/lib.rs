@@ -6,6 +6,7 @@
 //! and API tokens, and [`ops`] watches the running service. [`app`] builds and connects the parts.
 
 pub mod app;
+pub mod args;
 pub mod auth;
 pub mod broker;
 pub mod commands;

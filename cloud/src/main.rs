@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use keepsake_cloud::app;
 use keepsake_cloud::app::StartError;
+use keepsake_cloud::args::Args;
 use keepsake_cloud::commands;
-use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

@@ -1,7 +1,7 @@
 //! P2 and P3 on MySQL and MariaDB while they are killed, cut off, made read-only, swapped or weakened: what was not
 //! committed is an error, what was committed is there once, and nothing is promised that the server cannot keep.
 
-mod rig;
+mod harness;
 
 use std::path::Path;
 use std::time::Duration;
@@ -268,7 +268,7 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
     let ada = "ada".parse::<keepsake_cloud::auth::UserName>().unwrap();
     beside.add_user(&ada, Role::Owner, None, NOW).await.unwrap();
     beside.close().await;
-    let people = leader.people().await.unwrap();
+    let people = leader.users().await.unwrap();
     assert_eq!(people.len(), 1);
     assert_eq!(
         (people[0].name.as_str(), people[0].role),
@@ -462,16 +462,16 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     let data = tempfile::tempdir().unwrap();
     let listen = address.to_string();
     let more = ["--listen", &listen, "--database", &url];
-    let starting = rig::Cloud::start_in(data, &more);
+    let starting = harness::Cloud::start_in(data, &more);
     let meanwhile = async {
         let reasons = says(address, "not").await;
         assert!(
             reasons.contains("does not answer") || reasons.contains("not reached"),
             "{reasons}"
         );
-        let (status, _) = rig::request(address, "GET", "/healthz", "", b"").await;
+        let (status, _) = harness::request(address, "GET", "/healthz", "", b"").await;
         assert_eq!(status, 200);
-        let (status, problem) = rig::request(address, "GET", "/api/v1/pictures", "", b"").await;
+        let (status, problem) = harness::request(address, "GET", "/api/v1/pictures", "", b"").await;
         assert_eq!(status, 503, "{problem}");
         assert!(problem.contains("about:blank"), "{problem}");
         tokio::task::spawn_blocking(move || {
@@ -483,13 +483,13 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     };
     let (cloud, mut server) = tokio::join!(starting, meanwhile);
     ready(address).await;
-    let mut camera = rig::Camera::connect(&cloud, "porch", 1).await;
-    let one = rig::photograph(1);
+    let mut camera = harness::Camera::connect(&cloud, "porch", 1).await;
+    let one = harness::photograph(1);
     camera.send(1, &one).await;
     camera.stored(&[(1, Hash::of(&one))]).await;
 
     server.kill();
-    let two = rig::photograph(2);
+    let two = harness::photograph(2);
     camera.send(2, &two).await;
     let reasons = says(address, "does not answer").await;
     assert!(!reasons.contains("only-for-tests"), "{reasons}");
@@ -501,7 +501,7 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     .await
     .unwrap();
     says(address, DURABILITY).await;
-    let (_, page) = rig::request(address, "GET", "/", "", b"").await;
+    let (_, page) = harness::request(address, "GET", "/", "", b"").await;
     assert!(page.contains(DURABILITY), "{page}");
     let pictures: Option<u64> = server
         .connect("keepsake")
@@ -520,7 +520,7 @@ async fn says(address: std::net::SocketAddr, part: &str) -> String {
     let began = std::time::Instant::now();
     loop {
         if TcpStream::connect(address).await.is_ok() {
-            let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+            let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
             if status == 503 && said.contains(part) {
                 return said;
             }
@@ -534,7 +534,7 @@ async fn says(address: std::net::SocketAddr, part: &str) -> String {
 async fn ready(address: std::net::SocketAddr) {
     let began = std::time::Instant::now();
     loop {
-        let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+        let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
         if status == 200 {
             return;
         }
@@ -617,7 +617,7 @@ fn capture(number: u64) -> IngestOp {
                 height: 3,
                 cause: Cause::Button,
                 command: None,
-                pressed: rig::moment(),
+                pressed: harness::moment(),
                 captured_after_us: 10,
                 settings_version: 0,
             },

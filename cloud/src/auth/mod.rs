@@ -30,8 +30,8 @@ impl Role {
 
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Viewer => "look",
-            Self::Operator => "manage",
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
             Self::Owner => "owner",
         }
     }
@@ -53,7 +53,7 @@ impl FromStr for Role {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a role is look, manage or owner")]
+#[error("a role is viewer, operator or owner")]
 pub struct InvalidRole;
 
 /// What a key opens.

@@ -29,7 +29,7 @@ static NOBODY: LazyLock<String> = LazyLock::new(|| hash("nobody has this passwor
 
 /// Makes and checks password hashes, a few at a time.
 #[derive(Debug, Clone)]
-pub struct Passwords {
+pub struct BoundedPasswordHasher {
     turns: Arc<Semaphore>,
     places: Arc<Semaphore>,
 }
@@ -39,7 +39,7 @@ pub struct Passwords {
 #[error("too many people are logging in at this moment")]
 pub struct TooManyHashes;
 
-impl Default for Passwords {
+impl Default for BoundedPasswordHasher {
     fn default() -> Self {
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
@@ -48,7 +48,7 @@ impl Default for Passwords {
     }
 }
 
-impl Passwords {
+impl BoundedPasswordHasher {
     /// The hash to store, as a PHC string.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ impl Passwords {
 ///
 /// # Errors
 /// What is wrong with it, for the person who chose it.
-pub fn acceptable(password: &str, name: &UserName) -> Result<(), &'static str> {
+pub fn check_strength(password: &str, name: &UserName) -> Result<(), &'static str> {
     let first = password.chars().next();
     if password.chars().count() < CHARACTERS_MIN {
         return Err("A password has at least 10 characters. Four words are easy to keep in mind.");
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_right_password_of_somebody_there_is_right() {
-        let passwords = Passwords::default();
+        let passwords = BoundedPasswordHasher::default();
         let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(
             stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn too_many_at_once_are_told_so() {
-        let passwords = Passwords::default();
+        let passwords = BoundedPasswordHasher::default();
         let _all = passwords
             .places
             .try_acquire_many(u32::try_from(WAITING_MAX).unwrap())
@@ -192,7 +192,7 @@ mod tests {
     fn a_password_is_long_enough_and_not_the_first_guess() {
         let name = "ada.lovelace".parse().unwrap();
         for good in ["correct horse", "ååååååååå!", "          x"] {
-            assert!(acceptable(good, &name).is_ok(), "{good}");
+            assert!(check_strength(good, &name).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -202,7 +202,7 @@ mod tests {
             "Password123",
             &"xy".repeat(300),
         ] {
-            assert!(acceptable(bad, &name).is_err(), "{bad}");
+            assert!(check_strength(bad, &name).is_err(), "{bad}");
         }
     }
 }

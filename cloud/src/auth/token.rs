@@ -10,9 +10,9 @@ const KEY_PREFIX: &str = "ks_";
 
 /// 256 random bits as a text. Its `Debug` says nothing, so that no log can.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Token(String);
 
-impl Secret {
+impl Token {
     /// For a session or an invitation.
     pub fn new() -> Self {
         let bits: [u8; 32] = rand::random();
@@ -20,7 +20,7 @@ impl Secret {
     }
 
     /// For a program or a camera.
-    pub fn key() -> Self {
+    pub fn new_api_token() -> Self {
         Self(format!("{KEY_PREFIX}{}", Self::new().0))
     }
 
@@ -33,13 +33,13 @@ impl Secret {
     }
 }
 
-impl Default for Secret {
+impl Default for Token {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
@@ -88,7 +88,7 @@ impl SetupCode {
     }
 
     /// Whether `shown` is this code, however it is spaced and written, in the same time for every answer.
-    pub fn is(&self, shown: &str) -> bool {
+    pub fn matches(&self, shown: &str) -> bool {
         let (right, shown) = (normalize(&self.0), normalize(shown));
         let (right, shown) = (TokenHash::of(&right), TokenHash::of(&shown));
         right.0.ct_eq(&shown.0).into()
@@ -127,19 +127,19 @@ mod tests {
             text.replace('-', " "),
             normalize(text),
         ] {
-            assert!(code.is(&good), "{good}");
+            assert!(code.matches(&good), "{good}");
         }
         for bad in ["", "----", &text[..13], SetupCode::new().as_str()] {
-            assert!(!code.is(bad), "{bad}");
+            assert!(!code.matches(bad), "{bad}");
         }
     }
 
     #[test]
     fn a_secret_is_never_printed() {
-        let (key, code) = (Secret::key(), SetupCode::new());
+        let (key, code) = (Token::new_api_token(), SetupCode::new());
         let printed = format!("{key:?} {code:?}");
         assert!(!printed.contains(&key.as_str()[3..]) && !printed.contains(code.as_str()));
-        assert_ne!(Secret::key().hash(), key.hash());
+        assert_ne!(Token::new_api_token().hash(), key.hash());
         assert_eq!(TokenHash::of(key.as_str()), key.hash());
     }
 }

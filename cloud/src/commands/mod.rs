@@ -1,6 +1,6 @@
-//! `cloud user …` and `cloud key …`: people and keys for whoever has a shell on the server, while the cloud runs or not.
+//! `cloud user …` and `cloud token …`: manages users and API tokens from a shell on the server, whether the cloud runs or not.
 //!
-//! This is the way in that always works: who can read the database may say who owns it.
+//! Access that always works: anyone who can write the database decides who owns it.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
 
@@ -8,8 +8,8 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use keepsake_protocol::DeviceId;
 
-use crate::auth::password::{Passwords, acceptable};
-use crate::auth::token::Secret;
+use crate::auth::password::{BoundedPasswordHasher, check_strength};
+use crate::auth::token::Token;
 use crate::auth::{Role, TokenScope, UserName};
 use crate::config::Config;
 use crate::now_us;
@@ -22,54 +22,54 @@ const LINK_FOR_US: i64 = 48 * 3600 * 1_000_000;
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// People who may log in
+    /// Manage users
     #[command(subcommand)]
     User(User),
-    /// Keys for programs and cameras
-    #[command(subcommand, alias = "token")]
+    /// Manage API tokens of programs and cameras
+    #[command(subcommand)]
     Key(Key),
 }
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum User {
-    /// Add somebody; the password is asked for, or read from standard input
+    /// Create a user; the password is prompted for, or read from standard input
     Create {
         name: UserName,
-        /// owner, manage or look
+        /// viewer, operator or owner
         #[arg(long)]
         role: Role,
     },
-    /// Set another password, and end all sessions
+    /// Set a new password and end all sessions
     Reset {
         name: UserName,
-        /// Print a link with which a password is chosen, once, within 48 hours, instead of asking for one
+        /// Print a link for setting a password, valid once within 48 hours, instead of prompting for one
         #[arg(long)]
         link: bool,
     },
-    /// Say who may log in
+    /// List the users
     List,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 pub enum Key {
-    /// Make a key and print it: it is shown once
+    /// Create an API token and print it: it is shown only once
     Create {
-        /// What it is for
+        /// What the token is for
         name: String,
-        /// owner, manage or look
+        /// viewer, operator or owner
         #[arg(long, required_unless_present = "camera", conflicts_with = "camera")]
         role: Option<Role>,
-        /// Bring pictures in the name of this camera, and nothing else
+        /// Allow uploads for this camera, and nothing else
         #[arg(long, value_name = "NAME")]
         camera: Option<DeviceId>,
-        /// Revoke the keys of the same name
+        /// Revoke the tokens of the same name
         #[arg(long)]
         replace: bool,
     },
-    /// Say which keys there are
+    /// List the API tokens
     List,
-    /// Revoke a key by its id, or all of a name
-    Revoke { key: String },
+    /// Revoke a token by its id, or all of a name
+    Revoke { token: String },
 }
 
 /// Does what was asked in the store of `config`.
@@ -97,19 +97,17 @@ async fn user(user: &User, store: &Store) -> anyhow::Result<()> {
     match user {
         User::Create { name, role } => {
             if store.user_named(name).await?.is_some() {
-                bail!(
-                    "there is somebody called {name} already; `cloud user reset` sets a password"
-                );
+                bail!("user {name} already exists; `cloud user reset` sets a password");
             }
             let hash = ask_password(name).await?;
             store.add_user(name, *role, Some(&hash), now_us()).await?;
-            print_line(&format!("{name} may log in now, as {role}."))
+            print_line(&format!("{name} can log in now, as {role}."))
         }
         User::Reset { name, link } => {
             let person = store.user_named(name).await?;
-            let person = person.with_context(|| format!("there is nobody called {name}"))?;
+            let person = person.with_context(|| format!("there is no user {name}"))?;
             if *link {
-                let secret = Secret::new();
+                let secret = Token::new();
                 let expires_us = now_us().saturating_add(LINK_FOR_US);
                 store.invite(person.id, &secret.hash(), expires_us).await?;
                 return print_line(&format!("/invitation?code={}", secret.as_str()));
@@ -117,11 +115,11 @@ async fn user(user: &User, store: &Store) -> anyhow::Result<()> {
             let hash = ask_password(name).await?;
             store.change_password(person.id, &hash, None).await?;
             print_line(&format!(
-                "{name} has another password and is logged out everywhere."
+                "The password of {name} is changed, and all sessions are ended."
             ))
         }
         User::List => {
-            for person in store.people().await? {
+            for person in store.users().await? {
                 let state = match (&person.password, person.seen_us) {
                     (None, _) => "invited",
                     (Some(_), None) => "never logged in",
@@ -144,14 +142,14 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
         } => {
             let length = name.chars().count();
             if !(1..=64).contains(&length) || name.chars().any(char::is_control) {
-                bail!("say in 1 to 64 characters what the key is for");
+                bail!("name the token in 1 to 64 characters");
             }
             let rights = match (role, camera) {
                 (Some(role), _) => TokenScope::Role(*role),
                 (None, Some(camera)) => TokenScope::Camera(camera.clone()),
-                (None, None) => bail!("say --role or --camera"),
+                (None, None) => bail!("give --role or --camera"),
             };
-            let secret = Secret::key();
+            let secret = Token::new_api_token();
             let old = store.tokens().await?;
             store
                 .add_token(name, &rights, &secret.hash(), now_us())
@@ -171,16 +169,16 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Key::Revoke { key } => {
+        Key::Revoke { token } => {
             let mut revoked = 0;
             for known in store.tokens().await? {
-                let meant = known.name == *key || known.id.to_string() == *key;
+                let meant = known.name == *token || known.id.to_string() == *token;
                 if meant && store.revoke_token(known.id).await? {
                     revoked += 1;
                 }
             }
             match revoked {
-                0 => bail!("there is no key {key}"),
+                0 => bail!("there is no API token {token}"),
                 _ => print_line(&format!("revoked {revoked}")),
             }
         }
@@ -189,19 +187,19 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
 
 async fn ask_password(name: &UserName) -> anyhow::Result<String> {
     let password = tokio::task::spawn_blocking(read_password).await??;
-    if let Err(why) = acceptable(&password, name) {
+    if let Err(why) = check_strength(&password, name) {
         bail!("{why}");
     }
-    Ok(Passwords::default().hash(password).await?)
+    Ok(BoundedPasswordHasher::default().hash(password).await?)
 }
 
 fn read_password() -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         let password = rpassword::prompt_password("Password: ").context("read the password")?;
-        let again = rpassword::prompt_password("Once more: ").context("read the password")?;
+        let again = rpassword::prompt_password("Repeat password: ").context("read the password")?;
         if password != again {
-            bail!("the two are not the same");
+            bail!("the passwords differ");
         }
         return Ok(password);
     }
@@ -214,7 +212,7 @@ fn read_password() -> anyhow::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Somebody who does not read on is no reason to panic.
+/// A closed pipe is an error, not a panic.
 fn print_line(line: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").context("write to standard output")

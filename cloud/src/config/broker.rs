@@ -184,7 +184,7 @@ fn wrong(text: &str) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::secret::Secret;
+    use crate::config::secret::SecretText;
 
     #[test]
     fn a_broker_url_is_a_host_and_perhaps_more() {
@@ -278,7 +278,7 @@ mod tests {
         );
         refused(
             Settings {
-                ingest_password: Some(Secret::new("x")),
+                ingest_password: Some(SecretText::new("x")),
                 ..to("mqtt://host")
             },
             "--ingest-password needs --ingest-user",

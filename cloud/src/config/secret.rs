@@ -12,9 +12,9 @@ const SECRET_BYTES_MAX: usize = 65_535;
 
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Secret(String);
+pub struct SecretText(String);
 
-impl Secret {
+impl SecretText {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -25,13 +25,13 @@ impl Secret {
     }
 }
 
-impl fmt::Debug for Secret {
+impl fmt::Debug for SecretText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(hidden)")
     }
 }
 
-impl<'de> Deserialize<'de> for Secret {
+impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(TextOnly)
     }
@@ -43,29 +43,29 @@ struct TextOnly;
 const QUOTES: &str = "must be text: write it in quotes";
 
 impl Visitor<'_> for TextOnly {
-    type Value = Secret;
+    type Value = SecretText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("text in quotes")
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
-        Ok(Secret::new(text))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretText, E> {
+        Ok(SecretText::new(text))
     }
 
-    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretText, E> {
         Err(E::custom(QUOTES))
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretText, E> {
         Err(E::custom(QUOTES))
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretText, E> {
         Err(E::custom(QUOTES))
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretText, E> {
         Err(E::custom(QUOTES))
     }
 }
@@ -73,7 +73,7 @@ impl Visitor<'_> for TextOnly {
 /// Where a password is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
-    Known(Secret),
+    Known(SecretText),
     /// The first line of this file, read whenever it is needed, so that a new one needs no restart.
     InFile(PathBuf),
 }
@@ -94,7 +94,7 @@ pub enum PasswordError {
 impl PasswordSource {
     /// # Errors
     /// [`PasswordError`]: the file is gone, or holds none.
-    pub fn read(&self) -> Result<Secret, PasswordError> {
+    pub fn read(&self) -> Result<SecretText, PasswordError> {
         match self {
             Self::Known(secret) => Ok(secret.clone()),
             Self::InFile(path) => first_line(path),
@@ -102,7 +102,7 @@ impl PasswordSource {
     }
 }
 
-fn first_line(path: &Path) -> Result<Secret, PasswordError> {
+fn first_line(path: &Path) -> Result<SecretText, PasswordError> {
     let bytes = std::fs::read(path).map_err(|source| PasswordError::Read {
         path: path.to_owned(),
         source,
@@ -110,7 +110,7 @@ fn first_line(path: &Path) -> Result<Secret, PasswordError> {
     let text = std::str::from_utf8(&bytes).ok();
     text.and_then(|text| text.lines().next())
         .filter(|line| !line.is_empty() && line.len() <= SECRET_BYTES_MAX)
-        .map(Secret::new)
+        .map(SecretText::new)
         .ok_or_else(|| PasswordError::Line(path.to_owned()))
 }
 
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_shown() {
-        let secret = Secret::new("hunter2");
+        let secret = SecretText::new("hunter2");
         assert_eq!(
             format!("{secret:?} {:?}", PasswordSource::Known(secret.clone())),
             "(hidden) Known((hidden))"
         );
-        let error = serde_json::from_str::<Secret>("31337")
+        let error = serde_json::from_str::<SecretText>("31337")
             .unwrap_err()
             .to_string();
         assert!(
@@ -142,10 +142,10 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             PasswordSource::InFile(path.clone()).read()
         };
-        assert_eq!(read(b"hunter2\n").unwrap(), Secret::new("hunter2"));
+        assert_eq!(read(b"hunter2\n").unwrap(), SecretText::new("hunter2"));
         assert_eq!(
             read(b"two words\r\nnot this").unwrap(),
-            Secret::new("two words")
+            SecretText::new("two words")
         );
         for bad in [b"".as_slice(), b"\nhunter2", b"\xff\xfe"] {
             let error = read(bad).unwrap_err().to_string();

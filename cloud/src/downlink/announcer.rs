@@ -22,38 +22,38 @@ use crate::store::{Command, Store, StoreError};
 pub struct Announcer {
     store: Store,
     control: Downlink,
-    gate: Backpressure,
+    backpressure: Backpressure,
     /// Another number means another start: cameras ask `up/have` again.
     started: u64,
     capture_bytes_max: u64,
-    greeted: Arc<Mutex<HashSet<DeviceId>>>,
+    announced: Arc<Mutex<HashSet<DeviceId>>>,
     /// Held from reading the state until it is handed over: what is retained must be the latest, whoever tells it.
-    telling: Arc<tokio::sync::Mutex<()>>,
+    sending: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Announcer {
     pub fn new(
         store: Store,
         control: Downlink,
-        gate: Backpressure,
+        backpressure: Backpressure,
         capture_bytes_max: u64,
     ) -> Self {
         Self {
             store,
             control,
-            gate,
+            backpressure: backpressure,
             // Every JSON reader keeps numbers below 2^53 exact.
             started: rand::random::<u64>() >> 11,
             capture_bytes_max,
-            greeted: Arc::default(),
-            telling: Arc::default(),
+            announced: Arc::default(),
+            sending: Arc::default(),
         }
     }
 
     /// Tells every known camera now, and again whenever the broker was away or the hold changes.
     pub async fn run(self, stop: CancellationToken) {
         let mut health = self.control.health();
-        let mut hold = self.gate.watch();
+        let mut hold = self.backpressure.watch();
         loop {
             self.announce_all().await;
             let changed = async {
@@ -104,7 +104,7 @@ impl Announcer {
     ///
     /// # Errors
     /// [`StoreError`]: it is not noted and will not be sent.
-    pub async fn command(
+    pub async fn send_command(
         &self,
         device: &DeviceId,
         command: CommandKind,
@@ -164,14 +164,14 @@ impl Announcer {
     }
 
     /// Tells a camera what is wished of its settings.
-    pub async fn settings(&self, device: &DeviceId) {
-        let _turn = self.telling.lock().await;
+    pub async fn send_settings(&self, device: &DeviceId) {
+        let _turn = self.sending.lock().await;
         self.publish_settings(device, None).await;
     }
 
     /// Tells it again if it says that it is behind: the broker may have forgotten.
     pub async fn resend_settings_if_behind(&self, device: &DeviceId, has: u64) {
-        let _turn = self.telling.lock().await;
+        let _turn = self.sending.lock().await;
         self.publish_settings(device, Some(has)).await;
     }
 
@@ -195,12 +195,12 @@ impl Announcer {
     }
 
     async fn send_cloud_info(&self, device: &DeviceId) {
-        let _turn = self.telling.lock().await;
+        let _turn = self.sending.lock().await;
         let cloud = CloudInfo {
             store: self.store.id(),
             started: self.started,
             capture_bytes_max: self.capture_bytes_max,
-            hold: self.gate.state().reason().map(str::to_owned),
+            hold: self.backpressure.state().reason().map(str::to_owned),
         };
         let topic = Topic::new(device, MessageKind::Cloud);
         self.control.publish(&topic, codec::encode(&cloud)).await;
@@ -208,6 +208,8 @@ impl Announcer {
     }
 
     fn announced(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {
-        self.greeted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.announced
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

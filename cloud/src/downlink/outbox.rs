@@ -23,9 +23,9 @@ const BYTES_MAX: usize = 1024 * 1024;
 /// Cameras that may come by HTTP at one time.
 const OUTBOXES_MAX: usize = 10_000;
 /// A mailbox that nobody has asked for this long is forgotten. A camera asks again at once, or has lost its connection.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(90);
+const EXPIRES_AFTER: Duration = Duration::from_secs(90);
 
-/// All mailboxes; clones are the same ones.
+/// All outboxes; clones are the same ones.
 #[derive(Debug, Clone, Default)]
 pub struct Outboxes(Arc<Mutex<HashMap<DeviceId, Arc<Outbox>>>>);
 
@@ -42,8 +42,8 @@ struct Contents {
     waiting: VecDeque<QueuedMessage>,
     bytes: usize,
     last: u64,
-    asking: usize,
-    asked_at: Instant,
+    polling: usize,
+    polled_at: Instant,
 }
 
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Outboxes {
         let mailbox = all
             .entry(device.clone())
             .or_insert_with(|| Arc::new(Outbox::new()));
-        mailbox.lock().asking += 1;
+        mailbox.lock().polling += 1;
         Ok(Poll(mailbox.clone()))
     }
 
@@ -134,7 +134,7 @@ impl Poll {
     /// What comes after `mark`, as soon as there is something, or nothing after `patience`. All up to `mark` is forgotten.
     pub async fn next_batch(&self, mark: Option<Cursor>, patience: Duration) -> Down {
         if let Some(mark) = mark.filter(|mark| mark.life == self.0.life) {
-            self.0.lock().forget(mark.number);
+            self.0.lock().discard_up_to(mark.number);
         }
         let some = async {
             loop {
@@ -165,8 +165,8 @@ impl Poll {
 impl Drop for Poll {
     fn drop(&mut self) {
         let mut contents = self.0.lock();
-        contents.asking -= 1;
-        contents.asked_at = Instant::now();
+        contents.polling -= 1;
+        contents.polled_at = Instant::now();
     }
 }
 
@@ -178,8 +178,8 @@ impl Outbox {
                 waiting: VecDeque::new(),
                 bytes: 0,
                 last: 0,
-                asking: 0,
-                asked_at: Instant::now(),
+                polling: 0,
+                polled_at: Instant::now(),
             }),
             news: Notify::new(),
         }
@@ -187,7 +187,7 @@ impl Outbox {
 
     fn is_expired(&self, now: Instant) -> bool {
         let contents = self.lock();
-        contents.asking == 0 && now.saturating_duration_since(contents.asked_at) > FORGOTTEN_AFTER
+        contents.polling == 0 && now.saturating_duration_since(contents.polled_at) > EXPIRES_AFTER
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
@@ -217,7 +217,7 @@ impl Contents {
         }
     }
 
-    fn forget(&mut self, up_to: u64) {
+    fn discard_up_to(&mut self, up_to: u64) {
         self.drop_where(|waiting| waiting.number <= up_to);
     }
 
@@ -259,17 +259,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
-        let mailboxes = Outboxes::default();
+        let outboxes = Outboxes::default();
         assert!(
-            !mailboxes.put(&porch(), MessageKind::Command, b"1"),
+            !outboxes.put(&porch(), MessageKind::Command, b"1"),
             "no mailbox"
         );
-        let visit = mailboxes.open(&porch()).unwrap();
+        let visit = outboxes.open(&porch()).unwrap();
         assert!(visit.is_first(None));
-        assert!(mailboxes.put(&porch(), MessageKind::Command, b"1"));
+        assert!(outboxes.put(&porch(), MessageKind::Command, b"1"));
         let first = visit.next_batch(None, AT_ONCE).await;
         assert_eq!(words(&first), ["command 1"]);
-        assert!(mailboxes.put(&porch(), MessageKind::Command, b"2"));
+        assert!(outboxes.put(&porch(), MessageKind::Command, b"2"));
         // The first answer got lost.
         assert_eq!(
             words(&visit.next_batch(None, AT_ONCE).await),
@@ -281,7 +281,7 @@ mod tests {
         let nothing = visit.next_batch(mark(&after), AT_ONCE).await;
         assert!(nothing.messages.is_empty());
         // A mark of another life of this mailbox forgets nothing.
-        assert!(mailboxes.put(&porch(), MessageKind::Command, b"3"));
+        assert!(outboxes.put(&porch(), MessageKind::Command, b"3"));
         let foreign = Cursor {
             life: visit.0.life.wrapping_add(1),
             number: u64::MAX,
@@ -293,14 +293,14 @@ mod tests {
 
     #[tokio::test]
     async fn of_what_stands_only_the_latest_is_told() {
-        let mailboxes = Outboxes::default();
-        let visit = mailboxes.open(&porch()).unwrap();
+        let outboxes = Outboxes::default();
+        let visit = outboxes.open(&porch()).unwrap();
         for (leaf, payload) in [
             (MessageKind::Cloud, "1"),
             (MessageKind::Settings, "2"),
             (MessageKind::Cloud, "3"),
         ] {
-            mailboxes.put(&porch(), leaf, payload.as_bytes());
+            outboxes.put(&porch(), leaf, payload.as_bytes());
         }
         let told = visit.next_batch(None, AT_ONCE).await;
         assert_eq!(words(&told), ["settings 2", "cloud 3"]);
@@ -308,11 +308,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_mailbox_is_bounded_and_keeps_what_stands() {
-        let mailboxes = Outboxes::default();
-        let visit = mailboxes.open(&porch()).unwrap();
-        mailboxes.put(&porch(), MessageKind::Cloud, b"0");
+        let outboxes = Outboxes::default();
+        let visit = outboxes.open(&porch()).unwrap();
+        outboxes.put(&porch(), MessageKind::Cloud, b"0");
         for number in 0..MESSAGES_MAX + 10 {
-            mailboxes.put(
+            outboxes.put(
                 &porch(),
                 MessageKind::Receipt,
                 number.to_string().as_bytes(),
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(told[1], "receipt 11");
         let large = serde_json::to_vec(&"x".repeat(BYTES_MAX / 2)).unwrap();
         for _ in 0..4 {
-            mailboxes.put(&porch(), MessageKind::Receipt, &large);
+            outboxes.put(&porch(), MessageKind::Receipt, &large);
         }
         assert!(visit.0.lock().bytes <= BYTES_MAX);
         assert_eq!(words(&visit.next_batch(None, AT_ONCE).await)[0], "cloud 0");
@@ -332,29 +332,29 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_told_at_once() {
-        let mailboxes = Outboxes::default();
-        let visit = mailboxes.open(&porch()).unwrap();
+        let outboxes = Outboxes::default();
+        let visit = outboxes.open(&porch()).unwrap();
         let waiting =
             tokio::spawn(async move { visit.next_batch(None, Duration::from_secs(60)).await });
         tokio::task::yield_now().await;
-        mailboxes.put(&porch(), MessageKind::Command, b"1");
+        outboxes.put(&porch(), MessageKind::Command, b"1");
         let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
         assert_eq!(words(&told.unwrap().unwrap()), ["command 1"]);
     }
 
     #[test]
     fn a_mailbox_is_forgotten_when_nobody_asks_for_long() {
-        let mailboxes = Outboxes::default();
-        let visit = mailboxes.open(&porch()).unwrap();
+        let outboxes = Outboxes::default();
+        let visit = outboxes.open(&porch()).unwrap();
         let mailbox = visit.0.clone();
         let later = |mailbox: &Outbox, after| {
-            let asked_at = mailbox.lock().asked_at;
-            mailbox.is_expired(asked_at + after)
+            let polled_at = mailbox.lock().polled_at;
+            mailbox.is_expired(polled_at + after)
         };
-        let long = FORGOTTEN_AFTER + Duration::from_secs(1);
+        let long = EXPIRES_AFTER + Duration::from_secs(1);
         assert!(!later(&mailbox, long), "the camera still waits");
         drop(visit);
-        assert!(!later(&mailbox, FORGOTTEN_AFTER));
+        assert!(!later(&mailbox, EXPIRES_AFTER));
         assert!(later(&mailbox, long));
     }
 

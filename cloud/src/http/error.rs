@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::http::ui::templates;
 use crate::store::{StoreError, UserError};
 
 /// What axum has to say is far shorter.
@@ -132,4 +133,25 @@ pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
         "Something in the cloud broke while answering. It is in its log.",
     )
     .into_response()
+}
+
+/// Whether a person reads what stands at this address, and not a program.
+pub(crate) fn is_page(path: &str) -> bool {
+    ![
+        "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
+    ]
+    .iter()
+    .any(|prefix| path.starts_with(prefix))
+}
+
+/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
+pub(crate) fn denied_page(problem: &Problem) -> Response {
+    let title = problem.status.canonical_reason().unwrap_or("Problem");
+    let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);
+    let mut response = (problem.status, page).into_response();
+    if let Some(seconds) = problem.retry_after_s {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }

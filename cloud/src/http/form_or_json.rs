@@ -6,21 +6,20 @@ use axum::http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 
 use crate::http::AppState;
-use crate::http::error::Problem;
-use crate::http::ui::handlers;
+use crate::http::error::{Problem, is_page};
 
 /// The fields, and whether a page or a program awaits the answer.
 pub(super) struct FormOrJson<T> {
     pub(super) fields: T,
     /// It went to the address of a page, so that a person reads the answer.
-    pub(super) by_page: bool,
+    pub(super) is_form: bool,
 }
 
 impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, site: &AppState) -> Result<Self, Problem> {
-        let by_page = handlers::is_page(request.uri().path());
+        let is_form = is_page(request.uri().path());
         let (mut parts, body) = request.into_parts();
         let body = Request::from_parts(parts.clone(), body);
         let body = Bytes::from_request(body, site)
@@ -45,6 +44,6 @@ impl<T: DeserializeOwned> FromRequest<AppState> for FormOrJson<T> {
             read.map(|Form(fields)| fields)
                 .map_err(|error| Problem::bad_request(error.body_text()))
         };
-        fields.map(|fields| Self { fields, by_page })
+        fields.map(|fields| Self { fields, is_form })
     }
 }

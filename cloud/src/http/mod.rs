@@ -43,7 +43,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
-use crate::ingest::worker::Queue;
+use crate::ingest::queue::Queue;
 use crate::mqtt::broker_probe::BrokerWarnings;
 use crate::mqtt::session::MqttSession;
 use crate::ops::backpressure::Backpressure;
@@ -67,7 +67,7 @@ pub struct AppState {
     pub store: Store,
     pub doors: Arc<AuthState>,
     pub live: EventBus,
-    pub gate: Backpressure,
+    pub backpressure: Backpressure,
     pub announcer: Announcer,
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
@@ -77,7 +77,7 @@ pub struct AppState {
     /// Of pictures, and of everything else that cameras say.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,
-    pub mailboxes: Outboxes,
+    pub outboxes: Outboxes,
     /// KiB of requests of cameras that may be read at once.
     pub reading: Arc<Semaphore>,
     /// Cameras that may wait for news at once.
@@ -86,7 +86,7 @@ pub struct AppState {
     /// Where we really listen.
     pub address: std::net::SocketAddr,
     /// Where cameras connect, and our own sessions.
-    pub broker: crate::mqtt::session::Broker,
+    pub broker: crate::mqtt::session::BrokerAddress,
     pub stop: CancellationToken,
     pub streams: Arc<Semaphore>,
 }
@@ -164,32 +164,32 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
     let upload_bytes_max =
         usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
     vec![
-        get(Setup, "/setup", login::set_up_page),
+        get(Setup, "/setup", login::setup_page),
         post(Setup, "/setup", login::setup),
-        get(Login, "/login", login::log_in_page),
+        get(Login, "/login", login::login_page),
         post(Login, "/login", login::login),
         get(Login, "/invitation", login::invitation_page),
-        post(Login, "/invitation", login::accept),
+        post(Login, "/invitation", login::accept_invitation),
         post(Login, "/logout", login::logout),
         get(SelfService, "/account", account::page),
         post(SelfService, "/account/password", account::change_password),
         post(SelfService, "/account/sessions/end", account::end_sessions),
-        get(Owner, "/people", users::page),
-        post(Owner, "/people", users::add),
-        post(Owner, "/people/{id}/role", users::change_role),
-        post(Owner, "/people/{id}/reset", users::reset),
-        post(Owner, "/people/{id}/remove", users::remove),
-        get(Owner, "/keys", tokens::page),
-        post(Owner, "/keys", tokens::add),
-        post(Owner, "/keys/{id}/revoke", tokens::revoke),
-        get(Owner, "/api/v1/people", users::list),
-        post(Owner, "/api/v1/people", users::add),
-        post(Owner, "/api/v1/people/{id}/role", users::change_role),
-        post(Owner, "/api/v1/people/{id}/reset", users::reset),
-        delete(Owner, "/api/v1/people/{id}", users::remove),
-        get(Owner, "/api/v1/keys", tokens::list),
-        post(Owner, "/api/v1/keys", tokens::add),
-        delete(Owner, "/api/v1/keys/{id}", tokens::revoke),
+        get(Owner, "/users", users::page),
+        post(Owner, "/users", users::add),
+        post(Owner, "/users/{id}/role", users::change_role),
+        post(Owner, "/users/{id}/reset", users::reset),
+        post(Owner, "/users/{id}/remove", users::remove),
+        get(Owner, "/tokens", tokens::page),
+        post(Owner, "/tokens", tokens::add),
+        post(Owner, "/tokens/{id}/revoke", tokens::revoke),
+        get(Owner, "/api/v1/users", users::list),
+        post(Owner, "/api/v1/users", users::add),
+        post(Owner, "/api/v1/users/{id}/role", users::change_role),
+        post(Owner, "/api/v1/users/{id}/reset", users::reset),
+        delete(Owner, "/api/v1/users/{id}", users::remove),
+        get(Owner, "/api/v1/tokens", tokens::list),
+        post(Owner, "/api/v1/tokens", tokens::add),
+        delete(Owner, "/api/v1/tokens/{id}", tokens::revoke),
         get(Viewer, "/api/v1/me", account::me),
         get(Viewer, "/", handlers::cameras),
         get(Viewer, "/cameras/{device}", handlers::camera),
@@ -254,7 +254,7 @@ fn routes(site: AppState) -> Router {
     for route in table(&site.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
         let state = (site.clone(), route.access);
-        let gate = axum::middleware::from_fn_with_state(state, authorize::authorize);
+        let backpressure = axum::middleware::from_fn_with_state(state, authorize::authorize);
         let handler = match route.access {
             Permission::Setup | Permission::Login | Permission::SelfService | Permission::Owner => {
                 route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
@@ -265,16 +265,16 @@ fn routes(site: AppState) -> Router {
             | Permission::Camera
             | Permission::Upload => route.handler,
         };
-        router = router.route(route.path, handler.layer(gate));
+        router = router.route(route.path, handler.layer(backpressure));
     }
     let state = (site.clone(), Permission::Viewer);
-    let gate = axum::middleware::from_fn_with_state(state, authorize::authorize);
+    let backpressure = axum::middleware::from_fn_with_state(state, authorize::authorize);
     router
         // Whoever may not look learns nothing about what there is.
-        .fallback(handlers::not_found.layer(gate))
+        .fallback(handlers::not_found.layer(backpressure))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::map_response(error::to_problem_json))
-        .layer(axum::middleware::from_fn(slow_body::paced))
+        .layer(axum::middleware::from_fn(slow_body::enforce_min_rate))
         .layer(axum::middleware::from_fn_with_state(
             site.clone(),
             authorize::security_headers,

@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND_MIN: u64 = 256;
 
 /// Cuts a body off that comes slower.
-pub(super) async fn paced(request: Request, next: Next) -> Response {
+pub(super) async fn enforce_min_rate(request: Request, next: Next) -> Response {
     next.run(request.map(|body| with_min_rate(body, GRACE, BYTES_PER_SECOND_MIN)))
         .await
 }

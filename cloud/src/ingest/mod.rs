@@ -3,4 +3,5 @@
 pub mod decode;
 pub mod external;
 pub mod operation;
+pub mod queue;
 pub mod worker;

@@ -5,8 +5,8 @@
 //! is tried again for as long as it takes, and cameras are told to hold. If a probe commits, the batch fails for its
 //! content, so its messages are tried one by one; one that fails alone three times is refused with a reason.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keepsake_protocol::codec;
@@ -17,13 +17,14 @@ use keepsake_protocol::{DeviceId, StoreId};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, QUEUE_BYTES_MAX};
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
 use crate::ingest::decode;
 use crate::ingest::external::ExternalTopics;
-use crate::ingest::operation::{CommitOutcome, IngestOp, Message};
-use crate::mqtt::session::{Ack, MqttSession};
+use crate::ingest::operation::{CommitOutcome, IngestOp};
+use crate::ingest::queue::{Delivery, IngestResponse, Queue};
+use crate::mqtt::ack::Ack;
+use crate::mqtt::session::MqttSession;
 use crate::now_us;
 use crate::ops::backpressure::Backpressure;
 use crate::ops::event_bus::{ChangeEvent, EventBus};
@@ -38,111 +39,6 @@ const ATTEMPTS_ALONE_PASSING: u32 = 30;
 const REFUSED_RETRY_S: u64 = 3600;
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
 const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
-
-/// A message, and how to say that it is committed.
-#[derive(Debug)]
-pub struct Delivery {
-    pub message: Message,
-    /// Absent where it came by HTTP, and in tests that have no broker.
-    pub ack: Option<Ack>,
-    /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
-    pub responder: Option<oneshot::Sender<IngestResponse>>,
-}
-
-/// What became of a message that came by HTTP. It exists only after the commit (P2).
-#[derive(Debug, PartialEq, Eq)]
-pub enum IngestResponse {
-    /// What it earned: for a capture at least one receipt, though maybe an empty one.
-    Receipts(Vec<Receipt>),
-    /// It is kept, but not as what it claims to be; the reason is a plain sentence.
-    Quarantined(String),
-}
-
-/// What came and is not committed yet, bounded in bytes. Putting never waits.
-#[derive(Debug, Default)]
-pub struct Queue {
-    waiting: Mutex<Waiting>,
-    filled: Notify,
-    drained: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    /// Each with when it came.
-    deliveries: VecDeque<(Instant, Delivery)>,
-    bytes: usize,
-}
-
-impl Queue {
-    /// Puts one message at the end. Returns false if there is no room, and the message is not taken; a message larger
-    /// than the whole queue is taken by an empty one.
-    pub fn put(&self, delivery: Delivery) -> bool {
-        let mut waiting = self.lock();
-        let bytes = weight(&delivery);
-        if !waiting.deliveries.is_empty() && waiting.bytes + bytes > QUEUE_BYTES_MAX {
-            return false;
-        }
-        waiting.bytes += bytes;
-        waiting.deliveries.push_back((Instant::now(), delivery));
-        drop(waiting);
-        self.filled.notify_one();
-        true
-    }
-
-    /// Messages and bytes that wait.
-    pub fn depth(&self) -> (u64, u64) {
-        let waiting = self.lock();
-        (waiting.deliveries.len() as u64, waiting.bytes as u64)
-    }
-
-    /// Waits until there is something, then takes what is there, at most a batch, each with when it came.
-    pub async fn take(&self) -> Vec<(Instant, Delivery)> {
-        loop {
-            let batch = self.take_now();
-            if !batch.is_empty() {
-                return batch;
-            }
-            self.filled.notified().await;
-        }
-    }
-
-    /// Waits until less than half of the room is taken.
-    pub async fn drained(&self) {
-        loop {
-            let notified = self.drained.notified();
-            if self.lock().bytes < QUEUE_BYTES_MAX / 2 {
-                return;
-            }
-            notified.await;
-        }
-    }
-
-    fn take_now(&self) -> Vec<(Instant, Delivery)> {
-        let mut waiting = self.lock();
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
-            let Some(delivery) = waiting.deliveries.pop_front() else {
-                break;
-            };
-            bytes += weight(&delivery.1);
-            batch.push(delivery);
-        }
-        waiting.bytes -= bytes;
-        drop(waiting);
-        self.drained.notify_waiters();
-        batch
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a message takes in memory, about: even an empty one is not free.
-fn weight(delivery: &Delivery) -> usize {
-    delivery.message.payload.len() + delivery.message.topic.len() + 256
-}
 
 /// Everything an intake works with.
 pub struct IngestWorker {
@@ -231,12 +127,13 @@ impl IngestWorker {
         loop {
             let began = Instant::now();
             let committed = self.store.commit(deposits, now_us()).await;
-            self.metrics.committed(began.elapsed(), committed.is_ok());
+            self.metrics
+                .record_commit(began.elapsed(), committed.is_ok());
             let error = match committed {
                 Ok(outcomes) => {
-                    self.backpressure.store(None);
+                    self.backpressure.set_store(None);
                     if full {
-                        self.backpressure.room(None);
+                        self.backpressure.set_room(None);
                     }
                     return (outcomes, retried);
                 }
@@ -262,16 +159,16 @@ impl IngestWorker {
             );
             if no_room.is_some() {
                 full = true;
-                self.backpressure.room(no_room);
+                self.backpressure.set_room(no_room);
             } else if let Err(error) = self.store.probe(now_us()).await {
-                self.backpressure.store(Some(error.sentence()));
+                self.backpressure.set_store(Some(error.sentence()));
                 tracing::error!("the store is away: {:#}", with_chain(error));
             } else {
-                self.backpressure.store(None);
+                self.backpressure.set_store(None);
                 match self.commit_one_by_one(deposits).await {
                     Some(outcomes) => {
                         if full {
-                            self.backpressure.room(None);
+                            self.backpressure.set_room(None);
                         }
                         return (outcomes, retried);
                     }
@@ -380,7 +277,7 @@ impl IngestWorker {
             self.control.publish(&topic, codec::encode(&receipt)).await;
         }
         if pictures {
-            self.events.tell(ChangeEvent::Pictures);
+            self.events.publish(ChangeEvent::Pictures);
             self.thumbnails.notify_one();
         }
         for device in devices {
@@ -393,7 +290,7 @@ impl IngestWorker {
                         .await;
                 }
             }
-            self.events.tell(ChangeEvent::Device(Arc::new(device)));
+            self.events.publish(ChangeEvent::Device(Arc::new(device)));
         }
     }
 
@@ -461,13 +358,14 @@ fn with_chain(error: StoreError) -> anyhow::Error {
 mod tests {
     use super::*;
     use crate::downlink::Downlink;
-    use crate::mqtt::session::Broker;
+    use crate::ingest::operation::Message;
+    use crate::mqtt::session::BrokerAddress;
     use crate::store::Limits;
 
     /// An intake whose sessions never get a connection.
     fn intake(store: Store) -> IngestWorker {
         let queue = Arc::new(Queue::default());
-        let nowhere = Broker {
+        let nowhere = BrokerAddress {
             host: "127.0.0.1".to_owned(),
             port: 1,
             login: None,
@@ -475,15 +373,15 @@ mod tests {
         };
         let stop = CancellationToken::new();
         let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), stop);
-        let gate = Backpressure::default();
-        let mailboxes = Outboxes::default();
-        let downlink = Downlink::new(control.clone(), mailboxes.clone());
+        let backpressure = Backpressure::default();
+        let outboxes = Outboxes::default();
+        let downlink = Downlink::new(control.clone(), outboxes.clone());
         IngestWorker {
-            announcer: Announcer::new(store.clone(), downlink, gate.clone(), 1000),
-            outboxes: mailboxes,
+            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000),
+            outboxes: outboxes,
             queue,
             store,
-            backpressure: gate,
+            backpressure: backpressure,
             events: EventBus::default(),
             control,
             capture_bytes_max: 1000,
@@ -568,7 +466,7 @@ mod tests {
                 .filter(|notice| matches!(notice, ChangeEvent::Pictures))
                 .count()
         };
-        let mut news = intake.events.listen();
+        let mut news = intake.events.subscribe();
         for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
             intake
                 .process_batch(vec![(Instant::now(), capture())])
@@ -578,8 +476,11 @@ mod tests {
         // Nobody can tell a repeat from what the try before has committed.
         let occupied = intake.store.occupy().await.unwrap();
         let away = async {
-            let mut gate = intake.backpressure.watch();
-            gate.wait_for(|hold| hold.store.is_some()).await.unwrap();
+            let mut backpressure = intake.backpressure.watch();
+            backpressure
+                .wait_for(|hold| hold.store.is_some())
+                .await
+                .unwrap();
             drop(occupied);
         };
         tokio::join!(
@@ -587,68 +488,5 @@ mod tests {
             away
         );
         assert_eq!(pictures(&mut news), 1);
-    }
-
-    fn delivery(bytes: usize) -> Delivery {
-        let message = Message {
-            topic: "keepsake/v1/porch/up/frame".to_owned(),
-            payload: vec![0; bytes].into(),
-            retained: false,
-        };
-        Delivery {
-            message,
-            ack: None,
-            responder: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_takes_nothing_until_it_has_drained() {
-        let queue = Queue::default();
-        let mib = 1024 * 1024;
-        let mut put = 0;
-        while queue.put(delivery(mib)) {
-            put += 1;
-        }
-        assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
-        let drained = queue.drained();
-        tokio::pin!(drained);
-        let mut taken = 0;
-        while futures_util::poll!(drained.as_mut()).is_pending() {
-            let batch = queue.take().await;
-            assert!(batch.len() <= BATCH_BYTES_MAX / mib);
-            taken += batch.len();
-        }
-        assert!(taken >= put / 2, "{taken} of {put}");
-        assert!(queue.put(delivery(mib)));
-    }
-
-    #[tokio::test]
-    async fn a_batch_is_what_is_there_in_order() {
-        let queue = Queue::default();
-        for bytes in 1..=BATCH_MESSAGES_MAX + 1 {
-            assert!(queue.put(delivery(bytes)));
-        }
-        let lengths = async || {
-            let batch = queue.take().await;
-            let lengths = batch
-                .iter()
-                .map(|delivery| delivery.1.message.payload.len());
-            lengths.collect::<Vec<_>>()
-        };
-        assert_eq!(
-            lengths().await,
-            (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>()
-        );
-        assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
-    }
-
-    #[tokio::test]
-    async fn one_message_larger_than_the_queue_still_gets_through() {
-        let queue = Queue::default();
-        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)));
-        assert!(!queue.put(delivery(1)));
-        assert_eq!(queue.take().await.len(), 1);
-        assert!(queue.put(delivery(1)));
     }
 }

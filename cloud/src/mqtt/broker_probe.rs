@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::mqtt::session::{Broker, Health, MqttSession, client_id, connect, explain};
+use crate::mqtt::session::{
+    BrokerAddress, MqttSession, SessionHealth, client_id, connect, explain,
+};
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;
@@ -30,7 +32,7 @@ pub type BrokerWarnings = watch::Receiver<Vec<String>>;
 
 /// Begins to look, and goes on until it is stopped.
 pub fn start(
-    broker: Broker,
+    broker: BrokerAddress,
     store: StoreId,
     frames: &MqttSession,
     stop: CancellationToken,
@@ -57,9 +59,9 @@ pub fn none() -> BrokerWarnings {
 }
 
 struct BrokerProbe {
-    broker: Broker,
+    broker: BrokerAddress,
     store: StoreId,
-    sessions: watch::Receiver<Health>,
+    sessions: watch::Receiver<SessionHealth>,
     findings: watch::Sender<Vec<String>>,
 }
 
@@ -71,7 +73,7 @@ impl BrokerProbe {
                 return;
             };
             let mut found = Vec::new();
-            if health.forgotten {
+            if health.session_lost {
                 found.push(
                     "the broker had forgotten the cloud's session when it came back: what waited for the cloud is lost \
                      there (cameras of Keepsake send it again); see persistence"
@@ -132,7 +134,7 @@ impl BrokerProbe {
             }
             ProbeReply::Nothing | ProbeReply::End => return None,
         }
-        match line.back(&topic, vec![1]).await {
+        match line.round_trip(&topic, vec![1]).await {
             ProbeReply::This(_) => {}
             ProbeReply::Nothing => {
                 found.push(unreachable_topic(&topic));
@@ -141,7 +143,7 @@ impl BrokerProbe {
             ProbeReply::End => return None,
         }
         let bytes = PART_BYTES + FRAME_OVERHEAD_MAX;
-        match line.back(&topic, vec![2; bytes]).await {
+        match line.round_trip(&topic, vec![2; bytes]).await {
             ProbeReply::This(_) => {}
             ProbeReply::Nothing => found.push(format!(
                 "a message of {bytes} bytes is acknowledged and then dropped: parts of pictures do not come in; raise \
@@ -156,15 +158,15 @@ impl BrokerProbe {
             }
         }
         let kept = format!("{topic}/kept");
-        let keeps = line.keeps(&kept).await;
-        if !matches!(keeps, ProbeReply::This(())) {
+        let retains = line.retains(&kept).await;
+        if !matches!(retains, ProbeReply::This(())) {
             found.push(
                 "retained messages are not kept: a camera that connects is not told the cloud's limits and wishes, and \
                  nobody sees that a camera went away"
                     .to_owned(),
             );
         }
-        if matches!(keeps, ProbeReply::End) {
+        if matches!(retains, ProbeReply::End) {
             return None;
         }
         // A broker that does not let the cloud see this says nothing, and then nothing is said here.
@@ -230,7 +232,7 @@ impl Drop for ProbeConnection {
 }
 
 impl ProbeConnection {
-    fn open(client_id: &str, broker: &Broker) -> Result<Self, String> {
+    fn open(client_id: &str, broker: &BrokerAddress) -> Result<Self, String> {
         let (client, mut events) = connect(client_id, broker, true)?;
         let (sender, incoming) = mpsc::channel(64);
         let polling = tokio::spawn(async move {
@@ -291,7 +293,7 @@ impl ProbeConnection {
     }
 
     /// Says something, and waits until it comes back.
-    async fn back(&mut self, topic: &str, payload: Vec<u8>) -> ProbeReply<()> {
+    async fn round_trip(&mut self, topic: &str, payload: Vec<u8>) -> ProbeReply<()> {
         let length = payload.len();
         let options = PublishOptions::new(QoS::AtLeastOnce);
         if self.client.publish(topic, payload, options).await.is_err() {
@@ -302,7 +304,7 @@ impl ProbeConnection {
     }
 
     /// Whether the broker keeps a retained message; it is taken away again.
-    async fn keeps(&mut self, topic: &str) -> ProbeReply<()> {
+    async fn retains(&mut self, topic: &str) -> ProbeReply<()> {
         let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
         if self.client.publish(topic, vec![3], retained).await.is_err() {
             return ProbeReply::End;

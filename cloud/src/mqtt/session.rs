@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::secret::PasswordSource;
 use crate::ingest::operation::Message;
-use crate::ingest::worker::{Delivery, Queue};
+use crate::ingest::queue::{Delivery, Queue};
+use crate::mqtt::ack::Ack;
 
 /// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
 /// the same packet again for ever.
@@ -40,7 +41,7 @@ const RECONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Where and as whom to connect.
 #[derive(Debug, Clone)]
-pub struct Broker {
+pub struct BrokerAddress {
     pub host: String,
     pub port: u16,
     pub login: Option<MqttLogin>,
@@ -48,7 +49,7 @@ pub struct Broker {
     pub tls: Option<keepsake_tls::TlsFiles>,
 }
 
-impl Broker {
+impl BrokerAddress {
     /// As a camera on this network names it, `mqtt://host:port` or `mqtts://host:port`.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
@@ -76,12 +77,12 @@ pub struct MqttLogin {
 
 /// How the session is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Health {
+pub struct SessionHealth {
     /// Rises with every connection that has subscribed; 0 = never yet.
     pub subscribed: u64,
     pub connected: bool,
     /// The broker had kept nothing of this session when it was last connected to again.
-    pub forgotten: bool,
+    pub session_lost: bool,
     /// Why there is no connection, in a sentence; absent while there is one.
     pub trouble: Option<Arc<str>>,
 }
@@ -91,33 +92,7 @@ pub struct Health {
 pub struct MqttSession {
     name: Arc<str>,
     client: watch::Receiver<Option<AsyncClient>>,
-    health: watch::Receiver<Health>,
-}
-
-/// Acknowledges one message on the connection it came on.
-#[derive(Debug)]
-pub struct Ack {
-    client: AsyncClient,
-    publish: Publish,
-}
-
-impl Ack {
-    /// Whether the broker says that it may have brought this message before.
-    pub fn is_redelivery(&self) -> bool {
-        self.publish.dup
-    }
-
-    /// Says that the message is committed. If its connection is gone this does nothing: the broker brings the message
-    /// again, and it is a repeat then.
-    pub async fn acknowledge(&self) {
-        let sent = tokio::time::timeout(PUBLISH_WAIT, self.client.ack(&self.publish)).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(
-                packet = self.publish.pkid,
-                "not acknowledged, its connection is gone"
-            );
-        }
-    }
+    health: watch::Receiver<SessionHealth>,
 }
 
 impl MqttSession {
@@ -125,13 +100,13 @@ impl MqttSession {
     pub fn start(
         name: &str,
         filters: Vec<Filter>,
-        broker: Broker,
+        broker: BrokerAddress,
         queue: Arc<Queue>,
         stop: CancellationToken,
     ) -> Self {
         let name: Arc<str> = name.into();
         let (client_tx, client) = watch::channel(None);
-        let (health_tx, health) = watch::channel(Health::default());
+        let (health_tx, health) = watch::channel(SessionHealth::default());
         let connections = ReconnectLoop {
             name: name.clone(),
             filters,
@@ -152,7 +127,7 @@ impl MqttSession {
         &self.name
     }
 
-    pub fn health(&self) -> watch::Receiver<Health> {
+    pub fn health(&self) -> watch::Receiver<SessionHealth> {
         self.health.clone()
     }
 
@@ -208,10 +183,10 @@ pub fn client_id(role: &str, store: StoreId) -> String {
 struct ReconnectLoop {
     name: Arc<str>,
     filters: Vec<Filter>,
-    broker: Broker,
+    broker: BrokerAddress,
     queue: Arc<Queue>,
     client: watch::Sender<Option<AsyncClient>>,
-    health: watch::Sender<Health>,
+    health: watch::Sender<SessionHealth>,
 }
 
 /// Why a connection ended.
@@ -286,7 +261,7 @@ impl ReconnectLoop {
             match events.poll().await {
                 Ok(Event::Incoming(Incoming::ConnAck(answer))) => {
                     self.health.send_modify(|health| {
-                        health.forgotten = health.subscribed > 0 && !answer.session_present;
+                        health.session_lost = health.subscribed > 0 && !answer.session_present;
                     });
                     let filters = self.filters.iter().map(|Filter { filter, .. }| {
                         SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
@@ -349,7 +324,7 @@ impl ReconnectLoop {
 /// restart.
 pub(super) fn connect(
     client_id: &str,
-    broker: &Broker,
+    broker: &BrokerAddress,
     clean_session: bool,
 ) -> Result<(AsyncClient, EventLoop), String> {
     let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));

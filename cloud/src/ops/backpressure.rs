@@ -49,7 +49,7 @@ impl Backpressure {
     }
 
     /// Notes whether the store commits.
-    pub fn store(&self, reason: Option<String>) {
+    pub fn set_store(&self, reason: Option<String>) {
         self.0.send_if_modified(|hold| {
             let changed = hold.store != reason;
             hold.store = reason;
@@ -58,7 +58,7 @@ impl Backpressure {
     }
 
     /// Notes whether the database has room.
-    pub fn room(&self, reason: Option<String>) {
+    pub fn set_room(&self, reason: Option<String>) {
         self.0.send_if_modified(|hold| {
             let changed = hold.room != reason;
             hold.room = reason;
@@ -67,7 +67,7 @@ impl Backpressure {
     }
 
     /// Notes how much room there is on the disk.
-    pub fn space(&self, free_bytes: u64, reason: Option<String>) {
+    pub fn set_space(&self, free_bytes: u64, reason: Option<String>) {
         self.0.send_if_modified(|hold| {
             hold.free_bytes = Some(free_bytes);
             // The sentence names the free space, which changes all the time; only the yes or no is news.
@@ -84,7 +84,7 @@ impl Backpressure {
 ///
 /// # Errors
 /// The folder cannot be asked.
-pub fn free(folder: &Path) -> std::io::Result<(u64, u64)> {
+pub fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
     let stat = nix::sys::statvfs::statvfs(folder)?;
     let fragment = stat.fragment_size();
     Ok((
@@ -126,16 +126,16 @@ mod tests {
 
     #[test]
     fn only_a_change_of_mind_is_news() {
-        let gate = Backpressure::default();
-        let mut watch = gate.watch();
-        gate.space(10, Some("full".to_owned()));
+        let backpressure = Backpressure::default();
+        let mut watch = backpressure.watch();
+        backpressure.set_space(10, Some("full".to_owned()));
         assert!(watch.has_changed().unwrap());
         watch.mark_unchanged();
-        gate.space(9, Some("fuller".to_owned()));
+        backpressure.set_space(9, Some("fuller".to_owned()));
         assert!(!watch.has_changed().unwrap());
-        assert_eq!(gate.state().reason(), Some("full"));
-        gate.space(100, None);
+        assert_eq!(backpressure.state().reason(), Some("full"));
+        backpressure.set_space(100, None);
         assert!(watch.has_changed().unwrap());
-        assert_eq!(gate.state().reason(), None);
+        assert_eq!(backpressure.state().reason(), None);
     }
 }

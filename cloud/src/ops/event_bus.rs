@@ -29,11 +29,11 @@ impl Default for EventBus {
 
 impl EventBus {
     /// Tells all who listen; that there is nobody is no error.
-    pub fn tell(&self, notice: ChangeEvent) {
+    pub fn publish(&self, notice: ChangeEvent) {
         let _ = self.0.send(notice);
     }
 
-    pub fn listen(&self) -> broadcast::Receiver<ChangeEvent> {
+    pub fn subscribe(&self) -> broadcast::Receiver<ChangeEvent> {
         self.0.subscribe()
     }
 }

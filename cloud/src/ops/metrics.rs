@@ -1,7 +1,7 @@
 //! What the cloud counts about itself while it runs, and the only file that names `prometheus_client`.
 //!
 //! Counters begin at zero with every start and say how work goes; what is stored is read from the store when somebody
-//! asks ([`State`]), so that the two can never disagree.
+//! asks ([`MetricsSnapshot`]), so that the two can never disagree.
 
 use std::time::Duration;
 
@@ -74,10 +74,10 @@ struct ReasonLabel {
 
 /// How things are at the moment of asking.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct MetricsSnapshot {
     pub version: &'static str,
     /// Absent while the store does not answer.
-    pub stored: Option<Stored>,
+    pub stored: Option<StoreFigures>,
     /// Each session with the broker, and whether it is connected.
     pub sessions: Vec<(String, bool)>,
     pub held_by_store: bool,
@@ -93,14 +93,14 @@ pub struct State {
 
 /// What the store says.
 #[derive(Debug, Default)]
-pub struct Stored {
-    pub cameras: Vec<Camera>,
+pub struct StoreFigures {
+    pub cameras: Vec<CameraFigures>,
     /// Messages in quarantine.
     pub quarantined: u64,
 }
 
 #[derive(Debug)]
-pub struct Camera {
+pub struct CameraFigures {
     pub name: String,
     pub online: bool,
     pub counters: Counters,
@@ -147,7 +147,7 @@ impl Metrics {
     }
 
     /// A batch was committed, or was not.
-    pub fn committed(&self, took: Duration, done: bool) {
+    pub fn record_commit(&self, took: Duration, done: bool) {
         if done {
             self.commit.observe(took.as_secs_f64());
         } else {
@@ -156,7 +156,7 @@ impl Metrics {
     }
 
     /// Everything in the text format of OpenMetrics, which Prometheus reads.
-    pub fn text(&self, state: &State) -> String {
+    pub fn render(&self, state: &MetricsSnapshot) -> String {
         let mut text = String::new();
         let mut counted = Registry::with_prefix("keepsake");
         self.register(&mut counted);
@@ -206,7 +206,7 @@ impl Metrics {
     }
 }
 
-impl State {
+impl MetricsSnapshot {
     fn register(&self, to: &mut Registry) {
         let build = Info::new([
             ("version", self.version),
@@ -264,7 +264,7 @@ impl State {
     }
 }
 
-fn cameras(all: &[Camera], to: &mut Registry) {
+fn cameras(all: &[CameraFigures], to: &mut Registry) {
     let online = Family::<CameraLabel, Gauge>::default();
     let waiting = Family::<CameraLabel, Gauge>::default();
     let waiting_bytes = Family::<CameraLabel, Gauge>::default();
@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn the_text_says_what_was_counted_and_what_is_seen() {
         let metrics = Metrics::default();
-        metrics.committed(Duration::from_millis(3), true);
-        metrics.committed(Duration::from_millis(3), false);
+        metrics.record_commit(Duration::from_millis(3), true);
+        metrics.record_commit(Duration::from_millis(3), false);
         let stored = |arrival| CommitOutcome::Stored {
             install: keepsake_protocol::SpoolId([1; 16]),
             sequence: keepsake_protocol::Sequence::FIRST,
@@ -341,7 +341,7 @@ mod tests {
         });
         metrics.record_outcome(&deposit, &stored(Some(1)), Duration::from_millis(20));
         metrics.record_outcome(&deposit, &stored(None), Duration::from_millis(20));
-        let camera = Camera {
+        let camera = CameraFigures {
             name: "porch \"1\"\n".to_owned(),
             online: true,
             counters: Counters {
@@ -352,15 +352,15 @@ mod tests {
             waiting: 3,
             waiting_bytes: 4,
         };
-        let state = State {
+        let state = MetricsSnapshot {
             version: "1",
-            stored: Some(Stored {
+            stored: Some(StoreFigures {
                 cameras: vec![camera],
                 quarantined: 5,
             }),
-            ..State::default()
+            ..MetricsSnapshot::default()
         };
-        let text = metrics.text(&state);
+        let text = metrics.render(&state);
         for line in [
             "keepsake_messages_total{outcome=\"stored\"} 1",
             "keepsake_messages_total{outcome=\"repeat\"} 1",
@@ -376,7 +376,7 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
-        let away = metrics.text(&State::default());
+        let away = metrics.render(&MetricsSnapshot::default());
         assert!(away.contains("keepsake_store_up 0") && !away.contains("keepsake_captures{"));
     }
 }

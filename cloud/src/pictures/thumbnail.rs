@@ -122,7 +122,7 @@ async fn make_one(store: &Store, decoder: &Decoder, live: &EventBus) -> Result<b
     store
         .finish_thumbnail(arrival, small, decoded.damaged)
         .await?;
-    live.tell(ChangeEvent::Picture(arrival));
+    live.publish(ChangeEvent::Picture(arrival));
     Ok(true)
 }
 

@@ -112,7 +112,7 @@ impl Connector {
     }
 
     /// What was accepted although a power cut may take commits back.
-    pub(super) fn weak(&self) -> Vec<String> {
+    pub(super) fn weaknesses(&self) -> Vec<String> {
         self.weak
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -132,7 +132,7 @@ impl Connector {
 
     async fn connect_to_write(&self, before: Option<i64>) -> Result<(AnyConnection, Option<i64>)> {
         let mut connection = self.connect().await?;
-        self.tell(&mut connection)
+        self.apply_session_settings(&mut connection)
             .await
             .context("prepare a connection")?;
         let (number, led) = match &self.place.address {
@@ -170,7 +170,10 @@ impl Connector {
     }
 
     /// Says what every connection must know.
-    pub(super) async fn tell(&self, connection: &mut AnyConnection) -> sqlx::Result<()> {
+    pub(super) async fn apply_session_settings(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> sqlx::Result<()> {
         let terms: &[&str] = match self.place.address {
             Address::Folder(_) => &SQLITE_TERMS,
             Address::Server(_) => &SERVER_TERMS,

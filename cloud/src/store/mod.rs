@@ -47,14 +47,14 @@ use writer::{Transaction, Writer};
 
 pub use crate::store::commit::event::DeviceEvent;
 pub use crate::store::commit::picture::{PageQuery, Picture, Thumbnail};
-pub use crate::store::commit::quarantine::Quarantined;
+pub use crate::store::commit::quarantine::QuarantinedMessage;
 pub use crate::store::commit::spool::{Counters, SpoolState};
 pub use crate::store::query::commands::{Command, StageReached};
 pub use crate::store::query::devices::Device;
 pub use crate::store::query::sessions::LoginSession;
 pub use crate::store::query::settings::{DeviceSettings, SettingsUpdate};
 pub use crate::store::query::tokens::ApiToken;
-pub use crate::store::query::users::{Person, UserError};
+pub use crate::store::query::users::{User, UserError};
 pub use connection::StoreOptions;
 
 /// The file in the data folder.
@@ -66,6 +66,9 @@ const READERS: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(5);
 /// One that does not answer by then is given up.
 const PING_WAIT: Duration = Duration::from_secs(2);
+
+/// One transaction takes at most this many messages.
+pub const BATCH_MESSAGES_MAX: usize = 32;
 
 /// What the store keeps of things that come from outside (P4).
 #[derive(Debug, Clone)]
@@ -325,7 +328,7 @@ impl Store {
                 move |connection, _| {
                     let connector = connector.clone();
                     Box::pin(async move {
-                        connector.tell(connection).await?;
+                        connector.apply_session_settings(connection).await?;
                         connector
                             .check_identity(connection)
                             .await
@@ -395,7 +398,7 @@ impl Store {
 
     /// What is wrong with the durability of the database and was accepted, in plain sentences.
     pub fn weaknesses(&self) -> Vec<String> {
-        self.connector.weak()
+        self.connector.weaknesses()
     }
 
     /// Commits something that is always possible, to tell a store that is away from a batch that it cannot take.
@@ -501,7 +504,7 @@ impl Store {
     ) -> Result<CommitOutcome> {
         if let Some((device, alive)) = speaker(deposit)
             && !batch
-                .seen(tx, device, now_us, alive, self.limits.devices_max)
+                .record_contact(tx, device, now_us, alive, self.limits.devices_max)
                 .await?
         {
             return self.reject_for_space(tx, deposit, now_us).await;

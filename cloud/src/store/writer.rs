@@ -59,7 +59,7 @@ impl Writer {
             Address::Server(_) => "START TRANSACTION",
         };
         let mut writing = Transaction::take(slot);
-        writing.say(begin).await.context(what)?;
+        writing.execute_statement(begin).await.context(what)?;
         Ok(writing)
     }
 
@@ -124,20 +124,20 @@ impl Transaction {
 
     /// An error says nothing about whether it was committed; the connection is given up (P2).
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        self.say("COMMIT").await?;
+        self.execute_statement("COMMIT").await?;
         self.slot.kept = self.kept.take();
         Ok(())
     }
 
     /// For an end that is no failure of the database: the connection stays.
     pub(super) async fn rollback(mut self) {
-        if self.say("ROLLBACK").await.is_ok() {
+        if self.execute_statement("ROLLBACK").await.is_ok() {
             self.slot.kept = self.kept.take();
         }
     }
 
     /// In a box, as the compiler cannot see that the future itself may go to another thread.
-    fn say(&mut self, statement: &'static str) -> BoxFuture<'_, sqlx::Result<()>> {
+    fn execute_statement(&mut self, statement: &'static str) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let connection: &mut AnyConnection = self;
             connection.execute(statement).await.map(drop)

@@ -200,7 +200,7 @@ impl Cloud {
 /// A key of this demo's own; the one of the last start is revoked.
 fn make_key(data: &Path) -> Result<String> {
     let made = built("cloud")?
-        .args(["key", "create", "demo", "--role", "look", "--replace"])
+        .args(["token", "create", "demo", "--role", "viewer", "--replace"])
         .arg("--data")
         .arg(data.join("cloud"))
         .stdin(Stdio::null())

@@ -197,7 +197,7 @@ fn make_owner(machine: &Machine, link: &str) -> Result<String> {
         ),
     ))?;
     let made = machine.script(&asked(
-        "/api/v1/keys",
+        "/api/v1/tokens",
         &format!(
             "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
         ),

@@ -55,7 +55,7 @@ pub(crate) async fn create(
             "Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".",
         )
     })?;
-    let noted = site.announcer.command(&device, command).await?;
+    let noted = site.announcer.send_command(&device, command).await?;
     if is_form {
         return Ok(Redirect::to(&format!("/cameras/{device}")).into_response());
     }

@@ -27,7 +27,7 @@ use crate::http::AppState;
 use crate::http::auth::authorize::Principal;
 use crate::http::error::Problem;
 use crate::ingest::operation::Message;
-use crate::ingest::worker::{Delivery, IngestResponse};
+use crate::ingest::queue::{Delivery, IngestResponse};
 
 /// How long a request waits for its commit. The camera waits longer, so it hears this and not a broken connection.
 const COMMIT_WAIT: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ pub(crate) async fn upload_frame(
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Receipt>, Refusal> {
+) -> Result<Json<Receipt>, DeviceError> {
     let device = device_of(&who, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&site, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
@@ -77,7 +77,7 @@ pub(crate) async fn send_message(
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Down>, Refusal> {
+) -> Result<Json<Down>, DeviceError> {
     let words = [
         MessageKind::Have,
         MessageKind::Status,
@@ -109,14 +109,14 @@ pub(crate) async fn poll_downlink(
     Extension(who): Extension<Principal>,
     Query(asked): Query<DownlinkQuery>,
     headers: HeaderMap,
-) -> Result<Json<Down>, Refusal> {
+) -> Result<Json<Down>, DeviceError> {
     let device = device_of(&who, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::outbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
     };
-    let visit = site.mailboxes.open(&device).map_err(many)?;
+    let visit = site.outboxes.open(&device).map_err(many)?;
     let mark = asked.after.as_deref().and_then(Cursor::parse);
     if visit.is_first(mark) {
         site.announcer.announce(&device).await;
@@ -170,9 +170,9 @@ async fn enqueue_and_wait(
     leaf: MessageKind,
     headers: &HeaderMap,
     body: Body,
-) -> Result<IngestResponse, Refusal> {
+) -> Result<IngestResponse, DeviceError> {
     let is_frame = leaf == MessageKind::Frame;
-    let hold = site.gate.state();
+    let hold = site.backpressure.state();
     let reason = if is_frame {
         hold.reason()
     } else {
@@ -220,7 +220,7 @@ async fn read(
     headers: &HeaderMap,
     body: Body,
     most: usize,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, DeviceError> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -271,39 +271,39 @@ fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
 
 /// Why a request is not answered as asked.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum DeviceError {
     Problem(Problem),
     /// Come again after so many seconds.
-    Later {
+    RetryAfter {
         problem: Problem,
         retry_s: u64,
     },
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for DeviceError {
     fn from(problem: Problem) -> Self {
         Self::Problem(problem)
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for DeviceError {
     fn into_response(self) -> Response {
         match self {
             Self::Problem(problem) => problem.into_response(),
-            Self::Later { problem, retry_s } => {
+            Self::RetryAfter { problem, retry_s } => {
                 ([(header::RETRY_AFTER, retry_s.to_string())], problem).into_response()
             }
         }
     }
 }
 
-fn busy(why: &str, retry_s: u64) -> Refusal {
-    Refusal::Later {
+fn busy(why: &str, retry_s: u64) -> DeviceError {
+    DeviceError::RetryAfter {
         problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, why),
         retry_s,
     }
 }
 
-fn stopping() -> Refusal {
+fn stopping() -> DeviceError {
     busy("The cloud is stopping.", FULL_RETRY_S)
 }

@@ -309,8 +309,8 @@ pub(crate) struct Quarantined {
     last_us: i64,
 }
 
-impl From<store::Quarantined> for Quarantined {
-    fn from(row: store::Quarantined) -> Self {
+impl From<store::QuarantinedMessage> for Quarantined {
+    fn from(row: store::QuarantinedMessage) -> Self {
         Self {
             id: format!("{}.{}", row.device, row.hash),
             device: row.device,

@@ -44,7 +44,7 @@ pub(crate) async fn alive() -> Json<Alive> {
 }
 
 pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Readiness>) {
-    let hold = site.gate.state();
+    let hold = site.backpressure.state();
     let mut reasons: Vec<String> = [hold.store, hold.space, hold.room]
         .into_iter()
         .flatten()
@@ -79,7 +79,7 @@ pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Rea
 }
 
 pub(crate) async fn system(State(site): State<AppState>) -> HttpResult<Json<System>> {
-    let hold = site.gate.state();
+    let hold = site.backpressure.state();
     Ok(Json(System {
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION"),

@@ -14,12 +14,12 @@ use crate::store::StoreError;
 
 /// Always answers: that the store is away is one of the things to know.
 pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
-    let hold = site.gate.state();
+    let hold = site.backpressure.state();
     let queued = site.queues.iter().map(|queue| queue.depth());
     let (queued_messages, queued_bytes) = queued.fold((0, 0), |(messages, bytes), queue| {
         (messages + queue.0, bytes + queue.1)
     });
-    let state = metrics::State {
+    let state = metrics::MetricsSnapshot {
         version: env!("CARGO_PKG_VERSION"),
         stored: stored(&site).await.ok(),
         sessions: site
@@ -39,19 +39,19 @@ pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
     };
     (
         [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        site.metrics.text(&state),
+        site.metrics.render(&state),
     )
 }
 
-async fn stored(site: &AppState) -> Result<metrics::Stored, StoreError> {
+async fn stored(site: &AppState) -> Result<metrics::StoreFigures, StoreError> {
     let devices = site.store.devices(now_us()).await?;
-    Ok(metrics::Stored {
+    Ok(metrics::StoreFigures {
         quarantined: site.store.quarantine_count().await?,
         cameras: devices
             .into_iter()
             .map(|device| {
                 let queue = device.status.map(|status| status.queue).unwrap_or_default();
-                metrics::Camera {
+                metrics::CameraFigures {
                     name: device.id.to_string(),
                     online: device.presence == Presence::Online,
                     counters: device.counters,

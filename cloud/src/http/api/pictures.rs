@@ -135,7 +135,7 @@ pub(crate) async fn delete(
     site.store.delete(&picture).await?;
     tracing::info!(picture = %picture.id(), "deleted");
     site.live
-        .tell(ChangeEvent::Device(Arc::new(picture.device)));
+        .publish(ChangeEvent::Device(Arc::new(picture.device)));
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -59,7 +59,7 @@ struct CameraSettings {
     said_us: i64,
     rejected: Vec<RejectedSetting>,
     trying: Option<TrialStatus>,
-    in_force: Map<String, Value>,
+    current: Map<String, Value>,
 }
 
 /// A setting that may be wished for.
@@ -153,7 +153,7 @@ pub(crate) async fn change(
         .await?;
     match changed {
         SettingsUpdate::To(desired) => {
-            site.announcer.settings(&camera.id).await;
+            site.announcer.send_settings(&camera.id).await;
             Ok(desired)
         }
         SettingsUpdate::Conflict(version) => Err(version_conflict(StatusCode::CONFLICT, version)),
@@ -317,7 +317,7 @@ fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Respo
             said_us: device.status_us.unwrap_or_default(),
             rejected: said.rejected.clone(),
             trying: said.trial.clone(),
-            in_force: said.effective.clone(),
+            current: said.effective.clone(),
         }),
         known: all_settings(),
     };

@@ -45,7 +45,7 @@ pub(crate) async fn live(visit: RequestContext, headers: HeaderMap) -> HttpResul
         ));
     };
     // Listening first and reading afterwards misses nothing in between.
-    let news = site.live.listen();
+    let news = site.live.subscribe();
     let told = headers
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())

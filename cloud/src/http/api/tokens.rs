@@ -1,4 +1,4 @@
-//! The keys of programs and cameras: for owners, as a page and as JSON. What a key says is shown once and never again.
+//! API tokens of programs and cameras: for owners, as a page and as JSON. The text of a token is shown only once.
 
 use axum::Json;
 use axum::extract::Path;
@@ -7,9 +7,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use crate::auth::token::Secret;
+use crate::auth::token::Token;
 use crate::auth::{PrincipalId, Role, TokenScope};
-use crate::http::api::users::{Nothing, by};
+use crate::http::api::users::{EmptyForm, actor_name};
 use crate::http::auth::authorize::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
@@ -24,7 +24,7 @@ const NAME_MAX: usize = 64;
 struct TokenInfo {
     id: PrincipalId,
     name: String,
-    /// `look`, `manage`, `owner`, or `camera`.
+    /// `viewer`, `operator`, `owner` or `camera`.
     role: &'static str,
     /// Which camera a key of role `camera` is for.
     device: Option<DeviceId>,
@@ -51,7 +51,7 @@ impl From<ApiToken> for TokenInfo {
 
 #[derive(Serialize)]
 pub(crate) struct Tokens {
-    keys: Vec<TokenInfo>,
+    tokens: Vec<TokenInfo>,
 }
 
 pub(crate) async fn page(visit: RequestContext) -> Response {
@@ -60,16 +60,16 @@ pub(crate) async fn page(visit: RequestContext) -> Response {
 }
 
 pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Tokens>> {
-    let keys = visit.store.tokens().await?;
+    let tokens = visit.store.tokens().await?;
     Ok(Json(Tokens {
-        keys: keys.into_iter().map(TokenInfo::from).collect(),
+        tokens: tokens.into_iter().map(TokenInfo::from).collect(),
     }))
 }
 
 #[derive(Deserialize)]
-pub(crate) struct New {
+pub(crate) struct NewToken {
     name: String,
-    /// `look`, `manage`, `owner`, or `camera`.
+    /// `viewer`, `operator`, `owner` or `camera`.
     role: String,
     #[serde(default)]
     device: String,
@@ -83,17 +83,20 @@ struct CreatedToken {
     secret: String,
 }
 
-pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpResult<Response> {
-    let New { name, role, device } = given.fields;
+pub(crate) async fn add(
+    visit: RequestContext,
+    given: FormOrJson<NewToken>,
+) -> HttpResult<Response> {
+    let NewToken { name, role, device } = given.fields;
     let name = token_name(&name)?;
     let rights = rights(&role, &device)?;
-    let secret = Secret::key();
+    let secret = Token::new_api_token();
     let key = visit
         .store
         .add_token(name, &rights, &secret.hash(), now_us())
         .await?;
-    tracing::info!(key = %key.id, role, device, by = by(&visit.who), "made a key");
-    if given.by_page {
+    tracing::info!(key = %key.id, role, device, by = actor_name(&visit.who), "created an API token");
+    if given.is_form {
         let shown = Some((key.name, secret.as_str().to_owned()));
         let view = view(&visit, shown).await;
         return Ok(handlers::draw(&visit, view, templates::tokens_page).await);
@@ -108,17 +111,17 @@ pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpRe
 pub(crate) async fn revoke(
     visit: RequestContext,
     Path(id): Path<String>,
-    given: FormOrJson<Nothing>,
+    given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
-    let missing = || Problem::not_found("such key");
+    let missing = || Problem::not_found("such API token");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
     if !visit.store.revoke_token(id).await? {
         return Err(missing());
     }
     visit.doors.changed();
-    tracing::info!(key = %id, by = by(&visit.who), "revoked a key");
-    if given.by_page {
-        return Ok(Redirect::to("/keys").into_response());
+    tracing::info!(key = %id, by = actor_name(&visit.who), "revoked an API token");
+    if given.is_form {
+        return Ok(Redirect::to("/tokens").into_response());
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -142,20 +145,21 @@ fn rights(role: &str, device: &str) -> HttpResult<TokenScope> {
             .map_err(|error| Problem::bad_request(format!("Which camera is it for? {error}.")));
     }
     let role = role.parse::<Role>();
-    role.map(TokenScope::Role)
-        .map_err(|_| Problem::bad_request("A key is for look, manage, owner or camera."))
+    role.map(TokenScope::Role).map_err(|_| {
+        Problem::bad_request("The role of an API token is viewer, operator, owner or camera.")
+    })
 }
 
 async fn view(
     visit: &RequestContext,
     made: Option<(String, String)>,
 ) -> HttpResult<templates::TokensView> {
-    let keys = visit.store.tokens().await?;
+    let tokens = visit.store.tokens().await?;
     let cameras = visit.store.presences(now_us()).await?;
     Ok(templates::TokensView {
         made,
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
-        keys: keys
+        tokens: tokens
             .into_iter()
             .map(|key| templates::TokenView {
                 id: key.id.to_string(),

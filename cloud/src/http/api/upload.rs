@@ -24,7 +24,7 @@ pub(crate) struct UploadQuery {
 }
 
 #[derive(Serialize)]
-pub(crate) struct Stored {
+pub(crate) struct UploadResponse {
     id: PictureId,
 }
 
@@ -33,7 +33,7 @@ pub(crate) async fn upload(
     Extension(who): Extension<Principal>,
     Query(asked): Query<UploadQuery>,
     form: Result<Multipart, MultipartRejection>,
-) -> HttpResult<(StatusCode, Json<Stored>)> {
+) -> HttpResult<(StatusCode, Json<UploadResponse>)> {
     let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let mut device = asked.device;
     if let (Principal::Camera { device: own, .. }, None) = (&who, &device) {
@@ -61,7 +61,7 @@ pub(crate) async fn upload(
     }
     let image = image.ok_or_else(|| Problem::bad_request("There is no field called image."))?;
     let id = keep(&site, &device, image).await?;
-    Ok((StatusCode::CREATED, Json(Stored { id })))
+    Ok((StatusCode::CREATED, Json(UploadResponse { id })))
 }
 
 async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<PictureId> {
@@ -80,7 +80,7 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
             "The image is neither a JPEG nor a PNG.",
         )
     })?;
-    if let Some(reason) = site.gate.state().reason() {
+    if let Some(reason) = site.backpressure.state().reason() {
         let why = format!("Nothing is taken now: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
@@ -95,9 +95,9 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
         damaged: decoded.damaged,
     };
     let picture = site.store.upload(device, &upload, now_us()).await?;
-    site.live.tell(ChangeEvent::Pictures);
+    site.live.publish(ChangeEvent::Pictures);
     site.live
-        .tell(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
+        .publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
     site.thumbnails.notify_one();
     Ok(picture.id())
 }

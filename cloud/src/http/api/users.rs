@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
-use crate::auth::token::Secret;
+use crate::auth::token::Token;
 use crate::auth::{PrincipalId, Role};
 use crate::http::auth::authorize::{Principal, RequestContext};
 use crate::http::auth::login::new_name;
@@ -22,7 +22,7 @@ use crate::store;
 const INVITATION_FOR: Duration = Duration::from_secs(48 * 3600);
 
 #[derive(Serialize)]
-struct Person {
+struct UserInfo {
     id: PrincipalId,
     name: String,
     role: Role,
@@ -32,8 +32,8 @@ struct Person {
     seen_us: Option<i64>,
 }
 
-impl From<store::Person> for Person {
-    fn from(person: store::Person) -> Self {
+impl From<store::User> for UserInfo {
+    fn from(person: store::User) -> Self {
         Self {
             id: person.id,
             name: person.name,
@@ -46,8 +46,8 @@ impl From<store::Person> for Person {
 }
 
 #[derive(Serialize)]
-pub(crate) struct People {
-    people: Vec<Person>,
+pub(crate) struct Users {
+    users: Vec<UserInfo>,
 }
 
 pub(crate) async fn page(visit: RequestContext) -> Response {
@@ -55,15 +55,15 @@ pub(crate) async fn page(visit: RequestContext) -> Response {
     handlers::draw(&visit, view, templates::users_page).await
 }
 
-pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<People>> {
-    let people = visit.store.people().await?;
-    Ok(Json(People {
-        people: people.into_iter().map(Person::from).collect(),
+pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Users>> {
+    let users = visit.store.users().await?;
+    Ok(Json(Users {
+        users: users.into_iter().map(UserInfo::from).collect(),
     }))
 }
 
 #[derive(Deserialize)]
-pub(crate) struct New {
+pub(crate) struct NewUser {
     name: String,
     role: Role,
 }
@@ -71,28 +71,28 @@ pub(crate) struct New {
 #[derive(Serialize)]
 struct InvitedUser {
     #[serde(flatten)]
-    person: Person,
+    person: UserInfo,
     /// Where a password is chosen, once, within 48 hours.
     invitation: String,
 }
 
 /// Adds somebody, and shows the link with which a password is chosen.
-pub(crate) async fn add(visit: RequestContext, given: FormOrJson<New>) -> HttpResult<Response> {
+pub(crate) async fn add(visit: RequestContext, given: FormOrJson<NewUser>) -> HttpResult<Response> {
     let name = new_name(&given.fields.name)?;
     let person = visit
         .store
         .add_user(&name, given.fields.role, None, now_us())
         .await?;
-    tracing::info!(%name, role = %person.role, by = by(&visit.who), "added somebody");
+    tracing::info!(%name, role = %person.role, by = actor_name(&visit.who), "added somebody");
     let link = invite(&visit, person.id).await?;
-    invitation_response(&visit, given.by_page, person, link).await
+    invitation_response(&visit, given.is_form, person, link).await
 }
 
 /// Takes the password away, ends all sessions, and shows the link with which a new one is chosen.
 pub(crate) async fn reset(
     visit: RequestContext,
     Path(id): Path<String>,
-    given: FormOrJson<Nothing>,
+    given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
     let person = find(&visit, &id).await?;
     if is_oneself(&visit.who, person.id) {
@@ -103,10 +103,10 @@ pub(crate) async fn reset(
     let link = invite(&visit, person.id).await?;
     tracing::info!(
         name = person.name,
-        by = by(&visit.who),
+        by = actor_name(&visit.who),
         "took the password away"
     );
-    invitation_response(&visit, given.by_page, person, link).await
+    invitation_response(&visit, given.is_form, person, link).await
 }
 
 #[derive(Deserialize)]
@@ -123,28 +123,32 @@ pub(crate) async fn change_role(
     let role = given.fields.role;
     visit.store.change_role(person.id, role).await?;
     visit.doors.changed();
-    tracing::info!(name = person.name, %role, by = by(&visit.who), "changed a role");
-    Ok(change_response(given.by_page))
+    tracing::info!(name = person.name, %role, by = actor_name(&visit.who), "changed a role");
+    Ok(change_response(given.is_form))
 }
 
 pub(crate) async fn remove(
     visit: RequestContext,
     Path(id): Path<String>,
-    given: FormOrJson<Nothing>,
+    given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
     let person = find(&visit, &id).await?;
     visit.store.remove_user(person.id).await?;
     visit.doors.changed();
-    tracing::info!(name = person.name, by = by(&visit.who), "removed somebody");
-    Ok(change_response(given.by_page))
+    tracing::info!(
+        name = person.name,
+        by = actor_name(&visit.who),
+        "removed somebody"
+    );
+    Ok(change_response(given.is_form))
 }
 
 /// No fields.
 #[derive(Deserialize)]
-pub(crate) struct Nothing {}
+pub(crate) struct EmptyForm {}
 
 async fn invite(visit: &RequestContext, person: PrincipalId) -> HttpResult<String> {
-    let secret = Secret::new();
+    let secret = Token::new();
     let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
     let expires_us = now_us().saturating_add(lasts_us);
     visit
@@ -157,11 +161,11 @@ async fn invite(visit: &RequestContext, person: PrincipalId) -> HttpResult<Strin
 
 async fn invitation_response(
     visit: &RequestContext,
-    by_page: bool,
-    person: store::Person,
+    is_form: bool,
+    person: store::User,
     link: String,
 ) -> HttpResult<Response> {
-    if by_page {
+    if is_form {
         let view = view(visit, Some((person.name, link))).await;
         return Ok(handlers::draw(visit, view, templates::users_page).await);
     }
@@ -172,19 +176,19 @@ async fn invitation_response(
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }
 
-fn change_response(by_page: bool) -> Response {
-    if by_page {
-        Redirect::to("/people").into_response()
+fn change_response(is_form: bool) -> Response {
+    if is_form {
+        Redirect::to("/users").into_response()
     } else {
         StatusCode::NO_CONTENT.into_response()
     }
 }
 
-async fn find(visit: &RequestContext, id: &str) -> HttpResult<store::Person> {
+async fn find(visit: &RequestContext, id: &str) -> HttpResult<store::User> {
     let missing = || Problem::not_found("such person");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
-    let people = visit.store.people().await?;
-    people
+    let users = visit.store.users().await?;
+    users
         .into_iter()
         .find(|person| person.id == id)
         .ok_or_else(missing)
@@ -194,10 +198,10 @@ async fn view(
     visit: &RequestContext,
     invited: Option<(String, String)>,
 ) -> HttpResult<templates::UsersView> {
-    let people = visit.store.people().await?;
+    let users = visit.store.users().await?;
     Ok(templates::UsersView {
         invited,
-        people: people
+        users: users
             .into_iter()
             .map(|person| templates::UserView {
                 id: person.id.to_string(),
@@ -216,7 +220,7 @@ fn is_oneself(who: &Principal, person: PrincipalId) -> bool {
 }
 
 /// Who did it, for the log.
-pub(crate) fn by(who: &Principal) -> &str {
+pub(crate) fn actor_name(who: &Principal) -> &str {
     match who {
         Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
         Principal::Camera { device, .. } => device.as_str(),

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::auth::login_throttle::ThrottleKey;
-use crate::auth::password::acceptable;
+use crate::auth::password::check_strength;
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
 use crate::http::auth::authorize::{Principal, RequestContext};
@@ -49,7 +49,7 @@ pub(crate) async fn page(visit: RequestContext) -> Response {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Passwords {
+pub(crate) struct PasswordForm {
     current: String,
     new: String,
 }
@@ -57,7 +57,7 @@ pub(crate) struct Passwords {
 /// Sets another password, and ends all other sessions.
 pub(crate) async fn change_password(
     visit: RequestContext,
-    given: FormOrJson<Passwords>,
+    given: FormOrJson<PasswordForm>,
 ) -> HttpResult<Response> {
     let wrong = match set_password(&visit, given.fields).await {
         Ok(()) => return Ok(Redirect::to("/account").into_response()),
@@ -70,7 +70,7 @@ pub(crate) async fn change_password(
     Ok(response)
 }
 
-async fn set_password(visit: &RequestContext, fields: Passwords) -> HttpResult<()> {
+async fn set_password(visit: &RequestContext, fields: PasswordForm) -> HttpResult<()> {
     let oneself = CurrentUser::of(visit)?;
     // Somebody at a browser left open must not guess here either.
     let address = ThrottleKey::Address(visit.caller.network());
@@ -85,7 +85,7 @@ async fn set_password(visit: &RequestContext, fields: Passwords) -> HttpResult<(
         ));
     }
     visit.doors.reset_throttle(&address);
-    acceptable(&fields.new, &name).map_err(Problem::bad_request)?;
+    check_strength(&fields.new, &name).map_err(Problem::bad_request)?;
     let hash = visit.doors.passwords.hash(fields.new).await?;
     visit
         .store
@@ -127,16 +127,16 @@ pub(crate) async fn end_sessions(
 pub(crate) struct Me {
     name: String,
     role: Role,
-    /// `person` or `key`.
+    /// `user` or `api_token`.
     kind: &'static str,
 }
 
 pub(crate) async fn me(visit: RequestContext) -> HttpResult<Json<Me>> {
     let (name, role, kind) = match &visit.who {
-        Principal::User { name, role, .. } => (name, *role, "person"),
-        Principal::ApiToken { name, role, .. } => (name, *role, "key"),
+        Principal::User { name, role, .. } => (name, *role, "user"),
+        Principal::ApiToken { name, role, .. } => (name, *role, "api_token"),
         Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
-            return Err(Problem::not_found("such person"));
+            return Err(Problem::not_found("such user"));
         }
     };
     Ok(Json(Me {

@@ -24,8 +24,7 @@ use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::config::LabWayIn;
 use crate::http::AppState;
-use crate::http::error::Problem;
-use crate::http::ui::handlers;
+use crate::http::error::{self, Problem};
 use crate::now_us;
 use crate::store::{ApiToken, LoginSession, StoreError};
 
@@ -319,7 +318,7 @@ async fn authenticate(
         && !is_safe(method)
         && !is_same_site(headers)
     {
-        return Err(Denial::Problem(elsewhere()));
+        return Err(Denial::Problem(cross_site_problem()));
     }
     let has_owner = match site.doors.has_owner(&site.store).await {
         Ok(has_owner) => has_owner,
@@ -515,7 +514,7 @@ pub(crate) fn shown(site: &AppState, headers: &HeaderMap, caller: ClientInfo) ->
 
 fn denial_response(refusal: Denial, request: &Request) -> Response {
     let (method, path) = (request.method(), request.uri().path());
-    let page = handlers::is_page(path);
+    let page = error::is_page(path);
     let problem = match refusal {
         Denial::SetupRequired if page => return Redirect::to("/setup").into_response(),
         Denial::SetupRequired => Problem::new(
@@ -535,7 +534,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::Problem(problem) => problem,
     };
     if page {
-        return handlers::refusal(&problem);
+        return error::denied_page(&problem);
     }
     let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
     let mut response = problem.into_response();
@@ -608,10 +607,10 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     if is_safe(method) || headers.contains_key(header::AUTHORIZATION) {
         return None;
     }
-    is_cross_site(headers).then(elsewhere)
+    is_cross_site(headers).then(cross_site_problem)
 }
 
-fn elsewhere() -> Problem {
+fn cross_site_problem() -> Problem {
     Problem::new(
         StatusCode::FORBIDDEN,
         "Only the pages of this service may ask for that.",
@@ -748,7 +747,7 @@ mod tests {
     fn another_web_site_cannot_press_the_button() {
         let host = ("host", "cam.example:5000");
         let own = ("origin", "http://cam.example:5000");
-        for (more, elsewhere, ours) in [
+        for (more, cross_site_problem, ours) in [
             (vec![], false, false),
             (vec![("sec-fetch-site", "same-origin")], false, true),
             (vec![("sec-fetch-site", "none")], false, false),
@@ -767,7 +766,7 @@ mod tests {
             let headers = headers(&all);
             assert_eq!(
                 refusal(&Method::POST, &headers).is_some(),
-                elsewhere,
+                cross_site_problem,
                 "{all:?}"
             );
             assert_eq!(is_same_site(&headers), ours, "{all:?}");

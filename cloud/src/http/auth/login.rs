@@ -14,8 +14,8 @@ use maud::Markup;
 use serde::{Deserialize, Serialize};
 
 use crate::auth::login_throttle::ThrottleKey;
-use crate::auth::password::acceptable;
-use crate::auth::token::{Secret, TokenHash};
+use crate::auth::password::check_strength;
+use crate::auth::token::{Token, TokenHash};
 use crate::auth::{Role, UserName};
 use crate::http::auth::authorize;
 use crate::http::auth::authorize::{Principal, RequestContext};
@@ -23,7 +23,7 @@ use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::templates;
 use crate::now_us;
-use crate::store::{Person, StoreError, UserError};
+use crate::store::{StoreError, User, UserError};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -32,7 +32,7 @@ pub(crate) struct LoginQuery {
     next: String,
 }
 
-pub(crate) async fn set_up_page(
+pub(crate) async fn setup_page(
     visit: RequestContext,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Markup {
@@ -43,7 +43,7 @@ pub(crate) async fn set_up_page(
         wrong: None,
         plain_http: is_plain_http(&visit),
     };
-    templates::set_up_page(&view)
+    templates::setup_page(&view)
 }
 
 #[derive(Deserialize)]
@@ -70,7 +70,7 @@ pub(crate) async fn setup(
     match make_owner(&visit, fields).await {
         Ok(person) => start_session(&visit, &headers, &person, "/").await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::set_up_page(&templates::SetupView {
+            templates::setup_page(&templates::SetupView {
                 wrong: Some(wrong),
                 ..view
             })
@@ -79,10 +79,10 @@ pub(crate) async fn setup(
     }
 }
 
-async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<Person> {
+async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<User> {
     let address = ThrottleKey::Address(visit.caller.network());
     visit.doors.throttle(&address)?;
-    if !visit.doors.setup_code().is(&fields.code) {
+    if !visit.doors.setup_code().matches(&fields.code) {
         tracing::warn!(from = %visit.caller.address, "wrong set-up code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -91,7 +91,7 @@ async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<Per
     }
     visit.doors.reset_throttle(&address);
     let name = new_name(&fields.name)?;
-    acceptable(&fields.password, &name).map_err(Problem::bad_request)?;
+    check_strength(&fields.password, &name).map_err(Problem::bad_request)?;
     let hash = visit.doors.passwords.hash(fields.password).await?;
     let person = visit
         .store
@@ -103,7 +103,7 @@ async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<Per
     Ok(person)
 }
 
-pub(crate) async fn log_in_page(
+pub(crate) async fn login_page(
     visit: RequestContext,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
@@ -114,7 +114,7 @@ pub(crate) async fn log_in_page(
         wrong: None,
         plain_http: is_plain_http(&visit),
     };
-    templates::log_in_page(&view).into_response()
+    templates::login_page(&view).into_response()
 }
 
 #[derive(Deserialize)]
@@ -142,7 +142,7 @@ pub(crate) async fn login(
     match verify_credentials(&visit, fields).await {
         Ok(person) => start_session(&visit, &headers, &person, &next).await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::log_in_page(&templates::LoginView {
+            templates::login_page(&templates::LoginView {
                 wrong: Some(wrong),
                 ..view
             })
@@ -152,7 +152,7 @@ pub(crate) async fn login(
 }
 
 /// The person of this name and password.
-async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpResult<Person> {
+async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpResult<User> {
     let address = ThrottleKey::Address(visit.caller.network());
     visit.doors.throttle(&address)?;
     let name = fields.name.parse::<UserName>().ok();
@@ -197,7 +197,7 @@ async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpRe
 /// Whether somebody is logged in from this very address: strangers who guess at a name must not keep its owner out.
 async fn has_known_session(
     visit: &RequestContext,
-    person: Option<&Person>,
+    person: Option<&User>,
 ) -> Result<bool, StoreError> {
     let Some(person) = person else {
         return Ok(false);
@@ -231,7 +231,7 @@ pub(crate) struct AcceptForm {
     password: String,
 }
 
-pub(crate) async fn accept(
+pub(crate) async fn accept_invitation(
     visit: RequestContext,
     headers: HeaderMap,
     given: FormOrJson<AcceptForm>,
@@ -255,10 +255,13 @@ pub(crate) async fn accept(
             .doors
             .reset_throttle(&ThrottleKey::Address(visit.caller.network()));
         let name = new_name(&person.name)?;
-        acceptable(&fields.password, &name)
+        check_strength(&fields.password, &name)
             .map_err(|why| (Some(person.name.clone()), Problem::bad_request(why)))?;
         let hash = visit.doors.passwords.hash(fields.password).await?;
-        let person = visit.store.accept(&secret, &hash, now_us()).await?;
+        let person = visit
+            .store
+            .accept_invitation(&secret, &hash, now_us())
+            .await?;
         visit.doors.changed();
         Ok(person.ok_or_else(over)?)
     };
@@ -330,10 +333,10 @@ struct NewSession<'a> {
 async fn start_session(
     visit: &RequestContext,
     headers: &HeaderMap,
-    person: &Person,
+    person: &User,
     next: &str,
 ) -> HttpResult<Response> {
-    let secret = Secret::new();
+    let secret = Token::new();
     let agent = headers
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok())

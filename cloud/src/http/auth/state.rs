@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::auth::login_throttle::{LoginThrottle, ThrottleKey};
-use crate::auth::password::{Passwords, TooManyHashes};
+use crate::auth::password::{BoundedPasswordHasher, TooManyHashes};
 use crate::auth::token::{SetupCode, TokenHash};
 use crate::http::auth::authorize::Principal;
 use crate::http::error::{HttpResult, Problem};
@@ -24,7 +24,7 @@ const BUSY_WAIT_S: u64 = 5;
 /// Shared by all requests.
 #[derive(Debug)]
 pub struct AuthState {
-    pub(crate) passwords: Passwords,
+    pub(crate) passwords: BoundedPasswordHasher,
     code: SetupCode,
     /// Once there is an owner there always is one.
     owner: AtomicBool,
@@ -37,7 +37,7 @@ pub struct AuthState {
 impl Default for AuthState {
     fn default() -> Self {
         Self {
-            passwords: Passwords::default(),
+            passwords: BoundedPasswordHasher::default(),
             code: SetupCode::new(),
             owner: AtomicBool::new(false),
             tries: Mutex::default(),

@@ -3,7 +3,7 @@
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
-use crate::http::ui::components::{Tone, chip};
+use crate::http::ui::badge::{Tone, chip};
 use crate::http::ui::format::{TimeFormat, age_us, lasting, time};
 use crate::http::ui::views::{PageContext, PictureView};
 use crate::pictures::capture_time::{CaptureTime, TimeSource};

@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::FormRejection;
 use axum::extract::{Form, Path, Query};
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
@@ -17,7 +17,7 @@ use crate::http::AppState;
 use crate::http::api::settings::SettingsProgress;
 use crate::http::api::{dto, settings};
 use crate::http::auth::authorize::{Principal, RequestContext};
-use crate::http::error::{HttpResult, Problem};
+use crate::http::error::{HttpResult, Problem, is_page};
 use crate::http::ui::templates;
 use crate::now_us;
 use crate::store;
@@ -187,29 +187,8 @@ pub(crate) async fn draw<V>(
     }
 }
 
-/// Whether a person reads what stands at this address, and not a program.
-pub(crate) fn is_page(path: &str) -> bool {
-    ![
-        "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
-    ]
-    .iter()
-    .any(|prefix| path.starts_with(prefix))
-}
-
-/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
-pub(crate) fn refusal(problem: &Problem) -> Response {
-    let title = problem.status.canonical_reason().unwrap_or("Problem");
-    let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);
-    let mut response = (problem.status, page).into_response();
-    if let Some(seconds) = problem.retry_after_s {
-        let seconds = HeaderValue::from(seconds);
-        response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    }
-    response
-}
-
 async fn around(site: &RequestContext) -> templates::PageContext {
-    let hold = site.gate.state();
+    let hold = site.backpressure.state();
     let scheme = if site.config.tls.is_some() {
         "https"
     } else {
@@ -227,7 +206,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
         free_bytes: hold.free_bytes,
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),
-        viewer: match &site.who {
+        user: match &site.who {
             Principal::User { name, role, .. } => Some(templates::SignedInUser {
                 name: name.clone(),
                 role: *role,
@@ -300,7 +279,7 @@ fn settings_view(
     let rejected = said
         .map(|said| said.rejected.as_slice())
         .unwrap_or_default();
-    let in_force = |name: &str| {
+    let current = |name: &str| {
         let value = said?.effective.get(name)?;
         let text = value
             .as_str()
@@ -316,7 +295,7 @@ fn settings_view(
             what: setting.description,
             connection: setting.scope == Scope::Connection,
             kind: match setting.kind {
-                _ if setting.secret => templates::FieldKind::Secret,
+                _ if setting.secret => templates::FieldKind::Token,
                 ValueKind::Integer { min, max, unit } => templates::FieldKind::Number {
                     min,
                     max,
@@ -342,7 +321,7 @@ fn settings_view(
                 None => String::new(),
             },
             is_set: wished(setting.key).is_some(),
-            in_force: in_force(setting.key),
+            current: current(setting.key),
             rejected: rejected
                 .iter()
                 .find(|rejected| rejected.name == setting.key)
@@ -385,7 +364,7 @@ fn submitted_values(
     problem: String,
 ) -> templates::SettingsView {
     for field in &mut view.fields {
-        if let templates::FieldKind::Secret = field.kind {
+        if let templates::FieldKind::Token = field.kind {
             continue;
         }
         if let Some((_, text)) = fields.iter().find(|(name, _)| name == field.name) {

@@ -1,6 +1,7 @@
 //! The pages: handlers read the store, templates draw HTML.
 
 pub(crate) mod assets;
+pub(crate) mod badge;
 pub(crate) mod capture_time;
 pub(crate) mod components;
 pub(crate) mod format;

@@ -32,7 +32,7 @@ pub struct PageContext {
     /// Messages in quarantine.
     pub quarantined: u64,
     /// Absent for a key: programs may read pages too.
-    pub viewer: Option<SignedInUser>,
+    pub user: Option<SignedInUser>,
     /// What whoever looks may do.
     pub role: Role,
     /// How the browser reached this page, such as `https://cam.example:5000`.
@@ -191,7 +191,7 @@ pub struct FieldView {
     /// A secret that is wished for.
     pub is_set: bool,
     /// What holds, as the camera said it.
-    pub in_force: Option<String>,
+    pub current: Option<String>,
     pub rejected: Option<String>,
 }
 
@@ -205,7 +205,7 @@ pub enum FieldKind {
     },
     Choice(&'static [&'static str]),
     Text,
-    Secret,
+    Token,
 }
 
 #[derive(Debug, Clone)]
@@ -369,12 +369,12 @@ pub struct SessionView {
     pub agent: String,
 }
 
-/// `/people`.
+/// `/users`.
 #[derive(Debug, Clone)]
 pub struct UsersView {
     /// Name and link of somebody just invited.
     pub invited: Option<(String, String)>,
-    pub people: Vec<UserView>,
+    pub users: Vec<UserView>,
 }
 
 #[derive(Debug, Clone)]
@@ -387,13 +387,13 @@ pub struct UserView {
     pub seen_us: Option<i64>,
 }
 
-/// `/keys`.
+/// `/tokens`.
 #[derive(Debug, Clone)]
 pub struct TokensView {
     /// Name and secret of a key just made.
     pub made: Option<(String, String)>,
     pub cameras: Vec<DeviceId>,
-    pub keys: Vec<TokenView>,
+    pub tokens: Vec<TokenView>,
 }
 
 #[derive(Debug, Clone)]

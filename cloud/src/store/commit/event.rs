@@ -4,7 +4,7 @@ use keepsake_protocol::event::{Event, Fault};
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
-use crate::config::BATCH_MESSAGES_MAX;
+use crate::store::BATCH_MESSAGES_MAX;
 use crate::store::{ErrorContext, Result, Store, StoreError, paginate, to_bigint};
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.

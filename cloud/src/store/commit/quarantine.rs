@@ -2,14 +2,14 @@
 
 use sqlx::{AnyConnection, Row};
 
-use crate::config::BATCH_MESSAGES_MAX;
 use crate::ingest::operation::QuarantineEntry;
+use crate::store::BATCH_MESSAGES_MAX;
 use crate::store::{ErrorContext, Limits, Result, Store, from_bigint, paginate, to_bigint};
 use keepsake_protocol::Hash;
 
 /// One message in quarantine, without its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quarantined {
+pub struct QuarantinedMessage {
     /// Empty where the topic named none.
     pub device: String,
     /// SHA-256 of the message, hex.
@@ -132,7 +132,7 @@ impl Store {
         &self,
         before: Option<i64>,
         limit: u32,
-    ) -> Result<(Vec<Quarantined>, Option<i64>)> {
+    ) -> Result<(Vec<QuarantinedMessage>, Option<i64>)> {
         let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
         self.with_timeout(async {
             let rows = sqlx::query(
@@ -144,7 +144,7 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .context("list the quarantine")?;
-            let rows = rows.iter().map(|row| Quarantined {
+            let rows = rows.iter().map(|row| QuarantinedMessage {
                 device: row.get(0),
                 hash: hex::encode(row.get::<&[u8], _>(1)),
                 topic: row.get(2),

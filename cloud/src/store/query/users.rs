@@ -13,7 +13,7 @@ const PEOPLE_MAX: i64 = 500;
 
 /// Somebody who may log in.
 #[derive(Debug, Clone)]
-pub struct Person {
+pub struct User {
     pub id: PrincipalId,
     pub name: String,
     pub role: Role,
@@ -61,7 +61,7 @@ impl Store {
         name: &UserName,
         password: &str,
         now_us: i64,
-    ) -> Result<Person> {
+    ) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin making the owner").await?;
             if owners(&mut tx).await? > 0 {
@@ -92,7 +92,7 @@ impl Store {
         role: Role,
         password: Option<&str>,
         now_us: i64,
-    ) -> Result<Person> {
+    ) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin adding somebody").await?;
             if named(&mut tx, name).await?.is_some() {
@@ -110,7 +110,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn people(&self) -> Result<Vec<Person>> {
+    pub async fn users(&self) -> Result<Vec<User>> {
         self.with_timeout(async {
             let rows = sqlx::query(
                 "SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key",
@@ -125,7 +125,7 @@ impl Store {
 
     /// # Errors
     /// [`StoreError`].
-    pub async fn user_named(&self, name: &UserName) -> Result<Option<Person>> {
+    pub async fn user_named(&self, name: &UserName) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("look for somebody")?;
             named(&mut connection, name).await
@@ -228,7 +228,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<Person>> {
+    pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read an invitation")?;
             invited(&mut connection, secret, now_us).await
@@ -240,12 +240,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing was changed.
-    pub async fn accept(
+    pub async fn accept_invitation(
         &self,
         secret: &TokenHash,
         password: &str,
         now_us: i64,
-    ) -> Result<Option<Person>> {
+    ) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
             let Some(person) = invited(&mut tx, secret, now_us).await? else {
@@ -285,7 +285,7 @@ async fn owners(connection: &mut AnyConnection) -> Result<i64> {
 }
 
 /// Whoever was an owner who could log in must leave another one behind.
-async fn keep_an_owner(tx: &mut AnyConnection, before: &Person) -> Result<()> {
+async fn keep_an_owner(tx: &mut AnyConnection, before: &User) -> Result<()> {
     let was = before.role == Role::Owner && before.password.is_some();
     if was && owners(tx).await? == 0 {
         return Err(UserError::LastOwner.into());
@@ -293,7 +293,7 @@ async fn keep_an_owner(tx: &mut AnyConnection, before: &Person) -> Result<()> {
     Ok(())
 }
 
-async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<Person>> {
+async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<User>> {
     let row = sqlx::query(
         "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?",
     )
@@ -304,7 +304,7 @@ async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option
     row.as_ref().map(person).transpose()
 }
 
-async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<Person> {
+async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> {
     let row = sqlx::query(
         "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?",
     )
@@ -319,7 +319,7 @@ async fn invited(
     connection: &mut AnyConnection,
     secret: &TokenHash,
     now_us: i64,
-) -> Result<Option<Person>> {
+) -> Result<Option<User>> {
     let row = sqlx::query(
         "SELECT person.id, name, rights, password, created_us, seen_us FROM person \
          JOIN invitation ON invitation.person = person.id WHERE invitation.secret = ? AND expires_us > ?",
@@ -396,8 +396,8 @@ async fn forget_invitation(tx: &mut AnyConnection, id: PrincipalId) -> Result<()
 }
 
 /// From the columns id, name, rights, password, created_us, seen_us.
-fn person(row: &AnyRow) -> Result<Person> {
-    Ok(Person {
+fn person(row: &AnyRow) -> Result<User> {
+    Ok(User {
         id: id(row.get::<&[u8], _>(0), "a person")?,
         name: row.get(1),
         role: role(row.get(2))?,

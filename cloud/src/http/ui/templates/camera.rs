@@ -6,10 +6,11 @@ use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
 
 use crate::auth::Role;
+use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
-    Tone, capital, chip, counters_line, fact, fault_advice, fault_name, grid, headline, image,
-    is_online, picture_url, shape,
+    capital, counters_line, fact, fault_advice, fault_name, grid, headline, image, is_online,
+    picture_url,
 };
 use crate::http::ui::format::{TimeFormat, age_us, count, counted, lasting, size, time};
 use crate::http::ui::templates::led::{lamp, strip};

@@ -2,10 +2,10 @@
 
 use maud::{Markup, html};
 
+use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
-    Tone, camera_url, card_nearly_full, chip, counters_line, headline, image, is_online, promise,
-    shape,
+    camera_url, card_nearly_full, counters_line, headline, image, is_online, promise,
 };
 use crate::http::ui::format::{TimeFormat, count, size, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};

@@ -3,12 +3,12 @@
 use maud::{DOCTYPE, Markup, html};
 
 use crate::http::ui::assets;
-use crate::http::ui::components::{Tone, shape};
+use crate::http::ui::badge::{Tone, shape};
 use crate::http::ui::templates::logo;
 use crate::http::ui::views::{InvitationView, LoginView, SetupView};
 
 /// `/setup`.
-pub fn set_up_page(view: &SetupView) -> Markup {
+pub fn setup_page(view: &SetupView) -> Markup {
     let main = html! {
         h1 { "Welcome. Two minutes to your first picture" }
         (wrong(view.wrong.as_deref()))
@@ -29,7 +29,7 @@ pub fn set_up_page(view: &SetupView) -> Markup {
 }
 
 /// `/login`.
-pub fn log_in_page(view: &LoginView) -> Markup {
+pub fn login_page(view: &LoginView) -> Markup {
     let main = html! {
         h1 { "Log in" }
         (wrong(view.wrong.as_deref()))

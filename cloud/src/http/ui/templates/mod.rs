@@ -21,7 +21,7 @@ mod tests;
 mod users;
 
 use crate::http::ui::assets;
-use crate::http::ui::components;
+use crate::http::ui::badge;
 use crate::http::ui::format;
 use maud::{DOCTYPE, Markup, html};
 
@@ -29,9 +29,7 @@ pub use crate::http::ui::assets::{Asset, asset};
 pub use crate::http::ui::templates::camera::camera_page;
 pub use crate::http::ui::templates::cameras::cameras_page;
 pub use crate::http::ui::templates::gallery::gallery_page;
-pub use crate::http::ui::templates::login::{
-    denied_page, invitation_page, log_in_page, set_up_page,
-};
+pub use crate::http::ui::templates::login::{denied_page, invitation_page, login_page, setup_page};
 pub use crate::http::ui::templates::picture::picture_page;
 pub use crate::http::ui::templates::quarantine::quarantine_page;
 pub use crate::http::ui::templates::settings::settings_page;
@@ -118,16 +116,16 @@ fn layout(
                     }
                     // Filled by live.js: without it nothing here is live, and nothing says so.
                     p #live .live hidden {}
-                    @if let Some(viewer) = &site.viewer {
+                    @if let Some(user) = &site.user {
                         nav.you aria-label="You" {
-                            (nav_link("/account", &viewer.name, nav == Nav::Account))
+                            (nav_link("/account", &user.name, nav == Nav::Account))
                             form method="post" action="/logout" { button type="submit" { "Log out" } }
                         }
                     }
                 }
                 @if let Some(reason) = &site.hold {
                     section #hold .hold aria-labelledby="hold-title" {
-                        (components::shape(components::Tone::Err))
+                        (badge::shape(badge::Tone::Err))
                         div {
                             h2 #hold-title { "The cloud holds" }
                             p { (sentence(reason)) " Cameras keep every picture on their card until it goes on." }

@@ -3,10 +3,9 @@
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
+use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
-use crate::http::ui::components::{
-    Tone, camera_url, chip, fact, image, image_url, picture_url, shape,
-};
+use crate::http::ui::components::{camera_url, fact, image, image_url, picture_url};
 use crate::http::ui::format::{count, lasting, size};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::timeline::{picture_list, press_to_stored_us};

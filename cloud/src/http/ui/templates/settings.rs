@@ -5,7 +5,8 @@
 use maud::{Markup, html};
 
 use crate::auth::Role;
-use crate::http::ui::components::{Tone, camera_url, chip, shape};
+use crate::http::ui::badge::{Tone, chip, shape};
+use crate::http::ui::components::camera_url;
 use crate::http::ui::format::{TimeFormat, counted, lasting, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, PageContext, layout, sentence};
 use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
@@ -117,7 +118,7 @@ fn field_line(field: &FieldView) -> Markup {
                 @if let FieldKind::Number { min, max, or_zero, .. } = &field.kind {
                     ", " @if *or_zero { "0 or " } (min) " to " (max)
                 }
-                @if let Some(now) = &field.in_force { ", now " (now) }
+                @if let Some(now) = &field.current { ", now " (now) }
             }
             @if let Some(reason) = &field.rejected {
                 p.trouble.trouble-err { (shape(Tone::Err)) span { "Not taken: it " (reason) "." } }
@@ -128,7 +129,7 @@ fn field_line(field: &FieldView) -> Markup {
 
 fn input(field: &FieldView, id: &str, about: &str) -> Markup {
     let name = field.name;
-    let now = field.in_force.as_deref().unwrap_or("");
+    let now = field.current.as_deref().unwrap_or("");
     html! {
         @match &field.kind {
             FieldKind::Number { .. } => {
@@ -147,7 +148,7 @@ fn input(field: &FieldView, id: &str, about: &str) -> Markup {
                 input #(id) name=(name) type="text" maxlength="256" value=(field.value) placeholder=(now)
                     autocomplete="off" spellcheck="false" aria-describedby=(about);
             }
-            FieldKind::Secret => {
+            FieldKind::Token => {
                 input #(id) name=(name) type="password" maxlength="256" autocomplete="new-password"
                     placeholder=(if field.is_set { "stays as it is" } else { "" }) aria-describedby=(about);
             }

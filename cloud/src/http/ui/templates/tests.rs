@@ -15,7 +15,8 @@ use keepsake_protocol::id::{
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::Role;
-use crate::http::ui::components::{Tone, counters_line, headline, promise};
+use crate::http::ui::badge::Tone;
+use crate::http::ui::components::{counters_line, headline, promise};
 use crate::http::ui::templates::*;
 use crate::pictures::capture_time::{CaptureTime, PressEvidence};
 
@@ -495,10 +496,10 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             problem_page(&site, 404, "No such picture", HOSTILE),
         ),
         ("refusal", denied_page(403, "Forbidden", HOSTILE)),
-        ("setup", set_up_page(&set_up(""))),
-        ("setup-wrong", set_up_page(&set_up(HOSTILE))),
-        ("login", log_in_page(&log_in(""))),
-        ("login-wrong", log_in_page(&log_in(HOSTILE))),
+        ("setup", setup_page(&set_up(""))),
+        ("setup-wrong", setup_page(&set_up(HOSTILE))),
+        ("login", login_page(&log_in(""))),
+        ("login-wrong", login_page(&log_in(HOSTILE))),
         (
             "invitation",
             invitation_page(&InvitationView {
@@ -516,8 +517,8 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             }),
         ),
         ("account", account_page(&site, &account())),
-        ("people", users_page(&site, &people())),
-        ("keys", tokens_page(&site, &keys())),
+        ("users", users_page(&site, &people())),
+        ("tokens", tokens_page(&site, &keys())),
     ]
 }
 
@@ -572,7 +573,7 @@ fn people() -> UsersView {
     };
     UsersView {
         invited: Some(("grace".to_owned(), "/invitation?code=0123".to_owned())),
-        people: vec![
+        users: vec![
             person("ada", Role::Owner, true, true),
             person("grace", Role::Viewer, false, false),
             person(HOSTILE, Role::Operator, true, false),
@@ -591,8 +592,8 @@ fn keys() -> TokensView {
     TokensView {
         made: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
         cameras: vec![id("porch")],
-        keys: vec![
-            key("prometheus", "look", Some(NOW_US - MIN)),
+        tokens: vec![
+            key("prometheus", "viewer", Some(NOW_US - MIN)),
             key(HOSTILE, "uploads of porch", None),
         ],
     }
@@ -609,8 +610,8 @@ fn whoever_may_only_look_sees_no_button() {
     assert!(camera(&owner).contains("ask-snap"));
     assert!(!camera(&looks).contains("ask-snap"));
     let account = |site| account_page(site, &account()).into_string();
-    assert!(account(&owner).contains("href=\"/people\""));
-    assert!(!account(&looks).contains("href=\"/people\""));
+    assert!(account(&owner).contains("href=\"/users\""));
+    assert!(!account(&looks).contains("href=\"/users\""));
 }
 
 fn site() -> PageContext {
@@ -625,7 +626,7 @@ fn site() -> PageContext {
         warnings: Vec::new(),
         free_bytes: Some(31_800_000_000),
         quarantined: 0,
-        viewer: Some(SignedInUser {
+        user: Some(SignedInUser {
             name: "ada".to_owned(),
             role: Role::Owner,
         }),
@@ -906,7 +907,7 @@ fn settings() -> SettingsView {
         connection: false,
         value: value.to_owned(),
         is_set: !value.is_empty(),
-        in_force: Some("60".to_owned()),
+        current: Some("60".to_owned()),
         rejected: None,
     };
     let seconds = FieldKind::Number {
@@ -952,9 +953,9 @@ fn settings() -> SettingsView {
             },
             FieldView {
                 connection: true,
-                in_force: None,
+                current: None,
                 is_set: true,
-                ..field("cloud.password", "Its password.", FieldKind::Secret, "")
+                ..field("cloud.password", "Its password.", FieldKind::Token, "")
             },
         ],
         problem: None,
@@ -1122,7 +1123,7 @@ fn hostile_settings() -> SettingsView {
     view.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
     for field in &mut view.fields {
         field.value = HOSTILE.to_owned();
-        field.in_force = Some(HOSTILE.to_owned());
+        field.current = Some(HOSTILE.to_owned());
         field.rejected = Some(HOSTILE.to_owned());
     }
     view

@@ -1,4 +1,4 @@
-//! `/account`, `/people`, `/keys`: oneself, others, programs.
+//! `/account`, `/users`, `/tokens`: oneself, others, programs.
 
 use maud::{Markup, html};
 
@@ -13,8 +13,8 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
     let main = html! {
         (tabs(site, "/account"))
         h1 { "You" }
-        @if let Some(viewer) = &site.viewer {
-            p.lead { "Logged in as " (viewer.name) ", who " (role_description(viewer.role)) "." }
+        @if let Some(user) = &site.user {
+            p.lead { "Logged in as " (user.name) ", who " (role_description(user.role)) "." }
         }
         section.panel aria-labelledby="password" {
             h2 #password { "Password" }
@@ -70,45 +70,45 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
     layout(site, "You", Nav::Account, &LiveUpdates::No, &main)
 }
 
-/// `/people`.
+/// `/users`.
 pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
     let main = html! {
-        (tabs(site, "/people"))
-        h1 { "People" }
+        (tabs(site, "/users"))
+        h1 { "Users" }
         @if let Some((name, link)) = &view.invited {
             section.panel.shown aria-labelledby="invited" {
                 h2 #invited { "Send this link to " (name) }
-                p { "With it a password is chosen, once, within 48 hours. It is shown only now." }
+                p { "They can use it once, within 48 hours, to set a password. You won't see it again." }
                 pre { code { (site.origin) (link) } }
             }
         }
-        div.scroll.panel tabindex="0" role="region" aria-label="People" {
+        div.scroll.panel tabindex="0" role="region" aria-label="Users" {
             table {
                 thead { tr {
                     th scope="col" { "Name" }
-                    th scope="col" { "May" }
+                    th scope="col" { "Role" }
                     th scope="col" { "Last log-in" }
                     td {}
                 } }
-                tbody { @for person in &view.people { (row(site, person)) } }
+                tbody { @for person in &view.users { (row(site, person)) } }
             }
         }
         section.panel aria-labelledby="add" {
-            h2 #add { "Add somebody" }
-            form.fields method="post" action="/people" {
+            h2 #add { "Add a user" }
+            form.fields method="post" action="/users" {
                 label { span { "Name" }
                     input name="name" required autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64";
                 }
-                label { span { "May" } (role_options(Role::Viewer)) }
-                button.button.button-first type="submit" { "Make an invitation" }
+                label { span { "Role" } (role_options(Role::Viewer)) }
+                button.button.button-first type="submit" { "Create invitation" }
             }
         }
     };
-    layout(site, "People", Nav::Account, &LiveUpdates::No, &main)
+    layout(site, "Users", Nav::Account, &LiveUpdates::No, &main)
 }
 
 fn row(site: &PageContext, person: &UserView) -> Markup {
-    let address = format!("/people/{}", person.id);
+    let address = format!("/users/{}", person.id);
     html! {
         tr {
             td { (person.name) @if person.oneself { " (you)" } }
@@ -142,32 +142,32 @@ fn row(site: &PageContext, person: &UserView) -> Markup {
     }
 }
 
-/// `/keys`.
+/// `/tokens`.
 pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
     let main = html! {
-        (tabs(site, "/keys"))
-        h1 { "Keys" }
+        (tabs(site, "/tokens"))
+        h1 { "API tokens" }
         p.lead { "For programs that use the API, and for cameras that bring pictures by HTTP." }
         @if let Some((name, secret)) = &view.made {
             section.panel.shown aria-labelledby="made" {
-                h2 #made { "The key for " (name) }
+                h2 #made { "API token for " (name) }
                 p { "Copy it now: it is shown once, and the cloud keeps only its hash." }
                 pre { code { (secret) } }
                 p.quiet { "Send it as " code { "Authorization: Bearer …" } "." }
             }
         }
-        @if !view.keys.is_empty() {
-            div.scroll.panel tabindex="0" role="region" aria-label="Keys" {
+        @if !view.tokens.is_empty() {
+            div.scroll.panel tabindex="0" role="region" aria-label="API tokens" {
                 table {
                     thead { tr {
                         th scope="col" { "For" }
-                        th scope="col" { "Opens" }
-                        th scope="col" { "Made" }
+                        th scope="col" { "Access" }
+                        th scope="col" { "Created" }
                         th scope="col" { "Last used" }
                         td {}
                     } }
                     tbody {
-                        @for key in &view.keys {
+                        @for key in &view.tokens {
                             tr {
                                 td { (key.name) }
                                 td { (key.opens) }
@@ -179,7 +179,7 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
                                     }
                                 }
                                 td {
-                                    form method="post" action={ "/keys/" (key.id) "/revoke" } {
+                                    form method="post" action={ "/tokens/" (key.id) "/revoke" } {
                                         button.button type="submit" { "Revoke" }
                                     }
                                 }
@@ -190,14 +190,14 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
             }
         }
         section.panel aria-labelledby="add" {
-            h2 #add { "Make a key" }
-            form.fields method="post" action="/keys" {
+            h2 #add { "Create an API token" }
+            form.fields method="post" action="/tokens" {
                 label { span { "What it is for" } input name="name" required autocomplete="off" maxlength="64"; }
-                label { span { "Opens" }
+                label { span { "Access" }
                     select name="role" {
-                        option value="look" { "Looking" }
-                        option value="manage" { "Looking and managing" }
-                        option value="owner" { "Everything an owner may" }
+                        option value="viewer" { "Viewer" }
+                        option value="operator" { "Operator" }
+                        option value="owner" { "Owner" }
                         option value="camera" { "Uploads of one camera" }
                     }
                 }
@@ -205,11 +205,11 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
                     input name="device" list="cameras" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64";
                 }
                 datalist #cameras { @for camera in &view.cameras { option value=(camera) {} } }
-                button.button.button-first type="submit" { "Make it" }
+                button.button.button-first type="submit" { "Create" }
             }
         }
     };
-    layout(site, "Keys", Nav::Account, &LiveUpdates::No, &main)
+    layout(site, "API tokens", Nav::Account, &LiveUpdates::No, &main)
 }
 
 fn tabs(site: &PageContext, here: &str) -> Markup {
@@ -217,8 +217,8 @@ fn tabs(site: &PageContext, here: &str) -> Markup {
         nav.tabs aria-label="Account" {
             @for (address, text, least) in [
                 ("/account", "You", Role::Viewer),
-                ("/people", "People", Role::Owner),
-                ("/keys", "Keys", Role::Owner),
+                ("/users", "Users", Role::Owner),
+                ("/tokens", "API tokens", Role::Owner),
             ] {
                 @if site.may(least) {
                     a href=(address) aria-current=[(address == here).then_some("page")] { (text) }
@@ -230,7 +230,7 @@ fn tabs(site: &PageContext, here: &str) -> Markup {
 
 fn role_options(chosen: Role) -> Markup {
     html! {
-        select name="role" aria-label="May" {
+        select name="role" aria-label="Role" {
             @for role in Role::ALL {
                 option value=(role) selected[role == chosen] { (role) }
             }
@@ -240,8 +240,8 @@ fn role_options(chosen: Role) -> Markup {
 
 const fn role_description(role: Role) -> &'static str {
     match role {
-        Role::Viewer => "may look",
-        Role::Operator => "may look, ask cameras for something, and delete",
+        Role::Viewer => "can view",
+        Role::Operator => "can view, send commands and delete",
         Role::Owner => "owns this cloud",
     }
 }

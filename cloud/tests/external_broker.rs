@@ -1,16 +1,16 @@
 //! The first minute on a server that the whole internet may reach: another host, which is a network namespace of its own
 //! on this computer, with a cable between the two.
 
-mod rig;
+mod harness;
 
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 
+use harness::{Cloud, OWNER, PASSWORD};
 use keepsake_testkit::not_run::not_run;
 use nix::sched::{CloneFlags, setns};
-use rig::{Cloud, OWNER, PASSWORD};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_is_made_over_plain_http_from_another_host_and_nobody_else_gets_in() {
@@ -102,7 +102,7 @@ fn ip(arguments: &[&str]) -> Result<(), String> {
 
 fn before_there_is_an_owner(to: SocketAddr) {
     let status = |request: &str| ask(to, request, "").0;
-    for path in ["/", "/pictures", "/cameras/porch", "/people", "/nothing"] {
+    for path in ["/", "/pictures", "/cameras/porch", "/users", "/nothing"] {
         let (status, head) = ask(to, &format!("GET {path}"), "");
         assert_eq!(status, 303, "{path}: {head}");
         assert!(head.contains("location: /setup"), "{path}: {head}");
@@ -184,7 +184,7 @@ fn ask(to: SocketAddr, request: &str, headers: &str) -> (u16, String) {
 
 fn send(to: SocketAddr, request: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(rig::WAIT)).unwrap();
+    stream.set_read_timeout(Some(harness::WAIT)).unwrap();
     let head = format!("{request} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n{headers}\r\n");
     stream
         .write_all(format!("{head}{body}").as_bytes())

@@ -1,19 +1,20 @@
 //! Who may do what, asked of the real cloud over its sockets: every route, every kind of visitor.
 
-mod rig;
+mod harness;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use keepsake_cloud::auth::token::{Secret, TokenHash};
+use harness::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
+use keepsake_cloud::args::Args;
+use keepsake_cloud::auth::token::{Token, TokenHash};
 use keepsake_cloud::auth::{PrincipalId, Role, TokenScope};
-use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::config::Config;
 use keepsake_cloud::http::{Permission, route_table};
 use keepsake_cloud::now_us;
 use keepsake_cloud::store::{Limits, Store};
-use rig::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -28,7 +29,7 @@ enum Visitor {
     RevokedKey,
     LoggedOut,
     Expired,
-    Person(Role),
+    User(Role),
     Key(Role),
     CameraKey,
 }
@@ -39,9 +40,9 @@ const VISITORS: [Visitor; 12] = [
     Visitor::RevokedKey,
     Visitor::LoggedOut,
     Visitor::Expired,
-    Visitor::Person(Role::Viewer),
-    Visitor::Person(Role::Operator),
-    Visitor::Person(Role::Owner),
+    Visitor::User(Role::Viewer),
+    Visitor::User(Role::Operator),
+    Visitor::User(Role::Owner),
     Visitor::Key(Role::Viewer),
     Visitor::Key(Role::Operator),
     Visitor::Key(Role::Owner),
@@ -62,7 +63,7 @@ enum Expected {
 
 /// The rules once more, in other words than the program's.
 fn expected(access: Permission, visitor: Visitor) -> Expected {
-    use Visitor::{CameraKey, Expired, Key, LoggedOut, Nobody, Person, RevokedKey, WrongKey};
+    use Visitor::{CameraKey, Expired, Key, LoggedOut, Nobody, RevokedKey, User, WrongKey};
     let role = match visitor {
         _ if access == Permission::Anyone => return Expected::In,
         WrongKey | RevokedKey => return Expected::Wrong,
@@ -74,7 +75,7 @@ fn expected(access: Permission, visitor: Visitor) -> Expected {
         CameraKey => return Expected::Forbidden,
         Nobody | LoggedOut | Expired => return Expected::LogIn,
         Key(_) if access == Permission::SelfService => return Expected::Forbidden,
-        Person(role) | Key(role) => role,
+        User(role) | Key(role) => role,
     };
     let enough = match access {
         Permission::Owner => role == Role::Owner,
@@ -99,7 +100,7 @@ fn table() -> Vec<(Method, &'static str, Permission)> {
 struct Visitors {
     store: Store,
     people: Vec<(Role, PrincipalId)>,
-    keys: Vec<(Visitor, Secret)>,
+    keys: Vec<(Visitor, Token)>,
     to: SocketAddr,
     cookie_name: String,
 }
@@ -116,7 +117,7 @@ impl Visitors {
             let person = store.add_user(&name, role, Some("$x"), now).await.unwrap();
             people.push((role, person.id));
         }
-        let mut keys = vec![(Visitor::WrongKey, Secret::key())];
+        let mut keys = vec![(Visitor::WrongKey, Token::new_api_token())];
         let camera = TokenScope::Camera("camera".parse().unwrap());
         let rights = Role::ALL
             .map(|role| (Visitor::Key(role), TokenScope::Role(role)))
@@ -126,7 +127,7 @@ impl Visitors {
                 (Visitor::RevokedKey, TokenScope::Role(Role::Owner)),
             ]);
         for (visitor, rights) in rights {
-            let secret = Secret::key();
+            let secret = Token::new_api_token();
             let key = store
                 .add_token("x", &rights, &secret.hash(), now)
                 .await
@@ -156,13 +157,13 @@ impl Visitors {
             Visitor::WrongKey | Visitor::RevokedKey | Visitor::Key(_) | Visitor::CameraKey => {
                 key(visitor)
             }
-            Visitor::Person(role) => self.session(role, now_us()).await,
+            Visitor::User(role) => self.session(role, now_us()).await,
             Visitor::Expired => {
                 let weeks_ago = now_us() - 15 * 24 * 3600 * 1_000_000;
                 self.session(Role::Owner, weeks_ago).await
             }
             Visitor::LoggedOut => {
-                let secret = Secret::new();
+                let secret = Token::new();
                 self.create_session(Role::Owner, &secret.hash(), now_us())
                     .await;
                 self.store.end_session(&secret.hash()).await.unwrap();
@@ -172,7 +173,7 @@ impl Visitors {
     }
 
     async fn session(&self, role: Role, at_us: i64) -> String {
-        let secret = Secret::new();
+        let secret = Token::new();
         self.create_session(role, &secret.hash(), at_us).await;
         self.cookie(&secret)
     }
@@ -185,7 +186,7 @@ impl Visitors {
             .unwrap();
     }
 
-    fn cookie(&self, secret: &Secret) -> String {
+    fn cookie(&self, secret: &Token) -> String {
         as_browser(
             self.to,
             &format!("{}={}", self.cookie_name, secret.as_str()),
@@ -202,7 +203,7 @@ async fn head(to: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, 
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
-        let read = tokio::time::timeout(rig::WAIT, stream.read_buf(&mut answer));
+        let read = tokio::time::timeout(harness::WAIT, stream.read_buf(&mut answer));
         assert_ne!(read.await.unwrap().unwrap(), 0, "{method} {path}");
     }
     let head = String::from_utf8_lossy(&answer).into_owned();
@@ -452,7 +453,7 @@ async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
     let to = cloud.ready.http;
     let (_, head) = login(to, OWNER, PASSWORD).await;
     let cookie = format!("cookie: {}\r\n", cookie(&head));
-    let path = "/api/v1/keys";
+    let path = "/api/v1/tokens";
     for (more, expected) in [
         ("origin: http://evil.example\r\n", 403),
         ("origin: null\r\n", 403),
@@ -464,7 +465,7 @@ async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
         (&format!("origin: http://{to}\r\n"), 201),
     ] {
         let headers = format!("{JSON}{cookie}{more}");
-        let body = br#"{"name": "x", "role": "look"}"#;
+        let body = br#"{"name": "x", "role": "viewer"}"#;
         let (status, ..) = request_bare(to, "POST", path, &headers, body).await;
         assert_eq!(status, expected, "{more}");
     }
@@ -534,8 +535,8 @@ async fn nobody_learns_from_the_time_who_there_is() {
 async fn somebody_invited_chooses_a_password_once() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
-    let person = br#"{"name": "grace", "role": "look"}"#;
-    let (status, told) = rig::request(to, "POST", "/api/v1/people", JSON, person).await;
+    let person = br#"{"name": "grace", "role": "viewer"}"#;
+    let (status, told) = harness::request(to, "POST", "/api/v1/users", JSON, person).await;
     assert_eq!(status, 201, "{told}");
     let told: serde_json::Value = serde_json::from_str(&told).unwrap();
     let link = told["invitation"].as_str().unwrap();
@@ -554,14 +555,16 @@ async fn somebody_invited_chooses_a_password_once() {
     assert_eq!(send(accept("a second one")).await, 404);
     assert_eq!(login(to, "GRACE", "long enough").await.0, 201);
     // The last owner stays one.
-    let people = rig::request(to, "GET", "/api/v1/people", "", b"").await.1;
+    let people = harness::request(to, "GET", "/api/v1/users", "", b"")
+        .await
+        .1;
     let people: serde_json::Value = serde_json::from_str(&people).unwrap();
-    let ada = people["people"][0]["id"].as_str().unwrap();
-    let ada = format!("/api/v1/people/{ada}");
-    assert_eq!(rig::request(to, "DELETE", &ada, "", b"").await.0, 409);
+    let ada = people["users"][0]["id"].as_str().unwrap();
+    let ada = format!("/api/v1/users/{ada}");
+    assert_eq!(harness::request(to, "DELETE", &ada, "", b"").await.0, 409);
     let role = format!("{ada}/role");
-    let look = br#"{"role": "look"}"#;
-    assert_eq!(rig::request(to, "POST", &role, JSON, look).await.0, 409);
+    let look = br#"{"role": "viewer"}"#;
+    assert_eq!(harness::request(to, "POST", &role, JSON, look).await.0, 409);
     cloud.stop().await;
 }
 
@@ -579,7 +582,7 @@ async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
     let cloud = Cloud::start(&[]).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
-    let picture = form("image", "a.jpg", &rig::photograph(1));
+    let picture = form("image", "a.jpg", &harness::photograph(1));
     let send = async |path: &str, headers: &str| {
         let headers = format!("{FORM}{headers}");
         let (status, ..) = request_bare(to, "POST", path, &headers, &picture).await;
@@ -615,13 +618,13 @@ async fn what_is_no_picture_never_runs_in_a_browser() {
         assert_eq!(status, 415);
     }
     // The beginning of a JPEG, and then a page.
-    let both = [&rig::photograph(1)[..], html].concat();
+    let both = [&harness::photograph(1)[..], html].concat();
     let body = form("image", "../x.html", &both);
     let (status, _, told) = request_bare(to, "POST", "/upload", FORM, &body).await;
     assert_eq!(status, 201);
     let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
     let path = format!("/api/v1/pictures/{}/image", told["id"].as_str().unwrap());
-    let (status, head, _) = rig::request_bytes(to, "GET", &path, "", b"").await;
+    let (status, head, _) = harness::request_bytes(to, "GET", &path, "", b"").await;
     assert_eq!(status, 200);
     for header in [
         "content-type: image/jpeg",

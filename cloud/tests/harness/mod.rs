@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use keepsake_cloud::app;
 use keepsake_cloud::app::Ready;
-use keepsake_cloud::config::{Args, Config};
+use keepsake_cloud::args::Args;
+use keepsake_cloud::config::Config;
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
@@ -125,7 +126,8 @@ async fn owners_key(ready: &Ready, folder: &Path) -> String {
     assert_eq!(status, 201, "{head}");
     let headers = format!("{json}{}", as_browser(ready.http, &cookie(&head)));
     let body = br#"{"name": "tests", "role": "owner"}"#;
-    let (status, _, made) = request_bare(ready.http, "POST", "/api/v1/keys", &headers, body).await;
+    let (status, _, made) =
+        request_bare(ready.http, "POST", "/api/v1/tokens", &headers, body).await;
     assert_eq!(status, 201, "{}", String::from_utf8_lossy(&made));
     let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
     let key = made["secret"].as_str().unwrap().to_owned();
