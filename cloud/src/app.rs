@@ -224,24 +224,24 @@ pub async fn run(
         stop.clone(),
     ));
     let own_broker = config.ingest_broker.is_none();
-    let broker_findings = if own_broker {
+    let broker_warnings = if own_broker {
         broker_probe::none()
     } else {
         broker_probe::start(looked_at.clone(), store.id(), &frames, stop.clone())
     };
     let http_address = listener.local_addr().context("ask for the port")?;
-    let doors = Arc::new(http::AuthState::default());
+    let auth_state = Arc::new(http::AuthState::default());
     let scheme = if tls.is_some() { "https" } else { "http" };
     let site = http::AppState {
         store: store.clone(),
-        doors: doors.clone(),
+        auth_state: auth_state.clone(),
         live,
         backpressure,
         announcer,
         decoder,
         thumbnails,
         sessions: [frames.clone(), control.clone()],
-        broker_findings,
+        broker_warnings,
         queues,
         metrics,
         outboxes,
@@ -271,8 +271,8 @@ pub async fn run(
         if let Some(broker) = &broker {
             broker.accept_clients();
         }
-        let has_owner = doors.has_owner(&store).await.unwrap_or(true);
-        let setup = (!has_owner).then(|| setup_url(scheme, http_address, doors.setup_code()));
+        let has_owner = auth_state.has_owner(&store).await.unwrap_or(true);
+        let setup = (!has_owner).then(|| setup_url(scheme, http_address, auth_state.setup_code()));
         if let Some(link) = &setup {
             tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
         }

@@ -119,17 +119,17 @@ impl Visitors {
         }
         let mut keys = vec![(Visitor::WrongKey, Token::new_api_token())];
         let camera = TokenScope::Camera("camera".parse().unwrap());
-        let rights = Role::ALL
+        let scope = Role::ALL
             .map(|role| (Visitor::Key(role), TokenScope::Role(role)))
             .into_iter()
             .chain([
                 (Visitor::CameraKey, camera),
                 (Visitor::RevokedKey, TokenScope::Role(Role::Owner)),
             ]);
-        for (visitor, rights) in rights {
+        for (visitor, scope) in scope {
             let secret = Token::new_api_token();
             let key = store
-                .add_token("x", &rights, &secret.hash(), now)
+                .add_token("x", &scope, &secret.hash(), now)
                 .await
                 .unwrap();
             if visitor == Visitor::RevokedKey {

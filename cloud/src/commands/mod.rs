@@ -104,28 +104,28 @@ async fn user(user: &User, store: &Store) -> anyhow::Result<()> {
             print_line(&format!("{name} can log in now, as {role}."))
         }
         User::Reset { name, link } => {
-            let person = store.user_named(name).await?;
-            let person = person.with_context(|| format!("there is no user {name}"))?;
+            let user = store.user_named(name).await?;
+            let user = user.with_context(|| format!("there is no user {name}"))?;
             if *link {
                 let secret = Token::new();
                 let expires_us = now_us().saturating_add(LINK_FOR_US);
-                store.invite(person.id, &secret.hash(), expires_us).await?;
+                store.invite(user.id, &secret.hash(), expires_us).await?;
                 return print_line(&format!("/invitation?code={}", secret.as_str()));
             }
             let hash = ask_password(name).await?;
-            store.change_password(person.id, &hash, None).await?;
+            store.change_password(user.id, &hash, None).await?;
             print_line(&format!(
                 "The password of {name} is changed, and all sessions are ended."
             ))
         }
         User::List => {
-            for person in store.users().await? {
-                let state = match (&person.password, person.seen_us) {
+            for user in store.users().await? {
+                let state = match (&user.password, user.seen_us) {
                     (None, _) => "invited",
                     (Some(_), None) => "never logged in",
                     (Some(_), Some(_)) => "has logged in",
                 };
-                print_line(&format!("{}\t{}\t{state}", person.name, person.role))?;
+                print_line(&format!("{}\t{}\t{state}", user.name, user.role))?;
             }
             Ok(())
         }
@@ -144,7 +144,7 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
             if !(1..=64).contains(&length) || name.chars().any(char::is_control) {
                 bail!("name the token in 1 to 64 characters");
             }
-            let rights = match (role, camera) {
+            let scope = match (role, camera) {
                 (Some(role), _) => TokenScope::Role(*role),
                 (None, Some(camera)) => TokenScope::Camera(camera.clone()),
                 (None, None) => bail!("give --role or --camera"),
@@ -152,7 +152,7 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
             let secret = Token::new_api_token();
             let old = store.tokens().await?;
             store
-                .add_token(name, &rights, &secret.hash(), now_us())
+                .add_token(name, &scope, &secret.hash(), now_us())
                 .await?;
             for old in old.iter().filter(|old| *replace && old.name == *name) {
                 store.revoke_token(old.id).await?;
@@ -161,7 +161,7 @@ async fn key(key: &Key, store: &Store) -> anyhow::Result<()> {
         }
         Key::List => {
             for key in store.tokens().await? {
-                let opens = match &key.rights {
+                let opens = match &key.scope {
                     TokenScope::Role(role) => role.to_string(),
                     TokenScope::Camera(device) => format!("camera {device}"),
                 };

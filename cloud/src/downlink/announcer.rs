@@ -187,7 +187,7 @@ impl Announcer {
         let wire = DesiredSettings {
             version: desired.version,
             store: Some(self.store.id()),
-            revision: desired.mark,
+            revision: desired.revision,
             values: desired.values,
         };
         let topic = Topic::new(device, MessageKind::Settings);

@@ -65,7 +65,7 @@ pub use crate::http::server::{Tls, TlsError, serve};
 #[derive(Clone)]
 pub struct AppState {
     pub store: Store,
-    pub doors: Arc<AuthState>,
+    pub auth_state: Arc<AuthState>,
     pub live: EventBus,
     pub backpressure: Backpressure,
     pub announcer: Announcer,
@@ -73,7 +73,7 @@ pub struct AppState {
     pub thumbnails: Arc<Notify>,
     pub sessions: [MqttSession; 2],
     /// What is wrong with a broker elsewhere.
-    pub broker_findings: BrokerWarnings,
+    pub broker_warnings: BrokerWarnings,
     /// Of pictures, and of everything else that cameras say.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,

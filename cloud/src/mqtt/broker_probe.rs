@@ -37,12 +37,12 @@ pub fn start(
     frames: &MqttSession,
     stop: CancellationToken,
 ) -> BrokerWarnings {
-    let (findings, seen) = watch::channel(Vec::new());
+    let (warnings, seen) = watch::channel(Vec::new());
     let check = BrokerProbe {
         broker,
         store,
         sessions: frames.health(),
-        findings,
+        warnings,
     };
     tokio::spawn(async move {
         tokio::select! {
@@ -62,7 +62,7 @@ struct BrokerProbe {
     broker: BrokerAddress,
     store: StoreId,
     sessions: watch::Receiver<SessionHealth>,
-    findings: watch::Sender<Vec<String>>,
+    warnings: watch::Sender<Vec<String>>,
 }
 
 impl BrokerProbe {
@@ -91,7 +91,7 @@ impl BrokerProbe {
                 .wait_for(|now| now.connected && now.subscribed > health.subscribed);
             let ended = async {
                 if let Some(line) = line {
-                    watch_drops(line, &self.findings).await;
+                    watch_drops(line, &self.warnings).await;
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
             };
@@ -104,11 +104,11 @@ impl BrokerProbe {
 
     fn log_new(&self, found: &[String]) {
         for text in found {
-            if !self.findings.borrow().contains(text) {
+            if !self.warnings.borrow().contains(text) {
                 tracing::warn!("the broker: {text}");
             }
         }
-        self.findings.send_if_modified(|known| {
+        self.warnings.send_if_modified(|known| {
             let changed = known != found;
             found.clone_into(known);
             changed
@@ -183,7 +183,7 @@ fn unreachable_topic(topic: &str) -> String {
 }
 
 /// Follows the broker's count until the connection ends.
-async fn watch_drops(mut line: ProbeConnection, findings: &watch::Sender<Vec<String>>) {
+async fn watch_drops(mut line: ProbeConnection, warnings: &watch::Sender<Vec<String>>) {
     let mut first: Option<u64> = None;
     let mut told = false;
     while let Some(publish) = line.incoming.recv().await {
@@ -205,7 +205,7 @@ async fn watch_drops(mut line: ProbeConnection, findings: &watch::Sender<Vec<Str
                 "the broker: {text}; {} since the cloud connected",
                 count - before
             );
-            findings.send_modify(|known| known.push(text.to_owned()));
+            warnings.send_modify(|known| known.push(text.to_owned()));
         }
     }
 }

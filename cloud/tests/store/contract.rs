@@ -1236,7 +1236,7 @@ async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
         match changed.unwrap() {
             SettingsUpdate::To(desired) => {
                 assert_eq!(desired.values, values);
-                Ok((desired.version, desired.mark))
+                Ok((desired.version, desired.revision))
             }
             SettingsUpdate::Conflict(version) => Err(version),
         }

@@ -55,12 +55,12 @@ pub(crate) struct DownlinkQuery {
 /// `POST /api/v1/frames`: the payload of `up/frame`, answered with its receipt.
 pub(crate) async fn upload_frame(
     State(site): State<AppState>,
-    Extension(who): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Receipt>, DeviceError> {
-    let device = device_of(&who, &headers, from.device.as_deref())?;
+    let device = device_of(&principal, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&site, &device, MessageKind::Frame, &headers, body).await?;
     receipts(verdict)?
         .pop()
@@ -72,7 +72,7 @@ pub(crate) async fn upload_frame(
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
 pub(crate) async fn send_message(
     State(site): State<AppState>,
-    Extension(who): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
     Path(leaf): Path<String>,
     Query(from): Query<UplinkQuery>,
     headers: HeaderMap,
@@ -90,7 +90,7 @@ pub(crate) async fn send_message(
         .ok_or_else(|| {
             Problem::not_found("such thing to say: have, status, event and reply are")
         })?;
-    let device = device_of(&who, &headers, from.device.as_deref())?;
+    let device = device_of(&principal, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&site, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
     let told = receipts.iter().map(|receipt| DownlinkBatch {
@@ -106,24 +106,24 @@ pub(crate) async fn send_message(
 /// `GET /api/v1/down`: what there is to tell, as soon as there is something.
 pub(crate) async fn poll_downlink(
     State(site): State<AppState>,
-    Extension(who): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
     Query(asked): Query<DownlinkQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Down>, DeviceError> {
-    let device = device_of(&who, &headers, asked.device.as_deref())?;
+    let device = device_of(&principal, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::outbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
     };
-    let visit = site.outboxes.open(&device).map_err(many)?;
+    let context = site.outboxes.open(&device).map_err(many)?;
     let mark = asked.after.as_deref().and_then(Cursor::parse);
-    if visit.is_first(mark) {
+    if context.is_first(mark) {
         site.announcer.announce(&device).await;
     }
     let wait_s = asked.wait_s.unwrap_or(POLL_WAIT_S_MAX).min(POLL_WAIT_S_MAX);
     let news = tokio::select! {
-        news = visit.next_batch(mark, Duration::from_secs(wait_s)) => news,
+        news = context.next_batch(mark, Duration::from_secs(wait_s)) => news,
         () = site.stop.cancelled() => return Err(stopping()),
     };
     Ok(Json(news))
@@ -131,13 +131,13 @@ pub(crate) async fn poll_downlink(
 
 /// The camera that speaks, if whoever asks may speak for it.
 fn device_of(
-    who: &Principal,
+    principal: &Principal,
     headers: &HeaderMap,
     asked: Option<&str>,
 ) -> Result<DeviceId, Problem> {
     let named = headers.get(DEVICE_HEADER);
     let name = named.map(|name| name.to_str().unwrap_or(""));
-    let own = match who {
+    let own = match principal {
         Principal::Camera { device, .. } => Some(device.as_str()),
         Principal::Anonymous
         | Principal::User { .. }
@@ -154,7 +154,7 @@ fn device_of(
         .map_err(|error: keepsake_protocol::id::IdError| {
             Problem::bad_request(format!("{name:?}: {error}."))
         })?;
-    if who.may_act_for(&device) {
+    if principal.may_act_for(&device) {
         return Ok(device);
     }
     Err(Problem::new(

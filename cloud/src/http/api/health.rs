@@ -94,6 +94,6 @@ pub(crate) async fn system(State(site): State<AppState>) -> HttpResult<Json<Syst
 
 fn warnings(site: &AppState) -> Vec<String> {
     let mut warnings = site.store.weaknesses();
-    warnings.extend(site.broker_findings.borrow().iter().cloned());
+    warnings.extend(site.broker_warnings.borrow().iter().cloned());
     warnings
 }

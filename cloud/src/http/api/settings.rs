@@ -195,7 +195,7 @@ pub(crate) fn progress(
             SettingsProgress::Waiting
         };
     };
-    let other = desired.is_some_and(|desired| desired.mark != said.revision);
+    let other = desired.is_some_and(|desired| desired.revision != said.revision);
     if version > wished || (version == wished && other) {
         SettingsProgress::Ahead
     } else if version < wished {
@@ -374,10 +374,10 @@ mod tests {
 
     use super::*;
 
-    fn desired(version: u64, mark: u64) -> DeviceSettings {
+    fn desired(version: u64, revision: u64) -> DeviceSettings {
         DeviceSettings {
             version,
-            mark,
+            revision,
             values: Map::new(),
             changed_us: 0,
         }
@@ -385,8 +385,8 @@ mod tests {
 
     #[test]
     fn how_far_wishes_got_is_what_the_camera_says() {
-        let said = |mark| SettingsReport {
-            revision: mark,
+        let said = |revision| SettingsReport {
+            revision,
             ..SettingsReport::default()
         };
         let rejected = SettingsReport {

@@ -34,10 +34,12 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Pictures read at once.
 const PAGE: u32 = 100;
 
-pub(crate) async fn live(visit: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
-    let secret = authorize::shown(&visit.site, &headers, visit.caller);
-    let RequestContext { site, who, .. } = visit;
-    let unwelcome = authorize::until_revoked(site.clone(), who, secret);
+pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
+    let secret = authorize::shown(&context.site, &headers, context.caller);
+    let RequestContext {
+        site, principal, ..
+    } = context;
+    let unwelcome = authorize::until_revoked(site.clone(), principal, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -34,7 +34,7 @@ struct TokenInfo {
 
 impl From<ApiToken> for TokenInfo {
     fn from(token: ApiToken) -> Self {
-        let (role, device) = match token.rights {
+        let (role, device) = match token.scope {
             TokenScope::Role(role) => (role.as_str(), None),
             TokenScope::Camera(device) => ("camera", Some(device)),
         };
@@ -54,13 +54,13 @@ pub(crate) struct Tokens {
     tokens: Vec<TokenInfo>,
 }
 
-pub(crate) async fn page(visit: RequestContext) -> Response {
-    let view = view(&visit, None).await;
-    handlers::draw(&visit, view, templates::tokens_page).await
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::tokens_page).await
 }
 
-pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Tokens>> {
-    let tokens = visit.store.tokens().await?;
+pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Tokens>> {
+    let tokens = context.store.tokens().await?;
     Ok(Json(Tokens {
         tokens: tokens.into_iter().map(TokenInfo::from).collect(),
     }))
@@ -84,22 +84,22 @@ struct CreatedToken {
 }
 
 pub(crate) async fn add(
-    visit: RequestContext,
+    context: RequestContext,
     given: FormOrJson<NewToken>,
 ) -> HttpResult<Response> {
     let NewToken { name, role, device } = given.fields;
     let name = token_name(&name)?;
-    let rights = rights(&role, &device)?;
+    let scope = scope(&role, &device)?;
     let secret = Token::new_api_token();
-    let key = visit
+    let key = context
         .store
-        .add_token(name, &rights, &secret.hash(), now_us())
+        .add_token(name, &scope, &secret.hash(), now_us())
         .await?;
-    tracing::info!(key = %key.id, role, device, by = actor_name(&visit.who), "created an API token");
+    tracing::info!(key = %key.id, role, device, by = actor_name(&context.principal), "created an API token");
     if given.is_form {
         let shown = Some((key.name, secret.as_str().to_owned()));
-        let view = view(&visit, shown).await;
-        return Ok(handlers::draw(&visit, view, templates::tokens_page).await);
+        let view = view(&context, shown).await;
+        return Ok(handlers::draw(&context, view, templates::tokens_page).await);
     }
     let body = CreatedToken {
         key: key.into(),
@@ -109,17 +109,17 @@ pub(crate) async fn add(
 }
 
 pub(crate) async fn revoke(
-    visit: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
     given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
     let missing = || Problem::not_found("such API token");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
-    if !visit.store.revoke_token(id).await? {
+    if !context.store.revoke_token(id).await? {
         return Err(missing());
     }
-    visit.doors.changed();
-    tracing::info!(key = %id, by = actor_name(&visit.who), "revoked an API token");
+    context.auth_state.changed();
+    tracing::info!(key = %id, by = actor_name(&context.principal), "revoked an API token");
     if given.is_form {
         return Ok(Redirect::to("/tokens").into_response());
     }
@@ -137,7 +137,7 @@ fn token_name(name: &str) -> HttpResult<&str> {
     Ok(name)
 }
 
-fn rights(role: &str, device: &str) -> HttpResult<TokenScope> {
+fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
     if role == "camera" {
         let device = device.trim().parse::<DeviceId>();
         return device
@@ -151,11 +151,11 @@ fn rights(role: &str, device: &str) -> HttpResult<TokenScope> {
 }
 
 async fn view(
-    visit: &RequestContext,
+    context: &RequestContext,
     made: Option<(String, String)>,
 ) -> HttpResult<templates::TokensView> {
-    let tokens = visit.store.tokens().await?;
-    let cameras = visit.store.presences(now_us()).await?;
+    let tokens = context.store.tokens().await?;
+    let cameras = context.store.presences(now_us()).await?;
     Ok(templates::TokensView {
         made,
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
@@ -164,7 +164,7 @@ async fn view(
             .map(|key| templates::TokenView {
                 id: key.id.to_string(),
                 name: key.name,
-                opens: match key.rights {
+                opens: match key.scope {
                     TokenScope::Role(role) => role.as_str().to_owned(),
                     TokenScope::Camera(device) => format!("uploads of {device}"),
                 },

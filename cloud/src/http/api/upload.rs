@@ -30,13 +30,13 @@ pub(crate) struct UploadResponse {
 
 pub(crate) async fn upload(
     State(site): State<AppState>,
-    Extension(who): Extension<Principal>,
+    Extension(principal): Extension<Principal>,
     Query(asked): Query<UploadQuery>,
     form: Result<Multipart, MultipartRejection>,
 ) -> HttpResult<(StatusCode, Json<UploadResponse>)> {
     let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
     let mut device = asked.device;
-    if let (Principal::Camera { device: own, .. }, None) = (&who, &device) {
+    if let (Principal::Camera { device: own, .. }, None) = (&principal, &device) {
         device = Some(own.to_string());
     }
     let mut image = None;
@@ -53,7 +53,7 @@ pub(crate) async fn upload(
         .unwrap_or(DEVICE_DEFAULT)
         .parse()
         .map_err(|error: keepsake_protocol::id::IdError| Problem::bad_request(error.to_string()))?;
-    if !who.may_act_for(&device) {
+    if !principal.may_act_for(&device) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             format!("This key brings no pictures of {device}."),

@@ -33,14 +33,14 @@ struct UserInfo {
 }
 
 impl From<store::User> for UserInfo {
-    fn from(person: store::User) -> Self {
+    fn from(user: store::User) -> Self {
         Self {
-            id: person.id,
-            name: person.name,
-            role: person.role,
-            has_password: person.password.is_some(),
-            created_us: person.created_us,
-            seen_us: person.seen_us,
+            id: user.id,
+            name: user.name,
+            role: user.role,
+            has_password: user.password.is_some(),
+            created_us: user.created_us,
+            seen_us: user.seen_us,
         }
     }
 }
@@ -50,13 +50,13 @@ pub(crate) struct Users {
     users: Vec<UserInfo>,
 }
 
-pub(crate) async fn page(visit: RequestContext) -> Response {
-    let view = view(&visit, None).await;
-    handlers::draw(&visit, view, templates::users_page).await
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::users_page).await
 }
 
-pub(crate) async fn list(visit: RequestContext) -> HttpResult<Json<Users>> {
-    let users = visit.store.users().await?;
+pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Users>> {
+    let users = context.store.users().await?;
     Ok(Json(Users {
         users: users.into_iter().map(UserInfo::from).collect(),
     }))
@@ -71,42 +71,45 @@ pub(crate) struct NewUser {
 #[derive(Serialize)]
 struct InvitedUser {
     #[serde(flatten)]
-    person: UserInfo,
+    user: UserInfo,
     /// Where a password is chosen, once, within 48 hours.
     invitation: String,
 }
 
 /// Adds somebody, and shows the link with which a password is chosen.
-pub(crate) async fn add(visit: RequestContext, given: FormOrJson<NewUser>) -> HttpResult<Response> {
+pub(crate) async fn add(
+    context: RequestContext,
+    given: FormOrJson<NewUser>,
+) -> HttpResult<Response> {
     let name = new_name(&given.fields.name)?;
-    let person = visit
+    let user = context
         .store
         .add_user(&name, given.fields.role, None, now_us())
         .await?;
-    tracing::info!(%name, role = %person.role, by = actor_name(&visit.who), "added somebody");
-    let link = invite(&visit, person.id).await?;
-    invitation_response(&visit, given.is_form, person, link).await
+    tracing::info!(%name, role = %user.role, by = actor_name(&context.principal), "added somebody");
+    let link = invite(&context, user.id).await?;
+    invitation_response(&context, given.is_form, user, link).await
 }
 
 /// Takes the password away, ends all sessions, and shows the link with which a new one is chosen.
 pub(crate) async fn reset(
-    visit: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
     given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
-    let person = find(&visit, &id).await?;
-    if is_oneself(&visit.who, person.id) {
+    let user = find(&context, &id).await?;
+    if is_oneself(&context.principal, user.id) {
         return Err(Problem::bad_request(
             "To choose another password for yourself go to your account.",
         ));
     }
-    let link = invite(&visit, person.id).await?;
+    let link = invite(&context, user.id).await?;
     tracing::info!(
-        name = person.name,
-        by = actor_name(&visit.who),
+        name = user.name,
+        by = actor_name(&context.principal),
         "took the password away"
     );
-    invitation_response(&visit, given.is_form, person, link).await
+    invitation_response(&context, given.is_form, user, link).await
 }
 
 #[derive(Deserialize)]
@@ -115,29 +118,29 @@ pub(crate) struct NewRole {
 }
 
 pub(crate) async fn change_role(
-    visit: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
     given: FormOrJson<NewRole>,
 ) -> HttpResult<Response> {
-    let person = find(&visit, &id).await?;
+    let user = find(&context, &id).await?;
     let role = given.fields.role;
-    visit.store.change_role(person.id, role).await?;
-    visit.doors.changed();
-    tracing::info!(name = person.name, %role, by = actor_name(&visit.who), "changed a role");
+    context.store.change_role(user.id, role).await?;
+    context.auth_state.changed();
+    tracing::info!(name = user.name, %role, by = actor_name(&context.principal), "changed a role");
     Ok(change_response(given.is_form))
 }
 
 pub(crate) async fn remove(
-    visit: RequestContext,
+    context: RequestContext,
     Path(id): Path<String>,
     given: FormOrJson<EmptyForm>,
 ) -> HttpResult<Response> {
-    let person = find(&visit, &id).await?;
-    visit.store.remove_user(person.id).await?;
-    visit.doors.changed();
+    let user = find(&context, &id).await?;
+    context.store.remove_user(user.id).await?;
+    context.auth_state.changed();
     tracing::info!(
-        name = person.name,
-        by = actor_name(&visit.who),
+        name = user.name,
+        by = actor_name(&context.principal),
         "removed somebody"
     );
     Ok(change_response(given.is_form))
@@ -147,30 +150,30 @@ pub(crate) async fn remove(
 #[derive(Deserialize)]
 pub(crate) struct EmptyForm {}
 
-async fn invite(visit: &RequestContext, person: PrincipalId) -> HttpResult<String> {
+async fn invite(context: &RequestContext, user: PrincipalId) -> HttpResult<String> {
     let secret = Token::new();
     let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
     let expires_us = now_us().saturating_add(lasts_us);
-    visit
+    context
         .store
-        .invite(person, &secret.hash(), expires_us)
+        .invite(user, &secret.hash(), expires_us)
         .await?;
-    visit.doors.changed();
+    context.auth_state.changed();
     Ok(format!("/invitation?code={}", secret.as_str()))
 }
 
 async fn invitation_response(
-    visit: &RequestContext,
+    context: &RequestContext,
     is_form: bool,
-    person: store::User,
+    user: store::User,
     link: String,
 ) -> HttpResult<Response> {
     if is_form {
-        let view = view(visit, Some((person.name, link))).await;
-        return Ok(handlers::draw(visit, view, templates::users_page).await);
+        let view = view(context, Some((user.name, link))).await;
+        return Ok(handlers::draw(context, view, templates::users_page).await);
     }
     let body = InvitedUser {
-        person: person.into(),
+        user: user.into(),
         invitation: link,
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())
@@ -184,44 +187,44 @@ fn change_response(is_form: bool) -> Response {
     }
 }
 
-async fn find(visit: &RequestContext, id: &str) -> HttpResult<store::User> {
+async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
     let missing = || Problem::not_found("such person");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
-    let users = visit.store.users().await?;
+    let users = context.store.users().await?;
     users
         .into_iter()
-        .find(|person| person.id == id)
+        .find(|user| user.id == id)
         .ok_or_else(missing)
 }
 
 async fn view(
-    visit: &RequestContext,
+    context: &RequestContext,
     invited: Option<(String, String)>,
 ) -> HttpResult<templates::UsersView> {
-    let users = visit.store.users().await?;
+    let users = context.store.users().await?;
     Ok(templates::UsersView {
         invited,
         users: users
             .into_iter()
-            .map(|person| templates::UserView {
-                id: person.id.to_string(),
-                oneself: is_oneself(&visit.who, person.id),
-                name: person.name,
-                role: person.role,
-                has_password: person.password.is_some(),
-                seen_us: person.seen_us,
+            .map(|user| templates::UserView {
+                id: user.id.to_string(),
+                current_user: is_oneself(&context.principal, user.id),
+                name: user.name,
+                role: user.role,
+                has_password: user.password.is_some(),
+                seen_us: user.seen_us,
             })
             .collect(),
     })
 }
 
-fn is_oneself(who: &Principal, person: PrincipalId) -> bool {
-    matches!(who, Principal::User { id, .. } if *id == person)
+fn is_oneself(principal: &Principal, user: PrincipalId) -> bool {
+    matches!(principal, Principal::User { id, .. } if *id == user)
 }
 
 /// Who did it, for the log.
-pub(crate) fn actor_name(who: &Principal) -> &str {
-    match who {
+pub(crate) fn actor_name(principal: &Principal) -> &str {
+    match principal {
         Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
         Principal::Camera { device, .. } => device.as_str(),
         Principal::Anonymous | Principal::LegacyUpload => "nobody",

@@ -23,8 +23,8 @@ struct CurrentUser<'a> {
 }
 
 impl<'a> CurrentUser<'a> {
-    fn of(visit: &'a RequestContext) -> HttpResult<Self> {
-        match &visit.who {
+    fn of(context: &'a RequestContext) -> HttpResult<Self> {
+        match &context.principal {
             Principal::User {
                 id, name, session, ..
             } => Ok(Self {
@@ -43,9 +43,9 @@ impl<'a> CurrentUser<'a> {
     }
 }
 
-pub(crate) async fn page(visit: RequestContext) -> Response {
-    let view = view(&visit, None).await;
-    handlers::draw(&visit, view, templates::account_page).await
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::account_page).await
 }
 
 #[derive(Deserialize)]
@@ -56,43 +56,48 @@ pub(crate) struct PasswordForm {
 
 /// Sets another password, and ends all other sessions.
 pub(crate) async fn change_password(
-    visit: RequestContext,
+    context: RequestContext,
     given: FormOrJson<PasswordForm>,
 ) -> HttpResult<Response> {
-    let wrong = match set_password(&visit, given.fields).await {
+    let wrong = match set_password(&context, given.fields).await {
         Ok(()) => return Ok(Redirect::to("/account").into_response()),
         Err(problem) => problem,
     };
     let status = wrong.status;
-    let view = view(&visit, Some(wrong.detail)).await;
-    let mut response = handlers::draw(&visit, view, templates::account_page).await;
+    let view = view(&context, Some(wrong.detail)).await;
+    let mut response = handlers::draw(&context, view, templates::account_page).await;
     *response.status_mut() = status;
     Ok(response)
 }
 
-async fn set_password(visit: &RequestContext, fields: PasswordForm) -> HttpResult<()> {
-    let oneself = CurrentUser::of(visit)?;
+async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpResult<()> {
+    let current_user = CurrentUser::of(context)?;
     // Somebody at a browser left open must not guess here either.
-    let address = ThrottleKey::Address(visit.caller.network());
-    visit.doors.throttle(&address)?;
-    let name = crate::http::auth::login::new_name(oneself.name)?;
-    let known = visit.store.user_named(&name).await?;
-    let stored = known.and_then(|person| person.password);
-    if !visit.doors.passwords.verify(fields.current, stored).await? {
+    let address = ThrottleKey::Address(context.caller.network());
+    context.auth_state.throttle(&address)?;
+    let name = crate::http::auth::login::new_name(current_user.name)?;
+    let known = context.store.user_named(&name).await?;
+    let stored = known.and_then(|user| user.password);
+    if !context
+        .auth_state
+        .passwords
+        .verify(fields.current, stored)
+        .await?
+    {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "The password that you have now is another one.",
         ));
     }
-    visit.doors.reset_throttle(&address);
+    context.auth_state.reset_throttle(&address);
     check_strength(&fields.new, &name).map_err(Problem::bad_request)?;
-    let hash = visit.doors.passwords.hash(fields.new).await?;
-    visit
+    let hash = context.auth_state.passwords.hash(fields.new).await?;
+    context
         .store
-        .change_password(oneself.id, &hash, Some(oneself.session))
+        .change_password(current_user.id, &hash, Some(current_user.session))
         .await?;
-    visit.doors.changed();
-    tracing::info!(%name, from = %visit.caller.address, "changed the password");
+    context.auth_state.changed();
+    tracing::info!(%name, from = %context.caller.address, "changed the password");
     Ok(())
 }
 
@@ -104,22 +109,22 @@ pub(crate) struct EndSessionsForm {
 }
 
 pub(crate) async fn end_sessions(
-    visit: RequestContext,
+    context: RequestContext,
     given: FormOrJson<EndSessionsForm>,
 ) -> HttpResult<Response> {
-    let oneself = CurrentUser::of(&visit)?;
+    let current_user = CurrentUser::of(&context)?;
     if given.fields.session.is_empty() {
-        let kept = Some(oneself.session);
-        visit.store.end_sessions(oneself.id, kept).await?;
+        let kept = Some(current_user.session);
+        context.store.end_sessions(current_user.id, kept).await?;
     } else {
-        let all = visit.store.sessions(oneself.id, now_us()).await?;
+        let all = context.store.sessions(current_user.id, now_us()).await?;
         let found = all
             .iter()
             .find(|login| short(&login.secret) == given.fields.session);
         let found = found.ok_or_else(|| Problem::not_found("such session"))?;
-        visit.store.end_session(&found.secret).await?;
+        context.store.end_session(&found.secret).await?;
     }
-    visit.doors.changed();
+    context.auth_state.changed();
     Ok(Redirect::to("/account").into_response())
 }
 
@@ -131,8 +136,8 @@ pub(crate) struct Me {
     kind: &'static str,
 }
 
-pub(crate) async fn me(visit: RequestContext) -> HttpResult<Json<Me>> {
-    let (name, role, kind) = match &visit.who {
+pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
+    let (name, role, kind) = match &context.principal {
         Principal::User { name, role, .. } => (name, *role, "user"),
         Principal::ApiToken { name, role, .. } => (name, *role, "api_token"),
         Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
@@ -146,16 +151,19 @@ pub(crate) async fn me(visit: RequestContext) -> HttpResult<Json<Me>> {
     }))
 }
 
-async fn view(visit: &RequestContext, wrong: Option<String>) -> HttpResult<templates::AccountView> {
-    let oneself = CurrentUser::of(visit)?;
-    let logins = visit.store.sessions(oneself.id, now_us()).await?;
+async fn view(
+    context: &RequestContext,
+    wrong: Option<String>,
+) -> HttpResult<templates::AccountView> {
+    let current_user = CurrentUser::of(context)?;
+    let logins = context.store.sessions(current_user.id, now_us()).await?;
     Ok(templates::AccountView {
         wrong,
         sessions: logins
             .into_iter()
             .map(|login| templates::SessionView {
                 id: short(&login.secret),
-                this: login.secret == *oneself.session,
+                this: login.secret == *current_user.session,
                 created_us: login.created_us,
                 used_us: login.used_us,
                 address: login.address,

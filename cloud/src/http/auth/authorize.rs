@@ -224,8 +224,8 @@ pub(crate) async fn authorize(
 ) -> Response {
     let caller = caller(request.extensions());
     match authenticate(&site, access, request.method(), request.headers(), caller).await {
-        Ok(who) => {
-            request.extensions_mut().insert(who);
+        Ok(principal) => {
+            request.extensions_mut().insert(principal);
             next.run(request).await
         }
         Err(refusal) => denial_response(refusal, &request),
@@ -235,7 +235,7 @@ pub(crate) async fn authorize(
 /// Who asks, and the site: what a page is drawn for.
 pub(crate) struct RequestContext {
     pub(crate) site: AppState,
-    pub(crate) who: Principal,
+    pub(crate) principal: Principal,
     pub(crate) caller: ClientInfo,
     /// As the browser named it.
     pub(crate) host: String,
@@ -256,14 +256,14 @@ impl FromRequestParts<AppState> for RequestContext {
         parts: &mut Parts,
         site: &AppState,
     ) -> Result<Self, Self::Rejection> {
-        let who = parts
+        let principal = parts
             .extensions
             .get()
             .cloned()
             .unwrap_or(Principal::Anonymous);
         Ok(Self {
             site: site.clone(),
-            who,
+            principal,
             caller: caller(&parts.extensions),
             host: text(&parts.headers, header::HOST).to_owned(),
         })
@@ -313,17 +313,17 @@ async fn authenticate(
     if access == Permission::Anyone {
         return Ok(Principal::Anonymous);
     }
-    let who = identify(site, headers, caller).await?;
-    if let Principal::User { .. } = who
+    let principal = identify(site, headers, caller).await?;
+    if let Principal::User { .. } = principal
         && !is_safe(method)
         && !is_same_site(headers)
     {
         return Err(Denial::Problem(cross_site_problem()));
     }
-    let has_owner = match site.doors.has_owner(&site.store).await {
+    let has_owner = match site.auth_state.has_owner(&site.store).await {
         Ok(has_owner) => has_owner,
         // Somebody whom the store knew lately may be told that it is away.
-        Err(_) if who.role().is_some() => true,
+        Err(_) if principal.role().is_some() => true,
         Err(error) => return Err(error.into()),
     };
     let lab = match site.config.lab_way_in {
@@ -332,32 +332,32 @@ async fn authenticate(
         LabWayIn::Open => caller.local || access == Permission::Upload,
         LabWayIn::Token => false,
     };
-    decide(access, who, has_owner, lab)
+    decide(access, principal, has_owner, lab)
 }
 
 /// The rule itself.
 fn decide(
     access: Permission,
-    who: Principal,
+    principal: Principal,
     has_owner: bool,
     lab: bool,
 ) -> Result<Principal, Denial> {
     let least = match access {
-        Permission::Anyone => return Ok(who),
+        Permission::Anyone => return Ok(principal),
         Permission::Setup if has_owner => return Err(Denial::HasOwner),
-        Permission::Setup => return Ok(who),
-        Permission::Login if has_owner => return Ok(who),
+        Permission::Setup => return Ok(principal),
+        Permission::Login if has_owner => return Ok(principal),
         Permission::Login => return Err(Denial::SetupRequired),
         Permission::Viewer => Role::Viewer,
         Permission::Operator => Role::Operator,
         Permission::Owner => Role::Owner,
-        Permission::SelfService => match who {
-            Principal::User { .. } => return Ok(who),
+        Permission::SelfService => match principal {
+            Principal::User { .. } => return Ok(principal),
             Principal::ApiToken { .. } | Principal::Camera { .. } => return Err(forbidden()),
             Principal::Anonymous | Principal::LegacyUpload => Role::Viewer,
         },
-        Permission::Camera | Permission::Upload => match who {
-            Principal::Camera { .. } => return Ok(who),
+        Permission::Camera | Permission::Upload => match principal {
+            Principal::Camera { .. } => return Ok(principal),
             Principal::Anonymous if lab => return Ok(Principal::LegacyUpload),
             Principal::Anonymous
             | Principal::LegacyUpload
@@ -365,9 +365,9 @@ fn decide(
             | Principal::ApiToken { .. } => Role::Operator,
         },
     };
-    match (who.role(), &who) {
+    match (principal.role(), &principal) {
         (Some(_), Principal::User { .. }) if !has_owner => Err(Denial::SetupRequired),
-        (Some(role), _) if role >= least => Ok(who),
+        (Some(role), _) if role >= least => Ok(principal),
         (Some(_), _) | (None, Principal::Camera { .. }) => Err(forbidden()),
         // A key was made by somebody with a shell on this computer, so it is good before there is an owner.
         (None, _) if has_owner => Err(Denial::LoginRequired),
@@ -399,7 +399,7 @@ async fn identify(
         Ok(login) => login,
         Err(error) => {
             return site
-                .doors
+                .auth_state
                 .recently_authenticated(&secret)
                 .ok_or(error.into());
         }
@@ -407,15 +407,15 @@ async fn identify(
     let Some(login) = login else {
         return Ok(Principal::Anonymous);
     };
-    let who = Principal::User {
-        id: login.person,
+    let principal = Principal::User {
+        id: login.user,
         name: login.name.clone(),
         role: login.role,
         session: secret,
     };
-    site.doors.remember(&secret, &who);
+    site.auth_state.remember(&secret, &principal);
     record_use(site, CredentialUse::LoginSession(login));
-    Ok(who)
+    Ok(principal)
 }
 
 async fn identify_token(
@@ -429,7 +429,7 @@ async fn identify_token(
             Ok(token) => token,
             Err(error) => {
                 return site
-                    .doors
+                    .auth_state
                     .recently_authenticated(secret)
                     .ok_or(error.into());
             }
@@ -437,7 +437,7 @@ async fn identify_token(
         None => None,
     };
     let (Some(secret), Some(token)) = (shown, token) else {
-        site.doors
+        site.auth_state
             .throttle(&ThrottleKey::Key(caller.network()))
             .map_err(Denial::Problem)?;
         return Err(Denial::Problem(Problem::new(
@@ -445,7 +445,7 @@ async fn identify_token(
             "This key is not good here. It may have been revoked.",
         )));
     };
-    let who = match &token.rights {
+    let principal = match &token.scope {
         TokenScope::Role(role) => Principal::ApiToken {
             id: token.id,
             name: token.name.clone(),
@@ -456,9 +456,9 @@ async fn identify_token(
             device: device.clone(),
         },
     };
-    site.doors.remember(&secret, &who);
+    site.auth_state.remember(&secret, &principal);
     record_use(site, CredentialUse::Token(token));
-    Ok(who)
+    Ok(principal)
 }
 
 enum CredentialUse {
@@ -481,23 +481,27 @@ fn record_use(site: &AppState, used: CredentialUse) {
 }
 
 /// Ends when somebody who was let in would not be any more. For what stays open: everything else is asked each time.
-pub(crate) async fn until_revoked(site: AppState, who: Principal, secret: Option<TokenHash>) {
-    let mut changes = site.doors.changes();
+pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: Option<TokenHash>) {
+    let mut changes = site.auth_state.changes();
     loop {
         // What another process has changed is seen by looking now and then.
         let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
-        if !is_still_valid(&site, &who, secret.as_ref()).await {
+        if !is_still_valid(&site, &principal, secret.as_ref()).await {
             return;
         }
     }
 }
 
 /// While the store does not answer, yes.
-async fn is_still_valid(site: &AppState, who: &Principal, secret: Option<&TokenHash>) -> bool {
+async fn is_still_valid(
+    site: &AppState,
+    principal: &Principal,
+    secret: Option<&TokenHash>,
+) -> bool {
     let Some(secret) = secret else {
         return true;
     };
-    match who {
+    match principal {
         Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
         Principal::ApiToken { .. } | Principal::Camera { .. } => {
             !matches!(site.store.token(secret).await, Ok(None))
@@ -801,7 +805,7 @@ mod tests {
             id,
             device: porch.clone(),
         };
-        for (who, for_porch, for_field) in [
+        for (principal, for_porch, for_field) in [
             (Principal::Anonymous, false, false),
             (Principal::LegacyUpload, true, true),
             (camera, true, false),
@@ -809,8 +813,8 @@ mod tests {
             (program(Role::Operator), true, true),
             (program(Role::Owner), true, true),
         ] {
-            assert_eq!(who.may_act_for(&porch), for_porch, "{who:?}");
-            assert_eq!(who.may_act_for(&field), for_field, "{who:?}");
+            assert_eq!(principal.may_act_for(&porch), for_porch, "{principal:?}");
+            assert_eq!(principal.may_act_for(&field), for_field, "{principal:?}");
         }
     }
 }

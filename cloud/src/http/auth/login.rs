@@ -33,7 +33,7 @@ pub(crate) struct LoginQuery {
 }
 
 pub(crate) async fn setup_page(
-    visit: RequestContext,
+    context: RequestContext,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Markup {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
@@ -41,7 +41,7 @@ pub(crate) async fn setup_page(
         code,
         name: String::new(),
         wrong: None,
-        plain_http: is_plain_http(&visit),
+        plain_http: is_plain_http(&context),
     };
     templates::setup_page(&view)
 }
@@ -55,7 +55,7 @@ pub(crate) struct SetupForm {
 
 /// Makes the first owner and logs him in; the code is good for that once, as there is an owner afterwards.
 pub(crate) async fn setup(
-    visit: RequestContext,
+    context: RequestContext,
     headers: HeaderMap,
     given: FormOrJson<SetupForm>,
 ) -> HttpResult<Response> {
@@ -65,10 +65,10 @@ pub(crate) async fn setup(
         code: fields.code.clone(),
         name: fields.name.clone(),
         wrong: None,
-        plain_http: is_plain_http(&visit),
+        plain_http: is_plain_http(&context),
     };
-    match make_owner(&visit, fields).await {
-        Ok(person) => start_session(&visit, &headers, &person, "/").await,
+    match make_owner(&context, fields).await {
+        Ok(user) => start_session(&context, &headers, &user, "/").await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
             templates::setup_page(&templates::SetupView {
                 wrong: Some(wrong),
@@ -79,32 +79,32 @@ pub(crate) async fn setup(
     }
 }
 
-async fn make_owner(visit: &RequestContext, fields: SetupForm) -> HttpResult<User> {
-    let address = ThrottleKey::Address(visit.caller.network());
-    visit.doors.throttle(&address)?;
-    if !visit.doors.setup_code().matches(&fields.code) {
-        tracing::warn!(from = %visit.caller.address, "wrong set-up code");
+async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<User> {
+    let address = ThrottleKey::Address(context.caller.network());
+    context.auth_state.throttle(&address)?;
+    if !context.auth_state.setup_code().matches(&fields.code) {
+        tracing::warn!(from = %context.caller.address, "wrong set-up code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "This is not the code. It stands in the cloud's log, and is a new one after each start.",
         ));
     }
-    visit.doors.reset_throttle(&address);
+    context.auth_state.reset_throttle(&address);
     let name = new_name(&fields.name)?;
     check_strength(&fields.password, &name).map_err(Problem::bad_request)?;
-    let hash = visit.doors.passwords.hash(fields.password).await?;
-    let person = visit
+    let hash = context.auth_state.passwords.hash(fields.password).await?;
+    let user = context
         .store
         .create_first_owner(&name, &hash, now_us())
         .await?;
     // From now on every request finds him.
-    visit.doors.has_owner(&visit.store).await?;
-    tracing::info!(%name, from = %visit.caller.address, "the first owner is here");
-    Ok(person)
+    context.auth_state.has_owner(&context.store).await?;
+    tracing::info!(%name, from = %context.caller.address, "the first owner is here");
+    Ok(user)
 }
 
 pub(crate) async fn login_page(
-    visit: RequestContext,
+    context: RequestContext,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> Response {
     let next = asked.map_or_else(|_| String::new(), |Query(asked)| asked.next);
@@ -112,7 +112,7 @@ pub(crate) async fn login_page(
         name: String::new(),
         next: local_path(&next).unwrap_or_default().to_owned(),
         wrong: None,
-        plain_http: is_plain_http(&visit),
+        plain_http: is_plain_http(&context),
     };
     templates::login_page(&view).into_response()
 }
@@ -126,7 +126,7 @@ pub(crate) struct LoginForm {
 }
 
 pub(crate) async fn login(
-    visit: RequestContext,
+    context: RequestContext,
     headers: HeaderMap,
     given: FormOrJson<LoginForm>,
 ) -> HttpResult<Response> {
@@ -137,10 +137,10 @@ pub(crate) async fn login(
         name: fields.name.clone(),
         next: next.clone(),
         wrong: None,
-        plain_http: is_plain_http(&visit),
+        plain_http: is_plain_http(&context),
     };
-    match verify_credentials(&visit, fields).await {
-        Ok(person) => start_session(&visit, &headers, &person, &next).await,
+    match verify_credentials(&context, fields).await {
+        Ok(user) => start_session(&context, &headers, &user, &next).await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
             templates::login_page(&templates::LoginView {
                 wrong: Some(wrong),
@@ -152,40 +152,40 @@ pub(crate) async fn login(
 }
 
 /// The person of this name and password.
-async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpResult<User> {
-    let address = ThrottleKey::Address(visit.caller.network());
-    visit.doors.throttle(&address)?;
+async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> HttpResult<User> {
+    let address = ThrottleKey::Address(context.caller.network());
+    context.auth_state.throttle(&address)?;
     let name = fields.name.parse::<UserName>().ok();
-    let person = match &name {
-        Some(name) => visit.store.user_named(name).await?,
+    let user = match &name {
+        Some(name) => context.store.user_named(name).await?,
         None => None,
     };
     let account = name.as_ref().map(|name| ThrottleKey::Account(name.key()));
     if let Some(account) = &account
-        && !has_known_session(visit, person.as_ref()).await?
+        && !has_known_session(context, user.as_ref()).await?
     {
-        visit.doors.throttle(account)?;
+        context.auth_state.throttle(account)?;
     }
-    let stored = person.as_ref().and_then(|person| person.password.clone());
+    let stored = user.as_ref().and_then(|user| user.password.clone());
     let began = Instant::now();
-    let right = visit
-        .doors
+    let right = context
+        .auth_state
         .passwords
         .verify(fields.password, stored)
         .await?;
     tracing::debug!(took = ?began.elapsed(), "compared a password");
-    match person.filter(|_| right) {
-        Some(person) => {
-            visit.doors.reset_throttle(&address);
+    match user.filter(|_| right) {
+        Some(user) => {
+            context.auth_state.reset_throttle(&address);
             if let Some(account) = &account {
-                visit.doors.reset_throttle(account);
+                context.auth_state.reset_throttle(account);
             }
-            tracing::info!(name = person.name, from = %visit.caller.address, "logged in");
-            Ok(person)
+            tracing::info!(name = user.name, from = %context.caller.address, "logged in");
+            Ok(user)
         }
         None => {
             let name = name.as_ref().map_or("no valid name", UserName::as_str);
-            tracing::warn!(name, from = %visit.caller.address, "wrong name or password");
+            tracing::warn!(name, from = %context.caller.address, "wrong name or password");
             Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
                 "Name or password is not right.",
@@ -196,25 +196,28 @@ async fn verify_credentials(visit: &RequestContext, fields: LoginForm) -> HttpRe
 
 /// Whether somebody is logged in from this very address: strangers who guess at a name must not keep its owner out.
 async fn has_known_session(
-    visit: &RequestContext,
-    person: Option<&User>,
+    context: &RequestContext,
+    user: Option<&User>,
 ) -> Result<bool, StoreError> {
-    let Some(person) = person else {
+    let Some(user) = user else {
         return Ok(false);
     };
-    let address = visit.caller.address.to_string();
-    let logins = visit.store.sessions(person.id, now_us()).await?;
+    let address = context.caller.address.to_string();
+    let logins = context.store.sessions(user.id, now_us()).await?;
     Ok(logins.iter().any(|login| login.address == address))
 }
 
 pub(crate) async fn invitation_page(
-    visit: RequestContext,
+    context: RequestContext,
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> HttpResult<Response> {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
-    let invited = visit.store.invited(&TokenHash::of(&code), now_us()).await?;
+    let invited = context
+        .store
+        .invited(&TokenHash::of(&code), now_us())
+        .await?;
     let view = templates::InvitationView {
-        name: invited.map(|person| person.name),
+        name: invited.map(|user| user.name),
         code,
         wrong: None,
     };
@@ -232,7 +235,7 @@ pub(crate) struct AcceptForm {
 }
 
 pub(crate) async fn accept_invitation(
-    visit: RequestContext,
+    context: RequestContext,
     headers: HeaderMap,
     given: FormOrJson<AcceptForm>,
 ) -> HttpResult<Response> {
@@ -245,30 +248,30 @@ pub(crate) async fn accept_invitation(
         wrong: None,
     };
     let accepted = async {
-        visit
-            .doors
-            .throttle(&ThrottleKey::Address(visit.caller.network()))?;
+        context
+            .auth_state
+            .throttle(&ThrottleKey::Address(context.caller.network()))?;
         let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation is used or over.");
-        let person = visit.store.invited(&secret, now_us()).await?;
-        let person = person.ok_or_else(over)?;
-        visit
-            .doors
-            .reset_throttle(&ThrottleKey::Address(visit.caller.network()));
-        let name = new_name(&person.name)?;
+        let user = context.store.invited(&secret, now_us()).await?;
+        let user = user.ok_or_else(over)?;
+        context
+            .auth_state
+            .reset_throttle(&ThrottleKey::Address(context.caller.network()));
+        let name = new_name(&user.name)?;
         check_strength(&fields.password, &name)
-            .map_err(|why| (Some(person.name.clone()), Problem::bad_request(why)))?;
-        let hash = visit.doors.passwords.hash(fields.password).await?;
-        let person = visit
+            .map_err(|why| (Some(user.name.clone()), Problem::bad_request(why)))?;
+        let hash = context.auth_state.passwords.hash(fields.password).await?;
+        let user = context
             .store
             .accept_invitation(&secret, &hash, now_us())
             .await?;
-        visit.doors.changed();
-        Ok(person.ok_or_else(over)?)
+        context.auth_state.changed();
+        Ok(user.ok_or_else(over)?)
     };
     match accepted.await {
-        Ok(person) => {
-            tracing::info!(name = person.name, from = %visit.caller.address, "chose a password");
-            start_session(&visit, &headers, &person, "/").await
+        Ok(user) => {
+            tracing::info!(name = user.name, from = %context.caller.address, "chose a password");
+            start_session(&context, &headers, &user, "/").await
         }
         Err(FormError { name, problem }) if as_page => Ok(page_with_error(&problem, |wrong| {
             templates::invitation_page(&templates::InvitationView {
@@ -303,10 +306,10 @@ impl From<(Option<String>, Problem)> for FormError {
 }
 
 /// Ends the session of the request's cookie; somebody without one is as logged out as can be.
-pub(crate) async fn logout(visit: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
-    if let Principal::User { session, .. } = &visit.who {
-        visit.store.end_session(session).await?;
-        visit.doors.changed();
+pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
+    if let Principal::User { session, .. } = &context.principal {
+        context.store.end_session(session).await?;
+        context.auth_state.changed();
     }
     let mut response = if wants_json(&headers) {
         StatusCode::NO_CONTENT.into_response()
@@ -316,7 +319,7 @@ pub(crate) async fn logout(visit: RequestContext, headers: HeaderMap) -> HttpRes
     let headers = response.headers_mut();
     headers.insert(
         header::SET_COOKIE,
-        authorize::cookie(&visit.site, visit.caller, None),
+        authorize::cookie(&context.site, context.caller, None),
     );
     // What this browser has kept of pages and pictures goes too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
@@ -331,9 +334,9 @@ struct NewSession<'a> {
 
 /// Begins a session and shows the way.
 async fn start_session(
-    visit: &RequestContext,
+    context: &RequestContext,
     headers: &HeaderMap,
-    person: &User,
+    user: &User,
     next: &str,
 ) -> HttpResult<Response> {
     let secret = Token::new();
@@ -341,25 +344,25 @@ async fn start_session(
         .get(header::USER_AGENT)
         .and_then(|agent| agent.to_str().ok())
         .unwrap_or("");
-    let address = visit.caller.address.to_string();
+    let address = context.caller.address.to_string();
     // Whoever logs in again leaves no old session behind.
-    if let Principal::User { session, .. } = &visit.who {
-        visit.store.end_session(session).await?;
+    if let Principal::User { session, .. } = &context.principal {
+        context.store.end_session(session).await?;
     }
-    visit
+    context
         .store
-        .create_session(person.id, &secret.hash(), &address, agent, now_us())
+        .create_session(user.id, &secret.hash(), &address, agent, now_us())
         .await?;
     let mut response = if wants_json(headers) {
         let body = NewSession {
-            name: &person.name,
-            role: person.role,
+            name: &user.name,
+            role: user.role,
         };
         (StatusCode::CREATED, Json(body)).into_response()
     } else {
         Redirect::to(next).into_response()
     };
-    let cookie = authorize::cookie(&visit.site, visit.caller, Some(secret.as_str()));
+    let cookie = authorize::cookie(&context.site, context.caller, Some(secret.as_str()));
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }
@@ -401,8 +404,8 @@ fn local_path(next: &str) -> Option<&str> {
     good.then_some(next)
 }
 
-fn is_plain_http(visit: &RequestContext) -> bool {
-    !visit.caller.secure && !visit.caller.address.to_canonical().is_loopback()
+fn is_plain_http(context: &RequestContext) -> bool {
+    !context.caller.secure && !context.caller.address.to_canonical().is_loopback()
 }
 
 impl From<UserError> for Problem {

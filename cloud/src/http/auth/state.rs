@@ -85,18 +85,18 @@ impl AuthState {
         lock(&self.tries).reset(subject);
     }
 
-    pub(crate) fn remember(&self, secret: &TokenHash, who: &Principal) {
+    pub(crate) fn remember(&self, secret: &TokenHash, principal: &Principal) {
         let mut lately = lock(&self.lately);
         if lately.len() >= LATELY_MAX {
             lately.clear();
         }
-        lately.insert(secret.0, (who.clone(), Instant::now()));
+        lately.insert(secret.0, (principal.clone(), Instant::now()));
     }
 
     pub(crate) fn recently_authenticated(&self, secret: &TokenHash) -> Option<Principal> {
         let lately = lock(&self.lately);
-        let (who, since) = lately.get(&secret.0)?;
-        (since.elapsed() < LATELY).then(|| who.clone())
+        let (principal, since) = lately.get(&secret.0)?;
+        (since.elapsed() < LATELY).then(|| principal.clone())
     }
 
     /// Somebody may do less than before: nothing remembered holds, and open streams are to look again.

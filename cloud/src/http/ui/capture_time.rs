@@ -4,7 +4,7 @@ use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, chip};
-use crate::http::ui::format::{TimeFormat, age_us, lasting, time};
+use crate::http::ui::format::{TimeFormat, age_us, format_duration, time};
 use crate::http::ui::views::{PageContext, PictureView};
 use crate::pictures::capture_time::{CaptureTime, TimeSource};
 
@@ -16,7 +16,7 @@ const ABOUT_US: u64 = 120_000_000;
 const NO_DATE_US: i64 = 365 * 24 * 3600 * 1_000_000;
 
 /// The moment of the press if it is known to a second, microseconds UTC.
-pub(crate) fn exactly(picture: &PictureView) -> Option<i64> {
+pub(crate) fn exact_time(picture: &PictureView) -> Option<i64> {
     let error_us = picture.taken.error_us()?;
     (error_us <= EXACT_US).then_some(picture.taken.best_us)
 }
@@ -55,7 +55,7 @@ pub(crate) fn late(picture: &PictureView) -> bool {
 
 /// `Sure, ±40 ms`, `Corrected, ±2.0 s` or `Guessed`.
 fn uncertainty(taken: &CaptureTime) -> Markup {
-    let error = taken.error_us().map(lasting);
+    let error = taken.error_us().map(format_duration);
     let (tone, word) = match taken.source {
         TimeSource::Synchronised => (Tone::Ok, "Sure"),
         TimeSource::Corrected => (Tone::Ok, "Corrected"),
@@ -68,7 +68,7 @@ fn uncertainty(taken: &CaptureTime) -> Markup {
 }
 
 /// Why the time of a picture is as sure as it is.
-pub(crate) fn why(site: &PageContext, picture: &PictureView) -> Markup {
+pub(crate) fn explanation(site: &PageContext, picture: &PictureView) -> Markup {
     if picture.cause == Cause::Upload {
         return html! {
             p { "It came in as an upload at " (time(picture.stored_us, TimeFormat::Full, site.now_us)) ". When it was taken is not known here." }
@@ -82,7 +82,7 @@ pub(crate) fn why(site: &PageContext, picture: &PictureView) -> Markup {
 
 fn reason(site: &PageContext, picture: &PictureView) -> Markup {
     let taken = &picture.taken;
-    let press = html! { (lasting(picture.pressed.boottime_us)) " before the press" };
+    let press = html! { (format_duration(picture.pressed.boottime_us)) " before the press" };
     let showed =
         |shown_us: i64| html! { "It showed " (time(shown_us, TimeFormat::Full, site.now_us)) ". " };
     // A clock that starts in 1970 shows a time that would only confuse.
@@ -114,5 +114,5 @@ fn reason(site: &PageContext, picture: &PictureView) -> Markup {
 /// `+3 h 12 min`, `-1 h`.
 fn moved(from_us: i64, to_us: i64) -> String {
     let sign = if to_us < from_us { "-" } else { "+" };
-    format!("{sign}{}", lasting(to_us.abs_diff(from_us)))
+    format!("{sign}{}", format_duration(to_us.abs_diff(from_us)))
 }

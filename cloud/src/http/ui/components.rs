@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
-use crate::http::ui::format::{TimeFormat, count, counted, time};
+use crate::http::ui::format::{TimeFormat, count, pluralize, time};
 use crate::http::ui::views::{CameraView, Counters, PictureView, Thumbnail};
 
 /// The worst there is to say about a camera, in one chip.
@@ -119,7 +119,7 @@ pub(crate) fn counters_line(counters: &Counters, coarse: bool) -> String {
 
 /// Whether every picture of these cameras can be pointed at, in sentences. The first is for everyone; the others are
 /// troubles, each to be shown with its mark.
-pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
+pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
     let speaking = cameras.iter().filter(|c| c.presence.is_some()).count();
     let online = cameras.iter().filter(|c| is_online(c)).count();
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
@@ -131,7 +131,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
         match (names.next(), names.count()) {
             (Some(one), 0) => format!(" ({one})"),
             (Some(one), more) => {
-                format!(" ({one} and {})", counted(more as u64, "other", "others"))
+                format!(" ({one} and {})", pluralize(more as u64, "other", "others"))
             }
             (None, _) => String::new(),
         }
@@ -151,7 +151,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Err,
             format!(
                 "{least}{} missing{}: pressed, and neither in the cloud nor on a card that we know of.",
-                counted(sum.missing, "picture is", "pictures are"),
+                pluralize(sum.missing, "picture is", "pictures are"),
                 names(&|c| c.counters.missing),
             ),
         ));
@@ -170,7 +170,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Err,
             format!(
                 "{} on cards until the cloud takes pictures again.",
-                counted(sum.held, "picture waits", "pictures wait")
+                pluralize(sum.held, "picture waits", "pictures wait")
             ),
         ));
     }
@@ -179,7 +179,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Wait,
             format!(
                 "{} no picture, and the camera said why{}.",
-                counted(sum.told, "press gave", "presses gave"),
+                pluralize(sum.told, "press gave", "presses gave"),
                 names(&|c| c.counters.told),
             ),
         ));
@@ -190,7 +190,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Wait,
             format!(
                 "{} the number of another one{}: a card was copied or restored. All are kept and shown.",
-                counted(conflicts, "picture has", "pictures have"),
+                pluralize(conflicts, "picture has", "pictures have"),
                 names(&|c| c.conflicts),
             ),
         ));
@@ -201,7 +201,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Wait,
             format!(
                 "{} not decode{}. The bytes are kept exactly as they came.",
-                counted(damaged, "picture does", "pictures do"),
+                pluralize(damaged, "picture does", "pictures do"),
                 names(&|c| c.damaged),
             ),
         ));
@@ -212,7 +212,7 @@ pub(crate) fn promise(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone,
             Tone::Wait,
             format!(
                 "{} on the card because the cloud refuses {}{}.",
-                counted(parked, "picture stays", "pictures stay"),
+                pluralize(parked, "picture stays", "pictures stay"),
                 if parked == 1 { "it" } else { "them" },
                 names(&|c| c.queue.parked),
             ),
@@ -264,7 +264,7 @@ fn thumbnail_url(id: &PictureId) -> String {
 }
 
 /// Marks that a picture carries in a grid, as words.
-pub(crate) fn marks(picture: &PictureView) -> Markup {
+pub(crate) fn badges(picture: &PictureView) -> Markup {
     html! {
         @if picture.conflict || picture.damaged {
             span.marks {
@@ -283,7 +283,7 @@ pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
                 li data-key=(picture.id) data-stored=(picture.stored_us / 1000) {
                     a.tile href=(picture_url(&picture.id)) {
                         (image(picture, false, if named { "" } else { picture.device.as_str() }))
-                        (marks(picture))
+                        (badges(picture))
                         span.tile-words {
                             @if named { span.tile-name { (picture.device) } }
                             span.tile-time {
@@ -305,7 +305,7 @@ pub(crate) fn fact(name: &str, value: &Markup) -> Markup {
 }
 
 /// A capital first: the appliance's words begin in lower case.
-pub(crate) fn capital(text: &str) -> String {
+pub(crate) fn capitalize(text: &str) -> String {
     let mut letters = text.chars();
     letters
         .next()

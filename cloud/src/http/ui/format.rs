@@ -19,7 +19,7 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// `1 picture`, `1,204 pictures`.
-pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
+pub(crate) fn pluralize(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// A length of time in one or two units: `40 ms`, `4.1 s`, `9 min`, `2 h 10 min`, `3 days`.
-pub(crate) fn lasting(micros: u64) -> String {
+pub(crate) fn format_duration(micros: u64) -> String {
     let ms = micros / 1000;
     let s = ms / 1000;
     let min = s / 60;
@@ -67,7 +67,7 @@ pub(crate) fn step(from_us: u64, to_us: u64) -> String {
     let micros = to_us.saturating_sub(from_us);
     match micros / 1000 {
         ms @ 100..1000 => format!("+0.{} s", ms / 100),
-        _ => format!("+{}", lasting(micros)),
+        _ => format!("+{}", format_duration(micros)),
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn time(micros: i64, form: TimeFormat, now_us: i64) -> Markup {
                 utc.strftime("%-d %b %Y").to_string()
             }
         }
-        TimeFormat::Age => lasting(age_us(micros, now_us)),
+        TimeFormat::Age => format_duration(age_us(micros, now_us)),
     };
     html! {
         time datetime=(utc.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")) data-as=(form.as_str())
@@ -182,9 +182,9 @@ mod tests {
             (7_800_000_000, "2 h 10 min"),
             (3 * 86_400_000_000, "3 days"),
         ] {
-            assert_eq!(lasting(micros), text, "{micros}");
+            assert_eq!(format_duration(micros), text, "{micros}");
         }
-        lasting(u64::MAX);
+        format_duration(u64::MAX);
         for (from, to, text) in [
             (0, 12_000, "+12 ms"),
             (900_000, 1_099_000, "+0.1 s"),

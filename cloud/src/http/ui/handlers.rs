@@ -206,7 +206,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
         free_bytes: hold.free_bytes,
         // The page must be drawn even when the store is away, to say so.
         quarantined: site.store.quarantine_count().await.unwrap_or(0),
-        user: match &site.who {
+        user: match &site.principal {
             Principal::User { name, role, .. } => Some(templates::SignedInUser {
                 name: name.clone(),
                 role: *role,
@@ -216,7 +216,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
             | Principal::Camera { .. }
             | Principal::LegacyUpload => None,
         },
-        role: site.who.role().unwrap_or(Role::Viewer),
+        role: site.principal.role().unwrap_or(Role::Viewer),
         origin: site.caller.origin(&site.host),
     }
 }

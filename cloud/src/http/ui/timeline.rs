@@ -4,8 +4,8 @@ use keepsake_protocol::capture::Cause;
 use keepsake_protocol::command::CommandStage;
 use maud::{Markup, html};
 
-use crate::http::ui::capture_time::exactly;
-use crate::http::ui::format::{TimeFormat, count, lasting, size, step, time};
+use crate::http::ui::capture_time::exact_time;
+use crate::http::ui::format::{TimeFormat, count, format_duration, size, step, time};
 use crate::http::ui::views::{CommandView, PictureView, StageView};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +84,7 @@ pub(crate) fn press_to_stored_us(picture: &PictureView) -> Option<u64> {
     if picture.cause == Cause::Upload {
         return None;
     }
-    u64::try_from(picture.stored_us.saturating_sub(exactly(picture)?)).ok()
+    u64::try_from(picture.stored_us.saturating_sub(exact_time(picture)?)).ok()
 }
 
 fn picture_stops(picture: &PictureView) -> Vec<TimelineStep> {
@@ -96,7 +96,7 @@ fn picture_stops(picture: &PictureView) -> Vec<TimelineStep> {
         )];
     }
     // Times that nobody knows would look as good as the others, so they are left out.
-    let pressed_us = exactly(picture);
+    let pressed_us = exact_time(picture);
     let at = |after_us: u64| {
         pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?))
     };
@@ -183,7 +183,9 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
     let accepted = reached(CommandStage::Accepted);
     let heard_of = accepted.is_some() || passed(CommandStage::Accepted);
     let heard = accepted.map_or(String::new(), |accepted| {
-        lasting(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
+        format_duration(
+            u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0),
+        )
     });
     stops.push(TimelineStep {
         name: "Sent",
@@ -239,7 +241,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
             Some(at),
             format!(
                 "{} in all",
-                lasting(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0))
+                format_duration(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0))
             ),
         ),
         None => TimelineStep {

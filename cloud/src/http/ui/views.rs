@@ -382,7 +382,7 @@ pub struct UserView {
     pub id: String,
     pub name: String,
     pub role: Role,
-    pub oneself: bool,
+    pub current_user: bool,
     pub has_password: bool,
     pub seen_us: Option<i64>,
 }

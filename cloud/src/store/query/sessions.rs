@@ -24,7 +24,7 @@ const AGENT_MAX: usize = 200;
 #[derive(Debug, Clone)]
 pub struct LoginSession {
     pub secret: TokenHash,
-    pub person: PrincipalId,
+    pub user: PrincipalId,
     pub name: String,
     pub role: Role,
     pub created_us: i64,
@@ -48,7 +48,7 @@ impl Store {
     /// [`crate::store::StoreError`]: there is none.
     pub async fn create_session(
         &self,
-        person: PrincipalId,
+        user: PrincipalId,
         secret: &TokenHash,
         address: &str,
         agent: &str,
@@ -63,14 +63,14 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .context("forget sessions that are over")?;
-            for login in of(&mut tx, person).await?.iter().skip(LOGINS_MAX - 1) {
+            for login in of(&mut tx, user).await?.iter().skip(LOGINS_MAX - 1) {
                 end(&mut tx, &login.secret).await?;
             }
             sqlx::query(
                 "INSERT INTO login (secret, person, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(secret.0.as_slice())
-            .bind(person.0.as_slice())
+            .bind(user.0.as_slice())
             .bind(now_us)
             .bind(now_us)
             .bind(address)
@@ -78,7 +78,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .context("note a session")?;
-            users::record_user_seen(&mut tx, person, now_us).await?;
+            users::record_user_seen(&mut tx, user, now_us).await?;
             tx.commit().await.context("commit a session")
         })
         .await
@@ -129,10 +129,10 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`].
-    pub async fn sessions(&self, person: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
+    pub async fn sessions(&self, user: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("list sessions")?;
-            let mut all = of(&mut connection, person).await?;
+            let mut all = of(&mut connection, user).await?;
             all.retain(|login| !login.is_over(now_us));
             Ok(all)
         })
@@ -156,10 +156,10 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: they go on.
-    pub async fn end_sessions(&self, person: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
+    pub async fn end_sessions(&self, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin ending all sessions").await?;
-            end_all(&mut tx, person, kept).await?;
+            end_all(&mut tx, user, kept).await?;
             tx.commit().await.context("commit the end of all sessions")
         })
         .await
@@ -168,13 +168,13 @@ impl Store {
 
 pub(crate) async fn end_all(
     tx: &mut AnyConnection,
-    person: PrincipalId,
+    user: PrincipalId,
     kept: Option<&TokenHash>,
 ) -> Result<()> {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
     sqlx::query("DELETE FROM login WHERE person = ? AND secret <> ?")
-        .bind(person.0.as_slice())
+        .bind(user.0.as_slice())
         .bind(kept)
         .execute(tx)
         .await
@@ -191,12 +191,12 @@ async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
     Ok(())
 }
 
-async fn of(connection: &mut AnyConnection, person: PrincipalId) -> Result<Vec<LoginSession>> {
+async fn of(connection: &mut AnyConnection, user: PrincipalId) -> Result<Vec<LoginSession>> {
     let rows = sqlx::query(
         "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
          FROM login JOIN person ON person.id = login.person WHERE person = ? ORDER BY used_us DESC",
     )
-    .bind(person.0.as_slice())
+    .bind(user.0.as_slice())
     .fetch_all(connection)
     .await
     .context("list sessions")?;
@@ -207,7 +207,7 @@ async fn of(connection: &mut AnyConnection, person: PrincipalId) -> Result<Vec<L
 fn login(row: &AnyRow) -> Result<LoginSession> {
     Ok(LoginSession {
         secret: id(row.get::<&[u8], _>(0), "a session")?,
-        person: id(row.get::<&[u8], _>(1), "a person")?,
+        user: id(row.get::<&[u8], _>(1), "a person")?,
         name: row.get(2),
         role: users::role(row.get(3))?,
         created_us: row.get(4),

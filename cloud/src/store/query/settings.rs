@@ -11,7 +11,7 @@ use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, to_bigi
 pub struct DeviceSettings {
     pub version: u64,
     /// Another one for every version, and never 0.
-    pub mark: u64,
+    pub revision: u64,
     pub values: Map<String, Value>,
     /// Microseconds UTC.
     pub changed_us: i64,
@@ -75,7 +75,7 @@ impl Store {
             let ahead = ahead.filter(|ahead| *ahead <= VERSION_MAX).unwrap_or(0);
             let desired = DeviceSettings {
                 version: version.max(ahead) + 1,
-                mark: (rand::random::<u64>() >> 11).max(1),
+                revision: (rand::random::<u64>() >> 11).max(1),
                 values: values.clone(),
                 changed_us: now_us,
             };
@@ -102,7 +102,7 @@ async fn latest(
     row.map(|row| {
         Ok(DeviceSettings {
             version: from_bigint(row.get(0)),
-            mark: from_bigint(row.get(1)),
+            revision: from_bigint(row.get(1)),
             values: serde_json::from_str(row.get(2))
                 .map_err(|error| StoreError::Corrupt(format!("settings: {error}")))?,
             changed_us: row.get(3),
@@ -118,7 +118,7 @@ async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSetting
     )
     .bind(device.as_str())
     .bind(to_bigint(desired.version))
-    .bind(to_bigint(desired.mark))
+    .bind(to_bigint(desired.revision))
     .bind(wished)
     .bind(desired.changed_us)
     .execute(tx)

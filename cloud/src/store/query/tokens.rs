@@ -21,7 +21,7 @@ pub struct ApiToken {
     pub id: PrincipalId,
     /// What it is for, in the owner's words.
     pub name: String,
-    pub rights: TokenScope,
+    pub scope: TokenScope,
     pub created_us: i64,
     /// To the minute.
     pub used_us: Option<i64>,
@@ -35,18 +35,18 @@ impl Store {
     pub async fn add_token(
         &self,
         name: &str,
-        rights: &TokenScope,
+        scope: &TokenScope,
         secret: &TokenHash,
         now_us: i64,
     ) -> Result<ApiToken> {
         let token = ApiToken {
             id: PrincipalId::new(),
             name: name.to_owned(),
-            rights: rights.clone(),
+            scope: scope.clone(),
             created_us: now_us,
             used_us: None,
         };
-        let (rights, device) = match rights {
+        let (scope, device) = match scope {
             TokenScope::Role(role) => (role.as_str(), None),
             TokenScope::Camera(device) => (CAMERA, Some(device.as_str())),
         };
@@ -65,7 +65,7 @@ impl Store {
             .bind(token.id.0.as_slice())
             .bind(name)
             .bind(secret.0.as_slice())
-            .bind(rights)
+            .bind(scope)
             .bind(device)
             .bind(now_us)
             .execute(&mut *tx)
@@ -157,7 +157,7 @@ impl Store {
 
 /// From the columns id, name, rights, device, created_us, used_us.
 fn token(row: &AnyRow) -> Result<ApiToken> {
-    let rights = match row.get::<&str, _>(2) {
+    let scope = match row.get::<&str, _>(2) {
         CAMERA => {
             let device: Option<String> = row.get(3);
             let device = device.unwrap_or_default().parse::<DeviceId>();
@@ -170,7 +170,7 @@ fn token(row: &AnyRow) -> Result<ApiToken> {
     Ok(ApiToken {
         id: id(row.get::<&[u8], _>(0), "a key")?,
         name: row.get(1),
-        rights,
+        scope,
         created_us: row.get(4),
         used_us: row.get(5),
     })

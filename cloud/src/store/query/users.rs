@@ -67,17 +67,17 @@ impl Store {
             if owners(&mut tx).await? > 0 {
                 return Err(UserError::HasOwner.into());
             }
-            let person = match named(&mut tx, name).await? {
-                Some(person) => {
-                    set_role(&mut tx, person.id, Role::Owner).await?;
-                    set_password(&mut tx, person.id, Some(password)).await?;
-                    person.id
+            let user = match named(&mut tx, name).await? {
+                Some(user) => {
+                    set_role(&mut tx, user.id, Role::Owner).await?;
+                    set_password(&mut tx, user.id, Some(password)).await?;
+                    user.id
                 }
                 None => insert(&mut tx, name, Role::Owner, Some(password), now_us).await?,
             };
-            let person = known(&mut tx, person).await?;
+            let user = known(&mut tx, user).await?;
             tx.commit().await.context("commit the owner")?;
-            Ok(person)
+            Ok(user)
         })
         .await
     }
@@ -98,10 +98,10 @@ impl Store {
             if named(&mut tx, name).await?.is_some() {
                 return Err(UserError::NameTaken.into());
             }
-            let person = insert(&mut tx, name, role, password, now_us).await?;
-            let person = known(&mut tx, person).await?;
+            let user = insert(&mut tx, name, role, password, now_us).await?;
+            let user = known(&mut tx, user).await?;
             tx.commit().await.context("commit somebody added")?;
-            Ok(person)
+            Ok(user)
         })
         .await
     }
@@ -118,7 +118,7 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .context("list people")?;
-            rows.iter().map(person).collect()
+            rows.iter().map(user).collect()
         })
         .await
     }
@@ -137,11 +137,11 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn change_role(&self, person: PrincipalId, role: Role) -> Result<()> {
+    pub async fn change_role(&self, user: PrincipalId, role: Role) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin changing a role").await?;
-            let before = known(&mut tx, person).await?;
-            set_role(&mut tx, person, role).await?;
+            let before = known(&mut tx, user).await?;
+            set_role(&mut tx, user, role).await?;
             keep_an_owner(&mut tx, &before).await?;
             tx.commit().await.context("commit a changed role")
         })
@@ -152,14 +152,14 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn remove_user(&self, person: PrincipalId) -> Result<()> {
+    pub async fn remove_user(&self, user: PrincipalId) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin removing somebody").await?;
-            let before = known(&mut tx, person).await?;
-            sessions::end_all(&mut tx, person, None).await?;
-            forget_invitation(&mut tx, person).await?;
+            let before = known(&mut tx, user).await?;
+            sessions::end_all(&mut tx, user, None).await?;
+            forget_invitation(&mut tx, user).await?;
             sqlx::query("DELETE FROM person WHERE id = ?")
-                .bind(person.0.as_slice())
+                .bind(user.0.as_slice())
                 .execute(&mut *tx)
                 .await
                 .context("remove somebody")?;
@@ -175,16 +175,16 @@ impl Store {
     /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
     pub async fn change_password(
         &self,
-        person: PrincipalId,
+        user: PrincipalId,
         password: &str,
         kept: Option<&TokenHash>,
     ) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin changing a password").await?;
-            known(&mut tx, person).await?;
-            set_password(&mut tx, person, Some(password)).await?;
-            forget_invitation(&mut tx, person).await?;
-            sessions::end_all(&mut tx, person, kept).await?;
+            known(&mut tx, user).await?;
+            set_password(&mut tx, user, Some(password)).await?;
+            forget_invitation(&mut tx, user).await?;
+            sessions::end_all(&mut tx, user, kept).await?;
             tx.commit().await.context("commit a changed password")
         })
         .await
@@ -197,23 +197,23 @@ impl Store {
     /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
     pub async fn invite(
         &self,
-        person: PrincipalId,
+        user: PrincipalId,
         secret: &TokenHash,
         expires_us: i64,
     ) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
-            let before = known(&mut tx, person).await?;
-            sessions::end_all(&mut tx, person, None).await?;
-            forget_invitation(&mut tx, person).await?;
+            let before = known(&mut tx, user).await?;
+            sessions::end_all(&mut tx, user, None).await?;
+            forget_invitation(&mut tx, user).await?;
             let only_owner = before.role == Role::Owner
                 && before.password.is_some()
                 && owners(&mut tx).await? == 1;
             if !only_owner {
-                set_password(&mut tx, person, None).await?;
+                set_password(&mut tx, user, None).await?;
             }
             sqlx::query("INSERT INTO invitation (person, secret, expires_us) VALUES (?, ?, ?)")
-                .bind(person.0.as_slice())
+                .bind(user.0.as_slice())
                 .bind(secret.0.as_slice())
                 .bind(expires_us)
                 .execute(&mut *tx)
@@ -248,14 +248,14 @@ impl Store {
     ) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
-            let Some(person) = invited(&mut tx, secret, now_us).await? else {
+            let Some(user) = invited(&mut tx, secret, now_us).await? else {
                 return Ok(None);
             };
-            set_password(&mut tx, person.id, Some(password)).await?;
-            forget_invitation(&mut tx, person.id).await?;
-            sessions::end_all(&mut tx, person.id, None).await?;
+            set_password(&mut tx, user.id, Some(password)).await?;
+            forget_invitation(&mut tx, user.id).await?;
+            sessions::end_all(&mut tx, user.id, None).await?;
             tx.commit().await.context("commit an accepted invitation")?;
-            Ok(Some(person))
+            Ok(Some(user))
         })
         .await
     }
@@ -263,12 +263,12 @@ impl Store {
 
 pub(crate) async fn record_user_seen(
     tx: &mut AnyConnection,
-    person: PrincipalId,
+    user: PrincipalId,
     now_us: i64,
 ) -> Result<()> {
     sqlx::query("UPDATE person SET seen_us = ? WHERE id = ?")
         .bind(now_us)
-        .bind(person.0.as_slice())
+        .bind(user.0.as_slice())
         .execute(tx)
         .await
         .context("note when somebody came")?;
@@ -301,7 +301,7 @@ async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option
     .fetch_optional(connection)
     .await
     .context("look for somebody by name")?;
-    row.as_ref().map(person).transpose()
+    row.as_ref().map(user).transpose()
 }
 
 async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> {
@@ -312,7 +312,7 @@ async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> 
     .fetch_optional(connection)
     .await
     .context("look for somebody")?;
-    row.as_ref().map_or(Err(UserError::Unknown.into()), person)
+    row.as_ref().map_or(Err(UserError::Unknown.into()), user)
 }
 
 async fn invited(
@@ -329,7 +329,7 @@ async fn invited(
     .fetch_optional(connection)
     .await
     .context("read an invitation")?;
-    row.as_ref().map(person).transpose()
+    row.as_ref().map(user).transpose()
 }
 
 async fn insert(
@@ -396,7 +396,7 @@ async fn forget_invitation(tx: &mut AnyConnection, id: PrincipalId) -> Result<()
 }
 
 /// From the columns id, name, rights, password, created_us, seen_us.
-fn person(row: &AnyRow) -> Result<User> {
+fn user(row: &AnyRow) -> Result<User> {
     Ok(User {
         id: id(row.get::<&[u8], _>(0), "a person")?,
         name: row.get(1),

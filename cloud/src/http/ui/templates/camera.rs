@@ -9,11 +9,11 @@ use crate::auth::Role;
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
-    capital, counters_line, fact, fault_advice, fault_name, grid, headline, image, is_online,
+    capitalize, counters_line, fact, fault_advice, fault_name, grid, headline, image, is_online,
     picture_url,
 };
-use crate::http::ui::format::{TimeFormat, age_us, count, counted, lasting, size, time};
-use crate::http::ui::templates::led::{lamp, strip};
+use crate::http::ui::format::{TimeFormat, age_us, count, format_duration, pluralize, size, time};
+use crate::http::ui::templates::led::{led, strip};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
 use crate::http::ui::timeline::{command_line, is_in_progress, picture_line, press_to_stored_us};
 use crate::http::ui::views::{
@@ -182,7 +182,7 @@ fn plain_value(name: &str, value: &serde_json::Value) -> String {
         Value::Number(number) => match (name.rsplit('_').next(), number.as_u64()) {
             (Some("bytes"), Some(bytes)) => size(bytes),
             (Some("s"), Some(seconds)) if name.ends_with("_for_s") || name.ends_with("ago_s") => {
-                lasting(seconds.saturating_mul(1_000_000))
+                format_duration(seconds.saturating_mul(1_000_000))
             }
             (Some("mc"), Some(thousandths)) => format!("{} °C", thousandths / 1000),
             _ => number.to_string(),
@@ -196,7 +196,7 @@ fn words(name: &str) -> String {
         .iter()
         .find_map(|unit| name.strip_suffix(unit))
         .unwrap_or(name);
-    capital(&bare.replace('_', " "))
+    capitalize(&bare.replace('_', " "))
 }
 
 fn is_recent(command: &CommandView, now_us: i64) -> bool {
@@ -237,8 +237,8 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
                     div.latest-title {
                         h2 #latest { "The latest picture" }
                         span {
-                            (counted(picture.id.capture.sequence.get(), "press", "presses")) " so far"
-                            @if let Some(total) = press_to_stored_us(picture) { ", this one took " (lasting(total)) }
+                            (pluralize(picture.id.capture.sequence.get(), "press", "presses")) " so far"
+                            @if let Some(total) = press_to_stored_us(picture) { ", this one took " (format_duration(total)) }
                         }
                     }
                     (picture_line(picture))
@@ -255,7 +255,7 @@ fn expectation(command: &CommandView, now_us: i64) -> String {
     let reached = |stage: CommandStage| command.stages.iter().find(|said| said.stage == stage);
     if let Some(failed) = reached(CommandStage::Failed) {
         return match &failed.text {
-            Some(text) => capital(text),
+            Some(text) => capitalize(text),
             None => "The camera could not do it.".to_owned(),
         };
     }
@@ -290,10 +290,10 @@ fn light(camera: &CameraView) -> Markup {
             @match (&camera.light, is_online(camera)) {
                 (Some(light), true) => {
                     div.light {
-                        (lamp(&light.pattern))
+                        (led(&light.pattern))
                         div {
-                            p.light-looks { (capital(&light.appearance)) }
-                            p { (capital(&light.meaning)) }
+                            p.light-looks { (capitalize(&light.appearance)) }
+                            p { (capitalize(&light.meaning)) }
                         }
                     }
                     (strip(&light.pattern))
@@ -319,7 +319,7 @@ fn queue(site: &PageContext, camera: &CameraView) -> Markup {
             h2 #queue { "Queue" }
             dl.facts {
                 (fact("Waiting", &html! {
-                    (counted(queue.waiting, "picture", "pictures"))
+                    (pluralize(queue.waiting, "picture", "pictures"))
                     @if queue.waiting > 0 { ", " (size(queue.waiting_bytes)) }
                 }))
                 @if let Some(oldest) = &queue.oldest {
@@ -335,7 +335,7 @@ fn queue(site: &PageContext, camera: &CameraView) -> Markup {
                     @match (&site.hold, rest_us) {
                         (Some(_), _) => (fact("At this speed", &html! { "waits: the cloud holds" })),
                         (None, Some(rest)) => (fact("At this speed", &html! {
-                            "done in about " (lasting(rest.max(1_000_000)))
+                            "done in about " (format_duration(rest.max(1_000_000)))
                         })),
                         (None, None) => {},
                     }
@@ -366,7 +366,7 @@ fn counters(camera: &CameraView) -> Markup {
                 p.trouble.trouble-err {
                     (shape(Tone::Err))
                     span {
-                        (counted(camera.counters.missing, "number was", "numbers were"))
+                        (pluralize(camera.counters.missing, "number was", "numbers were"))
                         " given out by the camera and is neither here nor on its card. If an older card of it exists, put it in: what is on it comes in by itself."
                     }
                 }
@@ -375,7 +375,7 @@ fn counters(camera: &CameraView) -> Markup {
                 p.trouble.trouble-wait {
                     (shape(Tone::Wait))
                     span {
-                        (counted(camera.conflicts, "picture has", "pictures have"))
+                        (pluralize(camera.conflicts, "picture has", "pictures have"))
                         " the number of another one: two cards went on counting from the same point, because one was copied or restored. All are kept and shown."
                     }
                 }
@@ -384,7 +384,7 @@ fn counters(camera: &CameraView) -> Markup {
                 p.trouble.trouble-wait {
                     (shape(Tone::Wait))
                     span {
-                        (counted(camera.damaged, "picture does", "pictures do"))
+                        (pluralize(camera.damaged, "picture does", "pictures do"))
                         " not decode. The bytes are kept exactly as the camera took them."
                     }
                 }
@@ -466,7 +466,7 @@ fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) -> Markup {
             ul.rows {
                 @for group in &groups {
                     li {
-                        span { (counted(group.presses, "press", "presses")) " without a picture: " (group.reason.describe()) }
+                        span { (pluralize(group.presses, "press", "presses")) " without a picture: " (group.reason.describe()) }
                         span.quiet {
                             @match group.newest {
                                 (Some(pressed), _) => (time(pressed, TimeFormat::Near, site.now_us)),
@@ -488,13 +488,13 @@ fn clock(site: &PageContext, view: &DeviceView) -> Markup {
         section.panel aria-labelledby="clock" {
             h2 #clock { "Clock" }
             @if said.synchronised {
-                p { (chip(Tone::Ok, &html! { "Accurate to ±" (lasting(said.error_us)) })) }
+                p { (chip(Tone::Ok, &html! { "Accurate to ±" (format_duration(said.error_us)) })) }
                 p {
                     "Follows a source of time, as it said at " (time(view.camera.last_seen_us, TimeFormat::Near, site.now_us)) "."
                 }
             } @else {
                 p { (chip(Tone::Wait, &html! { "Not set" })) }
-                p { "Nothing has set its clock since it was switched on, " (lasting(said.boottime_us)) " before it said so. Pictures keep their order by their number." }
+                p { "Nothing has set its clock since it was switched on, " (format_duration(said.boottime_us)) " before it said so. Pictures keep their order by their number." }
             }
         }
     }
@@ -506,7 +506,7 @@ fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup
             section.panel.fault aria-label=(fault_name(*number)) {
                 h2 { (shape(Tone::Err)) " " (fault_name(*number)) }
                 @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
-                    p { "It said: " (capital(&said.text)) " " span.quiet { (time(said.told_us, TimeFormat::Near, site.now_us)) } }
+                    p { "It said: " (capitalize(&said.text)) " " span.quiet { (time(said.told_us, TimeFormat::Near, site.now_us)) } }
                 }
                 p { (fault_advice(*number)) }
                 @if (1..=7).contains(number) {
@@ -569,7 +569,7 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
     html! {
         @if let Some((picture, at)) = &command.stored {
             a href=(picture_url(picture)) {
-                "stored after " (lasting(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0)))
+                "stored after " (format_duration(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0)))
             }
         } @else if let Some(said) = last {
             @match said.stage {
@@ -578,7 +578,7 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
                 CommandStage::Saved => "safe on the card",
                 CommandStage::Done => {
                     "done"
-                    @if let Some(after) = said.after_us { " in " (lasting(after)) }
+                    @if let Some(after) = said.after_us { " in " (format_duration(after)) }
                 },
                 CommandStage::Failed => { (shape(Tone::Err)) " failed" },
                 CommandStage::Expired => { (shape(Tone::Off)) " came too late" },

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
-    camera_url, card_nearly_full, counters_line, headline, image, is_online, promise,
+    camera_url, card_nearly_full, counters_line, headline, image, is_online, status_summary,
 };
 use crate::http::ui::format::{TimeFormat, count, size, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
@@ -18,7 +18,7 @@ pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
         @if view.cameras.is_empty() {
             (no_camera(site))
         } @else {
-            @let (lead, troubles) = promise(&view.cameras, site.hold.is_some());
+            @let (lead, troubles) = status_summary(&view.cameras, site.hold.is_some());
             p.lead { (lead) }
             @if !troubles.is_empty() {
                 ul.troubles { @for (tone, text) in troubles {

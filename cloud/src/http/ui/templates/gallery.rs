@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use crate::http::ui::components::grid;
-use crate::http::ui::format::{TimeFormat, counted, time};
+use crate::http::ui::format::{TimeFormat, pluralize, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 
@@ -26,7 +26,7 @@ pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
                 }
                 button.button type="submit" { "Show" }
             }
-            p { (counted(view.total, "picture", "pictures")) }
+            p { (pluralize(view.total, "picture", "pictures")) }
         }
         // live.js fills and shows it; it never moves what is being looked at.
         a #news .pill href=(address(device, None)) hidden {}

@@ -53,7 +53,7 @@ fn rhythm(pattern: &str) -> Option<Rhythm> {
 }
 
 /// The light, 36 pixels wide, blinking; a still one where the reader asked for less motion.
-pub(crate) fn lamp(pattern: &str) -> Markup {
+pub(crate) fn led(pattern: &str) -> Markup {
     let class = format!("lamp lamp-{}", hue(pattern));
     let Some(rhythm) = rhythm(pattern) else {
         return html! {
@@ -201,7 +201,7 @@ mod tests {
             "fault-99999999999999999999",
         ] {
             assert!(rhythm(pattern).is_none());
-            let html = lamp(pattern).into_string();
+            let html = led(pattern).into_string();
             assert!(!html.contains("animate") && !html.contains("<b>"), "{html}");
             assert_eq!(strip(pattern).into_string(), "");
         }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{camera_url, fact, image, image_url, picture_url};
-use crate::http::ui::format::{count, lasting, size};
+use crate::http::ui::format::{count, format_duration, size};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::timeline::{picture_list, press_to_stored_us};
 use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
@@ -42,7 +42,7 @@ pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
                 section.panel aria-labelledby="journey" {
                     h2 #journey {
                         "Journey"
-                        @if let Some(total) = press_to_stored_us(picture) { span.quiet { " took " (lasting(total)) } }
+                        @if let Some(total) = press_to_stored_us(picture) { span.quiet { " took " (format_duration(total)) } }
                     }
                     (picture_list(picture))
                 }
@@ -64,7 +64,7 @@ fn clock(site: &PageContext, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="clock" {
             h2 #clock { "When" }
-            (capture_time::why(site, picture))
+            (capture_time::explanation(site, picture))
         }
     }
 }
@@ -123,7 +123,7 @@ fn facts(picture: &PictureView) -> Markup {
 
 /// A name that sorts and says where it is from.
 fn file_name(picture: &PictureView) -> String {
-    let when = capture_time::exactly(picture)
+    let when = capture_time::exact_time(picture)
         .and_then(|at_us| jiff::Timestamp::from_microsecond(at_us).ok())
         .map(|at| at.strftime("%Y-%m-%d_%H-%M-%SZ_").to_string())
         .unwrap_or_default();

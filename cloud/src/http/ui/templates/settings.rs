@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use crate::auth::Role;
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::components::camera_url;
-use crate::http::ui::format::{TimeFormat, counted, lasting, time};
+use crate::http::ui::format::{TimeFormat, format_duration, pluralize, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, PageContext, layout, sentence};
 use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
 
@@ -187,11 +187,11 @@ fn explained(site: &PageContext, view: &SettingsView) -> Markup {
             },
             SettingsState::Partly => {
                 "Version " (version) " is in force, but for "
-                (counted(view.rejected.len() as u64, "setting", "settings")) " the camera did not take."
+                (pluralize(view.rejected.len() as u64, "setting", "settings")) " the camera did not take."
             },
             SettingsState::Trying { names, for_s } => {
                 "Version " (version) " is in force. " (names.join(", ")) " on trial: given up in "
-                (lasting(for_s.saturating_mul(1_000_000))) " unless a connection is made."
+                (format_duration(for_s.saturating_mul(1_000_000))) " unless a connection is made."
             },
             SettingsState::Ahead { version: theirs } => {
                 "The camera has version " (theirs) ", which this cloud does not know: it was restored from a backup. What is saved here now goes above it."

@@ -16,7 +16,7 @@ use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::Role;
 use crate::http::ui::badge::Tone;
-use crate::http::ui::components::{counters_line, headline, promise};
+use crate::http::ui::components::{counters_line, headline, status_summary};
 use crate::http::ui::templates::*;
 use crate::pictures::capture_time::{CaptureTime, PressEvidence};
 
@@ -88,12 +88,12 @@ fn the_promise_is_made_only_when_it_holds() {
         camera("uploads", None),
     ];
     let holds = "1 of 2 online. Every picture is either in the cloud or safe on a card.";
-    assert_eq!(promise(&well, false), (holds.to_owned(), Vec::new()));
+    assert_eq!(status_summary(&well, false), (holds.to_owned(), Vec::new()));
 
     let with = |change: &dyn Fn(&mut CameraView)| {
         let mut cameras = well.clone();
         change(&mut cameras[0]);
-        promise(&cameras, true)
+        status_summary(&cameras, true)
     };
     let (lead, troubles) = with(&|camera| camera.counters.missing = 3);
     assert!(!lead.contains("Every"), "{lead}");
@@ -131,7 +131,7 @@ fn the_promise_is_made_only_when_it_holds() {
     let mut new = camera("new", Some(Presence::Online));
     new.counters = Counters::default();
     assert_eq!(
-        promise(&[new], false).0,
+        status_summary(&[new], false).0,
         "1 of 1 online. No picture has been taken yet."
     );
 }
@@ -563,11 +563,11 @@ fn account() -> AccountView {
 }
 
 fn people() -> UsersView {
-    let person = |name: &str, role, has_password, oneself| UserView {
+    let person = |name: &str, role, has_password, current_user| UserView {
         id: "00".repeat(16),
         name: name.to_owned(),
         role,
-        oneself,
+        current_user,
         has_password,
         seen_us: has_password.then_some(NOW_US - HOUR),
     };

@@ -90,7 +90,7 @@ pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
                     th scope="col" { "Last log-in" }
                     td {}
                 } }
-                tbody { @for person in &view.users { (row(site, person)) } }
+                tbody { @for user in &view.users { (row(site, user)) } }
             }
         }
         section.panel aria-labelledby="add" {
@@ -107,33 +107,33 @@ pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
     layout(site, "Users", Nav::Account, &LiveUpdates::No, &main)
 }
 
-fn row(site: &PageContext, person: &UserView) -> Markup {
-    let address = format!("/users/{}", person.id);
+fn row(site: &PageContext, user: &UserView) -> Markup {
+    let address = format!("/users/{}", user.id);
     html! {
         tr {
-            td { (person.name) @if person.oneself { " (you)" } }
+            td { (user.name) @if user.current_user { " (you)" } }
             td {
                 form.inline method="post" action={ (address) "/role" } {
-                    (role_options(person.role))
+                    (role_options(user.role))
                     button.button type="submit" { "Change" }
                 }
             }
             td.when {
-                @match person.seen_us {
+                @match user.seen_us {
                     Some(seen) => (time(seen, TimeFormat::Near, site.now_us)),
-                    None if person.has_password => "Never",
+                    None if user.has_password => "Never",
                     None => "Invited",
                 }
             }
             td {
-                @if !person.oneself {
+                @if !user.current_user {
                     form.inline method="post" action={ (address) "/reset" } {
                         button.button type="submit" { "New password" }
                     }
                     details.inline {
                         summary { "Remove" }
                         form method="post" action={ (address) "/remove" } {
-                            button.button type="submit" { "Remove " (person.name) }
+                            button.button type="submit" { "Remove " (user.name) }
                         }
                     }
                 }
