@@ -59,7 +59,8 @@ struct CameraSettings {
     said_us: i64,
     rejected: Vec<RejectedSetting>,
     trying: Option<TrialStatus>,
-    current: Map<String, Value>,
+    #[serde(rename = "in_force")]
+    effective: Map<String, Value>,
 }
 
 /// A setting that may be wished for.
@@ -317,7 +318,7 @@ fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Respo
             said_us: device.status_us.unwrap_or_default(),
             rejected: said.rejected.clone(),
             trying: said.trial.clone(),
-            current: said.effective.clone(),
+            effective: said.effective.clone(),
         }),
         known: all_settings(),
     };
