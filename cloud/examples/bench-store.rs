@@ -4,9 +4,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use keepsake_cloud::deposit::Deposit;
+use keepsake_cloud::ingest::operation::IngestOp;
 use keepsake_cloud::store::address::{Address, Server};
-use keepsake_cloud::store::{Limits, Page, Place, Store};
+use keepsake_cloud::store::{Limits, PageQuery, Store, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::{BootId, Hash, SpoolId};
@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
         server.start();
         let place = |name: &str| {
             let address = Server::parse(&server.create_schema(name)).map_err(anyhow::Error::msg)?;
-            anyhow::Ok(Place {
+            anyhow::Ok(StoreOptions {
                 address: Address::Server(address),
                 capture_bytes_max: 15 * 1024 * 1024,
                 accept_weak_durability: false,
@@ -64,7 +64,7 @@ async fn main() -> Result<()> {
 }
 
 /// Two stores side by side, so that what else the machine does weighs on both.
-async fn measure(name: &str, [few, many]: [Place; 2]) -> Result<bool> {
+async fn measure(name: &str, [few, many]: [StoreOptions; 2]) -> Result<bool> {
     let few = Store::open(few, Limits::default())
         .await
         .context("open a store")?;
@@ -100,7 +100,7 @@ async fn measure(name: &str, [few, many]: [Place; 2]) -> Result<bool> {
 async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Result<()> {
     let all: Vec<u64> = (*next..*next + pictures).collect();
     for numbers in all.chunks(BATCH) {
-        let batch: Vec<Deposit> = numbers
+        let batch: Vec<IngestOp> = numbers
             .iter()
             .map(|number| capture(*number, bytes))
             .collect();
@@ -113,7 +113,7 @@ async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Res
 /// The time of what the gallery asks of its store.
 async fn page(store: &Store) -> Result<Duration> {
     let began = Instant::now();
-    let pictures = store.pictures(None, Page::Before(None), PAGE).await?;
+    let pictures = store.pictures(None, PageQuery::Before(None), PAGE).await?;
     anyhow::ensure!(
         pictures.len() == PAGE as usize,
         "{} pictures",
@@ -125,11 +125,11 @@ async fn page(store: &Store) -> Result<Duration> {
 }
 
 /// A capture of one of ten cameras.
-fn capture(number: u64, length: usize) -> Deposit {
+fn capture(number: u64, length: usize) -> IngestOp {
     let camera = u8::try_from(number % 10).expect("below ten");
     let mut bytes = vec![camera; length];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
-    Deposit::Capture {
+    IngestOp::Capture {
         device: format!("camera-{camera}").parse().expect("a good name"),
         header: FrameHeader {
             capture: CaptureMetadata {

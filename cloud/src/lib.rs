@@ -1,37 +1,25 @@
-//! The cloud of Keepsake: takes what cameras bring, commits it, answers with receipts, and shows it.
+//! The cloud of Keepsake: receives pictures from cameras, commits them, answers with receipts, and shows them.
 //!
-//! The way of a picture: [`mqtt`] reads it and never waits for anything else, [`ingest`] decides what it is ([`way_in`] if the
-//! camera knows nothing of Keepsake), [`intake`]
-//! has a batch of them committed by [`store`], and only then acknowledges and sends receipts (P2). [`http`] shows what
-//! is in the store, and is the other way in: a camera that comes by HTTP goes through the same [`intake`]. [`downlink`] speaks to
-//! cameras either way, [`mailbox`] keeps what waits for those that have to ask. [`broker`] is the embedded broker, [`announce`] tells cameras about the cloud and hands them commands, [`presence`] decides who is there, [`mod@taken`] when a picture was taken, [`hold`]
-//! watches whether anything may be taken at all, [`thumbnail`] works after the commit. [`run`] builds and joins them.
+//! A picture arrives over [`mqtt`] or [`http`] and waits in the queue of [`ingest`], which decodes it and has [`store`] commit a
+//! batch of messages at a time. Only after the commit is the message acknowledged and a receipt sent (P2). [`downlink`] sends
+//! messages to cameras, [`broker`] is the embedded MQTT broker, [`pictures`] derives facts from a picture, [`auth`] knows users
+//! and API tokens, and [`ops`] watches the running service. [`app`] builds and connects the parts.
 
-pub mod announce;
+pub mod app;
+pub mod args;
+pub mod auth;
 pub mod broker;
-pub mod cli;
+pub mod commands;
 pub mod config;
-pub mod deposit;
 pub mod downlink;
-pub mod hold;
 pub mod http;
 pub mod ingest;
-pub mod intake;
-pub mod live;
-pub mod mailbox;
-pub mod metrics;
 pub mod mqtt;
-mod orientation;
-pub mod people;
-pub mod presence;
-pub mod run;
-pub mod secret;
+pub mod ops;
+pub mod pictures;
 pub mod store;
-pub mod taken;
-pub mod thumbnail;
-pub mod way_in;
 
-/// The wall clock, microseconds since 1970-01-01 UTC.
+/// Returns the wall clock, microseconds since 1970-01-01 UTC.
 pub fn now_us() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }

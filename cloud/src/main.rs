@@ -4,9 +4,11 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use keepsake_cloud::cli;
-use keepsake_cloud::config::{Args, Config};
-use keepsake_cloud::run::{self, StartError};
+use keepsake_cloud::app;
+use keepsake_cloud::app::StartError;
+use keepsake_cloud::args::Args;
+use keepsake_cloud::commands;
+use keepsake_cloud::config::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     if let Some(command) = &args.command {
-        return match runtime.block_on(cli::run(command, &config)) {
+        return match runtime.block_on(commands::run(command, &config)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("cloud: {error:#}");
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
                 _ = interrupt.recv() => {}
             }
         };
-        run::run(config, run::say_ready, shutdown).await
+        app::run(config, app::report_ready, shutdown).await
     });
     // Blocking work that is still going on (a large decode) is not waited for.
     runtime.shutdown_background();

@@ -1,14 +1,14 @@
 //! What the broker sees of the cloud: nothing is acknowledged before its commit, and a late acknowledgement never hits
 //! another message. Seen by a proxy between the cloud's sessions and the broker.
 
-mod rig;
+mod harness;
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use harness::{Camera, Cloud, WAIT, photograph};
 use keepsake_protocol::Hash;
-use rig::{Camera, Cloud, WAIT, photograph};
 use sqlx::Executor;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

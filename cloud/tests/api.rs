@@ -1,11 +1,11 @@
 //! What programs ask of the API, as docs/api.md says it.
 
-mod rig;
+mod harness;
 
+use harness::{Camera, Cloud, photograph, request, request_bytes};
 use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
-use rig::{Camera, Cloud, photograph, request, request_bytes};
 use serde_json::Value;
 
 /// A cloud with pictures `1..=count` of a camera called porch.
@@ -172,7 +172,7 @@ async fn a_message_in_quarantine_can_be_read_and_let_go() {
     porch
         .say(MessageKind::Frame, b"<script>alert(1)</script>".to_vec())
         .await;
-    let listed = tokio::time::timeout(rig::WAIT, async {
+    let listed = tokio::time::timeout(harness::WAIT, async {
         loop {
             let listed = cloud.json("/api/v1/quarantine").await;
             if listed["count"] == 1 {

@@ -1,12 +1,12 @@
 //! Cameras that come by HTTP, and those who pretend to be one.
 
-mod rig;
+mod harness;
 
 use std::time::{Duration, Instant};
 
+use harness::{Camera, Cloud, WAIT, request_bytes};
 use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{Hash, SpoolId, codec};
-use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
 use sqlx::Row;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -53,7 +53,7 @@ async fn pictures(cloud: &Cloud) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frame_is_answered_with_its_receipt_and_a_repeat_with_the_same() {
     let cloud = Cloud::start(&[]).await;
-    let bytes = rig::photograph(1);
+    let bytes = harness::photograph(1);
     let whole = header(1, &bytes, 0, bytes.len());
     let (status, first) = frame(&cloud, &whole, &bytes).await;
     assert_eq!(status, 200, "{first}");
@@ -65,7 +65,7 @@ async fn a_frame_is_answered_with_its_receipt_and_a_repeat_with_the_same() {
     assert_eq!(pictures(&cloud).await, 1);
 
     // In two parts, the last one first: the one that completes it earns the receipt.
-    let bytes = rig::photograph(2);
+    let bytes = harness::photograph(2);
     let half = bytes.len() / 2;
     let (status, part) = frame(
         &cloud,
@@ -121,7 +121,7 @@ async fn what_is_no_message_of_a_camera_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_goes_away_in_the_middle_changes_nothing() {
     let cloud = Cloud::start(&[]).await;
-    let bytes = rig::photograph(1);
+    let bytes = harness::photograph(1);
     let body = codec::encode_frame(&header(1, &bytes, 0, bytes.len()), &bytes);
     let head = format!(
         "POST /api/v1/frames HTTP/1.1\r\nhost: {}\r\n{PORCH}content-length: {}\r\n\r\n",
@@ -167,7 +167,7 @@ async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_and_the_answer_names_what_is_there() {
     let cloud = Cloud::start(&[]).await;
-    let bytes = rig::photograph(1);
+    let bytes = harness::photograph(1);
     frame(&cloud, &header(1, &bytes, 0, bytes.len()), &bytes).await;
     let prefix = Hash::of(&bytes).prefix();
     let have = json!({
@@ -233,7 +233,7 @@ async fn a_camera_may_change_from_http_to_mqtt_and_is_heard_on_both() {
     let cloud = Cloud::start(&[]).await;
     news(&cloud, "wait_s=0").await;
     let mut camera = Camera::connect(&cloud, "porch", 1).await;
-    let bytes = rig::photograph(1);
+    let bytes = harness::photograph(1);
     camera.send(1, &bytes).await;
     camera.stored(&[(1, Hash::of(&bytes))]).await;
     let (_, again) = frame(&cloud, &header(1, &bytes, 0, bytes.len()), &bytes).await;

@@ -1,15 +1,15 @@
 //! P2 and P3 on MySQL and MariaDB while they are killed, cut off, made read-only, swapped or weakened: what was not
 //! committed is an error, what was committed is there once, and nothing is promised that the server cannot keep.
 
-mod rig;
+mod harness;
 
 use std::path::Path;
 use std::time::Duration;
 
-use keepsake_cloud::deposit::{Deposit, Outcome};
-use keepsake_cloud::people::Role;
+use keepsake_cloud::auth::Role;
+use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp};
 use keepsake_cloud::store::address::{Address, Server};
-use keepsake_cloud::store::{Limits, Page, Place, Store, StoreError};
+use keepsake_cloud::store::{Limits, PageQuery, Store, StoreError, StoreOptions};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, SpoolId};
 use keepsake_testkit::process::free_port;
@@ -68,12 +68,12 @@ async fn a_killed_server_is_come_back_to(kind: Kind) {
     store.commit(&[capture(1)], NOW).await.unwrap();
     server.kill();
     let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
-    assert!(error.may_pass(), "{error:?}");
+    assert!(error.is_transient(), "{error:?}");
     server.start();
     assert_eq!(commit_at_last(&store, 1).await, repeat(1));
     assert!(matches!(
         commit_at_last(&store, 2).await,
-        Outcome::Stored { .. }
+        CommitOutcome::Stored { .. }
     ));
     assert_eq!(stored(&store).await, [1, 2]);
     store.close().await;
@@ -118,7 +118,7 @@ async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
     let tables: Vec<String> = server.connect("keepsake").query("SHOW TABLES").unwrap();
     assert_eq!(tables, Vec::<String>::new());
 
-    let place = Place {
+    let place = StoreOptions {
         accept_weak_durability: true,
         ..place(&url)
     };
@@ -189,7 +189,10 @@ async fn nothing_is_committed_to_another_store_at_the_same_address(kind: Kind) {
         "{error:?}"
     );
     // Nor is anything of it shown.
-    store.pictures(None, Page::After(0), 10).await.unwrap_err();
+    store
+        .pictures(None, PageQuery::After(0), 10)
+        .await
+        .unwrap_err();
     witness
         .query_drop(format!(
             "UPDATE store_meta SET value = X'{id}' WHERE name = 'store'"
@@ -241,7 +244,7 @@ async fn one_cloud_writes_and_another_waits(kind: Kind) {
     let first = open(&schema.url()).await.unwrap();
     first.commit(&[capture(1)], NOW).await.unwrap();
     let error = open(&schema.url()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Led), "{error:?}");
+    assert!(matches!(error, StoreError::AnotherWriter), "{error:?}");
     first.commit(&[capture(2)], NOW).await.unwrap();
     first.close().await;
     let second = open(&schema.url()).await.unwrap();
@@ -258,17 +261,14 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
         return;
     };
     let leader = open(&schema.url()).await.unwrap();
-    let beside = Store::open_beside(place(&schema.url()), Limits::default())
+    let beside = Store::open_secondary(place(&schema.url()), Limits::default())
         .await
         .unwrap();
     assert_eq!(beside.id(), leader.id());
-    let ada = "ada".parse::<keepsake_cloud::people::PersonName>().unwrap();
-    beside
-        .add_person(&ada, Role::Owner, None, NOW)
-        .await
-        .unwrap();
+    let ada = "ada".parse::<keepsake_cloud::auth::UserName>().unwrap();
+    beside.add_user(&ada, Role::Owner, None, NOW).await.unwrap();
     beside.close().await;
-    let people = leader.people().await.unwrap();
+    let people = leader.users().await.unwrap();
     assert_eq!(people.len(), 1);
     assert_eq!(
         (people[0].name.as_str(), people[0].role),
@@ -360,7 +360,7 @@ async fn tables_of_a_newer_program_are_left_alone(kind: Kind) {
         )
         .unwrap();
     let error = open(&schema.url()).await.unwrap_err();
-    assert!(matches!(error, StoreError::Newer(9999)), "{error:?}");
+    assert!(matches!(error, StoreError::SchemaTooNew(9999)), "{error:?}");
     assert!(error.to_string().contains("newer version"), "{error}");
 }
 
@@ -390,7 +390,7 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
     for upto in [FEW, MANY] {
         let numbers: Vec<u64> = (next..=upto).collect();
         for some in numbers.chunks(50) {
-            let batch: Vec<Deposit> = some.iter().map(|number| capture(*number)).collect();
+            let batch: Vec<IngestOp> = some.iter().map(|number| capture(*number)).collect();
             store.commit(&batch, NOW).await.unwrap();
         }
         next = upto + 1;
@@ -428,7 +428,11 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
 async fn lists(store: &Store) {
     let porch = porch();
     for device in [None, Some(&porch)] {
-        for page in [Page::Before(None), Page::Before(Some(100)), Page::After(50)] {
+        for page in [
+            PageQuery::Before(None),
+            PageQuery::Before(Some(100)),
+            PageQuery::After(50),
+        ] {
             assert_eq!(store.pictures(device, page, 30).await.unwrap().len(), 30);
         }
         assert!(store.picture_count(device).await.unwrap() >= 200);
@@ -458,16 +462,16 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     let data = tempfile::tempdir().unwrap();
     let listen = address.to_string();
     let more = ["--listen", &listen, "--database", &url];
-    let starting = rig::Cloud::start_in(data, &more);
+    let starting = harness::Cloud::start_in(data, &more);
     let meanwhile = async {
         let reasons = says(address, "not").await;
         assert!(
             reasons.contains("does not answer") || reasons.contains("not reached"),
             "{reasons}"
         );
-        let (status, _) = rig::request(address, "GET", "/healthz", "", b"").await;
+        let (status, _) = harness::request(address, "GET", "/healthz", "", b"").await;
         assert_eq!(status, 200);
-        let (status, problem) = rig::request(address, "GET", "/api/v1/pictures", "", b"").await;
+        let (status, problem) = harness::request(address, "GET", "/api/v1/pictures", "", b"").await;
         assert_eq!(status, 503, "{problem}");
         assert!(problem.contains("about:blank"), "{problem}");
         tokio::task::spawn_blocking(move || {
@@ -479,13 +483,13 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     };
     let (cloud, mut server) = tokio::join!(starting, meanwhile);
     ready(address).await;
-    let mut camera = rig::Camera::connect(&cloud, "porch", 1).await;
-    let one = rig::photograph(1);
+    let mut camera = harness::Camera::connect(&cloud, "porch", 1).await;
+    let one = harness::photograph(1);
     camera.send(1, &one).await;
     camera.stored(&[(1, Hash::of(&one))]).await;
 
     server.kill();
-    let two = rig::photograph(2);
+    let two = harness::photograph(2);
     camera.send(2, &two).await;
     let reasons = says(address, "does not answer").await;
     assert!(!reasons.contains("only-for-tests"), "{reasons}");
@@ -497,7 +501,7 @@ async fn the_cloud_answers_before_its_database_is_there_and_after_it_was_killed(
     .await
     .unwrap();
     says(address, DURABILITY).await;
-    let (_, page) = rig::request(address, "GET", "/", "", b"").await;
+    let (_, page) = harness::request(address, "GET", "/", "", b"").await;
     assert!(page.contains(DURABILITY), "{page}");
     let pictures: Option<u64> = server
         .connect("keepsake")
@@ -516,7 +520,7 @@ async fn says(address: std::net::SocketAddr, part: &str) -> String {
     let began = std::time::Instant::now();
     loop {
         if TcpStream::connect(address).await.is_ok() {
-            let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+            let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
             if status == 503 && said.contains(part) {
                 return said;
             }
@@ -530,7 +534,7 @@ async fn says(address: std::net::SocketAddr, part: &str) -> String {
 async fn ready(address: std::net::SocketAddr) {
     let began = std::time::Instant::now();
     loop {
-        let (status, said) = rig::request(address, "GET", "/readyz", "", b"").await;
+        let (status, said) = harness::request(address, "GET", "/readyz", "", b"").await;
         if status == 200 {
             return;
         }
@@ -554,8 +558,8 @@ fn shared_schema(kind: Kind) -> Option<Schema> {
     Database::shared_schema(test.name().unwrap_or("a test"), kind)
 }
 
-fn place(url: &str) -> Place {
-    Place {
+fn place(url: &str) -> StoreOptions {
+    StoreOptions {
         address: Address::Server(Server::parse(url).unwrap()),
         capture_bytes_max: 15 * 1024 * 1024,
         accept_weak_durability: false,
@@ -567,7 +571,7 @@ async fn open(url: &str) -> Result<Store, StoreError> {
 }
 
 /// Commits one capture, however often it takes.
-async fn commit_at_last(store: &Store, number: u64) -> Outcome {
+async fn commit_at_last(store: &Store, number: u64) -> CommitOutcome {
     let began = std::time::Instant::now();
     loop {
         match store.commit(&[capture(number)], NOW).await {
@@ -583,7 +587,7 @@ async fn stored(store: &Store) -> Vec<u64> {
     let began = std::time::Instant::now();
     loop {
         // Connections for reading come back by themselves, too.
-        match store.pictures(None, Page::After(0), 500).await {
+        match store.pictures(None, PageQuery::After(0), 500).await {
             Ok(all) => return all.iter().map(|one| one.capture.sequence.get()).collect(),
             Err(error) => assert!(began.elapsed() < BACK_WITHIN, "{error:?}"),
         }
@@ -598,9 +602,9 @@ fn bytes(number: u64) -> Vec<u8> {
     number.to_be_bytes().repeat(1000)
 }
 
-fn capture(number: u64) -> Deposit {
+fn capture(number: u64) -> IngestOp {
     let bytes = bytes(number);
-    Deposit::Capture {
+    IngestOp::Capture {
         device: porch(),
         header: FrameHeader {
             capture: CaptureMetadata {
@@ -613,7 +617,7 @@ fn capture(number: u64) -> Deposit {
                 height: 3,
                 cause: Cause::Button,
                 command: None,
-                pressed: rig::moment(),
+                pressed: harness::moment(),
                 captured_after_us: 10,
                 settings_version: 0,
             },
@@ -628,8 +632,8 @@ fn capture(number: u64) -> Deposit {
     }
 }
 
-fn repeat(number: u64) -> Outcome {
-    Outcome::Stored {
+fn repeat(number: u64) -> CommitOutcome {
+    CommitOutcome::Stored {
         install: SpoolId([7; 16]),
         sequence: number.try_into().unwrap(),
         hash: Hash::of(&bytes(number)).prefix(),

@@ -1,9 +1,10 @@
 //! The way of a picture through broker, ingest, store and API, with cameras that are a bare MQTT client.
 
-mod rig;
+mod harness;
 
 use std::time::Duration;
 
+use harness::{Camera, Cloud, WAIT, photograph, request, request_bytes};
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::inventory::Inventory;
@@ -11,7 +12,6 @@ use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::settings;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
-use rig::{Camera, Cloud, WAIT, photograph, request, request_bytes};
 use sqlx::{Executor, Row};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -394,7 +394,7 @@ async fn an_upload_is_a_picture_like_any_other() {
     let elsewhere = format!("{kind}origin: http://evil.example\r\n");
     let body = form("image", &bytes);
     let (status, ..) =
-        rig::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
+        harness::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
     assert_eq!(status, 403);
     // The small version is made after the commit.
     let small = async {
@@ -429,7 +429,7 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
     let request = format!(
         "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 0\r\n\r\n",
         cloud.ready.http,
-        rig::authorization(cloud.ready.http)
+        harness::authorization(cloud.ready.http)
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut lines = BufReader::new(stream).lines();
@@ -474,7 +474,7 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
     let request = format!(
         "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 4711\r\n\r\n",
         cloud.ready.http,
-        rig::authorization(cloud.ready.http)
+        harness::authorization(cloud.ready.http)
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut heard = vec![0; 12];

@@ -1,14 +1,14 @@
 //! A hundred hostile messages on every topic: the service goes on, quarantine shows the reason, and the next good
 //! picture is stored.
 
-mod rig;
+mod harness;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use harness::{Camera, Cloud, WAIT, photograph};
 use keepsake_protocol::topic::{MessageKind, ROOT};
 use keepsake_protocol::{Hash, SpoolId, codec};
-use rig::{Camera, Cloud, WAIT, photograph};
 use rumqttc::{PublishOptions, QoS};
 
 /// A frame with this header, whatever it is.

@@ -164,7 +164,11 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     // Before the cloud has ever run, and before there is an owner.
-    let (done, key) = ask(data, &["key", "create", "scripts", "--role", "manage"], "");
+    let (done, key) = ask(
+        data,
+        &["token", "create", "scripts", "--role", "operator"],
+        "",
+    );
     assert!(done && key.starts_with("ks_"), "{key}");
     let any = ["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"];
     let mut child = cloud(data, &any);
@@ -222,7 +226,7 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     };
     assert!(unknown(&link).contains("Welcome, ada"));
 
-    let (done, said) = ask(data, &["key", "revoke", "scripts"], "");
+    let (done, said) = ask(data, &["token", "revoke", "scripts"], "");
     assert!(done, "{said}");
     assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 401"));
     child.kill().unwrap();

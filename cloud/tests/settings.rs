@@ -1,13 +1,13 @@
 //! Settings by the API, over the broker and back, with a camera that is a bare MQTT client.
 
-mod rig;
+mod harness;
 
+use harness::{Camera, Cloud, WAIT, request_bytes};
 use keepsake_protocol::codec;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::settings::{DesiredSettings, RejectedSetting, SettingsReport};
 use keepsake_protocol::topic::MessageKind;
-use rig::{Camera, Cloud, WAIT, request_bytes};
 use serde_json::{Value, json};
 
 const PATH: &str = "/api/v1/devices/porch/settings";
@@ -30,7 +30,7 @@ async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
             revision: mark,
             ..state
         })),
-        reported_at: Some(rig::moment()),
+        reported_at: Some(harness::moment()),
         version: "test".to_owned(),
         ..Status::last_will()
     };

@@ -7,7 +7,7 @@
 
 #[path = "store"]
 mod sqlite {
-    use keepsake_cloud::store::Place;
+    use keepsake_cloud::store::StoreOptions;
 
     mod contract;
 
@@ -16,7 +16,7 @@ mod sqlite {
     struct Empty(tempfile::TempDir);
 
     impl Empty {
-        fn place(&self) -> Place {
+        fn place(&self) -> StoreOptions {
             self.0.path().into()
         }
     }
@@ -63,7 +63,7 @@ mod mysql {
 }
 
 mod server {
-    use keepsake_cloud::store::Place;
+    use keepsake_cloud::store::StoreOptions;
     use keepsake_cloud::store::address::{Address, Server};
     use keepsake_testkit::servers::database::{Database, Kind, Schema};
 
@@ -77,9 +77,9 @@ mod server {
             Database::shared_schema(test.name().unwrap_or("a test of the store"), kind).map(Self)
         }
 
-        pub fn place(&self) -> Place {
+        pub fn place(&self) -> StoreOptions {
             let server = Server::parse(&self.0.url()).unwrap();
-            Place {
+            StoreOptions {
                 address: Address::Server(server),
                 // What fits into the packets of a MariaDB as it comes.
                 capture_bytes_max: 15 * 1024 * 1024,

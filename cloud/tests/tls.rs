@@ -1,12 +1,12 @@
 //! Pages over https: a certificate from files, HTTP/2 by agreement, cookies that never travel unprotected.
 
-mod rig;
+mod harness;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rig::{Cloud, PASSWORD};
+use harness::{Cloud, PASSWORD};
 
 /// A certificate for `localhost`, and its key.
 fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
@@ -113,7 +113,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
     let (new_cert, new_key) = certificate(&new);
     std::fs::copy(&new_key, &key).unwrap();
     std::fs::copy(&new_cert, &cert).unwrap();
-    let deadline = std::time::Instant::now() + rig::WAIT;
+    let deadline = std::time::Instant::now() + harness::WAIT;
     let url = format!("https://localhost:{}/healthz", to.port());
     loop {
         let trusted = Command::new("curl")

@@ -5,25 +5,26 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::store::{PeopleError, StoreError};
+use crate::http::ui::templates;
+use crate::store::{StoreError, UserError};
 
 /// What axum has to say is far shorter.
 const DETAIL_BYTES_MAX: usize = 4096;
 
 /// `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) status: StatusCode,
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
     /// A plain sentence.
-    pub(super) detail: String,
+    pub(crate) detail: String,
     /// After how many seconds it is worth coming again, where that is known.
-    pub(super) retry_after_s: Option<u64>,
+    pub(crate) retry_after_s: Option<u64>,
 }
 
-pub(super) type Answer<T> = Result<T, Problem>;
+pub(crate) type HttpResult<T> = Result<T, Problem>;
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
             detail: detail.into(),
@@ -32,18 +33,18 @@ impl Problem {
     }
 
     /// Too many requests: come again in `seconds`.
-    pub(super) fn wait(seconds: u64, detail: impl Into<String>) -> Self {
+    pub(crate) fn retry_after(seconds: u64, detail: impl Into<String>) -> Self {
         Self {
             retry_after_s: Some(seconds),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
         }
     }
 
-    pub(super) fn not_found(what: &str) -> Self {
+    pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("There is no {what}."))
     }
 
-    pub(super) fn wrong(detail: impl Into<String>) -> Self {
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 }
@@ -79,17 +80,17 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        if let StoreError::People(error) = error {
+        if let StoreError::User(error) = error {
             let status = match error {
-                PeopleError::Unknown => StatusCode::NOT_FOUND,
-                PeopleError::NameTaken | PeopleError::LastOwner | PeopleError::HasOwner => {
+                UserError::Unknown => StatusCode::NOT_FOUND,
+                UserError::NameTaken | UserError::LastOwner | UserError::HasOwner => {
                     StatusCode::CONFLICT
                 }
-                PeopleError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
+                UserError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
             };
             return Self::new(status, error.to_string());
         }
-        if let StoreError::Devices(_) = error {
+        if let StoreError::TooManyDevices(_) = error {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
                 "This cloud has no room for another camera.",
@@ -103,7 +104,7 @@ impl From<StoreError> for Problem {
     }
 }
 
-pub(super) async fn method_not_allowed() -> Problem {
+pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "This address does not do that.",
@@ -111,7 +112,7 @@ pub(super) async fn method_not_allowed() -> Problem {
 }
 
 /// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
-pub(super) async fn in_our_words(response: Response) -> Response {
+pub(crate) async fn to_problem_json(response: Response) -> Response {
     let status = response.status();
     let is_text = response
         .headers()
@@ -126,10 +127,31 @@ pub(super) async fn in_our_words(response: Response) -> Response {
 }
 
 /// A bug: the request fails, the service goes on. The panic itself is in the log already.
-pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "Something in the cloud broke while answering. It is in its log.",
     )
     .into_response()
+}
+
+/// Whether a person reads what stands at this address, and not a program.
+pub(crate) fn is_page(path: &str) -> bool {
+    ![
+        "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
+    ]
+    .iter()
+    .any(|prefix| path.starts_with(prefix))
+}
+
+/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
+pub(crate) fn denied_page(problem: &Problem) -> Response {
+    let title = problem.status.canonical_reason().unwrap_or("Problem");
+    let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);
+    let mut response = (problem.status, page).into_response();
+    if let Some(seconds) = problem.retry_after_s {
+        let seconds = HeaderValue::from(seconds);
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }

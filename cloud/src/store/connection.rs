@@ -12,7 +12,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
 use super::address::{Address, Server};
-use super::{Doing, Result, StoreError, fitness, meta, schema};
+use crate::store::{ErrorContext, Result, StoreError, durability_check, meta, schema};
 
 /// A server that has not let us in by then is away.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ const SQLITE_TERMS: [&str; 4] = [
 
 /// Where the database is, and what is asked of it.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct StoreOptions {
     pub address: Address,
     /// The largest picture that it must be able to take, bytes.
     pub capture_bytes_max: u64,
@@ -48,7 +48,7 @@ pub struct Place {
     pub accept_weak_durability: bool,
 }
 
-impl<P: AsRef<std::path::Path>> From<P> for Place {
+impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
     /// SQLite in this folder.
     fn from(folder: P) -> Self {
         Self {
@@ -61,17 +61,17 @@ impl<P: AsRef<std::path::Path>> From<P> for Place {
 
 /// Whether whoever writes must be the one who leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lead {
+pub(super) enum WriterLease {
     Required,
     /// Another one may have the lease.
-    Spared,
+    Optional,
 }
 
 /// Opens connections to one place; clones know the same.
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
-    place: Place,
-    lead: Lead,
+    place: StoreOptions,
+    lead: WriterLease,
     options: AnyConnectOptions,
     /// Of the store, once it is known. Another one at the same address is never written to.
     id: Arc<OnceLock<StoreId>>,
@@ -79,7 +79,7 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(place: Place, lead: Lead) -> Result<Self> {
+    pub(super) fn new(place: StoreOptions, lead: WriterLease) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let options = match &place.address {
             Address::Folder(folder) => {
@@ -93,7 +93,7 @@ impl Connector {
         Ok(Self {
             place,
             lead,
-            options: options.doing("name the database")?,
+            options: options.context("name the database")?,
             id: Arc::default(),
             weak: Arc::default(),
         })
@@ -112,7 +112,7 @@ impl Connector {
     }
 
     /// What was accepted although a power cut may take commits back.
-    pub(super) fn weak(&self) -> Vec<String> {
+    pub(super) fn weaknesses(&self) -> Vec<String> {
         self.weak
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -132,14 +132,16 @@ impl Connector {
 
     async fn connect_to_write(&self, before: Option<i64>) -> Result<(AnyConnection, Option<i64>)> {
         let mut connection = self.connect().await?;
-        self.tell(&mut connection)
+        self.apply_session_settings(&mut connection)
             .await
-            .doing("prepare a connection")?;
+            .context("prepare a connection")?;
         let (number, led) = match &self.place.address {
             Address::Folder(_) => (None, false),
             Address::Server(server) => match lease(&mut connection, server, before).await {
                 Ok(number) => (Some(number), false),
-                Err(StoreError::Led) if self.lead == Lead::Spared => (None, true),
+                Err(StoreError::AnotherWriter) if self.lead == WriterLease::Optional => {
+                    (None, true)
+                }
                 Err(error) => return Err(error),
             },
         };
@@ -164,11 +166,14 @@ impl Connector {
         tokio::time::timeout(CONNECT_WAIT, AnyConnection::connect_with(&self.options))
             .await
             .map_err(|_| StoreError::TimedOut(CONNECT_WAIT))?
-            .doing("connect to the database")
+            .context("connect to the database")
     }
 
     /// Says what every connection must know.
-    pub(super) async fn tell(&self, connection: &mut AnyConnection) -> sqlx::Result<()> {
+    pub(super) async fn apply_session_settings(
+        &self,
+        connection: &mut AnyConnection,
+    ) -> sqlx::Result<()> {
         let terms: &[&str] = match self.place.address {
             Address::Folder(_) => &SQLITE_TERMS,
             Address::Server(_) => &SERVER_TERMS,
@@ -205,20 +210,20 @@ impl Connector {
         if found.as_deref() == Some(&ours.0) {
             return Ok(());
         }
-        Err(StoreError::Unfit(
+        Err(StoreError::UnsafeDatabase(
             "the database at the cloud's address is not the one it began with; cameras would not believe its receipts"
                 .to_owned(),
         ))
     }
 
     async fn check_settings(&self, connection: &mut AnyConnection) -> Result<()> {
-        let rows = sqlx::query(fitness::ASKED)
+        let rows = sqlx::query(durability_check::VARIABLES_QUERY)
             .fetch_all(&mut *connection)
             .await
-            .doing("ask for the settings of the database")?;
+            .context("ask for the settings of the database")?;
         let settings: HashMap<String, String> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let mut found = fitness::of(&settings, self.place.capture_bytes_max);
+        let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
         if !self.place.accept_weak_durability {
             found.unfit.append(&mut found.weak);
         }
@@ -232,7 +237,7 @@ impl Connector {
         if found.unfit.is_empty() {
             return Ok(());
         }
-        Err(StoreError::Unfit(found.unfit.join("; ")))
+        Err(StoreError::UnsafeDatabase(found.unfit.join("; ")))
     }
 }
 
@@ -243,10 +248,10 @@ async fn check_engines(connection: &mut AnyConnection) -> Result<()> {
     )
     .fetch_optional(connection)
     .await
-    .doing("ask how tables are kept")?;
+    .context("ask how tables are kept")?;
     match other {
         None => Ok(()),
-        Some(row) => Err(StoreError::Unfit(format!(
+        Some(row) => Err(StoreError::UnsafeDatabase(format!(
             "the database's table {} is kept by {} and must be by InnoDB",
             row.get::<String, _>(0),
             row.get::<String, _>(1)
@@ -270,7 +275,7 @@ async fn lease(
         .bind(&name)
         .fetch_one(&mut *connection)
         .await
-        .doing("ask who writes to the database")?;
+        .context("ask who writes to the database")?;
     if let (Some(holder), Some(before)) = (holder, before)
         && holder == before
     {
@@ -288,12 +293,12 @@ async fn lease(
         .bind(LEASE_WAIT_S)
         .fetch_one(&mut *connection)
         .await
-        .doing("ask for the lease of the database")?;
+        .context("ask for the lease of the database")?;
     if taken != Some(1) {
-        return Err(StoreError::Led);
+        return Err(StoreError::AnotherWriter);
     }
     sqlx::query_scalar("SELECT CAST(CONNECTION_ID() AS SIGNED)")
         .fetch_one(connection)
         .await
-        .doing("ask for the number of a connection")
+        .context("ask for the number of a connection")
 }

@@ -3,7 +3,7 @@
 use keepsake_protocol::StoreId;
 use sqlx::{AnyConnection, Row};
 
-use super::{Doing, Result, id};
+use super::{ErrorContext, Result, id};
 
 /// The id of this store, made on the first call.
 pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> {
@@ -23,7 +23,7 @@ pub(super) async fn get(
         .bind(name)
         .fetch_optional(connection)
         .await
-        .doing("read what the store knows about itself")?;
+        .context("read what the store knows about itself")?;
     Ok(row.map(|row| row.get(0)))
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn put(
         .bind(name)
         .execute(&mut *connection)
         .await
-        .doing("change what the store knows about itself")?;
+        .context("change what the store knows about itself")?;
     // sqlx has MySQL count the rows it found, as the others do, not the rows it changed.
     if known.rows_affected() == 0 {
         sqlx::query("INSERT INTO store_meta (name, value) VALUES (?, ?)")
@@ -45,7 +45,7 @@ pub(super) async fn put(
             .bind(value)
             .execute(connection)
             .await
-            .doing("note what the store knows about itself")?;
+            .context("note what the store knows about itself")?;
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ pub(super) async fn last(tx: &mut AnyConnection, name: &'static str) -> Result<i
         .bind(name)
         .fetch_optional(tx)
         .await
-        .doing("read a counter")?;
+        .context("read a counter")?;
     Ok(last.unwrap_or(0))
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn raise(tx: &mut AnyConnection, name: &'static str, last: i64)
         .bind(name)
         .execute(&mut *tx)
         .await
-        .doing("raise a counter")?;
+        .context("raise a counter")?;
     // The number is another one than before, so it is counted whether a database counts rows found or rows changed.
     if known.rows_affected() == 0 {
         sqlx::query("INSERT INTO counter (last, name) VALUES (?, ?)")
@@ -75,7 +75,7 @@ pub(super) async fn raise(tx: &mut AnyConnection, name: &'static str, last: i64)
             .bind(name)
             .execute(tx)
             .await
-            .doing("begin a counter")?;
+            .context("begin a counter")?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor};
 
-use super::{Doing, Result, StoreError};
+use super::{ErrorContext, Result, StoreError};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static MYSQL: Migrator = {
@@ -38,18 +38,20 @@ pub(super) async fn of_server(connection: &mut AnyConnection) -> Result<()> {
 /// Whether the tables of the server are of a newer program, or not there yet.
 ///
 /// # Errors
-/// [`StoreError::Newer`], [`StoreError::Unfit`] or [`StoreError::Database`].
+/// [`StoreError::SchemaTooNew`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
 pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
     let newest = newest();
     let found: Option<i64> =
         sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
             .fetch_one(connection)
             .await
-            .doing("read the version of the tables")?;
+            .context("read the version of the tables")?;
     match found {
-        Some(found) if found > newest => Err(StoreError::Newer(found)),
+        Some(found) if found > newest => Err(StoreError::SchemaTooNew(found)),
         Some(_) => Ok(()),
-        None => Err(StoreError::Unfit("the database has no tables".to_owned())),
+        None => Err(StoreError::UnsafeDatabase(
+            "the database has no tables".to_owned(),
+        )),
     }
 }
 
@@ -65,7 +67,7 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
     )
     .fetch_one(&mut *connection)
     .await
-    .doing("look for tables")?;
+    .context("look for tables")?;
     if tables == 0 {
         return Ok(());
     }
@@ -74,10 +76,10 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
     )
     .fetch_all(&mut *connection)
     .await
-    .doing("look for a migration that was not finished")?;
+    .context("look for a migration that was not finished")?;
     for version in open {
         let migration = MYSQL.iter().find(|one| one.version == version);
-        let migration = migration.ok_or(StoreError::Newer(version))?;
+        let migration = migration.ok_or(StoreError::SchemaTooNew(version))?;
         tracing::warn!(
             version,
             "a migration was begun and not finished; going on with it"
@@ -91,21 +93,21 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
                     .is_some_and(|code| THERE_ALREADY.contains(&&*code))
                     && error.message().to_lowercase().contains("duplicate")
                     || error.message().contains("already exists") => {}
-            Err(error) => return Err(error).doing("go on with a migration"),
+            Err(error) => return Err(error).context("go on with a migration"),
         }
         sqlx::query("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
             .bind(&*migration.checksum)
             .bind(version)
             .execute(&mut *connection)
             .await
-            .doing("note that a migration is finished")?;
+            .context("note that a migration is finished")?;
     }
     Ok(())
 }
 
 fn failed(error: MigrateError) -> StoreError {
     match error {
-        MigrateError::VersionMissing(version) => StoreError::Newer(version),
+        MigrateError::VersionMissing(version) => StoreError::SchemaTooNew(version),
         other => StoreError::Database {
             what: "bring the tables up to date",
             source: Box::new(other),

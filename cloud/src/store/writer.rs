@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::address::Address;
 use super::connection::Connector;
-use super::{Doing, Result};
+use super::{ErrorContext, Result};
 
 /// Settings of a server may be changed while it runs, so they are looked at again this often.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -26,17 +26,17 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub(super) struct Writer {
     connector: Connector,
-    slot: Arc<Mutex<Slot>>,
+    slot: Arc<Mutex<WriterSlot>>,
 }
 
 #[derive(Default)]
-struct Slot {
-    kept: Option<Kept>,
+struct WriterSlot {
+    kept: Option<OpenConnection>,
     /// The number of the last connection, for the server.
     number: Option<i64>,
 }
 
-struct Kept {
+struct OpenConnection {
     connection: AnyConnection,
     checked: Instant,
 }
@@ -50,7 +50,7 @@ impl Writer {
     }
 
     /// Waits its turn, connects if need be, and begins to write.
-    pub(super) async fn begin(&self, what: &'static str) -> Result<Writing> {
+    pub(super) async fn begin(&self, what: &'static str) -> Result<Transaction> {
         let slot = self.ready().await?;
         let begin = match self.connector.address() {
             // Said at once and not at the first write: a transaction that has read before it may write would fail at
@@ -58,8 +58,8 @@ impl Writer {
             Address::Folder(_) => "BEGIN IMMEDIATE",
             Address::Server(_) => "START TRANSACTION",
         };
-        let mut writing = Writing::take(slot);
-        writing.say(begin).await.doing(what)?;
+        let mut writing = Transaction::take(slot);
+        writing.execute_statement(begin).await.context(what)?;
         Ok(writing)
     }
 
@@ -71,7 +71,7 @@ impl Writer {
     }
 
     /// The slot with a connection in it that was looked at not long ago.
-    async fn ready(&self) -> Result<OwnedMutexGuard<Slot>> {
+    async fn ready(&self) -> Result<OwnedMutexGuard<WriterSlot>> {
         let mut slot = Arc::clone(&self.slot).lock_owned().await;
         // Taken out while it is not certain to be well: whoever gives up waiting leaves none behind.
         if let Some(mut kept) = slot.kept.take() {
@@ -86,7 +86,7 @@ impl Writer {
         }
         let (connection, number) = self.connector.writer(slot.number).await?;
         slot.number = number;
-        slot.kept = Some(Kept {
+        slot.kept = Some(OpenConnection {
             connection,
             checked: Instant::now(),
         });
@@ -111,33 +111,33 @@ impl fmt::Debug for Writer {
 }
 
 /// A transaction. Dropped without a commit, it takes the connection along, and with it all that was not committed.
-pub(super) struct Writing {
-    slot: OwnedMutexGuard<Slot>,
-    kept: Option<Kept>,
+pub(super) struct Transaction {
+    slot: OwnedMutexGuard<WriterSlot>,
+    kept: Option<OpenConnection>,
 }
 
-impl Writing {
-    fn take(mut slot: OwnedMutexGuard<Slot>) -> Self {
+impl Transaction {
+    fn take(mut slot: OwnedMutexGuard<WriterSlot>) -> Self {
         let kept = slot.kept.take();
         Self { slot, kept }
     }
 
     /// An error says nothing about whether it was committed; the connection is given up (P2).
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        self.say("COMMIT").await?;
+        self.execute_statement("COMMIT").await?;
         self.slot.kept = self.kept.take();
         Ok(())
     }
 
     /// For an end that is no failure of the database: the connection stays.
     pub(super) async fn rollback(mut self) {
-        if self.say("ROLLBACK").await.is_ok() {
+        if self.execute_statement("ROLLBACK").await.is_ok() {
             self.slot.kept = self.kept.take();
         }
     }
 
     /// In a box, as the compiler cannot see that the future itself may go to another thread.
-    fn say(&mut self, statement: &'static str) -> BoxFuture<'_, sqlx::Result<()>> {
+    fn execute_statement(&mut self, statement: &'static str) -> BoxFuture<'_, sqlx::Result<()>> {
         Box::pin(async move {
             let connection: &mut AnyConnection = self;
             connection.execute(statement).await.map(drop)
@@ -145,7 +145,7 @@ impl Writing {
     }
 }
 
-impl Deref for Writing {
+impl Deref for Transaction {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
@@ -157,7 +157,7 @@ impl Deref for Writing {
     }
 }
 
-impl DerefMut for Writing {
+impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut AnyConnection {
         &mut self
             .kept

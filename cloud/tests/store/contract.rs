@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keepsake_cloud::deposit::{Deposit, Outcome, Suspect};
-use keepsake_cloud::store::{Changed, Command, Device, Limits, Page, Picture, Store, Thumbnail};
-use keepsake_cloud::taken::State;
+use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
+use keepsake_cloud::pictures::capture_time::TimeSource;
+use keepsake_cloud::store::{
+    Command, Device, Limits, PageQuery, Picture, SettingsUpdate, Store, Thumbnail,
+};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
@@ -40,11 +42,11 @@ async fn fresh_with(limits: Limits) -> Option<Fresh> {
 }
 
 impl Fresh {
-    async fn commit(&self, deposit: Deposit) -> Outcome {
+    async fn commit(&self, deposit: IngestOp) -> CommitOutcome {
         self.commit_at(deposit, NOW).await
     }
 
-    async fn commit_at(&self, deposit: Deposit, now_us: i64) -> Outcome {
+    async fn commit_at(&self, deposit: IngestOp, now_us: i64) -> CommitOutcome {
         let mut outcomes = self.store.commit(&[deposit], now_us).await.unwrap();
         assert_eq!(outcomes.len(), 1);
         outcomes.pop().unwrap()
@@ -56,7 +58,7 @@ impl Fresh {
 
     async fn all(&self) -> Vec<Picture> {
         self.store
-            .pictures(None, Page::After(0), 500)
+            .pictures(None, PageQuery::After(0), 500)
             .await
             .unwrap()
     }
@@ -103,8 +105,8 @@ fn part_of(
     whole: &[u8],
     start: usize,
     end: usize,
-) -> Deposit {
-    Deposit::Capture {
+) -> IngestOp {
+    IngestOp::Capture {
         device: device.clone(),
         header: FrameHeader {
             capture: record,
@@ -119,19 +121,19 @@ fn part_of(
     }
 }
 
-fn part(sequence: u64, whole: &[u8], start: usize, end: usize) -> Deposit {
+fn part(sequence: u64, whole: &[u8], start: usize, end: usize) -> IngestOp {
     part_of(&porch(), record(sequence, whole), whole, start, end)
 }
 
-fn capture(sequence: u64, bytes: &[u8]) -> Deposit {
+fn capture(sequence: u64, bytes: &[u8]) -> IngestOp {
     part(sequence, bytes, 0, bytes.len())
 }
 
-fn tombstone(first: u64, last: u64) -> Deposit {
+fn tombstone(first: u64, last: u64) -> IngestOp {
     tombstone_because(first, last, TombstoneReason::CameraFailed)
 }
 
-fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> Deposit {
+fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> IngestOp {
     let tombstone = Tombstone {
         spool: INSTALL,
         sequence: number(first),
@@ -142,7 +144,7 @@ fn tombstone_because(first: u64, last: u64, reason: TombstoneReason) -> Deposit 
         pressed: Some(moment()),
     };
     let payload = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
-    Deposit::Tombstone {
+    IngestOp::Tombstone {
         device: porch(),
         tombstone,
         hash: Hash::of(&payload),
@@ -156,7 +158,7 @@ fn ranges(all: &[(u64, u64)]) -> Ranges {
         .collect()
 }
 
-fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> Deposit {
+fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
     status_of(&porch(), INSTALL, next, waiting, kept)
 }
 
@@ -166,8 +168,8 @@ fn status_of(
     next: u64,
     waiting: &[(u64, u64)],
     kept: &[(u64, u64)],
-) -> Deposit {
-    Deposit::Status {
+) -> IngestOp {
+    IngestOp::Status {
         device: device.clone(),
         status: Box::new(Status {
             presence: Presence::Online,
@@ -185,8 +187,8 @@ fn status_of(
     }
 }
 
-fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> Outcome {
-    Outcome::Stored {
+fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> CommitOutcome {
+    CommitOutcome::Stored {
         install: INSTALL,
         sequence: number(sequence),
         hash: Hash::of(bytes).prefix(),
@@ -269,20 +271,20 @@ async fn the_same_number_with_other_bytes_is_kept_and_marked() {
 #[tokio::test]
 async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
     let Some(fresh) = fresh().await else { return };
-    let upload = |device: &DeviceId, bytes: &'static [u8], again| Deposit::Upload {
+    let upload = |device: &DeviceId, bytes: &'static [u8], again| IngestOp::Upload {
         device: device.clone(),
         hash: Hash::of(bytes),
         bytes: bytes.into(),
         content_type: ContentType::Jpeg,
         width: 1,
         height: 1,
-        again,
+        maybe_repeat: again,
     };
     let (porch, shed) = (porch(), "shed".parse().unwrap());
-    let new = |arrival| Outcome::Uploaded {
+    let new = |arrival| CommitOutcome::UploadStored {
         arrival: Some(arrival),
     };
-    let repeat = Outcome::Uploaded { arrival: None };
+    let repeat = CommitOutcome::UploadStored { arrival: None };
     for (device, bytes, again, now_us, expected) in [
         // The broker may say so and yet bring it for the first time.
         (&porch, b"one".as_slice(), true, NOW, new(1)),
@@ -347,7 +349,10 @@ async fn a_fate_only_rises() {
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
     for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
-        assert!(matches!(outcome, Outcome::Told { .. }), "{outcome:?}");
+        assert!(
+            matches!(outcome, CommitOutcome::TombstoneStored { .. }),
+            "{outcome:?}"
+        );
     }
     assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
 }
@@ -370,7 +375,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
     for (start, end) in [(0, 400), (600, 900), (350, 420), (600, 700), (0, 300)] {
         assert_eq!(
             fresh.commit(part(1, &whole, start, end)).await,
-            Outcome::PartKept
+            CommitOutcome::PartStored
         );
     }
     assert_eq!(fresh.all().await, []);
@@ -381,7 +386,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
     assert_eq!(progress.await.unwrap().unwrap().1, 1000);
     assert_eq!(
         fresh.commit(part(1, &whole, 880, 1000)).await,
-        Outcome::PartKept
+        CommitOutcome::PartStored
     );
     assert_eq!(
         fresh.commit(part(1, &whole, 410, 610)).await,
@@ -405,7 +410,7 @@ async fn interleaved_parts_of_several_cameras_do_not_mix() {
         })
         .collect();
     for start in (0..100).step_by(10) {
-        let batch: Vec<Deposit> = cameras
+        let batch: Vec<IngestOp> = cameras
             .iter()
             .map(|(device, install, whole)| {
                 let record = CaptureMetadata {
@@ -432,10 +437,10 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
     let (whole, lie) = (vec![1; 100], vec![2; 100]);
     assert_eq!(
         fresh.commit(part(1, &whole, 0, 50)).await,
-        Outcome::PartKept
+        CommitOutcome::PartStored
     );
     let lying = part_of(&porch(), record(1, &whole), &lie, 50, 100);
-    assert_eq!(fresh.commit(lying).await, Outcome::WrongHash);
+    assert_eq!(fresh.commit(lying).await, CommitOutcome::WrongHash);
     assert_eq!(fresh.all().await, []);
     let quarantine = fresh.store.quarantine(None, 10).await.unwrap().0;
     assert_eq!(quarantine.len(), 1);
@@ -443,7 +448,7 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
     // Nothing of the lie is left: the true parts make the picture.
     assert_eq!(
         fresh.commit(part(1, &whole, 50, 100)).await,
-        Outcome::PartKept
+        CommitOutcome::PartStored
     );
     assert_eq!(
         fresh.commit(part(1, &whole, 0, 50)).await,
@@ -462,7 +467,7 @@ async fn parts_that_disagree_about_the_length_begin_anew() {
     fresh.commit(part_of(&porch(), lying, &whole, 0, 50)).await;
     assert_eq!(
         fresh.commit(part(1, &whole, 0, 60)).await,
-        Outcome::PartKept
+        CommitOutcome::PartStored
     );
     assert_eq!(
         fresh.commit(part(1, &whole, 60, 100)).await,
@@ -531,7 +536,7 @@ async fn what_nobody_finishes_for_a_week_is_dropped() {
     );
     assert_eq!(
         fresh.commit(part(1, &[1; 100], 50, 100)).await,
-        Outcome::PartKept
+        CommitOutcome::PartStored
     );
 }
 
@@ -542,7 +547,7 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
     fresh.commit(capture(1, b"one")).await;
     fresh.commit(tombstone(2, 3)).await;
     fresh.commit(part(4, &half, 20, 60)).await;
-    let Deposit::Tombstone { hash, .. } = tombstone(2, 3) else {
+    let IngestOp::Tombstone { hash, .. } = tombstone(2, 3) else {
         unreachable!()
     };
     let told = hash.prefix();
@@ -563,12 +568,12 @@ async fn have_is_answered_with_what_is_here_and_the_bytes_that_are_missing() {
         ],
     };
     let outcome = fresh
-        .commit(Deposit::Have {
+        .commit(IngestOp::Inventory {
             device: porch(),
-            have: asked,
+            inventory: asked,
         })
         .await;
-    let Outcome::Answered {
+    let CommitOutcome::InventoryAnswered {
         stored,
         want,
         answers,
@@ -602,7 +607,7 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
     let outcome = fresh
         .commit(status(3002, &[(3001, 3001)], &[(2, 3000)]))
         .await;
-    let Outcome::Reported { wants } = outcome else {
+    let CommitOutcome::StatusStored { wants } = outcome else {
         panic!("{outcome:?}");
     };
     let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
@@ -618,14 +623,14 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
 #[tokio::test]
 async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
     let Some(fresh) = fresh().await else { return };
-    let Deposit::Status {
+    let IngestOp::Status {
         device, mut status, ..
     } = status(2001, &[], &[(1, 2000)])
     else {
         unreachable!()
     };
     status.spools[0].coarse = true;
-    let deposit = Deposit::Status {
+    let deposit = IngestOp::Status {
         device,
         status,
         retained: false,
@@ -633,7 +638,7 @@ async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
     let mut asked = BTreeSet::new();
     for _ in 0..200 {
         let outcome = fresh.commit(deposit.clone()).await;
-        let Outcome::Reported { wants } = outcome else {
+        let CommitOutcome::StatusStored { wants } = outcome else {
             panic!("{outcome:?}");
         };
         assert_eq!(wants[0].1.len(), 500);
@@ -664,10 +669,10 @@ async fn names_made_up_do_not_fill_the_store() {
     assert_eq!(outcomes(1).await, stored(1, b"1", Some(1)));
     assert_eq!(outcomes(2).await, stored(2, b"2", Some(2)));
     let third = outcomes(3).await;
-    assert!(matches!(third, Outcome::Refused { .. }), "{third:?}");
+    assert!(matches!(third, CommitOutcome::Refused { .. }), "{third:?}");
     assert_eq!(outcomes(1).await, stored(1, b"1", None));
     for n in 0..9_u8 {
-        let suspect = Deposit::Quarantine(Suspect {
+        let suspect = IngestOp::Quarantine(QuarantineEntry {
             device: Some(format!("camera-{n}").parse().unwrap()),
             topic: String::new(),
             reason: "odd".to_owned(),
@@ -686,7 +691,7 @@ async fn gaps_are_found_among_very_many_without_asking_for_all() {
     fresh.commit(tombstone(5002, 9000)).await;
     fresh.commit(tombstone(9003, 10_000)).await;
     let outcome = fresh.commit(status(10_001, &[], &[(1, 10_000)])).await;
-    let Outcome::Reported { wants } = outcome else {
+    let CommitOutcome::StatusStored { wants } = outcome else {
         panic!("{outcome:?}");
     };
     let wanted: Vec<u64> = wants[0].1.iter().map(|want| want.sequence.get()).collect();
@@ -739,7 +744,7 @@ async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
         kept: Ranges::default(),
         coarse: false,
     };
-    let status = |installs: Vec<SpoolInventory>| Deposit::Status {
+    let status = |installs: Vec<SpoolInventory>| IngestOp::Status {
         device: porch(),
         status: Box::new(Status {
             presence: Presence::Online,
@@ -840,7 +845,7 @@ async fn a_last_will_takes_the_presence_and_leaves_the_rest() {
     let Some(fresh) = fresh().await else { return };
     fresh.commit(status(4, &[(1, 3)], &[])).await;
     assert_eq!(fresh.porch().await.presence, Presence::Online);
-    let will = Deposit::Status {
+    let will = IngestOp::Status {
         device: porch(),
         status: Box::new(Status::last_will()),
         retained: false,
@@ -855,10 +860,10 @@ async fn a_last_will_takes_the_presence_and_leaves_the_rest() {
 #[tokio::test]
 async fn a_retained_status_is_no_sign_of_life() {
     let Some(fresh) = fresh().await else { return };
-    let Deposit::Status { device, status, .. } = status(4, &[(1, 3)], &[]) else {
+    let IngestOp::Status { device, status, .. } = status(4, &[(1, 3)], &[]) else {
         unreachable!()
     };
-    let retained = Deposit::Status {
+    let retained = IngestOp::Status {
         device,
         status,
         retained: true,
@@ -883,13 +888,16 @@ async fn pages_of_pictures_follow_the_order_of_arrival() {
             .map(|picture| picture.capture.sequence.get());
         numbers.collect::<Vec<_>>()
     };
-    assert_eq!(page(Page::Before(None)).await, [3, 2]);
-    assert_eq!(page(Page::Before(Some(4))).await, [4, 1]);
-    assert_eq!(page(Page::Before(Some(1))).await, [0_u64; 0]);
-    assert_eq!(page(Page::After(0)).await, [5, 1]);
-    assert_eq!(page(Page::After(4)).await, [3]);
+    assert_eq!(page(PageQuery::Before(None)).await, [3, 2]);
+    assert_eq!(page(PageQuery::Before(Some(4))).await, [4, 1]);
+    assert_eq!(page(PageQuery::Before(Some(1))).await, [0_u64; 0]);
+    assert_eq!(page(PageQuery::After(0)).await, [5, 1]);
+    assert_eq!(page(PageQuery::After(4)).await, [3]);
     let shed = "shed".parse().unwrap();
-    let none = fresh.store.pictures(Some(&shed), Page::After(0), 2).await;
+    let none = fresh
+        .store
+        .pictures(Some(&shed), PageQuery::After(0), 2)
+        .await;
     assert_eq!(none.unwrap(), []);
     assert_eq!(fresh.store.picture_count(Some(&porch())).await.unwrap(), 5);
 }
@@ -904,7 +912,7 @@ async fn everything_survives_reopening() {
         .await
         .unwrap();
     assert_eq!(again.id(), id);
-    let after = again.pictures(None, Page::After(0), 10).await.unwrap();
+    let after = again.pictures(None, PageQuery::After(0), 10).await.unwrap();
     assert_eq!(after, before);
     let repeat = again.commit(&[capture(1, b"one")], NOW).await.unwrap();
     assert_eq!(repeat, [stored(1, b"one", None)]);
@@ -922,7 +930,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
         return;
     };
     let suspect = |device: Option<DeviceId>, bytes: Vec<u8>| {
-        Deposit::Quarantine(Suspect {
+        IngestOp::Quarantine(QuarantineEntry {
             device,
             topic: "ä".repeat(1000),
             reason: "odd".to_owned(),
@@ -998,9 +1006,9 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
 }
 
 /// A boot line as `device` sends it.
-fn boot_line(device: &DeviceId, line: &BootClockOffset) -> Deposit {
+fn boot_line(device: &DeviceId, line: &BootClockOffset) -> IngestOp {
     let payload = keepsake_protocol::codec::encode(&Event::Boot(line.clone()));
-    Deposit::Note {
+    IngestOp::Event {
         device: device.clone(),
         kind: "boot",
         hash: Hash::of(&payload),
@@ -1011,7 +1019,7 @@ fn boot_line(device: &DeviceId, line: &BootClockOffset) -> Deposit {
 }
 
 /// A capture of a boot that had not seen the time, and what corrects it.
-fn before_the_time(sequence: u64, bytes: &[u8]) -> (Deposit, BootClockOffset) {
+fn before_the_time(sequence: u64, bytes: &[u8]) -> (IngestOp, BootClockOffset) {
     let mut record = record(sequence, bytes);
     record.pressed = ClockReading {
         boottime_us: 60_000_000,
@@ -1035,12 +1043,12 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
     let Some(fresh) = fresh().await else { return };
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
-    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Guessed);
 
     let deposit = boot_line(&porch(), &line);
-    let awaited = Outcome::Noted {
+    let awaited = CommitOutcome::EventStored {
         awaited: match &deposit {
-            Deposit::Note { hash, .. } => Some((INSTALL, hash.prefix())),
+            IngestOp::Event { hash, .. } => Some((INSTALL, hash.prefix())),
             other => panic!("{other:?}"),
         },
     };
@@ -1055,7 +1063,7 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
     let by_name = fresh.store.picture(&listed[0].id()).await.unwrap().unwrap();
     let at = fresh.store.picture_at(listed[0].arrival).await.unwrap();
     for picture in [&listed[0], &listed[1], &latest, &by_name, &at.unwrap()] {
-        assert_eq!(picture.taken.state, State::Corrected);
+        assert_eq!(picture.taken.source, TimeSource::Corrected);
         assert_eq!(picture.taken.best_us, line.offset_us + 60_000_000);
         assert_eq!(picture.taken.error_us(), Some(10_001));
     }
@@ -1074,7 +1082,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
         ..line
     };
     fresh.commit(boot_line(&porch(), &other_boot)).await;
-    assert_eq!(fresh.all().await[0].taken.state, State::Guessed);
+    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Guessed);
 }
 
 #[tokio::test]
@@ -1115,7 +1123,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
             capture: None,
             result: None,
         };
-        fresh.store.add_command(&command).await.unwrap();
+        fresh.store.insert_command(&command).await.unwrap();
     }
     let waiting = async |now_us| {
         let waiting = fresh.store.waiting_commands(&porch(), now_us).await;
@@ -1123,7 +1131,11 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
         waiting.map(|command| command.id).collect::<Vec<_>>()
     };
     // That the broker was handed it says nothing about the camera.
-    fresh.store.command_sent("first", NOW + 1).await.unwrap();
+    fresh
+        .store
+        .mark_command_sent("first", NOW + 1)
+        .await
+        .unwrap();
     assert_eq!(waiting(NOW + 2).await, ["first", "second", "third"]);
     for (device, id) in [("porch", "second"), ("shed", "third")] {
         let reply = CommandReply {
@@ -1135,7 +1147,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
             result: None,
         };
         let device = device.parse().unwrap();
-        fresh.commit(Deposit::Reply { device, reply }).await;
+        fresh.commit(IngestOp::Reply { device, reply }).await;
     }
     assert_eq!(waiting(NOW + 59).await, ["first", "third"]);
     assert_eq!(waiting(NOW + 60).await, [""; 0]);
@@ -1165,7 +1177,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
             capture: None,
             result: None,
         };
-        fresh.store.add_command(&command).await.unwrap();
+        fresh.store.insert_command(&command).await.unwrap();
     };
     ask("one", 0).await;
     for (stage, version) in [
@@ -1186,7 +1198,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
             }),
         };
         let device = porch();
-        fresh.commit(Deposit::Reply { device, reply }).await;
+        fresh.commit(IngestOp::Reply { device, reply }).await;
     }
     let known = fresh.store.commands(&porch(), 9).await.unwrap();
     assert_eq!(known[0].result.as_ref().unwrap()["version"], 1);
@@ -1219,14 +1231,14 @@ async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
         let values = values(interval);
         let changed = fresh
             .store
-            .change_settings(&porch(), based_on, ahead, &values, NOW)
+            .update_settings(&porch(), based_on, ahead, &values, NOW)
             .await;
         match changed.unwrap() {
-            Changed::To(desired) => {
+            SettingsUpdate::To(desired) => {
                 assert_eq!(desired.values, values);
-                Ok((desired.version, desired.mark))
+                Ok((desired.version, desired.revision))
             }
-            Changed::Conflict(version) => Err(version),
+            SettingsUpdate::Conflict(version) => Err(version),
         }
     };
     assert_eq!(fresh.store.settings(&porch()).await.unwrap(), None);

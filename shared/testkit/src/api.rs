@@ -50,12 +50,12 @@ impl Api {
         let cookie = cookie.to_str().expect("a cookie is a text");
         let mut answer = self
             .agent
-            .post(format!("{}/api/v1/keys", self.base))
+            .post(format!("{}/api/v1/tokens", self.base))
             .header("cookie", cookie.split(';').next().unwrap_or(cookie))
             .header("origin", &self.base)
             .send_json(json!({"name": "tests", "role": "owner"}))
-            .unwrap_or_else(|error| panic!("POST /api/v1/keys: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/keys");
+            .unwrap_or_else(|error| panic!("POST /api/v1/tokens: {error}"));
+        assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/tokens");
         let made: Value = answer.body_mut().read_json().expect("a key as JSON");
         made["secret"]
             .as_str()
@@ -138,7 +138,7 @@ impl Api {
 
     /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
     pub fn camera_key(&self, device: &str) -> String {
-        let path = "/api/v1/keys";
+        let path = "/api/v1/tokens";
         let mut asked = self.agent.post(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
             asked = asked.header("authorization", key);

@@ -204,7 +204,7 @@ impl Cloud {
 /// Creates an API token for this demo, and revokes that of the last one.
 fn create_token(data: &Path) -> Result<String> {
     let made = program("cloud")?
-        .args(["key", "create", "demo", "--role", "look", "--replace"])
+        .args(["token", "create", "demo", "--role", "viewer", "--replace"])
         .arg("--data")
         .arg(data.join("cloud"))
         .stdin(Stdio::null())

@@ -199,7 +199,7 @@ fn create_owner(machine: &BootedSystem, link: &str) -> Result<String> {
         ),
     ))?;
     let made = machine.script(&curl_command(
-        "/api/v1/keys",
+        "/api/v1/tokens",
         &format!(
             "{json} -b /root/cookies -H 'Origin: https://{HOST}:5000' -d '{{\"name\":\"check\",\"role\":\"owner\"}}'"
         ),

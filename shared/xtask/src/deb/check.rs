@@ -292,7 +292,7 @@ fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
     )?;
     machine.script(
         "runuser -u keepsake-cloud -- cloud --config /etc/keepsake/cloud.toml --data /var/lib/keepsake-cloud \
-             key create check --role look > /root/key",
+             token create check --role viewer > /root/key",
     )?;
     let status = machine.eventually(
         "both are ready",

@@ -1,0 +1,54 @@
+//! `cloud user …` and `cloud token …`: manages users and API tokens from a shell on the server, whether the cloud runs or not.
+//!
+//! Access that always works: anyone who can write the database decides who owns it.
+
+mod token;
+mod user;
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::Subcommand;
+
+use crate::config::Config;
+use crate::store::{Limits, Store, StoreOptions};
+
+pub use token::TokenCommand;
+pub use user::UserCommand;
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Manage users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage API tokens of programs and cameras
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+/// Runs the command on the store of `config`.
+///
+/// # Errors
+/// The store cannot be opened, or the command failed.
+pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
+    let place = StoreOptions {
+        address: config.database.clone(),
+        capture_bytes_max: config.capture_bytes_max,
+        accept_weak_durability: config.accept_weak_durability,
+    };
+    let store = Store::open_secondary(place, Limits::default())
+        .await
+        .with_context(|| format!("open the store {}", config.database))?;
+    let done = match command {
+        Command::User(command) => user::run(command, &store).await,
+        Command::Token(command) => token::run(command, &store).await,
+    };
+    store.close().await;
+    done
+}
+
+/// A closed pipe is an error, not a panic.
+fn print_line(line: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").context("write to standard output")
+}

@@ -1,0 +1,158 @@
+//! A text that is shown to nobody: not in a log, not in an error, not by the API.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// No password is longer, bytes: MQTT has two bytes for the length.
+const SECRET_BYTES_MAX: usize = 65_535;
+
+#[derive(Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct SecretText(String);
+
+impl SecretText {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(TextOnly)
+    }
+}
+
+/// serde's own words for a value of the wrong kind would show it: a password of digits, without its quotes.
+struct TextOnly;
+
+const QUOTES: &str = "must be text: write it in quotes";
+
+impl Visitor<'_> for TextOnly {
+    type Value = SecretText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text in quotes")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretText, E> {
+        Ok(SecretText::new(text))
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<SecretText, E> {
+        Err(E::custom(QUOTES))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<SecretText, E> {
+        Err(E::custom(QUOTES))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<SecretText, E> {
+        Err(E::custom(QUOTES))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<SecretText, E> {
+        Err(E::custom(QUOTES))
+    }
+}
+
+/// Where a password is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordSource {
+    Known(SecretText),
+    /// The first line of this file, read whenever it is needed, so that a new one needs no restart.
+    InFile(PathBuf),
+}
+
+/// A password file that cannot be used. Nothing of its content is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    #[error("read the password file {path}: {source}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the first line of the password file {0} must be text of 1 to 65535 bytes")]
+    Line(PathBuf),
+}
+
+impl PasswordSource {
+    /// # Errors
+    /// [`PasswordError`]: the file is gone, or holds none.
+    pub fn read(&self) -> Result<SecretText, PasswordError> {
+        match self {
+            Self::Known(secret) => Ok(secret.clone()),
+            Self::InFile(path) => first_line(path),
+        }
+    }
+}
+
+fn first_line(path: &Path) -> Result<SecretText, PasswordError> {
+    let bytes = std::fs::read(path).map_err(|source| PasswordError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let text = std::str::from_utf8(&bytes).ok();
+    text.and_then(|text| text.lines().next())
+        .filter(|line| !line.is_empty() && line.len() <= SECRET_BYTES_MAX)
+        .map(SecretText::new)
+        .ok_or_else(|| PasswordError::Line(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let secret = SecretText::new("hunter2");
+        assert_eq!(
+            format!("{secret:?} {:?}", PasswordSource::Known(secret.clone())),
+            "(hidden) Known((hidden))"
+        );
+        let error = serde_json::from_str::<SecretText>("31337")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("quotes") && !error.contains("31337"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_password_is_the_first_line_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            PasswordSource::InFile(path.clone()).read()
+        };
+        assert_eq!(read(b"hunter2\n").unwrap(), SecretText::new("hunter2"));
+        assert_eq!(
+            read(b"two words\r\nnot this").unwrap(),
+            SecretText::new("two words")
+        );
+        for bad in [b"".as_slice(), b"\nhunter2", b"\xff\xfe"] {
+            let error = read(bad).unwrap_err().to_string();
+            assert!(
+                error.contains("first line") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
+    }
+}

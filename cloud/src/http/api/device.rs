@@ -1,0 +1,309 @@
+//! Cameras that come by HTTP: `POST /api/v1/frames`, `POST /api/v1/up/{leaf}`, `GET /api/v1/down`.
+//!
+//! A request carries what MQTT would carry on `up/…`, goes through the same queue into the same transaction, and is
+//! answered after the commit with what the cloud would have said on `down/…` (P2). Whoever goes away meanwhile changes
+//! nothing: what is in the queue is committed, and the receipt waits in the mailbox. What does not fit is not taken
+//! (P4): 503 with `Retry-After`, and the camera keeps it.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use keepsake_protocol::codec::{FRAME_OVERHEAD_MAX, JSON_BYTES_MAX};
+use keepsake_protocol::downlink::{DEVICE_HEADER, Down, DownlinkBatch, POLL_WAIT_S_MAX};
+use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_protocol::{DeviceId, receipt::Receipt};
+use serde::Deserialize;
+use tokio::sync::oneshot;
+
+use crate::config::READING_KIB_MAX;
+use crate::downlink::outbox::Cursor;
+use crate::http::AppState;
+use crate::http::auth::authorize::Principal;
+use crate::http::error::Problem;
+use crate::ingest::operation::Message;
+use crate::ingest::queue::{Delivery, IngestResponse};
+
+/// How long a request waits for its commit. The camera waits longer, so it hears this and not a broken connection.
+const COMMIT_WAIT: Duration = Duration::from_secs(30);
+/// A body that brings nothing for so long has ended without its end.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// When to come again while nothing is taken, seconds.
+const HOLD_RETRY_S: u64 = 10;
+/// When to come again while there is no room, seconds.
+const FULL_RETRY_S: u64 = 2;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct UplinkQuery {
+    device: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DownlinkQuery {
+    device: Option<String>,
+    /// The mark of the last answer; absent at first.
+    after: Option<String>,
+    /// How long to wait for news, seconds, 0 to 30; at most 30 if absent.
+    wait_s: Option<u64>,
+}
+
+/// `POST /api/v1/frames`: the payload of `up/frame`, answered with its receipt.
+pub(crate) async fn upload_frame(
+    State(site): State<AppState>,
+    Extension(principal): Extension<Principal>,
+    Query(from): Query<UplinkQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Receipt>, DeviceError> {
+    let device = device_of(&principal, &headers, from.device.as_deref())?;
+    let verdict = enqueue_and_wait(&site, &device, MessageKind::Frame, &headers, body).await?;
+    receipts(verdict)?
+        .pop()
+        .map(Json)
+        // Whatever a frame becomes, it is answered with a receipt or not at all.
+        .ok_or_else(|| busy("The frame was not taken.", HOLD_RETRY_S))
+}
+
+/// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
+pub(crate) async fn send_message(
+    State(site): State<AppState>,
+    Extension(principal): Extension<Principal>,
+    Path(leaf): Path<String>,
+    Query(from): Query<UplinkQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Down>, DeviceError> {
+    let words = [
+        MessageKind::Have,
+        MessageKind::Status,
+        MessageKind::Event,
+        MessageKind::Reply,
+    ];
+    let leaf = words
+        .into_iter()
+        .find(|word| word.name() == leaf)
+        .ok_or_else(|| {
+            Problem::not_found("such thing to say: have, status, event and reply are")
+        })?;
+    let device = device_of(&principal, &headers, from.device.as_deref())?;
+    let verdict = enqueue_and_wait(&site, &device, leaf, &headers, body).await?;
+    let receipts = receipts(verdict)?;
+    let told = receipts.iter().map(|receipt| DownlinkBatch {
+        kind: MessageKind::Receipt.name().to_owned(),
+        message: serde_json::value::to_raw_value(receipt).expect("a receipt becomes JSON"),
+    });
+    Ok(Json(Down {
+        messages: told.collect(),
+        next: None,
+    }))
+}
+
+/// `GET /api/v1/down`: what there is to tell, as soon as there is something.
+pub(crate) async fn poll_downlink(
+    State(site): State<AppState>,
+    Extension(principal): Extension<Principal>,
+    Query(asked): Query<DownlinkQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Down>, DeviceError> {
+    let device = device_of(&principal, &headers, asked.device.as_deref())?;
+    let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
+    let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
+    let many = |error: crate::downlink::outbox::TooMany| {
+        busy(&format!("There are {error}."), HOLD_RETRY_S)
+    };
+    let context = site.outboxes.open(&device).map_err(many)?;
+    let mark = asked.after.as_deref().and_then(Cursor::parse);
+    if context.is_first(mark) {
+        site.announcer.announce(&device).await;
+    }
+    let wait_s = asked.wait_s.unwrap_or(POLL_WAIT_S_MAX).min(POLL_WAIT_S_MAX);
+    let news = tokio::select! {
+        news = context.next_batch(mark, Duration::from_secs(wait_s)) => news,
+        () = site.stop.cancelled() => return Err(stopping()),
+    };
+    Ok(Json(news))
+}
+
+/// The camera that speaks, if whoever asks may speak for it.
+fn device_of(
+    principal: &Principal,
+    headers: &HeaderMap,
+    asked: Option<&str>,
+) -> Result<DeviceId, Problem> {
+    let named = headers.get(DEVICE_HEADER);
+    let name = named.map(|name| name.to_str().unwrap_or(""));
+    let own = match principal {
+        Principal::Camera { device, .. } => Some(device.as_str()),
+        Principal::Anonymous
+        | Principal::User { .. }
+        | Principal::ApiToken { .. }
+        | Principal::LegacyUpload => None,
+    };
+    let Some(name) = name.or(asked).or(own) else {
+        return Err(Problem::bad_request(format!(
+            "Which camera? Name it in the header {DEVICE_HEADER}, or with ?device=."
+        )));
+    };
+    let device = name
+        .parse()
+        .map_err(|error: keepsake_protocol::id::IdError| {
+            Problem::bad_request(format!("{name:?}: {error}."))
+        })?;
+    if principal.may_act_for(&device) {
+        return Ok(device);
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        format!("This key does not speak for {device}."),
+    ))
+}
+
+/// Puts one message into the queue and waits for what became of it.
+async fn enqueue_and_wait(
+    site: &AppState,
+    device: &DeviceId,
+    leaf: MessageKind,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<IngestResponse, DeviceError> {
+    let is_frame = leaf == MessageKind::Frame;
+    let hold = site.backpressure.state();
+    let reason = if is_frame {
+        hold.reason()
+    } else {
+        hold.store.as_deref()
+    };
+    if let Some(reason) = reason {
+        let why = format!("Nothing is taken now: {reason}.");
+        return Err(busy(&why, HOLD_RETRY_S));
+    }
+    let most = if is_frame {
+        let picture = usize::try_from(site.config.capture_bytes_max).unwrap_or(usize::MAX);
+        picture.saturating_add(FRAME_OVERHEAD_MAX)
+    } else {
+        JSON_BYTES_MAX
+    };
+    let payload = read(site, headers, body, most).await?;
+    let (asker, answer) = oneshot::channel();
+    let delivery = Delivery {
+        message: Message {
+            topic: Topic::new(device, leaf).to_string(),
+            payload,
+            retained: false,
+        },
+        ack: None,
+        responder: Some(asker),
+    };
+    let [pictures, words] = &site.queues;
+    let queue = if is_frame { pictures } else { words };
+    if !queue.put(delivery) {
+        return Err(busy("More came than is committed yet.", FULL_RETRY_S));
+    }
+    tokio::select! {
+        answer = tokio::time::timeout(COMMIT_WAIT, answer) => match answer {
+            Ok(Ok(verdict)) => Ok(verdict),
+            Ok(Err(_)) => Err(stopping()),
+            Err(_) => Err(busy("The commit takes long; its receipt comes later.", HOLD_RETRY_S)),
+        },
+        () = site.stop.cancelled() => Err(stopping()),
+    }
+}
+
+/// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
+async fn read(
+    site: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    most: usize,
+) -> Result<Bytes, DeviceError> {
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("A message here is at most {most} bytes."),
+        )
+    };
+    let said = headers.get(header::CONTENT_LENGTH);
+    let said = said.and_then(|length| length.to_str().ok()?.parse().ok());
+    // Without a length it may become as long as allowed.
+    let length: usize = said.unwrap_or(most);
+    if length > most {
+        return Err(too_large().into());
+    }
+    let kib = u32::try_from(length.div_ceil(1024)).unwrap_or(u32::MAX);
+    let _room = site
+        .reading
+        .clone()
+        .try_acquire_many_owned(kib.min(READING_KIB_MAX))
+        .map_err(|_| busy("Too many come at once.", FULL_RETRY_S))?;
+    let mut bytes = BytesMut::new();
+    let mut pieces = body.into_data_stream();
+    loop {
+        let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
+            Ok(None) => return Ok(bytes.freeze()),
+            Ok(Some(Ok(piece))) => piece,
+            Ok(Some(Err(_))) => return Err(Problem::bad_request("The body was cut off.").into()),
+            Err(_) => {
+                let text = "The body came too slowly.";
+                return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).into());
+            }
+        };
+        if bytes.len() + piece.len() > most {
+            return Err(too_large().into());
+        }
+        bytes.extend_from_slice(&piece);
+    }
+}
+
+fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
+    match verdict {
+        IngestResponse::Receipts(receipts) => Ok(receipts),
+        IngestResponse::Quarantined(reason) => Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("Kept in quarantine: {reason}."),
+        )),
+    }
+}
+
+/// Why a request is not answered as asked.
+#[derive(Debug)]
+pub(crate) enum DeviceError {
+    Problem(Problem),
+    /// Come again after so many seconds.
+    RetryAfter {
+        problem: Problem,
+        retry_s: u64,
+    },
+}
+
+impl From<Problem> for DeviceError {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+impl IntoResponse for DeviceError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Problem(problem) => problem.into_response(),
+            Self::RetryAfter { problem, retry_s } => {
+                ([(header::RETRY_AFTER, retry_s.to_string())], problem).into_response()
+            }
+        }
+    }
+}
+
+fn busy(why: &str, retry_s: u64) -> DeviceError {
+    DeviceError::RetryAfter {
+        problem: Problem::new(StatusCode::SERVICE_UNAVAILABLE, why),
+        retry_s,
+    }
+}
+
+fn stopping() -> DeviceError {
+    busy("The cloud is stopping.", FULL_RETRY_S)
+}

@@ -1,0 +1,97 @@
+//! `GET /api/v1/devices`, one camera, and what it told: faults, boot lines, and why sequences have no picture.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use keepsake_protocol::DeviceId;
+use serde::{Deserialize, Serialize};
+
+use crate::http::AppState;
+use crate::http::api::dto;
+use crate::http::error::{HttpResult, Problem};
+use crate::now_us;
+use crate::store::Counters;
+
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 500;
+
+#[derive(Serialize)]
+pub(crate) struct Devices {
+    devices: Vec<dto::Device>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Events {
+    events: Vec<dto::Event>,
+    /// The moment to go on from, microseconds UTC; absent at the end.
+    next: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct EventsQuery {
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Devices>> {
+    let devices = site.store.devices(now_us()).await?;
+    Ok(Json(Devices {
+        devices: devices.into_iter().map(dto::Device::from).collect(),
+    }))
+}
+
+/// Where all presses of all cameras went.
+pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
+    let devices = site.store.devices(now_us()).await?;
+    Ok(Json(
+        devices
+            .iter()
+            .map(|device| device.counters)
+            .sum::<Counters>()
+            .into(),
+    ))
+}
+
+pub(crate) async fn one(
+    State(site): State<AppState>,
+    Path(device): Path<String>,
+) -> HttpResult<Json<dto::Device>> {
+    let device = name(&device)?;
+    let found = site.store.device(&device, now_us()).await?;
+    let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
+    Ok(Json(found.into()))
+}
+
+pub(crate) async fn events(
+    State(site): State<AppState>,
+    Path(device): Path<String>,
+    asked: Result<Query<EventsQuery>, QueryRejection>,
+) -> HttpResult<Json<Events>> {
+    let device = name(&device)?;
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let limit = limit(asked.limit)?;
+    let store = &site.store;
+    if store.device(&device, now_us()).await?.is_none() {
+        return Err(Problem::not_found("such camera"));
+    }
+    let (events, next) = store.events(&device, asked.before, limit).await?;
+    Ok(Json(Events {
+        events: events.into_iter().map(dto::Event::from).collect(),
+        next,
+    }))
+}
+
+pub(crate) fn limit(asked: Option<u32>) -> HttpResult<u32> {
+    let limit = asked.unwrap_or(LIMIT_DEFAULT);
+    if (1..=LIMIT_MAX).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")))
+    }
+}
+
+fn name(device: &str) -> HttpResult<DeviceId> {
+    device
+        .parse()
+        .map_err(|_| Problem::not_found("such camera"))
+}

@@ -1,0 +1,207 @@
+//! `GET /api/v1/pictures`, one picture, its bytes and its small version; `DELETE` of one.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::id::PictureId;
+use serde::{Deserialize, Serialize};
+
+use crate::http::AppState;
+use crate::http::api::dto;
+use crate::http::error::{HttpResult, Problem};
+use crate::ops::event_bus::ChangeEvent;
+use crate::store::{PageQuery, Picture, Thumbnail};
+
+const LIMIT_DEFAULT: u32 = 100;
+const LIMIT_MAX: u32 = 500;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct PicturesQuery {
+    device: Option<String>,
+    after: Option<i64>,
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Pictures {
+    pictures: Vec<dto::Picture>,
+    /// The arrival to go on from in the same direction; absent at the end.
+    next: Option<i64>,
+}
+
+/// A picture is bytes from elsewhere: opened by itself, whatever a browser takes it for, it runs and loads nothing.
+pub(crate) const PICTURE_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
+
+pub(crate) async fn list(
+    State(site): State<AppState>,
+    asked: Result<Query<PicturesQuery>, axum::extract::rejection::QueryRejection>,
+) -> HttpResult<Json<Pictures>> {
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let device = asked
+        .device
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .map(str::parse::<DeviceId>)
+        .transpose()
+        .map_err(|error| Problem::bad_request(error.to_string()))?;
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Problem::bad_request(format!("limit is 1 to {LIMIT_MAX}.")));
+    }
+    let page = match asked.after {
+        Some(after) => PageQuery::After(after),
+        None => PageQuery::Before(asked.before),
+    };
+    // One more than asked for tells whether there is a next page.
+    let mut pictures = site
+        .store
+        .pictures(device.as_ref(), page, limit + 1)
+        .await?;
+    let more = pictures.len() > limit as usize;
+    pictures.truncate(limit as usize);
+    Ok(Json(Pictures {
+        next: pictures
+            .last()
+            .filter(|_| more)
+            .map(|picture| picture.arrival),
+        pictures: pictures.into_iter().map(dto::Picture::from).collect(),
+    }))
+}
+
+pub(crate) async fn one(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<Json<dto::Picture>> {
+    Ok(Json(find(&site, &id).await?.into()))
+}
+
+pub(crate) async fn image(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    let picture = find(&site, &id).await?;
+    let etag = format!("\"{}\"", picture.hash);
+    if let Some(unchanged) = unchanged(&headers, &etag) {
+        return Ok(unchanged);
+    }
+    let bytes = site.store.image(picture.arrival).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("such picture"))?;
+    let name = format!(
+        "inline; filename=\"{}.{}\"",
+        picture.id(),
+        picture.content_type.extension()
+    );
+    let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
+    if let Ok(name) = HeaderValue::from_str(&name) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+pub(crate) async fn thumbnail(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> HttpResult<Response> {
+    let picture = find(&site, &id).await?;
+    if picture.thumbnail != Thumbnail::Ready {
+        return Err(Problem::not_found(
+            "small version of this picture, or not yet",
+        ));
+    }
+    let etag = format!("\"{}-small\"", picture.hash);
+    if let Some(unchanged) = unchanged(&headers, &etag) {
+        return Ok(unchanged);
+    }
+    let bytes = site.store.thumbnail(picture.arrival).await?;
+    let bytes = bytes.ok_or_else(|| Problem::not_found("small version of this picture"))?;
+    Ok(sent(bytes, "image/jpeg", &etag))
+}
+
+/// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.
+pub(crate) async fn delete(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<StatusCode> {
+    let picture = find(&site, &id).await?;
+    site.store.delete(&picture).await?;
+    tracing::info!(picture = %picture.id(), "deleted");
+    site.live
+        .publish(ChangeEvent::Device(Arc::new(picture.device)));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(site: &AppState, id: &str) -> HttpResult<Picture> {
+    let id: PictureId = id.parse().map_err(|_| Problem::not_found("such picture"))?;
+    let picture = site.store.picture(&id).await?;
+    picture.ok_or_else(|| Problem::not_found("such picture"))
+}
+
+/// The bytes of a hash never change, so a browser that has them has them for good.
+fn unchanged(headers: &HeaderMap, etag: &str) -> Option<Response> {
+    let known = headers.get(header::IF_NONE_MATCH)?.to_str().ok()?;
+    known
+        .split(',')
+        .any(|known| known.trim() == etag)
+        .then(|| (StatusCode::NOT_MODIFIED, kept_forever(etag)).into_response())
+}
+
+/// The whole, or the one range that was asked for. More ranges at once, or one in words nobody knows, earn the whole.
+fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'static str) -> Response {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let mut response = match text(header::RANGE).map(http_range_header::parse_range_header) {
+        // `If-Range`: a part is only wanted if it is of the bytes the asker has already.
+        Some(Ok(asked)) if text(header::IF_RANGE).is_none_or(|known| known == etag) => {
+            let total = bytes.len();
+            match asked.validate(total as u64).as_deref() {
+                Ok([range]) => {
+                    let at = |end: &u64| usize::try_from(*end).unwrap_or(usize::MAX);
+                    let part = bytes[at(range.start())..=at(range.end())].to_vec();
+                    let which = format!("bytes {}-{}/{total}", range.start(), range.end());
+                    let which = [(header::CONTENT_RANGE, which)];
+                    let part = sent(part, content_type, etag);
+                    (StatusCode::PARTIAL_CONTENT, which, part).into_response()
+                }
+                Ok(_) => sent(bytes, content_type, etag),
+                Err(_) => {
+                    let problem = Problem::new(
+                        StatusCode::RANGE_NOT_SATISFIABLE,
+                        format!("This picture has {total} bytes, and none of those asked for."),
+                    );
+                    let which = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
+                    return (which, problem).into_response();
+                }
+            }
+        }
+        Some(_) | None => sent(bytes, content_type, etag),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    response
+}
+
+fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
+    let kind = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CONTENT_SECURITY_POLICY, PICTURE_POLICY),
+    ];
+    (kind, kept_forever(etag), bytes).into_response()
+}
+
+fn kept_forever(etag: &str) -> [(header::HeaderName, String); 2] {
+    [
+        (header::ETAG, etag.to_owned()),
+        (
+            header::CACHE_CONTROL,
+            "private, max-age=31536000, immutable".to_owned(),
+        ),
+    ]
+}

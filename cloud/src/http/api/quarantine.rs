@@ -1,0 +1,82 @@
+//! `/api/v1/quarantine`: messages that are not what they say, their first bytes, and letting go of one.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use keepsake_protocol::Hash;
+use serde::{Deserialize, Serialize};
+
+use crate::http::AppState;
+use crate::http::api::devices::limit;
+use crate::http::api::dto;
+use crate::http::error::{HttpResult, Problem};
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct QuarantineQuery {
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Quarantine {
+    count: u64,
+    quarantine: Vec<dto::Quarantined>,
+    /// The moment to go on from, microseconds UTC; absent at the end.
+    next: Option<i64>,
+}
+
+pub(crate) async fn list(
+    State(site): State<AppState>,
+    asked: Result<Query<QuarantineQuery>, QueryRejection>,
+) -> HttpResult<Json<Quarantine>> {
+    let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let limit = limit(asked.limit)?;
+    let (rows, next) = site.store.quarantine(asked.before, limit).await?;
+    Ok(Json(Quarantine {
+        count: site.store.quarantine_count().await?,
+        quarantine: rows.into_iter().map(dto::Quarantined::from).collect(),
+        next,
+    }))
+}
+
+/// The first bytes as they came. They may be anything, so no browser is to look at them.
+pub(crate) async fn bytes(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<impl IntoResponse> {
+    let (device, hash) = split(&id)?;
+    let bytes = site.store.quarantined_bytes(device, hash).await?;
+    let bytes = bytes.ok_or_else(missing)?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"message.bin\"",
+        ),
+    ];
+    Ok((headers, bytes))
+}
+
+pub(crate) async fn delete(
+    State(site): State<AppState>,
+    Path(id): Path<String>,
+) -> HttpResult<StatusCode> {
+    let (device, hash) = split(&id)?;
+    if site.store.delete_quarantined(device, hash).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(missing())
+    }
+}
+
+/// `{device}.{hash}`, with nothing before the dot where the topic named no camera.
+fn split(id: &str) -> HttpResult<(&str, Hash)> {
+    let (device, hash) = id.rsplit_once('.').ok_or_else(missing)?;
+    Ok((device, hash.parse().map_err(|_| missing())?))
+}
+
+fn missing() -> Problem {
+    Problem::not_found("such message in quarantine")
+}

@@ -1,0 +1,458 @@
+//! `/api/v1/devices/{device}/settings`: what is wished of a camera, and what it made of it.
+//!
+//! Wishes are checked against the same table that the camera keeps to, all of them or none, so what no camera would take
+//! never goes out. Whoever changes them says which version they looked at; if another one is there meanwhile, nothing is
+//! changed.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting, ValueKind};
+use keepsake_protocol::settings::{RejectedSetting, SettingsReport, TrialStatus};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::http::AppState;
+use crate::http::error::{HttpResult, Problem};
+use crate::now_us;
+use crate::store::{Device, DeviceSettings, SettingsUpdate};
+
+/// All settings together are far shorter, bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Stands for a secret that is set, in both directions: nobody is told it, and who says it leaves it as it is.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
+/// How far the wishes got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SettingsProgress {
+    /// Nothing was ever wished for.
+    None,
+    /// The camera has not said that it has them.
+    Waiting,
+    Applied,
+    /// All but the rejected ones.
+    Partly,
+    /// Settings of the connection are on trial.
+    Trying,
+    /// The camera has settings that this cloud never gave out: it was restored from a backup.
+    Ahead,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Settings {
+    device: DeviceId,
+    version: u64,
+    changed_us: Option<i64>,
+    state: SettingsProgress,
+    values: Map<String, Value>,
+    camera: Option<CameraSettings>,
+    known: Vec<SettingInfo>,
+}
+
+#[derive(Debug, Serialize)]
+struct CameraSettings {
+    version: u64,
+    said_us: i64,
+    rejected: Vec<RejectedSetting>,
+    trying: Option<TrialStatus>,
+    #[serde(rename = "in_force")]
+    effective: Map<String, Value>,
+}
+
+/// A setting that may be wished for.
+#[derive(Debug, Serialize)]
+struct SettingInfo {
+    name: &'static str,
+    kind: &'static str,
+    default: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u64>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    unit: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    choices: &'static [&'static str],
+    /// It is tried, and given up again unless a connection with it is confirmed.
+    connection: bool,
+    what: &'static str,
+}
+
+#[derive(Debug, Deserialize)]
+struct SettingsRequest {
+    version: Option<u64>,
+    values: Map<String, Value>,
+}
+
+pub(crate) async fn get(
+    State(site): State<AppState>,
+    Path(device): Path<String>,
+) -> HttpResult<Response> {
+    let (camera, desired) = find(&site, &device).await?;
+    Ok(settings_response(&camera, desired.as_ref()))
+}
+
+pub(crate) async fn put(
+    State(site): State<AppState>,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> HttpResult<Response> {
+    let (camera, before) = find(&site, &device).await?;
+    if body.len() > BODY_BYTES_MAX {
+        let text = format!("Settings are at most {BODY_BYTES_MAX} bytes.");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+    }
+    let wanted: SettingsRequest = serde_json::from_slice(&body).map_err(|error| {
+        Problem::bad_request(format!(
+            "Expected {{\"version\": 1, \"values\": {{\"interval_s\": 60}}}}: {error}."
+        ))
+    })?;
+    let version = before.as_ref().map_or(0, |before| before.version);
+    let if_match = headers.get(header::IF_MATCH).map(version_of);
+    let based_on = match (if_match, wanted.version) {
+        (Some(Some(tag)), _) if tag != version => {
+            return Err(version_conflict(StatusCode::PRECONDITION_FAILED, version));
+        }
+        (Some(None), _) => {
+            return Err(Problem::bad_request(
+                "If-Match must be one version in quotes.",
+            ));
+        }
+        (Some(Some(tag)), _) => tag,
+        (None, Some(said)) => said,
+        (None, None) => {
+            return Err(Problem::new(
+                StatusCode::PRECONDITION_REQUIRED,
+                "Say which version you looked at: \"version\" beside \"values\", or If-Match.",
+            ));
+        }
+    };
+    let desired = change(&site, &camera, before.as_ref(), based_on, wanted.values).await?;
+    let (camera, _) = find(&site, &device).await?;
+    Ok(settings_response(&camera, Some(&desired)))
+}
+
+/// Checks, stores and publishes; the way of API and page alike.
+pub(crate) async fn change(
+    site: &AppState,
+    camera: &Device,
+    before: Option<&DeviceSettings>,
+    based_on: u64,
+    wanted: Map<String, Value>,
+) -> HttpResult<DeviceSettings> {
+    let values = validate(wanted, before)?;
+    let (version, said) = said(camera);
+    let ahead = (progress(before, version, said) == SettingsProgress::Ahead).then_some(version);
+    let changed = site
+        .store
+        .update_settings(&camera.id, based_on, ahead, &values, now_us())
+        .await?;
+    match changed {
+        SettingsUpdate::To(desired) => {
+            site.announcer.send_settings(&camera.id).await;
+            Ok(desired)
+        }
+        SettingsUpdate::Conflict(version) => Err(version_conflict(StatusCode::CONFLICT, version)),
+    }
+}
+
+pub(crate) async fn find(
+    site: &AppState,
+    device: &str,
+) -> HttpResult<(Device, Option<DeviceSettings>)> {
+    let missing = || Problem::not_found("such camera");
+    let device: DeviceId = device.parse().map_err(|_| missing())?;
+    let camera = site.store.device(&device, now_us()).await?;
+    let camera = camera.ok_or_else(missing)?;
+    let desired = site.store.settings(&device).await?;
+    Ok((camera, desired))
+}
+
+/// The version a camera said last that it has, and what it made of it.
+pub(crate) fn said(camera: &Device) -> (u64, Option<&SettingsReport>) {
+    let status = camera.status.as_deref();
+    (
+        status.map_or(0, |status| status.settings_version),
+        status.and_then(|status| status.settings.as_deref()),
+    )
+}
+
+/// How far `desired` got, by what the camera said last.
+pub(crate) fn progress(
+    desired: Option<&DeviceSettings>,
+    version: u64,
+    said: Option<&SettingsReport>,
+) -> SettingsProgress {
+    let wished = desired.map_or(0, |desired| desired.version);
+    let Some(said) = said else {
+        return if wished == 0 {
+            SettingsProgress::None
+        } else {
+            SettingsProgress::Waiting
+        };
+    };
+    let other = desired.is_some_and(|desired| desired.revision != said.revision);
+    if version > wished || (version == wished && other) {
+        SettingsProgress::Ahead
+    } else if version < wished {
+        SettingsProgress::Waiting
+    } else if wished == 0 {
+        SettingsProgress::None
+    } else if said.trial.is_some() {
+        SettingsProgress::Trying
+    } else if said.rejected.is_empty() {
+        SettingsProgress::Applied
+    } else {
+        SettingsProgress::Partly
+    }
+}
+
+/// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
+pub(crate) fn values_from_form(
+    fields: &[(String, String)],
+    before: Option<&DeviceSettings>,
+) -> Map<String, Value> {
+    let mut values = Map::new();
+    for (name, text) in fields {
+        let Some(setting) = Setting::find(name) else {
+            continue;
+        };
+        let kept = before.is_some_and(|before| before.values.contains_key(name));
+        let value = match setting.kind {
+            _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
+            _ if text.is_empty() => continue,
+            ValueKind::Integer { .. }
+            | ValueKind::OptionalInteger { .. }
+            | ValueKind::IntegerEnum { .. } => text
+                .trim()
+                .parse::<u64>()
+                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Bool => text
+                .parse::<bool>()
+                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Choice(_) | ValueKind::Text(_) => text.as_str().into(),
+        };
+        values.insert(name.clone(), value);
+    }
+    values
+}
+
+/// All of them, or a sentence that names every one that cannot be.
+fn validate(
+    wanted: Map<String, Value>,
+    before: Option<&DeviceSettings>,
+) -> HttpResult<Map<String, Value>> {
+    let mut values = Map::new();
+    let mut wrong = Vec::new();
+    for (name, value) in wanted {
+        let Some(setting) = Setting::find(&name) else {
+            wrong.push(format!("{} is no setting", shortened(&name)));
+            continue;
+        };
+        if setting.scope == Scope::Local {
+            wrong.push(format!("{name} is only set at the camera itself"));
+        } else if value.is_null() {
+            // The same as leaving it out.
+        } else if setting.secret && value == HIDDEN {
+            if let Some(kept) = before.and_then(|before| before.values.get(&name)) {
+                values.insert(name, kept.clone());
+            }
+        } else if let Err(what) = setting.check((&value).into()) {
+            wrong.push(format!("{name} {what}"));
+        } else {
+            values.insert(name, value);
+        }
+    }
+    if wrong.is_empty() {
+        Ok(values)
+    } else {
+        const TOLD_MAX: usize = 20;
+        let more = wrong.len().saturating_sub(TOLD_MAX);
+        wrong.truncate(TOLD_MAX);
+        if more > 0 {
+            wrong.push(format!("and {more} more"));
+        }
+        let text = format!("Nothing was changed: {}.", wrong.join("; "));
+        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, text))
+    }
+}
+
+fn shortened(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut short: String = text.chars().take(CHARS_MAX).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn version_conflict(status: StatusCode, version: u64) -> Problem {
+    let text = format!(
+        "Someone else has changed these settings: they are at version {version} now. Look again, then change them."
+    );
+    Problem::new(status, text)
+}
+
+/// `"13"`, as `ETag` says it.
+fn version_of(tag: &HeaderValue) -> Option<u64> {
+    let tag = tag.to_str().ok()?.trim();
+    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+}
+
+fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Response {
+    let version = desired.map_or(0, |desired| desired.version);
+    let (has, said) = said(device);
+    let settings = Settings {
+        device: device.id.clone(),
+        version,
+        changed_us: desired.map(|desired| desired.changed_us),
+        state: progress(desired, has, said),
+        values: desired.map(shown).unwrap_or_default(),
+        camera: said.map(|said| CameraSettings {
+            version: has,
+            said_us: device.status_us.unwrap_or_default(),
+            rejected: said.rejected.clone(),
+            trying: said.trial.clone(),
+            effective: said.effective.clone(),
+        }),
+        known: all_settings(),
+    };
+    let tag = HeaderValue::from_str(&format!("\"{version}\""))
+        .expect("a number in quotes can stand in a header");
+    ([(header::ETAG, tag)], Json(settings)).into_response()
+}
+
+/// The values without their secrets.
+fn shown(desired: &DeviceSettings) -> Map<String, Value> {
+    let mut values = desired.values.clone();
+    for (name, value) in &mut values {
+        if Setting::find(name).is_some_and(|setting| setting.secret) {
+            *value = HIDDEN.into();
+        }
+    }
+    values
+}
+
+fn all_settings() -> Vec<SettingInfo> {
+    let wishable = SETTINGS
+        .iter()
+        .filter(|setting| setting.scope != Scope::Local);
+    wishable
+        .map(|setting| {
+            let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
+                ValueKind::Integer { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
+                ValueKind::OptionalInteger { min, max, unit } => {
+                    ("zero-or", Some((min, max)), unit, &[])
+                }
+                ValueKind::IntegerEnum { of, unit } => ("one-of", None, unit, of),
+                ValueKind::Bool => ("switch", None, "", &[]),
+                ValueKind::Choice(of) => ("choice", None, "", of),
+                ValueKind::Text(_) => ("text", None, "", &[]),
+            };
+            SettingInfo {
+                name: setting.key,
+                kind,
+                default: setting.default.into(),
+                min: bounds.map(|(min, _)| min),
+                max: bounds.map(|(_, max)| max),
+                unit,
+                choices,
+                connection: setting.scope == Scope::Connection,
+                what: setting.description,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn desired(version: u64, revision: u64) -> DeviceSettings {
+        DeviceSettings {
+            version,
+            revision,
+            values: Map::new(),
+            changed_us: 0,
+        }
+    }
+
+    #[test]
+    fn how_far_wishes_got_is_what_the_camera_says() {
+        let said = |revision| SettingsReport {
+            revision,
+            ..SettingsReport::default()
+        };
+        let rejected = SettingsReport {
+            rejected: vec![RejectedSetting {
+                name: "interval_s".into(),
+                reason: "no".into(),
+            }],
+            ..said(7)
+        };
+        let trying = SettingsReport {
+            trial: Some(TrialStatus {
+                names: vec!["cloud.url".into()],
+                remaining_s: 3,
+            }),
+            ..said(7)
+        };
+        let wished = desired(3, 7);
+        for (wished, version, said, expected) in [
+            (None, 0, None, SettingsProgress::None),
+            (None, 0, Some(said(0)), SettingsProgress::None),
+            (Some(&wished), 0, None, SettingsProgress::Waiting),
+            (Some(&wished), 2, Some(said(5)), SettingsProgress::Waiting),
+            (Some(&wished), 3, Some(said(7)), SettingsProgress::Applied),
+            (Some(&wished), 3, Some(rejected), SettingsProgress::Partly),
+            (Some(&wished), 3, Some(trying), SettingsProgress::Trying),
+            // A cloud restored from a backup: the number was given out before, or is behind.
+            (Some(&wished), 3, Some(said(8)), SettingsProgress::Ahead),
+            (Some(&wished), 4, Some(said(8)), SettingsProgress::Ahead),
+            (None, 4, Some(said(8)), SettingsProgress::Ahead),
+        ] {
+            assert_eq!(progress(wished, version, said.as_ref()), expected);
+        }
+    }
+
+    #[test]
+    fn a_wrong_wish_is_named_and_a_secret_is_kept_unseen() {
+        let values = |json: Value| match json {
+            Value::Object(map) => map,
+            _ => panic!("an object"),
+        };
+        let before = DeviceSettings {
+            values: values(json!({"cloud.password": "sesame"})),
+            ..desired(1, 1)
+        };
+        let kept = validate(
+            values(json!({"cloud.password": HIDDEN, "interval_s": null, "light.mode": "quiet"})),
+            Some(&before),
+        );
+        assert_eq!(
+            kept.unwrap(),
+            values(json!({"cloud.password": "sesame", "light.mode": "quiet"}))
+        );
+        assert!(!format!("{:?}", shown(&before)).contains("sesame"));
+        let wrong = validate(
+            values(json!({"interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "quiet"})),
+            None,
+        );
+        let Problem { status, detail, .. } = wrong.unwrap_err();
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        for says in [
+            "interval_s must be 0 or",
+            "device is only set",
+            "nonsense is no setting",
+        ] {
+            assert!(detail.contains(says), "{detail}");
+        }
+    }
+}

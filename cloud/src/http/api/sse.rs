@@ -1,0 +1,191 @@
+//! `GET /api/v1/live`: news as server-sent events, so that pages need not ask again and again.
+//!
+//! `picture`: a stored picture as in the API. With an `id` (its arrival) it is new; `Last-Event-ID` brings all after it
+//! from the store, all new ones if it is higher than any there. Without one, something about a picture told before has changed, such as its thumbnail.
+//! `beat`: every 15 s in which nothing else was said.
+//! `device`: a camera as in the API, at most four times a second.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
+use keepsake_protocol::DeviceId;
+use serde::Serialize;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::http::AppState;
+use crate::http::api::dto;
+use crate::http::auth::authorize;
+use crate::http::auth::authorize::RequestContext;
+use crate::http::error::{HttpResult, Problem};
+use crate::now_us;
+use crate::ops::event_bus::ChangeEvent;
+use crate::store::{PageQuery, StoreError};
+
+/// News that come together are told together.
+const GATHER: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_secs(15);
+/// Pictures read at once.
+const PAGE: u32 = 100;
+
+pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
+    let secret = authorize::shown(&context.site, &headers, context.caller);
+    let RequestContext {
+        site, principal, ..
+    } = context;
+    let unwelcome = authorize::until_revoked(site.clone(), principal, secret);
+    let Ok(place) = site.streams.clone().try_acquire_owned() else {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "Too many pages are open.",
+        ));
+    };
+    // Listening first and reading afterwards misses nothing in between.
+    let news = site.live.subscribe();
+    let told = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .and_then(|id| id.parse().ok());
+    // A store restored from an older copy gives out lower numbers than the page has heard of.
+    let newest = newest(&site).await?;
+    let told = told.map_or(newest, |told: i64| told.min(newest));
+    let stop = site.stop.clone().cancelled_owned();
+    let teller = EventStream {
+        site,
+        news,
+        told,
+        ready: VecDeque::new(),
+        changed: BTreeSet::new(),
+        devices: BTreeSet::new(),
+        behind: true,
+        _place: place,
+    };
+    let events = stream::unfold(teller, async |mut teller| {
+        teller
+            .next()
+            .await
+            .map(|event| (Ok::<_, Infallible>(event), teller))
+    });
+    // An open stream would keep a stopping server from ever ending.
+    let events = events
+        .take_until(Box::pin(stop))
+        .take_until(Box::pin(unwelcome));
+    // An event and not a comment, as scripts cannot see comments, and a page should notice a dead line.
+    let beat = KeepAlive::new()
+        .interval(BEAT)
+        .event(Event::default().event("beat").data("{}"));
+    let sse = Sse::new(events).keep_alive(beat);
+    Ok(([("x-accel-buffering", "no")], sse).into_response())
+}
+
+async fn newest(site: &AppState) -> Result<i64, StoreError> {
+    let newest = site
+        .store
+        .pictures(None, PageQuery::Before(None), 1)
+        .await?;
+    Ok(newest.first().map_or(0, |picture| picture.arrival))
+}
+
+struct EventStream {
+    site: AppState,
+    news: Receiver<ChangeEvent>,
+    /// All pictures up to this arrival have been told.
+    told: i64,
+    ready: VecDeque<Event>,
+    changed: BTreeSet<i64>,
+    devices: BTreeSet<DeviceId>,
+    /// There is more in the store than was read.
+    behind: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+impl EventStream {
+    /// The next event, or nothing when there will be no more: the browser comes again and says where it was.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.behind {
+                self.read().await.ok()?;
+                continue;
+            }
+            if self.news.is_empty() {
+                let notice = self.news.recv().await;
+                self.note(notice)?;
+                tokio::time::sleep(GATHER).await;
+            }
+            while !self.news.is_empty() {
+                let notice = self.news.recv().await;
+                self.note(notice)?;
+            }
+            self.read().await.ok()?;
+        }
+    }
+
+    fn note(&mut self, notice: Result<ChangeEvent, RecvError>) -> Option<()> {
+        match notice {
+            // They are found in the store, behind the last one told.
+            Ok(ChangeEvent::Pictures) => Some(()),
+            Ok(ChangeEvent::Picture(arrival)) => {
+                self.changed.insert(arrival);
+                Some(())
+            }
+            Ok(ChangeEvent::Device(device)) => {
+                self.devices.insert(device.as_ref().clone());
+                Some(())
+            }
+            // Which cameras were missed is unknown: ending the stream makes the page look at everything anew.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => None,
+        }
+    }
+
+    /// Reads what the news are about.
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let store = &self.site.store;
+        let from = self.told;
+        loop {
+            let page = store
+                .pictures(None, PageQuery::After(self.told), PAGE)
+                .await?;
+            self.behind = page.len() == PAGE as usize;
+            for picture in page {
+                self.told = picture.arrival;
+                let id = picture.arrival.to_string();
+                self.ready
+                    .push_back(event("picture", &dto::Picture::from(picture)).id(id));
+            }
+            // The rest is read once these are sent, so that a page that was away for long takes no more memory.
+            if !self.behind || self.ready.len() >= 1000 {
+                break;
+            }
+        }
+        for arrival in std::mem::take(&mut self.changed) {
+            if arrival > from {
+                continue;
+            }
+            if let Some(picture) = store.picture_at(arrival).await? {
+                self.ready
+                    .push_back(event("picture", &dto::Picture::from(picture)));
+            }
+        }
+        for device in std::mem::take(&mut self.devices) {
+            if let Some(device) = store.device(&device, now_us()).await? {
+                self.ready
+                    .push_back(event("device", &dto::Device::from(device)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn event(name: &'static str, data: &impl Serialize) -> Event {
+    let json = serde_json::to_string(data).expect("the API's own types have no map with odd keys");
+    Event::default().event(name).data(json)
+}

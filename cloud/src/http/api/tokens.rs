@@ -1,0 +1,176 @@
+//! API tokens of programs and cameras: for owners, as a page and as JSON. The text of a token is shown only once.
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use keepsake_protocol::DeviceId;
+use serde::{Deserialize, Serialize};
+
+use crate::auth::token::Token;
+use crate::auth::{PrincipalId, Role, TokenScope};
+use crate::http::api::users::{EmptyForm, actor_name};
+use crate::http::auth::authorize::RequestContext;
+use crate::http::error::{HttpResult, Problem};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
+use crate::now_us;
+use crate::store::ApiToken;
+
+/// Characters that say what a key is for.
+const NAME_MAX: usize = 64;
+
+#[derive(Serialize)]
+struct TokenInfo {
+    id: PrincipalId,
+    name: String,
+    /// `viewer`, `operator`, `owner` or `camera`.
+    role: &'static str,
+    /// Which camera a key of role `camera` is for.
+    device: Option<DeviceId>,
+    created_us: i64,
+    used_us: Option<i64>,
+}
+
+impl From<ApiToken> for TokenInfo {
+    fn from(token: ApiToken) -> Self {
+        let (role, device) = match token.scope {
+            TokenScope::Role(role) => (role.as_str(), None),
+            TokenScope::Camera(device) => ("camera", Some(device)),
+        };
+        Self {
+            id: token.id,
+            name: token.name,
+            role,
+            device,
+            created_us: token.created_us,
+            used_us: token.used_us,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Tokens {
+    tokens: Vec<TokenInfo>,
+}
+
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::tokens_page).await
+}
+
+pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Tokens>> {
+    let tokens = context.store.tokens().await?;
+    Ok(Json(Tokens {
+        tokens: tokens.into_iter().map(TokenInfo::from).collect(),
+    }))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewToken {
+    name: String,
+    /// `viewer`, `operator`, `owner` or `camera`.
+    role: String,
+    #[serde(default)]
+    device: String,
+}
+
+#[derive(Serialize)]
+struct CreatedToken {
+    #[serde(flatten)]
+    key: TokenInfo,
+    /// The key itself; the cloud keeps only its hash.
+    secret: String,
+}
+
+pub(crate) async fn add(
+    context: RequestContext,
+    given: FormOrJson<NewToken>,
+) -> HttpResult<Response> {
+    let NewToken { name, role, device } = given.fields;
+    let name = token_name(&name)?;
+    let scope = scope(&role, &device)?;
+    let secret = Token::new_api_token();
+    let key = context
+        .store
+        .add_token(name, &scope, &secret.hash(), now_us())
+        .await?;
+    tracing::info!(key = %key.id, role, device, by = actor_name(&context.principal), "created an API token");
+    if given.is_form {
+        let shown = Some((key.name, secret.as_str().to_owned()));
+        let view = view(&context, shown).await;
+        return Ok(handlers::draw(&context, view, templates::tokens_page).await);
+    }
+    let body = CreatedToken {
+        key: key.into(),
+        secret: secret.as_str().to_owned(),
+    };
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+pub(crate) async fn revoke(
+    context: RequestContext,
+    Path(id): Path<String>,
+    given: FormOrJson<EmptyForm>,
+) -> HttpResult<Response> {
+    let missing = || Problem::not_found("such API token");
+    let id: PrincipalId = id.parse().map_err(|_| missing())?;
+    if !context.store.revoke_token(id).await? {
+        return Err(missing());
+    }
+    context.auth_state.changed();
+    tracing::info!(key = %id, by = actor_name(&context.principal), "revoked an API token");
+    if given.is_form {
+        return Ok(Redirect::to("/tokens").into_response());
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn token_name(name: &str) -> HttpResult<&str> {
+    let name = name.trim();
+    let length = name.chars().count();
+    if !(1..=NAME_MAX).contains(&length) || name.chars().any(char::is_control) {
+        return Err(Problem::bad_request(
+            "Say in 1 to 64 characters what the key is for.",
+        ));
+    }
+    Ok(name)
+}
+
+fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
+    if role == "camera" {
+        let device = device.trim().parse::<DeviceId>();
+        return device
+            .map(TokenScope::Camera)
+            .map_err(|error| Problem::bad_request(format!("Which camera is it for? {error}.")));
+    }
+    let role = role.parse::<Role>();
+    role.map(TokenScope::Role).map_err(|_| {
+        Problem::bad_request("The role of an API token is viewer, operator, owner or camera.")
+    })
+}
+
+async fn view(
+    context: &RequestContext,
+    made: Option<(String, String)>,
+) -> HttpResult<templates::TokensView> {
+    let tokens = context.store.tokens().await?;
+    let cameras = context.store.presences(now_us()).await?;
+    Ok(templates::TokensView {
+        made,
+        cameras: cameras.into_iter().map(|(device, _)| device).collect(),
+        tokens: tokens
+            .into_iter()
+            .map(|key| templates::TokenView {
+                id: key.id.to_string(),
+                name: key.name,
+                opens: match key.scope {
+                    TokenScope::Role(role) => role.as_str().to_owned(),
+                    TokenScope::Camera(device) => format!("uploads of {device}"),
+                },
+                created_us: key.created_us,
+                used_us: key.used_us,
+            })
+            .collect(),
+    })
+}

@@ -1,0 +1,111 @@
+//! `POST /upload`: a picture by HTTP, the lab's way: `curl -F image=@photo.jpg http://127.0.0.1:5000/upload`.
+
+use axum::body::Bytes;
+use axum::extract::multipart::{Multipart, MultipartError, MultipartRejection};
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json};
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::capture::ContentType;
+use keepsake_protocol::id::PictureId;
+use serde::{Deserialize, Serialize};
+
+use crate::http::AppState;
+use crate::http::auth::authorize::Principal;
+use crate::http::error::{HttpResult, Problem};
+use crate::ingest::external::DEVICE_DEFAULT;
+use crate::now_us;
+use crate::ops::event_bus::ChangeEvent;
+use crate::store::Upload;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct UploadQuery {
+    device: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct UploadResponse {
+    id: PictureId,
+}
+
+pub(crate) async fn upload(
+    State(site): State<AppState>,
+    Extension(principal): Extension<Principal>,
+    Query(asked): Query<UploadQuery>,
+    form: Result<Multipart, MultipartRejection>,
+) -> HttpResult<(StatusCode, Json<UploadResponse>)> {
+    let mut form = form.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+    let mut device = asked.device;
+    if let (Principal::Camera { device: own, .. }, None) = (&principal, &device) {
+        device = Some(own.to_string());
+    }
+    let mut image = None;
+    while let Some(field) = form.next_field().await.map_err(broken)? {
+        match field.name() {
+            Some("image") => image = Some(field.bytes().await.map_err(broken)?),
+            Some("device") => device = Some(field.text().await.map_err(broken)?),
+            _ => {}
+        }
+    }
+    let device: DeviceId = device
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or(DEVICE_DEFAULT)
+        .parse()
+        .map_err(|error: keepsake_protocol::id::IdError| Problem::bad_request(error.to_string()))?;
+    if !principal.may_act_for(&device) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            format!("This key brings no pictures of {device}."),
+        ));
+    }
+    let image = image.ok_or_else(|| Problem::bad_request("There is no field called image."))?;
+    let id = keep(&site, &device, image).await?;
+    Ok((StatusCode::CREATED, Json(UploadResponse { id })))
+}
+
+async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<PictureId> {
+    if image.len() as u64 > site.config.capture_bytes_max {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!(
+                "A picture is at most {} bytes.",
+                site.config.capture_bytes_max
+            ),
+        ));
+    }
+    let content_type = ContentType::sniff(&image).ok_or_else(|| {
+        Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The image is neither a JPEG nor a PNG.",
+        )
+    })?;
+    if let Some(reason) = site.backpressure.state().reason() {
+        let why = format!("Nothing is taken now: {reason}.");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    // Only the size of the picture is wanted here; its small version is made after the commit, like all others.
+    let decoded = site.decoder.decode(image.to_vec(), content_type).await;
+    let small = decoded.small.as_ref();
+    let upload = Upload {
+        bytes: &image,
+        content_type,
+        width: small.map_or(0, |small| small.width),
+        height: small.map_or(0, |small| small.height),
+        damaged: decoded.damaged,
+    };
+    let picture = site.store.upload(device, &upload, now_us()).await?;
+    site.live.publish(ChangeEvent::Pictures);
+    site.live
+        .publish(ChangeEvent::Device(std::sync::Arc::new(device.clone())));
+    site.thumbnails.notify_one();
+    Ok(picture.id())
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "made to be handed to map_err"
+)]
+fn broken(error: MultipartError) -> Problem {
+    Problem::new(error.status(), error.body_text())
+}

@@ -1,0 +1,232 @@
+//! Who may log in: for owners, as a page and as JSON.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Path;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::token::Token;
+use crate::auth::{PrincipalId, Role};
+use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::auth::login::new_name;
+use crate::http::error::{HttpResult, Problem};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
+use crate::now_us;
+use crate::store;
+
+/// How long somebody invited has for choosing a password.
+const INVITATION_FOR: Duration = Duration::from_secs(48 * 3600);
+
+#[derive(Serialize)]
+struct UserInfo {
+    id: PrincipalId,
+    name: String,
+    role: Role,
+    /// False while the invitation is not accepted.
+    has_password: bool,
+    created_us: i64,
+    seen_us: Option<i64>,
+}
+
+impl From<store::User> for UserInfo {
+    fn from(user: store::User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            role: user.role,
+            has_password: user.password.is_some(),
+            created_us: user.created_us,
+            seen_us: user.seen_us,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct Users {
+    users: Vec<UserInfo>,
+}
+
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::users_page).await
+}
+
+pub(crate) async fn list(context: RequestContext) -> HttpResult<Json<Users>> {
+    let users = context.store.users().await?;
+    Ok(Json(Users {
+        users: users.into_iter().map(UserInfo::from).collect(),
+    }))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewUser {
+    name: String,
+    role: Role,
+}
+
+#[derive(Serialize)]
+struct InvitedUser {
+    #[serde(flatten)]
+    user: UserInfo,
+    /// Where a password is chosen, once, within 48 hours.
+    invitation: String,
+}
+
+/// Adds somebody, and shows the link with which a password is chosen.
+pub(crate) async fn add(
+    context: RequestContext,
+    given: FormOrJson<NewUser>,
+) -> HttpResult<Response> {
+    let name = new_name(&given.fields.name)?;
+    let user = context
+        .store
+        .add_user(&name, given.fields.role, None, now_us())
+        .await?;
+    tracing::info!(%name, role = %user.role, by = actor_name(&context.principal), "added somebody");
+    let link = invite(&context, user.id).await?;
+    invitation_response(&context, given.is_form, user, link).await
+}
+
+/// Takes the password away, ends all sessions, and shows the link with which a new one is chosen.
+pub(crate) async fn reset(
+    context: RequestContext,
+    Path(id): Path<String>,
+    given: FormOrJson<EmptyForm>,
+) -> HttpResult<Response> {
+    let user = find(&context, &id).await?;
+    if is_oneself(&context.principal, user.id) {
+        return Err(Problem::bad_request(
+            "To choose another password for yourself go to your account.",
+        ));
+    }
+    let link = invite(&context, user.id).await?;
+    tracing::info!(
+        name = user.name,
+        by = actor_name(&context.principal),
+        "took the password away"
+    );
+    invitation_response(&context, given.is_form, user, link).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct NewRole {
+    role: Role,
+}
+
+pub(crate) async fn change_role(
+    context: RequestContext,
+    Path(id): Path<String>,
+    given: FormOrJson<NewRole>,
+) -> HttpResult<Response> {
+    let user = find(&context, &id).await?;
+    let role = given.fields.role;
+    context.store.change_role(user.id, role).await?;
+    context.auth_state.changed();
+    tracing::info!(name = user.name, %role, by = actor_name(&context.principal), "changed a role");
+    Ok(change_response(given.is_form))
+}
+
+pub(crate) async fn remove(
+    context: RequestContext,
+    Path(id): Path<String>,
+    given: FormOrJson<EmptyForm>,
+) -> HttpResult<Response> {
+    let user = find(&context, &id).await?;
+    context.store.remove_user(user.id).await?;
+    context.auth_state.changed();
+    tracing::info!(
+        name = user.name,
+        by = actor_name(&context.principal),
+        "removed somebody"
+    );
+    Ok(change_response(given.is_form))
+}
+
+/// No fields.
+#[derive(Deserialize)]
+pub(crate) struct EmptyForm {}
+
+async fn invite(context: &RequestContext, user: PrincipalId) -> HttpResult<String> {
+    let secret = Token::new();
+    let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
+    let expires_us = now_us().saturating_add(lasts_us);
+    context
+        .store
+        .invite(user, &secret.hash(), expires_us)
+        .await?;
+    context.auth_state.changed();
+    Ok(format!("/invitation?code={}", secret.as_str()))
+}
+
+async fn invitation_response(
+    context: &RequestContext,
+    is_form: bool,
+    user: store::User,
+    link: String,
+) -> HttpResult<Response> {
+    if is_form {
+        let view = view(context, Some((user.name, link))).await;
+        return Ok(handlers::draw(context, view, templates::users_page).await);
+    }
+    let body = InvitedUser {
+        user: user.into(),
+        invitation: link,
+    };
+    Ok((StatusCode::CREATED, Json(body)).into_response())
+}
+
+fn change_response(is_form: bool) -> Response {
+    if is_form {
+        Redirect::to("/users").into_response()
+    } else {
+        StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
+    let missing = || Problem::not_found("such person");
+    let id: PrincipalId = id.parse().map_err(|_| missing())?;
+    let users = context.store.users().await?;
+    users
+        .into_iter()
+        .find(|user| user.id == id)
+        .ok_or_else(missing)
+}
+
+async fn view(
+    context: &RequestContext,
+    invited: Option<(String, String)>,
+) -> HttpResult<templates::UsersView> {
+    let users = context.store.users().await?;
+    Ok(templates::UsersView {
+        invited,
+        users: users
+            .into_iter()
+            .map(|user| templates::UserView {
+                id: user.id.to_string(),
+                current_user: is_oneself(&context.principal, user.id),
+                name: user.name,
+                role: user.role,
+                has_password: user.password.is_some(),
+                seen_us: user.seen_us,
+            })
+            .collect(),
+    })
+}
+
+fn is_oneself(principal: &Principal, user: PrincipalId) -> bool {
+    matches!(principal, Principal::User { id, .. } if *id == user)
+}
+
+/// Who did it, for the log.
+pub(crate) fn actor_name(principal: &Principal) -> &str {
+    match principal {
+        Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
+        Principal::Camera { device, .. } => device.as_str(),
+        Principal::Anonymous | Principal::LegacyUpload => "nobody",
+    }
+}

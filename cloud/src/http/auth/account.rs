@@ -1,0 +1,179 @@
+//! What somebody may do about himself: choose another password, see where he is logged in, end that.
+
+use axum::Json;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+
+use crate::auth::login_throttle::ThrottleKey;
+use crate::auth::password::check_strength;
+use crate::auth::token::TokenHash;
+use crate::auth::{PrincipalId, Role};
+use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::error::{HttpResult, Problem};
+use crate::http::form_or_json::FormOrJson;
+use crate::http::ui::{handlers, templates};
+use crate::now_us;
+
+/// Whoever [`crate::http::Permission::SelfService`] lets in.
+struct CurrentUser<'a> {
+    id: PrincipalId,
+    name: &'a str,
+    session: &'a TokenHash,
+}
+
+impl<'a> CurrentUser<'a> {
+    fn of(context: &'a RequestContext) -> HttpResult<Self> {
+        match &context.principal {
+            Principal::User {
+                id, name, session, ..
+            } => Ok(Self {
+                id: *id,
+                name,
+                session,
+            }),
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::LegacyUpload => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "This is for people who are logged in.",
+            )),
+        }
+    }
+}
+
+pub(crate) async fn page(context: RequestContext) -> Response {
+    let view = view(&context, None).await;
+    handlers::draw(&context, view, templates::account_page).await
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PasswordForm {
+    current: String,
+    new: String,
+}
+
+/// Sets another password, and ends all other sessions.
+pub(crate) async fn change_password(
+    context: RequestContext,
+    given: FormOrJson<PasswordForm>,
+) -> HttpResult<Response> {
+    let wrong = match set_password(&context, given.fields).await {
+        Ok(()) => return Ok(Redirect::to("/account").into_response()),
+        Err(problem) => problem,
+    };
+    let status = wrong.status;
+    let view = view(&context, Some(wrong.detail)).await;
+    let mut response = handlers::draw(&context, view, templates::account_page).await;
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpResult<()> {
+    let current_user = CurrentUser::of(context)?;
+    // Somebody at a browser left open must not guess here either.
+    let address = ThrottleKey::Address(context.caller.network());
+    context.auth_state.throttle(&address)?;
+    let name = crate::http::auth::login::new_name(current_user.name)?;
+    let known = context.store.user_named(&name).await?;
+    let stored = known.and_then(|user| user.password);
+    if !context
+        .auth_state
+        .passwords
+        .verify(fields.current, stored)
+        .await?
+    {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "The password that you have now is another one.",
+        ));
+    }
+    context.auth_state.reset_throttle(&address);
+    check_strength(&fields.new, &name).map_err(Problem::bad_request)?;
+    let hash = context.auth_state.passwords.hash(fields.new).await?;
+    context
+        .store
+        .change_password(current_user.id, &hash, Some(current_user.session))
+        .await?;
+    context.auth_state.changed();
+    tracing::info!(%name, from = %context.caller.address, "changed the password");
+    Ok(())
+}
+
+#[derive(Deserialize)]
+pub(crate) struct EndSessionsForm {
+    /// The beginning of one session's hash, or nothing for all but this one.
+    #[serde(default)]
+    session: String,
+}
+
+pub(crate) async fn end_sessions(
+    context: RequestContext,
+    given: FormOrJson<EndSessionsForm>,
+) -> HttpResult<Response> {
+    let current_user = CurrentUser::of(&context)?;
+    if given.fields.session.is_empty() {
+        let kept = Some(current_user.session);
+        context.store.end_sessions(current_user.id, kept).await?;
+    } else {
+        let all = context.store.sessions(current_user.id, now_us()).await?;
+        let found = all
+            .iter()
+            .find(|login| short(&login.secret) == given.fields.session);
+        let found = found.ok_or_else(|| Problem::not_found("such session"))?;
+        context.store.end_session(&found.secret).await?;
+    }
+    context.auth_state.changed();
+    Ok(Redirect::to("/account").into_response())
+}
+
+#[derive(Serialize)]
+pub(crate) struct Me {
+    name: String,
+    role: Role,
+    /// `user` or `api_token`.
+    kind: &'static str,
+}
+
+pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
+    let (name, role, kind) = match &context.principal {
+        Principal::User { name, role, .. } => (name, *role, "user"),
+        Principal::ApiToken { name, role, .. } => (name, *role, "api_token"),
+        Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
+            return Err(Problem::not_found("such user"));
+        }
+    };
+    Ok(Json(Me {
+        name: name.clone(),
+        role,
+        kind,
+    }))
+}
+
+async fn view(
+    context: &RequestContext,
+    wrong: Option<String>,
+) -> HttpResult<templates::AccountView> {
+    let current_user = CurrentUser::of(context)?;
+    let logins = context.store.sessions(current_user.id, now_us()).await?;
+    Ok(templates::AccountView {
+        wrong,
+        sessions: logins
+            .into_iter()
+            .map(|login| templates::SessionView {
+                id: short(&login.secret),
+                this: login.secret == *current_user.session,
+                created_us: login.created_us,
+                used_us: login.used_us,
+                address: login.address,
+                agent: login.agent,
+            })
+            .collect(),
+    })
+}
+
+/// Enough to tell the sessions of one person apart; it opens nothing.
+fn short(secret: &TokenHash) -> String {
+    hex::encode(&secret.0[..8])
+}

@@ -1,0 +1,121 @@
+//! Who stands before the door: the code that makes the first owner, guesses that were made, and whom the store knew lately.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use crate::auth::login_throttle::{LoginThrottle, ThrottleKey};
+use crate::auth::password::{BoundedPasswordHasher, TooManyHashes};
+use crate::auth::token::{SetupCode, TokenHash};
+use crate::http::auth::authorize::Principal;
+use crate::http::error::{HttpResult, Problem};
+use crate::store::{Store, StoreError};
+
+/// How long somebody the store knew may go on looking while it does not answer, so that the page can say so.
+const LATELY: Duration = Duration::from_secs(15 * 60);
+/// Remembered at once; beyond, all are forgotten (P4).
+const LATELY_MAX: usize = 1_000;
+/// What somebody is told who comes while too many passwords are being worked on, seconds.
+const BUSY_WAIT_S: u64 = 5;
+
+/// Shared by all requests.
+#[derive(Debug)]
+pub struct AuthState {
+    pub(crate) passwords: BoundedPasswordHasher,
+    code: SetupCode,
+    /// Once there is an owner there always is one.
+    owner: AtomicBool,
+    tries: Mutex<LoginThrottle>,
+    lately: Mutex<HashMap<[u8; 32], (Principal, Instant)>>,
+    /// Rises when somebody may do less than before.
+    changes: watch::Sender<u64>,
+}
+
+impl Default for AuthState {
+    fn default() -> Self {
+        Self {
+            passwords: BoundedPasswordHasher::default(),
+            code: SetupCode::new(),
+            owner: AtomicBool::new(false),
+            tries: Mutex::default(),
+            lately: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
+    }
+}
+
+impl AuthState {
+    /// Whether there is an owner; until then nothing but set-up answers.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it cannot be known.
+    pub async fn has_owner(&self, store: &Store) -> Result<bool, StoreError> {
+        if self.owner.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        let has = store.has_owner().await?;
+        if has {
+            self.owner.store(true, Ordering::Release);
+        }
+        Ok(has)
+    }
+
+    /// The code that makes the first owner, and no other one; new at each start.
+    pub fn setup_code(&self) -> &SetupCode {
+        &self.code
+    }
+
+    /// Counts a try to guess something, or refuses it.
+    pub(crate) fn throttle(&self, subject: &ThrottleKey) -> HttpResult<()> {
+        lock(&self.tries)
+            .record_attempt(subject, Instant::now())
+            .map_err(|wait| {
+                // Rounded up: who comes when told to must be let in.
+                Problem::retry_after(
+                    wait.as_secs() + 1,
+                    "Too many tries did not fit. Wait a little, and try again.",
+                )
+            })
+    }
+
+    pub(crate) fn reset_throttle(&self, subject: &ThrottleKey) {
+        lock(&self.tries).reset(subject);
+    }
+
+    pub(crate) fn remember(&self, secret: &TokenHash, principal: &Principal) {
+        let mut lately = lock(&self.lately);
+        if lately.len() >= LATELY_MAX {
+            lately.clear();
+        }
+        lately.insert(secret.0, (principal.clone(), Instant::now()));
+    }
+
+    pub(crate) fn recently_authenticated(&self, secret: &TokenHash) -> Option<Principal> {
+        let lately = lock(&self.lately);
+        let (principal, since) = lately.get(&secret.0)?;
+        (since.elapsed() < LATELY).then(|| principal.clone())
+    }
+
+    /// Somebody may do less than before: nothing remembered holds, and open streams are to look again.
+    pub(crate) fn changed(&self) {
+        lock(&self.lately).clear();
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+}
+
+impl From<TooManyHashes> for Problem {
+    fn from(busy: TooManyHashes) -> Self {
+        Self::retry_after(BUSY_WAIT_S, format!("Try again in a moment: {busy}."))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,53 @@
+//! What the cloud answers before it has reached its database: that it is alive, that it is not ready and why, and
+//! nothing else. The cameras keep everything meanwhile.
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::Tls;
+use crate::http::api::health;
+use crate::http::error::Problem;
+use crate::http::server::accept;
+
+/// Answers until it is stopped. `reason`: a plain sentence.
+pub async fn wait(
+    listener: &TcpListener,
+    tls: Option<Tls>,
+    reason: watch::Receiver<String>,
+    stop: CancellationToken,
+) {
+    let why = reason.clone();
+    let unready = move || {
+        let reasons = [why.borrow().clone()];
+        let body = json!({"ready": false, "reasons": reasons, "warnings": []});
+        async move { (StatusCode::SERVICE_UNAVAILABLE, axum::Json(body)) }
+    };
+    let nothing_yet = move || {
+        let mut detail = reason.borrow().clone();
+        async move {
+            detail[..1].make_ascii_uppercase();
+            detail += ". Cameras keep their pictures meanwhile.";
+            retry_soon(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).into_response())
+        }
+    };
+    let routes = Router::new()
+        .route("/healthz", routing::get(health::alive))
+        .route("/readyz", routing::get(unready))
+        .fallback(nothing_yet);
+    accept(listener, tls, routes, stop).await;
+}
+
+fn retry_soon(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(
+        axum::http::header::RETRY_AFTER,
+        axum::http::HeaderValue::from_static("5"),
+    );
+    response
+}

@@ -1,0 +1,11 @@
+//! The pages: handlers read the store, templates draw HTML.
+
+pub(crate) mod assets;
+pub(crate) mod badge;
+pub(crate) mod capture_time;
+pub(crate) mod components;
+pub(crate) mod format;
+pub(crate) mod handlers;
+pub mod templates;
+pub(crate) mod timeline;
+pub(crate) mod views;

@@ -1,0 +1,201 @@
+//! `/cameras/{device}/settings`: what is wished of one camera, as a form that works without a script.
+//!
+//! The form is a page of its own, and not live: what somebody is typing must not be drawn over.
+
+use maud::{Markup, html};
+
+use crate::auth::Role;
+use crate::http::ui::badge::{Tone, chip, shape};
+use crate::http::ui::components::camera_url;
+use crate::http::ui::format::{TimeFormat, format_duration, pluralize, time};
+use crate::http::ui::templates::{LiveUpdates, Nav, PageContext, layout, sentence};
+use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
+
+/// Sections in the order of the page: what they begin with, and what they are called.
+const SECTIONS: [(&str, &str); 7] = [
+    ("interval_s", "Pictures by themselves"),
+    ("picture.", "Size of a picture"),
+    ("camera.", "Camera"),
+    ("light.", "LED"),
+    ("spool.", "Card"),
+    ("cloud.", "Line"),
+    ("backoff.", "Trying again"),
+];
+
+/// `/cameras/{device}/settings`.
+pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
+    let device = &view.device;
+    let (connection, plain): (Vec<_>, Vec<_>) =
+        view.fields.iter().partition(|field| field.connection);
+    let main = html! {
+        div.headline {
+            div {
+                p.crumbs { a href="/" { "Cameras" } " / " a href=(camera_url(device)) { (device) } " / Settings" }
+                div.title { h1 { "Settings of " (device) } (state_chip(&view.state)) }
+            }
+        }
+        @if let Some(problem) = &view.problem {
+            p.trouble.trouble-err role="alert" { (shape(Tone::Err)) span { (sentence(problem)) } }
+        }
+        p.lead { (explained(site, view)) }
+        form.settings method="post" action={ (camera_url(device)) "/settings" } {
+            input type="hidden" name="version" value=(view.version);
+            @for (prefix, title) in SECTIONS {
+                (section(title, &plain.iter().copied().filter(|field| field.name.starts_with(prefix)).collect::<Vec<_>>()))
+            }
+            @if !connection.is_empty() {
+                details open[connection.iter().any(|field| !field.value.is_empty() || field.is_set)] {
+                    summary { "How the camera reaches this cloud" }
+                    p.quiet {
+                        "These are tried: if no connection with them reaches this cloud within five minutes, the camera goes back to the ones before by itself."
+                    }
+                    (section("Connection", &connection))
+                }
+            }
+            p.form-end {
+                @if site.may(Role::Operator) { button.button.button-first type="submit" { "Save" } }
+                " " a.button href=(camera_url(device)) { "Back to the camera" }
+            }
+            p.quiet { "An empty field leaves the setting to the camera's own file." }
+        }
+    };
+    layout(
+        site,
+        &format!("Settings of {device}"),
+        Nav::Cameras,
+        &LiveUpdates::No,
+        &main,
+    )
+}
+
+/// What the camera's page says about settings: where they are, and what it did not take.
+pub(crate) fn summary(site: &PageContext, view: &SettingsView) -> Markup {
+    html! {
+        section.panel aria-labelledby="settings" {
+            h2 #settings { "Settings" }
+            p { (state_chip(&view.state)) }
+            p { (explained(site, view)) }
+            (rejections(view))
+            p { a.all href={ (camera_url(&view.device)) "/settings" } { "Change settings" } }
+        }
+    }
+}
+
+fn rejections(view: &SettingsView) -> Markup {
+    html! {
+        @for (name, reason) in &view.rejected {
+            p.trouble.trouble-wait {
+                (shape(Tone::Wait))
+                span { code { (name) } " " (reason) "." }
+            }
+        }
+    }
+}
+
+fn section(title: &str, fields: &[&FieldView]) -> Markup {
+    html! {
+        @if !fields.is_empty() {
+            fieldset.panel {
+                legend { (title) }
+                @for field in fields { (field_line(field)) }
+            }
+        }
+    }
+}
+
+fn field_line(field: &FieldView) -> Markup {
+    let id = field.name.replace('.', "-");
+    let about = format!("about-{id}");
+    html! {
+        div.field {
+            label for=(id) { (field.what) }
+            div.field-value {
+                (input(field, &id, &about))
+                @if let FieldKind::Number { unit, .. } = &field.kind { span.quiet { (unit) } }
+            }
+            p.quiet id=(about) {
+                code { (field.name) }
+                @if let FieldKind::Number { min, max, or_zero, .. } = &field.kind {
+                    ", " @if *or_zero { "0 or " } (min) " to " (max)
+                }
+                @if let Some(now) = &field.current { ", now " (now) }
+            }
+            @if let Some(reason) = &field.rejected {
+                p.trouble.trouble-err { (shape(Tone::Err)) span { "Not taken: it " (reason) "." } }
+            }
+        }
+    }
+}
+
+fn input(field: &FieldView, id: &str, about: &str) -> Markup {
+    let name = field.name;
+    let now = field.current.as_deref().unwrap_or("");
+    html! {
+        @match &field.kind {
+            FieldKind::Number { .. } => {
+                input #(id) name=(name) type="text" inputmode="numeric" pattern="[0-9]*" maxlength="20"
+                    value=(field.value) placeholder=(now) aria-describedby=(about);
+            }
+            FieldKind::Choice(choices) => {
+                select #(id) name=(name) aria-describedby=(about) {
+                    option value="" selected[field.value.is_empty()] { "As the camera's file says" }
+                    @for choice in *choices {
+                        option value=(choice) selected[field.value == *choice] { (choice) }
+                    }
+                }
+            }
+            FieldKind::Text => {
+                input #(id) name=(name) type="text" maxlength="256" value=(field.value) placeholder=(now)
+                    autocomplete="off" spellcheck="false" aria-describedby=(about);
+            }
+            FieldKind::Token => {
+                input #(id) name=(name) type="password" maxlength="256" autocomplete="new-password"
+                    placeholder=(if field.is_set { "stays as it is" } else { "" }) aria-describedby=(about);
+            }
+        }
+    }
+}
+
+fn state_chip(state: &SettingsState) -> Markup {
+    let (tone, text) = match state {
+        SettingsState::None => (Tone::Off, "As its file says"),
+        SettingsState::Waiting => (Tone::Wait, "Waiting for the camera"),
+        SettingsState::Applied => (Tone::Ok, "Applied"),
+        SettingsState::Partly => (Tone::Wait, "Not all taken"),
+        SettingsState::Trying { .. } => (Tone::Wait, "Trying the connection"),
+        SettingsState::Ahead { .. } => (Tone::Err, "The camera has others"),
+    };
+    chip(tone, &html! { (text) })
+}
+
+fn explained(site: &PageContext, view: &SettingsView) -> Markup {
+    let version = view.version;
+    html! {
+        @match &view.state {
+            SettingsState::None => "Nothing was changed from here yet: the camera goes by its own file, camera.toml.",
+            SettingsState::Waiting => {
+                "Version " (version)
+                @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
+                " waits for the camera"
+                @if view.camera_version > 0 { ", which has version " (view.camera_version) }
+                "."
+            },
+            SettingsState::Applied => {
+                "Version " (version)
+                @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
+                " is in force."
+            },
+            SettingsState::Partly => {
+                "Version " (version) " is in force, but for "
+                (pluralize(view.rejected.len() as u64, "setting", "settings")) " the camera did not take."
+            },
+            SettingsState::Trying { names, for_s } => {
+                "Version " (version) " is in force. " (names.join(", ")) " on trial: given up in "
+                (format_duration(for_s.saturating_mul(1_000_000))) " unless a connection is made."
+            },
+            SettingsState::Ahead { version: theirs } => {
+                "The camera has version " (theirs) ", which this cloud does not know: it was restored from a backup. What is saved here now goes above it."
+            },
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The path of a message from its arrival to the commit and the receipt.
+
+pub mod decode;
+pub mod external;
+pub mod operation;
+pub mod queue;
+pub mod worker;

@@ -1,0 +1,190 @@
+//! The words between deciding and storing: what a message asks to be committed, and what became of it.
+
+use bytes::Bytes;
+use keepsake_protocol::capture::{ContentType, FrameHeader};
+use keepsake_protocol::event::{BootClockOffset, Tombstone};
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::presence::Status;
+use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+
+/// A message as it came, whoever sent it.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    /// The broker kept it from earlier: it says nothing about the camera being there now.
+    pub retained: bool,
+}
+
+/// What one message asks to be committed.
+#[derive(Debug, Clone)]
+pub enum IngestOp {
+    /// A whole capture, its hash checked, or a part of one.
+    Capture {
+        device: DeviceId,
+        header: FrameHeader,
+        bytes: Bytes,
+    },
+    Tombstone {
+        device: DeviceId,
+        tombstone: Tombstone,
+        hash: Hash,
+        payload: Bytes,
+    },
+    /// A fault or a boot line.
+    Event {
+        device: DeviceId,
+        kind: &'static str,
+        hash: Hash,
+        payload: Bytes,
+        line: Option<BootClockOffset>,
+        /// The camera waits for a receipt of this install.
+        install: Option<SpoolId>,
+    },
+    Inventory {
+        device: DeviceId,
+        inventory: Inventory,
+    },
+    Status {
+        device: DeviceId,
+        status: Box<Status>,
+        retained: bool,
+    },
+    Reply {
+        device: DeviceId,
+        reply: keepsake_protocol::command::CommandReply,
+    },
+    /// A whole picture of a camera that knows nothing of Keepsake: no number, no receipt.
+    Upload {
+        device: DeviceId,
+        hash: Hash,
+        bytes: Bytes,
+        content_type: ContentType,
+        /// Pixels; 0 = unknown.
+        width: u32,
+        height: u32,
+        /// It may have been committed before: then it is a repeat if the camera has sent just this within a day.
+        maybe_repeat: bool,
+    },
+    Quarantine(QuarantineEntry),
+    /// The cloud takes no pictures of this size; nothing is written, the camera parks it.
+    TooLarge {
+        device: DeviceId,
+        install: SpoolId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        reason: String,
+    },
+}
+
+/// A message for the quarantine.
+#[derive(Debug, Clone)]
+pub struct QuarantineEntry {
+    /// Absent where the topic names none.
+    pub device: Option<DeviceId>,
+    pub topic: String,
+    /// A plain sentence.
+    pub reason: String,
+    /// Over the whole message.
+    pub hash: Hash,
+    /// The whole message; the store keeps its first bytes.
+    pub bytes: Bytes,
+}
+
+impl IngestOp {
+    /// The camera that speaks, where the topic names one.
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Capture { device, .. }
+            | Self::Tombstone { device, .. }
+            | Self::Event { device, .. }
+            | Self::Inventory { device, .. }
+            | Self::Status { device, .. }
+            | Self::Reply { device, .. }
+            | Self::Upload { device, .. }
+            | Self::TooLarge { device, .. } => Some(device),
+            Self::Quarantine(suspect) => suspect.device.as_ref(),
+        }
+    }
+
+    /// The capture (or tombstone) that a receipt would name.
+    pub fn capture(&self) -> Option<(SpoolId, Sequence, HashPrefix)> {
+        match self {
+            Self::Capture { header, .. } => Some((
+                header.capture.spool,
+                header.capture.sequence,
+                header.capture.hash.prefix(),
+            )),
+            Self::Tombstone {
+                tombstone, hash, ..
+            } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
+            Self::TooLarge {
+                install,
+                sequence,
+                hash,
+                ..
+            } => Some((*install, *sequence, *hash)),
+            Self::Event { .. }
+            | Self::Inventory { .. }
+            | Self::Status { .. }
+            | Self::Reply { .. }
+            | Self::Upload { .. }
+            | Self::Quarantine(_) => None,
+        }
+    }
+}
+
+/// What became of a deposit, once its transaction is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// The capture is in the store; `arrival` is absent for a repeat.
+    Stored {
+        install: SpoolId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        arrival: Option<i64>,
+    },
+    /// A part is in the store, the capture is not whole yet.
+    PartStored,
+    /// All parts were there and their hash was wrong: they are gone, and quarantine says so.
+    WrongHash,
+    /// The tombstone is in the store, or was there already.
+    TombstoneStored {
+        install: SpoolId,
+        sequence: Sequence,
+        hash: HashPrefix,
+    },
+    /// A fault or a boot line is in the store, or was there already; `awaited` if the camera waits to hear of it.
+    EventStored {
+        awaited: Option<(SpoolId, HashPrefix)>,
+    },
+    /// The answer to one page of `up/have`.
+    InventoryAnswered {
+        install: SpoolId,
+        stored: Vec<(Sequence, HashPrefix)>,
+        want: Vec<ResendRequest>,
+        answers: InventoryAck,
+        next: Option<Sequence>,
+    },
+    /// A status is kept; the cloud wants these back, which the camera still has and the cloud knows nothing of.
+    StatusStored {
+        wants: Vec<(SpoolId, Vec<ResendRequest>)>,
+    },
+    ReplyStored,
+    /// The picture of a camera that waits for no receipt is in the store; `arrival` is absent for a repeat.
+    UploadStored {
+        arrival: Option<i64>,
+    },
+    Quarantined,
+    /// Not taken, for a reason of the cloud's own.
+    Refused {
+        install: SpoolId,
+        sequence: Sequence,
+        hash: HashPrefix,
+        reason: String,
+        retry_after: u64,
+    },
+    /// Could not be committed although everything else can, and no receipt is due for it.
+    Dropped,
+}

@@ -1,0 +1,186 @@
+//! The queue between the sessions and the worker: bounded in bytes, and putting never waits.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use keepsake_protocol::receipt::Receipt;
+use tokio::sync::{Notify, oneshot};
+
+use crate::config::{BATCH_BYTES_MAX, QUEUE_BYTES_MAX};
+use crate::ingest::operation::Message;
+use crate::mqtt::ack::Ack;
+use crate::store::BATCH_MESSAGES_MAX;
+
+/// A message, and how to say that it is committed.
+#[derive(Debug)]
+pub struct Delivery {
+    pub message: Message,
+    /// Absent where it came by HTTP, and in tests that have no broker.
+    pub ack: Option<Ack>,
+    /// Who waits for the answer over HTTP; nobody if it came by MQTT, or has gone meanwhile.
+    pub responder: Option<oneshot::Sender<IngestResponse>>,
+}
+
+/// What became of a message that came by HTTP. It exists only after the commit (P2).
+#[derive(Debug, PartialEq, Eq)]
+pub enum IngestResponse {
+    /// What it earned: for a capture at least one receipt, though maybe an empty one.
+    Receipts(Vec<Receipt>),
+    /// It is kept, but not as what it claims to be; the reason is a plain sentence.
+    Quarantined(String),
+}
+
+/// What came and is not committed yet, bounded in bytes. Putting never waits.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Notify,
+    drained: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Each with when it came.
+    deliveries: VecDeque<(Instant, Delivery)>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Puts one message at the end. Returns false if there is no room, and the message is not taken; a message larger
+    /// than the whole queue is taken by an empty one.
+    pub fn put(&self, delivery: Delivery) -> bool {
+        let mut waiting = self.lock();
+        let bytes = weight(&delivery);
+        if !waiting.deliveries.is_empty() && waiting.bytes + bytes > QUEUE_BYTES_MAX {
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.deliveries.push_back((Instant::now(), delivery));
+        drop(waiting);
+        self.filled.notify_one();
+        true
+    }
+
+    /// Messages and bytes that wait.
+    pub fn depth(&self) -> (u64, u64) {
+        let waiting = self.lock();
+        (waiting.deliveries.len() as u64, waiting.bytes as u64)
+    }
+
+    /// Waits until there is something, then takes what is there, at most a batch, each with when it came.
+    pub async fn take(&self) -> Vec<(Instant, Delivery)> {
+        loop {
+            let batch = self.take_now();
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Waits until less than half of the room is taken.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.drained.notified();
+            if self.lock().bytes < QUEUE_BYTES_MAX / 2 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn take_now(&self) -> Vec<(Instant, Delivery)> {
+        let mut waiting = self.lock();
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH_MESSAGES_MAX && bytes < BATCH_BYTES_MAX {
+            let Some(delivery) = waiting.deliveries.pop_front() else {
+                break;
+            };
+            bytes += weight(&delivery.1);
+            batch.push(delivery);
+        }
+        waiting.bytes -= bytes;
+        drop(waiting);
+        self.drained.notify_waiters();
+        batch
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a message takes in memory, about: even an empty one is not free.
+fn weight(delivery: &Delivery) -> usize {
+    delivery.message.payload.len() + delivery.message.topic.len() + 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(bytes: usize) -> Delivery {
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: vec![0; bytes].into(),
+            retained: false,
+        };
+        Delivery {
+            message,
+            ack: None,
+            responder: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_takes_nothing_until_it_has_drained() {
+        let queue = Queue::default();
+        let mib = 1024 * 1024;
+        let mut put = 0;
+        while queue.put(delivery(mib)) {
+            put += 1;
+        }
+        assert_eq!(put, QUEUE_BYTES_MAX / mib - 1);
+        let drained = queue.drained();
+        tokio::pin!(drained);
+        let mut taken = 0;
+        while futures_util::poll!(drained.as_mut()).is_pending() {
+            let batch = queue.take().await;
+            assert!(batch.len() <= BATCH_BYTES_MAX / mib);
+            taken += batch.len();
+        }
+        assert!(taken >= put / 2, "{taken} of {put}");
+        assert!(queue.put(delivery(mib)));
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_what_is_there_in_order() {
+        let queue = Queue::default();
+        for bytes in 1..=BATCH_MESSAGES_MAX + 1 {
+            assert!(queue.put(delivery(bytes)));
+        }
+        let lengths = async || {
+            let batch = queue.take().await;
+            let lengths = batch
+                .iter()
+                .map(|delivery| delivery.1.message.payload.len());
+            lengths.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            lengths().await,
+            (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>()
+        );
+        assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
+    }
+
+    #[tokio::test]
+    async fn one_message_larger_than_the_queue_still_gets_through() {
+        let queue = Queue::default();
+        assert!(queue.put(delivery(QUEUE_BYTES_MAX + 1)));
+        assert!(!queue.put(delivery(1)));
+        assert_eq!(queue.take().await.len(), 1);
+        assert!(queue.put(delivery(1)));
+    }
+}

@@ -1,0 +1,492 @@
+//! From the queue into the store: takes what is there, has it committed in one transaction, acknowledges, then sends
+//! the receipts. In this order and no other: acknowledged is at most committed, and a receipt speaks of a commit (P2).
+//!
+//! A batch that fails is rolled back whole. If nothing can be committed at all, the store is away: everything waits and
+//! is tried again for as long as it takes, and cameras are told to hold. If a probe commits, the batch fails for its
+//! content, so its messages are tried one by one; one that fails alone three times is refused with a reason.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use keepsake_protocol::codec;
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_protocol::{DeviceId, StoreId};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::downlink::announcer::Announcer;
+use crate::downlink::outbox::Outboxes;
+use crate::ingest::decode;
+use crate::ingest::external::ExternalTopics;
+use crate::ingest::operation::{CommitOutcome, IngestOp};
+use crate::ingest::queue::{Delivery, IngestResponse, Queue};
+use crate::mqtt::ack::Ack;
+use crate::mqtt::session::MqttSession;
+use crate::now_us;
+use crate::ops::backpressure::Backpressure;
+use crate::ops::event_bus::{ChangeEvent, EventBus};
+use crate::ops::metrics::Metrics;
+use crate::store::{Store, StoreError};
+
+/// A capture fails alone this often, while a probe commits, before it is refused.
+const ATTEMPTS_ALONE: u32 = 3;
+/// The same where the failure was none of its content: connections may be cut just then, again and again.
+const ATTEMPTS_ALONE_PASSING: u32 = 30;
+/// A refused capture may be tried again after this, seconds.
+const REFUSED_RETRY_S: u64 = 3600;
+const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
+const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Everything an intake works with.
+pub struct IngestWorker {
+    pub queue: Arc<Queue>,
+    pub store: Store,
+    pub backpressure: Backpressure,
+    pub events: EventBus,
+    /// Sends receipts to cameras that come by MQTT.
+    pub control: MqttSession,
+    /// Where receipts wait for a camera that has gone before its request was answered.
+    pub outboxes: Outboxes,
+    pub announcer: Announcer,
+    pub capture_bytes_max: u64,
+    /// Topics of cameras that know nothing of Keepsake.
+    pub external: Arc<ExternalTopics>,
+    /// Pictures wait while the disk is nearly full; the few bytes of everything else do not.
+    pub waits_for_space: bool,
+    pub thumbnails: Arc<Notify>,
+    pub metrics: Metrics,
+}
+
+impl IngestWorker {
+    /// Runs until it is stopped; what is taken and not committed then is not acknowledged either.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let batch = self.queue.take().await;
+                if self.waits_for_space {
+                    let mut hold = self.backpressure.watch();
+                    // The gate lives as long as this intake, so waiting cannot fail.
+                    let _ = hold.wait_for(|hold| hold.space.is_none()).await;
+                }
+                self.process_batch(batch).await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn process_batch(&self, batch: Vec<(Instant, Delivery)>) {
+        let mut came = Vec::with_capacity(batch.len());
+        let mut acks = Vec::with_capacity(batch.len());
+        let mut askers = Vec::with_capacity(batch.len());
+        let mut messages = Vec::with_capacity(batch.len());
+        for (at, delivery) in batch {
+            came.push(at);
+            let again = delivery.ack.as_ref().is_some_and(Ack::is_redelivery);
+            acks.push(delivery.ack);
+            askers.push(delivery.responder);
+            messages.push((delivery.message, again));
+        }
+        let capture_bytes_max = self.capture_bytes_max;
+        let ways = self.external.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            messages
+                .iter()
+                .map(|(message, again)| {
+                    decode::decode_delivery(message, *again, &ways, capture_bytes_max)
+                })
+                .collect::<Vec<_>>()
+        });
+        let mut deposits = match reading.await {
+            Ok(deposits) => deposits,
+            Err(error) => {
+                // Only while the program ends, as no message makes reading panic. Not acknowledged, so nothing is lost.
+                tracing::error!("reading a batch failed: {error}");
+                return;
+            }
+        };
+        let (outcomes, retried) = self.commit(&mut deposits).await;
+        for ack in acks.into_iter().flatten() {
+            ack.acknowledge().await;
+        }
+        for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
+            self.metrics.record_outcome(deposit, outcome, at.elapsed());
+        }
+        self.respond(&deposits, outcomes, askers, retried).await;
+    }
+
+    /// Commits the batch, however long it takes, and says whether that took more than one try.
+    async fn commit(&self, deposits: &mut [IngestOp]) -> (Vec<CommitOutcome>, bool) {
+        let mut wait = STORE_WAIT_MIN;
+        let (mut retried, mut full) = (false, false);
+        loop {
+            let began = Instant::now();
+            let committed = self.store.commit(deposits, now_us()).await;
+            self.metrics
+                .record_commit(began.elapsed(), committed.is_ok());
+            let error = match committed {
+                Ok(outcomes) => {
+                    self.backpressure.set_store(None);
+                    if full {
+                        self.backpressure.set_room(None);
+                    }
+                    return (outcomes, retried);
+                }
+                Err(error) => error,
+            };
+            retried = true;
+            // A probe is small enough to fit where no picture does, so it would prove nothing.
+            let no_room = error.is_full().then(|| error.sentence());
+            // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
+            for deposit in &mut *deposits {
+                if let IngestOp::Upload {
+                    maybe_repeat: again,
+                    ..
+                } = deposit
+                {
+                    *again = true;
+                }
+            }
+            tracing::warn!(
+                "commit of {} messages: {:#}",
+                deposits.len(),
+                with_chain(error)
+            );
+            if no_room.is_some() {
+                full = true;
+                self.backpressure.set_room(no_room);
+            } else if let Err(error) = self.store.probe(now_us()).await {
+                self.backpressure.set_store(Some(error.sentence()));
+                tracing::error!("the store is away: {:#}", with_chain(error));
+            } else {
+                self.backpressure.set_store(None);
+                match self.commit_one_by_one(deposits).await {
+                    Some(outcomes) => {
+                        if full {
+                            self.backpressure.set_room(None);
+                        }
+                        return (outcomes, retried);
+                    }
+                    None => continue,
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(STORE_WAIT_MAX);
+        }
+    }
+
+    /// Commits each message alone. Returns nothing if the store went away or is full: begin anew, repeats are harmless.
+    async fn commit_one_by_one(&self, deposits: &[IngestOp]) -> Option<Vec<CommitOutcome>> {
+        let mut outcomes = Vec::with_capacity(deposits.len());
+        for deposit in deposits {
+            let mut attempts = 0;
+            let outcome = loop {
+                match self
+                    .store
+                    .commit(std::slice::from_ref(deposit), now_us())
+                    .await
+                {
+                    Ok(mut one) => break one.pop().unwrap_or(CommitOutcome::Dropped),
+                    Err(error) => {
+                        attempts += 1;
+                        if error.is_full() || self.store.probe(now_us()).await.is_err() {
+                            return None;
+                        }
+                        let most = if error.is_transient() {
+                            ATTEMPTS_ALONE_PASSING
+                        } else {
+                            ATTEMPTS_ALONE
+                        };
+                        if attempts >= most {
+                            tracing::error!(
+                                "one message cannot be committed although others can: {:#}",
+                                with_chain(error)
+                            );
+                            break refused(deposit);
+                        }
+                        tokio::time::sleep(STORE_WAIT_MIN).await;
+                    }
+                }
+            };
+            outcomes.push(outcome);
+        }
+        Some(outcomes)
+    }
+
+    async fn respond(
+        &self,
+        deposits: &[IngestOp],
+        outcomes: Vec<CommitOutcome>,
+        askers: Vec<Option<oneshot::Sender<IngestResponse>>>,
+        retried: bool,
+    ) {
+        let mut devices = HashSet::new();
+        let mut arrived = HashMap::new();
+        let mut pictures = false;
+        let mut spoken = Vec::with_capacity(outcomes.len());
+        for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
+            match &outcome {
+                // What looks like a repeat may have been committed by an earlier try that did not live to say so.
+                CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } => {
+                    pictures |= arrival.is_some() || retried;
+                }
+                CommitOutcome::Quarantined => {
+                    if let IngestOp::Quarantine(suspect) = deposit {
+                        tracing::warn!(topic = %suspect.topic, "quarantined: {}", suspect.reason);
+                    }
+                }
+                CommitOutcome::PartStored
+                | CommitOutcome::WrongHash
+                | CommitOutcome::TombstoneStored { .. }
+                | CommitOutcome::EventStored { .. }
+                | CommitOutcome::InventoryAnswered { .. }
+                | CommitOutcome::StatusStored { .. }
+                | CommitOutcome::ReplyStored
+                | CommitOutcome::Refused { .. }
+                | CommitOutcome::Dropped => {}
+            }
+            if let IngestOp::Status {
+                device,
+                status,
+                retained: false,
+            } = deposit
+                && status.presence == Presence::Online
+            {
+                let takes_settings = status.settings.is_some();
+                let has = takes_settings.then_some(status.settings_version);
+                arrived.insert(device.clone(), has);
+            }
+            if let Some(device) = deposit.device() {
+                if !matches!(outcome, CommitOutcome::Quarantined) {
+                    devices.insert(device.clone());
+                }
+                match asker {
+                    Some(asker) => self.tell(asker, deposit, device, outcome),
+                    None => spoken.push((device.clone(), outcome)),
+                }
+            }
+        }
+        for (device, mut receipt) in decode::receipts(self.store.id(), &spoken) {
+            receipt.sent_us = Some(now_us());
+            let topic = Topic::new(&device, MessageKind::Receipt);
+            self.control.publish(&topic, codec::encode(&receipt)).await;
+        }
+        if pictures {
+            self.events.publish(ChangeEvent::Pictures);
+            self.thumbnails.notify_one();
+        }
+        for device in devices {
+            self.announcer.announce_if_new(&device).await;
+            if let Some(has) = arrived.get(&device) {
+                self.announcer.send_waiting_commands(&device).await;
+                if let Some(has) = has {
+                    self.announcer
+                        .resend_settings_if_behind(&device, *has)
+                        .await;
+                }
+            }
+            self.events.publish(ChangeEvent::Device(Arc::new(device)));
+        }
+    }
+
+    /// Answers a request; if nobody waits for the answer any more, the camera finds it when it asks for news.
+    fn tell(
+        &self,
+        asker: oneshot::Sender<IngestResponse>,
+        deposit: &IngestOp,
+        device: &DeviceId,
+        outcome: CommitOutcome,
+    ) {
+        let verdict = response(self.store.id(), deposit, device, outcome);
+        let Err(IngestResponse::Receipts(receipts)) = asker.send(verdict) else {
+            return;
+        };
+        for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
+            let receipt = codec::encode(receipt);
+            self.outboxes.put(device, MessageKind::Receipt, &receipt);
+        }
+    }
+}
+
+fn response(
+    store: StoreId,
+    deposit: &IngestOp,
+    device: &DeviceId,
+    outcome: CommitOutcome,
+) -> IngestResponse {
+    if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (deposit, &outcome) {
+        return IngestResponse::Quarantined(suspect.reason.clone());
+    }
+    let earned = decode::receipts(store, &[(device.clone(), outcome)]);
+    let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
+    if let Some((install, ..)) = deposit.capture()
+        && receipts.is_empty()
+    {
+        receipts.push(Receipt::new(store, install));
+    }
+    for receipt in &mut receipts {
+        receipt.sent_us = Some(now_us());
+    }
+    IngestResponse::Receipts(receipts)
+}
+
+/// What a message becomes that cannot be committed although others can.
+fn refused(deposit: &IngestOp) -> CommitOutcome {
+    match deposit.capture() {
+        Some((install, sequence, hash)) => CommitOutcome::Refused {
+            install,
+            sequence,
+            hash,
+            reason: "the cloud's database cannot take this one".to_owned(),
+            retry_after: REFUSED_RETRY_S,
+        },
+        None => CommitOutcome::Dropped,
+    }
+}
+
+/// With its causes, as only `anyhow` prints them.
+fn with_chain(error: StoreError) -> anyhow::Error {
+    error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downlink::Downlink;
+    use crate::ingest::operation::Message;
+    use crate::mqtt::session::BrokerAddress;
+    use crate::store::Limits;
+
+    /// An intake whose sessions never get a connection.
+    fn intake(store: Store) -> IngestWorker {
+        let queue = Arc::new(Queue::default());
+        let nowhere = BrokerAddress {
+            host: "127.0.0.1".to_owned(),
+            port: 1,
+            login: None,
+            tls: None,
+        };
+        let stop = CancellationToken::new();
+        let control = MqttSession::start("test", Vec::new(), nowhere, queue.clone(), stop);
+        let backpressure = Backpressure::default();
+        let outboxes = Outboxes::default();
+        let downlink = Downlink::new(control.clone(), outboxes.clone());
+        IngestWorker {
+            announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000),
+            outboxes: outboxes,
+            queue,
+            store,
+            backpressure: backpressure,
+            events: EventBus::default(),
+            control,
+            capture_bytes_max: 1000,
+            external: Arc::default(),
+            waits_for_space: false,
+            thumbnails: Arc::default(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    fn capture() -> Delivery {
+        let header = serde_json::json!({
+            "install": keepsake_protocol::SpoolId([1; 16]), "sequence": 1, "hash": keepsake_protocol::Hash::of(b"one"), "total": 3,
+            "content_type": "image/jpeg", "width": 1, "height": 1, "cause": "button",
+            "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
+            "captured_after_us": 0, "offset": 0, "len": 3,
+        });
+        let message = Message {
+            topic: "keepsake/v1/porch/up/frame".to_owned(),
+            payload: codec::encode_frame(&serde_json::from_value(header).unwrap(), b"one").into(),
+            retained: false,
+        };
+        Delivery {
+            message,
+            ack: None,
+            responder: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_after_its_commit_and_by_the_mailbox_if_its_asker_has_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let intake = intake(store);
+        let porch: DeviceId = "porch".parse().unwrap();
+        let ask = || {
+            let (asker, answer) = oneshot::channel();
+            let asked = Delivery {
+                responder: Some(asker),
+                ..capture()
+            };
+            (asked, answer)
+        };
+        let (asked, mut answer) = ask();
+        let occupied = intake.store.occupy().await.unwrap();
+        let mut taking = std::pin::pin!(intake.process_batch(vec![(Instant::now(), asked)]));
+        let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
+        assert!(too_early.is_err(), "the store is occupied");
+        assert!(answer.try_recv().is_err(), "a receipt before its commit");
+        drop(occupied);
+        taking.await;
+        let Ok(IngestResponse::Receipts(receipts)) = answer.await else {
+            panic!("no receipt");
+        };
+        assert_eq!(receipts[0].stored.len(), 1);
+
+        let visit = intake.outboxes.open(&porch).unwrap();
+        let (asked, gone) = ask();
+        drop(gone);
+        intake.process_batch(vec![(Instant::now(), asked)]).await;
+        let news = visit.next_batch(None, Duration::ZERO).await;
+        let about = |about| news.messages.iter().find(|one| one.kind == about);
+        let late = about("receipt").expect("the receipt of the one who left");
+        let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
+        assert_eq!(late.stored, receipts[0].stored);
+    }
+
+    #[tokio::test]
+    async fn a_picture_committed_by_a_try_that_failed_is_news_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits {
+            unit_of_work: Duration::from_millis(300),
+            ..Limits::default()
+        };
+        // Making the tables may take longer than that.
+        let made = Store::open(folder.path(), Limits::default()).await;
+        made.unwrap().close().await;
+        let intake = intake(Store::open(folder.path(), limits).await.unwrap());
+        let pictures = |news: &mut tokio::sync::broadcast::Receiver<ChangeEvent>| {
+            let heard = std::iter::from_fn(|| news.try_recv().ok());
+            heard
+                .filter(|notice| matches!(notice, ChangeEvent::Pictures))
+                .count()
+        };
+        let mut news = intake.events.subscribe();
+        for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
+            intake
+                .process_batch(vec![(Instant::now(), capture())])
+                .await;
+            assert_eq!(pictures(&mut news), expected, "{said}");
+        }
+        // Nobody can tell a repeat from what the try before has committed.
+        let occupied = intake.store.occupy().await.unwrap();
+        let away = async {
+            let mut backpressure = intake.backpressure.watch();
+            backpressure
+                .wait_for(|hold| hold.store.is_some())
+                .await
+                .unwrap();
+            drop(occupied);
+        };
+        tokio::join!(
+            intake.process_batch(vec![(Instant::now(), capture())]),
+            away
+        );
+        assert_eq!(pictures(&mut news), 1);
+    }
+}

@@ -1,0 +1,335 @@
+//! Looks at a broker elsewhere as the cloud's sessions use it, and says which of its limits will cost pictures.
+//!
+//! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to itself
+//! and sees whether it comes back. Only what was seen is said. It happens whenever the sessions have connected anew; from
+//! then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
+
+use std::time::Duration;
+
+use keepsake_protocol::StoreId;
+use keepsake_protocol::codec::FRAME_OVERHEAD_MAX;
+use keepsake_protocol::topic;
+use rumqttc::{AsyncClient, Incoming, Publish, PublishOptions, QoS, SubscribeReasonCode};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::mqtt::session::{
+    BrokerAddress, MqttSession, SessionHealth, client_id, connect, explain,
+};
+
+/// A part of a picture as cameras send it unless they are set otherwise, bytes.
+const PART_BYTES: usize = 256 * 1024;
+/// How long what the cloud says to itself may take: the largest message then needs 13 KB/s.
+const BACK_WITHIN: Duration = Duration::from_secs(20);
+/// A connection that was lost is made again after this, unless the sessions connect anew before.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// mosquitto's count of messages that found no room in a queue.
+const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
+
+/// Sentences about the broker; empty while nothing is wrong with it.
+pub type BrokerWarnings = watch::Receiver<Vec<String>>;
+
+/// Begins to look, and goes on until it is stopped.
+pub fn start(
+    broker: BrokerAddress,
+    store: StoreId,
+    frames: &MqttSession,
+    stop: CancellationToken,
+) -> BrokerWarnings {
+    let (warnings, seen) = watch::channel(Vec::new());
+    let check = BrokerProbe {
+        broker,
+        store,
+        sessions: frames.health(),
+        warnings,
+    };
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = check.run() => {}
+        }
+    });
+    seen
+}
+
+/// Nothing to find: the broker is our own.
+pub fn none() -> BrokerWarnings {
+    watch::channel(Vec::new()).1
+}
+
+struct BrokerProbe {
+    broker: BrokerAddress,
+    store: StoreId,
+    sessions: watch::Receiver<SessionHealth>,
+    warnings: watch::Sender<Vec<String>>,
+}
+
+impl BrokerProbe {
+    async fn run(mut self) {
+        loop {
+            let connected = self.sessions.wait_for(|health| health.connected).await;
+            let Ok(health) = connected.map(|health| health.clone()) else {
+                return;
+            };
+            let mut found = Vec::new();
+            if health.session_lost {
+                found.push(
+                    "the broker had forgotten the cloud's session when it came back: what waited for the cloud is lost \
+                     there (cameras of Keepsake send it again); see persistence"
+                        .to_owned(),
+                );
+            }
+            let line = self.probe(&mut found).await;
+            self.log_new(&found);
+            tracing::info!(
+                "looked at the broker: {} things will cost pictures",
+                found.len()
+            );
+            let anew = self
+                .sessions
+                .wait_for(|now| now.connected && now.subscribed > health.subscribed);
+            let ended = async {
+                if let Some(line) = line {
+                    watch_drops(line, &self.warnings).await;
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            };
+            tokio::select! {
+                anew = anew => if anew.is_err() { return },
+                () = ended => {}
+            }
+        }
+    }
+
+    fn log_new(&self, found: &[String]) {
+        for text in found {
+            if !self.warnings.borrow().contains(text) {
+                tracing::warn!("the broker: {text}");
+            }
+        }
+        self.warnings.send_if_modified(|known| {
+            let changed = known != found;
+            found.clone_into(known);
+            changed
+        });
+    }
+
+    /// Tries what there is to try. Returns the connection if it has lived through it.
+    async fn probe(&self, found: &mut Vec<String>) -> Option<ProbeConnection> {
+        let id = client_id("check", self.store);
+        let topic = topic::self_test_topic(self.store);
+        let mut line = match ProbeConnection::open(&id, &self.broker) {
+            Ok(line) => line,
+            Err(error) => {
+                tracing::debug!("look at the broker: {error}");
+                return None;
+            }
+        };
+        match line.subscribe(&topic).await {
+            ProbeReply::This(true) => {}
+            ProbeReply::This(false) => {
+                found.push(unreachable_topic(&topic));
+                return Some(line);
+            }
+            ProbeReply::Nothing | ProbeReply::End => return None,
+        }
+        match line.round_trip(&topic, vec![1]).await {
+            ProbeReply::This(_) => {}
+            ProbeReply::Nothing => {
+                found.push(unreachable_topic(&topic));
+                return Some(line);
+            }
+            ProbeReply::End => return None,
+        }
+        let bytes = PART_BYTES + FRAME_OVERHEAD_MAX;
+        match line.round_trip(&topic, vec![2; bytes]).await {
+            ProbeReply::This(_) => {}
+            ProbeReply::Nothing => found.push(format!(
+                "a message of {bytes} bytes is acknowledged and then dropped: parts of pictures do not come in; raise \
+                 message_size_limit, or lower cloud.part_bytes_max of the cameras"
+            )),
+            ProbeReply::End => {
+                found.push(format!(
+                    "a message of {bytes} bytes costs the connection: parts of pictures do not come in; raise \
+                     max_packet_size, or lower cloud.part_bytes_max of the cameras"
+                ));
+                return None;
+            }
+        }
+        let kept = format!("{topic}/kept");
+        let retains = line.retains(&kept).await;
+        if !matches!(retains, ProbeReply::This(())) {
+            found.push(
+                "retained messages are not kept: a camera that connects is not told the cloud's limits and wishes, and \
+                 nobody sees that a camera went away"
+                    .to_owned(),
+            );
+        }
+        if matches!(retains, ProbeReply::End) {
+            return None;
+        }
+        // A broker that does not let the cloud see this says nothing, and then nothing is said here.
+        let _ = line.client.try_subscribe(DROPPED, QoS::AtMostOnce);
+        Some(line)
+    }
+}
+
+fn unreachable_topic(topic: &str) -> String {
+    format!(
+        "its limits cannot be seen, because what the cloud says to itself on {topic} does not come back; let it read and \
+         write there"
+    )
+}
+
+/// Follows the broker's count until the connection ends.
+async fn watch_drops(mut line: ProbeConnection, warnings: &watch::Sender<Vec<String>>) {
+    let mut first: Option<u64> = None;
+    let mut told = false;
+    while let Some(publish) = line.incoming.recv().await {
+        let Incoming::Publish(publish) = publish else {
+            continue;
+        };
+        let count = std::str::from_utf8(&publish.payload)
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
+        let Some(count) = count.filter(|_| &*publish.topic == DROPPED.as_bytes()) else {
+            continue;
+        };
+        let before = *first.get_or_insert(count);
+        if count > before && !told {
+            told = true;
+            let text = "it drops messages because a queue is full (max_queued_messages, max_queued_bytes): cameras of \
+                        Keepsake send them again, pictures of others are lost";
+            tracing::warn!(
+                "the broker: {text}; {} since the cloud connected",
+                count - before
+            );
+            warnings.send_modify(|known| known.push(text.to_owned()));
+        }
+    }
+}
+
+/// What came of waiting.
+enum ProbeReply<T> {
+    This(T),
+    Nothing,
+    /// The connection is gone.
+    End,
+}
+
+/// One connection, polled by a task of its own because `poll` must not be cancelled.
+struct ProbeConnection {
+    client: AsyncClient,
+    incoming: mpsc::Receiver<Incoming>,
+    polling: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for ProbeConnection {
+    fn drop(&mut self) {
+        self.polling.abort();
+    }
+}
+
+impl ProbeConnection {
+    fn open(client_id: &str, broker: &BrokerAddress) -> Result<Self, String> {
+        let (client, mut events) = connect(client_id, broker, true)?;
+        let (sender, incoming) = mpsc::channel(64);
+        let polling = tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(rumqttc::Event::Incoming(packet)) => {
+                        if sender.send(packet).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(rumqttc::Event::Outgoing(_)) => {}
+                    Err(error) => {
+                        tracing::debug!("looking at the broker ended: {}", explain(&error));
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            client,
+            incoming,
+            polling,
+        })
+    }
+
+    /// Waits for what `find` looks for.
+    async fn wait_for<T>(&mut self, mut find: impl FnMut(&Incoming) -> Option<T>) -> ProbeReply<T> {
+        let found = async {
+            while let Some(packet) = self.incoming.recv().await {
+                if let Some(found) = find(&packet) {
+                    return ProbeReply::This(found);
+                }
+            }
+            ProbeReply::End
+        };
+        timeout(BACK_WITHIN, found)
+            .await
+            .unwrap_or(ProbeReply::Nothing)
+    }
+
+    /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need here.
+    async fn subscribe(&mut self, filter: &str) -> ProbeReply<bool> {
+        if self
+            .client
+            .subscribe(filter, QoS::AtMostOnce)
+            .await
+            .is_err()
+        {
+            return ProbeReply::End;
+        }
+        self.wait_for(|packet| match packet {
+            Incoming::SubAck(granted) => {
+                Some(!granted.return_codes.contains(&SubscribeReasonCode::Failure))
+            }
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says something, and waits until it comes back.
+    async fn round_trip(&mut self, topic: &str, payload: Vec<u8>) -> ProbeReply<()> {
+        let length = payload.len();
+        let options = PublishOptions::new(QoS::AtLeastOnce);
+        if self.client.publish(topic, payload, options).await.is_err() {
+            return ProbeReply::End;
+        }
+        self.wait_for(|packet| is_publish(packet, topic, |publish| publish.payload.len() == length))
+            .await
+    }
+
+    /// Whether the broker keeps a retained message; it is taken away again.
+    async fn retains(&mut self, topic: &str) -> ProbeReply<()> {
+        let retained = PublishOptions::new(QoS::AtLeastOnce).retain(true);
+        if self.client.publish(topic, vec![3], retained).await.is_err() {
+            return ProbeReply::End;
+        }
+        let acknowledged =
+            self.wait_for(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
+        if !matches!(acknowledged.await, ProbeReply::This(())) {
+            return ProbeReply::End;
+        }
+        if self.client.subscribe(topic, QoS::AtMostOnce).await.is_err() {
+            return ProbeReply::End;
+        }
+        let kept = self
+            .wait_for(|packet| is_publish(packet, topic, |publish| publish.retain))
+            .await;
+        let _ = self.client.publish(topic, Vec::new(), retained).await;
+        kept
+    }
+}
+
+fn is_publish(packet: &Incoming, topic: &str, is: impl Fn(&Publish) -> bool) -> Option<()> {
+    match packet {
+        Incoming::Publish(publish) => {
+            (&*publish.topic == topic.as_bytes() && is(publish)).then_some(())
+        }
+        _ => None,
+    }
+}

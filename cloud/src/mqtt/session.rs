@@ -1,0 +1,390 @@
+//! The cloud's two sessions with the broker, and the only file that names `rumqttc`.
+//!
+//! `cloud.frames.{store}` reads pictures, `cloud.control.{store}` everything else, so that presence never waits behind
+//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message is acknowledged by whoever committed it ([`Ack`]), through the connection it came on: every connection has a
+//! client of its own, so a late acknowledgement of an older one goes nowhere and can never hit another message of the
+//! same packet id. `poll` lives alone in its task (it is not cancel-safe) and waits for nothing else: when the queue
+//! has no room the connection is dropped, and the broker brings again what was not acknowledged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keepsake_protocol::StoreId;
+use keepsake_protocol::topic::{MessageKind, Topic};
+use rumqttc::{
+    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
+    MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
+    TlsConfiguration, Transport,
+};
+use rustls::time_provider::DefaultTimeProvider;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::secret::PasswordSource;
+use crate::ingest::operation::Message;
+use crate::ingest::queue::{Delivery, Queue};
+use crate::mqtt::ack::Ack;
+
+/// The largest packet MQTT knows: our own limit is checked after reading, since a client that refuses a packet is sent
+/// the same packet again for ever.
+const PACKET_BYTES_MAX: usize = 268_435_455 + 5;
+/// Requests on their way to the poll task.
+const REQUESTS_MAX: usize = 256;
+/// A broker that is silent for twice this is gone.
+const KEEP_ALIVE_S: u16 = 30;
+/// Time to connect, and to write a batch.
+const NETWORK_TIMEOUT_S: u64 = 15;
+/// How long a message to cameras may wait for the connection before it is given up; cameras ask again.
+const PUBLISH_WAIT: Duration = Duration::from_secs(10);
+const RECONNECT_MIN: Duration = Duration::from_millis(100);
+const RECONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// Where and as whom to connect.
+#[derive(Debug, Clone)]
+pub struct BrokerAddress {
+    pub host: String,
+    pub port: u16,
+    pub login: Option<MqttLogin>,
+    /// Present = TLS.
+    pub tls: Option<keepsake_tls::TlsFiles>,
+}
+
+impl BrokerAddress {
+    /// As a camera on this network names it, `mqtt://host:port` or `mqtts://host:port`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        let Self { host, port, .. } = self;
+        // An IPv6 address has colons of its own.
+        if host.contains(':') && !host.starts_with('[') {
+            format!("{scheme}://[{host}]:{port}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        }
+    }
+
+    /// Only this computer reaches it.
+    pub fn is_loopback(&self) -> bool {
+        let address: Option<std::net::IpAddr> = self.host.parse().ok();
+        self.host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct MqttLogin {
+    pub user: String,
+    pub password: Option<PasswordSource>,
+}
+
+/// How the session is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionHealth {
+    /// Rises with every connection that has subscribed; 0 = never yet.
+    pub subscribed: u64,
+    pub connected: bool,
+    /// The broker had kept nothing of this session when it was last connected to again.
+    pub session_lost: bool,
+    /// Why there is no connection, in a sentence; absent while there is one.
+    pub trouble: Option<Arc<str>>,
+}
+
+/// One session: its own client id, its own filters, reconnecting until it is stopped.
+#[derive(Clone)]
+pub struct MqttSession {
+    name: Arc<str>,
+    client: watch::Receiver<Option<AsyncClient>>,
+    health: watch::Receiver<SessionHealth>,
+}
+
+impl MqttSession {
+    /// Starts a session of this client id, subscribed to these filters; what comes goes to `queue`.
+    pub fn start(
+        name: &str,
+        filters: Vec<Filter>,
+        broker: BrokerAddress,
+        queue: Arc<Queue>,
+        stop: CancellationToken,
+    ) -> Self {
+        let name: Arc<str> = name.into();
+        let (client_tx, client) = watch::channel(None);
+        let (health_tx, health) = watch::channel(SessionHealth::default());
+        let connections = ReconnectLoop {
+            name: name.clone(),
+            filters,
+            broker,
+            queue,
+            client: client_tx,
+            health: health_tx,
+        };
+        tokio::spawn(connections.run(stop));
+        Self {
+            name,
+            client,
+            health,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn health(&self) -> watch::Receiver<SessionHealth> {
+        self.health.clone()
+    }
+
+    /// Hands a message to the broker. Returns whether it was handed over; a lost one is asked for again by the camera.
+    pub async fn publish(&self, topic: &Topic, payload: Vec<u8>) -> bool {
+        let Some(client) = self.client.borrow().clone() else {
+            return false;
+        };
+        let options = PublishOptions::new(QoS::AtLeastOnce).retain(topic.kind.retained());
+        let publish = client.publish(topic.to_string(), payload, options);
+        match tokio::time::timeout(PUBLISH_WAIT, publish).await {
+            Ok(Ok(())) => true,
+            Ok(Err(_)) | Err(_) => {
+                tracing::debug!(session = %self.name, %topic, "not published, no connection");
+                false
+            }
+        }
+    }
+
+    /// Says goodbye to the broker, so that it does not wait for us.
+    pub fn disconnect(&self) {
+        if let Some(client) = self.client.borrow().as_ref() {
+            let _ = client.try_disconnect_now();
+        }
+    }
+}
+
+/// What a session is subscribed to.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    pub filter: String,
+    /// Without it the session is worth nothing: a broker that refuses it is tried again and again.
+    pub required: bool,
+}
+
+impl Filter {
+    /// These leaves of every camera.
+    pub fn of_every_device(leaves: &[MessageKind]) -> Vec<Self> {
+        let filter = |leaf: &MessageKind| Self {
+            filter: leaf.subscription_for_all_devices(),
+            required: true,
+        };
+        leaves.iter().map(filter).collect()
+    }
+}
+
+/// The client id of one of the cloud's sessions; at most the 23 characters that every broker must take.
+pub fn client_id(role: &str, store: StoreId) -> String {
+    let store = store.to_string();
+    format!("cloud.{role}.{}", &store[..8])
+}
+
+struct ReconnectLoop {
+    name: Arc<str>,
+    filters: Vec<Filter>,
+    broker: BrokerAddress,
+    queue: Arc<Queue>,
+    client: watch::Sender<Option<AsyncClient>>,
+    health: watch::Sender<SessionHealth>,
+}
+
+/// Why a connection ended.
+enum ConnectionEnd {
+    /// There was no room for what came.
+    QueueFull,
+    /// A sentence.
+    Lost(String),
+}
+
+/// At most so many reasons are remembered as said.
+const SAID_MAX: usize = 8;
+
+impl ReconnectLoop {
+    async fn run(self, stop: CancellationToken) {
+        let mut wait = RECONNECT_MIN;
+        // It is tried every few seconds, for as long as it takes: each reason is told once between two connections.
+        let mut said: Vec<String> = Vec::new();
+        while !stop.is_cancelled() {
+            let before = self.health.borrow().subscribed;
+            let end = self.connection().await;
+            self.client.send_replace(None);
+            self.health.send_modify(|health| {
+                health.connected = false;
+                health.trouble = match &end {
+                    ConnectionEnd::QueueFull => None,
+                    ConnectionEnd::Lost(text) => Some(text.as_str().into()),
+                };
+            });
+            if stop.is_cancelled() {
+                return;
+            }
+            if self.health.borrow().subscribed > before {
+                wait = RECONNECT_MIN;
+                said.clear();
+            }
+            match end {
+                ConnectionEnd::QueueFull => {
+                    tracing::warn!(
+                        session = %self.name,
+                        "more messages than fit: connection dropped until they are committed"
+                    );
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.queue.drained() => {}
+                    }
+                }
+                ConnectionEnd::Lost(text) => {
+                    if said.contains(&text) || said.len() >= SAID_MAX {
+                        tracing::debug!(session = %self.name, "still none: {text}");
+                    } else {
+                        tracing::warn!(session = %self.name, "no connection to the broker: {text}");
+                        said.push(text);
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                    wait = (wait * 2).min(RECONNECT_MAX);
+                }
+            }
+        }
+    }
+
+    /// One connection from its beginning to its end. Dropping the event loop closes the socket.
+    async fn connection(&self) -> ConnectionEnd {
+        let (client, mut events) = match connect(&self.name, &self.broker, false) {
+            Ok(connecting) => connecting,
+            Err(text) => return ConnectionEnd::Lost(text),
+        };
+        loop {
+            match events.poll().await {
+                Ok(Event::Incoming(Incoming::ConnAck(answer))) => {
+                    self.health.send_modify(|health| {
+                        health.session_lost = health.subscribed > 0 && !answer.session_present;
+                    });
+                    let filters = self.filters.iter().map(|Filter { filter, .. }| {
+                        SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
+                    });
+                    if let Err(error) = client.try_subscribe_many(filters) {
+                        return ConnectionEnd::Lost(format!("subscribe: {error}"));
+                    }
+                }
+                Ok(Event::Incoming(Incoming::SubAck(granted))) => {
+                    for (Filter { filter, required }, code) in
+                        self.filters.iter().zip(&granted.return_codes)
+                    {
+                        if *code != SubscribeReasonCode::Failure {
+                            continue;
+                        }
+                        let text = format!("the broker refuses the subscription to {filter}");
+                        if *required {
+                            return ConnectionEnd::Lost(text);
+                        }
+                        tracing::warn!(session = %self.name, "{text}: what comes there is not heard");
+                    }
+                    tracing::info!(session = %self.name, "subscribed at the broker");
+                    self.client.send_replace(Some(client.clone()));
+                    self.health.send_modify(|health| {
+                        health.subscribed += 1;
+                        health.connected = true;
+                        health.trouble = None;
+                    });
+                }
+                Ok(Event::Incoming(Incoming::Publish(publish))) => {
+                    if !self.enqueue(&client, publish) {
+                        return ConnectionEnd::QueueFull;
+                    }
+                }
+                Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
+                Err(error) => return ConnectionEnd::Lost(explain(&error)),
+            }
+        }
+    }
+
+    fn enqueue(&self, client: &AsyncClient, mut publish: Publish) -> bool {
+        let message = Message {
+            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            payload: std::mem::take(&mut publish.payload),
+            retained: publish.retain,
+        };
+        let ack = Ack {
+            client: client.clone(),
+            publish,
+        };
+        self.queue.put(Delivery {
+            message,
+            ack: Some(ack),
+            responder: None,
+        })
+    }
+}
+
+/// A client for one connection. What is read from files is read now, so that a new password or certificate needs no
+/// restart.
+pub(super) fn connect(
+    client_id: &str,
+    broker: &BrokerAddress,
+    clean_session: bool,
+) -> Result<(AsyncClient, EventLoop), String> {
+    let mut options = MqttOptions::new(client_id, (broker.host.clone(), broker.port));
+    options
+        .set_keep_alive(KEEP_ALIVE_S)
+        .set_clean_session(clean_session)
+        .set_ack_mode(AckMode::Manual)
+        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX)
+        .set_inflight(100);
+    match &broker.login {
+        None => {}
+        Some(MqttLogin {
+            user,
+            password: None,
+        }) => {
+            options.set_username(user);
+        }
+        Some(MqttLogin {
+            user,
+            password: Some(password),
+        }) => {
+            let password = password.read().map_err(|error| error.to_string())?;
+            options.set_credentials(user, password.reveal().to_owned());
+        }
+    }
+    if let Some(files) = &broker.tls {
+        let config = keepsake_tls::client(files, Arc::new(DefaultTimeProvider))
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(config)));
+    }
+    let (client, mut events) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
+    let mut network = events.network_options();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(NETWORK_TIMEOUT_S);
+    events.set_network_options(network);
+    Ok((client, events))
+}
+
+/// Why there is no connection, as whoever set it up can use it.
+pub(super) fn explain(error: &ConnectionError) -> String {
+    if let Some(trouble) = keepsake_tls::classify(error) {
+        return match trouble {
+            keepsake_tls::TlsFailure::Untrusted(text) => {
+                format!("the broker is not believed: {text}")
+            }
+            keepsake_tls::TlsFailure::Refused(text) | keepsake_tls::TlsFailure::Failed(text) => {
+                text
+            }
+        };
+    }
+    match error {
+        ConnectionError::ConnectionRefused(
+            code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
+        ) => format!(
+            "the broker refuses the cloud's name or password ({code:?}); see --ingest-user and --ingest-password-file"
+        ),
+        // A broker without TLS hangs up on the first bytes of it.
+        ConnectionError::Tls(error) => {
+            format!("TLS did not come about ({error}); is it the broker's port without TLS?")
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,81 @@
+//! What one transaction gathers and writes once at its end: a round trip a capture would be too much for it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use keepsake_protocol::DeviceId;
+use sqlx::AnyConnection;
+
+use crate::store::query::devices;
+use crate::store::{ErrorContext, Result, meta};
+
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// The cameras that were noted, and whether as alive.
+    seen: HashSet<(DeviceId, bool)>,
+    /// The last number given out.
+    arrival: Option<i64>,
+    /// How many pictures more each camera has.
+    pictures: BTreeMap<DeviceId, i64>,
+}
+
+impl Batch {
+    /// As [`devices::seen`], once a camera.
+    pub(crate) async fn record_contact(
+        &mut self,
+        tx: &mut AnyConnection,
+        device: &DeviceId,
+        now_us: i64,
+        alive: bool,
+        devices_max: u64,
+    ) -> Result<bool> {
+        let key = (device.clone(), alive);
+        if self.seen.contains(&key) {
+            return Ok(true);
+        }
+        let room = devices::touch_device(tx, device, now_us, alive, devices_max).await?;
+        if room {
+            self.seen.insert(key);
+        }
+        Ok(room)
+    }
+
+    /// The next arrival, for a picture of this camera. It is taken if the transaction commits, so readers never see a
+    /// higher number before a lower one.
+    pub(crate) async fn arrival(
+        &mut self,
+        tx: &mut AnyConnection,
+        device: &DeviceId,
+    ) -> Result<i64> {
+        let last = match self.arrival {
+            Some(last) => last,
+            None => meta::last(tx, ARRIVAL).await?,
+        };
+        self.arrival = Some(last + 1);
+        *self.pictures.entry(device.clone()).or_default() += 1;
+        Ok(last + 1)
+    }
+
+    /// Writes what was gathered; the commit comes next.
+    pub(crate) async fn finish(self, tx: &mut AnyConnection) -> Result<()> {
+        if let Some(last) = self.arrival {
+            meta::raise(tx, ARRIVAL, last).await?;
+        }
+        for (device, more) in &self.pictures {
+            count(tx, device, *more).await?;
+        }
+        Ok(())
+    }
+}
+
+const ARRIVAL: &str = "arrival";
+
+/// Counts pictures of a camera: counting rows takes the longer the more there are.
+pub(crate) async fn count(tx: &mut AnyConnection, device: &DeviceId, more: i64) -> Result<()> {
+    sqlx::query("UPDATE device SET pictures = pictures + ? WHERE id = ?")
+        .bind(more)
+        .bind(device.as_str())
+        .execute(tx)
+        .await
+        .context("count the pictures of a camera")?;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Table `boot_line`: what cameras have said of the time of their boots. A picture is corrected when it is read, so that a
+//! line that comes late needs no rewriting of what is stored already, and a list costs one query more for each hundred of
+//! its boots.
+
+use std::collections::{BTreeSet, HashMap};
+
+use keepsake_protocol::event::BootClockOffset;
+use keepsake_protocol::{BootId, DeviceId, Hash};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+
+use crate::store::commit::picture::Picture;
+use crate::store::{ErrorContext, Result, from_bigint, id, to_bigint};
+
+/// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
+const LINES_MAX: u64 = 32;
+/// Lines of one camera; beyond, those heard of longest ago go, and what they corrected is guessed again.
+const LINES_OF_DEVICE_MAX: u64 = 4_000;
+/// Boots asked for in one query.
+const BOOTS_MAX: usize = 100;
+
+/// Keeps a line once.
+pub(crate) async fn insert(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    line: &BootClockOffset,
+    hash: Hash,
+    now_us: i64,
+) -> Result<()> {
+    let lines = of_boot(tx, device, line.boot).await?;
+    if lines.iter().any(|(known, _)| *known == hash) {
+        return Ok(());
+    }
+    let mut line = line.clone();
+    if lines.len() as u64 >= LINES_MAX
+        && let Some((known, latest)) = lines
+            .iter()
+            .rfind(|(_, known)| known.estimated == line.estimated)
+    {
+        line = covering(latest, &line);
+        sqlx::query("DELETE FROM boot_line WHERE boot = ? AND device = ? AND hash = ?")
+            .bind(line.boot.0.as_slice())
+            .bind(device.as_str())
+            .bind(known.0.as_slice())
+            .execute(&mut *tx)
+            .await
+            .context("join boot lines")?;
+    }
+    sqlx::query(
+        "INSERT INTO boot_line (boot, device, hash, offset_us, error_us, measured_us, guessed, heard_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(line.boot.0.as_slice())
+    .bind(device.as_str())
+    .bind(hash.0.as_slice())
+    .bind(line.offset_us)
+    .bind(to_bigint(line.error_us))
+    .bind(line.at_us.map(to_bigint))
+    .bind(i64::from(line.estimated))
+    .bind(now_us)
+    .execute(&mut *tx)
+    .await
+    .context("note a boot line")?;
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "SELECT heard_us FROM boot_line WHERE device = ? ORDER BY heard_us DESC LIMIT 1 OFFSET ?",
+    )
+    .bind(device.as_str())
+    .bind(to_bigint(LINES_OF_DEVICE_MAX))
+    .fetch_optional(&mut *tx)
+    .await
+    .context("count boot lines")?;
+    if let Some(oldest) = oldest {
+        sqlx::query("DELETE FROM boot_line WHERE device = ? AND heard_us <= ?")
+            .bind(device.as_str())
+            .bind(oldest)
+            .execute(tx)
+            .await
+            .context("drop old boot lines")?;
+    }
+    Ok(())
+}
+
+/// One line that holds wherever one of the two does, for the whole boot.
+fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
+    // Where a line was measured is given up, so it has to be as unsure as it is at the end of a long boot.
+    let spread = |line: &BootClockOffset| {
+        let drift_us = line.at_us.map_or(0, |at| {
+            keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US))
+        });
+        let whole = BootClockOffset {
+            error_us: line.error_us.saturating_add(drift_us),
+            at_us: None,
+            ..line.clone()
+        };
+        whole.wall_interval(0)
+    };
+    let (a, b) = (spread(one), spread(other));
+    let (earliest_us, latest_us) = (a.0.min(b.0), a.1.max(b.1));
+    BootClockOffset {
+        offset_us: earliest_us.midpoint(latest_us),
+        error_us: latest_us.abs_diff(earliest_us) / 2 + 1,
+        at_us: None,
+        ..other.clone()
+    }
+}
+
+/// A month.
+const LONG_BOOT_US: u64 = 30 * 24 * 3600 * 1_000_000;
+
+async fn of_boot(
+    connection: &mut AnyConnection,
+    device: &DeviceId,
+    boot: BootId,
+) -> Result<Vec<(Hash, BootClockOffset)>> {
+    let rows = sqlx::query(
+        "SELECT hash, offset_us, error_us, measured_us, guessed FROM boot_line WHERE boot = ? AND device = ? \
+         ORDER BY heard_us, hash",
+    )
+    .bind(boot.0.as_slice())
+    .bind(device.as_str())
+    .fetch_all(connection)
+    .await
+    .context("read the lines of a boot")?;
+    rows.iter()
+        .map(|row| {
+            let line = BootClockOffset {
+                boot,
+                offset_us: row.get(1),
+                error_us: from_bigint(row.get(2)),
+                at_us: row.get::<Option<i64>, _>(3).map(from_bigint),
+                estimated: row.get::<i64, _>(4) != 0,
+                spool: None,
+            };
+            Ok((id(row.get::<&[u8], _>(0), "a hash")?, line))
+        })
+        .collect()
+}
+
+/// Says of these pictures when they were taken, by all that is known by now.
+pub(crate) async fn correct(
+    connection: &mut AnyConnection,
+    pictures: &mut [Picture],
+) -> Result<()> {
+    let boots: Vec<BootId> = pictures
+        .iter()
+        .map(|picture| picture.pressed.boot.0)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(BootId)
+        .collect();
+    let mut lines: HashMap<(BootId, String), Vec<BootClockOffset>> = HashMap::new();
+    for boots in boots.chunks(BOOTS_MAX) {
+        let marks = vec!["?"; boots.len()].join(", ");
+        let statement = format!(
+            "SELECT boot, device, offset_us, error_us, measured_us, guessed FROM boot_line WHERE boot IN ({marks})"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        for boot in boots {
+            query = query.bind(boot.0.as_slice());
+        }
+        let rows = query
+            .fetch_all(&mut *connection)
+            .await
+            .context("read the lines of boots")?;
+        for row in &rows {
+            let boot: BootId = id(row.get::<&[u8], _>(0), "a boot id")?;
+            let line = BootClockOffset {
+                boot,
+                offset_us: row.get(2),
+                error_us: from_bigint(row.get(3)),
+                at_us: row.get::<Option<i64>, _>(4).map(from_bigint),
+                estimated: row.get::<i64, _>(5) != 0,
+                spool: None,
+            };
+            lines.entry((boot, row.get(1))).or_default().push(line);
+        }
+    }
+    for picture in pictures {
+        let of = (picture.pressed.boot, picture.device.as_str().to_owned());
+        picture.set_capture_time(lines.get(&of).map_or(&[], Vec::as_slice));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Limits, Store};
+
+    #[tokio::test]
+    async fn the_lines_of_a_boot_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let device: DeviceId = "porch".parse().unwrap();
+        let boot = BootId([1; 16]);
+        let mut tx = store.begin("begin a test").await.unwrap();
+        for number in 0..100_i64 {
+            let line = BootClockOffset {
+                boot,
+                offset_us: number * 1_000_000_000,
+                error_us: 5,
+                at_us: Some(7),
+                estimated: number % 10 == 0,
+                spool: None,
+            };
+            let hash = Hash::of(&number.to_be_bytes());
+            insert(&mut tx, &device, &line, hash, number).await.unwrap();
+        }
+        let lines = of_boot(&mut tx, &device, boot).await.unwrap();
+        assert_eq!(lines.len() as u64, LINES_MAX);
+        let said = |guessed| {
+            let of = lines
+                .iter()
+                .filter(move |(_, line)| line.estimated == guessed);
+            let (begins, ends): (Vec<_>, Vec<_>) =
+                of.map(|(_, line)| line.wall_interval(0)).unzip();
+            (
+                begins.into_iter().min().unwrap(),
+                ends.into_iter().max().unwrap(),
+            )
+        };
+        assert!(said(false).0 <= 1_000_000_000 && said(false).1 >= 99_000_000_000);
+        assert!(said(true).0 <= 0 && said(true).1 >= 90_000_000_000);
+    }
+}

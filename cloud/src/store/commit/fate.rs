@@ -1,0 +1,296 @@
+//! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
+//! ever taken earns its receipt and nothing is stored twice (P3).
+
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::receipt::ResendRequest;
+use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
+use sqlx::{AnyConnection, Row};
+
+use crate::store::commit::spool;
+use crate::store::commit::spool::CounterDelta;
+use crate::store::commit::{part, tombstone};
+use crate::store::{BindKey, ErrorContext, Key, Result, from_bigint, id, sequence, to_bigint};
+
+pub(crate) const TOMBSTONE: i64 = 1;
+pub(crate) const STORED: i64 = 2;
+const DELETED: i64 = 3;
+
+/// What is known about one capture before a picture of it is kept.
+pub(crate) enum PriorFate {
+    /// This very picture is stored, or was and has been deleted.
+    Settled,
+    /// Not yet; `conflict` = another picture has its number.
+    New { conflict: bool },
+}
+
+/// Whether this very picture is stored or deleted.
+pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
+    let fate: Option<i64> =
+        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+            .key(key)
+            .fetch_optional(tx)
+            .await
+            .context("read a fate")?;
+    Ok(fate.is_some_and(|fate| fate >= STORED))
+}
+
+/// Makes the fate of a picture `stored`, unless it is that or deleted already.
+pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
+    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
+        .bind(key.install.0.as_slice())
+        .bind(to_bigint(key.sequence.get()))
+        .fetch_all(&mut *tx)
+        .await
+        .context("read the fates of a capture")?;
+    let mut told = 0;
+    let mut conflict = false;
+    for row in &rows {
+        if row.get::<i64, _>(1) < STORED {
+            told += 1;
+        } else if row.get::<&[u8], _>(0) == key.hash.0 {
+            return Ok(PriorFate::Settled);
+        } else {
+            conflict = true;
+        }
+    }
+    if told > 0 {
+        sqlx::query("DELETE FROM fate WHERE install = ? AND sequence = ? AND fate = ?")
+            .bind(key.install.0.as_slice())
+            .bind(to_bigint(key.sequence.get()))
+            .bind(TOMBSTONE)
+            .execute(&mut *tx)
+            .await
+            .context("raise the fate of a capture")?;
+    }
+    insert(tx, key, STORED).await?;
+    let by = CounterDelta {
+        sequences: i64::from(rows.is_empty()),
+        told: -told,
+        stored: 1,
+        deleted: 0,
+    };
+    spool::add_to_counters(tx, key.install, by).await?;
+    Ok(PriorFate::New { conflict })
+}
+
+/// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
+pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
+    let fate: Option<i64> =
+        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+            .key(key)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("read a fate")?;
+    if fate != Some(STORED) {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE fate SET fate = ? WHERE install = ? AND sequence = ? AND hash = ?")
+        .bind(DELETED)
+        .key(key)
+        .execute(&mut *tx)
+        .await
+        .context("raise a fate to deleted")?;
+    let by = CounterDelta {
+        stored: -1,
+        deleted: 1,
+        ..CounterDelta::default()
+    };
+    spool::add_to_counters(tx, key.install, by).await?;
+    Ok(true)
+}
+
+/// Makes the fate of every sequence in `first..=last` that has none `told`.
+pub(crate) async fn mark_tombstone(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (Sequence, Sequence),
+    hash: Hash,
+) -> Result<()> {
+    let known = with_fate(tx, install, (first.get(), last.get())).await?;
+    let mut known = known.into_iter().peekable();
+    let mut told = 0;
+    let mut now = first;
+    loop {
+        if known.next_if_eq(&now.get()).is_none() {
+            let key = Key {
+                install,
+                sequence: now,
+                hash,
+            };
+            insert(tx, key, TOMBSTONE).await?;
+            told += 1;
+        }
+        if now >= last {
+            break;
+        }
+        now = now.next();
+    }
+    let by = CounterDelta {
+        sequences: told,
+        told,
+        stored: 0,
+        deleted: 0,
+    };
+    spool::add_to_counters(tx, install, by).await
+}
+
+async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
+    sqlx::query("INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, ?)")
+        .key(key)
+        .bind(fate)
+        .execute(tx)
+        .await
+        .context("note a fate")?;
+    Ok(())
+}
+
+/// One more than the highest sequence with a fate.
+pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE install = ?")
+        .bind(install.0.as_slice())
+        .fetch_one(tx)
+        .await
+        .context("read the highest fate")?;
+    last.map(|last| Ok(sequence(last)?.next())).transpose()
+}
+
+/// The sequences within `first..=last` that have any fate, in order, each once.
+async fn with_fate(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (u64, u64),
+) -> Result<Vec<u64>> {
+    let found: Vec<i64> = sqlx::query_scalar(
+        "SELECT DISTINCT sequence FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
+    )
+    .bind(install.0.as_slice())
+    .bind(to_bigint(first))
+    .bind(to_bigint(last))
+    .fetch_all(tx)
+    .await
+    .context("read which sequences have a fate")?;
+    Ok(found.into_iter().map(from_bigint).collect())
+}
+
+/// How many sequences within `first..=last` have any fate.
+pub(crate) async fn count_within(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (u64, u64),
+) -> Result<u64> {
+    let found: i64 = sqlx::query_scalar(
+        "SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?",
+    )
+    .bind(install.0.as_slice())
+    .bind(to_bigint(first))
+    .bind(to_bigint(last))
+    .fetch_one(tx)
+    .await
+    .context("count fates")?;
+    Ok(from_bigint(found))
+}
+
+/// The first sequences within `first..=last` that have no fate, at most `most`, without reading more than about as
+/// many rows as it returns: halves that are full, or empty, are decided by counting them.
+pub(crate) async fn without_fate(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (u64, u64),
+    most: usize,
+) -> Result<Vec<u64>> {
+    /// Few enough to read them all.
+    const SMALL: u64 = 1024;
+    let mut found = Vec::new();
+    let mut open = vec![(first, last)];
+    while let Some((first, last)) = open.pop() {
+        if found.len() >= most {
+            break;
+        }
+        let length = last - first + 1;
+        let known = count_within(tx, install, (first, last)).await?;
+        if known == length {
+            continue;
+        }
+        if known == 0 {
+            found.extend((first..=last).take(most - found.len()));
+        } else if length <= SMALL {
+            let known = with_fate(tx, install, (first, last)).await?;
+            let mut known = known.into_iter().peekable();
+            let missing = (first..=last).filter(|now| known.next_if_eq(now).is_none());
+            found.extend(missing.take(most - found.len()));
+        } else {
+            let middle = first + length / 2;
+            open.push((middle, last));
+            open.push((first, middle - 1));
+        }
+    }
+    Ok(found)
+}
+
+/// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
+pub(crate) async fn answer_inventory(
+    tx: &mut AnyConnection,
+    have: &Inventory,
+) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
+    /// Captures this close together are looked up by one query.
+    const WINDOW: u64 = 2000;
+    let mut asked = have.captures.clone();
+    asked.sort_unstable();
+    asked.dedup();
+    let mut stored = Vec::new();
+    let mut want = Vec::new();
+    for window in asked.chunk_by(|a, b| b.0.get() / WINDOW == a.0.get() / WINDOW) {
+        let (Some(first), Some(last)) = (window.first(), window.last()) else {
+            continue;
+        };
+        let span = (first.0, last.0);
+        let mut known = settled(tx, have.spool, span).await?;
+        known.extend(tombstone::within(tx, have.spool, span).await?);
+        known.sort_unstable();
+        let unfinished = part::unfinished(tx, have.spool, span).await?;
+        for entry in window {
+            if known.binary_search(entry).is_ok() {
+                stored.push(*entry);
+            } else if let Some((_, _, hash)) = unfinished
+                .iter()
+                .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
+            {
+                let key = Key {
+                    install: have.spool,
+                    sequence: entry.0,
+                    hash: *hash,
+                };
+                let ranges = part::missing(tx, key).await?;
+                want.push(ResendRequest {
+                    sequence: entry.0,
+                    ranges,
+                });
+            }
+        }
+    }
+    Ok((stored, want))
+}
+
+/// The pictures within a span that are stored or deleted.
+async fn settled(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (Sequence, Sequence),
+) -> Result<Vec<(Sequence, HashPrefix)>> {
+    let rows = sqlx::query(
+        "SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?",
+    )
+    .bind(install.0.as_slice())
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
+    .bind(STORED)
+    .fetch_all(tx)
+    .await
+    .context("read fates")?;
+    rows.iter()
+        .map(|row| {
+            let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
+            Ok((sequence(row.get(0))?, hash.prefix()))
+        })
+        .collect()
+}

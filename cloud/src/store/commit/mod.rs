@@ -1,0 +1,13 @@
+//! The write path: everything that runs inside the ingest transaction.
+
+pub(crate) mod batch;
+pub(crate) mod boot_clock;
+pub(crate) mod event;
+pub(crate) mod fate;
+pub(crate) mod inventory;
+pub(crate) mod part;
+pub(crate) mod picture;
+pub(crate) mod quarantine;
+pub(crate) mod spool;
+pub(crate) mod tombstone;
+pub(crate) mod upload_dedup;

@@ -1,0 +1,324 @@
+//! Tables `partial` and `part`: captures that came in parts and are not whole yet.
+//!
+//! Parts may overlap, because a resend may be cut in other places. What is dropped here is brought back by `want` or by
+//! the camera's own back-off, so dropping is always safe.
+
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+use sqlx::{AnyConnection, Row};
+
+use crate::store::{
+    BindKey, ErrorContext, Key, Limits, Result, Store, StoreError, from_bigint, id, sequence,
+    to_bigint,
+};
+
+pub(crate) enum PartOutcome {
+    Unfinished,
+    /// All bytes, with the right hash; the parts are gone.
+    Whole(Vec<u8>),
+    /// All bytes, with another hash; the parts are gone.
+    WrongHash(Vec<u8>),
+}
+
+/// Keeps one part, and puts the capture together if that was the last one missing.
+pub(crate) async fn insert(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    header: &FrameHeader,
+    bytes: &[u8],
+    now_us: i64,
+    limits: &Limits,
+) -> Result<PartOutcome> {
+    let record = &header.capture;
+    let key = Key::of(record);
+    let known =
+        sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
+            .key(key)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look for an unfinished capture")?;
+    let known_total = known.map(|row| from_bigint(row.get(0)));
+    // One of the two messages lies about the length. Which one cannot be known, so the new one begins anew.
+    if known_total.is_some_and(|total| total != record.total) {
+        delete_parts(tx, key).await?;
+    }
+    if known_total != Some(record.total) {
+        sqlx::query(
+            "INSERT INTO partial (install, sequence, hash, device, total, parts, bytes, progress_us) \
+             VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
+        )
+        .key(key)
+        .bind(device.as_str())
+        .bind(to_bigint(record.total))
+        .bind(now_us)
+        .execute(&mut *tx)
+        .await
+        .context("begin an unfinished capture")?;
+    }
+    if !put(tx, header, bytes, now_us).await? {
+        return Ok(PartOutcome::Unfinished);
+    }
+    if missing(tx, key).await?.is_empty() {
+        let whole = assemble(tx, key).await?;
+        delete_parts(tx, key).await?;
+        let (whole, found) = hashed(whole).await?;
+        return Ok(if found == key.hash {
+            PartOutcome::Whole(whole)
+        } else {
+            PartOutcome::WrongHash(whole)
+        });
+    }
+    make_room(tx, device, key, limits).await?;
+    Ok(PartOutcome::Unfinished)
+}
+
+/// Writes the part unless a part that starts there reaches as far. Returns whether anything changed.
+async fn put(
+    tx: &mut AnyConnection,
+    header: &FrameHeader,
+    bytes: &[u8],
+    now_us: i64,
+) -> Result<bool> {
+    let key = Key::of(&header.capture);
+    let there: Option<i64> = sqlx::query_scalar(
+        "SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
+    )
+    .key(key)
+    .bind(to_bigint(header.offset))
+    .fetch_optional(&mut *tx)
+    .await
+    .context("look for a part")?;
+    let len = to_bigint(header.len);
+    let (parts, grown) = match there {
+        Some(there) if there >= len => return Ok(false),
+        Some(there) => {
+            sqlx::query(
+                "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
+            )
+            .key(key)
+            .bind(to_bigint(header.offset))
+            .execute(&mut *tx)
+            .await
+            .context("replace a shorter part")?;
+            (0, len - there)
+        }
+        None => (1, len),
+    };
+    sqlx::query(
+        "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)",
+    )
+    .key(key)
+    .bind(to_bigint(header.offset))
+    .bind(len)
+    .bind(bytes)
+    .execute(&mut *tx)
+    .await
+    .context("keep a part")?;
+    sqlx::query(
+        "UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
+         WHERE install = ? AND sequence = ? AND hash = ?",
+    )
+    .bind(parts)
+    .bind(grown)
+    .bind(now_us)
+    .key(key)
+    .execute(tx)
+    .await
+    .context("note the progress of a capture")?;
+    Ok(true)
+}
+
+/// The bytes of an unfinished capture that no part has, as `[start, end)`.
+pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64, u64)>> {
+    let total: Option<i64> = sqlx::query_scalar(
+        "SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
+    )
+    .key(key)
+    .fetch_optional(&mut *tx)
+    .await
+    .context("read an unfinished capture")?;
+    let total = from_bigint(total.unwrap_or(0));
+    let parts = sqlx::query(
+        "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
+    )
+    .key(key)
+    .fetch_all(tx)
+    .await
+    .context("read which parts are here")?;
+    let mut gaps = Vec::new();
+    let mut reached = 0;
+    for part in &parts {
+        let (start, len) = (from_bigint(part.get(0)), from_bigint(part.get(1)));
+        if start > reached {
+            gaps.push((reached, start));
+        }
+        reached = reached.max(start + len);
+    }
+    if reached < total {
+        gaps.push((reached, total));
+    }
+    Ok(gaps)
+}
+
+/// Reads the parts one by one into the whole picture; there is no gap.
+async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
+    let starts: Vec<i64> = sqlx::query_scalar(
+        "SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
+    )
+    .key(key)
+    .fetch_all(&mut *tx)
+    .await
+    .context("list the parts of a capture")?;
+    let mut whole = Vec::new();
+    for start in starts {
+        let part: Vec<u8> = sqlx::query_scalar(
+            "SELECT bytes FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
+        )
+        .key(key)
+        .bind(start)
+        .fetch_one(&mut *tx)
+        .await
+        .context("read a part")?;
+        let overlap = (whole.len() as u64).saturating_sub(from_bigint(start));
+        let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
+        whole.extend_from_slice(part.get(overlap..).unwrap_or_default());
+    }
+    Ok(whole)
+}
+
+/// Hashing 64 MiB takes long enough to be felt by every other task of the thread.
+async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
+    tokio::task::spawn_blocking(move || {
+        let hash = Hash::of(&bytes);
+        (bytes, hash)
+    })
+    .await
+    .map_err(|error| StoreError::Database {
+        what: "hash a capture",
+        source: Box::new(error),
+    })
+}
+
+/// Drops what has been without progress for longest until the camera is within its limits. The capture just
+/// `touched` goes only if it is beyond them alone, as one cut into absurdly many parts is.
+async fn make_room(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    touched: Key,
+    limits: &Limits,
+) -> Result<()> {
+    let sums = sqlx::query(
+        "SELECT CAST(COALESCE(SUM(parts), 0) AS SIGNED), CAST(COALESCE(SUM(bytes), 0) AS SIGNED) \
+         FROM partial WHERE device = ?",
+    )
+    .bind(device.as_str())
+    .fetch_one(&mut *tx)
+    .await
+    .context("measure the unfinished captures of a camera")?;
+    let (mut parts, mut bytes) = (from_bigint(sums.get(0)), from_bigint(sums.get(1)));
+    if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
+        return Ok(());
+    }
+    let oldest = sqlx::query(
+        "SELECT install, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us",
+    )
+    .bind(device.as_str())
+    .fetch_all(&mut *tx)
+    .await
+    .context("list the unfinished captures of a camera")?;
+    let mut candidates = Vec::with_capacity(oldest.len());
+    for row in &oldest {
+        candidates.push((
+            Key::read(row)?,
+            from_bigint(row.get(3)),
+            from_bigint(row.get(4)),
+        ));
+    }
+    // The one that was just touched last, even where several have the same time.
+    candidates.sort_by_key(|(key, _, _)| *key == touched);
+    for (key, its_parts, its_bytes) in candidates {
+        if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
+            break;
+        }
+        delete_parts(tx, key).await?;
+        parts -= its_parts;
+        bytes -= its_bytes;
+    }
+    Ok(())
+}
+
+/// The unfinished captures within a span of sequences.
+pub(crate) async fn unfinished(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (Sequence, Sequence),
+) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
+    let rows = sqlx::query(
+        "SELECT sequence, hash FROM partial WHERE install = ? AND sequence BETWEEN ? AND ?",
+    )
+    .bind(install.0.as_slice())
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
+    .fetch_all(tx)
+    .await
+    .context("list unfinished captures")?;
+    rows.iter()
+        .map(|row| {
+            let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
+            Ok((sequence(row.get(0))?, hash.prefix(), hash))
+        })
+        .collect()
+}
+
+/// Drops all unfinished captures without progress since `before_us`. Returns how many.
+pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Result<u64> {
+    let stale =
+        sqlx::query("SELECT install, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
+            .bind(before_us)
+            .fetch_all(&mut *tx)
+            .await
+            .context("list captures without progress")?;
+    for row in &stale {
+        delete_parts(tx, Key::read(row)?).await?;
+    }
+    Ok(stale.len() as u64)
+}
+
+async fn delete_parts(tx: &mut AnyConnection, key: Key) -> Result<()> {
+    for statement in [
+        "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ?",
+        "DELETE FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
+    ] {
+        sqlx::query(statement)
+            .key(key)
+            .execute(&mut *tx)
+            .await
+            .context("drop the parts of a capture")?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// How many bytes of an unfinished capture are here, and its length.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
+        self.with_timeout(async {
+            let row = sqlx::query(
+                "SELECT bytes, total FROM partial WHERE install = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
+            )
+            .bind(capture.spool.0.as_slice())
+            .bind(to_bigint(capture.sequence.get()))
+            .fetch_optional(&self.readers)
+            .await
+            .context("read the progress of a capture")?;
+            Ok(row.map(|row| {
+                let (bytes, total) = (from_bigint(row.get(0)), from_bigint(row.get(1)));
+                // Parts that overlap are counted twice.
+                (bytes.min(total), total)
+            }))
+        })
+        .await
+    }
+}

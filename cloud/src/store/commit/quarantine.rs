@@ -1,0 +1,213 @@
+//! Table `quarantine`: messages that are not what they say, with the reason, bounded per camera.
+
+use sqlx::{AnyConnection, Row};
+
+use crate::ingest::operation::QuarantineEntry;
+use crate::store::BATCH_MESSAGES_MAX;
+use crate::store::{ErrorContext, Limits, Result, Store, from_bigint, paginate, to_bigint};
+use keepsake_protocol::Hash;
+
+/// One message in quarantine, without its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuarantinedMessage {
+    /// Empty where the topic named none.
+    pub device: String,
+    /// SHA-256 of the message, hex.
+    pub hash: String,
+    pub topic: String,
+    pub reason: String,
+    /// Length of the message, bytes.
+    pub size: u64,
+    /// How often exactly this message came.
+    pub times: u64,
+    /// Microseconds UTC.
+    pub first_us: i64,
+    pub last_us: i64,
+}
+
+/// At most so many characters of a topic and a reason are kept.
+const TEXT_MAX: usize = 500;
+
+/// Keeps a message and its reason; the same message again is only counted.
+pub(crate) async fn insert(
+    tx: &mut AnyConnection,
+    suspect: &QuarantineEntry,
+    now_us: i64,
+    limits: &Limits,
+) -> Result<()> {
+    let device = suspect.device.as_ref().map_or("", |device| device.as_str());
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT times FROM quarantine WHERE device = ? AND hash = ?")
+            .bind(device)
+            .bind(suspect.hash.0.as_slice())
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look into the quarantine")?;
+    if known.is_some() {
+        sqlx::query(
+            "UPDATE quarantine SET times = times + 1, last_us = ?, topic = ?, reason = ? WHERE device = ? AND hash = ?",
+        )
+        .bind(now_us)
+        .bind(text(&suspect.topic))
+        .bind(text(&suspect.reason))
+        .bind(device)
+        .bind(suspect.hash.0.as_slice())
+        .execute(tx)
+        .await
+        .context("count a message in quarantine")?;
+        return Ok(());
+    }
+    let kept = suspect.bytes.len().min(limits.quarantine_message_bytes_max);
+    sqlx::query(
+        "INSERT INTO quarantine (device, hash, topic, reason, size, kept, times, first_us, last_us, bytes) \
+         VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+    )
+    .bind(device)
+    .bind(suspect.hash.0.as_slice())
+    .bind(text(&suspect.topic))
+    .bind(text(&suspect.reason))
+    .bind(to_bigint(suspect.bytes.len() as u64))
+    .bind(to_bigint(kept as u64))
+    .bind(now_us)
+    .bind(now_us)
+    .bind(&suspect.bytes[..kept])
+    .execute(&mut *tx)
+    .await
+    .context("put a message into quarantine")?;
+    make_room(tx, device, limits).await
+}
+
+/// Drops the messages that came longest ago until the camera, and all of them together, are within the limits.
+async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Result<()> {
+    let rows = sqlx::query(
+        "SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC",
+    )
+    .bind(device)
+    .fetch_all(&mut *tx)
+    .await
+    .context("measure the quarantine of a camera")?;
+    let mut bytes = 0;
+    for (at, row) in rows.iter().enumerate() {
+        bytes += from_bigint(row.get(1));
+        // The newest stays whatever it weighs: it is what someone looks for.
+        let room = at == 0
+            || ((at as u64) < limits.quarantine_rows_max && bytes <= limits.quarantine_bytes_max);
+        if !room {
+            sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
+                .bind(device)
+                .bind(row.get::<&[u8], _>(0))
+                .execute(&mut *tx)
+                .await
+                .context("drop a message from quarantine")?;
+        }
+    }
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT last_us FROM quarantine ORDER BY last_us DESC LIMIT 1 OFFSET ?")
+            .bind(to_bigint(limits.quarantine_all_rows_max))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("measure the quarantine")?;
+    if let Some(oldest) = oldest {
+        sqlx::query("DELETE FROM quarantine WHERE last_us <= ?")
+            .bind(oldest)
+            .execute(tx)
+            .await
+            .context("drop old messages from quarantine")?;
+    }
+    Ok(())
+}
+
+fn text(text: &str) -> &str {
+    let end = text.floor_char_boundary(TEXT_MAX);
+    &text[..end]
+}
+
+impl Store {
+    /// The messages that came last, about `limit` from before the moment `before`, and from which moment to go on. What
+    /// came at one moment stays on one page, so a page may be longer by a batch.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn quarantine(
+        &self,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<(Vec<QuarantinedMessage>, Option<i64>)> {
+        let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
+        self.with_timeout(async {
+            let rows = sqlx::query(
+                "SELECT device, hash, topic, reason, size, times, first_us, last_us FROM quarantine \
+                 WHERE last_us < ? ORDER BY last_us DESC LIMIT ?",
+            )
+            .bind(before.unwrap_or(i64::MAX))
+            .bind(i64::from(limit.saturating_add(batch)))
+            .fetch_all(&self.readers)
+            .await
+            .context("list the quarantine")?;
+            let rows = rows.iter().map(|row| QuarantinedMessage {
+                device: row.get(0),
+                hash: hex::encode(row.get::<&[u8], _>(1)),
+                topic: row.get(2),
+                reason: row.get(3),
+                size: from_bigint(row.get(4)),
+                times: from_bigint(row.get(5)),
+                first_us: row.get(6),
+                last_us: row.get(7),
+            });
+            Ok(paginate(rows.collect(), limit, |row| row.last_us))
+        })
+        .await
+    }
+
+    /// The first bytes of one message.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn quarantined_bytes(&self, device: &str, hash: Hash) -> Result<Option<Vec<u8>>> {
+        self.with_timeout(async {
+            sqlx::query_scalar("SELECT bytes FROM quarantine WHERE device = ? AND hash = ?")
+                .bind(device)
+                .bind(hash.0.as_slice())
+                .fetch_optional(&self.readers)
+                .await
+                .context("read a message in quarantine")
+        })
+        .await
+    }
+
+    /// Lets go of one message. Returns whether it was there.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn delete_quarantined(&self, device: &str, hash: Hash) -> Result<bool> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin emptying the quarantine").await?;
+            let done = sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
+                .bind(device)
+                .bind(hash.0.as_slice())
+                .execute(&mut *tx)
+                .await
+                .context("let go of a message in quarantine")?;
+            tx.commit()
+                .await
+                .context("commit emptying the quarantine")?;
+            Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    /// How many messages are in quarantine.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn quarantine_count(&self) -> Result<u64> {
+        self.with_timeout(async {
+            let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM quarantine")
+                .fetch_one(&self.readers)
+                .await
+                .context("count the quarantine")?;
+            Ok(from_bigint(all))
+        })
+        .await
+    }
+}

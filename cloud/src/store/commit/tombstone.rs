@@ -1,0 +1,110 @@
+//! Table `tombstone`: why sequences have no picture.
+
+use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
+use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+use sqlx::{AnyConnection, Row};
+
+use crate::store::commit::fate;
+use crate::store::{BindKey, ErrorContext, Key, Result, Store, id, sequence, to_bigint};
+
+/// Keeps a tombstone once, and makes the fates that have none yet `told`.
+pub(crate) async fn insert(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    tombstone: &Tombstone,
+    hash: Hash,
+    payload: &[u8],
+    now_us: i64,
+) -> Result<()> {
+    let key = Key {
+        install: tombstone.spool,
+        sequence: tombstone.sequence,
+        hash,
+    };
+    let known: Option<i64> = sqlx::query_scalar(
+        "SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?",
+    )
+    .key(key)
+    .fetch_optional(&mut *tx)
+    .await
+    .context("look for a tombstone")?;
+    if known.is_some() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO tombstone (install, sequence, hash, through, device, reason, payload, at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .key(key)
+    .bind(to_bigint(tombstone.last().get()))
+    .bind(device.as_str())
+    .bind(name(tombstone.reason))
+    .bind(payload)
+    .bind(now_us)
+    .execute(&mut *tx)
+    .await
+    .context("note a tombstone")?;
+    let span = (tombstone.sequence, tombstone.last());
+    fate::mark_tombstone(tx, tombstone.spool, span, hash).await
+}
+
+/// The tombstones whose first sequence lies in a span.
+pub(crate) async fn within(
+    tx: &mut AnyConnection,
+    install: SpoolId,
+    (first, last): (Sequence, Sequence),
+) -> Result<Vec<(Sequence, HashPrefix)>> {
+    let rows = sqlx::query(
+        "SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?",
+    )
+    .bind(install.0.as_slice())
+    .bind(to_bigint(first.get()))
+    .bind(to_bigint(last.get()))
+    .fetch_all(tx)
+    .await
+    .context("read tombstones")?;
+    rows.iter()
+        .map(|row| {
+            let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
+            Ok((sequence(row.get(0))?, hash.prefix()))
+        })
+        .collect()
+}
+
+/// The reason as it stands on the wire.
+fn name(reason: TombstoneReason) -> String {
+    match serde_json::to_value(reason) {
+        Ok(serde_json::Value::String(name)) => name,
+        Ok(_) | Err(_) => unreachable!("a reason is a name on the wire"),
+    }
+}
+
+impl Store {
+    /// The tombstones of a camera that were stored last, and when, microseconds UTC; at most `limit`.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`].
+    pub async fn tombstones(&self, device: &DeviceId, limit: u32) -> Result<Vec<(Tombstone, i64)>> {
+        self.with_timeout(async {
+            let rows = sqlx::query(
+                "SELECT payload, at_us FROM tombstone WHERE device = ? ORDER BY at_us DESC, sequence DESC LIMIT ?",
+            )
+            .bind(device.as_str())
+            .bind(i64::from(limit))
+            .fetch_all(&self.readers)
+            .await
+            .context("list tombstones")?;
+            Ok(rows
+                .iter()
+                .filter_map(|row| {
+                    // It was read before it was stored; only a much older program could have stored anything else.
+                    match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                        Event::Tombstone(tombstone) => Some((tombstone, row.get(1))),
+                        Event::Fault(_) | Event::Boot(_) => None,
+                    }
+                })
+                .collect())
+        })
+        .await
+    }
+}

@@ -1,0 +1,97 @@
+//! Table `recent_upload`: which pictures a camera without numbers has sent of late, so that the same one brought again by
+//! the broker is told from a new one. It remembers a picture that was deleted meanwhile, too.
+
+use keepsake_protocol::{DeviceId, Hash};
+use sqlx::AnyConnection;
+
+use crate::store::{ErrorContext, Result};
+
+/// A broker that brings a message again does so within this, or it is a new one: microseconds.
+const RECENT_US: i64 = 24 * 3600 * 1_000_000;
+
+/// Whether the camera has sent just this within a day.
+pub(crate) async fn is_repeat(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    hash: Hash,
+    now_us: i64,
+) -> Result<bool> {
+    Ok(seen(tx, device, hash)
+        .await?
+        .is_some_and(|seen_us| seen_us > now_us.saturating_sub(RECENT_US)))
+}
+
+/// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
+pub(crate) async fn remember(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    hash: Hash,
+    now_us: i64,
+) -> Result<()> {
+    sqlx::query("DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?")
+        .bind(device.as_str())
+        .bind(now_us.saturating_sub(RECENT_US))
+        .execute(&mut *tx)
+        .await
+        .context("forget old uploads")?;
+    let statement = match seen(tx, device, hash).await? {
+        Some(_) => {
+            sqlx::query("UPDATE recent_upload SET seen_us = ? WHERE device = ? AND hash = ?")
+        }
+        None => sqlx::query("INSERT INTO recent_upload (seen_us, device, hash) VALUES (?, ?, ?)"),
+    };
+    statement
+        .bind(now_us)
+        .bind(device.as_str())
+        .bind(hash.0.as_slice())
+        .execute(tx)
+        .await
+        .context("note an upload")?;
+    Ok(())
+}
+
+async fn seen(tx: &mut AnyConnection, device: &DeviceId, hash: Hash) -> Result<Option<i64>> {
+    sqlx::query_scalar(SEEN)
+        .bind(device.as_str())
+        .bind(hash.0.to_vec())
+        .fetch_optional(tx)
+        .await
+        .context("look for an upload")
+}
+
+const SEEN: &str = "SELECT seen_us FROM recent_upload WHERE device = ? AND hash = ?";
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row;
+
+    use super::*;
+    use crate::store::{Limits, Store};
+
+    #[tokio::test]
+    async fn a_repeat_is_looked_up_by_an_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        for (statement, uses) in [
+            (
+                SEEN,
+                "SEARCH recent_upload USING PRIMARY KEY (device=? AND hash=?)",
+            ),
+            (
+                "DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?",
+                "USING COVERING INDEX recent_upload_seen (device=? AND seen_us<?)",
+            ),
+        ] {
+            let plan = sqlx::query(sqlx::AssertSqlSafe(format!(
+                "EXPLAIN QUERY PLAN {statement}"
+            )))
+            .bind("porch")
+            .bind(1)
+            .fetch_one(&store.readers)
+            .await
+            .unwrap();
+            let plan: String = plan.get("detail");
+            assert!(plan.contains(uses), "{plan}");
+        }
+    }
+}

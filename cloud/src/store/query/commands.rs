@@ -1,0 +1,315 @@
+//! Tables `command`, `command_stage` and `command_result`: what was asked of cameras, and how far each got.
+
+use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::{CaptureId, DeviceId};
+use serde_json::{Map, Value};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, id, sequence, to_bigint};
+
+/// A command and its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    pub id: String,
+    pub device: DeviceId,
+    pub command: CommandKind,
+    /// Microseconds UTC by the cloud's clock.
+    pub created_us: i64,
+    pub expires_us: i64,
+    /// When the broker was handed it; absent while the camera was away.
+    pub sent_us: Option<i64>,
+    pub stages: Vec<StageReached>,
+    /// The capture that came of it.
+    pub capture: Option<CaptureId>,
+    /// What the camera answered besides.
+    pub result: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageReached {
+    pub stage: String,
+    /// When the cloud heard of it, microseconds UTC.
+    pub at_us: i64,
+    /// Since the command reached the camera, microseconds.
+    pub after_us: Option<u64>,
+    pub text: Option<String>,
+}
+
+/// At most so many characters of what a camera says about a command are kept.
+const TEXT_MAX: usize = 500;
+
+/// A statement that reads whole rows.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, command, created_us, expires_us, sent_us, install, sequence FROM command ",
+            $rest
+        )
+    };
+}
+
+impl Store {
+    /// Notes a command before it is sent.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn insert_command(&self, command: &Command) -> Result<()> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin a command").await?;
+            sqlx::query(
+                "INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)",
+            )
+            .bind(&command.id)
+            .bind(command.device.as_str())
+            .bind(command.command.as_str())
+            .bind(command.created_us)
+            .bind(command.expires_us)
+            .execute(&mut *tx)
+            .await
+            .context("note a command")?;
+            let oldest: Option<i64> = sqlx::query_scalar(
+                "SELECT created_us FROM command WHERE device = ? ORDER BY created_us DESC LIMIT 1 OFFSET ?",
+            )
+            .bind(command.device.as_str())
+            .bind(to_bigint(self.limits.commands_max))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("count commands")?;
+            if let Some(oldest) = oldest {
+                for statement in [
+                    "DELETE FROM command_result WHERE command IN \
+                     (SELECT id FROM command WHERE device = ? AND created_us <= ?)",
+                    "DELETE FROM command_stage WHERE command IN \
+                     (SELECT id FROM command WHERE device = ? AND created_us <= ?)",
+                    "DELETE FROM command WHERE device = ? AND created_us <= ?",
+                ] {
+                    sqlx::query(statement)
+                        .bind(command.device.as_str())
+                        .bind(oldest)
+                        .execute(&mut *tx)
+                        .await
+                        .context("drop old commands")?;
+                }
+            }
+            tx.commit().await.context("commit a command")
+        })
+        .await
+    }
+
+    /// Notes that a command was handed to the broker.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn mark_command_sent(&self, id: &str, now_us: i64) -> Result<()> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin noting that a command was sent").await?;
+            sqlx::query("UPDATE command SET sent_us = ? WHERE id = ? AND sent_us IS NULL")
+                .bind(now_us)
+                .bind(id)
+                .execute(&mut *tx)
+                .await
+                .context("note that a command was sent")?;
+            tx.commit().await.context("commit that a command was sent")
+        })
+        .await
+    }
+
+    /// The commands of a camera that it has not answered and that have not expired, the oldest first; at most 50. That
+    /// the broker was handed one proves nothing: the camera may have been gone by then.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_commands(&self, device: &DeviceId, now_us: i64) -> Result<Vec<Command>> {
+        self.with_timeout(async {
+            let rows = sqlx::query(select!(
+                "WHERE device = ? AND expires_us > ? \
+                 AND NOT EXISTS (SELECT 1 FROM command_stage WHERE command_stage.command = command.id) \
+                 ORDER BY created_us, id LIMIT 50"
+            ))
+            .bind(device.as_str())
+            .bind(now_us)
+            .fetch_all(&self.readers)
+            .await
+            .context("list the commands that wait")?;
+            rows.iter().map(|row| read(row, device)).collect()
+        })
+        .await
+    }
+
+    /// The last commands of a camera, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list commands")?;
+            let rows = sqlx::query(select!(
+                "WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"
+            ))
+            .bind(device.as_str())
+            .bind(i64::from(limit))
+            .fetch_all(&mut *connection)
+            .await
+            .context("list commands")?;
+            let mut commands = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let mut command = read(row, device)?;
+                command.stages = stages(&mut connection, &command.id).await?;
+                if command.command == CommandKind::Diagnostics {
+                    command.result = result(&mut connection, &command.id).await?;
+                }
+                commands.push(command);
+            }
+            Ok(commands)
+        })
+        .await
+    }
+}
+
+/// A command without its stages.
+fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
+    let kind = serde_json::Value::from(row.get::<String, _>(1));
+    Ok(Command {
+        id: row.get(0),
+        device: device.clone(),
+        command: serde_json::from_value(kind)
+            .map_err(|_| StoreError::Corrupt("an odd command".to_owned()))?,
+        created_us: row.get(2),
+        expires_us: row.get(3),
+        sent_us: row.get(4),
+        stages: Vec::new(),
+        capture: match (row.get::<Option<&[u8]>, _>(5), row.get(6)) {
+            (Some(install), Some(number)) => Some(CaptureId {
+                spool: id(install, "an install")?,
+                sequence: sequence(number)?,
+            }),
+            _ => None,
+        },
+        result: None,
+    })
+}
+
+/// Notes a stage of a command of this camera; one it was never given, or a stage said before, changes nothing.
+pub(crate) async fn record_stage(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    reply: &CommandReply,
+    now_us: i64,
+) -> Result<()> {
+    let owner: Option<String> = sqlx::query_scalar("SELECT device FROM command WHERE id = ?")
+        .bind(&reply.id)
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look for a command")?;
+    if owner.as_deref() != Some(device.as_str()) {
+        return Ok(());
+    }
+    if let Some(capture) = reply.capture {
+        sqlx::query("UPDATE command SET install = ?, sequence = ? WHERE id = ?")
+            .bind(capture.spool.0.as_slice())
+            .bind(to_bigint(capture.sequence.get()))
+            .bind(&reply.id)
+            .execute(&mut *tx)
+            .await
+            .context("note the capture of a command")?;
+    }
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
+            .bind(&reply.id)
+            .bind(reply.stage.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look for a stage")?;
+    if known.is_none() {
+        let text = reply.text.as_deref();
+        sqlx::query(
+            "INSERT INTO command_stage (command, stage, at_us, after_us, text) VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(&reply.id)
+        .bind(reply.stage.as_str())
+        .bind(now_us)
+        .bind(to_bigint(reply.after_us))
+        .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
+        .execute(&mut *tx)
+        .await
+        .context("note a stage")?;
+        if let Some(result) = &reply.result {
+            keep_result(tx, &reply.id, result).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The first one counts, and the length of what a camera says was looked at before.
+async fn keep_result(
+    tx: &mut AnyConnection,
+    command: &str,
+    result: &Map<String, Value>,
+) -> Result<()> {
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT command FROM command_result WHERE command = ?")
+            .bind(command)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look for the result of a command")?;
+    if known.is_none() {
+        sqlx::query("INSERT INTO command_result (command, result) VALUES (?, ?)")
+            .bind(command)
+            .bind(Value::Object(result.clone()).to_string())
+            .execute(tx)
+            .await
+            .context("keep the result of a command")?;
+    }
+    Ok(())
+}
+
+async fn result(
+    connection: &mut AnyConnection,
+    command: &str,
+) -> Result<Option<Map<String, Value>>> {
+    let json: Option<String> =
+        sqlx::query_scalar("SELECT result FROM command_result WHERE command = ?")
+            .bind(command)
+            .fetch_optional(connection)
+            .await
+            .context("read the result of a command")?;
+    json.map(|json| {
+        serde_json::from_str(&json)
+            .map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
+    })
+    .transpose()
+}
+
+async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<StageReached>> {
+    let rows = sqlx::query(
+        "SELECT stage, at_us, after_us, text FROM command_stage WHERE command = ? ORDER BY at_us, after_us",
+    )
+    .bind(command)
+    .fetch_all(connection)
+    .await
+    .context("read the stages of a command")?;
+    let mut stages: Vec<StageReached> = rows
+        .iter()
+        .map(|row| StageReached {
+            stage: row.get(0),
+            at_us: row.get(1),
+            after_us: row.get::<Option<i64>, _>(2).map(from_bigint),
+            text: row.get(3),
+        })
+        .collect();
+    let order = [
+        CommandStage::Accepted,
+        CommandStage::Captured,
+        CommandStage::Saved,
+        CommandStage::Done,
+        CommandStage::Failed,
+        CommandStage::Expired,
+    ];
+    stages.sort_by_key(|reached| {
+        order
+            .iter()
+            .position(|stage| stage.as_str() == reached.stage)
+    });
+    Ok(stages)
+}

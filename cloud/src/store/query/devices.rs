@@ -1,0 +1,210 @@
+//! Table `device`: the cameras, and all that the pages show of one.
+
+use keepsake_protocol::DeviceId;
+use keepsake_protocol::presence::{Presence, Status};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use crate::ops::presence::presence;
+use crate::store::commit::{picture, spool};
+use crate::store::{
+    Counters, ErrorContext, Picture, Result, SpoolState, Store, StoreError, from_bigint,
+};
+
+/// A camera as the cloud knows it.
+#[derive(Debug, Clone)]
+pub struct Device {
+    pub id: DeviceId,
+    pub presence: Presence,
+    /// When the camera (not the broker) last sent anything, microseconds UTC.
+    pub last_seen_us: i64,
+    /// Its last full status; a last will does not replace it.
+    pub status: Option<Box<Status>>,
+    /// When that came, microseconds UTC.
+    pub status_us: Option<i64>,
+    /// Over all installs.
+    pub counters: Counters,
+    pub conflicts: u64,
+    pub damaged: u64,
+    pub installs: Vec<SpoolState>,
+    pub latest: Option<Picture>,
+}
+
+/// Notes that there is such a camera, and if `alive` that it has just spoken. Returns false, and notes nothing, if it
+/// would be one more than `devices_max`.
+pub(crate) async fn touch_device(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    now_us: i64,
+    alive: bool,
+    devices_max: u64,
+) -> Result<bool> {
+    let known: Option<i64> = sqlx::query_scalar("SELECT last_seen_us FROM device WHERE id = ?")
+        .bind(device.as_str())
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look for a camera")?;
+    match known {
+        None => {
+            let all: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM device")
+                .fetch_one(&mut *tx)
+                .await
+                .context("count cameras")?;
+            if from_bigint(all) >= devices_max {
+                return Ok(false);
+            }
+            sqlx::query(
+                "INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)",
+            )
+            .bind(device.as_str())
+            .bind(now_us)
+            .bind(now_us)
+            .execute(tx)
+            .await
+            .context("note a camera")?;
+        }
+        Some(_) if alive => {
+            sqlx::query("UPDATE device SET last_seen_us = ? WHERE id = ?")
+                .bind(now_us)
+                .bind(device.as_str())
+                .execute(tx)
+                .await
+                .context("note that a camera has spoken")?;
+        }
+        Some(_) => {}
+    }
+    Ok(true)
+}
+
+/// Keeps a status. A last will changes only whether the camera is there, and is not the camera speaking.
+pub(crate) async fn store_status(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    status: &Status,
+    now_us: i64,
+    retained: bool,
+) -> Result<()> {
+    let online = match status.presence {
+        // What the broker kept from earlier does not prove that the camera is there now.
+        Presence::Online => !retained,
+        Presence::Offline => false,
+    };
+    sqlx::query("UPDATE device SET online = ? WHERE id = ?")
+        .bind(i64::from(online))
+        .bind(device.as_str())
+        .execute(&mut *tx)
+        .await
+        .context("note the presence of a camera")?;
+    if status.reported_at.is_some() {
+        let json = serde_json::to_string(status).expect("a status has no map with odd keys");
+        sqlx::query("UPDATE device SET status = ?, status_us = ? WHERE id = ?")
+            .bind(json)
+            .bind(now_us)
+            .bind(device.as_str())
+            .execute(tx)
+            .await
+            .context("keep the status of a camera")?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// All cameras by name.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn devices(&self, now_us: i64) -> Result<Vec<Device>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("list cameras")?;
+            let rows = sqlx::query(
+                "SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id",
+            )
+            .fetch_all(&mut *connection)
+            .await
+            .context("list cameras")?;
+            let mut devices = Vec::with_capacity(rows.len());
+            for row in &rows {
+                devices.push(read(&mut connection, row, now_us).await?);
+            }
+            Ok(devices)
+        })
+        .await
+    }
+
+    /// One camera.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn device(&self, device: &DeviceId, now_us: i64) -> Result<Option<Device>> {
+        self.with_timeout(async {
+            let mut connection = self.readers.acquire().await.context("read a camera")?;
+            let row = sqlx::query(
+                "SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?",
+            )
+            .bind(device.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .context("read a camera")?;
+            match row {
+                Some(row) => Ok(Some(read(&mut connection, &row, now_us).await?)),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// The names of all cameras, and whether each is there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn presences(&self, now_us: i64) -> Result<Vec<(DeviceId, Presence)>> {
+        self.with_timeout(async {
+            let rows = sqlx::query("SELECT id, last_seen_us, online FROM device ORDER BY id")
+                .fetch_all(&self.readers)
+                .await
+                .context("list who is there")?;
+            rows.iter()
+                .map(|row| Ok((name(row)?, device_presence(row, now_us))))
+                .collect()
+        })
+        .await
+    }
+}
+
+async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Result<Device> {
+    let device = name(row)?;
+    let status: Option<String> = row.get(3);
+    let status = status
+        .map(|json| serde_json::from_str(&json))
+        .transpose()
+        .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
+    let installs = spool::list_for_device(connection, &device).await?;
+    let (conflicts, damaged, latest) = picture::summary(connection, &device).await?;
+    Ok(Device {
+        presence: device_presence(row, now_us),
+        last_seen_us: row.get(1),
+        status,
+        status_us: row.get(4),
+        counters: installs.iter().map(|install| install.counters).sum(),
+        conflicts,
+        damaged,
+        installs,
+        latest,
+        id: device,
+    })
+}
+
+fn name(row: &AnyRow) -> Result<DeviceId> {
+    row.get::<String, _>(0)
+        .parse()
+        .map_err(|_| StoreError::Corrupt("a camera with an odd name".to_owned()))
+}
+
+fn device_presence(row: &AnyRow, now_us: i64) -> Presence {
+    let said = if row.get::<i64, _>(2) != 0 {
+        Presence::Online
+    } else {
+        Presence::Offline
+    };
+    presence(said, row.get(1), now_us)
+}

@@ -1,0 +1,8 @@
+//! Reads for pages and the API, and the small transactions of users, sessions, tokens, commands and settings.
+
+pub(crate) mod commands;
+pub(crate) mod devices;
+pub(crate) mod sessions;
+pub(crate) mod settings;
+pub(crate) mod tokens;
+pub(crate) mod users;

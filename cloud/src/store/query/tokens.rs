@@ -1,0 +1,177 @@
+//! Table `api_token`: the keys of programs and cameras.
+
+use keepsake_protocol::DeviceId;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::auth::token::TokenHash;
+use crate::auth::{PrincipalId, TokenScope};
+use crate::store::query::sessions::RECORD_USE_EVERY_US;
+use crate::store::query::users;
+use crate::store::{ErrorContext, Result, Store, StoreError, UserError, id};
+
+/// Keys of one cloud: one for each of its cameras, and some for programs (P4).
+const TOKENS_MAX: i64 = 2_000;
+/// What stands in `rights` for a camera.
+const CAMERA: &str = "camera";
+
+/// A key, without what proves it.
+#[derive(Debug, Clone)]
+pub struct ApiToken {
+    pub id: PrincipalId,
+    /// What it is for, in the owner's words.
+    pub name: String,
+    pub scope: TokenScope,
+    pub created_us: i64,
+    /// To the minute.
+    pub used_us: Option<i64>,
+}
+
+impl Store {
+    /// Notes a key.
+    ///
+    /// # Errors
+    /// [`UserError::TooMany`], and other [`StoreError`]s: there is no such key.
+    pub async fn add_token(
+        &self,
+        name: &str,
+        scope: &TokenScope,
+        secret: &TokenHash,
+        now_us: i64,
+    ) -> Result<ApiToken> {
+        let token = ApiToken {
+            id: PrincipalId::new(),
+            name: name.to_owned(),
+            scope: scope.clone(),
+            created_us: now_us,
+            used_us: None,
+        };
+        let (scope, device) = match scope {
+            TokenScope::Role(role) => (role.as_str(), None),
+            TokenScope::Camera(device) => (CAMERA, Some(device.as_str())),
+        };
+        self.with_timeout(async {
+            let mut tx = self.begin("begin a key").await?;
+            let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM api_token")
+                .fetch_one(&mut *tx)
+                .await
+                .context("count keys")?;
+            if there >= TOKENS_MAX {
+                return Err(UserError::TooMany.into());
+            }
+            sqlx::query(
+                "INSERT INTO api_token (id, name, secret, rights, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
+            )
+            .bind(token.id.0.as_slice())
+            .bind(name)
+            .bind(secret.0.as_slice())
+            .bind(scope)
+            .bind(device)
+            .bind(now_us)
+            .execute(&mut *tx)
+            .await
+            .context("note a key")?;
+            tx.commit().await.context("commit a key")?;
+            Ok(token)
+        })
+        .await
+    }
+
+    /// The key of this secret, unless it was revoked.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
+        self.with_timeout(async {
+            let row = sqlx::query(
+                "SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?",
+            )
+            .bind(secret.0.as_slice())
+            .fetch_optional(&self.readers)
+            .await
+            .context("look for a key")?;
+            row.as_ref().map(token).transpose()
+        })
+        .await
+    }
+
+    /// Notes that a key is used, at most once a minute.
+    ///
+    /// # Errors
+    /// [`StoreError`]: not noted.
+    pub async fn record_token_use(&self, token: &ApiToken, now_us: i64) -> Result<()> {
+        if token
+            .used_us
+            .is_some_and(|used| now_us - used < RECORD_USE_EVERY_US)
+        {
+            return Ok(());
+        }
+        self.with_timeout(async {
+            let mut tx = self.begin("begin noting use").await?;
+            sqlx::query("UPDATE api_token SET used_us = ? WHERE id = ?")
+                .bind(now_us)
+                .bind(token.id.0.as_slice())
+                .execute(&mut *tx)
+                .await
+                .context("note the use of a key")?;
+            tx.commit().await.context("commit the use of a key")
+        })
+        .await
+    }
+
+    /// All keys, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn tokens(&self) -> Result<Vec<ApiToken>> {
+        self.with_timeout(async {
+            let rows = sqlx::query(
+                "SELECT id, name, rights, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
+            )
+            .fetch_all(&self.readers)
+            .await
+            .context("list keys")?;
+            rows.iter().map(token).collect()
+        })
+        .await
+    }
+
+    /// Revokes a key; returns whether it was there.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it is still good.
+    pub async fn revoke_token(&self, token: PrincipalId) -> Result<bool> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin revoking a key").await?;
+            let gone = sqlx::query("DELETE FROM api_token WHERE id = ?")
+                .bind(token.0.as_slice())
+                .execute(&mut *tx)
+                .await
+                .context("revoke a key")?;
+            tx.commit().await.context("commit a revoked key")?;
+            Ok(gone.rows_affected() > 0)
+        })
+        .await
+    }
+}
+
+/// From the columns id, name, rights, device, created_us, used_us.
+fn token(row: &AnyRow) -> Result<ApiToken> {
+    let scope = match row.get::<&str, _>(2) {
+        CAMERA => {
+            let device: Option<String> = row.get(3);
+            let device = device.unwrap_or_default().parse::<DeviceId>();
+            TokenScope::Camera(
+                device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?,
+            )
+        }
+        role => TokenScope::Role(users::role(role)?),
+    };
+    Ok(ApiToken {
+        id: id(row.get::<&[u8], _>(0), "a key")?,
+        name: row.get(1),
+        scope,
+        created_us: row.get(4),
+        used_us: row.get(5),
+    })
+}

@@ -1,0 +1,398 @@
+//! A whole cloud in this process, cameras that are a bare MQTT client, and an observer with its own database connection.
+
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "every test file takes what it needs"
+)]
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
+
+use keepsake_cloud::app;
+use keepsake_cloud::app::Ready;
+use keepsake_cloud::args::Args;
+use keepsake_cloud::config::Config;
+use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::presence::{Presence, SpoolInventory, Status};
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_protocol::{BootId, DeviceId, Hash, Sequence, SpoolId, codec};
+use rumqttc::{AsyncClient, Event, Incoming, LastWill, MqttOptions, Outgoing, PublishOptions, QoS};
+use sqlx::Connection;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+pub const WAIT: Duration = Duration::from_secs(30);
+
+pub struct Cloud {
+    pub ready: Ready,
+    pub folder: tempfile::TempDir,
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Cloud {
+    pub async fn start(more: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), more).await
+    }
+
+    pub async fn start_in(folder: tempfile::TempDir, more: &[&str]) -> Self {
+        let cloud = Self::start_unowned(folder, more).await;
+        let key = owners_key(&cloud.ready, cloud.folder.path()).await;
+        KEYS.lock().unwrap().insert(cloud.ready.http, key);
+        cloud
+    }
+
+    /// Without doing its set-up, if it has no owner yet.
+    pub async fn start_unowned(folder: tempfile::TempDir, more: &[&str]) -> Self {
+        let data = folder.path().to_str().unwrap();
+        let all = ["cloud", "--data", data]
+            .into_iter()
+            .chain(["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"])
+            .chain(["--hold-free-bytes", "0", "--hold-free-percent", "0"])
+            .chain(more.iter().copied());
+        let args = <Args as clap::Parser>::parse_from(all);
+        let config = Config::load(&args).unwrap();
+        let (ready_tx, ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(app::run(
+            config,
+            move |ready| ready_tx.send(ready).unwrap(),
+            async move {
+                let _ = stopped.await;
+            },
+        ));
+        let ready = tokio::time::timeout(WAIT, ready).await.unwrap().unwrap();
+        Self {
+            ready,
+            folder,
+            stop,
+            task,
+        }
+    }
+
+    /// Stops cleanly and gives the folder back.
+    pub async fn stop(self) -> tempfile::TempDir {
+        let _ = self.stop.send(());
+        self.task.await.unwrap().unwrap();
+        self.folder
+    }
+
+    pub async fn database(&self) -> sqlx::SqliteConnection {
+        database(self.folder.path()).await
+    }
+
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        request(self.ready.http, "GET", path, "", b"").await
+    }
+
+    pub async fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+}
+
+/// A connection of the observer's own.
+pub async fn database(folder: &Path) -> sqlx::SqliteConnection {
+    let file = folder.join("keepsake.sqlite");
+    sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display()))
+        .await
+        .unwrap()
+}
+
+/// The key of the owner, with which requests to each cloud are made.
+static KEYS: LazyLock<Mutex<HashMap<SocketAddr, String>>> = LazyLock::new(Mutex::default);
+
+pub const OWNER: &str = "ada";
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// Does the set-up of a new cloud, and makes a key. It lies beside the database, and goes where that goes.
+async fn owners_key(ready: &Ready, folder: &Path) -> String {
+    let file = folder.join("tests.key");
+    let Some(link) = &ready.setup else {
+        return std::fs::read_to_string(file).unwrap();
+    };
+    let code = link.split_once("code=").unwrap().1;
+    let body = serde_json::json!({"code": code, "name": OWNER, "password": PASSWORD}).to_string();
+    let json = "content-type: application/json\r\n";
+    let (status, head, _) = request_bare(ready.http, "POST", "/setup", json, body.as_bytes()).await;
+    assert_eq!(status, 201, "{head}");
+    let headers = format!("{json}{}", as_browser(ready.http, &cookie(&head)));
+    let body = br#"{"name": "tests", "role": "owner"}"#;
+    let (status, _, made) =
+        request_bare(ready.http, "POST", "/api/v1/tokens", &headers, body).await;
+    assert_eq!(status, 201, "{}", String::from_utf8_lossy(&made));
+    let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
+    let key = made["secret"].as_str().unwrap().to_owned();
+    std::fs::write(file, &key).unwrap();
+    key
+}
+
+/// The `name=value` of the cookie that an answer sets.
+pub fn cookie(head: &str) -> String {
+    let (_, set) = head.split_once("set-cookie: ").unwrap();
+    set.split(';').next().unwrap().to_owned()
+}
+
+/// What a page of the cloud itself makes a browser send.
+pub fn as_browser(to: SocketAddr, cookie: &str) -> String {
+    format!("cookie: {cookie}\r\norigin: http://{to}\r\n")
+}
+
+/// One HTTP request of the owner on a connection of its own; the body must not be longer than it says.
+pub async fn request(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String) {
+    let (status, _, body) = request_bytes(to, method, path, headers, body).await;
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
+/// The same, with the head of the answer.
+pub async fn request_bytes(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String, Vec<u8>) {
+    let headers = format!("{}{headers}", authorization(to));
+    request_bare(to, method, path, &headers, body).await
+}
+
+/// The header with the key of the owner; nothing before there is one.
+pub fn authorization(to: SocketAddr) -> String {
+    let keys = KEYS.lock().unwrap();
+    keys.get(&to)
+        .map(|key| format!("authorization: Bearer {key}\r\n"))
+        .unwrap_or_default()
+}
+
+/// One HTTP request of somebody unknown, but for what the headers say.
+pub async fn request_bare(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &[u8],
+) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(WAIT, stream.read_to_end(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head, answer[end + 4..].to_vec())
+}
+
+/// A bare MQTT client in the name of a camera.
+pub struct Camera {
+    pub device: DeviceId,
+    pub install: SpoolId,
+    pub client: AsyncClient,
+    pub received: mpsc::UnboundedReceiver<(String, Vec<u8>)>,
+    poll: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.poll.abort();
+    }
+}
+
+impl Camera {
+    pub async fn connect(cloud: &Cloud, device: &str, install: u8) -> Self {
+        let install = SpoolId([install; 16]);
+        let device: DeviceId = device.parse().unwrap();
+        let id = format!("{device}.{}", &install.to_string()[..8]);
+        let filter = keepsake_protocol::topic::downlink_subscription(&device);
+        Self::connect_as(cloud, &id, device, install, &filter).await
+    }
+
+    pub async fn connect_as(
+        cloud: &Cloud,
+        id: &str,
+        device: DeviceId,
+        install: SpoolId,
+        filter: &str,
+    ) -> Self {
+        let address = cloud.ready.mqtt.expect("the embedded broker runs");
+        let mut options = MqttOptions::new(id, (address.ip().to_string(), address.port()));
+        options
+            .set_max_packet_size(80 * 1024 * 1024, 80 * 1024 * 1024)
+            .set_last_will(LastWill::new(
+                Topic::new(&device, MessageKind::Status).to_string(),
+                codec::encode(&Status::last_will()),
+                QoS::AtLeastOnce,
+                true,
+            ));
+        let (client, mut events) = AsyncClient::builder(options).capacity(1000).build();
+        let (sender, received) = mpsc::unbounded_channel();
+        let (subscribed_tx, subscribed) = oneshot::channel();
+        client.subscribe(filter, QoS::AtLeastOnce).await.unwrap();
+        let mut subscribed_tx = Some(subscribed_tx);
+        let poll = tokio::spawn(async move {
+            loop {
+                match events.poll().await {
+                    Ok(Event::Incoming(Incoming::SubAck(_))) => {
+                        if let Some(tx) = subscribed_tx.take() {
+                            let _ = tx.send(());
+                        }
+                    }
+                    Ok(Event::Incoming(Incoming::Publish(publish))) => {
+                        let topic = String::from_utf8(publish.topic.to_vec()).unwrap();
+                        let _ = sender.send((topic, publish.payload.to_vec()));
+                    }
+                    Ok(Event::Outgoing(Outgoing::Disconnect)) => return,
+                    Ok(_) => {}
+                    // A hostile message may cost the connection; the client comes back by itself.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
+        tokio::time::timeout(WAIT, subscribed)
+            .await
+            .unwrap()
+            .unwrap();
+        Self {
+            device,
+            install,
+            client,
+            received,
+            poll,
+        }
+    }
+
+    /// Goes away without a word: the socket closes, and the broker says the last will.
+    pub fn vanish(self) {}
+
+    pub async fn say(&self, leaf: MessageKind, payload: Vec<u8>) {
+        let topic = Topic::new(&self.device, leaf).to_string();
+        let options = PublishOptions::new(QoS::AtLeastOnce).retain(leaf.retained());
+        self.client.publish(topic, payload, options).await.unwrap();
+    }
+
+    pub async fn online(&self, next: u64, waiting: &[(u64, u64)]) {
+        let number = |n: u64| Sequence::try_from(n).unwrap();
+        let status = Status {
+            presence: Presence::Online,
+            spools: vec![SpoolInventory {
+                spool: self.install,
+                next: number(next),
+                waiting: waiting
+                    .iter()
+                    .map(|(first, last)| (number(*first), number(*last)))
+                    .collect(),
+                kept: keepsake_protocol::ranges::Ranges::default(),
+                coarse: false,
+            }],
+            reported_at: Some(moment()),
+            version: "test".to_owned(),
+            ..Status::last_will()
+        };
+        self.say(MessageKind::Status, codec::encode(&status)).await;
+    }
+
+    pub fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
+        FrameHeader {
+            capture: CaptureMetadata {
+                spool: self.install,
+                sequence: sequence.try_into().unwrap(),
+                hash: Hash::of(bytes),
+                total: bytes.len() as u64,
+                content_type: ContentType::Jpeg,
+                width: 640,
+                height: 480,
+                cause: Cause::Button,
+                command: None,
+                pressed: moment(),
+                captured_after_us: 1,
+                settings_version: 0,
+            },
+            offset: start as u64,
+            len: (end - start) as u64,
+            attempt: 0,
+            saved_after_us: Some(2),
+            sent_after_us: Some(3),
+            not_before_us: None,
+        }
+    }
+
+    pub async fn send(&self, sequence: u64, bytes: &[u8]) {
+        self.send_part(sequence, bytes, 0, bytes.len()).await;
+    }
+
+    pub async fn send_part(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) {
+        let header = self.header(sequence, bytes, start, end);
+        let frame = codec::encode_frame(&header, &bytes[start..end]);
+        self.say(MessageKind::Frame, frame).await;
+    }
+
+    /// The next message on a leaf; others are skipped.
+    pub async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: MessageKind) -> T {
+        let topic = Topic::new(&self.device, leaf).to_string();
+        let found = async {
+            loop {
+                let (on, payload) = self.received.recv().await.unwrap();
+                if on == topic {
+                    return codec::decode(&payload).unwrap();
+                }
+            }
+        };
+        tokio::time::timeout(WAIT, found)
+            .await
+            .unwrap_or_else(|_| panic!("nothing on {topic} within {WAIT:?}"))
+    }
+
+    /// Reads receipts until all these are stored.
+    pub async fn stored(&mut self, wanted: &[(u64, Hash)]) {
+        let mut open: Vec<_> = wanted
+            .iter()
+            .map(|(sequence, hash)| (Sequence::try_from(*sequence).unwrap(), hash.prefix()))
+            .collect();
+        while !open.is_empty() {
+            let receipt: Receipt = self.next(MessageKind::Receipt).await;
+            assert_eq!(receipt.spool, self.install);
+            open.retain(|entry| !receipt.stored.contains(entry));
+        }
+    }
+}
+
+pub fn moment() -> ClockReading {
+    ClockReading {
+        boot: BootId([1; 16]),
+        boottime_us: 5,
+        wall_us: 1_800_000_000_000_000,
+        synchronised: true,
+        error_us: 3,
+    }
+}
+
+/// A real photograph, made unique by what stands after it.
+pub fn photograph(number: u32) -> Vec<u8> {
+    let mut bytes = include_bytes!("../../../shared/testkit/photos/coffee.jpg").to_vec();
+    bytes.extend_from_slice(&number.to_be_bytes());
+    bytes
+}
