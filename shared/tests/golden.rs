@@ -42,7 +42,10 @@ fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
     check(Golden::json("v1-event-boot", &clock_offset()));
     check(Golden::json("v1-event-fault-kept", &awaiting_fault()));
     check(Golden::json("v1-event-boot-kept", &awaiting_clock_offset()));
-    check(Golden::json("v1-event-boot-guessed", &estimated_clock_offset()));
+    check(Golden::json(
+        "v1-event-boot-guessed",
+        &estimated_clock_offset(),
+    ));
     check(Golden::json("v1-reply", &reply()));
     check(Golden::json("v1-reply-failed", &failed_reply()));
     check(Golden::json("v1-reply-diagnostics", &diagnostics_reply()));

@@ -58,7 +58,7 @@ pub(super) fn run(
         hardware,
         device,
         events: event_writer.clone(),
-        recent_warnings: recent_warnings,
+        recent_warnings,
     };
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;

@@ -108,7 +108,7 @@ impl EffectiveSettings {
             config: loaded.config.clone(),
             loaded,
             device,
-            persisted: persisted,
+            persisted,
             warnings,
         };
         let before = settings.persisted.clone();
@@ -253,7 +253,7 @@ impl EffectiveSettings {
             revision: if ours { self.persisted.revision } else { 0 },
             rejected: self.persisted.rejected.clone(),
             trial: trying,
-            effective: effective,
+            effective,
         };
         (self.version(), state)
     }

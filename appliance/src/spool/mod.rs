@@ -298,7 +298,7 @@ impl Spool {
                 spool.bytes += name.file_bytes();
                 spool.captures.insert(
                     Key {
-                        generation: generation,
+                        generation,
                         sequence: name.sequence,
                     },
                     entry,
@@ -546,10 +546,10 @@ impl Spool {
             .zip(&self.generations)
             .map(|(generation, spool_id)| {
                 let range = Key {
-                    generation: generation,
+                    generation,
                     sequence: Sequence::FIRST,
                 }..=Key {
-                    generation: generation,
+                    generation,
                     sequence: Sequence::MAX,
                 };
                 let of = |received: bool| -> Ranges {
@@ -729,7 +729,7 @@ impl Spool {
         spool_id.next = spool_id.next.max(name.last().next());
         self.bytes += name.file_bytes();
         let key = Key {
-            generation: generation,
+            generation,
             sequence: name.sequence,
         };
         let entry = Entry {

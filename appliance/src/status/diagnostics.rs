@@ -296,7 +296,7 @@ mod tests {
             faults: vec![5],
             light: "ready".to_owned(),
             settings_version: 7,
-            warnings: warnings,
+            warnings,
         }
     }
 

@@ -90,7 +90,7 @@ impl BootHistory {
             boot: now.boot,
             from_us: now.boottime_us,
             seen_us: now.boottime_us,
-            lower_bound: lower_bound,
+            lower_bound,
             lines,
             reported: None,
         });

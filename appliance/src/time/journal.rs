@@ -59,7 +59,7 @@ impl Journal {
         file.history.begin(now);
         let mut journal = Self {
             path,
-            file: file,
+            file,
             written_us: now.boottime_us,
             changed: true,
             failing: false,

@@ -174,7 +174,7 @@ impl Connection for HttpConnection {
             &self.control
         };
         let outgoing = Outgoing {
-            kind: kind,
+            kind,
             payload: payload.into(),
             token,
         };
@@ -381,10 +381,7 @@ async fn send_message(
     kind: MessageKind,
     payload: Bytes,
 ) -> Result<(), Disconnect> {
-    let message = TransportEvent::Message {
-        kind: kind,
-        payload,
-    };
+    let message = TransportEvent::Message { kind, payload };
     events.send(message).await.map_err(|_| stopping())
 }
 

@@ -41,7 +41,7 @@ impl Announcer {
         Self {
             store,
             control,
-            backpressure: backpressure,
+            backpressure,
             // Every JSON reader keeps numbers below 2^53 exact.
             started: rand::random::<u64>() >> 11,
             capture_bytes_max,

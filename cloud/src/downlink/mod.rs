@@ -18,10 +18,7 @@ pub struct Downlink {
 
 impl Downlink {
     pub fn new(session: MqttSession, outboxes: Outboxes) -> Self {
-        Self {
-            session,
-            outboxes: outboxes,
-        }
+        Self { session, outboxes }
     }
 
     /// Hands a message over, on every way the camera may listen: one that came by HTTP a minute ago may come by MQTT

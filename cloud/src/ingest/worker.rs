@@ -378,10 +378,10 @@ mod tests {
         let downlink = Downlink::new(control.clone(), outboxes.clone());
         IngestWorker {
             announcer: Announcer::new(store.clone(), downlink, backpressure.clone(), 1000),
-            outboxes: outboxes,
+            outboxes,
             queue,
             store,
-            backpressure: backpressure,
+            backpressure,
             events: EventBus::default(),
             control,
             capture_bytes_max: 1000,
