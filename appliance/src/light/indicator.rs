@@ -434,7 +434,7 @@ impl Indicator {
             LightEvent::Captured(press) => self.set_press_state(press, PressState::Captured),
             LightEvent::Saved(press) => self.set_press_state(press, PressState::Saved),
             LightEvent::Failed(press, fault) => {
-                self.set_press_state(press, PressState::Failed(fault))
+                self.set_press_state(press, PressState::Failed(fault));
             }
             LightEvent::Stored(press) => self.set_press_state(press, PressState::Stored),
             LightEvent::Starting(on) => conditions.starting = on,

@@ -685,7 +685,7 @@ mod tests {
             };
             match setting.kind {
                 ValueKind::Integer { max, .. } | ValueKind::OptionalInteger { max, .. } => {
-                    says(&[max.to_string()])
+                    says(&[max.to_string()]);
                 }
                 ValueKind::Choice(of) => {
                     says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
