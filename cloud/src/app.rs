@@ -223,7 +223,7 @@ pub async fn run(
         live.clone(),
         stop.clone(),
     ));
-    let own_broker = config.ingest_broker.is_none();
+    let own_broker = config.external_broker.is_none();
     let broker_warnings = if own_broker {
         broker_probe::none()
     } else {
@@ -321,7 +321,7 @@ async fn open_store(
     let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
-        accept_weak_durability: config.accept_weak_durability,
+        allow_unsafe_durability: config.allow_unsafe_durability,
     };
     let waits = matches!(place.address, Address::Server(_));
     let (reason, reasons) = watch::channel("the cloud has not reached its database yet".to_owned());
@@ -437,7 +437,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> BrokerAddre
         user: own.user,
         password: Some(PasswordSource::Known(SecretText::new(own.password))),
     });
-    let Some(elsewhere) = &config.ingest_broker else {
+    let Some(elsewhere) = &config.external_broker else {
         let address = own.expect("one of the two brokers is there").address();
         return BrokerAddress {
             host: address.ip().to_string(),
@@ -539,7 +539,7 @@ async fn check_disk_space(config: &Config, backpressure: &Backpressure) {
     let folder = config.data.clone();
     match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
         Ok(Ok((free, total))) => {
-            let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
+            let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
             backpressure.set_space(
                 free,
                 backpressure::low_space_reason(free, total, bytes, percent),

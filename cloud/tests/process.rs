@@ -63,11 +63,11 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
         (
-            ["--listen", any, "--broker-inflight", "0"],
-            "--broker-inflight",
+            ["--listen", any, "--mqtt-inflight-max", "0"],
+            "--mqtt-inflight-max",
         ),
         (
-            ["--listen", any, "--ingest-broker", "broker:1883"],
+            ["--listen", any, "--mqtt-broker-url", "broker:1883"],
             "mqtt://host:port",
         ),
         (["--listen", "nowhere", "--mqtt-listen", any], "--listen"),
@@ -91,7 +91,7 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
         &listen,
         "--mqtt-listen",
         "127.0.0.1:0",
-        "--ingest-broker",
+        "--mqtt-broker-url",
         "mqtt://127.0.0.1:9",
     ];
     let mut child = cloud(folder.path(), &args);

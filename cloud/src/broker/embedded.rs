@@ -74,7 +74,7 @@ pub async fn start(
     let broker_config = BrokerConfig::default()
         .with_bind_address(address)
         .with_max_packet_size(packet_bytes_max)
-        .with_max_outbound_inflight(config.broker_inflight)
+        .with_max_outbound_inflight(config.mqtt_inflight_max)
         .with_max_retained_messages(10_000)
         .with_max_retained_message_size(keepsake_protocol::codec::JSON_BYTES_MAX)
         .with_sys_topics_enabled(false)

@@ -379,7 +379,7 @@ pub(super) fn explain(error: &ConnectionError) -> String {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => format!(
-            "the broker refuses the cloud's name or password ({code:?}); see --ingest-user and --ingest-password-file"
+            "the broker refuses the cloud's name or password ({code:?}); see --mqtt-username and --mqtt-password-file"
         ),
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => {

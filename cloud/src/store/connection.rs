@@ -45,7 +45,7 @@ pub struct StoreOptions {
     /// The largest picture that it must be able to take, bytes.
     pub capture_bytes_max: u64,
     /// Whether commits are accepted that a power cut may take back.
-    pub accept_weak_durability: bool,
+    pub allow_unsafe_durability: bool,
 }
 
 impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
@@ -54,7 +54,7 @@ impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
         Self {
             address: Address::Folder(folder.as_ref().to_owned()),
             capture_bytes_max: keepsake_protocol::codec::CAPTURE_BYTES_MAX,
-            accept_weak_durability: false,
+            allow_unsafe_durability: false,
         }
     }
 }
@@ -224,7 +224,7 @@ impl Connector {
         let settings: HashMap<String, String> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
-        if !self.place.accept_weak_durability {
+        if !self.place.allow_unsafe_durability {
             found.unfit.append(&mut found.weak);
         }
         let mut weak = self.weak.lock().unwrap_or_else(PoisonError::into_inner);
