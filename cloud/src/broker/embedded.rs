@@ -44,7 +44,9 @@ pub trait LocalBroker: Send + Sync {
 
 /// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
-#[error("start the embedded broker on --mqtt-listen {address}: {source}")]
+#[error(
+    "start the embedded broker on --mqtt-listen {address} (choose another port; port 0 selects a free port)"
+)]
 pub struct BrokerError {
     pub address: SocketAddr,
     source: mqtt5::MqttError,

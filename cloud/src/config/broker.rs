@@ -64,9 +64,10 @@ pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, Confi
         if user.is_none() {
             return Err(alone("mqtt-password", "--mqtt-username, which is not set"));
         }
-        password
-            .read()
-            .map_err(|error| ConfigError::Unreadable(format!("--mqtt-password-file: {error}")))?;
+        password.read().map_err(|error| {
+            let error = anyhow::Error::from(error);
+            ConfigError::Unreadable(format!("--mqtt-password-file: {error:#}"))
+        })?;
     }
     let tls = if url.tls {
         Some(tls_files(settings)?)

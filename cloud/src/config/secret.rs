@@ -82,7 +82,7 @@ pub enum PasswordSource {
 /// An unusable password file. The error contains nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    #[error("read the password file {path}: {source}")]
+    #[error("read the password file {path}")]
     Read {
         path: PathBuf,
         #[source]
@@ -135,6 +135,14 @@ mod tests {
             error.contains("quotes") && !error.contains("31337"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_error_gives_its_cause_once() {
+        let missing = PasswordSource::InFile("/nonexistent/password".into());
+        let error = anyhow::Error::from(missing.read().unwrap_err());
+        let said = format!("{error:#}");
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
     }
 
     #[test]

@@ -346,7 +346,9 @@ pub(super) fn connect(
             user,
             password: Some(password),
         }) => {
-            let password = password.read().map_err(|error| error.to_string())?;
+            let password = password
+                .read()
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
             options.set_credentials(user, password.reveal().to_owned());
         }
     }
