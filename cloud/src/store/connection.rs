@@ -12,7 +12,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
 use super::address::{Address, Server};
-use crate::store::{ErrorContext, Result, StoreError, durability_check, meta, schema};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::{durability_check, meta, schema};
 
 /// A server that has not let us in by then is away.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);

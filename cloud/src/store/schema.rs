@@ -6,7 +6,7 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor};
 
-use super::{ErrorContext, Result, StoreError};
+use crate::store::error::{ErrorContext, Result, StoreError};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static MYSQL: Migrator = {

@@ -1,7 +1,9 @@
 //! The space inside the database file that deleted pictures have left.
 
 use crate::store::address::Address;
-use crate::store::{ErrorContext, Result, Store, from_bigint};
+use crate::store::bind::from_bigint;
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
 
 impl Store {
     /// Returns the bytes that new pictures can use without growing the database file: the free pages of SQLite. Zero for
@@ -29,7 +31,9 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use crate::store::{Limits, Store, Upload};
+    use crate::store::commit::upload::Upload;
+    use crate::store::limits::Limits;
+    use crate::store::open::Store;
 
     #[tokio::test]
     async fn the_space_of_a_deleted_picture_can_be_used_again() {
