@@ -11,7 +11,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
-use super::address::{Address, Server};
+use crate::store::address::{Address, DATABASE_FILE, Server};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::{durability_check, meta, schema};
 
@@ -85,7 +85,7 @@ impl Connector {
         let options = match &place.address {
             Address::Folder(folder) => {
                 let file = SqliteConnectOptions::new()
-                    .filename(folder.join(super::FILE))
+                    .filename(folder.join(DATABASE_FILE))
                     .create_if_missing(true);
                 AnyConnectOptions::from_url(&file.to_url_lossy())
             }

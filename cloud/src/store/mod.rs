@@ -34,6 +34,3 @@ pub use crate::store::query::sessions::LoginSession;
 pub use crate::store::query::settings::{DeviceSettings, SettingsUpdate};
 pub use crate::store::query::tokens::ApiToken;
 pub use crate::store::query::users::User;
-
-/// The file in the data folder.
-pub const FILE: &str = "keepsake.sqlite";

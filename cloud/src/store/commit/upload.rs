@@ -65,7 +65,7 @@ impl Store {
     /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
     ///
     /// # Errors
-    /// [`StoreError`]: not stored.
+    /// [`StoreError`]: nothing is stored.
     pub async fn upload(
         &self,
         device: &DeviceId,
