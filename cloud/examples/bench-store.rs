@@ -49,7 +49,7 @@ async fn main() -> Result<()> {
             anyhow::Ok(StoreOptions {
                 address: Address::Server(address),
                 capture_bytes_max: 15 * 1024 * 1024,
-                accept_weak_durability: false,
+                allow_unsafe_durability: false,
             })
         };
         let places = [place("few")?, place("many")?];

@@ -57,7 +57,7 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(
-        "--listen {address}: {source}; choose another with --listen, port 0 takes any free one"
+        "accept connections on --listen {address} (choose another address or port; port 0 selects a free port)"
     )]
     Listen {
         address: SocketAddr,
@@ -67,9 +67,9 @@ pub enum StartError {
     DataDirInUse { folder: std::path::PathBuf },
     #[error("{0}")]
     SchemaTooNew(String),
-    #[error("--tls-cert, --tls-key: {0:#}")]
-    Tls(anyhow::Error),
-    #[error("{0}; choose another with --mqtt-listen, port 0 takes any free one")]
+    #[error("use --tls-cert and --tls-key")]
+    Tls(#[from] http::TlsError),
+    #[error(transparent)]
     Broker(#[from] embedded::BrokerError),
 }
 
@@ -113,10 +113,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let tls = match &config.tls {
-        Some((cert, key)) => Some(
-            http::Tls::read(cert, key)
-                .map_err(|error| StartError::Tls(anyhow::Error::from(error)))?,
-        ),
+        Some((cert, key)) => Some(http::Tls::read(cert, key).map_err(StartError::from)?),
         None => None,
     };
     let _lock = lock_data_dir(&config.data)?;
@@ -145,7 +142,7 @@ pub async fn run(
     let decoder = Decoder::default();
     let thumbnails = Arc::new(Notify::new());
     let metrics = Metrics::default();
-    check_disk_space(&config, &backpressure).await;
+    check_disk_space(&config, &store, &backpressure).await;
 
     let target = session_target(&config, broker.as_deref());
     let looked_at = target.clone();
@@ -223,7 +220,7 @@ pub async fn run(
         live.clone(),
         stop.clone(),
     ));
-    let own_broker = config.ingest_broker.is_none();
+    let own_broker = config.external_broker.is_none();
     let broker_warnings = if own_broker {
         broker_probe::none()
     } else {
@@ -321,7 +318,7 @@ async fn open_store(
     let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
-        accept_weak_durability: config.accept_weak_durability,
+        allow_unsafe_durability: config.allow_unsafe_durability,
     };
     let waits = matches!(place.address, Address::Server(_));
     let (reason, reasons) = watch::channel("the cloud has not reached its database yet".to_owned());
@@ -437,7 +434,7 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> BrokerAddre
         user: own.user,
         password: Some(PasswordSource::Known(SecretText::new(own.password))),
     });
-    let Some(elsewhere) = &config.ingest_broker else {
+    let Some(elsewhere) = &config.external_broker else {
         let address = own.expect("one of the two brokers is there").address();
         return BrokerAddress {
             host: address.ip().to_string(),
@@ -481,7 +478,7 @@ async fn watch_health(
         loop {
             tokio::select! {
                 _ = look.tick() => {
-                    check_disk_space(&config, &backpressure).await;
+                    check_disk_space(&config, &store, &backpressure).await;
                     check_store(&store, &backpressure).await;
                     // Both looks are bounded. A database that is away is found to be so, and no reason to start anew.
                     notify_systemd(&[NotifyState::Watchdog]);
@@ -535,14 +532,17 @@ async fn check_store(store: &Store, backpressure: &Backpressure) {
     }
 }
 
-async fn check_disk_space(config: &Config, backpressure: &Backpressure) {
+/// Pauses uploads while the disk and the free pages of the database together have too little room.
+async fn check_disk_space(config: &Config, store: &Store, backpressure: &Backpressure) {
     let folder = config.data.clone();
     match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
         Ok(Ok((free, total))) => {
-            let (bytes, percent) = (config.hold_free_bytes, config.hold_free_percent);
+            // A database that does not answer is reported by check_store.
+            let room = free.saturating_add(store.reusable_bytes().await.unwrap_or(0));
+            let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
             backpressure.set_space(
                 free,
-                backpressure::low_space_reason(free, total, bytes, percent),
+                backpressure::low_space_reason(room, total, bytes, percent),
             );
         }
         Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),

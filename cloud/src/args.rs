@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::LabWayIn;
 
-/// The cloud of Keepsake: takes pictures from cameras, keeps them, and shows them.
+/// The Keepsake cloud: receives pictures from cameras, stores them and shows them.
 #[derive(Debug, Parser, Serialize)]
 #[command(name = "cloud", version, args_override_self = true)]
 pub struct Args {
@@ -16,7 +16,7 @@ pub struct Args {
     #[serde(skip)]
     pub command: Option<crate::commands::Command>,
 
-    /// Folder for the database and cloud.toml
+    /// Directory of the database and cloud.toml
     #[arg(
         long,
         env = "KEEPSAKE_CLOUD_DATA",
@@ -27,7 +27,7 @@ pub struct Args {
     #[serde(skip)]
     pub data: PathBuf,
 
-    /// The settings file, which must then be there [default: cloud.toml in the data folder, if there is one]
+    /// Settings file, which must exist [default: cloud.toml in the data directory, if it exists]
     #[arg(
         long,
         env = "KEEPSAKE_CLOUD_CONFIG",
@@ -37,48 +37,48 @@ pub struct Args {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Address of the pages and the API; port 0 takes any free port [default: 127.0.0.1:5000]
+    /// Address of the web interface and the API; port 0 selects a free port [default: 127.0.0.1:5000]
     #[arg(long, env = "KEEPSAKE_CLOUD_LISTEN", value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
 
-    /// Address of the embedded MQTT broker; port 0 takes any free port [default: 127.0.0.1:1883, and none with --ingest-broker]
+    /// Address of the embedded MQTT broker; port 0 selects a free port [default: 127.0.0.1:1883, or no embedded broker with --mqtt-broker-url]
     #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_LISTEN", value_name = "ADDRESS:PORT")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_listen: Option<SocketAddr>,
 
-    /// Where the cloud's own sessions connect, mqtt(s)://user@host:port [default: the embedded broker itself]
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_BROKER", value_name = "URL")]
+    /// External MQTT broker, mqtt(s)://user@host:port [default: the embedded broker]
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_BROKER_URL", value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_broker: Option<String>,
+    pub mqtt_broker_url: Option<String>,
 
-    /// The name the cloud has at that broker; its password is in KEEPSAKE_CLOUD_INGEST_PASSWORD or a file
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_USER", value_name = "NAME")]
+    /// User name for the external broker; the password is in KEEPSAKE_CLOUD_MQTT_PASSWORD or a file
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_USERNAME", value_name = "NAME")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_user: Option<String>,
+    pub mqtt_username: Option<String>,
 
-    /// File whose first line is the cloud's password at that broker
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_PASSWORD_FILE", value_name = "FILE")]
+    /// File whose first line is the password for the external broker
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_PASSWORD_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_password_file: Option<PathBuf>,
+    pub mqtt_password_file: Option<PathBuf>,
 
-    /// For mqtts: certificates of the authorities to believe, PEM [default: those of this system]
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_CA", value_name = "FILE")]
+    /// For mqtts: PEM file with trusted CA certificates [default: the system's CA store]
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_CA_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_ca: Option<PathBuf>,
+    pub mqtt_ca_file: Option<PathBuf>,
 
-    /// For mqtts: the cloud's own certificate, PEM
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_CERT", value_name = "FILE")]
+    /// For mqtts: PEM file with the client certificate
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_CERT_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_cert: Option<PathBuf>,
+    pub mqtt_cert_file: Option<PathBuf>,
 
-    /// For mqtts: the private key of that certificate, PEM
-    #[arg(long, env = "KEEPSAKE_CLOUD_INGEST_KEY", value_name = "FILE")]
+    /// For mqtts: PEM file with the private key of the client certificate
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_KEY_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ingest_key: Option<PathBuf>,
+    pub mqtt_key_file: Option<PathBuf>,
 
-    /// Where the database is, mysql://user:password@host:port/name, for MySQL 8 or later and MariaDB 10.6 or later;
-    /// others on this machine see arguments, so a password is better in cloud.toml [default: SQLite in the data folder]
+    /// Database server, mysql://user:password@host:port/name: MySQL 8 or later, or MariaDB 10.6 or later. Every user of
+    /// this computer can read the command line, so put the password into cloud.toml [default: SQLite in the data directory]
     #[arg(
         long,
         env = "KEEPSAKE_CLOUD_DATABASE",
@@ -89,18 +89,18 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
 
-    /// Take pictures although a power cut may take them back from the database again
+    /// Store pictures even if the database server can lose committed data in a power cut
     #[arg(
         long,
-        env = "KEEPSAKE_CLOUD_ACCEPT_WEAK_DURABILITY",
+        env = "KEEPSAKE_CLOUD_ALLOW_UNSAFE_DURABILITY",
         num_args = 0..=1,
         default_missing_value = "true",
         value_name = "BOOL"
     )]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub accept_weak_durability: Option<bool>,
+    pub allow_unsafe_durability: Option<bool>,
 
-    /// A topic to which other cameras publish JPEG or PNG, and their name, as in 'frigate/+/snapshot={1}'; may be repeated
+    /// MQTT topic on which third-party cameras publish JPEG or PNG pictures, and the camera's name: 'frigate/+/snapshot={1}'; can be repeated
     #[arg(
         long = "topic-pattern",
         value_name = "FILTER=NAME",
@@ -109,46 +109,46 @@ pub struct Args {
     #[serde(skip)]
     pub topic_patterns: Vec<(String, String)>,
 
-    /// The largest picture taken, bytes, 65536 to 67108864 [default: 67108864; with --database 15728640, which fits
-    /// into the packets of a MariaDB as it comes]
+    /// Size of the largest picture that is accepted, 65536 to 67108864 bytes [default: 67108864; with --database
+    /// 15728640, which fits into the default packet size of MariaDB]
     #[arg(long, env = "KEEPSAKE_CLOUD_CAPTURE_BYTES_MAX", value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture_bytes_max: Option<u64>,
 
-    /// Messages the embedded broker sends ahead of their acknowledgement, 1 to 1000 [default: 20]
-    #[arg(long, env = "KEEPSAKE_CLOUD_BROKER_INFLIGHT", value_name = "N")]
+    /// Unacknowledged messages that the embedded broker sends to a client at most, 1 to 1000 [default: 20]
+    #[arg(long, env = "KEEPSAKE_CLOUD_MQTT_INFLIGHT_MAX", value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub broker_inflight: Option<u16>,
+    pub mqtt_inflight_max: Option<u16>,
 
-    /// Below this free space nothing is taken any more, bytes [default: 1073741824]
-    #[arg(long, env = "KEEPSAKE_CLOUD_HOLD_FREE_BYTES", value_name = "BYTES")]
+    /// Pause uploads while less disk space than this is free, bytes [default: 1073741824]
+    #[arg(long, env = "KEEPSAKE_CLOUD_FREE_BYTES_MIN", value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hold_free_bytes: Option<u64>,
+    pub free_bytes_min: Option<u64>,
 
     /// Who may bring pictures the lab's way (POST /upload, camera/image) without a key: loopback, open (everyone) or token (nobody) [default: loopback]
     #[arg(long, env = "KEEPSAKE_CLOUD_LAB_WAY_IN", value_name = "WHO")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lab_way_in: Option<LabWayIn>,
 
-    /// Certificate chain for https on --listen, PEM; read again when it changes [default: none, plain http]
+    /// PEM file with the certificate chain for HTTPS on --listen; reloaded when it changes [default: plain HTTP]
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_CERT", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert: Option<PathBuf>,
 
-    /// Private key of the certificate, PEM
+    /// PEM file with the private key of --tls-cert
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_KEY", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_key: Option<PathBuf>,
 
-    /// Over https, tell browsers to use nothing else for so many days (HSTS), 0 to 730; 0 says nothing [default: 0]
+    /// How long browsers must use HTTPS only (HSTS), 0 to 730 days; 0 does not send the header [default: 0]
     #[arg(long, env = "KEEPSAKE_CLOUD_HSTS_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hsts_days: Option<u16>,
 
-    /// Below this free space nothing is taken any more, percent of the disk, 0 to 90 [default: 5]
-    #[arg(long, env = "KEEPSAKE_CLOUD_HOLD_FREE_PERCENT", value_name = "PERCENT")]
+    /// Pause uploads while less of the disk than this is free, percent, 0 to 90 [default: 5]
+    #[arg(long, env = "KEEPSAKE_CLOUD_FREE_PERCENT_MIN", value_name = "PERCENT")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hold_free_percent: Option<u8>,
+    pub free_percent_min: Option<u8>,
 }
 
 fn topic_pattern(text: &str) -> Result<(String, String), String> {

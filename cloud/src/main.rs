@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<StartError>() => {
-            eprintln!("cloud: {error}");
+            eprintln!("cloud: {error:#}");
             ExitCode::from(WRONG_CONFIGURATION)
         }
         Err(error) => {

@@ -114,7 +114,7 @@ async fn observed() -> (Cloud, Arc<Proxy>) {
     drop(free);
     proxy.broker_port.store(broker.port(), Ordering::SeqCst);
     let broker = broker.to_string();
-    let more = ["--mqtt-listen", &broker, "--ingest-broker", &url];
+    let more = ["--mqtt-listen", &broker, "--mqtt-broker-url", &url];
     (Cloud::start(&more).await, proxy)
 }
 

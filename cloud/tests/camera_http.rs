@@ -148,7 +148,7 @@ async fn whoever_goes_away_in_the_middle_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
-    let cloud = Cloud::start(&["--hold-free-bytes", "1152921504606846976"]).await;
+    let cloud = Cloud::start(&["--free-bytes-min", "1152921504606846976"]).await;
     let (status, head, problem) = post(&cloud, "/api/v1/frames", PORCH, b"KSF1").await;
     assert_eq!(status, 503, "{problem}");
     assert!(

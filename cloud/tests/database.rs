@@ -119,7 +119,7 @@ async fn nothing_is_committed_to_a_server_that_may_forget_it(kind: Kind) {
     assert_eq!(tables, Vec::<String>::new());
 
     let place = StoreOptions {
-        accept_weak_durability: true,
+        allow_unsafe_durability: true,
         ..place(&url)
     };
     let accepted = Store::open(place, Limits::default()).await.unwrap();
@@ -562,7 +562,7 @@ fn place(url: &str) -> StoreOptions {
     StoreOptions {
         address: Address::Server(Server::parse(url).unwrap()),
         capture_bytes_max: 15 * 1024 * 1024,
-        accept_weak_durability: false,
+        allow_unsafe_durability: false,
     }
 }
 

@@ -113,7 +113,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
     let everything = u64::MAX.to_string();
-    let cloud = Cloud::start(&["--hold-free-bytes", &everything]).await;
+    let cloud = Cloud::start(&["--free-bytes-min", &everything]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.send(1, &photograph(1)).await;
     porch.online(2, &[(1, 1)]).await;
@@ -176,7 +176,7 @@ async fn one_picture_the_store_cannot_take_does_not_stop_the_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_and_interleaved_parts_arrive_with_one_message_in_flight() {
-    let cloud = Cloud::start(&["--broker-inflight", "1"]).await;
+    let cloud = Cloud::start(&["--mqtt-inflight-max", "1"]).await;
     let mut cameras = Vec::new();
     for (n, name) in [(1, "porch"), (2, "shed"), (3, "jetty")] {
         cameras.push(Camera::connect(&cloud, name, n).await);

@@ -63,11 +63,11 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
         (
-            ["--listen", any, "--broker-inflight", "0"],
-            "--broker-inflight",
+            ["--listen", any, "--mqtt-inflight-max", "0"],
+            "--mqtt-inflight-max",
         ),
         (
-            ["--listen", any, "--ingest-broker", "broker:1883"],
+            ["--listen", any, "--mqtt-broker-url", "broker:1883"],
             "mqtt://host:port",
         ),
         (["--listen", "nowhere", "--mqtt-listen", any], "--listen"),
@@ -75,6 +75,9 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
         let (code, said) = ended(cloud(folder.path(), &args));
         assert_eq!(code, 78, "{args:?}: {said}");
         assert!(said.contains(names), "{args:?}: {said}");
+        if args[..2] == ["--listen", &taken] {
+            assert_eq!(said.matches("in use").count(), 1, "{args:?}: {said}");
+        }
     }
 }
 
@@ -91,7 +94,7 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
         &listen,
         "--mqtt-listen",
         "127.0.0.1:0",
-        "--ingest-broker",
+        "--mqtt-broker-url",
         "mqtt://127.0.0.1:9",
     ];
     let mut child = cloud(folder.path(), &args);

@@ -83,7 +83,7 @@ mod server {
                 address: Address::Server(server),
                 // What fits into the packets of a MariaDB as it comes.
                 capture_bytes_max: 15 * 1024 * 1024,
-                accept_weak_durability: false,
+                allow_unsafe_durability: false,
             }
         }
     }

@@ -44,7 +44,9 @@ pub trait LocalBroker: Send + Sync {
 
 /// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
-#[error("start the embedded broker on --mqtt-listen {address}: {source}")]
+#[error(
+    "start the embedded broker on --mqtt-listen {address} (choose another port; port 0 selects a free port)"
+)]
 pub struct BrokerError {
     pub address: SocketAddr,
     source: mqtt5::MqttError,
@@ -74,7 +76,7 @@ pub async fn start(
     let broker_config = BrokerConfig::default()
         .with_bind_address(address)
         .with_max_packet_size(packet_bytes_max)
-        .with_max_outbound_inflight(config.broker_inflight)
+        .with_max_outbound_inflight(config.mqtt_inflight_max)
         .with_max_retained_messages(10_000)
         .with_max_retained_message_size(keepsake_protocol::codec::JSON_BYTES_MAX)
         .with_sys_topics_enabled(false)

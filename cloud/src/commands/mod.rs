@@ -34,7 +34,7 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
     let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
-        accept_weak_durability: config.accept_weak_durability,
+        allow_unsafe_durability: config.allow_unsafe_durability,
     };
     let store = Store::open_secondary(place, Limits::default())
         .await

@@ -1,5 +1,4 @@
-//! Where the cloud's own sessions connect when the broker is not its own: `mqtt(s)://user@host:port`, and what it takes
-//! to be let in there.
+//! The settings of an external broker: `mqtt(s)://user@host:port`, the password and the TLS files.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,53 +8,53 @@ use rustls::time_provider::DefaultTimeProvider;
 use crate::config::secret::PasswordSource;
 use crate::config::{ConfigError, Settings};
 
-/// As registered with IANA.
+/// The ports registered with IANA.
 const MQTT_PORT: u16 = 1883;
 const MQTTS_PORT: u16 = 8883;
 
-/// A broker elsewhere.
+/// An external broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BrokerSettings {
     pub host: String,
     pub port: u16,
     pub user: Option<String>,
     pub password: Option<PasswordSource>,
-    /// `mqtts://`: whom to believe, and the client certificate if there is one.
+    /// Present with `mqtts://`: the trusted CA certificates and the optional client certificate.
     pub tls: Option<keepsake_tls::TlsFiles>,
 }
 
-/// What was written, put together. Files are read once to see whether they can be.
+/// Combines the settings of the external broker, and reads each file once to detect errors at the start.
 pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, ConfigError> {
     let files = [
-        ("ingest-ca", &settings.ingest_ca),
-        ("ingest-cert", &settings.ingest_cert),
-        ("ingest-key", &settings.ingest_key),
-        ("ingest-password-file", &settings.ingest_password_file),
+        ("mqtt-ca-file", &settings.mqtt_ca_file),
+        ("mqtt-cert-file", &settings.mqtt_cert_file),
+        ("mqtt-key-file", &settings.mqtt_key_file),
+        ("mqtt-password-file", &settings.mqtt_password_file),
     ];
-    let Some(text) = settings.ingest_broker.as_deref() else {
+    let Some(text) = settings.mqtt_broker_url.as_deref() else {
         let mut lonely = files.iter().filter(|(_, path)| path.is_some());
         return match lonely.next().map(|(flag, _)| *flag) {
-            Some(flag) => Err(alone(flag, "--ingest-broker, which is not set")),
-            None if settings.ingest_password.is_some() => Err(alone(
-                "ingest-password",
-                "--ingest-broker, which is not set",
+            Some(flag) => Err(alone(flag, "--mqtt-broker-url, which is not set")),
+            None if settings.mqtt_password.is_some() => Err(alone(
+                "mqtt-password",
+                "--mqtt-broker-url, which is not set",
             )),
             None => Ok(None),
         };
     };
     let url = Url::parse(text)?;
-    let user = match (url.user, &settings.ingest_user) {
+    let user = match (url.user, &settings.mqtt_username) {
         (Some(_), Some(_)) => {
             return Err(ConfigError::Together(
-                "--ingest-user and a user in --ingest-broker",
+                "--mqtt-username and a user in --mqtt-broker-url",
             ));
         }
         (from_url, set) => from_url.or_else(|| set.clone()),
     };
-    let password = match (&settings.ingest_password, &settings.ingest_password_file) {
+    let password = match (&settings.mqtt_password, &settings.mqtt_password_file) {
         (Some(_), Some(_)) => {
             return Err(ConfigError::Together(
-                "ingest-password and ingest-password-file",
+                "mqtt-password and mqtt-password-file",
             ));
         }
         (Some(known), None) => Some(PasswordSource::Known(known.clone())),
@@ -63,18 +62,22 @@ pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, Confi
     };
     if let Some(password) = &password {
         if user.is_none() {
-            return Err(alone("ingest-password", "--ingest-user, which is not set"));
+            return Err(alone("mqtt-password", "--mqtt-username, which is not set"));
         }
-        password
-            .read()
-            .map_err(|error| ConfigError::Unreadable(format!("--ingest-password-file: {error}")))?;
+        password.read().map_err(|error| {
+            let error = anyhow::Error::from(error);
+            ConfigError::Unreadable(format!("--mqtt-password-file: {error:#}"))
+        })?;
     }
     let tls = if url.tls {
         Some(tls_files(settings)?)
     } else {
         let mut useless = files[..3].iter().filter(|(_, path)| path.is_some());
         if let Some((flag, _)) = useless.next() {
-            return Err(alone(flag, "TLS: --ingest-broker must begin with mqtts://"));
+            return Err(alone(
+                flag,
+                "TLS: --mqtt-broker-url must begin with mqtts://",
+            ));
         }
         None
     };
@@ -93,19 +96,26 @@ fn alone(flag: &'static str, needs: &'static str) -> ConfigError {
 
 fn tls_files(settings: &Settings) -> Result<keepsake_tls::TlsFiles, ConfigError> {
     let path = |path: &Option<PathBuf>| path.clone();
-    let identity = match (path(&settings.ingest_cert), path(&settings.ingest_key)) {
+    let identity = match (
+        path(&settings.mqtt_cert_file),
+        path(&settings.mqtt_key_file),
+    ) {
         (Some(certificate), Some(key)) => Some(keepsake_tls::Identity { certificate, key }),
-        (Some(_), None) => return Err(alone("ingest-cert", "--ingest-key, which is not set")),
-        (None, Some(_)) => return Err(alone("ingest-key", "--ingest-cert, which is not set")),
+        (Some(_), None) => {
+            return Err(alone("mqtt-cert-file", "--mqtt-key-file, which is not set"));
+        }
+        (None, Some(_)) => {
+            return Err(alone("mqtt-key-file", "--mqtt-cert-file, which is not set"));
+        }
         (None, None) => None,
     };
     let files = keepsake_tls::TlsFiles {
-        ca: path(&settings.ingest_ca),
+        ca: path(&settings.mqtt_ca_file),
         identity,
     };
     keepsake_tls::client(&files, Arc::new(DefaultTimeProvider)).map_err(|error| {
         ConfigError::Unreadable(format!(
-            "TLS for --ingest-broker: {:#}",
+            "TLS for --mqtt-broker-url: {:#}",
             anyhow::Error::from(error)
         ))
     })?;
@@ -132,12 +142,12 @@ impl Url {
             Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
-        // Arguments can be read by everyone on this computer.
+        // Every user of this computer can read the command line.
         if user.is_some_and(|user| user.contains(':')) {
             return Err(ConfigError::PasswordInUrl);
         }
         let (host, port) = match place.rsplit_once(':') {
-            // A colon inside the brackets of an IPv6 address is no port.
+            // A colon inside the brackets of an IPv6 address does not begin a port.
             Some((host, port)) if !port.ends_with(']') => {
                 let port = port.parse().ok().filter(|port| *port > 0_u16);
                 (host, port.ok_or_else(|| wrong(text))?)
@@ -168,14 +178,14 @@ impl Url {
     }
 }
 
-/// Without whatever stands before an `@`: it may be a password.
+/// Leaves out the text before an `@`, which may be a password.
 fn wrong(text: &str) -> ConfigError {
     let shown = match text.rsplit_once('@') {
         Some((_, place)) => format!("…@{place}"),
         None => text.to_owned(),
     };
     ConfigError::Bounds {
-        flag: "ingest-broker",
+        flag: "mqtt-broker-url",
         found: shown,
         expected: "mqtt://host:port, mqtts://host:port or either with a user, as in mqtts://user@host:port",
     }
@@ -234,14 +244,14 @@ mod tests {
         let error = Url::parse("mqtt://me:hunter2@host")
             .unwrap_err()
             .to_string();
-        assert!(error.contains("--ingest-password-file"), "{error}");
+        assert!(error.contains("--mqtt-password-file"), "{error}");
     }
 
     #[test]
     fn settings_that_need_another_say_which() {
         let file = Some(PathBuf::from("/dev/null"));
         let to = |url: &str| Settings {
-            ingest_broker: Some(url.to_owned()),
+            mqtt_broker_url: Some(url.to_owned()),
             ..Settings::default()
         };
         let refused = |settings: Settings, says: &str| {
@@ -250,45 +260,45 @@ mod tests {
         };
         refused(
             Settings {
-                ingest_ca: file.clone(),
+                mqtt_ca_file: file.clone(),
                 ..Settings::default()
             },
-            "--ingest-ca needs --ingest-broker",
+            "--mqtt-ca-file needs --mqtt-broker-url",
         );
         refused(
             Settings {
-                ingest_ca: file.clone(),
+                mqtt_ca_file: file.clone(),
                 ..to("mqtt://host")
             },
-            "--ingest-ca needs TLS",
+            "--mqtt-ca-file needs TLS",
         );
         refused(
             Settings {
-                ingest_cert: file.clone(),
+                mqtt_cert_file: file.clone(),
                 ..to("mqtts://host")
             },
-            "--ingest-cert needs --ingest-key",
+            "--mqtt-cert-file needs --mqtt-key-file",
         );
         refused(
             Settings {
-                ingest_ca: file,
+                mqtt_ca_file: file,
                 ..to("mqtts://host")
             },
-            "/dev/null holds no certificate",
+            "/dev/null contains no certificate",
         );
         refused(
             Settings {
-                ingest_password: Some(SecretText::new("x")),
+                mqtt_password: Some(SecretText::new("x")),
                 ..to("mqtt://host")
             },
-            "--ingest-password needs --ingest-user",
+            "--mqtt-password needs --mqtt-username",
         );
         refused(
             Settings {
-                ingest_user: Some("you".to_owned()),
+                mqtt_username: Some("you".to_owned()),
                 ..to("mqtt://me@host")
             },
-            "--ingest-user and a user in --ingest-broker",
+            "--mqtt-username and a user in --mqtt-broker-url",
         );
     }
 }

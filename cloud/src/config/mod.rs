@@ -1,7 +1,7 @@
 //! Every setting with its unit, default and bound, from `cloud.toml`, the environment and arguments.
 //!
-//! Later ones win: defaults, `DIR/cloud.toml` or the file of `--config`, `KEEPSAKE_CLOUD_*`, arguments. Everything is checked before anything is
-//! opened; what is wrong is one sentence that names the setting.
+//! Later sources override earlier ones: defaults, `DIR/cloud.toml` or the file of `--config`, `KEEPSAKE_CLOUD_*`, arguments.
+//! All settings are checked before anything is opened; an error is one sentence that names the setting.
 
 mod broker;
 pub mod secret;
@@ -23,27 +23,27 @@ pub use crate::config::broker::BrokerSettings;
 use crate::config::secret::SecretText;
 use crate::ingest::external::{ExternalTopics, TopicPatternError};
 
-/// Messages read and not yet committed may take this much memory; beyond, the connection is dropped until there is
-/// room, and the broker brings again what was not acknowledged.
+/// Memory for messages that are received and not yet committed. Beyond it the connection is closed until there is room,
+/// and the broker sends again what was not acknowledged.
 pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// One transaction stops taking messages beyond this many bytes.
+/// Bytes after which a transaction takes no further messages.
 pub const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What the embedded broker keeps for a session that is away or slow.
+/// Bytes that the embedded broker queues for a session that is offline or slow.
 pub const BROKER_QUEUE_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Open live streams; beyond, 503. Six fit into one browser.
+/// Open event streams; beyond, 503. A browser opens at most six connections.
 pub const STREAMS_MAX: usize = 100;
-/// Requests of cameras that are being read may take this much memory, KiB; beyond, 503. One that is larger is read alone.
+/// Memory for camera requests that are being read, KiB; beyond, 503. A larger request is read alone.
 pub const READING_KIB_MAX: u32 = 64 * 1024;
-/// Cameras that wait for news over HTTP at one time; beyond, 503. Each has a connection open for it.
+/// Cameras that wait for downlink messages over HTTP at one time; beyond, 503. Each keeps one connection open.
 pub const LISTENING_MAX: usize = 256;
 /// Open HTTP connections; beyond, new ones wait.
 pub const CONNECTIONS_MAX: usize = 512;
-/// The largest picture for a database server, if nothing else is said: packets of a MariaDB are 16 MiB as it comes.
+/// Default size limit of a picture with a database server: the default packet size of MariaDB is 16 MiB.
 pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
 /// Open HTTP connections from one address (one /64 of IPv6); beyond, new ones are closed at once. A household behind one
-/// address has a few browsers with six each, and its cameras. This computer itself has no such bound: a proxy may be here.
+/// address has a few browsers with six connections each, and its cameras. Loopback has no such limit, for reverse proxies.
 pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
-/// How long snap and identify may wait for the camera, microseconds.
+/// Time after which an unanswered snap or identify command expires, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
 /// Who may bring pictures the lab's way without a key: raw pictures by `POST /upload` and on the lab's topics.
@@ -64,24 +64,24 @@ pub enum LabWayIn {
 struct Settings {
     listen: SocketAddr,
     mqtt_listen: Option<SocketAddr>,
-    ingest_broker: Option<String>,
-    ingest_user: Option<String>,
-    ingest_password: Option<SecretText>,
-    ingest_password_file: Option<PathBuf>,
-    ingest_ca: Option<PathBuf>,
-    ingest_cert: Option<PathBuf>,
-    ingest_key: Option<PathBuf>,
+    mqtt_broker_url: Option<String>,
+    mqtt_username: Option<String>,
+    mqtt_password: Option<SecretText>,
+    mqtt_password_file: Option<PathBuf>,
+    mqtt_ca_file: Option<PathBuf>,
+    mqtt_cert_file: Option<PathBuf>,
+    mqtt_key_file: Option<PathBuf>,
     database: Option<String>,
-    accept_weak_durability: bool,
+    allow_unsafe_durability: bool,
     capture_bytes_max: Option<u64>,
-    broker_inflight: u16,
-    hold_free_bytes: u64,
-    hold_free_percent: u8,
+    mqtt_inflight_max: u16,
+    free_bytes_min: u64,
+    free_percent_min: u8,
     lab_way_in: LabWayIn,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     hsts_days: u16,
-    /// MQTT filter = name of the camera, in which {1} is what the filter's first `+` has met.
+    /// MQTT filter = name of the camera; {1} in the name is the text that the filter's first `+` matched.
     topic_patterns: BTreeMap<String, String>,
 }
 
@@ -90,19 +90,19 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
             mqtt_listen: None,
-            ingest_broker: None,
-            ingest_user: None,
-            ingest_password: None,
-            ingest_password_file: None,
-            ingest_ca: None,
-            ingest_cert: None,
-            ingest_key: None,
+            mqtt_broker_url: None,
+            mqtt_username: None,
+            mqtt_password: None,
+            mqtt_password_file: None,
+            mqtt_ca_file: None,
+            mqtt_cert_file: None,
+            mqtt_key_file: None,
             database: None,
-            accept_weak_durability: false,
+            allow_unsafe_durability: false,
             capture_bytes_max: None,
-            broker_inflight: 20,
-            hold_free_bytes: 1024 * 1024 * 1024,
-            hold_free_percent: 5,
+            mqtt_inflight_max: 20,
+            free_bytes_min: 1024 * 1024 * 1024,
+            free_percent_min: 5,
             lab_way_in: LabWayIn::Loopback,
             tls_cert: None,
             tls_key: None,
@@ -117,40 +117,40 @@ impl Default for Settings {
 pub struct Config {
     pub data: PathBuf,
     pub listen: SocketAddr,
-    /// Of the embedded broker; none = it is not started.
+    /// Address of the embedded broker; `None` = it is not started.
     pub mqtt_listen: Option<SocketAddr>,
-    /// Absent = the embedded broker.
-    pub ingest_broker: Option<BrokerSettings>,
-    /// Where the pictures are kept.
+    /// `None` = the embedded broker is used.
+    pub external_broker: Option<BrokerSettings>,
+    /// Address of the database.
     pub database: Address,
-    /// Whether commits are accepted that a power cut may take back.
-    pub accept_weak_durability: bool,
+    /// Accept a server that can lose committed data in a power cut.
+    pub allow_unsafe_durability: bool,
     pub capture_bytes_max: u64,
-    pub broker_inflight: u16,
-    pub hold_free_bytes: u64,
-    pub hold_free_percent: u8,
+    pub mqtt_inflight_max: u16,
+    pub free_bytes_min: u64,
+    pub free_percent_min: u8,
     pub lab_way_in: LabWayIn,
-    /// Certificate chain and private key, PEM files; absent = plain http.
+    /// Certificate chain and private key, PEM files; `None` = plain HTTP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Days; 0 = no HSTS.
     pub hsts_days: u16,
-    /// Topics of cameras that know nothing of Keepsake.
+    /// Topics of third-party cameras.
     pub ways: ExternalTopics,
 }
 
-/// What is wrong with the configuration, in one sentence.
+/// An error in the configuration, in one sentence.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{0}")]
     Unreadable(String),
     #[error(
-        "--{flag} {address}: only this computer may connect to the embedded broker (127.0.0.1 or [::1]), because it knows no passwords; cameras elsewhere need --ingest-broker with a broker that does"
+        "--{flag} {address}: only this computer may connect to the embedded broker (127.0.0.1 or [::1]), because it has no passwords; for other cameras set --mqtt-broker-url to a broker that has"
     )]
     NotLoopback {
         flag: &'static str,
         address: SocketAddr,
     },
-    /// Says nothing of the URL itself, which has a password in it.
+    /// Leaves out the URL itself, which contains a password.
     #[error("--database: {0}; expected mysql://user:password@host:port/name")]
     Database(String),
     #[error("--tls-cert and --tls-key belong together: --{missing} is missing")]
@@ -171,36 +171,36 @@ pub enum ConfigError {
     #[error("{0}: set one of them")]
     Together(&'static str),
     #[error(
-        "--ingest-broker holds a password, which everyone on this computer could read there; write mqtt(s)://user@host and \
-         put it into a file for --ingest-password-file, or into KEEPSAKE_CLOUD_INGEST_PASSWORD"
+        "--mqtt-broker-url contains a password, which every user of this computer could read; write mqtt(s)://user@host and \
+         put the password into a file for --mqtt-password-file, or into KEEPSAKE_CLOUD_MQTT_PASSWORD"
     )]
     PasswordInUrl,
 }
 
-/// No argument: those can be read by everyone on the computer.
-const INGEST_PASSWORD: &str = "KEEPSAKE_CLOUD_INGEST_PASSWORD";
+/// Not an argument, because every user of the computer can read the command line.
+const MQTT_PASSWORD: &str = "KEEPSAKE_CLOUD_MQTT_PASSWORD";
 
 impl Config {
-    /// Joins defaults, file, environment and arguments.
+    /// Merges defaults, file, environment and arguments, and checks the result.
     ///
     /// # Errors
-    /// [`ConfigError`]: nothing has been opened.
+    /// [`ConfigError`] names the setting; nothing has been opened.
     pub fn load(args: &Args) -> Result<Self, ConfigError> {
         let file = match &args.config {
             Some(file) => file.clone(),
             None => args.data.join("cloud.toml"),
         };
         let mut layers = Figment::from(Serialized::defaults(Settings::default()));
-        if is_there(&file, args.config.is_some())? {
+        if file_exists(&file, args.config.is_some())? {
             layers = layers.merge(Toml::file_exact(file));
         }
         if !args.topic_patterns.is_empty() {
             let patterns: BTreeMap<_, _> = args.topic_patterns.iter().cloned().collect();
             layers = layers.merge(Serialized::default("topic_patterns", patterns));
         }
-        if let Ok(password) = std::env::var(INGEST_PASSWORD) {
+        if let Ok(password) = std::env::var(MQTT_PASSWORD) {
             layers = layers.merge(Serialized::default(
-                "ingest_password",
+                "mqtt_password",
                 SecretText::new(password),
             ));
         }
@@ -212,9 +212,9 @@ impl Config {
     }
 }
 
-/// Without the file there are defaults, unless it was asked for by name. One that is there and cannot be read is told:
-/// a cloud with other settings than its owner has written could take pictures to another place.
-fn is_there(file: &Path, named: bool) -> Result<bool, ConfigError> {
+/// Returns false if the file does not exist and was not named. A file that exists and cannot be read is an error: with
+/// other settings than the owner wrote, the cloud could store pictures in another place.
+fn file_exists(file: &Path, named: bool) -> Result<bool, ConfigError> {
     match std::fs::File::open(file) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => Ok(false),
@@ -229,7 +229,7 @@ fn is_there(file: &Path, named: bool) -> Result<bool, ConfigError> {
 
 fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
     let mqtt_listen = settings.mqtt_listen.or_else(|| {
-        let alone = settings.ingest_broker.is_none();
+        let alone = settings.mqtt_broker_url.is_none();
         alone.then_some(SocketAddr::from(([127, 0, 0, 1], 1883)))
     });
     if let Some(address) = mqtt_listen.filter(|address| !address.ip().is_loopback()) {
@@ -274,14 +274,14 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         "65536 to 67108864 bytes",
     )?;
     within(
-        "broker-inflight",
-        settings.broker_inflight.into(),
+        "mqtt-inflight-max",
+        settings.mqtt_inflight_max.into(),
         1..=1000,
         "1 to 1000 messages",
     )?;
     within(
-        "hold-free-percent",
-        settings.hold_free_percent.into(),
+        "free-percent-min",
+        settings.free_percent_min.into(),
         0..=90,
         "0 to 90 percent",
     )?;
@@ -295,13 +295,13 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         data: data.to_owned(),
         listen: settings.listen,
         mqtt_listen,
-        ingest_broker: broker::check(settings)?,
+        external_broker: broker::check(settings)?,
         database,
-        accept_weak_durability: settings.accept_weak_durability,
+        allow_unsafe_durability: settings.allow_unsafe_durability,
         capture_bytes_max,
-        broker_inflight: settings.broker_inflight,
-        hold_free_bytes: settings.hold_free_bytes,
-        hold_free_percent: settings.hold_free_percent,
+        mqtt_inflight_max: settings.mqtt_inflight_max,
+        free_bytes_min: settings.free_bytes_min,
+        free_percent_min: settings.free_percent_min,
         lab_way_in: settings.lab_way_in,
         tls,
         hsts_days: settings.hsts_days,
@@ -338,7 +338,7 @@ mod tests {
                 "{name} is not in cloud.toml"
             );
         }
-        // The examples behind a # are settings, too.
+        // The commented examples must be valid settings, too.
         let examples: String = text
             .lines()
             .map(|line| match line.strip_prefix('#') {
@@ -365,9 +365,9 @@ mod tests {
             error.contains("own.toml") && error.contains("--config"),
             "{error}"
         );
-        std::fs::write(&file, "broker_inflight = 7").unwrap();
-        assert_eq!(load(&named).unwrap().broker_inflight, 7);
-        assert_eq!(load(&[]).unwrap().broker_inflight, 20);
+        std::fs::write(&file, "mqtt_inflight_max = 7").unwrap();
+        assert_eq!(load(&named).unwrap().mqtt_inflight_max, 7);
+        assert_eq!(load(&[]).unwrap().mqtt_inflight_max, 20);
     }
 
     #[test]
@@ -387,10 +387,10 @@ mod tests {
     }
 
     #[test]
-    fn with_a_broker_elsewhere_ours_is_started_for_whoever_asks_for_it_only() {
+    fn with_an_external_broker_the_embedded_one_starts_only_on_request() {
         let listens = |broker: Option<&str>, listen: Option<SocketAddr>| {
             let settings = Settings {
-                ingest_broker: broker.map(str::to_owned),
+                mqtt_broker_url: broker.map(str::to_owned),
                 mqtt_listen: listen,
                 ..Settings::default()
             };
@@ -462,11 +462,11 @@ mod tests {
             let data = folder.path().to_str().unwrap();
             Args::parse_from(["cloud", "--data", data].iter().chain(more))
         };
-        assert_eq!(Config::load(&args(&[])).unwrap().broker_inflight, 20);
-        std::fs::write(folder.path().join("cloud.toml"), "broker_inflight = 3").unwrap();
-        assert_eq!(Config::load(&args(&[])).unwrap().broker_inflight, 3);
-        let by_argument = args(&["--broker-inflight", "1"]);
-        assert_eq!(Config::load(&by_argument).unwrap().broker_inflight, 1);
+        assert_eq!(Config::load(&args(&[])).unwrap().mqtt_inflight_max, 20);
+        std::fs::write(folder.path().join("cloud.toml"), "mqtt_inflight_max = 3").unwrap();
+        assert_eq!(Config::load(&args(&[])).unwrap().mqtt_inflight_max, 3);
+        let by_argument = args(&["--mqtt-inflight-max", "1"]);
+        assert_eq!(Config::load(&by_argument).unwrap().mqtt_inflight_max, 1);
         std::fs::write(folder.path().join("cloud.toml"), "broker_inflite = 3").unwrap();
         let error = Config::load(&args(&[])).unwrap_err();
         assert!(error.to_string().contains("broker_inflite"), "{error}");

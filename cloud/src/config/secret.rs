@@ -1,4 +1,4 @@
-//! A text that is shown to nobody: not in a log, not in an error, not by the API.
+//! Secrets, which appear in no log, error or API answer, and where they are read from.
 
 use std::fmt;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// No password is longer, bytes: MQTT has two bytes for the length.
+/// The longest password, bytes: MQTT encodes the length in two bytes.
 const SECRET_BYTES_MAX: usize = 65_535;
 
 #[derive(Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +19,7 @@ impl SecretText {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text itself, for the one place that needs it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -37,7 +37,8 @@ impl<'de> Deserialize<'de> for SecretText {
     }
 }
 
-/// serde's own words for a value of the wrong kind would show it: a password of digits, without its quotes.
+/// Accepts strings only, with error texts of its own: serde's error for a value of the wrong type contains the value,
+/// for example a password of digits without quotes.
 struct TextOnly;
 
 const QUOTES: &str = "must be text: write it in quotes";
@@ -70,18 +71,18 @@ impl Visitor<'_> for TextOnly {
     }
 }
 
-/// Where a password is.
+/// The place that a password is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PasswordSource {
     Known(SecretText),
-    /// The first line of this file, read whenever it is needed, so that a new one needs no restart.
+    /// The first line of this file, read on every use, so that a new password needs no restart.
     InFile(PathBuf),
 }
 
-/// A password file that cannot be used. Nothing of its content is in it.
+/// An unusable password file. The error contains nothing of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    #[error("read the password file {path}: {source}")]
+    #[error("read the password file {path}")]
     Read {
         path: PathBuf,
         #[source]
@@ -92,8 +93,10 @@ pub enum PasswordError {
 }
 
 impl PasswordSource {
+    /// Returns the password.
+    ///
     /// # Errors
-    /// [`PasswordError`]: the file is gone, or holds none.
+    /// [`PasswordError`] if the file cannot be read or its first line is not a password.
     pub fn read(&self) -> Result<SecretText, PasswordError> {
         match self {
             Self::Known(secret) => Ok(secret.clone()),
@@ -132,6 +135,14 @@ mod tests {
             error.contains("quotes") && !error.contains("31337"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn an_error_gives_its_cause_once() {
+        let missing = PasswordSource::InFile("/nonexistent/password".into());
+        let error = anyhow::Error::from(missing.read().unwrap_err());
+        let said = format!("{error:#}");
+        assert_eq!(said.matches("No such file").count(), 1, "{said}");
     }
 
     #[test]

@@ -346,7 +346,9 @@ pub(super) fn connect(
             user,
             password: Some(password),
         }) => {
-            let password = password.read().map_err(|error| error.to_string())?;
+            let password = password
+                .read()
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
             options.set_credentials(user, password.reveal().to_owned());
         }
     }
@@ -379,7 +381,7 @@ pub(super) fn explain(error: &ConnectionError) -> String {
         ConnectionError::ConnectionRefused(
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => format!(
-            "the broker refuses the cloud's name or password ({code:?}); see --ingest-user and --ingest-password-file"
+            "the broker refuses the cloud's name or password ({code:?}); see --mqtt-username and --mqtt-password-file"
         ),
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use url::{Host, Url};
 
+/// The SQLite file in the data directory.
+pub(in crate::store) const DATABASE_FILE: &str = "keepsake.sqlite";
+
 /// Where the database is.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Address {
@@ -143,7 +146,7 @@ impl fmt::Debug for Server {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder(folder) => fmt::Display::fmt(&folder.join(super::FILE).display(), f),
+            Self::Folder(folder) => fmt::Display::fmt(&folder.join(DATABASE_FILE).display(), f),
             Self::Server(server) => fmt::Display::fmt(server, f),
         }
     }

@@ -11,8 +11,9 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AnyConnection, ConnectOptions, Connection, Executor, Row};
 
-use super::address::{Address, Server};
-use crate::store::{ErrorContext, Result, StoreError, durability_check, meta, schema};
+use crate::store::address::{Address, DATABASE_FILE, Server};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::{durability_check, meta, schema};
 
 /// A server that has not let us in by then is away.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
@@ -45,7 +46,7 @@ pub struct StoreOptions {
     /// The largest picture that it must be able to take, bytes.
     pub capture_bytes_max: u64,
     /// Whether commits are accepted that a power cut may take back.
-    pub accept_weak_durability: bool,
+    pub allow_unsafe_durability: bool,
 }
 
 impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
@@ -54,7 +55,7 @@ impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
         Self {
             address: Address::Folder(folder.as_ref().to_owned()),
             capture_bytes_max: keepsake_protocol::codec::CAPTURE_BYTES_MAX,
-            accept_weak_durability: false,
+            allow_unsafe_durability: false,
         }
     }
 }
@@ -84,7 +85,7 @@ impl Connector {
         let options = match &place.address {
             Address::Folder(folder) => {
                 let file = SqliteConnectOptions::new()
-                    .filename(folder.join(super::FILE))
+                    .filename(folder.join(DATABASE_FILE))
                     .create_if_missing(true);
                 AnyConnectOptions::from_url(&file.to_url_lossy())
             }
@@ -224,7 +225,7 @@ impl Connector {
         let settings: HashMap<String, String> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
-        if !self.place.accept_weak_durability {
+        if !self.place.allow_unsafe_durability {
             found.unfit.append(&mut found.weak);
         }
         let mut weak = self.weak.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 /// The settings that are asked for.
 pub(super) const VARIABLES_QUERY: &str = "SHOW VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', \
      'sync_binlog', 'log_bin', 'innodb_doublewrite', 'innodb_flush_method', 'max_allowed_packet', 'read_only', \
-     'super_read_only', 'innodb_read_only')";
+     'super_read_only', 'innodb_read_only', 'wsrep_on', 'group_replication_group_name')";
 
 /// What a packet carries beside the bytes of a picture.
 const PACKET_ROOM: u64 = 1024 * 1024;
@@ -31,6 +31,15 @@ pub(super) fn check(
         if is_on(name) {
             findings.unfit.push(must_be(name, value(name), "OFF"));
         }
+    }
+    // Each member of a cluster grants GET_LOCK by itself, so two clouds would both hold the writer lease.
+    if is_on("wsrep_on") {
+        let found = "wsrep_on is ON (Galera)";
+        findings.unfit.push(in_cluster(found));
+    }
+    if value("group_replication_group_name").is_some_and(|group| !group.is_empty()) {
+        let found = "group_replication_group_name is set (group replication)";
+        findings.unfit.push(in_cluster(found));
     }
     let packet_min = capture_bytes_max.saturating_add(PACKET_ROOM);
     let packet = value("max_allowed_packet");
@@ -66,6 +75,13 @@ pub(super) fn check(
             .push(must_be("innodb_flush_method", is, "fsync or O_DIRECT"));
     }
     findings
+}
+
+fn in_cluster(found: &str) -> String {
+    format!(
+        "the database is a member of a cluster, where two clouds could write at the same time: {found}; use a single \
+         server"
+    )
 }
 
 fn must_be(name: &str, is: Option<&str>, must: &str) -> String {
@@ -137,6 +153,28 @@ mod tests {
             &[],
         );
         check(&[("super_read_only", "1")], &["super_read_only is 1"], &[]);
+    }
+
+    #[test]
+    fn a_member_of_a_cluster_is_refused() {
+        let check = |changed: &[(&str, &str)], unfit: &[&str]| {
+            let settings = GOOD.iter().chain(changed);
+            let settings = settings.map(|(name, is)| ((*name).to_owned(), (*is).to_owned()));
+            let found = check(&settings.collect(), 15 * 1024 * 1024);
+            assert_eq!(found.unfit.len(), unfit.len(), "{changed:?}: {found:?}");
+            for (said, expected) in found.unfit.iter().zip(unfit) {
+                assert!(said.contains(expected), "{said} has no {expected}");
+            }
+        };
+        let group = "group_replication_group_name";
+        // MariaDB without Galera; MySQL without the plugin has neither variable, and with an unconfigured one no name.
+        check(&[("wsrep_on", "OFF")], &[]);
+        check(&[(group, "")], &[]);
+        check(&[("wsrep_on", "ON")], &["wsrep_on is ON"]);
+        check(
+            &[(group, "aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaaa")],
+            &["group replication"],
+        );
     }
 
     #[test]

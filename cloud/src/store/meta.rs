@@ -3,7 +3,8 @@
 use keepsake_protocol::StoreId;
 use sqlx::{AnyConnection, Row};
 
-use super::{ErrorContext, Result, id};
+use crate::store::bind::id;
+use crate::store::error::{ErrorContext, Result};
 
 /// The id of this store, made on the first call.
 pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> {

@@ -6,7 +6,7 @@
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, Executor};
 
-use super::{ErrorContext, Result, StoreError};
+use crate::store::error::{ErrorContext, Result, StoreError};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static MYSQL: Migrator = {
@@ -88,11 +88,7 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
         match connection.execute(statement).await {
             Ok(_) => {}
             Err(sqlx::Error::Database(error))
-                if error
-                    .code()
-                    .is_some_and(|code| THERE_ALREADY.contains(&&*code))
-                    && error.message().to_lowercase().contains("duplicate")
-                    || error.message().contains("already exists") => {}
+                if exists_already(error.code().as_deref(), error.message()) => {}
             Err(error) => return Err(error).context("go on with a migration"),
         }
         sqlx::query("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
@@ -103,6 +99,14 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
             .context("note that a migration is finished")?;
     }
     Ok(())
+}
+
+/// Returns true if a statement failed because its table, column or index exists. Both the code and the message must say
+/// so: 42000 also stands for syntax errors.
+fn exists_already(code: Option<&str>, message: &str) -> bool {
+    let message = message.to_lowercase();
+    code.is_some_and(|code| THERE_ALREADY.contains(&code))
+        && (message.contains("duplicate") || message.contains("already exists"))
 }
 
 fn failed(error: MigrateError) -> StoreError {
@@ -126,6 +130,25 @@ mod tests {
             named.collect::<Vec<_>>()
         };
         assert_eq!(list(&SQLITE), list(&MYSQL));
+    }
+
+    #[test]
+    fn only_a_table_column_or_index_that_exists_is_passed_over() {
+        for (code, message, passed_over) in [
+            (Some("42S01"), "Table 'picture' already exists", true),
+            (Some("42S21"), "Duplicate column name 'rotation'", true),
+            (Some("42000"), "Duplicate key name 'picture_by_time'", true),
+            (Some("42000"), "You have an error in your SQL syntax", false),
+            (
+                Some("23000"),
+                "Duplicate entry '1' for key 'PRIMARY'",
+                false,
+            ),
+            (Some("HY000"), "Tablespace 'picture' already exists", false),
+            (None, "Table 'picture' already exists", false),
+        ] {
+            assert_eq!(exists_already(code, message), passed_over, "{message}");
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::address::Address;
 use super::connection::Connector;
-use super::{ErrorContext, Result};
+use crate::store::error::{ErrorContext, Result};
 
 /// Settings of a server may be changed while it runs, so they are looked at again this often.
 const CHECK_EVERY: Duration = Duration::from_secs(10);

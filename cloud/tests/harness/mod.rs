@@ -55,7 +55,7 @@ impl Cloud {
         let all = ["cloud", "--data", data]
             .into_iter()
             .chain(["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"])
-            .chain(["--hold-free-bytes", "0", "--hold-free-percent", "0"])
+            .chain(["--free-bytes-min", "0", "--free-percent-min", "0"])
             .chain(more.iter().copied());
         let args = <Args as clap::Parser>::parse_from(all);
         let config = Config::load(&args).unwrap();

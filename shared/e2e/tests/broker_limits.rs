@@ -70,10 +70,10 @@ fn the_shipped_files_let_the_cloud_check_and_cause_no_warning() {
     deployed.broker.start();
     let mut cloud = Cloud::new(&folder)
         .flag(&format!(
-            "--ingest-broker=mqtt://cloud@127.0.0.1:{}",
+            "--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}",
             deployed.plain_port
         ))
-        .flag(&format!("--ingest-password-file={}", password.display()));
+        .flag(&format!("--mqtt-password-file={}", password.display()));
     cloud.start();
     has_looked(&cloud);
     assert_eq!(warnings(&cloud), Some(Vec::new()));

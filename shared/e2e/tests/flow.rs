@@ -79,7 +79,7 @@ fn captures_of_8_mb_and_small_parts_arrive_one_message_at_a_time() {
     const PRESSES: usize = 3;
     let mut seed = Seed::from_env_or_random("flow");
     let folder = TempDir::new("flow");
-    let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
+    let mut cloud = Cloud::new(&folder).flag("--mqtt-inflight-max=1");
     let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
@@ -146,7 +146,7 @@ fn interleaved_parts_of_three_cameras_become_three_pictures() {
     const PART: usize = 16_384;
     let mut seed = Seed::from_env_or_random("turns");
     let folder = TempDir::new("turns");
-    let mut cloud = Cloud::new(&folder).flag("--broker-inflight=1");
+    let mut cloud = Cloud::new(&folder).flag("--mqtt-inflight-max=1");
     let proxy = MqttProxy::start(cloud.mqtt_port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
     cloud.start();
@@ -300,7 +300,7 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
 #[test]
 fn a_full_cloud_gets_everything_later() {
     let folder = TempDir::new("hold");
-    let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
+    let mut full = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976");
     full.start();
     let mut camera = Appliance::new(&folder, "porch", &full.mqtt_url());
     camera.start();
@@ -326,7 +326,7 @@ fn a_full_cloud_gets_everything_later() {
     );
     full.stop();
 
-    let mut roomy = full.flag("--hold-free-bytes=1");
+    let mut roomy = full.flag("--free-bytes-min=1");
     roomy.start();
     camera.expect_stored(&saved, SOON);
     let found = audit(

@@ -227,7 +227,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
 #[test]
 fn an_http_camera_holds_on_request() {
     let folder = TempDir::new("http-hold");
-    let mut full = Cloud::new(&folder).flag("--hold-free-bytes=1152921504606846976");
+    let mut full = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976");
     full.start();
     let web = HttpProxy::start(full.http_port(), full.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url());
@@ -249,7 +249,7 @@ fn an_http_camera_holds_on_request() {
     };
     assert_eq!(frames(&web), 0, "nothing is sent to a cloud that holds");
     full.stop();
-    let mut roomy = full.flag("--hold-free-bytes=1");
+    let mut roomy = full.flag("--free-bytes-min=1");
     roomy.start();
     camera.expect_stored(&saved, SOON);
     assert!(frames(&web) >= 3);

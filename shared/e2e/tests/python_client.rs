@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(60);
 /// More than any disk has.
-const NO_ROOM: &str = "--hold-free-bytes=1152921504606846976";
-const ROOM: &str = "--hold-free-bytes=1";
+const NO_ROOM: &str = "--free-bytes-min=1152921504606846976";
+const ROOM: &str = "--free-bytes-min=1";
 
 #[test]
 fn the_reference_client_uploads_whole_pictures_and_parts() {

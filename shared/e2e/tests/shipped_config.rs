@@ -43,10 +43,10 @@ fn cameras_are_isolated(name: &str, release: Release) {
     let ca = deployed.ca.certificate();
     let tls = format!("mqtts://cloud@localhost:{}", deployed.password_port);
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--ingest-broker={tls}"))
-        .flag(&format!("--ingest-ca={}", ca.display()))
+        .flag(&format!("--mqtt-broker-url={tls}"))
+        .flag(&format!("--mqtt-ca-file={}", ca.display()))
         .flag(&format!(
-            "--ingest-password-file={}",
+            "--mqtt-password-file={}",
             cloud_password.display()
         ));
     cloud.start();
@@ -136,11 +136,14 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     deployed.broker.start();
 
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--ingest-broker={}", url(deployed.password_port)))
-        .flag("--ingest-user=cloud")
-        .flag(&format!("--ingest-ca={}", ca.display()))
         .flag(&format!(
-            "--ingest-password-file={}",
+            "--mqtt-broker-url={}",
+            url(deployed.password_port)
+        ))
+        .flag("--mqtt-username=cloud")
+        .flag(&format!("--mqtt-ca-file={}", ca.display()))
+        .flag(&format!(
+            "--mqtt-password-file={}",
             cloud_password.display()
         ));
     cloud.launch_only();

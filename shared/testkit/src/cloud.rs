@@ -43,7 +43,7 @@ impl Cloud {
             mqtt_port: free_port(),
             ingest_port: None,
             // How full the disk of this machine is must not affect tests of other things.
-            flags: vec!["--hold-free-bytes=1".into(), "--hold-free-percent=0".into()],
+            flags: vec!["--free-bytes-min=1".into(), "--free-percent-min=0".into()],
             events: Arc::default(),
             program: None,
         }
@@ -124,7 +124,7 @@ impl Cloud {
             .args(["--mqtt-listen", &format!("127.0.0.1:{}", self.mqtt_port)])
             .args(&self.flags);
         if let Some(port) = self.ingest_port {
-            command.args(["--ingest-broker", &format!("mqtt://127.0.0.1:{port}")]);
+            command.args(["--mqtt-broker-url", &format!("mqtt://127.0.0.1:{port}")]);
         }
         command.env("RUST_LOG", log_level());
         let since = self.events.len();

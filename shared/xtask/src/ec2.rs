@@ -83,7 +83,7 @@ fn code_block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a st
 
 /// Turns off the check of free disk space, which is not the subject here.
 const ENOUGH_ROOM: &str = "mkdir -p /etc/systemd/system/keepsake-cloud.service.d
-    printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_HOLD_FREE_PERCENT=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
+    printf '[Service]\\nEnvironment=KEEPSAKE_CLOUD_FREE_PERCENT_MIN=0\\n' > /etc/systemd/system/keepsake-cloud.service.d/check.conf";
 
 fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     let system = Chroot::fresh(release, Arch::own()?)?;

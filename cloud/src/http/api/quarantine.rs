@@ -33,9 +33,11 @@ pub(crate) async fn list(
 ) -> HttpResult<Json<Quarantine>> {
     let Query(asked) = asked.map_err(|error| Problem::bad_request(error.body_text()))?;
     let limit = limit(asked.limit)?;
+    // Counted first: a message deleted between the two queries must not make the count smaller than the list.
+    let count = site.store.quarantine_count().await?;
     let (rows, next) = site.store.quarantine(asked.before, limit).await?;
     Ok(Json(Quarantine {
-        count: site.store.quarantine_count().await?,
+        count,
         quarantine: rows.into_iter().map(dto::Quarantined::from).collect(),
         next,
     }))

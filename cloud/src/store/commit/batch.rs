@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
+use crate::store::error::{ErrorContext, Result};
+use crate::store::meta;
 use crate::store::query::devices;
-use crate::store::{ErrorContext, Result, meta};
 
 #[derive(Debug, Default)]
 pub(crate) struct Batch {

@@ -8,8 +8,9 @@ use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::store::bind::{from_bigint, id, to_bigint};
 use crate::store::commit::picture::Picture;
-use crate::store::{ErrorContext, Result, from_bigint, id, to_bigint};
+use crate::store::error::{ErrorContext, Result};
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
 const LINES_MAX: u64 = 32;
@@ -184,7 +185,8 @@ pub(crate) async fn correct(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Limits, Store};
+    use crate::store::limits::Limits;
+    use crate::store::open::Store;
 
     #[tokio::test]
     async fn the_lines_of_a_boot_are_bounded() {

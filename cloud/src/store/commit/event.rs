@@ -4,8 +4,11 @@ use keepsake_protocol::event::{Event, Fault};
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::BATCH_MESSAGES_MAX;
-use crate::store::{ErrorContext, Result, Store, StoreError, paginate, to_bigint};
+use crate::store::bind::to_bigint;
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::limits::BATCH_MESSAGES_MAX;
+use crate::store::open::Store;
+use crate::store::paginate::paginate;
 
 /// Keeps an event once, and at most `events_max` of a camera, the latest.
 pub(crate) async fn insert(

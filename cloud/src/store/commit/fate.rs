@@ -6,10 +6,11 @@ use keepsake_protocol::receipt::ResendRequest;
 use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
+use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
 use crate::store::commit::spool;
 use crate::store::commit::spool::CounterDelta;
 use crate::store::commit::{part, tombstone};
-use crate::store::{BindKey, ErrorContext, Key, Result, from_bigint, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result};
 
 pub(crate) const TOMBSTONE: i64 = 1;
 pub(crate) const STORED: i64 = 2;

@@ -6,8 +6,9 @@ use keepsake_protocol::receipt::ResendRequest;
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
+use crate::store::bind::{id, sequence, to_bigint};
 use crate::store::commit::fate;
-use crate::store::{ErrorContext, Result, StoreError, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result, StoreError};
 
 /// A report this much younger than the highest number heard of knows of that number, microseconds. Below, a picture may
 /// have overtaken the status that speaks of it, as they travel in two sessions.

@@ -1,7 +1,9 @@
 //! The write path: everything that runs inside the ingest transaction.
 
+mod apply;
 pub(crate) mod batch;
 pub(crate) mod boot_clock;
+mod delete;
 pub(crate) mod event;
 pub(crate) mod fate;
 pub(crate) mod inventory;
@@ -10,4 +12,5 @@ pub(crate) mod picture;
 pub(crate) mod quarantine;
 pub(crate) mod spool;
 pub(crate) mod tombstone;
+pub(crate) mod upload;
 pub(crate) mod upload_dedup;

@@ -7,10 +7,10 @@ use keepsake_protocol::capture::FrameHeader;
 use keepsake_protocol::{CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::{
-    BindKey, ErrorContext, Key, Limits, Result, Store, StoreError, from_bigint, id, sequence,
-    to_bigint,
-};
+use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::limits::Limits;
+use crate::store::open::Store;
 
 pub(crate) enum PartOutcome {
     Unfinished,
@@ -318,6 +318,23 @@ impl Store {
                 // Parts that overlap are counted twice.
                 (bytes.min(total), total)
             }))
+        })
+        .await
+    }
+}
+
+impl Store {
+    /// Drops unfinished captures that nobody has brought a part of for too long. Returns how many.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing was dropped.
+    pub async fn drop_stale_parts(&self, now_us: i64) -> Result<u64> {
+        let age = i64::try_from(self.limits.part_age_max.as_micros()).unwrap_or(i64::MAX);
+        self.with_timeout(async {
+            let mut tx = self.begin("begin dropping old parts").await?;
+            let dropped = drop_before(&mut tx, now_us.saturating_sub(age)).await?;
+            tx.commit().await.context("commit dropping old parts")?;
+            Ok(dropped)
         })
         .await
     }

@@ -11,11 +11,11 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::pictures::capture_time;
 use crate::pictures::capture_time::{CaptureTime, PressEvidence};
+use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
 use crate::store::commit::batch::Batch;
 use crate::store::commit::{boot_clock, fate};
-use crate::store::{
-    BindKey, ErrorContext, Key, Result, Store, StoreError, from_bigint, id, sequence, to_bigint,
-};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::open::Store;
 
 /// How far a small version of a picture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

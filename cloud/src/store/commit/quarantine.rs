@@ -3,8 +3,12 @@
 use sqlx::{AnyConnection, Row};
 
 use crate::ingest::operation::QuarantineEntry;
-use crate::store::BATCH_MESSAGES_MAX;
-use crate::store::{ErrorContext, Limits, Result, Store, from_bigint, paginate, to_bigint};
+use crate::store::bind::{from_bigint, to_bigint};
+use crate::store::error::{ErrorContext, Result};
+use crate::store::limits::BATCH_MESSAGES_MAX;
+use crate::store::limits::Limits;
+use crate::store::open::Store;
+use crate::store::paginate::paginate;
 use keepsake_protocol::Hash;
 
 /// One message in quarantine, without its bytes.

@@ -3,8 +3,9 @@
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
+use crate::store::bind::{from_bigint, id, sequence, to_bigint};
 use crate::store::commit::inventory;
-use crate::store::{ErrorContext, Result, from_bigint, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result};
 
 /// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

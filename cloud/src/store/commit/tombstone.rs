@@ -4,8 +4,10 @@ use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
+use crate::store::bind::{BindKey, Key, id, sequence, to_bigint};
 use crate::store::commit::fate;
-use crate::store::{BindKey, ErrorContext, Key, Result, Store, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
 
 /// Keeps a tombstone once, and makes the fates that have none yet `told`.
 pub(crate) async fn insert(

@@ -4,7 +4,7 @@
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
 
-use crate::store::{ErrorContext, Result};
+use crate::store::error::{ErrorContext, Result};
 
 /// A broker that brings a message again does so within this, or it is a new one: microseconds.
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
@@ -66,7 +66,8 @@ mod tests {
     use sqlx::Row;
 
     use super::*;
-    use crate::store::{Limits, Store};
+    use crate::store::limits::Limits;
+    use crate::store::open::Store;
 
     #[tokio::test]
     async fn a_repeat_is_looked_up_by_an_index() {

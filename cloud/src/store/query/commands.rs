@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, id, sequence, to_bigint};
+use crate::store::bind::{from_bigint, id, sequence, to_bigint};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::open::Store;
 
 /// A command and its way.
 #[derive(Debug, Clone, PartialEq, Eq)]

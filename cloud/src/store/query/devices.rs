@@ -6,10 +6,11 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
 use crate::ops::presence::presence;
+use crate::store::bind::from_bigint;
 use crate::store::commit::{picture, spool};
-use crate::store::{
-    Counters, ErrorContext, Picture, Result, SpoolState, Store, StoreError, from_bigint,
-};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::open::Store;
+use crate::store::{Counters, Picture, SpoolState};
 
 /// A camera as the cloud knows it.
 #[derive(Debug, Clone)]

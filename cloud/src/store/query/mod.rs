@@ -4,5 +4,6 @@ pub(crate) mod commands;
 pub(crate) mod devices;
 pub(crate) mod sessions;
 pub(crate) mod settings;
+mod space;
 pub(crate) mod tokens;
 pub(crate) mod users;

@@ -5,8 +5,10 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
+use crate::store::bind::id;
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
 use crate::store::query::users;
-use crate::store::{ErrorContext, Result, Store, id};
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
 /// password each time.
@@ -128,7 +130,7 @@ impl Store {
     /// The sessions of somebody, last used first.
     ///
     /// # Errors
-    /// [`super::StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn sessions(&self, user: PrincipalId, now_us: i64) -> Result<Vec<LoginSession>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("list sessions")?;

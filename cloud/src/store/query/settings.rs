@@ -4,7 +4,9 @@ use keepsake_protocol::DeviceId;
 use serde_json::{Map, Value};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::{ErrorContext, Result, Store, StoreError, from_bigint, to_bigint};
+use crate::store::bind::{from_bigint, to_bigint};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::open::Store;
 
 /// All wishes for one camera, as of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]

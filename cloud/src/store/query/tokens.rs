@@ -6,9 +6,11 @@ use sqlx::any::AnyRow;
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, TokenScope};
+use crate::store::bind::id;
+use crate::store::error::{ErrorContext, Result, StoreError, UserError};
+use crate::store::open::Store;
 use crate::store::query::sessions::RECORD_USE_EVERY_US;
 use crate::store::query::users;
-use crate::store::{ErrorContext, Result, Store, StoreError, UserError, id};
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
 const TOKENS_MAX: i64 = 2_000;

@@ -5,8 +5,10 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, UserName};
+use crate::store::bind::id;
+use crate::store::error::{ErrorContext, Result, StoreError, UserError};
+use crate::store::open::Store;
 use crate::store::query::sessions;
-use crate::store::{ErrorContext, Result, Store, StoreError, id};
 
 /// People of one cloud (P4).
 const PEOPLE_MAX: i64 = 500;
@@ -22,21 +24,6 @@ pub struct User {
     pub created_us: i64,
     /// When somebody last logged in by this name.
     pub seen_us: Option<i64>,
-}
-
-/// What cannot be done to people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum UserError {
-    #[error("There is somebody of this name already.")]
-    NameTaken,
-    #[error("There is no such person.")]
-    Unknown,
-    #[error("Nobody else is an owner. Make somebody else one first.")]
-    LastOwner,
-    #[error("There is an owner already.")]
-    HasOwner,
-    #[error("There are too many; remove some first.")]
-    TooMany,
 }
 
 impl Store {

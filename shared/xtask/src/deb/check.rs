@@ -64,7 +64,7 @@ impl Place<'_> {
         self.check_units()?;
         // The free disk space of this computer is not the subject here.
         self.script(
-            "sed -i 's/^hold_free_percent = 5/hold_free_percent = 0/' /etc/keepsake/cloud.toml",
+            "sed -i 's/^free_percent_min = 5/free_percent_min = 0/' /etc/keepsake/cloud.toml",
         )?;
         if let Self::Booted(machine) = self {
             machine.script("systemctl restart keepsake-cloud")?;

@@ -1,0 +1,293 @@
+//! Commits a batch of deposits in one transaction.
+
+use keepsake_protocol::presence::Presence;
+use keepsake_protocol::{DeviceId, Hash};
+use sqlx::AnyConnection;
+
+use crate::ingest::operation::{CommitOutcome, IngestOp};
+use crate::store::bind::Key;
+use crate::store::commit::batch::Batch;
+use crate::store::commit::upload::Upload;
+use crate::store::commit::{
+    boot_clock, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
+};
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
+use crate::store::query::{commands, devices};
+
+/// How long a camera waits before it offers again what this cloud has no place for, seconds.
+const RETRY_S: u64 = 6 * 3600;
+
+impl Store {
+    /// Commits a batch: all of it or nothing. Outcomes are in the order of the deposits.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`]: nothing is committed, or it cannot be known; the same batch may simply be committed again.
+    pub async fn commit(&self, deposits: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin a batch").await?;
+            let mut batch = Batch::default();
+            let mut outcomes = Vec::with_capacity(deposits.len());
+            for deposit in deposits {
+                outcomes.push(self.apply(&mut tx, &mut batch, deposit, now_us).await?);
+            }
+            batch.finish(&mut tx).await?;
+            tx.commit().await.context("commit a batch")?;
+            Ok(outcomes)
+        })
+        .await
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut AnyConnection,
+        batch: &mut Batch,
+        deposit: &IngestOp,
+        now_us: i64,
+    ) -> Result<CommitOutcome> {
+        if let Some((device, alive)) = speaker(deposit)
+            && !batch
+                .record_contact(tx, device, now_us, alive, self.limits.devices_max)
+                .await?
+        {
+            return self.reject_for_space(tx, deposit, now_us).await;
+        }
+        match deposit {
+            IngestOp::Capture {
+                device,
+                header,
+                bytes,
+            } => {
+                let record = &header.capture;
+                spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us)
+                    .await?;
+                let stored = |arrival| CommitOutcome::Stored {
+                    install: record.spool,
+                    sequence: record.sequence,
+                    hash: record.hash.prefix(),
+                    arrival,
+                };
+                if header.offset == 0 && header.len == record.total {
+                    let arrival =
+                        picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
+                    return Ok(stored(arrival));
+                }
+                if fate::is_settled(tx, Key::of(record)).await? {
+                    return Ok(stored(None));
+                }
+                match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
+                    part::PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
+                    part::PartOutcome::Whole(whole) => {
+                        let arrival =
+                            picture::insert(tx, batch, device, header, &whole, now_us, false)
+                                .await?;
+                        Ok(stored(arrival))
+                    }
+                    part::PartOutcome::WrongHash(whole) => {
+                        let suspect = crate::ingest::operation::QuarantineEntry {
+                            device: Some(device.clone()),
+                            topic: keepsake_protocol::topic::Topic::new(
+                                device,
+                                keepsake_protocol::topic::MessageKind::Frame,
+                            )
+                            .to_string(),
+                            reason: format!(
+                                "the parts of capture {} together do not have the hash their headers claim",
+                                record.id()
+                            ),
+                            hash: Hash::of(&whole),
+                            bytes: whole.into(),
+                        };
+                        quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+                        Ok(CommitOutcome::WrongHash)
+                    }
+                }
+            }
+            IngestOp::Tombstone {
+                device,
+                tombstone,
+                hash,
+                payload,
+            } => {
+                spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us)
+                    .await?;
+                tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
+                Ok(CommitOutcome::TombstoneStored {
+                    install: tombstone.spool,
+                    sequence: tombstone.sequence,
+                    hash: hash.prefix(),
+                })
+            }
+            IngestOp::Event {
+                device,
+                kind,
+                hash,
+                payload,
+                line,
+                install,
+            } => {
+                event::insert(
+                    tx,
+                    device,
+                    kind,
+                    *hash,
+                    payload,
+                    now_us,
+                    self.limits.events_max,
+                )
+                .await?;
+                if let Some(line) = line {
+                    boot_clock::insert(tx, device, line, *hash, now_us).await?;
+                }
+                Ok(CommitOutcome::EventStored {
+                    awaited: install.map(|install| (install, hash.prefix())),
+                })
+            }
+            IngestOp::Inventory {
+                device,
+                inventory: have,
+            } => {
+                spool::touch_spool(tx, device, have.spool, have.next, now_us).await?;
+                let (stored, want) = fate::answer_inventory(tx, have).await?;
+                Ok(CommitOutcome::InventoryAnswered {
+                    install: have.spool,
+                    stored,
+                    want,
+                    answers: keepsake_protocol::receipt::InventoryAck {
+                        id: have.id,
+                        page: have.page,
+                    },
+                    next: fate::next(tx, have.spool).await?,
+                })
+            }
+            IngestOp::Status {
+                device,
+                status,
+                retained,
+            } => {
+                devices::store_status(tx, device, status, now_us, *retained).await?;
+                let mut wants = Vec::new();
+                // A last will knows nothing of the card, so what was known before stays.
+                if status.reported_at.is_some() {
+                    for held in &status.spools {
+                        spool::touch_spool(tx, device, held.spool, held.next, now_us).await?;
+                    }
+                    inventory::replace(tx, device, &status.spools, now_us).await?;
+                    if status.presence == Presence::Online {
+                        wants =
+                            inventory::missing_captures(tx, &status.spools, self.limits.wants_max)
+                                .await?;
+                    }
+                }
+                Ok(CommitOutcome::StatusStored { wants })
+            }
+            IngestOp::Reply { device, reply } => {
+                commands::record_stage(tx, device, reply, now_us).await?;
+                Ok(CommitOutcome::ReplyStored)
+            }
+            IngestOp::Upload {
+                device,
+                hash,
+                bytes,
+                content_type,
+                width,
+                height,
+                maybe_repeat: again,
+            } => {
+                if *again && upload_dedup::is_repeat(tx, device, *hash, now_us).await? {
+                    return Ok(CommitOutcome::UploadStored { arrival: None });
+                }
+                let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
+                let upload = Upload {
+                    bytes,
+                    content_type: *content_type,
+                    width: *width,
+                    height: *height,
+                    damaged: false,
+                };
+                let header = upload.header(install, sequence, now_us);
+                let arrival =
+                    picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
+                upload_dedup::remember(tx, device, *hash, now_us).await?;
+                Ok(CommitOutcome::UploadStored { arrival })
+            }
+            IngestOp::Quarantine(suspect) => {
+                quarantine::insert(tx, suspect, now_us, &self.limits).await?;
+                Ok(CommitOutcome::Quarantined)
+            }
+            IngestOp::TooLarge {
+                install,
+                sequence,
+                hash,
+                reason,
+                ..
+            } => Ok(CommitOutcome::Refused {
+                install: *install,
+                sequence: *sequence,
+                hash: *hash,
+                reason: reason.clone(),
+                retry_after: RETRY_S,
+            }),
+        }
+    }
+
+    /// What a deposit becomes that would need one camera too many.
+    async fn reject_for_space(
+        &self,
+        tx: &mut AnyConnection,
+        deposit: &IngestOp,
+        now_us: i64,
+    ) -> Result<CommitOutcome> {
+        const REASON: &str = "this cloud has no room for another camera";
+        if let IngestOp::Upload {
+            device,
+            hash,
+            bytes,
+            ..
+        } = deposit
+        {
+            // Nobody keeps it and offers it again.
+            let suspect = crate::ingest::operation::QuarantineEntry {
+                device: None,
+                topic: format!("an upload of {device}"),
+                reason: REASON.to_owned(),
+                hash: *hash,
+                bytes: bytes.clone(),
+            };
+            quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+            return Ok(CommitOutcome::Quarantined);
+        }
+        Ok(match deposit.capture() {
+            Some((install, sequence, hash)) => CommitOutcome::Refused {
+                install,
+                sequence,
+                hash,
+                reason: REASON.to_owned(),
+                retry_after: RETRY_S,
+            },
+            None => CommitOutcome::Dropped,
+        })
+    }
+}
+
+/// The camera that made this deposit, and whether that is a sign of life.
+fn speaker(deposit: &IngestOp) -> Option<(&DeviceId, bool)> {
+    match deposit {
+        // The broker speaks in a last will, and repeats what it retained; neither is the camera speaking.
+        IngestOp::Status {
+            device,
+            status,
+            retained,
+        } => Some((device, !retained && status.reported_at.is_some())),
+        // It has no presence, and nothing is missed when it is silent.
+        IngestOp::Upload { device, .. } => Some((device, false)),
+        // Anyone may have written what cannot be understood.
+        IngestOp::Quarantine(_) => None,
+        IngestOp::Capture { .. }
+        | IngestOp::Tombstone { .. }
+        | IngestOp::Event { .. }
+        | IngestOp::Inventory { .. }
+        | IngestOp::Reply { .. }
+        | IngestOp::TooLarge { .. } => deposit.device().map(|device| (device, true)),
+    }
+}

@@ -1,0 +1,33 @@
+//! Deletes a picture on request of a user.
+
+use crate::store::bind::Key;
+use crate::store::commit::picture::Picture;
+use crate::store::commit::{batch, fate, picture};
+use crate::store::error::{ErrorContext, Result};
+use crate::store::open::Store;
+
+impl Store {
+    /// Deletes a picture as its owner asked: row and bytes go, its fate stays, so that it is never taken again. Returns
+    /// whether it was there.
+    ///
+    /// # Errors
+    /// [`crate::store::StoreError`]: nothing was deleted.
+    pub async fn delete(&self, picture: &Picture) -> Result<bool> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin deleting").await?;
+            let key = Key {
+                install: picture.capture.spool,
+                sequence: picture.capture.sequence,
+                hash: picture.hash,
+            };
+            let deleted = fate::mark_deleted(&mut tx, key).await?;
+            if deleted {
+                picture::remove(&mut tx, picture.arrival).await?;
+                batch::count(&mut tx, &picture.device, -1).await?;
+            }
+            tx.commit().await.context("commit deleting")?;
+            Ok(deleted)
+        })
+        .await
+    }
+}

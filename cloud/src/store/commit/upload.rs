@@ -1,0 +1,129 @@
+//! Pictures that arrive without a number, and the number that the cloud gives them.
+
+use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
+use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
+
+use crate::store::commit::batch::Batch;
+use crate::store::commit::picture::Picture;
+use crate::store::commit::{picture, spool};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::open::Store;
+use crate::store::query::devices;
+
+/// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
+#[derive(Debug)]
+pub struct Upload<'a> {
+    pub bytes: &'a [u8],
+    pub content_type: keepsake_protocol::capture::ContentType,
+    /// Pixels.
+    pub width: u32,
+    pub height: u32,
+    /// Right bytes that do not decode.
+    pub damaged: bool,
+}
+
+impl Upload<'_> {
+    pub(in crate::store) fn header(
+        &self,
+        install: SpoolId,
+        sequence: Sequence,
+        now_us: i64,
+    ) -> FrameHeader {
+        let total = self.bytes.len() as u64;
+        FrameHeader {
+            capture: CaptureMetadata {
+                spool: install,
+                sequence,
+                hash: Hash::of(self.bytes),
+                total,
+                content_type: self.content_type,
+                width: self.width,
+                height: self.height,
+                cause: keepsake_protocol::capture::Cause::Upload,
+                command: None,
+                pressed: keepsake_protocol::clock::ClockReading {
+                    boot: keepsake_protocol::BootId([0; 16]),
+                    boottime_us: 0,
+                    wall_us: now_us,
+                    synchronised: true,
+                    error_us: 0,
+                },
+                captured_after_us: 0,
+                settings_version: 0,
+            },
+            offset: 0,
+            len: total,
+            attempt: 0,
+            saved_after_us: None,
+            sent_after_us: None,
+            not_before_us: None,
+        }
+    }
+}
+
+impl Store {
+    /// Stores a picture that came by `POST /upload`: the cloud makes its CaptureId.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is stored.
+    pub async fn upload(
+        &self,
+        device: &DeviceId,
+        upload: &Upload<'_>,
+        now_us: i64,
+    ) -> Result<Picture> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin an upload").await?;
+            if !devices::touch_device(&mut tx, device, now_us, false, self.limits.devices_max)
+                .await?
+            {
+                tx.rollback().await;
+                return Err(StoreError::TooManyDevices(self.limits.devices_max));
+            }
+            let (install, sequence) = spool::next_upload(&mut tx, device, now_us).await?;
+            let header = upload.header(install, sequence, now_us);
+            let damaged = upload.damaged;
+            let mut batch = Batch::default();
+            let kept = picture::insert(
+                &mut tx,
+                &mut batch,
+                device,
+                &header,
+                upload.bytes,
+                now_us,
+                damaged,
+            )
+            .await?;
+            let arrival =
+                kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
+            batch.finish(&mut tx).await?;
+            tx.commit().await.context("commit an upload")?;
+            // Not read back: it is stored now, and whoever is told otherwise sends it again.
+            Ok(Picture::stored(arrival, device, header, now_us, damaged))
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::limits::Limits;
+
+    #[tokio::test]
+    async fn an_upload_that_is_stored_is_told_even_if_nothing_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        store.readers.close().await;
+        let upload = Upload {
+            bytes: b"one",
+            content_type: keepsake_protocol::capture::ContentType::Jpeg,
+            width: 1,
+            height: 1,
+            damaged: false,
+        };
+        let device = "camera".parse().unwrap();
+        let picture = store.upload(&device, &upload, 1).await.unwrap();
+        assert_eq!(picture.arrival, 1);
+    }
+}

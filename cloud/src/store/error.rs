@@ -1,0 +1,131 @@
+//! The errors of the store, and how an error of the database becomes one.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sqlx::mysql::MySqlDatabaseError;
+
+/// Why the store did not do something. Whatever was asked is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{what}")]
+    Database {
+        what: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the store did not answer within {0:?}")]
+    TimedOut(Duration),
+    #[error("the store holds {0}, which no version of this program writes")]
+    Corrupt(String),
+    /// Nothing is committed there, so that nothing is promised that it cannot keep.
+    #[error("{0}")]
+    UnsafeDatabase(String),
+    #[error("another cloud writes to this database")]
+    AnotherWriter,
+    #[error(
+        "the database's tables are of a newer version of this program (migration {0}); start that one, or restore a backup from before"
+    )]
+    SchemaTooNew(i64),
+    #[error("no room for a camera of a new name, there are {0}")]
+    TooManyDevices(u64),
+    #[error(transparent)]
+    User(#[from] UserError),
+    #[error("prepare the data folder {folder}")]
+    Folder {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StoreError {
+    /// Whether this has to do with the database rather than with what it was given, as far as that can be told.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
+                // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut off.
+                Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                    code.len() == 5 && !code.starts_with("22") && !code.starts_with("23")
+                }),
+                Some(_) => true,
+                None => false,
+            },
+            Self::TimedOut(_) | Self::UnsafeDatabase(_) | Self::AnotherWriter => true,
+            Self::Corrupt(_)
+            | Self::TooManyDevices(_)
+            | Self::User(_)
+            | Self::Folder { .. }
+            | Self::SchemaTooNew(_) => false,
+        }
+    }
+
+    /// Whether the database, or the disk it is on, is full. Small changes may still be possible then.
+    pub fn is_full(&self) -> bool {
+        let Self::Database { source, .. } = self else {
+            return false;
+        };
+        let Some(sqlx::Error::Database(error)) = source.downcast_ref() else {
+            return false;
+        };
+        match error.try_downcast_ref::<MySqlDatabaseError>() {
+            // ER_DISK_FULL, ER_RECORD_FILE_FULL, and ER_GET_ERRNO with ENOSPC.
+            Some(mysql) => match mysql.number() {
+                1021 | 1114 => true,
+                1030 => mysql.message().contains("error 28"),
+                _ => false,
+            },
+            // SQLITE_FULL.
+            None => error.code().is_some_and(|code| code == "13"),
+        }
+    }
+
+    /// A plain sentence for cameras and pages, without what only the log should have.
+    pub fn sentence(&self) -> String {
+        if self.is_full() {
+            return "the cloud's database has no room left".to_owned();
+        }
+        match self {
+            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) => {
+                self.to_string()
+            }
+            Self::Database { .. }
+            | Self::TimedOut(_)
+            | Self::Corrupt(_)
+            | Self::TooManyDevices(_)
+            | Self::User(_)
+            | Self::Folder { .. } => "the cloud's database does not answer".to_owned(),
+        }
+    }
+}
+
+pub(in crate::store) type Result<T> = std::result::Result<T, StoreError>;
+
+/// What cannot be done to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    #[error("There is somebody of this name already.")]
+    NameTaken,
+    #[error("There is no such person.")]
+    Unknown,
+    #[error("Nobody else is an owner. Make somebody else one first.")]
+    LastOwner,
+    #[error("There is an owner already.")]
+    HasOwner,
+    #[error("There are too many; remove some first.")]
+    TooMany,
+}
+
+/// Says what was being done when the database failed.
+pub(in crate::store) trait ErrorContext<T> {
+    fn context(self, what: &'static str) -> Result<T>;
+}
+
+impl<T> ErrorContext<T> for std::result::Result<T, sqlx::Error> {
+    fn context(self, what: &'static str) -> Result<T> {
+        self.map_err(|source| StoreError::Database {
+            what,
+            source: Box::new(source),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! The store's handle: opening, checking and closing the database.
+
+use std::time::Duration;
+
+use keepsake_protocol::StoreId;
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyConnection, AnyPool, Connection};
+
+use crate::store::address::Address;
+use crate::store::connection::{Connector, StoreOptions, WriterLease};
+use crate::store::error::{ErrorContext, Result, StoreError};
+use crate::store::limits::Limits;
+use crate::store::meta;
+use crate::store::writer::{Transaction, Writer};
+
+/// Connections for reading.
+const READERS: u32 = 4;
+/// A page does not wait longer than this for one of them.
+const READER_WAIT: Duration = Duration::from_secs(5);
+/// One that does not answer by then is given up.
+const PING_WAIT: Duration = Duration::from_secs(2);
+
+/// A handle that may be cloned; all clones share the connections.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(in crate::store) writer: Writer,
+    pub(in crate::store) readers: AnyPool,
+    pub(in crate::store) connector: Connector,
+    pub(in crate::store) id: StoreId,
+    pub(in crate::store) limits: Limits,
+}
+
+impl Store {
+    /// Opens the database at `place`, makes what is not there, and brings the tables up to date.
+    ///
+    /// # Errors
+    /// [`StoreError::Folder`] if there can be no such folder, [`StoreError::SchemaTooNew`] if a newer program made the tables,
+    /// [`StoreError::UnsafeDatabase`] and [`StoreError::AnotherWriter`] if nothing may be written there, [`StoreError::Database`] and
+    /// [`StoreError::TimedOut`] if there is no database. Any but the first two may pass.
+    pub async fn open(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
+        Self::open_as(place.into(), limits, WriterLease::Required).await
+    }
+
+    /// As [`Store::open`], for a command that changes a few rows of people and keys while a cloud may be at work there:
+    /// where that one has the lease, it is left to it, and so are the tables.
+    ///
+    /// # Errors
+    /// As those of [`Store::open`], but for [`StoreError::AnotherWriter`].
+    pub async fn open_secondary(place: impl Into<StoreOptions>, limits: Limits) -> Result<Self> {
+        Self::open_as(place.into(), limits, WriterLease::Optional).await
+    }
+
+    async fn open_as(place: StoreOptions, limits: Limits, lead: WriterLease) -> Result<Self> {
+        if let Address::Folder(folder) = &place.address {
+            std::fs::create_dir_all(folder).map_err(|source| StoreError::Folder {
+                folder: folder.clone(),
+                source,
+            })?;
+        }
+        let connector = Connector::new(place, lead)?;
+        let writer = Writer::new(connector.clone());
+        tokio::time::timeout(limits.unit_of_work, writer.check())
+            .await
+            .map_err(|_| StoreError::TimedOut(limits.unit_of_work))??;
+        let id = connector.id().ok_or(StoreError::AnotherWriter)?;
+        let readers = AnyPoolOptions::new()
+            .after_connect({
+                let connector = connector.clone();
+                move |connection, _| {
+                    let connector = connector.clone();
+                    Box::pin(async move {
+                        connector.apply_session_settings(connection).await?;
+                        connector
+                            .check_identity(connection)
+                            .await
+                            .map_err(|error| sqlx::Error::Configuration(error.into()))
+                    })
+                }
+            })
+            // sqlx asks without a bound whether a connection that comes back is well, and its place is taken meanwhile:
+            // on a network that swallows packets all places would be gone for a quarter of an hour.
+            .after_release(|connection, _| Box::pin(ping(connection)))
+            .before_acquire(|connection, _| Box::pin(ping(connection)))
+            .test_before_acquire(false)
+            .max_connections(READERS)
+            .acquire_timeout(READER_WAIT)
+            .connect_lazy_with(connector.options());
+        Ok(Self {
+            writer,
+            readers,
+            connector,
+            id,
+            limits,
+        })
+    }
+
+    /// The random id made with the database; cameras pin it.
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Closes all connections; what is under way is rolled back.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Looks whether the store could be written to now, and whether it is still the one it was and still safe. Commits
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing can be committed.
+    pub async fn check(&self) -> Result<()> {
+        self.with_timeout(self.writer.check()).await
+    }
+
+    /// What is wrong with the durability of the database and was accepted, in plain sentences.
+    pub fn weaknesses(&self) -> Vec<String> {
+        self.connector.weaknesses()
+    }
+
+    /// Commits something that is always possible, to tell a store that is away from a batch that it cannot take.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store takes nothing at all.
+    pub async fn probe(&self, now_us: i64) -> Result<()> {
+        self.with_timeout(async {
+            let mut tx = self.begin("begin a probe").await?;
+            meta::put(&mut tx, "probe", &now_us.to_be_bytes()).await?;
+            tx.commit().await.context("commit a probe")
+        })
+        .await
+    }
+
+    /// Begins to write; what comes of it is committed by [`Transaction::commit`] or not at all.
+    pub(in crate::store) async fn begin(&self, what: &'static str) -> Result<Transaction> {
+        self.writer.begin(what).await
+    }
+
+    pub(in crate::store) async fn with_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let limit = self.limits.unit_of_work;
+        tokio::time::timeout(limit, work)
+            .await
+            .unwrap_or(Err(StoreError::TimedOut(limit)))
+    }
+}
+
+/// Whether a connection for reading answers.
+async fn ping(connection: &mut AnyConnection) -> sqlx::Result<bool> {
+    tokio::time::timeout(PING_WAIT, connection.ping())
+        .await
+        .map_err(|_| sqlx::Error::PoolTimedOut)?
+        .map(|()| true)
+}
+
+#[cfg(test)]
+impl Store {
+    /// Lets nobody write until what it returns is dropped.
+    pub(crate) async fn occupy(&self) -> Result<impl Sized> {
+        self.begin("occupy the store").await
+    }
+}
