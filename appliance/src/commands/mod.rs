@@ -70,7 +70,7 @@ enum Verb {
     },
     /// Accept another cloud from now on: pictures the old one has are offered to the new one as far as they are here.
     ForgetCloud {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
 }
@@ -126,10 +126,10 @@ fn load(arguments: &Settings) -> Loaded {
     let mut overrides = Vec::new();
     let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
     if arguments.simulated {
-        set("simulated.on", "true".to_owned());
+        set("simulated.enabled", "true".to_owned());
     }
     if let Some(folder) = &arguments.spool {
-        set("spool.folder", folder.display().to_string());
+        set("spool.dir", folder.display().to_string());
     }
     if let Some(url) = &arguments.cloud {
         set("cloud.url", url.clone());
@@ -156,5 +156,5 @@ fn config_or_report(loaded: &Loaded) -> Option<&Config> {
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {
-    given.unwrap_or_else(|| Config::default().spool.folder)
+    given.unwrap_or_else(|| Config::default().spool.dir)
 }

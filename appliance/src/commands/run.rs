@@ -40,7 +40,7 @@ pub(super) fn run(
     };
     // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, before the first picture. What
     // keeps the folder from being made the spool will tell.
-    let _ = std::fs::create_dir_all(&config.spool.folder);
+    let _ = std::fs::create_dir_all(&config.spool.dir);
     if let Err(error) = loaded.save_as_last_good() {
         tracing::warn!(%error, "keep a copy of the settings");
     }

@@ -137,13 +137,11 @@ fn name(config: &Config) -> Result<(Verdict, String), String> {
 }
 
 fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let folder = &settings.folder;
+    let folder = &settings.dir;
     let began = Instant::now();
     write_durably(folder).map_err(|error| {
         let folder = folder.display();
-        format!(
-            "{folder} cannot be written: {error}. Give this user the folder, or set spool.folder"
-        )
+        format!("{folder} cannot be written: {error}. Give this user the folder, or set spool.dir")
     })?;
     let took = began.elapsed().as_millis();
     let text = format!("{} can be written, safe in {took} ms", folder.display());
@@ -170,7 +168,7 @@ fn write_durably(folder: &Path) -> io::Result<()> {
 }
 
 fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let stat = statvfs(&settings.folder)
+    let stat = statvfs(&settings.dir)
         .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
     let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
     let mib = |bytes: u64| bytes >> 20;
@@ -205,7 +203,7 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
 
 fn button(config: &Config) -> Result<(Verdict, String), String> {
     let mut button = open::open_button(config).map_err(|e| display_chain(&e))?;
-    if config.simulated.on {
+    if config.simulated.enabled {
         return Ok((
             Verdict::Good,
             "simulated: lines on stdin, or SIGUSR1".to_owned(),
@@ -233,7 +231,7 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
     let mut frame = || {
         let began = Instant::now();
         let frame = camera
-            .frame(config.camera.deadline())
+            .frame(config.camera.timeout())
             .map_err(|e| display_chain(&e))?;
         Ok::<_, String>((frame, began.elapsed().as_millis()))
     };
@@ -324,8 +322,8 @@ mod tests {
 
     fn config(folder: &Path, listener: &TcpListener) -> Config {
         let mut config = Config::default();
-        config.simulated.on = true;
-        config.spool.folder = folder.to_owned();
+        config.simulated.enabled = true;
+        config.spool.dir = folder.to_owned();
         config.cloud.url.port = listener.local_addr().unwrap().port();
         config
     }
@@ -377,12 +375,12 @@ mod tests {
         drop(listener);
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        config.spool.folder = file.join("spool");
+        config.spool.dir = file.join("spool");
         config.simulated.camera_missing_presses = 1;
         let report = check_all(&config);
         assert!(!report.is_good());
         for (part, fix) in [
-            ("card", "spool.folder"),
+            ("card", "spool.dir"),
             ("camera", "camera_missing_presses"),
             ("cloud", "cloud.url"),
         ] {
@@ -390,7 +388,7 @@ mod tests {
             assert_eq!(verdict, Verdict::Failed, "{part}: {text}");
             assert!(text.contains(fix), "{part}: {text}");
         }
-        config.spool.folder = folder.path().to_owned();
+        config.spool.dir = folder.path().to_owned();
         config.spool.reserve_bytes = u64::MAX;
         let (verdict, text) = verdict(&check_all(&config), "space");
         assert_eq!(verdict, Verdict::Failed);

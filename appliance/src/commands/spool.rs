@@ -12,17 +12,17 @@ use crate::spool::export;
 pub(super) enum Verb {
     /// Name every file.
     List {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
     /// Read every file and compare its hash.
     Verify {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
     /// Copy every picture, without our record, to another folder.
     Export {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
         #[arg(long)]
         to: PathBuf,

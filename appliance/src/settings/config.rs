@@ -26,7 +26,7 @@ pub struct Config {
     #[serde(with = "empty_as_none")]
     pub device: Option<DeviceId>,
     /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
-    pub interval_s: u64,
+    pub capture_interval_s: u64,
     /// Written when somebody holds the button for it, in plain words; empty = none.
     pub status_file: PathBuf,
     pub cloud: CloudSettings,
@@ -58,7 +58,7 @@ pub struct CloudSettings {
     /// Longest wait for a connection to be made.
     pub connect_timeout_s: u64,
     /// A connection the cloud wished for that is not confirmed by then is given up for the one before.
-    pub confirm_within_s: u64,
+    pub trial_timeout_s: u64,
     /// Largest part of a picture in one message, bytes.
     pub part_bytes_max: u64,
     /// Most bytes on their way without a receipt.
@@ -80,7 +80,7 @@ impl std::fmt::Debug for CloudSettings {
             .field("keep_alive_s", &self.keep_alive_s)
             .field("connect_timeout_s", &self.connect_timeout_s)
             .field("part_bytes_max", &self.part_bytes_max)
-            .field("confirm_within_s", &self.confirm_within_s)
+            .field("trial_timeout_s", &self.trial_timeout_s)
             .field("window_bytes", &self.window_bytes)
             .field("rate_bytes_per_s", &self.rate_bytes_per_s)
             .finish_non_exhaustive()
@@ -107,8 +107,8 @@ impl CloudSettings {
         Duration::from_secs(self.connect_timeout_s)
     }
 
-    pub fn confirm_within(&self) -> Duration {
-        Duration::from_secs(self.confirm_within_s)
+    pub fn trial_timeout(&self) -> Duration {
+        Duration::from_secs(self.trial_timeout_s)
     }
 }
 
@@ -118,19 +118,19 @@ pub struct PictureSettings {
     /// The size budget, bytes; 0 = as the camera gives it.
     pub bytes_max: u64,
     /// Pixels; 0 = as the camera gives it.
-    pub max_width: u32,
+    pub width_max: u32,
     /// Of the JPEG, percent at the most; 0 = as the camera gives it.
     pub quality: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpoolSettings {
-    pub folder: PathBuf,
+    pub dir: PathBuf,
     pub bytes_max: u64,
     /// Free space on the card that is never used.
     pub reserve_bytes: u64,
-    pub keep_for_days: u64,
-    pub keep_fraction_percent: u64,
+    pub retain_days: u64,
+    pub retain_percent: u64,
     pub when_full: WhenFull,
 }
 
@@ -146,7 +146,7 @@ pub enum WhenFull {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CameraSettings {
-    pub kind: CameraKind,
+    pub backend: CameraBackend,
     /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
     pub device: String,
     pub width: u32,
@@ -160,7 +160,7 @@ pub struct CameraSettings {
     /// Clockwise, before [`Self::flip`].
     pub rotation_degrees: u16,
     pub flip: Flip,
-    pub deadline_s: u64,
+    pub timeout_s: u64,
     /// Most frames thrown away after the camera starts, while it finds its exposure.
     pub warm_up_frames: u64,
     /// The warm-up ends after this time, however few frames came.
@@ -170,8 +170,8 @@ pub struct CameraSettings {
 }
 
 impl CameraSettings {
-    pub fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline_s)
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
     }
 
     pub fn warm_up(&self) -> Duration {
@@ -181,7 +181,7 @@ impl CameraSettings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CameraKind {
+pub enum CameraBackend {
     /// V4L2, a CSI camera if there is none; or the simulated one under `--simulated`.
     Auto,
     V4l,
@@ -206,14 +206,14 @@ pub enum Flip {
 /// How the pins are reached.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GpioSettings {
-    pub kind: GpioKind,
+    pub backend: GpioBackend,
     /// Path of the character device, empty = that of the header, known by its driver.
-    pub chip: PathBuf,
+    pub device: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum GpioKind {
+pub enum GpioBackend {
     /// rppal where there is a `/dev/gpiomem` that works, else the character device.
     Auto,
     /// The registers, through `/dev/gpiomem`.
@@ -230,7 +230,7 @@ pub struct ButtonSettings {
     pub active: Active,
     pub debounce_ms: u64,
     /// Presses closer together than this are one.
-    pub min_gap_ms: u64,
+    pub repeat_ms_min: u64,
 }
 
 impl ButtonSettings {
@@ -238,8 +238,8 @@ impl ButtonSettings {
         Duration::from_millis(self.debounce_ms)
     }
 
-    pub fn min_gap(&self) -> Duration {
-        Duration::from_millis(self.min_gap_ms)
+    pub fn repeat_min(&self) -> Duration {
+        Duration::from_millis(self.repeat_ms_min)
     }
 }
 
@@ -274,7 +274,7 @@ pub struct LightSettings {
     pub mode: LightMode,
     /// Hours in which only presses are answered, empty in the file = none.
     #[serde(with = "empty_as_none")]
-    pub night: Option<QuietHours>,
+    pub quiet_hours: Option<QuietHours>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -283,16 +283,16 @@ pub enum LightMode {
     /// Ready is a steady light.
     Steady,
     /// Ready is a short wink every five seconds.
-    Quiet,
+    Heartbeat,
     /// Only presses, and the wish to be found, are answered.
     Off,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackoffSettings {
-    pub first_s: u64,
+    pub initial_s: u64,
     pub max_s: u64,
-    pub reconnect_first_s: u64,
+    pub reconnect_initial_s: u64,
     pub reconnect_max_s: u64,
 }
 
@@ -310,7 +310,7 @@ impl LightSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SimulatedSettings {
     /// Button, light and camera are simulated.
-    pub on: bool,
+    pub enabled: bool,
     /// A folder of JPEG photographs, empty = a drawn scene.
     pub photos: PathBuf,
     /// Stands for the board and its card, empty = those of this computer.
@@ -348,7 +348,7 @@ impl Config {
 
     /// Where the copy of the last good file is.
     pub fn last_good_path(&self) -> PathBuf {
-        self.spool.folder.join(LAST_GOOD)
+        self.spool.dir.join(LAST_GOOD)
     }
 }
 
@@ -356,7 +356,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: None,
-            interval_s: 0,
+            capture_interval_s: 0,
             status_file: PathBuf::new(),
             cloud: CloudSettings {
                 url: CloudUrl::default(),
@@ -369,26 +369,26 @@ impl Default for Config {
                 key_file: PathBuf::new(),
                 keep_alive_s: 30,
                 connect_timeout_s: 10,
-                confirm_within_s: 300,
+                trial_timeout_s: 300,
                 part_bytes_max: 256 << 10,
                 window_bytes: 4 << 20,
                 rate_bytes_per_s: 0,
             },
             picture: PictureSettings {
                 bytes_max: 0,
-                max_width: 0,
+                width_max: 0,
                 quality: 0,
             },
             spool: SpoolSettings {
-                folder: PathBuf::from("keepsake-spool"),
+                dir: PathBuf::from("keepsake-spool"),
                 bytes_max: 8 << 30,
                 reserve_bytes: 16 << 20,
-                keep_for_days: 7,
-                keep_fraction_percent: 25,
+                retain_days: 7,
+                retain_percent: 25,
                 when_full: WhenFull::Refuse,
             },
             camera: CameraSettings {
-                kind: CameraKind::Auto,
+                backend: CameraBackend::Auto,
                 device: String::new(),
                 width: 1920,
                 height: 1080,
@@ -397,21 +397,21 @@ impl Default for Config {
                 brightness_percent: 0,
                 rotation_degrees: 0,
                 flip: Flip::None,
-                deadline_s: 8,
+                timeout_s: 8,
                 warm_up_frames: 30,
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
             },
             gpio: GpioSettings {
-                kind: GpioKind::Auto,
-                chip: PathBuf::new(),
+                backend: GpioBackend::Auto,
+                device: PathBuf::new(),
             },
             button: ButtonSettings {
                 pin: 17,
                 pull: Pull::Up,
                 active: Active::Low,
                 debounce_ms: 30,
-                min_gap_ms: 300,
+                repeat_ms_min: 300,
             },
             light: LightSettings {
                 pin: 27,
@@ -420,16 +420,16 @@ impl Default for Config {
                 brightness_percent: 100,
                 ready_brightness_percent: 10,
                 mode: LightMode::Steady,
-                night: None,
+                quiet_hours: None,
             },
             backoff: BackoffSettings {
-                first_s: 10,
+                initial_s: 10,
                 max_s: 6 * 3600,
-                reconnect_first_s: 1,
+                reconnect_initial_s: 1,
                 reconnect_max_s: 60,
             },
             simulated: SimulatedSettings {
-                on: false,
+                enabled: false,
                 photos: PathBuf::new(),
                 fingerprint: String::new(),
                 camera_missing_presses: 0,

@@ -93,7 +93,7 @@ impl EffectiveSettings {
     /// Reads what the card remembers, and decides whether a trial goes on. A file that cannot be read is set aside: the
     /// cloud says its wishes again with every connection.
     pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
-        let path = loaded.config.spool.folder.join(FILE);
+        let path = loaded.config.spool.dir.join(FILE);
         let mut warnings = Vec::new();
         let persisted = read(&path).unwrap_or_else(|error| {
             warnings.push(format!(
@@ -176,7 +176,7 @@ impl EffectiveSettings {
             persisted.file_values = self.file_values(&connection);
             persisted.values.extend(connection);
         } else {
-            let within = self.config.cloud.confirm_within();
+            let within = self.config.cloud.trial_timeout();
             persisted.values.extend(before);
             persisted.trial = Some(ConnectionTrial {
                 values: connection,
@@ -330,7 +330,7 @@ impl EffectiveSettings {
         } else {
             trial.starts += 1;
             trial.boot = now.boot;
-            trial.until_us = after(now, self.loaded.config.cloud.confirm_within());
+            trial.until_us = after(now, self.loaded.config.cloud.trial_timeout());
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let spool = folder.path().join("spool");
             std::fs::create_dir(&spool).unwrap();
-            let spool = ("spool.folder".to_owned(), spool.display().to_string());
+            let spool = ("spool.dir".to_owned(), spool.display().to_string());
             let card = Self {
                 folder,
                 started_with: vec![spool],
@@ -487,25 +487,28 @@ mod tests {
 
     #[test]
     fn versions_only_rise_also_over_a_restart() {
-        let card = Card::new("interval_s = 5");
+        let card = Card::new("capture_interval_s = 5");
         let mut settings = card.open(at(0));
-        assert_eq!(settings.config().interval_s, 5);
-        let taken = settings.apply(&desired(3, json!({"interval_s": 60})), at(1));
+        assert_eq!(settings.config().capture_interval_s, 5);
+        let taken = settings.apply(&desired(3, json!({"capture_interval_s": 60})), at(1));
         assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
         for old in [3, 2, 0] {
-            let taken = settings.apply(&desired(old, json!({"interval_s": 1})), at(2));
+            let taken = settings.apply(&desired(old, json!({"capture_interval_s": 1})), at(2));
             assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
         }
         let mut settings = card.open(at(3));
-        assert_eq!((settings.config().interval_s, settings.version()), (60, 3));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (60, 3)
+        );
         let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
-        assert_eq!(state.effective["interval_s"], 60);
-        let old = settings.apply(&desired(3, json!({"interval_s": 1})), at(4));
+        assert_eq!(state.effective["capture_interval_s"], 60);
+        let old = settings.apply(&desired(3, json!({"capture_interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
         // What is wished for no more is the file's again.
         settings.apply(&desired(4, json!({})), at(5)).unwrap();
-        assert_eq!(settings.config().interval_s, 5);
+        assert_eq!(settings.config().capture_interval_s, 5);
     }
 
     #[test]
@@ -513,29 +516,35 @@ mod tests {
         let card = Card::new("");
         let mut settings = card.open(at(0));
         settings
-            .apply(&desired(9, json!({"interval_s": 60})), at(1))
+            .apply(&desired(9, json!({"capture_interval_s": 60})), at(1))
             .unwrap();
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
-            ..desired(1, json!({"interval_s": 30}))
+            ..desired(1, json!({"capture_interval_s": 30}))
         };
         assert_eq!(
             settings.apply(&other, at(2)).unwrap(),
             ApplyOutcome::Applied
         );
-        assert_eq!((settings.config().interval_s, settings.version()), (30, 1));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (30, 1)
+        );
         // Renamed at the camera: the settings stay until its new account has some.
         let mut settings = card.open_as("shed", at(3));
-        assert_eq!((settings.config().interval_s, settings.version()), (30, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (30, 0)
+        );
         let first = DesiredSettings {
             store: other.store,
-            ..desired(1, json!({"interval_s": 7}))
+            ..desired(1, json!({"capture_interval_s": 7}))
         };
         assert_eq!(
             settings.apply(&first, at(4)).unwrap(),
             ApplyOutcome::Applied
         );
-        assert_eq!(settings.config().interval_s, 7);
+        assert_eq!(settings.config().capture_interval_s, 7);
     }
 
     #[test]
@@ -544,12 +553,12 @@ mod tests {
         card.started_with
             .push(("light.mode".to_owned(), "off".to_owned()));
         let mut settings = card.open(at(0));
-        let good = desired(1, json!({"interval_s": 60, "picture.quality": 80}));
+        let good = desired(1, json!({"capture_interval_s": 60, "picture.quality": 80}));
         settings.apply(&good, at(1)).unwrap();
         let mixed = json!({
-            "interval_s": -5, "picture.quality": 70, "picture.max_width": "wide", "intervall_s": 9,
-            "spool.folder": "/", "device": "other", "button.pin": 3, "light.mode": "quiet",
-            "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.on": true, "light.night": ["22:00"],
+            "capture_interval_s": -5, "picture.quality": 70, "picture.width_max": "wide", "capture_intervall_s": 9,
+            "spool.dir": "/", "device": "other", "button.pin": 3, "light.mode": "heartbeat",
+            "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.enabled": true, "light.quiet_hours": ["22:00"],
         });
         assert_eq!(
             settings.apply(&desired(2, mixed), at(2)).unwrap(),
@@ -557,20 +566,23 @@ mod tests {
         );
         let config = settings.config();
         // The last good value stays, the rest applies.
-        assert_eq!((config.interval_s, config.picture.quality), (60, 70));
+        assert_eq!(
+            (config.capture_interval_s, config.picture.quality),
+            (60, 70)
+        );
         let told = rejected(&settings);
         for (name, says) in [
-            ("interval_s", "must be 0 or a whole number"),
-            ("picture.max_width", "must be 0 or a whole number"),
-            ("intervall_s", "did you mean interval_s?"),
-            ("spool.folder", "only set at the camera"),
+            ("capture_interval_s", "must be 0 or a whole number"),
+            ("picture.width_max", "must be 0 or a whole number"),
+            ("capture_intervall_s", "did you mean capture_interval_s?"),
+            ("spool.dir", "only set at the camera"),
             ("device", "only set at the camera"),
             ("button.pin", "only set at the camera"),
             ("light.mode", "set by the command line"),
             ("cloud.part_bytes_max", "must be a whole number"),
             ("camera.width", "must be a whole number"),
-            ("simulated.on", "only set at the camera"),
-            ("light.night", "must be text"),
+            ("simulated.enabled", "only set at the camera"),
+            ("light.quiet_hours", "must be text"),
         ] {
             let found = told
                 .iter()
@@ -588,14 +600,17 @@ mod tests {
     fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        let desired = desired(
+            1,
+            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
+        );
         assert_eq!(
             settings.apply(&desired, at(10)).unwrap(),
             ApplyOutcome::Trial
         );
         // The running program goes on with the old one; what is not of the connection holds at once.
         assert_eq!(settings.config().cloud.url.host, "old");
-        assert_eq!(settings.config().interval_s, 9);
+        assert_eq!(settings.config().capture_interval_s, 9);
         let mut settings = card.open(at(11));
         assert_eq!(settings.config().cloud.url.host, "new");
         let (_, state) = settings.report(at(11));
@@ -680,17 +695,20 @@ mod tests {
 
     #[test]
     fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
-        let card = Card::new("interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
+        let card = Card::new("capture_interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        let desired = desired(
+            1,
+            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
+        );
         settings.apply(&desired, at(10)).unwrap();
         card.open(at(11)).confirm().unwrap();
-        card.write("interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
+        card.write("capture_interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
         for _ in 0..2 {
             let settings = card.open(at(12));
             assert_eq!(settings.config().cloud.url.host, "home");
             // Only the connection: everything else is for the cloud to say.
-            assert_eq!(settings.config().interval_s, 9);
+            assert_eq!(settings.config().capture_interval_s, 9);
             assert!(rejected(&settings)[0].contains("changed in camera.toml"));
         }
     }
@@ -699,15 +717,18 @@ mod tests {
     fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
         let card = Card::new("");
         card.open(at(0))
-            .apply(&desired(5, json!({"interval_s": 9})), at(1))
+            .apply(&desired(5, json!({"capture_interval_s": 9})), at(1))
             .unwrap();
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let mut settings = card.open(at(2));
-        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (0, 0)
+        );
         assert_eq!(settings.take_warnings().len(), 1);
-        let again = settings.apply(&desired(5, json!({"interval_s": 9})), at(3));
+        let again = settings.apply(&desired(5, json!({"capture_interval_s": 9})), at(3));
         assert_eq!(again.unwrap(), ApplyOutcome::Applied);
     }
 
@@ -718,10 +739,13 @@ mod tests {
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
         assert!(
             settings
-                .apply(&desired(1, json!({"interval_s": 9})), at(1))
+                .apply(&desired(1, json!({"capture_interval_s": 9})), at(1))
                 .is_err()
         );
-        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (0, 0)
+        );
     }
 
     proptest! {

@@ -451,9 +451,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
         assert!(read(&path).is_err());
-        fs::write(folder.path().join("camera.toml.txt"), "interval_s = 5").unwrap();
+        fs::write(
+            folder.path().join("camera.toml.txt"),
+            "capture_interval_s = 5",
+        )
+        .unwrap();
         let (bytes, warning) = read(&path).unwrap();
-        assert_eq!(bytes, b"interval_s = 5");
+        assert_eq!(bytes, b"capture_interval_s = 5");
         assert!(warning.unwrap().contains("drop the .txt"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();
         assert!(read(&path).unwrap_err().contains("larger than"));

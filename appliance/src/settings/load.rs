@@ -511,14 +511,15 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
         say(Level::Warning, text.to_owned());
     }
     let backoff = &mut config.backoff;
-    if backoff.max_s < backoff.first_s {
-        backoff.max_s = backoff.first_s;
-        let text = "backoff.max_s is below backoff.first_s and counts as that";
+    if backoff.max_s < backoff.initial_s {
+        backoff.max_s = backoff.initial_s;
+        let text = "backoff.max_s is below backoff.initial_s and counts as that";
         say(Level::Warning, text.to_owned());
     }
-    if backoff.reconnect_max_s < backoff.reconnect_first_s {
-        backoff.reconnect_max_s = backoff.reconnect_first_s;
-        let text = "backoff.reconnect_max_s is below backoff.reconnect_first_s and counts as that";
+    if backoff.reconnect_max_s < backoff.reconnect_initial_s {
+        backoff.reconnect_max_s = backoff.reconnect_initial_s;
+        let text =
+            "backoff.reconnect_max_s is below backoff.reconnect_initial_s and counts as that";
         say(Level::Warning, text.to_owned());
     }
     (config, problems)
@@ -726,7 +727,7 @@ mod tests {
         let path = folder.path().join("camera.toml");
         fs::write(
             &path,
-            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
+            "capture_interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
         )
         .unwrap();
         let loaded = load_from(
@@ -738,7 +739,11 @@ mod tests {
         assert_eq!(loaded.problems, []);
         let config = loaded.config;
         assert_eq!(
-            (config.interval_s, config.button.pin, config.light.pin),
+            (
+                config.capture_interval_s,
+                config.button.pin,
+                config.light.pin
+            ),
             (1, 2, 3)
         );
     }
@@ -790,7 +795,7 @@ mod tests {
                 "must be a whole number",
             ),
             (
-                "interval_s = 604801",
+                "capture_interval_s = 604801",
                 "must be 0 or a whole number, 1 to 604800 seconds",
             ),
             ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
@@ -800,10 +805,13 @@ mod tests {
                 "[spool]\nwhen_full = \"explode\"",
                 "must be one of refuse, drop-oldest",
             ),
-            ("[simulated]\non = \"yes\"", "must be true or false"),
-            ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
+            ("[simulated]\nenabled = \"yes\"", "must be true or false"),
+            (
+                "[light]\nquiet_hours = \"dusk\"",
+                "must look like 22:00-06:30",
+            ),
             ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
-            ("[spool]\nfolder = \"\"", "must name a directory"),
+            ("[spool]\ndir = \"\"", "must name a directory"),
         ] {
             let loaded = of_file(text);
             assert_eq!(loaded.config, Config::default(), "{text}");
@@ -818,7 +826,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_told_and_the_right_ones_apply() {
-        let loaded = of_file("interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
+        let loaded = of_file("capture_interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
         assert_eq!(loaded.config.button.debounce_ms, 20);
     }
@@ -826,7 +834,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_a_mistake_with_a_suggestion() {
         for (text, says) in [
-            ("intervall_s = 5", "did you mean interval_s?"),
+            (
+                "capture_intervall_s = 5",
+                "did you mean capture_interval_s?",
+            ),
             (
                 "[cloud]\npart_byte_max = 20000",
                 "did you mean cloud.part_bytes_max?",
@@ -865,9 +876,9 @@ mod tests {
             ("KEEPSAKE_TEST_MYSQL", "x"),
         ]);
         assert_eq!(load_from(None, &ours, &[], false).problems, []);
-        let slip = pairs(&[("KEEPSAKE_SPOOL_FOLDR", "x")]);
+        let slip = pairs(&[("KEEPSAKE_SPOL_DIR", "x")]);
         let loaded = load_from(None, &slip, &[], false);
-        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_FOLDER"));
+        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_DIR"));
     }
 
     #[test]
@@ -876,7 +887,7 @@ mod tests {
         let path = folder.path().join("camera.toml");
         let spool = folder.path().join("spool");
         fs::create_dir(&spool).unwrap();
-        let overrides = pairs(&[("spool.folder", spool.to_str().unwrap())]);
+        let overrides = pairs(&[("spool.dir", spool.to_str().unwrap())]);
         let load = || load_from(Some(&path), &[], &overrides, true);
 
         fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
@@ -906,7 +917,7 @@ mod tests {
         let loaded = of_command_line(&[
             ("cloud.part_bytes_max", "4_194_304"),
             ("cloud.window_bytes", "65536"),
-            ("backoff.first_s", "100"),
+            ("backoff.initial_s", "100"),
             ("backoff.max_s", "5"),
         ]);
         assert_eq!(loaded.config.cloud.part_bytes_max, 65536);

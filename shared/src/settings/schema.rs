@@ -101,7 +101,7 @@ const PIN_MAX: u64 = super::value::PIN_MAX as u64;
 /// Every setting, in the order of `camera.toml`.
 pub const SETTINGS: &[Setting] = &[
     text("device", device, ""),
-    optional_integer("interval_s", 1, 7 * DAY_S, "seconds", 0)
+    optional_integer("capture_interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture by itself every so often. 0 = only when asked."),
     text("status_file", path, ""),
     text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
@@ -121,7 +121,7 @@ pub const SETTINGS: &[Setting] = &[
         .connection("After so much silence the camera asks whether the broker is still there."),
     integer("cloud.connect_timeout_s", 1, 120, "seconds", 10)
         .connection("Longest wait for a connection."),
-    integer("cloud.confirm_within_s", 5, 3600, "seconds", 300),
+    integer("cloud.trial_timeout_s", 5, 3600, "seconds", 300),
     integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
         .live("A picture is sent in parts of at most this size."),
     integer("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
@@ -130,22 +130,22 @@ pub const SETTINGS: &[Setting] = &[
         .live("Pictures take no more of the line than this. 0 = all there is."),
     optional_integer("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
         .live("A larger picture is made smaller before it is saved. 0 = as the camera gives it."),
-    optional_integer("picture.max_width", 64, 8192, "pixels", 0)
+    optional_integer("picture.width_max", 64, 8192, "pixels", 0)
         .live("A wider picture is made smaller. 0 = as the camera gives it."),
     optional_integer("picture.quality", 30, 95, "percent", 0)
         .live("JPEG quality of at most this much. 0 = as the camera gives it."),
-    text("spool.folder", directory, "keepsake-spool"),
+    text("spool.dir", directory, "keepsake-spool"),
     integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
         .live("All pictures on the card together take at most this."),
     integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
         .live("So much of the card stays free whatever happens."),
-    integer("spool.keep_for_days", 0, 3650, "days", 7)
+    integer("spool.retain_days", 0, 3650, "days", 7)
         .live("Pictures that are in the cloud stay on the card for so long, too."),
-    integer("spool.keep_fraction_percent", 0, 90, "percent", 25)
+    integer("spool.retain_percent", 0, 90, "percent", 25)
         .live("And take at most so much of the room for pictures."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
         .live("A press on a full card is refused, or the oldest picture that waits is given up."),
-    choice("camera.kind", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
+    choice("camera.backend", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
     integer("camera.width", 64, 8192, "pixels", 1920)
         .live("The width to ask the camera for. It gives the nearest it has."),
@@ -160,39 +160,39 @@ pub const SETTINGS: &[Setting] = &[
         .live("Turns pictures clockwise."),
     choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
         .live("Then mirrors them: left and right, top and bottom, or both."),
-    integer("camera.deadline_s", 1, 30, "seconds", 8)
+    integer("camera.timeout_s", 1, 30, "seconds", 8)
         .live("A press without a frame by then has failed."),
     integer("camera.warm_up_frames", 0, 120, "frames", 30)
         .live("At most so many frames are thrown away after the camera starts, until its exposure stands still."),
     integer("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
     integer("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is an error of the camera."),
-    choice("gpio.kind", &["auto", "rppal", "gpiochip"], "auto"),
-    text("gpio.chip", path, ""),
+    choice("gpio.backend", &["auto", "rppal", "gpiochip"], "auto"),
+    text("gpio.device", path, ""),
     integer("button.pin", 0, PIN_MAX, "", 17),
     choice("button.pull", &["up", "down", "none"], "up"),
     choice("button.active", &["low", "high"], "low"),
     // Above 45 ms the light cannot be on within 50 ms of the press any more.
     integer("button.debounce_ms", 0, 45, "milliseconds", 30),
-    integer("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
+    integer("button.repeat_ms_min", 0, 10_000, "milliseconds", 300),
     integer("light.pin", 0, PIN_MAX, "", 27),
     text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
     integer("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
     integer("light.ready_brightness_percent", 1, 100, "percent", 10)
         .live("How bright the steady light is that says ready all day."),
-    choice("light.mode", &["steady", "quiet", "off"], "steady")
+    choice("light.mode", &["steady", "heartbeat", "off"], "steady")
         .live("Ready is a steady light, a wink every five seconds, or nothing. A press is always answered."),
-    text("light.night", quiet_hours, "")
+    text("light.quiet_hours", quiet_hours, "")
         .live("Hours in which only presses are answered, such as 22:00-06:30. Empty = none."),
-    integer("backoff.first_s", 1, DAY_S, "seconds", 10)
+    integer("backoff.initial_s", 1, DAY_S, "seconds", 10)
         .live("A picture without a receipt is sent again after this, then after twice as long."),
     integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Up to this."),
-    integer("backoff.reconnect_first_s", 1, 3600, "seconds", 1)
+    integer("backoff.reconnect_initial_s", 1, 3600, "seconds", 1)
         .connection("The same for the connection: first after this."),
     integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Up to this."),
     Setting {
-        key: "simulated.on",
+        key: "simulated.enabled",
         kind: ValueKind::Bool,
         default: RawValue::Bool(false),
         ..text("", credential, "")

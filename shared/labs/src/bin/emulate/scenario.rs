@@ -129,7 +129,7 @@ impl Scenario<'_> {
         self.cloud.kill();
         let key = self.key.clone();
         self.save_settings(&[
-            ("", "interval_s", "2"),
+            ("", "capture_interval_s", "2"),
             ("system", "ssh_key", &key),
             ("system", "hostname", "\"porch-cam\""),
         ])?;

@@ -86,7 +86,7 @@ impl Card {
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
         let file = self.places.etc.join("keepsake/camera.toml");
-        let loaded = settings::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
+        let loaded = settings::load(Some(&file), &[("spool.dir".to_owned(), spool)], true);
         loaded.save_as_last_good().unwrap();
         Seen {
             status: status.trim_end().to_owned(),
@@ -165,18 +165,18 @@ fn mistakes() -> Vec<Mistake> {
         ("a section twice", [GOOD, "[cloud]\nkeep_alive_s = 60\n"].concat().into_bytes(), Settings, "line 19 of camera.toml: this section has begun in line 9 already"),
         ("a second Wi-Fi with one bracket", instead("[cloud]", "[wifi]\nname = \"Other\"\npassword = \"s3cret s3cret\"\n\n[cloud]"), Settings, "line 9 of camera.toml: for more than one network write [[wifi]], with two brackets"),
         ("two brackets where there is one", instead("[cloud]", "[[cloud]]"), Settings, "line 9 of camera.toml: write [cloud], with one bracket on each side"),
-        ("an unknown setting", instead("interval_s = 0", "intervall = 5"), Settings, "line 2 of camera.toml: intervall is no setting, did you mean interval_s?"),
+        ("an unknown setting", instead("capture_interval_s = 0", "capture_intervall = 5"), Settings, "line 2 of camera.toml: capture_intervall is no setting, did you mean capture_interval_s?"),
         ("a setting in the wrong section", instead("[button]\n", "[button]\nurl = \"mqtt://a\"\n"), Settings, "line 15 of camera.toml: button.url is no setting, did you mean cloud.url?"),
         ("an unknown section", instead("[cloud]", "[clod]"), Settings, "line 9 of camera.toml: [clod] is no section, did you mean [cloud]?"),
         ("a section of something else", instead("[button]", "[weather]"), Settings, "[weather] is no section, and nothing below it is used"),
         // A value that it cannot have.
-        ("a number in quotes with its unit", instead("interval_s = 0", "interval_s = \"30 s\""), Settings, "line 2 of camera.toml: interval_s = \"30 s\" must be 0 or a whole number, 1 to 604800 seconds; write interval_s = 30, without quotes"),
-        ("a number with another unit", instead("interval_s = 0", "interval_s = 5 min"), Settings, "line 2 of camera.toml: a number stands alone: no unit, no comma, no quotes"),
-        ("a number out of bounds", instead("interval_s = 0", "interval_s = 9999999"), Settings, "interval_s = 9999999 must be 0 or a whole number, 1 to 604800 seconds"),
-        ("a fraction", instead("interval_s = 0", "interval_s = 0.5"), Settings, "interval_s = 0.5 must be 0 or a whole number"),
+        ("a number in quotes with its unit", instead("capture_interval_s = 0", "capture_interval_s = \"30 s\""), Settings, "line 2 of camera.toml: capture_interval_s = \"30 s\" must be 0 or a whole number, 1 to 604800 seconds; write capture_interval_s = 30, without quotes"),
+        ("a number with another unit", instead("capture_interval_s = 0", "capture_interval_s = 5 min"), Settings, "line 2 of camera.toml: a number stands alone: no unit, no comma, no quotes"),
+        ("a number out of bounds", instead("capture_interval_s = 0", "capture_interval_s = 9999999"), Settings, "capture_interval_s = 9999999 must be 0 or a whole number, 1 to 604800 seconds"),
+        ("a fraction", instead("capture_interval_s = 0", "capture_interval_s = 0.5"), Settings, "capture_interval_s = 0.5 must be 0 or a whole number"),
         ("a number where text belongs", instead(device, "device = 7"), Settings, "line 1 of camera.toml: device = 7 must be text (write it in quotes)"),
-        ("yes instead of true", [GOOD, "[simulated]\non = yes\n"].concat().into_bytes(), Settings, "line 20 of camera.toml: it is true or false, in small letters and without quotes"),
-        ("a word that is none of the choice", [GOOD, "mode = \"stedy\"\n"].concat().into_bytes(), Settings, "light.mode = \"stedy\" must be one of steady, quiet, off; write mode = \"steady\""),
+        ("yes instead of true", [GOOD, "[simulated]\nenabled = yes\n"].concat().into_bytes(), Settings, "line 20 of camera.toml: it is true or false, in small letters and without quotes"),
+        ("a word that is none of the choice", [GOOD, "mode = \"stedy\"\n"].concat().into_bytes(), Settings, "light.mode = \"stedy\" must be one of steady, heartbeat, off; write mode = \"steady\""),
         ("a pin there is none of", instead("pin = 17", "pin = 40"), Settings, "line 15 of camera.toml: button.pin = 40 must be a whole number, 0 to 27 (its BCM number, not its place in the row)"),
         ("a pin with its name", instead("pin = 17", "pin = \"GPIO17\""), Settings, "write pin = 17, without quotes (its BCM number"),
         ("one pin for both", instead("pin = 17", "pin = 27"), Settings, "button.pin and light.pin are both 27; each needs a pin of its own, such as 17 for the button and 27 for the light"),
