@@ -14,7 +14,7 @@ use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
 /// Good settings, as they were before somebody opened them in an editor.
-const GOOD: &str = "device = \"porch\"\ninterval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";
+const GOOD: &str = "device = \"porch\"\ncapture_interval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";
 /// What stands in no sentence, whatever is wrong around it.
 const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cret"];
 

@@ -653,7 +653,7 @@ mod tests {
 
     #[test]
     fn the_running_program_gives_a_trial_up_by_itself() {
-        let card = Card::new("[cloud]\nconfirm_within_s = 5\n");
+        let card = Card::new("[cloud]\ntrial_timeout_s = 5\n");
         card.open(at(0))
             .apply(
                 &desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})),

@@ -890,11 +890,11 @@ mod tests {
         let overrides = pairs(&[("spool.dir", spool.to_str().unwrap())]);
         let load = || load_from(Some(&path), &[], &overrides, true);
 
-        fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
+        fs::write(&path, "device = \"porch\"\ncapture_interval_s = 60\n").unwrap();
         let good = load();
         good.save_as_last_good().unwrap();
 
-        fs::write(&path, "device = \"porch\ninterval_s = 60\n").unwrap();
+        fs::write(&path, "device = \"porch\ncapture_interval_s = 60\n").unwrap();
         let spoiled = load();
         assert!(spoiled.used_last_good && spoiled.file_has_errors());
         assert_eq!(spoiled.config, good.config);

@@ -929,7 +929,7 @@ fn settings() -> SettingsView {
         fields: vec![
             field(
                 "capture_interval_s",
-                "Takes a picture by itself every so often.",
+                "Takes a picture automatically at this interval.",
                 seconds,
                 "60",
             ),
