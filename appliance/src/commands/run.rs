@@ -87,7 +87,7 @@ fn re_exec(program: &Path) -> anyhow::Error {
     let error = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .exec();
-    anyhow::Error::new(error).context(format!("start {} anew", program.display()))
+    anyhow::Error::new(error).context(format!("restart {}", program.display()))
 }
 
 /// The first SIGTERM or SIGINT stops cleanly, the second at once.

@@ -141,10 +141,12 @@ fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     let began = Instant::now();
     write_durably(folder).map_err(|error| {
         let folder = folder.display();
-        format!("{folder} cannot be written: {error}. Give this user the folder, or set spool.dir")
+        format!(
+            "{folder} cannot be written: {error}. Give this user write permission, or set spool.dir"
+        )
     })?;
     let took = began.elapsed().as_millis();
-    let text = format!("{} can be written, safe in {took} ms", folder.display());
+    let text = format!("{} is writable, synced in {took} ms", folder.display());
     // A card that takes longer still works, but every press waits for it.
     let verdict = if took > 1000 {
         Verdict::Note
@@ -175,13 +177,13 @@ fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     let usable = mib(free.saturating_sub(settings.reserve_bytes));
     if usable == 0 {
         return Err(format!(
-            "{} MiB are free, {} are kept in reserve. Make room, or use a larger card",
+            "{} MiB are free, {} are reserved. Make room, or use a larger card",
             mib(free),
             mib(settings.reserve_bytes)
         ));
     }
     let wanted = mib(settings.bytes_max);
-    let text = format!("{usable} MiB for pictures, up to {wanted} by spool.bytes_max");
+    let text = format!("{usable} MiB for pictures, at most {wanted} by spool.bytes_max");
     Ok((Verdict::Good, text))
 }
 
@@ -196,8 +198,9 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
         light.show(LedState::Off);
         thread::sleep(BLINK);
     }
-    let text =
-        format!("blinked {BLINKS} times; if not, check its wires, light.pin and light.active");
+    let text = format!(
+        "blinked {BLINKS} times; if it did not, check the wiring, light.pin and light.active"
+    );
     Ok((Verdict::Good, text))
 }
 
@@ -216,10 +219,10 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     match button.wait(PRESS_WITHIN).map_err(|e| display_chain(&e))? {
         Some(_) => Ok((
             Verdict::Good,
-            format!("was pressed; the pins are reached {way}"),
+            format!("was pressed; the pins are accessed {way}"),
         )),
         None => Err(format!(
-            "no press within {seconds} s, and the pins are reached {way}. Press it during the test; check its wires, button.pin, button.pull and \
+            "no press within {seconds} s; the pins are accessed {way}. Press it during the test; check the wiring, button.pin, button.pull and \
              button.active"
         )),
     }
@@ -238,19 +241,19 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
     let (_, started_ms) = frame()?;
     let (frame, took_ms) = frame()?;
     let mut text = format!(
-        "{} x {} pixels, {} KiB, in {took_ms} ms ({started_ms} ms with its start)",
+        "{} x {} pixels, {} KiB, in {took_ms} ms ({started_ms} ms including its start)",
         frame.width,
         frame.height,
         frame.bytes.len() >> 10,
     );
     let verdict = match brightness(&frame.bytes, frame.content_type) {
-        None => return Err(format!("{text}; it does not decode. Try another camera")),
+        None => return Err(format!("{text}; it cannot be decoded. Try another camera")),
         Some(level) => {
             let _ = write!(text, ", {} % bright", u32::from(level) * 100 / 255);
             let hint = match level {
-                0..8 => "; as good as black: is something in front of the lens?",
+                0..8 => "; nearly black: is the lens covered?",
                 8..=247 => "",
-                248.. => "; as good as white: does it look into the light?",
+                248.. => "; nearly white: does it face a bright light?",
             };
             text.push_str(hint);
             if hint.is_empty() {
@@ -271,8 +274,8 @@ fn cloud(settings: &CloudSettings) -> Result<(Verdict, String), String> {
     let fix = "Check the network and cloud.url; pictures are kept until it is back";
     let began = Instant::now();
     let addresses = resolve(&url.host, url.port, settings.connect_timeout())
-        .map_err(|error| format!("{url}: the name is not found: {error}. {fix}"))?;
-    let mut failure = "the name has no address".to_owned();
+        .map_err(|error| format!("{url}: the host name was not found: {error}. {fix}"))?;
+    let mut failure = "the host name has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, settings.connect_timeout()) {
             Ok(_) => {
@@ -307,10 +310,10 @@ fn clock() -> Result<(Verdict, String), String> {
     let clock = Clock::open().map_err(|e| display_chain(&e))?;
     let now = clock.now();
     if now.synchronised {
-        let text = format!("set, at most {} ms wrong", now.error_us / 1000);
+        let text = format!("synchronised, error at most {} ms", now.error_us / 1000);
         return Ok((Verdict::Good, text));
     }
-    let text = "not set by the network yet; pictures are stamped with the time since start and dated later";
+    let text = "not synchronised yet; pictures get the time since the start, and their date later";
     Ok((Verdict::Note, text.to_owned()))
 }
 

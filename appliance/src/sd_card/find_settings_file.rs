@@ -54,13 +54,13 @@ pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<Strin
     let sentence = if others.is_empty() {
         (!chosen.name.eq_ignore_ascii_case("camera.toml")).then(|| {
             format!(
-                "The settings are called {} and were read; camera.toml would be its name.",
+                "The settings were read from {}; rename it to camera.toml.",
                 chosen.name
             )
         })
     } else {
         Some(format!(
-            "There are several settings files. {} was read, because it was changed last; {} was not. Delete what you do not need.",
+            "There are several settings files. {} was read, because it was changed last; {} was ignored. Delete the files you do not need.",
             chosen.name,
             others.join(" and ")
         ))

@@ -38,7 +38,7 @@ const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
 /// Mistakes in the settings that are told at once; who has more of them begins with these.
 const MISTAKES_MAX: usize = 6;
-const LAST_GOOD_USED: &str = "Until that is put right the last good settings are used (fault 1).";
+const LAST_GOOD_USED: &str = "Until this is corrected, the last good settings are used (fault 1).";
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
 /// Where everything is. On a card there is one; a test has its own.
@@ -92,7 +92,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     if let Err(error) = fs::create_dir_all(&places.data) {
         prepared.sentences.push(format!(
-            "The part of the card that keeps the pictures cannot be used ({error}). Nothing can be saved: try another card."
+            "The part of the card that stores pictures cannot be used ({error}). Nothing can be saved. What to do: try another card."
         ));
     }
     let found = find_settings(places);
@@ -122,13 +122,13 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
             .filter(|(network, _)| network.password.is_empty())
         {
             prepared.sentences.push(format!(
-                "The password of Wi-Fi \"{}\" is empty, so it is joined only if it asks for none. If it asks for one, write it between the quotes of password = \"\".",
+                "The password of Wi-Fi \"{}\" is empty, so it can only be joined if it is open. If it has a password, write it between the quotes of password = \"\".",
                 network.name
             ));
         }
         if found.card.country.is_none() {
             prepared.sentences.push(
-                "No country is set for the Wi-Fi, so only channels that are allowed everywhere are used. Write country = \"NO\" (the two letters of yours) below [[wifi]]."
+                "No country is set for the Wi-Fi, so only channels that are allowed everywhere are used. What to do: write your country's two letters below [[wifi]], such as country = \"NO\"."
                     .to_owned(),
             );
         }
@@ -146,7 +146,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
             symlink(&zone, &link).context("set the time zone")?;
         } else {
             prepared.sentences.push(
-                "system.timezone is no place that is known; it is written such as \"Europe/Oslo\". UTC is used."
+                "system.timezone is not a known time zone, such as \"Europe/Oslo\". UTC is used."
                     .to_owned(),
             );
         }
@@ -163,7 +163,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
         )?;
         prepared
             .sentences
-            .push("SSH is on, for the key in camera.toml.".to_owned());
+            .push("SSH is enabled for the key in camera.toml.".to_owned());
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
     write_privately(&places.run.join("prepared.json"), &text)?;
@@ -180,12 +180,12 @@ pub fn prepare_card() -> Result<()> {
     let mut prepared = prepare(&places)?;
     match grown {
         Ok(Some(bytes)) => prepared.sentences.push(format!(
-            "The room for pictures has grown to the end of the card: {} MB.",
+            "The space for pictures was extended to the whole card: {} MB.",
             bytes / 1_000_000
         )),
         Ok(None) => {}
         Err(error) => prepared.sentences.push(format!(
-            "The room for pictures could not grow to the end of the card: {error:#}."
+            "The space for pictures could not be extended to the whole card: {error:#}."
         )),
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
@@ -237,7 +237,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
             let kept = fs::read(&last_good).ok();
             sentences.push(match &kept {
                 Some(_) => LAST_GOOD_USED.to_owned(),
-                None => "Until then the camera uses what it was made with (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
+                None => "Until then the camera uses its default settings (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
                     .to_owned(),
             });
             return FoundSettings {
@@ -271,15 +271,13 @@ fn find_settings(places: &Paths) -> FoundSettings {
     }
     if problems.len() > MISTAKES_MAX {
         sentences.push(format!(
-            "There is more to mend in {name} ({} more).",
+            "{name} has {} more mistakes.",
             problems.len() - MISTAKES_MAX
         ));
     }
     if !loaded.file_has_errors() {
         if problems.is_empty() {
-            sentences.push(format!(
-                "{name} was read, and everything in it is understood."
-            ));
+            sentences.push(format!("{name} was read, and it has no mistakes."));
         }
         // An SD card is spared a write at every start.
         if fs::read(&last_good).is_ok_and(|before| before == bytes) {
@@ -294,9 +292,8 @@ fn find_settings(places: &Paths) -> FoundSettings {
         };
     }
     let Ok(before) = fs::read(&last_good) else {
-        sentences.push(
-            "Until that is put right everything else in the file is used (fault 1).".to_owned(),
-        );
+        sentences
+            .push("Until this is corrected, the rest of the file is used (fault 1).".to_owned());
         return FoundSettings {
             effective_file: Some(for_the_camera),
             card,
@@ -325,9 +322,9 @@ fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     match unread.map_err(|error| (error.kind(), error)) {
         Ok(_) => format!("{name} is empty. {COPY}"),
         Err((ErrorKind::NotFound, _)) => format!("There is no camera.toml on this card. {COPY}"),
-        Err((ErrorKind::IsADirectory, _)) => format!("{name} is a folder and no file. {COPY}"),
+        Err((ErrorKind::IsADirectory, _)) => format!("{name} is a folder, not a file. {COPY}"),
         Err((ErrorKind::PermissionDenied, _)) => {
-            format!("{name} may not be read: whoever saved it has closed it. {COPY}")
+            format!("{name} cannot be read: its permissions do not allow it. {COPY}")
         }
         Err((_, error)) => {
             format!(
@@ -490,7 +487,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
                 }
             }
             (Some((_, name)), None) => sentences.push(format!(
-                "Wi-Fi \"{name}\" was joined and gives no address. What to do: start the router anew."
+                "Wi-Fi \"{name}\" was joined but assigned no address. What to do: restart the router."
             )),
             (None, _) => {
                 let log = stdout_of(Command::new("journalctl").args([
@@ -508,11 +505,11 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
                     .collect();
                 if addresses.is_empty() {
                     sentences.push(if names.is_empty() {
-                        "No network (fault 2): no Wi-Fi is in reach, or this board has none. Pictures are kept on this card."
+                        "No network (fault 2): no Wi-Fi is in range, or this board has no Wi-Fi. Pictures are kept on this card."
                             .to_owned()
                     } else {
                         format!(
-                            "No network (fault 2): of the Wi-Fi in camera.toml none was joined. In reach: {}. Pictures are kept on this card.",
+                            "No network (fault 2): no Wi-Fi of camera.toml could be joined. In range: {}. Pictures are kept on this card.",
                             names.join(", ")
                         )
                     });
@@ -527,7 +524,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     }
     if prepared.cloud_is_unset {
         sentences.push(
-            "No cloud is set. What to do: write where it is into camera.toml, url = \"...\" under [cloud].".to_owned(),
+            "No cloud is set. What to do: write its address into camera.toml, url = \"...\" under [cloud].".to_owned(),
         );
     }
     let service = stdout_of(Command::new("systemctl").args([
@@ -548,7 +545,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
         "active" if said.is_empty() => "Camera: ready for a press.".to_owned(),
         "active" => format!("Camera: ready for a press. Cloud: {said}."),
         "activating" => "Camera: starting.".to_owned(),
-        _ => "Camera: the program has stopped (fault 7). What to do: see the log on this card, or start anew.".to_owned(),
+        _ => "Camera: the program has stopped (fault 7). What to do: read the log on this card, or restart the camera.".to_owned(),
     });
     sentences
 }

@@ -47,11 +47,10 @@ impl Starts {
     /// Where there is not room for everything the older starts go first.
     pub fn text(&self, secrets: &[&str]) -> String {
         let mut text =
-            "The last starts of this Keepsake camera, the newest first. Times are UTC.\n"
-                .to_owned();
+            "The last starts of this Keepsake camera, newest first. Times are in UTC.\n".to_owned();
         for start in &self.0 {
             let at = if start.at.is_empty() {
-                "Time not known"
+                "Time unknown"
             } else {
                 &start.at
             };

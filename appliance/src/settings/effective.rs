@@ -97,7 +97,7 @@ impl EffectiveSettings {
         let mut warnings = Vec::new();
         let persisted = read(&path).unwrap_or_else(|error| {
             warnings.push(format!(
-                "what the cloud wished for was forgotten, {}: {error}",
+                "the settings from the cloud were lost, {}: {error}",
                 path.display()
             ));
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
@@ -118,7 +118,7 @@ impl EffectiveSettings {
             && let Err(error) = settings.persist()
         {
             // A trial whose start cannot be noted could begin for ever.
-            settings.warn(format!("note the settings of the cloud: {error}"));
+            settings.warn(format!("save the settings from the cloud: {error}"));
             settings.persisted.trial = None;
         }
         settings.config = settings.merged();
@@ -231,9 +231,7 @@ impl EffectiveSettings {
     /// # Errors
     /// The card did not take the note; the deadline on it is over all the same.
     pub fn roll_back(&mut self) -> io::Result<()> {
-        self.end_trial(
-            "did not bring a connection to the cloud in time: the one before holds again",
-        );
+        self.end_trial("did not reach the cloud in time: the previous connection is used again");
         self.persist()
     }
 
@@ -311,7 +309,7 @@ impl EffectiveSettings {
             }
             self.persisted.file_values.remove(&name);
             self.persisted.values.remove(&name);
-            let why = "was changed in camera.toml since, which wins";
+            let why = "was changed in camera.toml since, which overrides it";
             reject(&mut self.persisted.rejected, &name, why);
             self.warn(format!("{name} {why}"));
         }
@@ -323,10 +321,10 @@ impl EffectiveSettings {
         };
         if trial.boot == now.boot {
             if now.boottime_us >= trial.until_us {
-                self.end_trial("did not bring a connection to the cloud in time");
+                self.end_trial("did not reach the cloud in time");
             }
         } else if trial.starts >= STARTS_MAX {
-            self.end_trial("did not bring a connection to the cloud in several starts");
+            self.end_trial("did not reach the cloud after several restarts");
         } else {
             trial.starts += 1;
             trial.boot = now.boot;
@@ -340,7 +338,7 @@ impl EffectiveSettings {
         };
         for name in self.trial_names(&trial) {
             reject(&mut self.persisted.rejected, &name, why);
-            self.warn(format!("{name} as the cloud wished it {why}"));
+            self.warn(format!("{name} from the cloud {why}"));
         }
     }
 
@@ -640,7 +638,7 @@ mod tests {
         // Started after it: over.
         let settings = card.open(at(311));
         assert_eq!(settings.config().cloud.url.host, "old");
-        assert!(rejected(&settings)[0].starts_with("cloud.url did not bring a connection"));
+        assert!(rejected(&settings)[0].starts_with("cloud.url did not reach the cloud"));
         // The same version again changes nothing.
         let mut settings = card.open(at(312));
         let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));

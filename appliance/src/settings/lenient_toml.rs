@@ -62,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     with_txt.push(".txt");
     let with_txt = PathBuf::from(with_txt);
     let (found, warning) = if !path.exists() && with_txt.is_file() {
-        let warning = format!("the file is called {}, drop the .txt", with_txt.display());
+        let warning = format!("the file is named {}; remove the .txt", with_txt.display());
         (with_txt, Some(warning))
     } else {
         (path.to_owned(), None)
@@ -70,7 +70,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     let bytes = read_bounded(&found).map_err(|e| format!("the file cannot be read: {e}"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!(
-            "the file is larger than {} KB, which no settings are; is it the right one?",
+            "the file is larger than {} KB, too large for a settings file; is it the right one?",
             FILE_BYTES_MAX >> 10
         ));
     }
@@ -107,7 +107,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
                 warnings.extend(group_remarks(straightened.into_iter().map(|line| {
                     SyntaxRemark {
                         line: Some(line),
-                        text: "typographic quotes or spaces were read as plain ones".to_owned(),
+                        text: "typographic quotes or spaces were read as plain characters"
+                            .to_owned(),
                     }
                 })));
                 let lines = line_numbers(&text);
@@ -159,7 +160,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             }
         }
     }
-    Err("too many lines of the file are no settings; take the camera.toml of the image, and change a line at a time".to_owned())
+    Err("too many lines of the file are not settings; start again from the camera.toml of the image".to_owned())
 }
 
 /// The line above with the same name, in the same section; or the same section.
@@ -243,11 +244,7 @@ fn group_remarks(remarks: impl IntoIterator<Item = SyntaxRemark>) -> Vec<SyntaxR
             if !others.is_empty() {
                 let shown: Vec<String> = others.iter().take(5).map(usize::to_string).collect();
                 let more = if others.len() > 5 { " and more" } else { "" };
-                remark.text = format!(
-                    "{} (so in line {}{more}, too)",
-                    remark.text,
-                    shown.join(", ")
-                );
+                remark.text = format!("{} (also in line {}{more})", remark.text, shown.join(", "));
             }
             remark
         })
@@ -285,7 +282,7 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
             let text = with_line_feeds(rest.iter().map(|&c| decode_windows_1252(c)).collect());
             let remark = SyntaxRemark {
                 line: Some(line_at(rest, error.valid_up_to())),
-                text: "the file was not saved as UTF-8; look whether its special letters are right, and save it as UTF-8".to_owned(),
+                text: "the file was not saved as UTF-8; check its special characters, and save it as UTF-8".to_owned(),
             };
             Ok((text, vec![remark]))
         }
@@ -420,7 +417,7 @@ mod tests {
         };
         assert_eq!(mistake.line, Some(1));
         assert!(
-            mistake.text.ends_with("(so in line 2, 3, 4, too)"),
+            mistake.text.ends_with("(also in line 2, 3, 4)"),
             "{mistake:?}"
         );
         // A book is not read to its end.
@@ -458,7 +455,7 @@ mod tests {
         .unwrap();
         let (bytes, warning) = read(&path).unwrap();
         assert_eq!(bytes, b"capture_interval_s = 5");
-        assert!(warning.unwrap().contains("drop the .txt"));
+        assert!(warning.unwrap().contains("remove the .txt"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();
         assert!(read(&path).unwrap_err().contains("larger than"));
     }

@@ -126,19 +126,21 @@ impl Loaded {
     pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
             return Err(match closest_setting(&shortened(name)) {
-                Some(near) => format!("is no setting of this camera, did you mean {near}?"),
-                None => "is no setting of this camera".to_owned(),
+                Some(near) => format!("is not a setting of this camera, did you mean {near}?"),
+                None => "is not a setting of this camera".to_owned(),
             });
         };
         if setting.scope == Scope::Local {
-            return Err("is only set at the camera itself, in camera.toml".to_owned());
+            return Err("is only set at the camera, in camera.toml".to_owned());
         }
         for (layer, origin) in [
             (&self.layers.command_line, Origin::CommandLine),
             (&self.layers.environment, Origin::Environment),
         ] {
             if layer.values.iter().any(|(key, _)| *key == name) {
-                return Err(format!("is set by {origin} of the camera, which wins"));
+                return Err(format!(
+                    "is set by {origin} of the camera, which overrides it"
+                ));
             }
         }
         setting.check(value.into())
@@ -365,7 +367,7 @@ impl Layer {
                 .map(environment_variable)
                 .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
             if let Some(near) = near {
-                let text = format!("{name} is no setting, did you mean {near}?");
+                let text = format!("{name} is not a setting, did you mean {near}?");
                 layer.report(Level::Warning, &Origin::Environment, None, text);
             }
         }
@@ -450,8 +452,8 @@ fn display_value(setting: &Setting, value: &Value) -> String {
 fn unknown(key: &str) -> String {
     let key = shortened(key);
     match closest_setting(&key) {
-        Some(near) => format!("{key} is no setting, did you mean {near}?"),
-        None => format!("{key} is no setting; is it spelt as in the camera.toml of the image?"),
+        Some(near) => format!("{key} is not a setting, did you mean {near}?"),
+        None => format!("{key} is not a setting; compare it with the camera.toml of the image"),
     }
 }
 
@@ -462,9 +464,9 @@ fn unknown_section(key: &str) -> String {
         .filter_map(|setting| setting.key.split_once('.'));
     let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
     match closest(&key, sections) {
-        Some("wifi") => format!("[{key}] is no section, did you mean [[wifi]]?"),
-        Some(name) => format!("[{key}] is no section, did you mean [{name}]?"),
-        None => format!("[{key}] is no section, and nothing below it is used"),
+        Some("wifi") => format!("[{key}] is not a section, did you mean [[wifi]]?"),
+        Some(name) => format!("[{key}] is not a section, did you mean [{name}]?"),
+        None => format!("[{key}] is not a section, and nothing below it is used"),
     }
 }
 
@@ -504,7 +506,7 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
     });
     if config.cloud.part_bytes_max > config.cloud.window_bytes {
         config.cloud.part_bytes_max = config.cloud.window_bytes;
-        let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
+        let text = "cloud.part_bytes_max is above cloud.window_bytes and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
     for text in credential_warnings(&config.cloud) {
@@ -513,13 +515,12 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
     let backoff = &mut config.backoff;
     if backoff.max_s < backoff.initial_s {
         backoff.max_s = backoff.initial_s;
-        let text = "backoff.max_s is below backoff.initial_s and counts as that";
+        let text = "backoff.max_s is below backoff.initial_s and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
     if backoff.reconnect_max_s < backoff.reconnect_initial_s {
         backoff.reconnect_max_s = backoff.reconnect_initial_s;
-        let text =
-            "backoff.reconnect_max_s is below backoff.reconnect_initial_s and counts as that";
+        let text = "backoff.reconnect_max_s is below backoff.reconnect_initial_s and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
     (config, problems)
@@ -539,19 +540,19 @@ fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     [
         (
             there(cert) != there(key),
-            "cloud.cert_file and cloud.key_file go together; one alone is not used",
+            "cloud.cert_file and cloud.key_file must both be set; one alone is ignored",
         ),
         (
             !cloud.url.scheme.tls() && [ca, cert, key].into_iter().any(there),
-            "cloud.ca_file, cloud.cert_file and cloud.key_file are for TLS, and cloud.url asks for none",
+            "cloud.ca_file, cloud.cert_file and cloud.key_file are only used with TLS, which cloud.url does not use",
         ),
         (
             password && there(password_file),
-            "cloud.password and cloud.password_file are both set; the file counts",
+            "cloud.password and cloud.password_file are both set; the file is used",
         ),
         (
             cloud.user.is_empty() && (password || there(password_file)),
-            "there is a password without cloud.user; it is not used",
+            "there is a password without cloud.user; it is ignored",
         ),
     ]
     .into_iter()
@@ -580,7 +581,7 @@ pub fn check_config(path: &Path) -> (String, bool) {
     }
     let good = loaded.problems.is_empty();
     if good {
-        let _ = writeln!(text, "{}: every setting is good", path.display());
+        let _ = writeln!(text, "{}: no mistakes", path.display());
     }
     let _ = write!(text, "{}", non_default_settings(&loaded.config));
     (text, good)
@@ -609,7 +610,7 @@ fn non_default_settings(config: &Config) -> String {
         }
     }
     if text.is_empty() {
-        text.push_str("  all settings have their defaults\n");
+        text.push_str("  all settings have their default values\n");
     }
     text
 }
@@ -751,12 +752,12 @@ mod tests {
     #[test]
     fn passwords_and_certificates_that_are_of_no_use_are_told() {
         for (text, says) in [
-            ("cert_file = \"/c\"", "go together"),
-            ("ca_file = \"/c\"", "asks for none"),
+            ("cert_file = \"/c\"", "must both be set"),
+            ("ca_file = \"/c\"", "only used with TLS"),
             ("password = \"x\"", "without cloud.user"),
             (
                 "user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"",
-                "the file counts",
+                "the file is used",
             ),
         ] {
             let loaded = of_file(&format!("[cloud]\n{text}"));
@@ -847,7 +848,7 @@ mod tests {
                 "did you mean cloud.part_bytes_max?",
             ),
             ("[clod]\nurl = \"mqtt://a\"", "did you mean [cloud]?"),
-            ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
+            ("[cloud]\nflavour = 1", "cloud.flavour is not a setting"),
         ] {
             let loaded = of_file(text);
             assert!(loaded.file_has_errors(), "{text}");

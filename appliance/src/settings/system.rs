@@ -66,7 +66,7 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
             if networks.len() > NETWORKS_MAX {
                 read.error(
                     format!("wifi.{}", NETWORKS_MAX + 1),
-                    format!("there are more than {NETWORKS_MAX} [[wifi]], the rest is not used"),
+                    format!("there are more than {NETWORKS_MAX} [[wifi]]; the rest is ignored"),
                 );
             }
             for (number, network) in (1..).zip(networks.iter().take(NETWORKS_MAX)) {
@@ -74,7 +74,7 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
                     Value::Table(network) => read.wifi(number, network),
                     _ => read.error(
                         "wifi",
-                        "[[wifi]] stands on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+                        "write [[wifi]] on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
                     ),
                 }
             }
@@ -149,7 +149,7 @@ impl Reader {
             if !password.is_empty() && !misspelt.contains(&"name") {
                 self.error(
                     at("name"),
-                    "this [[wifi]] has a password and no name; write name = \"...\" as your router calls the network",
+                    "this [[wifi]] has a password but no name; write name = \"...\" with the name of the network",
                 );
             }
             return;
@@ -159,7 +159,7 @@ impl Reader {
             self.error(
                 at("name"),
                 format!(
-                    "the Wi-Fi name \"{short}\" has {} bytes, and no Wi-Fi has more than {NAME_BYTES_MAX}",
+                    "the Wi-Fi name \"{short}\" has {} bytes, and a Wi-Fi name has at most {NAME_BYTES_MAX}",
                     name.len()
                 ),
             );
@@ -171,7 +171,7 @@ impl Reader {
                 self.error(
                     at("password"),
                     format!(
-                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it asks for none"
+                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it is open"
                     ),
                 );
             }
@@ -179,7 +179,7 @@ impl Reader {
         }
         if name.trim() != name {
             let text =
-                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that meant?");
+                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that intended?");
             self.report(Level::Warning, at("name"), text);
         }
         let count = password.chars().count();
@@ -189,7 +189,7 @@ impl Reader {
             self.error(
                 at("password"),
                 format!(
-                    "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}, and it stands on the label of the router",
+                    "the password of Wi-Fi \"{name}\" has {count} characters; a Wi-Fi password has {} to {}; it is on the label of the router",
                     PASSPHRASE_CHARS.start(),
                     PASSPHRASE_CHARS.end()
                 ),
@@ -200,7 +200,7 @@ impl Reader {
             self.error(
                 at("password"),
                 format!(
-                    "the password of Wi-Fi \"{name}\" has a character that no Wi-Fi password has; it has plain letters without accents, digits and signs"
+                    "the password of Wi-Fi \"{name}\" has a character that is not allowed; a Wi-Fi password has only letters without accents, digits and punctuation"
                 ),
             );
             return;
@@ -213,7 +213,9 @@ impl Reader {
         {
             self.error(
                 at("name"),
-                format!("Wi-Fi \"{name}\" is there twice; the first one counts, delete the other"),
+                format!(
+                    "Wi-Fi \"{name}\" is listed twice; the first one is used, delete the other"
+                ),
             );
             return;
         }
@@ -244,7 +246,7 @@ impl Reader {
         } else {
             self.error(
                 "system.hostname",
-                "system.hostname has 1 to 63 of a-z 0-9 -, and no dot or space; write hostname = \"keepsake\"",
+                "system.hostname must be 1 to 63 of a-z 0-9 -, without dots or spaces; write hostname = \"keepsake\"",
             );
         }
         let zone = |text: &str| {
@@ -257,7 +259,7 @@ impl Reader {
         } else {
             self.error(
                 "system.timezone",
-                "system.timezone is a name of a place; write timezone = \"Europe/Oslo\"",
+                "system.timezone must be a time zone name; write timezone = \"Europe/Oslo\"",
             );
         }
         let host = |text: &str| {
@@ -269,17 +271,17 @@ impl Reader {
         } else {
             self.error(
                 "system.time_server",
-                "system.time_server is one name or address; write time_server = \"192.168.1.1\"",
+                "system.time_server must be one host name or address; write time_server = \"192.168.1.1\"",
             );
         }
         match ssh_key {
             Some(key) if key.contains("PRIVATE KEY") => self.error(
                 "system.ssh_key",
-                "system.ssh_key is the private half of your key, which nobody but you should have; the public half is in the file ending in .pub",
+                "system.ssh_key is your private key, which you must not share; the public key is in the file ending in .pub",
             ),
             Some(key) if !is_public_key(&key) => self.error(
                 "system.ssh_key",
-                "system.ssh_key is no public key; it is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
+                "system.ssh_key is not a public key, which is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
             ),
             key => self.settings.ssh_key = key,
         }
@@ -290,15 +292,12 @@ impl Reader {
         match table.get(name) {
             None => Some(String::new()),
             Some(Value::String(text)) if text.contains(['\n', '\r', '\0']) => {
-                self.error(at, format!("{name} is more than one line"));
+                self.error(at, format!("{name} has more than one line"));
                 None
             }
             Some(Value::String(text)) => Some(text.clone()),
             Some(_) => {
-                self.error(
-                    at,
-                    format!("{name} has to stand in quotes; write {name} = \"...\""),
-                );
+                self.error(at, format!("{name} needs quotes; write {name} = \"...\""));
                 None
             }
         }
@@ -324,9 +323,11 @@ impl Reader {
             let at = format!("{section}.{key}");
             let key: String = key.chars().take(60).collect();
             let text = match near {
-                Some((_, near)) => format!("{key} is no setting of {shown}, did you mean {near}?"),
+                Some((_, near)) => {
+                    format!("{key} is not a setting of {shown}, did you mean {near}?")
+                }
                 None => format!(
-                    "{key} is no setting of {shown}; it has {}",
+                    "{key} is not a setting of {shown}, which has {}",
                     known.join(", ")
                 ),
             };
