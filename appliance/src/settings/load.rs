@@ -1,12 +1,10 @@
-//! Lays the layers over each other and says what was wrong with each of them.
+//! Loads the layers of settings, merges them, and reports the problems of each.
 
 use std::env;
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::Serialized;
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -19,19 +17,19 @@ use super::{CloudSettings, Config, lenient_toml, suggest, system};
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Nothing is wrong with the settings that are known.
+    /// All known settings are valid.
     Warning,
-    /// A setting, or the whole file, cannot be used as it is written.
+    /// A setting, or the whole file, cannot be used.
     Error,
 }
 
-/// Where a setting was written.
+/// The source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     File(PathBuf),
     Environment,
     CommandLine,
-    /// Each setting is good, but they do not go together.
+    /// Each setting is valid, but they conflict with each other.
     Combination,
 }
 
@@ -46,12 +44,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Something wrong with the settings: a sentence with the setting, its value and what it must be.
+/// A problem with the settings: a sentence with the key, its value and the valid values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub level: Level,
     pub origin: Origin,
-    /// Of the file, from 1; `None` where it is about no single line.
+    /// The line of the file, from 1; `None` if it concerns more than one line.
     pub line: Option<usize>,
     pub text: String,
 }
@@ -65,14 +63,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What came of loading. `config` can be used whatever `problems` says.
+/// The result of loading. `config` is usable whatever `problems` contains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     pub config: Config,
     pub problems: Vec<Problem>,
-    /// The file has an error, and the settings are those of the last file that had none.
+    /// The file has an error, and the settings come from the last good file.
     pub used_last_good: bool,
-    /// The file as it was read, where it is good: what [`Self::save_as_last_good`] keeps.
+    /// The bytes of the file if it has no errors, for [`Self::save_as_last_good`].
     good_file: Option<Vec<u8>>,
     layers: Layers,
 }
@@ -86,14 +84,14 @@ struct Layers {
 }
 
 impl Loaded {
-    /// The file has an error: fault 1, and the camera goes on taking pictures.
+    /// Returns true if the file has an error (fault 1); the camera continues to take pictures.
     pub fn file_has_errors(&self) -> bool {
         self.problems
             .iter()
             .any(|p| p.level == Level::Error && matches!(p.origin, Origin::File(_)))
     }
 
-    /// The environment or the command line has an error: whoever started the program is there to correct it (exit 78).
+    /// Returns true if the environment or the command line has an error: the person who started the program can correct it (exit 78).
     pub fn cli_has_errors(&self) -> bool {
         self.problems.iter().any(|p| {
             p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
@@ -103,7 +101,7 @@ impl Loaded {
     /// Returns the settings with these values from the cloud: they override the file, and the environment and the command
     /// line override them.
     ///
-    /// `overrides`: names and values that [`Self::validate`] found good; others are passed over.
+    /// `overrides`: names and values that [`Self::validate`] accepted; others are ignored.
     pub fn with_overrides(&self, overrides: &Map<String, Json>) -> Config {
         let Layers {
             file,
@@ -119,10 +117,10 @@ impl Loaded {
         .0
     }
 
-    /// Why the cloud may not have its wish of this name.
+    /// Checks a setting from the cloud.
     ///
     /// # Errors
-    /// A sentence without its beginning.
+    /// The end of a sentence that begins with the name.
     pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
             return Err(match closest_setting(&shortened(name)) {
@@ -146,21 +144,21 @@ impl Loaded {
         setting.check(value.into())
     }
 
-    /// What the camera's own file makes of this name; `null` for what is no setting.
+    /// Returns the value that the camera's own file gives this setting; `null` for an unknown name.
     pub fn file_value(&self, name: &str) -> Json {
         value_in(&merge(&[&self.layers.file]).0, name)
     }
 
-    /// Keeps a copy of the file in the spool folder, for the day when someone spoils it. The folder must exist.
+    /// Saves a copy of a good file in the spool directory, in case the file is damaged later. The directory must exist.
     ///
     /// # Errors
-    /// The copy could not be written; the one before it is unharmed.
+    /// The copy could not be written; the previous copy is intact.
     pub fn save_as_last_good(&self) -> std::io::Result<()> {
         let Some(bytes) = &self.good_file else {
             return Ok(());
         };
         let path = self.config.last_good_path();
-        // An SD card is spared a write at every start.
+        // Avoids a write to the SD card at every start.
         if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
             return Ok(());
         }
@@ -170,10 +168,10 @@ impl Loaded {
 
 /// Loads the settings: defaults, then `file`, then the environment, then `overrides` (`--set name=value`).
 ///
-/// `file`: must be there; `None` = no file. `use_last_good`: whether a file with an error is replaced by its copy in
-/// the spool folder ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
+/// `file`: must exist; `None`: no file. `use_last_good`: a file with an error is replaced by its copy in
+/// the spool directory ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
 pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: bool) -> Loaded {
-    // Only variables with our prefix are looked at, and those only if they are text.
+    // Only variables with our prefix that are valid text are used.
     let environment: Vec<(String, String)> = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("KEEPSAKE_"))
@@ -199,7 +197,7 @@ fn load_from(
     let mut file = file;
     let mut used_last_good = false;
     if use_last_good && file.has_errors() {
-        // Where the spool is, the good half of the settings tells.
+        // The valid settings of the file say where the spool is.
         let (last_good, _) = Layer::from_file(&merged.0.last_good_path());
         if !last_good.has_errors() {
             merged = merge(&[&last_good, &environment, &command_line]);
@@ -221,7 +219,7 @@ fn load_from(
     }
 }
 
-/// The value that a setting has in `config`, as the cloud would write it; `null` for what is no setting.
+/// Returns the value of a setting in `config` as JSON; `null` for an unknown name.
 pub(crate) fn value_in(config: &Config, name: &str) -> Json {
     let config = serde_json::to_value(config).unwrap_or_default();
     let value = match name.split_once('.') {
@@ -231,7 +229,7 @@ pub(crate) fn value_in(config: &Config, name: &str) -> Json {
     value.clone()
 }
 
-/// The settings of one origin that are within their bounds, and what was wrong with the rest.
+/// The valid settings of one origin, and the problems of the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Layer {
     values: Vec<(&'static str, Value)>,
@@ -269,7 +267,7 @@ impl Layer {
                 }
                 let (_, remarks) = system::system_settings(&parsed.table);
                 for remark in remarks {
-                    // What is not there may stand in a line that cannot be read.
+                    // A missing setting may be in a line that cannot be read.
                     if !is_whole && !parsed.has(&remark.key) {
                         continue;
                     }
@@ -306,7 +304,7 @@ impl Layer {
                     self.insert_table(origin, &key, inner, line_of);
                 }
                 (value, Some(setting)) => self.insert(origin, line, setting, value),
-                // For the system below the camera, which has looked at them already.
+                // Settings of the operating system, which are already checked.
                 (_, None) if section.is_empty() && system::is_system_section(&key) => {}
                 (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
                     let text = format!("write [{key}], with one bracket on each side");
@@ -324,7 +322,7 @@ impl Layer {
         }
     }
 
-    /// Button and light on one pin: neither would work, so neither counts.
+    /// Rejects both pins if button and light use the same one, because neither would work.
     fn reject_pin_conflict(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
         const BUTTON: &str = "button.pin";
         let config = merge(&[self]).0;
@@ -361,7 +359,7 @@ impl Layer {
                 );
                 continue;
             }
-            // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
+            // Other Keepsake programs have variables too, so only a name that is close to ours is reported.
             let near = SETTINGS
                 .iter()
                 .map(environment_variable)
@@ -386,14 +384,14 @@ impl Layer {
                         parse_text(setting, text),
                     );
                 }
-                // Someone is looking, so a slip is better corrected than passed over.
+                // A person is present, so a typing error is reported as an error.
                 None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
             }
         }
         layer
     }
 
-    /// Of values that were judged already.
+    /// Creates a layer from values that were already checked.
     fn from_cloud(overrides: &Map<String, Json>) -> Self {
         let mut layer = Self::default();
         for (name, value) in overrides {
@@ -438,9 +436,9 @@ impl Layer {
     }
 }
 
-/// The value as it may be repeated.
+/// Returns the value as it may be shown.
 fn display_value(setting: &Setting, value: &Value) -> String {
-    // Who writes the password into the address finds it hidden as well.
+    // An address that contains a password is hidden too.
     let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
     if setting.secret || holds_a_user {
         "(hidden)".to_owned()
@@ -470,7 +468,7 @@ fn unknown_section(key: &str) -> String {
     }
 }
 
-/// Someone may have pasted a whole book.
+/// Limits the length of text from the file.
 fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     let mut short: String = text
@@ -484,11 +482,14 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// Later layers win. The problems are those of settings that are right alone and wrong together.
+/// Merges the layers; later ones override earlier ones. The problems are conflicts between valid settings.
 fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
-    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    let mut table = Table::try_from(Config::default()).expect("every default is a TOML value");
     for (key, value) in layers.iter().flat_map(|layer| &layer.values) {
-        figment = figment.merge(Serialized::global(key, value));
+        match key.split_once('.') {
+            Some((section, name)) => table[section][name] = value.clone(),
+            None => table[*key] = value.clone(),
+        }
     }
     let mut problems = Vec::new();
     let mut say = |level, text| {
@@ -499,7 +500,7 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
             text,
         });
     };
-    let mut config: Config = figment.extract().unwrap_or_else(|error| {
+    let mut config: Config = table.try_into().unwrap_or_else(|error| {
         // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
         say(Level::Error, format!("the defaults are used: {error}"));
         Config::default()
@@ -526,7 +527,7 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
     (config, problems)
 }
 
-/// Passwords and certificates that are of no use as they are.
+/// Returns warnings about passwords and certificates that have no effect.
 fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     let there = |path: &PathBuf| !path.as_os_str().is_empty();
     let CloudSettings {
@@ -560,7 +561,7 @@ fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     .collect()
 }
 
-/// What a card is told by these bytes, as far as it can be used; nothing where they are no settings at all.
+/// Returns the valid system settings in these bytes; the defaults if they are not settings at all.
 pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
     lenient_toml::parse(bytes).map_or_else(
         |_| system::SystemSettings::default(),
@@ -568,7 +569,7 @@ pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
     )
 }
 
-/// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.
+/// Returns the output of `appliance check-config FILE`, and true if the file has neither errors nor warnings.
 pub fn check_config(path: &Path) -> (String, bool) {
     let loaded = load_from(Some(path), &[], &[], false);
     let mut text = String::new();
@@ -587,7 +588,7 @@ pub fn check_config(path: &Path) -> (String, bool) {
     (text, good)
 }
 
-/// The settings that are not at their default, one a line, without secrets.
+/// Lists the settings that differ from their defaults, one per line, without secrets.
 fn non_default_settings(config: &Config) -> String {
     let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
     let (ours, defaults) = (flat(config), flat(&Config::default()));
@@ -859,7 +860,7 @@ mod tests {
                 loaded.problems[0]
             );
         }
-        // Somebody is there to correct it.
+        // A person is present to correct it.
         let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
         assert!(loaded.cli_has_errors() && !loaded.file_has_errors());
         assert!(
@@ -903,10 +904,10 @@ mod tests {
         spoiled.save_as_last_good().unwrap();
         assert_eq!(load().config, good.config);
 
-        // Gone altogether is the same.
+        // A missing file is treated the same.
         fs::remove_file(&path).unwrap();
         assert_eq!(load().config, good.config);
-        // And without a copy the camera runs on what is good.
+        // Without a copy the camera uses the valid settings.
         fs::remove_file(spool.join("camera.last-good.toml")).unwrap();
         let alone = load();
         assert!(!alone.used_last_good && alone.file_has_errors());
