@@ -1,4 +1,4 @@
-//! Every mistake a person can make in `camera.toml` earns a plain sentence in `CAMERA-STATUS.txt`, and costs no picture.
+//! Every mistake in `camera.toml` is explained in `CAMERA-STATUS.txt`, and costs no picture.
 //!
 //! Folders stand for the card; everything else is what a card runs: `appliance sd-card prepare`, `appliance sd-card watch`, and
 //! the camera itself with the settings that the first has laid out for it.
@@ -13,9 +13,9 @@ use keepsake_appliance::sd_card::{self, Paths, Watch};
 use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
-/// Good settings, as they were before somebody opened them in an editor.
+/// Good settings, before they are edited.
 const GOOD: &str = "device = \"porch\"\ncapture_interval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";
-/// What stands in no sentence, whatever is wrong around it.
+/// Secrets that must never appear.
 const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cret"];
 
 struct Card {
@@ -54,7 +54,7 @@ impl Card {
         Self { root, places }
     }
 
-    /// One that has been started with good settings before.
+    /// Creates a card that was started with good settings before.
     fn with_good_settings() -> Self {
         let card = Self::new();
         card.save("camera.toml", GOOD.as_bytes());
@@ -79,7 +79,7 @@ impl Card {
     /// What happens at a start, without the camera's program.
     fn start(&self) -> Seen {
         sd_card::prepare(&self.places).unwrap();
-        // A new start has another number; this one is looked at anew.
+        // A real restart has another boot ID; here the boot is recorded again.
         let _ = fs::remove_file(self.places.data.join("starts.json"));
         Watch::begin(self.places.clone()).unwrap().update();
         let status = fs::read_to_string(self.places.boot.join("CAMERA-STATUS.txt")).unwrap();
@@ -96,19 +96,19 @@ impl Card {
     }
 }
 
-/// What the light says of it.
+/// The fault that the LED shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Light {
-    /// It is understood as it was meant.
+    /// The file is understood.
     NoFault,
-    /// Fault 1, and the last good settings hold.
+    /// Fault 1, and the last good settings apply.
     Settings,
-    /// Fault 2 in two minutes: it may be meant so, and there is no way into a network.
+    /// Fault 2 after two minutes: the file is valid, but there is no network.
     Network,
 }
 use Light::{Network, NoFault, Settings};
 
-/// [`GOOD`] with one piece of it written otherwise.
+/// [`GOOD`] with one part replaced.
 fn instead(of: &str, with: &str) -> Vec<u8> {
     assert!(GOOD.contains(of), "{of}");
     GOOD.replacen(of, with, 1).into_bytes()
@@ -250,7 +250,7 @@ fn without_a_network<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// What is not as it has to be.
+/// Returns the unmet expectations.
 fn troubles(seen: &Seen, light: Light, says: &str) -> Vec<String> {
     let mut found = Vec::new();
     // Where there is a cable, as on most computers that test this, there is a network.
@@ -387,7 +387,7 @@ fn settings_that_may_not_be_read_are_told_as_such() {
     let nobody = nix::unistd::Uid::from_raw(65534);
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
-        // Root reads everything; this thread is somebody else for a while.
+        // Root reads everything; this thread acts as another user for a while.
         let closed = card.places.boot.join("camera.toml");
         let mut paths = vec![card.root.path().to_owned()];
         while let Some(path) = paths.pop() {
@@ -438,7 +438,7 @@ fn every_line_is_judged_by_itself() {
     );
 }
 
-/// The whole camera: what is pressed is kept, whatever stands in the file, and the light says fault 1.
+/// Runs the whole camera: presses are saved whatever the file contains, and the LED shows fault 1.
 #[test]
 fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     for (file, device) in [

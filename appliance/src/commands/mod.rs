@@ -16,10 +16,10 @@ use clap::{Args, Parser, Subcommand};
 use crate::settings::{self, Config, Level, Loaded};
 use crate::status::diagnostics::RecentWarnings;
 
-/// Failed, and worth a restart.
+/// The exit code for a failure that a restart may fix.
 pub const FAILED: u8 = 1;
 
-/// Wrong configuration: a restart would change nothing (sysexits.h, EX_CONFIG).
+/// The exit code for a wrong configuration: a restart would change nothing (sysexits.h, EX_CONFIG).
 const MISCONFIGURED: u8 = 78;
 
 /// A camera that never loses a picture.
@@ -75,7 +75,7 @@ enum Verb {
     },
 }
 
-/// Where settings come from; later ones win.
+/// The sources of settings; later ones override earlier ones.
 #[derive(Args)]
 struct Settings {
     /// The settings file. Without it, the defaults apply.
@@ -144,7 +144,7 @@ fn load(arguments: &Settings) -> Loaded {
     settings::load(arguments.config.as_deref(), &overrides, true)
 }
 
-/// Tells every problem once; `None` = whoever started this has to correct it first.
+/// Logs every problem; returns `None` if the command line has an error.
 fn config_or_report(loaded: &Loaded) -> Option<&Config> {
     for problem in &loaded.problems {
         match problem.level {

@@ -1,7 +1,7 @@
-//! `appliance self-test`: tries every part of this camera and says which one fails and what to do about it.
+//! `appliance self-test`: tests every part of the camera and says how to fix those that fail.
 //!
-//! It is the test for hardware, run beside the Pi with a finger on the button. It takes no capture and leaves nothing
-//! behind, so it may be run on a camera that is in use as long as that one is stopped.
+//! It needs a person who presses the button. It stores no picture and leaves nothing
+//! behind, so it can run on a camera in use while its service is stopped.
 
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ use crate::imaging::brightness::brightness;
 use crate::settings::{CloudSettings, Config, SpoolSettings};
 use crate::time::clock::Clock;
 
-/// How long it waits for a finger.
+/// Longest wait for a press.
 const PRESS_WITHIN: Duration = Duration::from_secs(10);
 const BLINKS: u32 = 3;
 const BLINK: Duration = Duration::from_millis(250);
@@ -42,7 +42,7 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-/// What came of it, one line a part.
+/// The result, one line per part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Report {
     pub lines: Vec<Line>,
@@ -52,14 +52,14 @@ struct Report {
 struct Line {
     pub part: &'static str,
     pub verdict: Verdict,
-    /// What was found, and for a failure what to do about it. More lines are details.
+    /// The result, and for a failure how to fix it. Further lines are details.
     pub text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,
-    /// Works, but someone should know.
+    /// Works, with a remark.
     Note,
     Failed,
 }
@@ -100,7 +100,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Tries every part, one after the other. Takes up to half a minute; blocks.
+/// Tests every part in turn. Blocks for up to half a minute.
 fn check_all(config: &Config) -> Report {
     let parts: [(&'static str, Check); 8] = [
         ("name", name),
@@ -156,7 +156,7 @@ fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     Ok((verdict, text))
 }
 
-/// The way of a capture: file, then folder. The file is gone afterwards.
+/// Writes like a capture: file, then directory. Deletes the file afterwards.
 fn write_durably(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let path = folder.join("self-test.tmp");

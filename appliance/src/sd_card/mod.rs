@@ -1,11 +1,11 @@
-//! The camera as the master of its card: `appliance card`, which the SD card image starts as root.
+//! `appliance sd-card`: prepares and watches the card. The SD card image starts it as root.
 //!
-//! [`prepare`] runs before the network: it lets the data grow to the end of the card, finds the settings on the `KEEPSAKE`
-//! partition, and lays them out for the system and the camera. [`watch`] runs beside the camera: it keeps the Wi-Fi that
-//! works and writes `CAMERA-STATUS.txt`. Nothing a person can write into a file keeps the camera from starting: what cannot
-//! be used is told, and the last good settings are used instead.
+//! [`prepare`] runs before the network: it extends the data partition to the end of the card, finds the settings on the `KEEPSAKE`
+//! partition, and applies them to the system and the camera. [`watch`] runs next to the camera: it remembers the Wi-Fi that
+//! works and writes `CAMERA-STATUS.txt`. No settings file prevents the camera from starting: invalid settings are
+//! reported, and the last good settings are used instead.
 //!
-//! What to do is decided in `choose`, `wifi`, `status` and [`crate::settings::load()`], which are pure; here it is done.
+//! The decisions are in `find_settings_file`, `wifi`, `status` and [`crate::settings::load()`], which are pure; this module carries them out.
 
 mod find_settings_file;
 mod grow;
@@ -27,34 +27,34 @@ use crate::settings::{self, Level, Network, Origin, SystemSettings, read_system_
 use find_settings_file::Candidate;
 use status::{Start, Starts};
 
-/// How often the state is looked at.
+/// Interval between updates.
 const UPDATE_EVERY: Duration = Duration::from_secs(5);
-/// Between two writes to the FAT partition, and how many there are of one start at the most: it is the part of the card
-/// that a pulled plug can hurt.
+/// Interval between writes to the FAT partition, and their most per start: it is the part of the card
+/// that a power cut can damage.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
-/// The end of the log that is kept of each start, bytes, and of how many starts.
+/// Bytes of log saved per start, and the number of starts.
 const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
-/// Mistakes in the settings that are told at once; who has more of them begins with these.
+/// Most mistakes in the settings that are listed.
 const MISTAKES_MAX: usize = 6;
 const LAST_GOOD_USED: &str = "Until this is corrected, the last good settings are used (fault 1).";
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
-/// Where everything is. On a card there is one; a test has its own.
+/// The paths on a card; tests use their own.
 #[derive(Debug, Clone)]
 pub struct Paths {
-    /// The partition a person sees.
+    /// The partition that is visible on any computer.
     pub boot: PathBuf,
-    /// A folder that outlives everything.
+    /// A directory that persists.
     pub data: PathBuf,
-    /// `/etc`, which is forgotten at every start.
+    /// `/etc`, which is reset at every start.
     pub etc: PathBuf,
-    /// `/run`, which is, too.
+    /// `/run`, which is reset too.
     pub run: PathBuf,
-    /// For the key of whoever may log in.
+    /// The home directory for the SSH key.
     pub root_home: PathBuf,
-    /// What the image came with, to know it again.
+    /// The settings file of the image, to recognize an unchanged copy.
     pub shipped: PathBuf,
 }
 
@@ -71,9 +71,9 @@ impl Default for Paths {
     }
 }
 
-/// What [`prepare`] found, for [`watch`].
+/// The results of [`prepare`] for [`watch`].
 ///
-/// It holds passwords: there is no `Debug` of it, and its file is for root alone.
+/// It contains passwords: there is no `Debug`, and only root can read its file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     pub sentences: Vec<String>,
@@ -83,7 +83,7 @@ pub struct Prepared {
     device: String,
 }
 
-/// Gets the card ready: growth, settings, Wi-Fi, name, time zone, SSH.
+/// Prepares the system: settings, Wi-Fi, host name, time zone, SSH.
 ///
 /// # Errors
 /// None that a setting or a missing partition could cause: only what makes the system itself unusable, such as an `/etc`
@@ -207,17 +207,17 @@ pub fn prepare_card() -> Result<()> {
 }
 
 struct FoundSettings {
-    /// The file whose settings hold; `None` = the defaults do.
+    /// The file whose settings apply; `None`: the defaults.
     effective_file: Option<PathBuf>,
     card: SystemSettings,
-    /// Networks of the last good file, where the present one is bad or away.
+    /// The networks of the last good file, if the current one is invalid or missing.
     kept: Vec<Network>,
     sentences: Vec<String>,
 }
 
 /// Finds the settings on the partition, and puts them where the camera reads them.
 ///
-/// Where there are none the camera finds none either, so that its light says fault 1 and it takes its own last good ones.
+/// Without settings, the camera finds none either, shows fault 1, and uses its own last good settings.
 fn find_settings(places: &Paths) -> FoundSettings {
     let mut sentences = Vec::new();
     let last_good = places.data.join("camera.last-good.toml");
@@ -253,7 +253,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
     }
     let loaded = settings::load(Some(&for_the_camera), &[], false);
     let mut card = read_system_settings(&bytes);
-    // Of the command line and the environment nobody with a card reader knows.
+    // Only the file matters to a person with a card reader, not the command line or the environment.
     let of_the_file = |problem: &&settings::Problem| {
         matches!(problem.origin, Origin::File(_) | Origin::Combination)
     };
@@ -279,7 +279,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
         if problems.is_empty() {
             sentences.push(format!("{name} was read, and it has no mistakes."));
         }
-        // An SD card is spared a write at every start.
+        // Avoids a write to the SD card at every start.
         if fs::read(&last_good).is_ok_and(|before| before == bytes) {
         } else if let Err(error) = settings::replace_privately(&last_good, &bytes) {
             tracing::warn!(%error, "keep a copy of the settings");
@@ -377,7 +377,7 @@ pub fn watch() -> Result<()> {
     }
 }
 
-/// What [`watch`] remembers between two looks.
+/// The state of [`watch`] between updates.
 pub struct Watch {
     places: Paths,
     prepared: Prepared,
@@ -412,7 +412,7 @@ impl Watch {
         })
     }
 
-    /// Looks once, and writes what is news. A card that cannot be written to is told in the log only.
+    /// Updates the status file if it changed. Write errors are only logged.
     pub fn update(&mut self) {
         let is_news = self.starts.record(Start {
             boot: self.boot.clone(),
@@ -443,7 +443,7 @@ impl Watch {
     }
 }
 
-/// Everything that must never stand in a file that anyone who finds the card can read.
+/// Returns the secrets that must never appear in a file that anyone with the card can read.
 fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
     let mut secrets: Vec<String> = Vec::new();
     for file in [
@@ -458,13 +458,13 @@ fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
         let cloud = settings::load(Some(&file), &[], false).config.cloud;
         secrets.extend([cloud.password, cloud.token]);
     }
-    // Also the kept ones, which stand in no file that anyone sees.
+    // Also the remembered networks, which are in no visible file.
     let kept = prepared.networks.iter();
     secrets.extend(kept.map(|(_, password)| password.clone()));
     secrets
 }
 
-/// What there is to say at this moment. Numbers that change all the time are not among it.
+/// Returns the current status, without numbers that change all the time.
 fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
     let wpa = |what: &str| stdout_of(Command::new("wpa_cli").args(["-i", "wlan0", what]));
@@ -562,7 +562,7 @@ fn remember_network(places: &Paths, network: &(String, String)) {
     {
         return;
     }
-    // The one that works now, and only that: whatever was kept before has done its duty.
+    // Only the network that works now is remembered.
     let pair = [network];
     if let Err(error) = serde_json::to_vec(&pair)
         .map_err(std::io::Error::other)
@@ -583,7 +583,7 @@ fn read_networks(file: &Path) -> Vec<Network> {
         .collect()
 }
 
-/// Copies the end of the log to the card, where it outlives the plug.
+/// Saves the end of the log on the card, where it survives a power cut.
 ///
 /// # Errors
 /// The log cannot be read or written.
@@ -659,7 +659,7 @@ fn remount(boot: &Path, how: &str) -> Result<()> {
     Ok(())
 }
 
-/// When this start was, once the time is known.
+/// Returns the time of this start, once it is known.
 fn known_time() -> String {
     if !Path::new("/run/systemd/timesync/synchronized").exists() {
         return String::new();
@@ -669,11 +669,11 @@ fn known_time() -> String {
         .and_then(|text| text.split('.').next()?.parse::<i64>().ok())
         .unwrap_or(0);
     let began = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(up_s);
-    // Not to the second: the same start has to have the same name each time it is looked at.
+    // Without seconds, so that every update gives the same text.
     began.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-/// What a program prints; nothing where there is no such program or it fails.
+/// Returns the output of a program; empty if it is missing.
 fn stdout_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
     output.map_or_else(
@@ -682,7 +682,7 @@ fn stdout_of(command: &mut Command) -> String {
     )
 }
 
-/// A file that only root can read, with its folder.
+/// Writes a file that only root can read, and creates its directory.
 fn write_privately(file: &Path, bytes: &[u8]) -> Result<()> {
     let folder = file.parent().context("a file is in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;

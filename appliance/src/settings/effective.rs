@@ -1,16 +1,16 @@
-//! What the cloud wishes of the settings, what of it holds, and the file on the card that remembers both.
+//! Settings from the cloud: validation, trials of connection settings, and the file on the card that stores both.
 //!
-//! A wish is judged name by name: what is out of bounds, unknown, or set by whoever started the program is rejected and
-//! said so, the rest applies, and a rejected name keeps the value it had. Versions only rise; they are those of one
-//! database and one camera account, and begin anew with another.
+//! Each setting is checked separately: one that is out of bounds, unknown, or set by the command line is rejected and
+//! reported, the rest applies, and a rejected setting keeps its value. Versions only rise; they belong to one
+//! database and one camera account, and start again with another.
 //!
-//! Settings of the connection are only *tried*: noted as a trial before they are used, and kept once a connection with
-//! them has reached the cloud this camera belongs to. Otherwise the ones before hold again, whatever happened in
-//! between: the note has a deadline in time since boot, and in another boot, where that says nothing, a trial begins
-//! anew [`STARTS_MAX`] times at the most.
+//! Connection settings are first *tried*: saved as a trial before they are used, and kept once a connection with
+//! them has reached the cloud this camera belongs to. Otherwise the previous ones apply again, whatever happened in
+//! between: the trial has a deadline in time since boot; after a reboot, where that is meaningless, a trial starts
+//! again, at most [`STARTS_MAX`] times.
 //!
-//! `camera.toml` lies beneath. But where someone has changed a setting of the connection there since the wish was taken,
-//! the wish is dropped: whoever holds the card has the last word on how the camera gets home.
+//! They override `camera.toml`. But if a connection setting was changed there after the cloud's value was accepted,
+//! the cloud's value is dropped, so that a camera that lost its connection can be repaired from its card.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,15 +25,15 @@ use serde_json::{Map, Value};
 
 use crate::settings::{Config, Loaded, replace_privately, value_in};
 
-/// In the spool folder.
+/// The file name, in the spool directory.
 const FILE: &str = "settings.json";
-/// A file of ours is far smaller.
+/// Larger than any valid file.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
-/// So many boots may begin a trial anew before it counts as failed: a camera that loses power again and again must come
-/// home, too.
+/// Boots that may restart a trial before it has failed: a camera that often loses power must reconnect
+/// too.
 const STARTS_MAX: u32 = 3;
 
-/// A moment of this boot.
+/// A moment in this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootTime {
     pub boot: BootId,
@@ -41,18 +41,18 @@ pub struct BootTime {
     pub boottime_us: u64,
 }
 
-/// What became of a message of wishes.
+/// The result of applying settings from the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// Its version is not above the one that is known.
+    /// The version is not newer than the known one.
     Outdated,
-    /// What changed holds from now on.
+    /// The changes apply from now on.
     Applied,
-    /// The rest holds from now on; the connection is to be tried, which takes a new start of the program.
+    /// The other changes apply from now on; the connection settings need a restart of the program, which starts the trial.
     Trial,
 }
 
-/// The wishes that were taken, over the settings that were loaded.
+/// The loaded settings with the accepted settings of the cloud.
 #[derive(Debug)]
 pub struct EffectiveSettings {
     path: PathBuf,
@@ -71,16 +71,16 @@ struct Persisted {
     version: u64,
     #[serde(rename = "mark")]
     revision: u64,
-    /// Good, and in force.
+    /// Valid settings that apply.
     values: Map<String, Value>,
-    /// What `camera.toml` said of the names of the connection when those were taken.
+    /// The values in `camera.toml` of the connection settings when the cloud's were accepted.
     #[serde(rename = "beneath")]
     file_values: Map<String, Value>,
     rejected: Vec<RejectedSetting>,
     trial: Option<ConnectionTrial>,
 }
 
-/// Settings of the connection in place of those in `values`.
+/// Connection settings that replace those in `values`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct ConnectionTrial {
     values: Map<String, Value>,
@@ -90,8 +90,8 @@ struct ConnectionTrial {
 }
 
 impl EffectiveSettings {
-    /// Reads what the card remembers, and decides whether a trial goes on. A file that cannot be read is set aside: the
-    /// cloud says its wishes again with every connection.
+    /// Reads the file on the card, and decides whether a trial continues. A file that cannot be read is renamed: the
+    /// cloud sends its settings with every connection.
     pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
         let path = loaded.config.spool.dir.join(FILE);
         let mut warnings = Vec::new();
@@ -117,7 +117,7 @@ impl EffectiveSettings {
         if settings.persisted != before
             && let Err(error) = settings.persist()
         {
-            // A trial whose start cannot be noted could begin for ever.
+            // A trial whose start cannot be saved could restart for ever.
             settings.warn(format!("save the settings from the cloud: {error}"));
             settings.persisted.trial = None;
         }
@@ -125,15 +125,15 @@ impl EffectiveSettings {
         settings
     }
 
-    /// All settings as they hold now, wishes and a trial included.
+    /// Returns the settings that apply now, including those of the cloud and of a trial.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Takes wishes that come from the cloud this camera belongs to. What holds afterwards is in [`Self::config`].
+    /// Applies settings from the cloud this camera belongs to. The result is in [`Self::config`].
     ///
     /// # Errors
-    /// The card took nothing, and nothing has changed.
+    /// The card could not be written, and nothing has changed.
     pub fn apply(&mut self, desired: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
         if desired.version <= self.version_of(desired.store) {
             return Ok(ApplyOutcome::Outdated);
@@ -146,7 +146,7 @@ impl EffectiveSettings {
                     good.insert(name.clone(), value.clone());
                 }
                 Err(reason) => {
-                    // What held before goes on.
+                    // The previous value stays.
                     if let Some(before) = self.persisted.values.get(name) {
                         good.insert(name.clone(), before.clone());
                     }
@@ -190,7 +190,7 @@ impl EffectiveSettings {
             self.persisted = before;
             return Err(error);
         }
-        // A trial holds from the next start on: only what needs none changes under a running program.
+        // A trial starts with the next restart: a running program only changes live settings.
         self.config = self.loaded.with_overrides(&self.persisted.values);
         Ok(if trial_names.is_empty() {
             ApplyOutcome::Applied
@@ -199,10 +199,10 @@ impl EffectiveSettings {
         })
     }
 
-    /// A connection has reached the cloud this camera belongs to: a trial has succeeded. Returns whether there was one.
+    /// Ends a trial successfully, because a connection reached the cloud this camera belongs to. Returns true if there was a trial.
     ///
     /// # Errors
-    /// The card did not take the note; the trial goes on.
+    /// The card could not be written; the trial continues.
     pub fn confirm(&mut self) -> io::Result<bool> {
         let Some(trial) = &self.persisted.trial else {
             return Ok(false);
@@ -221,21 +221,21 @@ impl EffectiveSettings {
         Ok(true)
     }
 
-    /// When the trial under way is over, CLOCK_BOOTTIME in microseconds.
+    /// Returns the deadline of the current trial, CLOCK_BOOTTIME in microseconds.
     pub fn trial_deadline_us(&self) -> Option<u64> {
         self.persisted.trial.as_ref().map(|trial| trial.until_us)
     }
 
-    /// The trial has failed. The settings before it hold from the next start of the program on.
+    /// Ends a trial that failed. The previous settings apply from the next restart of the program.
     ///
     /// # Errors
-    /// The card did not take the note; the deadline on it is over all the same.
+    /// The card could not be written; the saved deadline is over anyway.
     pub fn roll_back(&mut self) -> io::Result<()> {
         self.end_trial("did not reach the cloud in time: the previous connection is used again");
         self.persist()
     }
 
-    /// The version that was taken last, and what became of it, for the cloud.
+    /// Returns the last applied version and its report for the cloud.
     pub fn report(&self, now: BootTime) -> (u64, SettingsReport) {
         let trying = self.persisted.trial.as_ref().map(|trial| TrialStatus {
             names: self.trial_names(trial),
@@ -256,7 +256,7 @@ impl EffectiveSettings {
         (self.version(), state)
     }
 
-    /// The version that was taken last by this camera account.
+    /// Returns the last version that this camera account applied.
     pub fn version(&self) -> u64 {
         if self.persisted.device.as_ref() == Some(&self.device) {
             self.persisted.version
@@ -265,12 +265,12 @@ impl EffectiveSettings {
         }
     }
 
-    /// What someone should know; each is said once.
+    /// Returns new warnings for the log, each once.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Settings as they were loaded, without wishes.
+    /// Returns the loaded settings, without those of the cloud.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
     }
@@ -351,7 +351,7 @@ impl EffectiveSettings {
         self.warnings.push(text);
     }
 
-    /// The file may hold a password.
+    /// Saves the state privately, because it may contain a password.
     fn persist(&self) -> io::Result<()> {
         replace_privately(&self.path, &serde_json::to_vec_pretty(&self.persisted)?)
     }
@@ -369,7 +369,7 @@ fn read(path: &Path) -> io::Result<Persisted> {
     Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
-/// Settings of the connection, and the others.
+/// Splits settings into connection settings and others.
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     values
         .into_iter()
@@ -380,7 +380,7 @@ fn scope_of(name: &str) -> Option<Scope> {
     Setting::find(name).map(|setting| setting.scope)
 }
 
-/// The settings of the connection that differ.
+/// Returns the keys of the connection settings that differ.
 fn changed(before: &Config, after: &Config) -> Vec<String> {
     SETTINGS
         .iter()
@@ -395,7 +395,7 @@ fn after(now: BootTime, wait: std::time::Duration) -> u64 {
     now.boottime_us.saturating_add(wait_us)
 }
 
-/// The last reason counts. A name from outside is cut to what a name can be.
+/// Records a rejection; the last reason is kept. A name from outside is truncated.
 fn reject(rejected: &mut Vec<RejectedSetting>, name: &str, reason: &str) {
     const NAME_BYTES_MAX: usize = 64;
     let cut = |text: &str, most: usize| text[..text.floor_char_boundary(most)].to_owned();
@@ -420,7 +420,7 @@ mod tests {
     const STORE: StoreId = StoreId([1; 16]);
     const BOOT: BootId = BootId([7; 16]);
 
-    /// A card, its camera.toml, and what the program was started with.
+    /// A card with its camera.toml and the command line.
     struct Card {
         folder: tempfile::TempDir,
         started_with: Vec<(String, String)>,

@@ -1,6 +1,6 @@
-//! What to write instead: for a person who has never heard of TOML, and holds a card that does not work.
+//! Suggestions on how to correct mistakes, for people who do not know TOML.
 //!
-//! Pure. A line that cannot be read may hold a password, so nothing of it is ever repeated but a name that is ours.
+//! Pure. An unreadable line may contain a password, so only names of our settings are repeated.
 
 use keepsake_protocol::settings::schema::{SETTINGS, Setting, ValueKind};
 use keepsake_protocol::settings::value::CloudUrl;
@@ -9,7 +9,7 @@ use toml::Value;
 use super::system;
 use super::value::{closest, is_number, raw_value, short_name};
 
-/// Why a whole file is no settings, by how it begins.
+/// Recognizes a file that is not settings by its beginning.
 pub(super) fn for_file(text: &str) -> Option<String> {
     let begins = text.trim_start();
     let what = if begins.starts_with("{\\rtf") {
@@ -31,9 +31,9 @@ pub(super) fn for_file(text: &str) -> Option<String> {
 pub(super) const NO_TEXT: &str =
     "the file is not a text file; replace it with the camera.toml of the image";
 
-/// What is wrong with a line that is no TOML, as the end of a sentence that begins with its number.
+/// Describes the mistake in an invalid line, as the end of a sentence that begins with the line number.
 ///
-/// `before`: the line that has the same name already.
+/// `before`: the earlier line with the same name.
 pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
     let line = line.trim();
     if ["//", ";", "--", "/*"]
@@ -69,7 +69,7 @@ pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
     }
 }
 
-/// What to write instead of a value that a setting cannot have; empty where its bound says everything.
+/// Suggests a valid value; empty if the bounds say enough.
 pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
     let name = short_name(setting);
     match (&setting.kind, value) {
@@ -91,7 +91,7 @@ pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
             "device" => device(text),
             _ => String::new(),
         },
-        // Its bound says that it stands in quotes.
+        // The bounds say that it needs quotes.
         (ValueKind::Text(_), _) => String::new(),
     }
 }
@@ -132,7 +132,7 @@ fn without_equals(line: &str) -> String {
         };
     }
     match name {
-        // A sentence of the explanations may well begin with such a word.
+        // A sentence in a comment may begin with such a word.
         Some(name)
             if rest.is_empty()
                 || rest.starts_with(['"', '\''])
@@ -144,7 +144,7 @@ fn without_equals(line: &str) -> String {
     }
 }
 
-/// `value`: what stands behind the opening quote.
+/// `value`: the text after the opening quote.
 fn in_quotes(value: &str, quote: char, example: &str) -> String {
     if value.starts_with(quote) && value[1..].starts_with(quote) {
         return format!("one quote is enough; write {example}");
@@ -237,7 +237,7 @@ fn url(text: &str) -> String {
     };
     let meant = format!("{scheme}://{host}");
     match meant.parse::<CloudUrl>() {
-        // Where a space was, a name may have been meant as well: an address has none.
+        // Text with spaces may be a name instead of an address.
         Ok(_) if text.split_whitespace().count() == 1 || text.contains("://") => {
             format!("; write url = \"{meant}\"")
         }
@@ -267,7 +267,7 @@ fn device(text: &str) -> String {
     }
 }
 
-/// The name, if it is one of a setting, as it stands in its section.
+/// Returns the name of a known setting, without its section.
 fn setting_name(name: &str) -> Option<&'static str> {
     let name = name.trim();
     SETTINGS
@@ -284,7 +284,7 @@ fn is_number_setting(name: &str) -> bool {
     named.any(is_number)
 }
 
-/// How a line with this name looks.
+/// Returns an example line for this name.
 fn example(name: Option<&str>) -> String {
     let Some(name) = name else {
         return "it as name = \"text\" or name = 5".to_owned();

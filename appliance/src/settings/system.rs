@@ -1,13 +1,13 @@
-//! The settings that only a card has: `[[wifi]]` and `[system]`, which are for the system below the camera.
+//! The settings that only the SD card image has: `[[wifi]]` and `[system]`, for the operating system.
 //!
-//! `appliance card` carries them out; the camera itself only says what is wrong with them, so that one look at
-//! `camera.toml` finds every mistake in it.
+//! `appliance sd-card` applies them; the camera only reports their mistakes, so that one check of
+//! `camera.toml` finds every mistake.
 
 use toml::{Table, Value};
 
 use super::Level;
 
-/// More networks are a list nobody keeps in order.
+/// The most networks.
 pub const NETWORKS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 32;
 const PASSPHRASE_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
@@ -15,16 +15,16 @@ pub(super) const SECTIONS: [&str; 2] = ["wifi", "system"];
 const WIFI: [&str; 3] = ["name", "password", "country"];
 const SYSTEM: [&str; 4] = ["hostname", "timezone", "time_server", "ssh_key"];
 
-/// A Wi-Fi network. Its password is in no log: there is no `Debug` of it.
+/// A Wi-Fi network. There is no `Debug`, so that its password never appears in a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Network {
     /// 1 to 32 bytes.
     pub name: String,
-    /// Empty = a network without one; else 8 to 63 characters, or 64 hexadecimal digits.
+    /// Empty for an open network; otherwise 8 to 63 characters, or 64 hexadecimal digits.
     pub password: String,
 }
 
-/// What a card has been told, as far as it can be used.
+/// The valid system settings of a card.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SystemSettings {
     pub networks: Vec<Network>,
@@ -36,26 +36,26 @@ pub struct SystemSettings {
     pub ssh_key: Option<String>,
 }
 
-/// Something wrong with what a card was told.
+/// A problem with the system settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemProblem {
     pub level: Level,
-    /// What it is about: `wifi.2.password`, counted from 1; or `system.hostname`.
+    /// The key, such as `wifi.2.password` (counted from 1) or `system.hostname`.
     pub key: String,
     pub text: String,
 }
 
-/// The names of all of them, as they stand in their sections.
+/// Returns the names of all system settings, without their sections.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     WIFI.into_iter().chain(SYSTEM)
 }
 
-/// Whether this name at the top of `camera.toml` is one of ours.
+/// Returns true for a section of system settings.
 pub(super) fn is_system_section(key: &str) -> bool {
     SECTIONS.contains(&key)
 }
 
-/// What can be used of the file, and a sentence for each thing that cannot.
+/// Returns the valid system settings, and a sentence about each invalid one.
 ///
 /// Never quotes a password or a key.
 pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
@@ -79,7 +79,7 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
                 }
             }
         }
-        // One pair of brackets for the only network there is: it is clear what is meant.
+        // One pair of brackets is accepted for a single network.
         Some(Value::Table(network)) => read.wifi(1, network),
         Some(_) => read.error(
             "wifi",
@@ -128,7 +128,7 @@ impl Reader {
         if let Some(country) = country.filter(|country| !country.is_empty()) {
             let capital = country.trim().to_ascii_uppercase();
             if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
-                // The letters people write, and those the radio knows.
+                // People write UK; the kernel's code is GB.
                 let capital = if capital == "UK" {
                     "GB".to_owned()
                 } else {
@@ -165,7 +165,7 @@ impl Reader {
             );
             return;
         }
-        // A password that was forgotten must not lead into a network of the same name that anyone has set up.
+        // Without a password, the camera could join an open network of the same name that a stranger set up.
         if !table.contains_key("password") {
             if !misspelt.contains(&"password") {
                 self.error(
@@ -337,7 +337,7 @@ impl Reader {
     }
 }
 
-/// What other systems call it.
+/// Returns our name for another system's name.
 fn synonym(key: &str) -> Option<&'static str> {
     match key.to_ascii_lowercase().as_str() {
         "ssid" => Some("name"),

@@ -1,4 +1,4 @@
-//! How the camera is, in plain words, for a file that any computer can read from the card. Pure.
+//! The status of the camera in plain text, for a file that any computer can read from the card. Pure.
 //!
 //! Lines end as on Windows, where the first partition of a card is most often opened. No secret is in it.
 
@@ -10,15 +10,15 @@ use keepsake_protocol::presence::LedStatus;
 use crate::light::indicator::FaultCode;
 use crate::status::diagnostics::Facts;
 
-/// More would not be read, bytes.
+/// The largest size of the file.
 pub const BYTES_MAX: usize = 4096;
 
-/// What it tells.
+/// The content of the status file.
 pub struct StatusReport<'a> {
     pub device: &'a DeviceId,
     /// Where the cloud is.
     pub cloud: &'a str,
-    /// The last reason since there was a connection.
+    /// The last connection error since the last connection.
     pub not_connected_because: Option<&'a str>,
     pub light: &'a LedStatus,
     pub faults: &'a [FaultCode],
@@ -72,7 +72,7 @@ pub fn text(report: &StatusReport<'_>) -> String {
     }
     let mut file = String::new();
     for line in lines {
-        // A line is a line, whatever an error has in it.
+        // Line breaks in an error must not break the line.
         let line: String = line
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
