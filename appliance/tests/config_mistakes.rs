@@ -23,7 +23,7 @@ struct Card {
     places: Paths,
 }
 
-/// What a camera makes of a card.
+/// The result of a start.
 struct Seen {
     /// `CAMERA-STATUS.txt` without the spaces at its end.
     status: String,
@@ -76,7 +76,7 @@ impl Card {
         self.root.path().join("pictures")
     }
 
-    /// What happens at a start, without the camera's program.
+    /// Starts the card, without the camera program.
     fn start(&self) -> Seen {
         sd_card::prepare(&self.places).unwrap();
         // A real restart has another boot ID; here the boot is recorded again.
@@ -122,7 +122,7 @@ fn utf_16(text: &str, mark: bool) -> Vec<u8> {
 
 type Mistake = (&'static str, Vec<u8>, Light, &'static str);
 
-/// What a person did, what came of it in the file, what the light says, and a piece of the sentence that it earns.
+/// Each mistake: its description, the resulting file, the fault, and part of the expected sentence.
 fn mistakes() -> Vec<Mistake> {
     let url = "url = \"mqtt://192.168.1.10:1883\"";
     let device = "device = \"porch\"";

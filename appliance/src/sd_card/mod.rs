@@ -550,8 +550,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     sentences
 }
 
-/// Notes the network that has just worked, with the password it was joined by: another one of the same name may stand in
-/// the present settings, and be wrong.
+/// Saves the network that just worked with its password: the current settings may contain a wrong one for the same name.
 fn remember_network(places: &Paths, network: &(String, String)) {
     let file = places.data.join("wifi-that-worked.json");
     let (name, password) = network;

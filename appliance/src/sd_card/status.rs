@@ -13,7 +13,7 @@ const SECRET_CHARS_MIN: usize = 4;
 /// One start of the camera.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Of the boot.
+    /// The boot ID.
     pub boot: String,
     /// The time, empty until it is known.
     pub at: String,

@@ -14,7 +14,7 @@ use super::value::{
 };
 use super::{CloudSettings, Config, lenient_toml, suggest, system};
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// All known settings are valid.

@@ -134,14 +134,14 @@ fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-/// Of the processor, thousandths of a degree Celsius, where the kernel says it.
+/// Returns the processor temperature in thousandths of a degree Celsius, if the kernel reports it.
 pub fn temperature_mc() -> Option<i64> {
     read_fact("/sys/class/thermal/thermal_zone0/temp")?
         .parse()
         .ok()
 }
 
-/// What the firmware of a Raspberry Pi says about its power supply and its heat, in words.
+/// Returns the power and temperature problems that the firmware of a Raspberry Pi reports.
 fn throttled() -> Option<Vec<&'static str>> {
     let bits = read_fact("/sys/devices/platform/soc/soc:firmware/get_throttled")?;
     let bits = u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?;
@@ -174,7 +174,7 @@ fn system_name() -> Option<String> {
     Some(truncated(name.trim_matches('"'), FACT_BYTES_MAX))
 }
 
-/// Of this process, resident.
+/// Returns the resident memory of this process.
 fn memory_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

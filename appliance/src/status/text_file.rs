@@ -16,7 +16,7 @@ pub const BYTES_MAX: usize = 4096;
 /// The content of the status file.
 pub struct StatusReport<'a> {
     pub device: &'a DeviceId,
-    /// Where the cloud is.
+    /// The address of the cloud.
     pub cloud: &'a str,
     /// The last connection error since the last connection.
     pub not_connected_because: Option<&'a str>,
