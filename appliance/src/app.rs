@@ -72,14 +72,14 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     let config = settings.config().clone();
     // A variable and no setting: nobody who owns a camera should ever want it.
     let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
-        Some(file) if config.simulated.on => Clock::simulated(file.into())?,
+        Some(file) if config.simulated.enabled => Clock::simulated(file.into())?,
         Some(_) | None => Clock::open()?,
     };
     let fingerprint = format!("{} as {device}", hardware.fingerprint);
     let now = clock.now();
     let known_time = now.synchronised.then_some(now.wall_us);
     let spool = Spool::open(
-        &config.spool.folder,
+        &config.spool.dir,
         spool::Limits::from(&config.spool),
         &fingerprint,
         known_time,
@@ -89,8 +89,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         events.emit(&Event::Warning { text: warning });
     }
     let commands =
-        CommandLog::open(&config.spool.folder).context("read the commands that were taken on")?;
-    let (journal, warning) = Journal::open(&config.spool.folder, &now);
+        CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
+    let (journal, warning) = Journal::open(&config.spool.dir, &now);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
         events.emit(&Event::Warning { text: &warning });
@@ -119,14 +119,14 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     };
     let (hold_actions_in, hold_actions) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
     // A line from a keyboard comes from no worn contact.
-    let min_gap = if config.simulated.on {
+    let repeat_min = if config.simulated.enabled {
         Duration::ZERO
     } else {
-        config.button.min_gap()
+        config.button.repeat_min()
     };
     button::thread::ButtonThread {
         button: hardware.button,
-        gesture: Gesture::new(min_gap),
+        gesture: Gesture::new(repeat_min),
         light: light.clone(),
         requests: requests.clone(),
         hold_actions: hold_actions_in,

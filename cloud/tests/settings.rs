@@ -74,22 +74,23 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     let known = before["known"].as_array().unwrap();
     let interval = known
         .iter()
-        .find(|one| one["name"] == "interval_s")
+        .find(|one| one["name"] == "capture_interval_s")
         .unwrap();
     assert_eq!(
         (&interval["max"], &interval["default"]),
         (&json!(604_800), &json!(0))
     );
-    assert!(known.iter().all(|one| one["name"] != "spool.folder"));
+    assert!(known.iter().all(|one| one["name"] != "spool.dir"));
 
-    let wished = json!({"version": 0, "values": {"interval_s": 60, "light.mode": "quiet"}});
+    let wished =
+        json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});
     let (status, head, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(1)), "{told}");
     assert!(head.contains("etag: \"1\""), "{head}");
     assert_eq!(told["state"], "waiting");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!((wire.version, wire.store), (1, Some(cloud.ready.store)));
-    assert_eq!(wire.values["interval_s"], 60);
+    assert_eq!(wire.values["capture_interval_s"], 60);
 
     let rejected = RejectedSetting {
         name: "light.mode".to_owned(),
@@ -110,14 +111,14 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_who_has_seen_the_latest_may_change_it() {
     let (cloud, _porch) = with_porch().await;
-    let values = |interval: u64| json!({"values": {"interval_s": interval}});
+    let values = |interval: u64| json!({"values": {"capture_interval_s": interval}});
     let (status, _, told) = put(&cloud, "", &values(1)).await;
     assert_eq!(status, 428, "{told}");
     let mut first = values(1);
     first["version"] = 0.into();
     assert_eq!(put(&cloud, "", &first).await.0, 200);
     // By the body a conflict, by the header a precondition that does not hold.
-    first["values"]["interval_s"] = 2.into();
+    first["values"]["capture_interval_s"] = 2.into();
     assert_eq!(put(&cloud, "", &first).await.0, 409);
     assert_eq!(put(&cloud, "if-match: \"0\"\r\n", &values(2)).await.0, 412);
     assert_eq!(put(&cloud, "if-match: x\r\n", &values(2)).await.0, 400);
@@ -133,15 +134,24 @@ async fn only_who_has_seen_the_latest_may_change_it() {
 async fn what_no_camera_would_take_never_goes_out() {
     let (cloud, _porch) = with_porch().await;
     for (values, says) in [
-        (json!({"interval_s": -1}), "must be 0 or a whole number"),
-        (json!({"interval_s": 1.5}), "must be 0 or a whole number"),
-        (json!({"interval_s": "60"}), "must be 0 or a whole number"),
+        (
+            json!({"capture_interval_s": -1}),
+            "must be 0 or a whole number",
+        ),
+        (
+            json!({"capture_interval_s": 1.5}),
+            "must be 0 or a whole number",
+        ),
+        (
+            json!({"capture_interval_s": "60"}),
+            "must be 0 or a whole number",
+        ),
         (json!({"light.mode": "party"}), "must be one of"),
         (json!({"cloud.url": "gopher://x"}), "begins with gopher://"),
-        (json!({"spool.folder": "/"}), "only set at the camera"),
+        (json!({"spool.dir": "/"}), "only set at the camera"),
         (json!({"device": "x"}), "only set at the camera"),
         (json!({"nonsense": 1}), "is no setting"),
-        (json!({"light.night": "\u{0}"}), "22:00-06:30"),
+        (json!({"light.quiet_hours": "\u{0}"}), "22:00-06:30"),
         (json!({"cloud.user": "x".repeat(300)}), "longer than 256"),
     ] {
         // One good name beside it does not make it better.
@@ -189,7 +199,7 @@ async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
     assert_eq!(wire.values["cloud.password"], "open sesame");
     // Whoever changes something else hands back what they were shown.
     let mut values = told["values"].clone();
-    values["interval_s"] = 5.into();
+    values["capture_interval_s"] = 5.into();
     let (status, _, told) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
     assert_eq!(status, 200);
     assert!(!told.to_string().contains("sesame"));
@@ -201,7 +211,7 @@ async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_forgot_is_told_again_and_so_is_a_camera_that_is_behind() {
     let (cloud, mut porch) = with_porch().await;
-    let wished = json!({"version": 0, "values": {"interval_s": 60}});
+    let wished = json!({"version": 0, "values": {"capture_interval_s": 60}});
     put(&cloud, "", &wished).await;
     let first: DesiredSettings = porch.next(MessageKind::Settings).await;
     drop(porch);
@@ -221,7 +231,7 @@ async fn a_broker_that_forgot_is_told_again_and_so_is_a_camera_that_is_behind() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
     let (cloud, mut porch) = with_porch().await;
-    let wished = json!({"version": 0, "values": {"interval_s": 60}});
+    let wished = json!({"version": 0, "values": {"capture_interval_s": 60}});
     put(&cloud, "", &wished).await;
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     say(&porch, 1, wire.revision, SettingsReport::default()).await;
@@ -230,14 +240,14 @@ async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
     say(&porch, 1, wire.revision ^ 1, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
     // Even what is wished for already is said anew then.
-    let wished = json!({"version": 1, "values": {"interval_s": 60}});
+    let wished = json!({"version": 1, "values": {"capture_interval_s": 60}});
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(2)));
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.version, 2);
     say(&porch, 7, 99, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
-    let wished = json!({"version": 2, "values": {"interval_s": 60}});
+    let wished = json!({"version": 2, "values": {"capture_interval_s": 60}});
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(8)));
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
@@ -289,7 +299,10 @@ async fn the_form_works_without_a_script() {
     let page = "/cameras/porch/settings";
     let (status, html) = cloud.get(page).await;
     assert_eq!(status, 200);
-    assert!(html.contains("name=\"interval_s\"") && html.contains("name=\"version\" value=\"0\""));
+    assert!(
+        html.contains("name=\"capture_interval_s\"")
+            && html.contains("name=\"version\" value=\"0\"")
+    );
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let post = async |body: &str| {
         let (status, head, html) =
@@ -297,28 +310,39 @@ async fn the_form_works_without_a_script() {
         (status, head, String::from_utf8(html).unwrap())
     };
     let (status, head, _) =
-        post("version=0&interval_s=60&light.mode=quiet&cloud.url=&picture.quality=").await;
+        post("version=0&capture_interval_s=60&light.mode=heartbeat&cloud.url=&picture.quality=")
+            .await;
     assert_eq!(status, 303, "{head}");
     assert!(head.contains("location: /cameras/porch"), "{head}");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     // An empty field is no wish.
     assert_eq!(wire.values.len(), 2, "{:?}", wire.values);
     assert_eq!(
-        (&wire.values["interval_s"], &wire.values["light.mode"]),
-        (&json!(60), &json!("quiet"))
+        (
+            &wire.values["capture_interval_s"],
+            &wire.values["light.mode"]
+        ),
+        (&json!(60), &json!("heartbeat"))
     );
     // What is wrong is shown again as it was typed, with the reason, and nothing is changed.
-    let (status, _, html) = post("version=1&interval_s=<b>&light.mode=quiet").await;
+    let (status, _, html) = post("version=1&capture_interval_s=<b>&light.mode=heartbeat").await;
     assert_eq!(status, 422);
-    assert!(html.contains("value=\"&lt;b&gt;\"") && html.contains("interval_s must be 0 or"));
-    let (status, _, html) = post("version=0&interval_s=5").await;
+    assert!(
+        html.contains("value=\"&lt;b&gt;\"") && html.contains("capture_interval_s must be 0 or")
+    );
+    let (status, _, html) = post("version=0&capture_interval_s=5").await;
     assert_eq!(status, 409);
     assert!(html.contains("Someone else has changed"));
-    for bad in ["", "interval_s=5", "version=x", "%ff=%ff&version=1%00"] {
+    for bad in [
+        "",
+        "capture_interval_s=5",
+        "version=x",
+        "%ff=%ff&version=1%00",
+    ] {
         let (status, _, _) = post(bad).await;
         assert_eq!(status, 400, "{bad}");
     }
-    assert_eq!(cloud.json(PATH).await["values"]["interval_s"], 60);
+    assert_eq!(cloud.json(PATH).await["values"]["capture_interval_s"], 60);
     let (status, html) = cloud.get("/cameras/porch").await;
     assert_eq!(status, 200);
     assert!(html.contains("waits for the camera") && html.contains("Restart its program"));

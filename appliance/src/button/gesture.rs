@@ -47,7 +47,7 @@ pub enum Action {
 #[derive(Debug, Default)]
 pub struct Gesture {
     /// Touches closer together than this are one press.
-    min_gap: Duration,
+    repeat_min: Duration,
     pressed_at: Option<u64>,
     /// Since when it is down.
     down_at: Option<u64>,
@@ -55,9 +55,9 @@ pub struct Gesture {
 }
 
 impl Gesture {
-    pub fn new(min_gap: Duration) -> Self {
+    pub fn new(repeat_min: Duration) -> Self {
         Self {
-            min_gap,
+            repeat_min,
             ..Self::default()
         }
     }
@@ -98,7 +98,7 @@ impl Gesture {
         self.down_at = Some(at_us);
         let mut actions: Vec<Action> = self.hide_stage().into_iter().collect();
         // Nobody presses twice within the gap: that is a worn contact.
-        let gap = micros(self.min_gap);
+        let gap = micros(self.repeat_min);
         let new = self
             .pressed_at
             .is_none_or(|last| at_us.saturating_sub(last) >= gap);

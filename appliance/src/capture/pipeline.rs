@@ -146,7 +146,7 @@ pub struct Pipeline {
 impl Pipeline {
     /// Has the camera find its exposure before the first press.
     pub fn prepare(&mut self) {
-        self.camera.prepare(self.applied.deadline());
+        self.camera.prepare(self.applied.timeout());
     }
 
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
@@ -171,7 +171,7 @@ impl Pipeline {
             self.camera.configure(&settings.camera);
             self.applied = settings.camera.clone();
         }
-        let framed = self.camera.frame(settings.camera.deadline());
+        let framed = self.camera.frame(settings.camera.timeout());
         if framed.is_ok() {
             on_captured(&request);
         }
@@ -262,7 +262,7 @@ impl Pipeline {
         } else {
             cloud.min(picture.bytes_max)
         };
-        resize::fit_to_budget(frame, budget, picture.max_width, picture.quality)
+        resize::fit_to_budget(frame, budget, picture.width_max, picture.quality)
             .map_err(|error| (TombstoneReason::FrameTooLarge, display_chain(&error)))
     }
 }

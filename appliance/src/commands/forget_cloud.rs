@@ -25,7 +25,7 @@ pub(super) fn run(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let mut spool = Spool::open(&folder, limits, &fingerprint, None)?;
     let count = spool.forget_cloud()?;
     println!(
-        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it again."
+        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it."
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -16,13 +16,13 @@ use clap::{Args, Parser, Subcommand};
 use crate::settings::{self, Config, Level, Loaded};
 use crate::status::diagnostics::RecentWarnings;
 
-/// Failed, and worth a restart.
+/// The exit code for a failure that a restart may fix.
 pub const FAILED: u8 = 1;
 
-/// Wrong configuration: a restart would change nothing (sysexits.h, EX_CONFIG).
+/// The exit code for a wrong configuration: a restart would change nothing (sysexits.h, EX_CONFIG).
 const MISCONFIGURED: u8 = 78;
 
-/// A camera that keeps its word.
+/// A camera that never loses a picture.
 #[derive(Parser)]
 #[command(name = "appliance", version)]
 pub struct Arguments {
@@ -32,71 +32,71 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Take a picture on every press and bring it to the cloud.
+    /// Take a picture on every press and upload it to the cloud.
     Run {
         #[command(flatten)]
         settings: Settings,
-        /// Tell what happens, one JSON object a line, on standard output.
+        /// Write events to stdout as JSON lines.
         #[arg(long)]
         events: bool,
     },
-    /// Read a settings file and say what is wrong with it.
+    /// Check a settings file and list its mistakes.
     CheckConfig {
         #[arg(default_value = "camera.toml")]
         file: PathBuf,
     },
-    /// Try every part of this camera once, and say what to do about those that fail.
+    /// Test every part of this camera, and say how to fix those that fail.
     SelfTest {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Let the light say that the program has stopped (fault 7). systemd runs it when that has happened.
+    /// Show on the LED that the camera has stopped (fault 7). systemd runs this.
     ShowStoppedPattern {
         #[command(flatten)]
         settings: Settings,
-        /// Once, then dark; not at all after a stop that was asked for.
+        /// Show it once, then turn the LED off; show nothing after a requested stop.
         #[arg(long)]
         once: bool,
     },
-    /// Look at the pictures on the card; nothing is changed.
+    /// List, verify or export the pictures on the card, without changing them.
     Spool {
         #[command(subcommand)]
         verb: spool::Verb,
     },
-    /// Look after the SD card of the image. systemd runs it, as root.
+    /// Prepare and maintain the SD card of the image. systemd runs this as root.
     SdCard {
         #[command(subcommand)]
         verb: sd_card::Verb,
     },
-    /// Accept another cloud from now on: pictures the old one has are offered to the new one as far as they are here.
+    /// Unpair from the cloud: the next cloud is accepted, and every picture on the card is offered to it.
     ForgetCloud {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
 }
 
-/// Where settings come from; later ones win.
+/// The sources of settings; later ones override earlier ones.
 #[derive(Args)]
 struct Settings {
-    /// The settings file; without it the defaults hold.
+    /// The settings file. Without it, the defaults apply.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// Button, light and camera on this computer: Enter or SIGUSR1 is a press.
+    /// Simulate button, LED and camera on this computer: Enter or SIGUSR1 is a press.
     #[arg(long)]
     simulated: bool,
-    /// The folder in which pictures are kept.
+    /// The directory that stores pictures.
     #[arg(long)]
     spool: Option<PathBuf>,
-    /// Where the cloud is: mqtt://host:port, mqtts://host:port, https://host:port or http://host:port.
+    /// The address of the cloud: mqtt://host:port, mqtts://host:port, https://host:port or http://host:port.
     #[arg(long)]
     cloud: Option<String>,
     /// The name of this camera.
     #[arg(long)]
     device: Option<String>,
-    /// A folder of photographs for the simulated camera.
+    /// A directory of photographs for the simulated camera.
     #[arg(long)]
     photos: Option<PathBuf>,
-    /// Any setting by its name in camera.toml, such as cloud.part_bytes_max=16384.
+    /// Any setting by its key in camera.toml, such as cloud.part_bytes_max=16384.
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = name_and_value)]
     set: Vec<(String, String)>,
 }
@@ -126,10 +126,10 @@ fn load(arguments: &Settings) -> Loaded {
     let mut overrides = Vec::new();
     let mut set = |name: &str, value: String| overrides.push((name.to_owned(), value));
     if arguments.simulated {
-        set("simulated.on", "true".to_owned());
+        set("simulated.enabled", "true".to_owned());
     }
     if let Some(folder) = &arguments.spool {
-        set("spool.folder", folder.display().to_string());
+        set("spool.dir", folder.display().to_string());
     }
     if let Some(url) = &arguments.cloud {
         set("cloud.url", url.clone());
@@ -144,7 +144,7 @@ fn load(arguments: &Settings) -> Loaded {
     settings::load(arguments.config.as_deref(), &overrides, true)
 }
 
-/// Tells every problem once; `None` = whoever started this has to correct it first.
+/// Logs every problem; returns `None` if the command line has an error.
 fn config_or_report(loaded: &Loaded) -> Option<&Config> {
     for problem in &loaded.problems {
         match problem.level {
@@ -156,5 +156,5 @@ fn config_or_report(loaded: &Loaded) -> Option<&Config> {
 }
 
 fn spool_folder(given: Option<PathBuf>) -> PathBuf {
-    given.unwrap_or_else(|| Config::default().spool.folder)
+    given.unwrap_or_else(|| Config::default().spool.dir)
 }

@@ -22,7 +22,7 @@ pub(super) fn run(
     events: bool,
     recent_warnings: RecentWarnings,
 ) -> anyhow::Result<ExitCode> {
-    // Asked for now: after an update the name leads to the new program, and the running one has none any more.
+    // Determined now: after an update, the running program's path no longer exists.
     let program = std::env::current_exe();
     let event_writer = if events {
         EventWriter::to_stdout().context("start the reports")?
@@ -38,9 +38,9 @@ pub(super) fn run(
         boot: Clock::open()?.boot(),
         boottime_us: boottime_us(),
     };
-    // A camera on a wall is not stopped, its plug is pulled: what is good now is kept now, before the first picture. What
-    // keeps the folder from being made the spool will tell.
-    let _ = std::fs::create_dir_all(&config.spool.folder);
+    // Save the last good settings now: a camera is usually powered off, not shut down. An error that
+    // prevents creating the directory is reported by the spool.
+    let _ = std::fs::create_dir_all(&config.spool.dir);
     if let Err(error) = loaded.save_as_last_good() {
         tracing::warn!(%error, "keep a copy of the settings");
     }
@@ -80,14 +80,14 @@ pub(super) fn run(
     }
 }
 
-/// Puts a new start of the program in the place of this one: same number, same arguments, same standard streams, so it
-/// comes back under systemd, under `cargo demo` and alone in a terminal alike. Returns only if that fails; the exit code
-/// for it is one that systemd restarts.
+/// Replaces the process by a new start of the program, with the same process ID, arguments and standard streams, so it
+/// works under systemd, under `cargo demo` and in a terminal. Returns only on failure; systemd restarts the program after
+/// its exit code.
 fn re_exec(program: &Path) -> anyhow::Error {
     let error = std::process::Command::new(program)
         .args(std::env::args_os().skip(1))
         .exec();
-    anyhow::Error::new(error).context(format!("start {} anew", program.display()))
+    anyhow::Error::new(error).context(format!("restart {}", program.display()))
 }
 
 /// The first SIGTERM or SIGINT stops cleanly, the second at once.

@@ -8,11 +8,11 @@ use crate::sd_card;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Before the network: room for the pictures, and the settings from the KEEPSAKE partition.
+    /// Extend the space for pictures and apply the settings from the KEEPSAKE partition. Runs before the network starts.
     Prepare,
-    /// Beside the camera: CAMERA-STATUS.txt, and the Wi-Fi that works.
+    /// Keep CAMERA-STATUS.txt up to date and remember the Wi-Fi that works. Runs next to the camera.
     Watch,
-    /// Copy the end of the log to the card.
+    /// Save the end of the log on the card.
     KeepLog,
 }
 

@@ -1,7 +1,7 @@
-//! `appliance self-test`: tries every part of this camera and says which one fails and what to do about it.
+//! `appliance self-test`: tests every part of the camera and says how to fix those that fail.
 //!
-//! It is the test for hardware, run beside the Pi with a finger on the button. It takes no capture and leaves nothing
-//! behind, so it may be run on a camera that is in use as long as that one is stopped.
+//! It needs a person who presses the button. It stores no picture and leaves nothing
+//! behind, so it can run on a camera in use while its service is stopped.
 
 use std::fmt::{self, Write as _};
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ use crate::imaging::brightness::brightness;
 use crate::settings::{CloudSettings, Config, SpoolSettings};
 use crate::time::clock::Clock;
 
-/// How long it waits for a finger.
+/// Longest wait for a press.
 const PRESS_WITHIN: Duration = Duration::from_secs(10);
 const BLINKS: u32 = 3;
 const BLINK: Duration = Duration::from_millis(250);
@@ -42,7 +42,7 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-/// What came of it, one line a part.
+/// The result, one line per part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Report {
     pub lines: Vec<Line>,
@@ -52,14 +52,14 @@ struct Report {
 struct Line {
     pub part: &'static str,
     pub verdict: Verdict,
-    /// What was found, and for a failure what to do about it. More lines are details.
+    /// The result, and for a failure how to fix it. Further lines are details.
     pub text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,
-    /// Works, but someone should know.
+    /// Works, with a remark.
     Note,
     Failed,
 }
@@ -100,7 +100,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Tries every part, one after the other. Takes up to half a minute; blocks.
+/// Tests every part in turn. Blocks for up to half a minute.
 fn check_all(config: &Config) -> Report {
     let parts: [(&'static str, Check); 8] = [
         ("name", name),
@@ -137,16 +137,16 @@ fn name(config: &Config) -> Result<(Verdict, String), String> {
 }
 
 fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let folder = &settings.folder;
+    let folder = &settings.dir;
     let began = Instant::now();
     write_durably(folder).map_err(|error| {
         let folder = folder.display();
         format!(
-            "{folder} cannot be written: {error}. Give this user the folder, or set spool.folder"
+            "{folder} cannot be written: {error}. Give this user write permission, or set spool.dir"
         )
     })?;
     let took = began.elapsed().as_millis();
-    let text = format!("{} can be written, safe in {took} ms", folder.display());
+    let text = format!("{} is writable, synced in {took} ms", folder.display());
     // A card that takes longer still works, but every press waits for it.
     let verdict = if took > 1000 {
         Verdict::Note
@@ -156,7 +156,7 @@ fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     Ok((verdict, text))
 }
 
-/// The way of a capture: file, then folder. The file is gone afterwards.
+/// Writes like a capture: file, then directory. Deletes the file afterwards.
 fn write_durably(folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let path = folder.join("self-test.tmp");
@@ -170,20 +170,20 @@ fn write_durably(folder: &Path) -> io::Result<()> {
 }
 
 fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let stat = statvfs(&settings.folder)
+    let stat = statvfs(&settings.dir)
         .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
     let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
     let mib = |bytes: u64| bytes >> 20;
     let usable = mib(free.saturating_sub(settings.reserve_bytes));
     if usable == 0 {
         return Err(format!(
-            "{} MiB are free, {} are kept in reserve. Make room, or use a larger card",
+            "{} MiB are free, {} are reserved. Make room, or use a larger card",
             mib(free),
             mib(settings.reserve_bytes)
         ));
     }
     let wanted = mib(settings.bytes_max);
-    let text = format!("{usable} MiB for pictures, up to {wanted} by spool.bytes_max");
+    let text = format!("{usable} MiB for pictures, at most {wanted} by spool.bytes_max");
     Ok((Verdict::Good, text))
 }
 
@@ -198,14 +198,15 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
         light.show(LedState::Off);
         thread::sleep(BLINK);
     }
-    let text =
-        format!("blinked {BLINKS} times; if not, check its wires, light.pin and light.active");
+    let text = format!(
+        "blinked {BLINKS} times; if it did not, check the wiring, light.pin and light.active"
+    );
     Ok((Verdict::Good, text))
 }
 
 fn button(config: &Config) -> Result<(Verdict, String), String> {
     let mut button = open::open_button(config).map_err(|e| display_chain(&e))?;
-    if config.simulated.on {
+    if config.simulated.enabled {
         return Ok((
             Verdict::Good,
             "simulated: lines on stdin, or SIGUSR1".to_owned(),
@@ -218,10 +219,10 @@ fn button(config: &Config) -> Result<(Verdict, String), String> {
     match button.wait(PRESS_WITHIN).map_err(|e| display_chain(&e))? {
         Some(_) => Ok((
             Verdict::Good,
-            format!("was pressed; the pins are reached {way}"),
+            format!("was pressed; the pins are accessed {way}"),
         )),
         None => Err(format!(
-            "no press within {seconds} s, and the pins are reached {way}. Press it during the test; check its wires, button.pin, button.pull and \
+            "no press within {seconds} s; the pins are accessed {way}. Press it during the test; check the wiring, button.pin, button.pull and \
              button.active"
         )),
     }
@@ -233,26 +234,26 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
     let mut frame = || {
         let began = Instant::now();
         let frame = camera
-            .frame(config.camera.deadline())
+            .frame(config.camera.timeout())
             .map_err(|e| display_chain(&e))?;
         Ok::<_, String>((frame, began.elapsed().as_millis()))
     };
     let (_, started_ms) = frame()?;
     let (frame, took_ms) = frame()?;
     let mut text = format!(
-        "{} x {} pixels, {} KiB, in {took_ms} ms ({started_ms} ms with its start)",
+        "{} x {} pixels, {} KiB, in {took_ms} ms ({started_ms} ms including its start)",
         frame.width,
         frame.height,
         frame.bytes.len() >> 10,
     );
     let verdict = match brightness(&frame.bytes, frame.content_type) {
-        None => return Err(format!("{text}; it does not decode. Try another camera")),
+        None => return Err(format!("{text}; it cannot be decoded. Try another camera")),
         Some(level) => {
             let _ = write!(text, ", {} % bright", u32::from(level) * 100 / 255);
             let hint = match level {
-                0..8 => "; as good as black: is something in front of the lens?",
+                0..8 => "; nearly black: is the lens covered?",
                 8..=247 => "",
-                248.. => "; as good as white: does it look into the light?",
+                248.. => "; nearly white: does it face a bright light?",
             };
             text.push_str(hint);
             if hint.is_empty() {
@@ -273,8 +274,8 @@ fn cloud(settings: &CloudSettings) -> Result<(Verdict, String), String> {
     let fix = "Check the network and cloud.url; pictures are kept until it is back";
     let began = Instant::now();
     let addresses = resolve(&url.host, url.port, settings.connect_timeout())
-        .map_err(|error| format!("{url}: the name is not found: {error}. {fix}"))?;
-    let mut failure = "the name has no address".to_owned();
+        .map_err(|error| format!("{url}: the host name was not found: {error}. {fix}"))?;
+    let mut failure = "the host name has no address".to_owned();
     for address in addresses {
         match TcpStream::connect_timeout(&address, settings.connect_timeout()) {
             Ok(_) => {
@@ -309,10 +310,10 @@ fn clock() -> Result<(Verdict, String), String> {
     let clock = Clock::open().map_err(|e| display_chain(&e))?;
     let now = clock.now();
     if now.synchronised {
-        let text = format!("set, at most {} ms wrong", now.error_us / 1000);
+        let text = format!("synchronised, error at most {} ms", now.error_us / 1000);
         return Ok((Verdict::Good, text));
     }
-    let text = "not set by the network yet; pictures are stamped with the time since start and dated later";
+    let text = "not synchronised yet; pictures get the time since the start, and their date later";
     Ok((Verdict::Note, text.to_owned()))
 }
 
@@ -324,8 +325,8 @@ mod tests {
 
     fn config(folder: &Path, listener: &TcpListener) -> Config {
         let mut config = Config::default();
-        config.simulated.on = true;
-        config.spool.folder = folder.to_owned();
+        config.simulated.enabled = true;
+        config.spool.dir = folder.to_owned();
         config.cloud.url.port = listener.local_addr().unwrap().port();
         config
     }
@@ -377,12 +378,12 @@ mod tests {
         drop(listener);
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        config.spool.folder = file.join("spool");
+        config.spool.dir = file.join("spool");
         config.simulated.camera_missing_presses = 1;
         let report = check_all(&config);
         assert!(!report.is_good());
         for (part, fix) in [
-            ("card", "spool.folder"),
+            ("card", "spool.dir"),
             ("camera", "camera_missing_presses"),
             ("cloud", "cloud.url"),
         ] {
@@ -390,7 +391,7 @@ mod tests {
             assert_eq!(verdict, Verdict::Failed, "{part}: {text}");
             assert!(text.contains(fix), "{part}: {text}");
         }
-        config.spool.folder = folder.path().to_owned();
+        config.spool.dir = folder.path().to_owned();
         config.spool.reserve_bytes = u64::MAX;
         let (verdict, text) = verdict(&check_all(&config), "space");
         assert_eq!(verdict, Verdict::Failed);

@@ -13,7 +13,7 @@ pub(super) fn run(settings: &Settings, once: bool) -> anyhow::Result<ExitCode> {
     if once && !stopped::should_show(result.as_deref()) {
         return Ok(ExitCode::SUCCESS);
     }
-    // What is wrong with the settings the program itself has told.
+    // The program itself has already reported problems with the settings.
     let config = load(settings).config;
     let light = open::open_led(&config)?;
     stopped::show(light, &config.light, once).context("show fault 7")?;

@@ -10,19 +10,19 @@ use crate::spool::export;
 
 #[derive(Subcommand)]
 pub(super) enum Verb {
-    /// Name every file.
+    /// List every file.
     List {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
-    /// Read every file and compare its hash.
+    /// Read every file and check its hash.
     Verify {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
     },
-    /// Copy every picture, without our record, to another folder.
+    /// Copy every picture to another directory as a plain image file.
     Export {
-        #[arg(long, env = "KEEPSAKE_SPOOL_FOLDER")]
+        #[arg(long, env = "KEEPSAKE_SPOOL_DIR")]
         spool: Option<PathBuf>,
         #[arg(long)]
         to: PathBuf,

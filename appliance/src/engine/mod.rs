@@ -148,7 +148,7 @@ pub struct Engine {
     settings: EffectiveSettings,
     capture_settings: Arc<Mutex<CaptureSettings>>,
     /// Seconds between pictures of the interval, 0 = none.
-    interval_s: u64,
+    capture_interval_s: u64,
     restart_due: bool,
     /// The status file tells of this start.
     status_file_written: bool,
@@ -191,7 +191,7 @@ impl Engine {
             status_sent: None,
             shown_progress: None,
             camera_heartbeat_us: parts.camera_heartbeat_us,
-            interval_s: parts.settings.config().interval_s,
+            capture_interval_s: parts.settings.config().capture_interval_s,
             settings: parts.settings,
             capture_settings: parts.capture_settings,
             restart_due: false,
@@ -220,17 +220,17 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
-        let mut interval_s = self.interval_s;
-        let mut interval = interval_of(interval_s);
+        let mut capture_interval_s = self.capture_interval_s;
+        let mut interval = interval_of(capture_interval_s);
         loop {
             if self.restart_due {
                 tracing::info!("starting anew");
                 self.events.emit(&Event::Restarting);
                 return Ok(Exit::Restart);
             }
-            if self.interval_s != interval_s {
-                interval_s = self.interval_s;
-                interval = interval_of(interval_s);
+            if self.capture_interval_s != capture_interval_s {
+                capture_interval_s = self.capture_interval_s;
+                interval = interval_of(capture_interval_s);
             }
             let wake_at = self.wake_at();
             tokio::select! {
@@ -240,7 +240,7 @@ impl Engine {
                 event = transport_events.recv() => self.on_transport_event(event.context("the connection's task ended")?),
                 _ = tick.tick() => self.on_tick(),
                 _ = tidy.tick() => self.tidy(),
-                _ = interval.tick(), if interval_s > 0 => {
+                _ = interval.tick(), if capture_interval_s > 0 => {
                     if !self.request_capture(CaptureRequest::Interval) {
                         tracing::warn!("the camera is busy: a picture of the interval was not taken");
                     }
@@ -1161,8 +1161,8 @@ fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
 }
 
 /// The first time after the whole wait: whoever sets an interval knows what it looks like now.
-fn interval_of(interval_s: u64) -> tokio::time::Interval {
-    let mut interval = tokio::time::interval(Duration::from_secs(interval_s.max(1)));
+fn interval_of(capture_interval_s: u64) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(Duration::from_secs(capture_interval_s.max(1)));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     interval.reset();
     interval

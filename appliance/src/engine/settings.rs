@@ -112,7 +112,7 @@ impl Engine {
         self.spool
             .lock()
             .set_limits(spool::Limits::from(&config.spool));
-        self.interval_s = config.interval_s;
+        self.capture_interval_s = config.capture_interval_s;
         *self
             .capture_settings
             .lock()

@@ -1,4 +1,4 @@
-//! `camera.kind = "auto"`: a camera by V4L2 if there is one, else a CSI camera if its program is there.
+//! `camera.backend = "auto"`: a camera by V4L2 if there is one, else a CSI camera if its program is there.
 //!
 //! Asked anew by every press that finds no camera running, so whichever is plugged in later is found. One that runs is
 //! kept to.

@@ -44,7 +44,7 @@ impl Gpiochip {
     /// There is none, none that is known as the header's, or no permission.
     pub fn open(path: &Path) -> Result<Self, HardwareError> {
         if !path.as_os_str().is_empty() {
-            let doing = format!("open the GPIO chip {} (gpio.chip)", path.display());
+            let doing = format!("open the GPIO chip {} (gpio.device)", path.display());
             let label = label_of(path).map_err(|why| HardwareError::new(doing, why.fix()))?;
             return Ok(Self {
                 path: path.to_owned(),
@@ -77,7 +77,7 @@ impl Gpiochip {
         let why = match (why, names.is_empty()) {
             (Some(why), _) => why.fix(),
             (None, true) => Unusable::Absent.fix(),
-            (None, false) => "name the right one in gpio.chip",
+            (None, false) => "name the right one in gpio.device",
         };
         let doing = if names.is_empty() {
             doing.to_owned()
@@ -165,7 +165,7 @@ impl Unusable {
                 "this computer has no GPIO pins that the kernel knows; --simulated needs none"
             }
             Self::Forbidden => "put the user into the group gpio, and install the udev rules",
-            Self::NoChip => "name a /dev/gpiochipN in gpio.chip",
+            Self::NoChip => "name a /dev/gpiochipN in gpio.device",
         }
     }
 }
@@ -436,7 +436,7 @@ mod tests {
         assert!(absent.contains("--simulated"), "{absent}");
         let other = error("/dev/null");
         assert!(
-            other.contains("gpio.chip") && other.contains("/dev/gpiochipN"),
+            other.contains("gpio.device") && other.contains("/dev/gpiochipN"),
             "{other}"
         );
         assert!(Unusable::Forbidden.fix().contains("group gpio"));

@@ -8,7 +8,7 @@ use super::{
     simulated, v4l,
 };
 use crate::imaging::frame::Frame;
-use crate::settings::{self, CameraKind, Config, GpioKind};
+use crate::settings::{self, CameraBackend, Config, GpioBackend};
 
 /// A camera put together.
 pub struct Hardware {
@@ -20,7 +20,7 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// Opens what the settings name: real parts, or simulated ones with `simulated.on`.
+    /// Opens what the settings name: real parts, or simulated ones with `simulated.enabled`.
     ///
     /// A camera that is merely not plugged in is no error here: every press then becomes a tombstone that says so, and
     /// works again once it is back.
@@ -28,7 +28,7 @@ impl Hardware {
     /// # Errors
     /// A part that cannot work until someone changes something; the text says what.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
-        if !config.simulated.on {
+        if !config.simulated.enabled {
             let way = Pins::open(&config.gpio)?.describe();
             tracing::info!("the pins are reached {way}");
         }
@@ -43,21 +43,21 @@ impl Hardware {
 
 pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
     let settings = &config.camera;
-    let camera: Box<dyn Camera> = match settings.kind {
-        CameraKind::Auto if config.simulated.on => {
+    let camera: Box<dyn Camera> = match settings.backend {
+        CameraBackend::Auto if config.simulated.enabled => {
             Box::new(simulated::SimulatedCamera::open(config)?)
         }
-        CameraKind::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
-        CameraKind::Auto => Box::new(auto::AutoCamera::open(settings)?),
-        CameraKind::V4l => Box::new(v4l::V4lCamera::open(settings)?),
-        CameraKind::Rpicam => Box::new(rpicam::RpicamCamera::open(settings)),
-        CameraKind::None => Box::new(NoCamera),
+        CameraBackend::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
+        CameraBackend::Auto => Box::new(auto::AutoCamera::open(settings)?),
+        CameraBackend::V4l => Box::new(v4l::V4lCamera::open(settings)?),
+        CameraBackend::Rpicam => Box::new(rpicam::RpicamCamera::open(settings)),
+        CameraBackend::None => Box::new(NoCamera),
     };
     Ok(Box::new(rotated::RotatedCamera::new(camera, settings)))
 }
 
 pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareError> {
-    if config.simulated.on {
+    if config.simulated.enabled {
         return Ok(Box::new(simulated::SimulatedButton::on_stdin()?));
     }
     Ok(match Pins::open(&config.gpio)? {
@@ -71,7 +71,7 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
 /// # Errors
 /// As [`Hardware::open`].
 pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
-    if config.simulated.on {
+    if config.simulated.enabled {
         return Ok(Box::new(simulated::SimulatedLed::on_stderr()));
     }
     let pins = Pins::open(&config.gpio)?;
@@ -94,18 +94,20 @@ impl Pins {
     /// # Errors
     /// Neither way works, or not the one that was asked for.
     pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
-        match settings.kind {
-            GpioKind::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
-            GpioKind::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
-            GpioKind::Auto if gpio::has_registers() => match gpio::Gpio::open() {
+        match settings.backend {
+            GpioBackend::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
+            GpioBackend::Gpiochip => {
+                Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.device)?))
+            }
+            GpioBackend::Auto if gpio::has_registers() => match gpio::Gpio::open() {
                 Ok(pins) => Ok(Self::Rppal(pins)),
-                Err(first) => match gpiochip::Gpiochip::open(&settings.chip) {
+                Err(first) => match gpiochip::Gpiochip::open(&settings.device) {
                     Ok(chip) => Ok(Self::Gpiochip(chip)),
                     // What keeps rppal from a device that is there is what somebody has to mend.
                     Err(_) => Err(first),
                 },
             },
-            GpioKind::Auto => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.chip)?)),
+            GpioBackend::Auto => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.device)?)),
         }
     }
 
@@ -126,14 +128,14 @@ impl Pins {
     }
 }
 
-/// `camera.kind = "none"`: for a box that has only a button, and for trying out what that looks like.
+/// `camera.backend = "none"`: for a box that has only a button, and for trying out what that looks like.
 struct NoCamera;
 
 impl Camera for NoCamera {
     fn frame(&mut self, _deadline: Duration) -> Result<Frame, CameraError> {
         Err(CameraError::NotFound {
             camera: "none".to_owned(),
-            fix: "set camera.kind to auto".into(),
+            fix: "set camera.backend to auto".into(),
             source: None,
         })
     }

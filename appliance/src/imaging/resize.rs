@@ -22,7 +22,7 @@ const SIDE_MIN: u32 = 16;
 
 /// The frame itself if it fits, else a JPEG of it that does.
 ///
-/// `bytes_max`: the most bytes. `max_width`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
+/// `bytes_max`: the most bytes. `width_max`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
 /// 1 to 100; a picture that fits is encoded anew where that saves bytes; 0 = only if it does not fit. Exif and short
 /// comments are carried over, so that its origin survives; one that is encoded anew is upright.
 ///
@@ -31,10 +31,10 @@ const SIDE_MIN: u32 = 16;
 pub fn fit_to_budget(
     frame: Frame,
     bytes_max: u64,
-    max_width: u32,
+    width_max: u32,
     quality: u8,
 ) -> Result<Frame, ImagingError> {
-    if fits(&frame, bytes_max, max_width) {
+    if fits(&frame, bytes_max, width_max) {
         return Ok(match quality {
             0 => frame,
             1.. => recompress(frame, quality),
@@ -50,8 +50,8 @@ pub fn fit_to_budget(
     let room = bytes_max.saturating_sub(kept.len() as u64);
     let full = (pixels.width(), pixels.height());
     let mut scale = 1.0;
-    if max_width > 0 {
-        scale = (f64::from(max_width) / f64::from(full.0)).min(1.0);
+    if width_max > 0 {
+        scale = (f64::from(width_max) / f64::from(full.0)).min(1.0);
     }
     for _ in 0..SCALES_MAX {
         let (width, height) = (scaled(full.0, scale), scaled(full.1, scale));
@@ -104,8 +104,8 @@ fn recompress(frame: Frame, quality: u8) -> Frame {
     }
 }
 
-fn fits(frame: &Frame, bytes_max: u64, max_width: u32) -> bool {
-    frame.bytes.len() as u64 <= bytes_max && (max_width == 0 || frame.width <= max_width)
+fn fits(frame: &Frame, bytes_max: u64, width_max: u32) -> bool {
+    frame.bytes.len() as u64 <= bytes_max && (width_max == 0 || frame.width <= width_max)
 }
 
 #[expect(
@@ -178,9 +178,9 @@ mod tests {
     #[test]
     fn a_picture_that_does_not_fit_becomes_one_that_does() {
         let large = frame(800, 600);
-        for (bytes_max, max_width) in [(200_000, 0), (60_000, 0), (9_000, 0), (1 << 30, 320)] {
-            assert!(!fits(&large, bytes_max, max_width));
-            let small = fit_to_budget(large.clone(), bytes_max, max_width, 0).unwrap();
+        for (bytes_max, width_max) in [(200_000, 0), (60_000, 0), (9_000, 0), (1 << 30, 320)] {
+            assert!(!fits(&large, bytes_max, width_max));
+            let small = fit_to_budget(large.clone(), bytes_max, width_max, 0).unwrap();
             assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
             let size = check_jpeg(&small.bytes).unwrap();
             assert_eq!(size, (small.width, small.height));
@@ -188,7 +188,7 @@ mod tests {
                 (size.0 * 3).abs_diff(size.1 * 4) <= 4,
                 "the shape stays: {size:?}"
             );
-            if max_width > 0 {
+            if width_max > 0 {
                 assert_eq!(size, (320, 240));
             }
             decode(&small).unwrap();

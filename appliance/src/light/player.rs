@@ -206,7 +206,7 @@ fn rhythm(pattern: Pattern, settings: &Settings, night: bool) -> Rhythm {
     if silent && !pattern.is_feedback() {
         return Pattern::Off.rhythm();
     }
-    if pattern == Pattern::Ready && settings.mode == LightMode::Quiet {
+    if pattern == Pattern::Ready && settings.mode == LightMode::Heartbeat {
         let step = |on, ms| Step { on, ms };
         return Rhythm {
             steps: vec![step(true, 40), step(false, 4960)],
@@ -241,7 +241,7 @@ fn led_state(pattern: Pattern, step: Step, settings: &Settings) -> LedState {
 
 /// Before the clock is set nobody knows, so it counts as day: better a light too many than a camera that seems dead.
 fn is_night(settings: &Settings) -> bool {
-    let Some(night) = settings.night else {
+    let Some(night) = settings.quiet_hours else {
         return false;
     };
     if !clock::wall_is_synchronised() {
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(brightness(Pattern::Ready, &settings()), 10);
         assert_eq!(brightness(Pattern::Stored, &settings()), 100);
         let quiet = Settings {
-            mode: LightMode::Quiet,
+            mode: LightMode::Heartbeat,
             ..settings()
         };
         let wink = rhythm(Pattern::Ready, &quiet, false);

@@ -1,20 +1,20 @@
-//! Which of the files on the card is the one a person meant.
+//! Selects the settings file among the files on the card.
 
 /// A file on the `KEEPSAKE` partition that may be the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// As it is called.
+    /// The file name.
     pub name: String,
-    /// When it was last changed, by the clock of whatever computer did that, seconds since 1970.
+    /// The time of the last change by the clock of the computer that made it, in seconds since 1970.
     pub changed_at_s: u64,
-    /// It says what the image came with.
+    /// The content is the same as in the image.
     pub is_as_shipped: bool,
 }
 
-/// Whether a name is that of settings: `camera.toml` as editors, browsers and Windows leave it behind.
+/// Returns true for a name of a settings file: `camera.toml` as editors, browsers and Windows name it.
 pub fn is_settings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    // What editors put beside a file while it is open, and what a Mac does.
+    // Temporary files of editors and of macOS.
     if name.starts_with(['.', '~', '#', '_'])
         || name.ends_with(['~', '#'])
         || name == "camera-status.txt"
@@ -36,10 +36,10 @@ pub fn is_settings_name(name: &str) -> bool {
         .any(|word| word == "camera")
 }
 
-/// The file that is read, and a sentence about the others.
+/// Returns the file to read, and a sentence about the others.
 ///
-/// The one that was changed last: it is what somebody has just saved. One that says what the image came with says
-/// nothing, and `camera.toml` itself wins where nothing else decides.
+/// The file that was changed last is selected, because it was just saved. An unchanged file from the image has the
+/// lowest priority, and `camera.toml` itself is preferred if nothing else decides.
 pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
     candidates.sort_by_key(|file| {
         (
@@ -54,13 +54,13 @@ pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<Strin
     let sentence = if others.is_empty() {
         (!chosen.name.eq_ignore_ascii_case("camera.toml")).then(|| {
             format!(
-                "The settings are called {} and were read; camera.toml would be its name.",
+                "The settings were read from {}; rename it to camera.toml.",
                 chosen.name
             )
         })
     } else {
         Some(format!(
-            "There are several settings files. {} was read, because it was changed last; {} was not. Delete what you do not need.",
+            "There are several settings files. {} was read, because it was changed last; {} was ignored. Delete the files you do not need.",
             chosen.name,
             others.join(" and ")
         ))

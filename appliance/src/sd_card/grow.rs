@@ -1,7 +1,7 @@
-//! The last partition and its file system grow to the end of the card, however large the card is.
+//! Extends the last partition and its file system to the end of the card.
 //!
-//! A plug that is pulled meanwhile does no harm: the table of partitions is one sector, and ext4 grows by its journal. What
-//! was left half done is done at the next start.
+//! A power cut meanwhile does no harm: the partition table is one sector, and ext4 grows through its journal. An
+//! interrupted extension is completed at the next start.
 
 use std::fs;
 use std::path::Path;
@@ -9,14 +9,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-/// Less than this is not worth it: cards of one size differ by more.
+/// Smaller gains are ignored: cards of the same nominal size differ by more.
 const WORTH_BYTES: u64 = 16 << 20;
 const SECTOR: u64 = 512;
 
-/// Grows the partition mounted at `folder` with its file system. Returns its new size, or `None` if it was there already.
+/// Extends the partition mounted at `folder` and its file system. Returns the new size, or `None` if nothing changed.
 ///
 /// # Errors
-/// The card cannot be looked at, or one of the programs has failed. The data are as they were.
+/// The card cannot be read, or a program failed. The data are unchanged.
 pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read what is mounted")?;
     let device = mounts
@@ -71,7 +71,7 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
             .context("run partx")?;
         ensure!(told.success(), "partx has failed");
     }
-    // Also when the partition had grown before: the plug may have been pulled between the two.
+    // Also if the partition was extended before: the power may have failed between the two steps.
     let resized = Command::new("resize2fs")
         .arg(device)
         .output()
@@ -89,7 +89,7 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
     Ok(Some(number(&partition.join("size"))? * SECTOR))
 }
 
-/// Whether there is room worth having behind a partition; everything in sectors.
+/// Returns true if the space after a partition is worth using. All values are in sectors.
 fn room(start: u64, size: u64, card: u64) -> bool {
     card.saturating_sub(start + size) * SECTOR >= WORTH_BYTES
 }

@@ -1,11 +1,11 @@
-//! The camera as the master of its card: `appliance card`, which the SD card image starts as root.
+//! `appliance sd-card`: prepares and watches the card. The SD card image starts it as root.
 //!
-//! [`prepare`] runs before the network: it lets the data grow to the end of the card, finds the settings on the `KEEPSAKE`
-//! partition, and lays them out for the system and the camera. [`watch`] runs beside the camera: it keeps the Wi-Fi that
-//! works and writes `CAMERA-STATUS.txt`. Nothing a person can write into a file keeps the camera from starting: what cannot
-//! be used is told, and the last good settings are used instead.
+//! [`prepare`] runs before the network: it extends the data partition to the end of the card, finds the settings on the `KEEPSAKE`
+//! partition, and applies them to the system and the camera. [`watch`] runs next to the camera: it remembers the Wi-Fi that
+//! works and writes `CAMERA-STATUS.txt`. No settings file prevents the camera from starting: invalid settings are
+//! reported, and the last good settings are used instead.
 //!
-//! What to do is decided in `choose`, `wifi`, `status` and [`crate::settings::load()`], which are pure; here it is done.
+//! The decisions are in `find_settings_file`, `wifi`, `status` and [`crate::settings::load()`], which are pure; this module carries them out.
 
 mod find_settings_file;
 mod grow;
@@ -27,34 +27,34 @@ use crate::settings::{self, Level, Network, Origin, SystemSettings, read_system_
 use find_settings_file::Candidate;
 use status::{Start, Starts};
 
-/// How often the state is looked at.
+/// Interval between updates.
 const UPDATE_EVERY: Duration = Duration::from_secs(5);
-/// Between two writes to the FAT partition, and how many there are of one start at the most: it is the part of the card
-/// that a pulled plug can hurt.
+/// Interval between writes to the FAT partition, and their most per start: it is the part of the card
+/// that a power cut can damage.
 const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
-/// The end of the log that is kept of each start, bytes, and of how many starts.
+/// Bytes of log saved per start, and the number of starts.
 const LOG_BYTES: usize = 128 << 10;
 const LOGS: usize = 5;
-/// Mistakes in the settings that are told at once; who has more of them begins with these.
+/// Most mistakes in the settings that are listed.
 const MISTAKES_MAX: usize = 6;
-const LAST_GOOD_USED: &str = "Until that is put right the last good settings are used (fault 1).";
+const LAST_GOOD_USED: &str = "Until this is corrected, the last good settings are used (fault 1).";
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
-/// Where everything is. On a card there is one; a test has its own.
+/// The paths on a card; tests use their own.
 #[derive(Debug, Clone)]
 pub struct Paths {
-    /// The partition a person sees.
+    /// The partition that is visible on any computer.
     pub boot: PathBuf,
-    /// A folder that outlives everything.
+    /// A directory that persists.
     pub data: PathBuf,
-    /// `/etc`, which is forgotten at every start.
+    /// `/etc`, which is reset at every start.
     pub etc: PathBuf,
-    /// `/run`, which is, too.
+    /// `/run`, which is reset too.
     pub run: PathBuf,
-    /// For the key of whoever may log in.
+    /// The home directory for the SSH key.
     pub root_home: PathBuf,
-    /// What the image came with, to know it again.
+    /// The settings file of the image, to recognize an unchanged copy.
     pub shipped: PathBuf,
 }
 
@@ -71,9 +71,9 @@ impl Default for Paths {
     }
 }
 
-/// What [`prepare`] found, for [`watch`].
+/// The results of [`prepare`] for [`watch`].
 ///
-/// It holds passwords: there is no `Debug` of it, and its file is for root alone.
+/// It contains passwords: there is no `Debug`, and only root can read its file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Prepared {
     pub sentences: Vec<String>,
@@ -83,7 +83,7 @@ pub struct Prepared {
     device: String,
 }
 
-/// Gets the card ready: growth, settings, Wi-Fi, name, time zone, SSH.
+/// Prepares the system: settings, Wi-Fi, host name, time zone, SSH.
 ///
 /// # Errors
 /// None that a setting or a missing partition could cause: only what makes the system itself unusable, such as an `/etc`
@@ -92,7 +92,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     if let Err(error) = fs::create_dir_all(&places.data) {
         prepared.sentences.push(format!(
-            "The part of the card that keeps the pictures cannot be used ({error}). Nothing can be saved: try another card."
+            "The part of the card that stores pictures cannot be used ({error}). Nothing can be saved. What to do: try another card."
         ));
     }
     let found = find_settings(places);
@@ -122,13 +122,13 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
             .filter(|(network, _)| network.password.is_empty())
         {
             prepared.sentences.push(format!(
-                "The password of Wi-Fi \"{}\" is empty, so it is joined only if it asks for none. If it asks for one, write it between the quotes of password = \"\".",
+                "The password of Wi-Fi \"{}\" is empty, so it can only be joined if it is open. If it has a password, write it between the quotes of password = \"\".",
                 network.name
             ));
         }
         if found.card.country.is_none() {
             prepared.sentences.push(
-                "No country is set for the Wi-Fi, so only channels that are allowed everywhere are used. Write country = \"NO\" (the two letters of yours) below [[wifi]]."
+                "No country is set for the Wi-Fi, so only channels that are allowed everywhere are used. What to do: write your country's two letters below [[wifi]], such as country = \"NO\"."
                     .to_owned(),
             );
         }
@@ -146,7 +146,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
             symlink(&zone, &link).context("set the time zone")?;
         } else {
             prepared.sentences.push(
-                "system.timezone is no place that is known; it is written such as \"Europe/Oslo\". UTC is used."
+                "system.timezone is not a known time zone, such as \"Europe/Oslo\". UTC is used."
                     .to_owned(),
             );
         }
@@ -163,7 +163,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
         )?;
         prepared
             .sentences
-            .push("SSH is on, for the key in camera.toml.".to_owned());
+            .push("SSH is enabled for the key in camera.toml.".to_owned());
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
     write_privately(&places.run.join("prepared.json"), &text)?;
@@ -180,12 +180,12 @@ pub fn prepare_card() -> Result<()> {
     let mut prepared = prepare(&places)?;
     match grown {
         Ok(Some(bytes)) => prepared.sentences.push(format!(
-            "The room for pictures has grown to the end of the card: {} MB.",
+            "The space for pictures was extended to the whole card: {} MB.",
             bytes / 1_000_000
         )),
         Ok(None) => {}
         Err(error) => prepared.sentences.push(format!(
-            "The room for pictures could not grow to the end of the card: {error:#}."
+            "The space for pictures could not be extended to the whole card: {error:#}."
         )),
     }
     let text = serde_json::to_vec(&prepared).context("note what was prepared")?;
@@ -207,17 +207,17 @@ pub fn prepare_card() -> Result<()> {
 }
 
 struct FoundSettings {
-    /// The file whose settings hold; `None` = the defaults do.
+    /// The file whose settings apply; `None`: the defaults.
     effective_file: Option<PathBuf>,
     card: SystemSettings,
-    /// Networks of the last good file, where the present one is bad or away.
+    /// The networks of the last good file, if the current one is invalid or missing.
     kept: Vec<Network>,
     sentences: Vec<String>,
 }
 
 /// Finds the settings on the partition, and puts them where the camera reads them.
 ///
-/// Where there are none the camera finds none either, so that its light says fault 1 and it takes its own last good ones.
+/// Without settings, the camera finds none either, shows fault 1, and uses its own last good settings.
 fn find_settings(places: &Paths) -> FoundSettings {
     let mut sentences = Vec::new();
     let last_good = places.data.join("camera.last-good.toml");
@@ -237,7 +237,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
             let kept = fs::read(&last_good).ok();
             sentences.push(match &kept {
                 Some(_) => LAST_GOOD_USED.to_owned(),
-                None => "Until then the camera uses what it was made with (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
+                None => "Until then the camera uses its default settings (fault 1): no Wi-Fi, no cloud; pictures are kept on this card."
                     .to_owned(),
             });
             return FoundSettings {
@@ -253,7 +253,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
     }
     let loaded = settings::load(Some(&for_the_camera), &[], false);
     let mut card = read_system_settings(&bytes);
-    // Of the command line and the environment nobody with a card reader knows.
+    // Only the file matters to a person with a card reader, not the command line or the environment.
     let of_the_file = |problem: &&settings::Problem| {
         matches!(problem.origin, Origin::File(_) | Origin::Combination)
     };
@@ -271,17 +271,15 @@ fn find_settings(places: &Paths) -> FoundSettings {
     }
     if problems.len() > MISTAKES_MAX {
         sentences.push(format!(
-            "There is more to mend in {name} ({} more).",
+            "{name} has {} more mistakes.",
             problems.len() - MISTAKES_MAX
         ));
     }
     if !loaded.file_has_errors() {
         if problems.is_empty() {
-            sentences.push(format!(
-                "{name} was read, and everything in it is understood."
-            ));
+            sentences.push(format!("{name} was read, and it has no mistakes."));
         }
-        // An SD card is spared a write at every start.
+        // Avoids a write to the SD card at every start.
         if fs::read(&last_good).is_ok_and(|before| before == bytes) {
         } else if let Err(error) = settings::replace_privately(&last_good, &bytes) {
             tracing::warn!(%error, "keep a copy of the settings");
@@ -294,9 +292,8 @@ fn find_settings(places: &Paths) -> FoundSettings {
         };
     }
     let Ok(before) = fs::read(&last_good) else {
-        sentences.push(
-            "Until that is put right everything else in the file is used (fault 1).".to_owned(),
-        );
+        sentences
+            .push("Until this is corrected, the rest of the file is used (fault 1).".to_owned());
         return FoundSettings {
             effective_file: Some(for_the_camera),
             card,
@@ -325,9 +322,9 @@ fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     match unread.map_err(|error| (error.kind(), error)) {
         Ok(_) => format!("{name} is empty. {COPY}"),
         Err((ErrorKind::NotFound, _)) => format!("There is no camera.toml on this card. {COPY}"),
-        Err((ErrorKind::IsADirectory, _)) => format!("{name} is a folder and no file. {COPY}"),
+        Err((ErrorKind::IsADirectory, _)) => format!("{name} is a folder, not a file. {COPY}"),
         Err((ErrorKind::PermissionDenied, _)) => {
-            format!("{name} may not be read: whoever saved it has closed it. {COPY}")
+            format!("{name} cannot be read: its permissions do not allow it. {COPY}")
         }
         Err((_, error)) => {
             format!(
@@ -380,7 +377,7 @@ pub fn watch() -> Result<()> {
     }
 }
 
-/// What [`watch`] remembers between two looks.
+/// The state of [`watch`] between updates.
 pub struct Watch {
     places: Paths,
     prepared: Prepared,
@@ -415,7 +412,7 @@ impl Watch {
         })
     }
 
-    /// Looks once, and writes what is news. A card that cannot be written to is told in the log only.
+    /// Updates the status file if it changed. Write errors are only logged.
     pub fn update(&mut self) {
         let is_news = self.starts.record(Start {
             boot: self.boot.clone(),
@@ -446,7 +443,7 @@ impl Watch {
     }
 }
 
-/// Everything that must never stand in a file that anyone who finds the card can read.
+/// Returns the secrets that must never appear in a file that anyone with the card can read.
 fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
     let mut secrets: Vec<String> = Vec::new();
     for file in [
@@ -461,13 +458,13 @@ fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
         let cloud = settings::load(Some(&file), &[], false).config.cloud;
         secrets.extend([cloud.password, cloud.token]);
     }
-    // Also the kept ones, which stand in no file that anyone sees.
+    // Also the remembered networks, which are in no visible file.
     let kept = prepared.networks.iter();
     secrets.extend(kept.map(|(_, password)| password.clone()));
     secrets
 }
 
-/// What there is to say at this moment. Numbers that change all the time are not among it.
+/// Returns the current status, without numbers that change all the time.
 fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
     let wpa = |what: &str| stdout_of(Command::new("wpa_cli").args(["-i", "wlan0", what]));
@@ -490,7 +487,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
                 }
             }
             (Some((_, name)), None) => sentences.push(format!(
-                "Wi-Fi \"{name}\" was joined and gives no address. What to do: start the router anew."
+                "Wi-Fi \"{name}\" was joined but assigned no address. What to do: restart the router."
             )),
             (None, _) => {
                 let log = stdout_of(Command::new("journalctl").args([
@@ -508,11 +505,11 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
                     .collect();
                 if addresses.is_empty() {
                     sentences.push(if names.is_empty() {
-                        "No network (fault 2): no Wi-Fi is in reach, or this board has none. Pictures are kept on this card."
+                        "No network (fault 2): no Wi-Fi is in range, or this board has no Wi-Fi. Pictures are kept on this card."
                             .to_owned()
                     } else {
                         format!(
-                            "No network (fault 2): of the Wi-Fi in camera.toml none was joined. In reach: {}. Pictures are kept on this card.",
+                            "No network (fault 2): no Wi-Fi of camera.toml could be joined. In range: {}. Pictures are kept on this card.",
                             names.join(", ")
                         )
                     });
@@ -527,7 +524,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     }
     if prepared.cloud_is_unset {
         sentences.push(
-            "No cloud is set. What to do: write where it is into camera.toml, url = \"...\" under [cloud].".to_owned(),
+            "No cloud is set. What to do: write its address into camera.toml, url = \"...\" under [cloud].".to_owned(),
         );
     }
     let service = stdout_of(Command::new("systemctl").args([
@@ -548,13 +545,12 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
         "active" if said.is_empty() => "Camera: ready for a press.".to_owned(),
         "active" => format!("Camera: ready for a press. Cloud: {said}."),
         "activating" => "Camera: starting.".to_owned(),
-        _ => "Camera: the program has stopped (fault 7). What to do: see the log on this card, or start anew.".to_owned(),
+        _ => "Camera: the program has stopped (fault 7). What to do: read the log on this card, or restart the camera.".to_owned(),
     });
     sentences
 }
 
-/// Notes the network that has just worked, with the password it was joined by: another one of the same name may stand in
-/// the present settings, and be wrong.
+/// Saves the network that just worked with its password: the current settings may contain a wrong one for the same name.
 fn remember_network(places: &Paths, network: &(String, String)) {
     let file = places.data.join("wifi-that-worked.json");
     let (name, password) = network;
@@ -565,7 +561,7 @@ fn remember_network(places: &Paths, network: &(String, String)) {
     {
         return;
     }
-    // The one that works now, and only that: whatever was kept before has done its duty.
+    // Only the network that works now is remembered.
     let pair = [network];
     if let Err(error) = serde_json::to_vec(&pair)
         .map_err(std::io::Error::other)
@@ -586,7 +582,7 @@ fn read_networks(file: &Path) -> Vec<Network> {
         .collect()
 }
 
-/// Copies the end of the log to the card, where it outlives the plug.
+/// Saves the end of the log on the card, where it survives a power cut.
 ///
 /// # Errors
 /// The log cannot be read or written.
@@ -662,7 +658,7 @@ fn remount(boot: &Path, how: &str) -> Result<()> {
     Ok(())
 }
 
-/// When this start was, once the time is known.
+/// Returns the time of this start, once it is known.
 fn known_time() -> String {
     if !Path::new("/run/systemd/timesync/synchronized").exists() {
         return String::new();
@@ -672,11 +668,11 @@ fn known_time() -> String {
         .and_then(|text| text.split('.').next()?.parse::<i64>().ok())
         .unwrap_or(0);
     let began = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(up_s);
-    // Not to the second: the same start has to have the same name each time it is looked at.
+    // Without seconds, so that every update gives the same text.
     began.strftime("%Y-%m-%d %H:%M").to_string()
 }
 
-/// What a program prints; nothing where there is no such program or it fails.
+/// Returns the output of a program; empty if it is missing.
 fn stdout_of(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output();
     output.map_or_else(
@@ -685,7 +681,7 @@ fn stdout_of(command: &mut Command) -> String {
     )
 }
 
-/// A file that only root can read, with its folder.
+/// Writes a file that only root can read, and creates its directory.
 fn write_privately(file: &Path, bytes: &[u8]) -> Result<()> {
     let folder = file.parent().context("a file is in a folder")?;
     fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))?;

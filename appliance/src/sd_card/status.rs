@@ -1,23 +1,23 @@
-//! `CAMERA-STATUS.txt`: how the last starts went, in words for a person with a card reader and nothing else.
+//! The text of `CAMERA-STATUS.txt`: the last starts, for a person who has only a card reader.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-/// Always so many bytes: what is rewritten in its place moves nothing else on the partition.
+/// The constant size: overwriting the file in place moves nothing else on the partition.
 pub const BYTES: usize = 4096;
 const STARTS: usize = 5;
-/// A secret that is shorter would blank out half of the text.
+/// Shorter secrets are not hidden, because they occur in ordinary words.
 const SECRET_CHARS_MIN: usize = 4;
 
 /// One start of the camera.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Of the boot.
+    /// The boot ID.
     pub boot: String,
-    /// When it was, as far as it is known; empty = not yet.
+    /// The time, empty until it is known.
     pub at: String,
-    /// What is good or bad, a sentence each.
+    /// The status, one sentence each.
     pub sentences: Vec<String>,
 }
 
@@ -26,7 +26,7 @@ pub struct Start {
 pub struct Starts(VecDeque<Start>);
 
 impl Starts {
-    /// Notes what is known of this start now, instead of what was known before. Returns whether that is news.
+    /// Records the status of this start. Returns true if it changed.
     pub fn record(&mut self, start: Start) -> bool {
         match self.0.front_mut() {
             Some(newest) if newest.boot == start.boot => {
@@ -44,14 +44,13 @@ impl Starts {
 
     /// The whole file: [`BYTES`] bytes, lines as Windows ends them, and none of the `secrets`.
     ///
-    /// Where there is not room for everything the older starts go first.
+    /// If the space is too small, older starts are left out first.
     pub fn text(&self, secrets: &[&str]) -> String {
         let mut text =
-            "The last starts of this Keepsake camera, the newest first. Times are UTC.\n"
-                .to_owned();
+            "The last starts of this Keepsake camera, newest first. Times are in UTC.\n".to_owned();
         for start in &self.0 {
             let at = if start.at.is_empty() {
-                "Time not known"
+                "Time unknown"
             } else {
                 &start.at
             };

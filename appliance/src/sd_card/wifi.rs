@@ -1,13 +1,13 @@
-//! The Wi-Fi networks of a card in the words of wpa_supplicant, and which of them is kept.
+//! The configuration and status of wpa_supplicant, and the selection of networks.
 
 use std::fmt::Write as _;
 
 use crate::settings::Network;
 
-/// Where the radio may send while nobody has said where it is: what is allowed everywhere.
+/// The country code for channels that are allowed everywhere.
 const NOWHERE: &str = "00";
 
-/// The networks to try, the ones of the present file first, then those that are kept.
+/// Returns the networks to try: those of the current file first, then the remembered ones.
 ///
 /// `kept`: the last one that worked, and those of the last good file where the present one is bad. A name in the present
 /// file replaces one that is kept, for its password may have been changed; the kept password is tried as well, until the
@@ -23,7 +23,7 @@ pub fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)>
     networks
 }
 
-/// The configuration of wpa_supplicant; it holds passwords.
+/// Returns the configuration of wpa_supplicant, which contains passwords.
 pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> String {
     let mut text = format!(
         "ctrl_interface=DIR=/run/wpa_supplicant\nupdate_config=0\ncountry={}\n",
@@ -48,7 +48,7 @@ pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> Stri
     text
 }
 
-/// What wpa_supplicant has said of its tries.
+/// The results of wpa_supplicant's connection attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionAttempts {
     /// Networks whose password was refused, each once.

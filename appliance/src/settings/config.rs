@@ -1,10 +1,10 @@
-//! Every setting of the camera: its name, unit, default and bound, and how a whole set of them is loaded.
+//! The types of all settings, with their defaults.
 //!
-//! Later layers win: defaults, `camera.toml`, wishes of the cloud ([`crate::settings::effective`]), the environment
+//! Later layers override earlier ones: defaults, `camera.toml`, settings from the cloud ([`crate::settings::effective`]), the environment
 //! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
-//! A camera hangs on a wall with nobody beside it, so bad settings never stop it: [`load()`] always gives a usable
-//! [`Config`] and says what was wrong. A file that has an error is replaced by the last one that had none, a copy of
-//! which is kept in the spool folder; where there is no such copy, the good settings of the file apply and the bad
+//! Bad settings never stop a camera, because nobody may be near it: [`load()`] always returns a usable
+//! [`Config`] and a list of problems. A file with an error is replaced by the last good one, a copy of
+//! which is kept in the spool directory; without such a copy, the valid settings of the file apply and the invalid
 //! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.
 
 use std::path::PathBuf;
@@ -16,18 +16,18 @@ use serde::{Deserialize, Serialize};
 use super::empty_as_none;
 use super::{CloudUrl, QuietHours, RgbPins};
 
-/// The name of the copy of the last good file, in the spool folder.
+/// The name of the copy of the last good file, in the spool directory.
 pub const LAST_GOOD: &str = "camera.last-good.toml";
 
-/// All settings, each within its bound. Field names are the names in `camera.toml`; bounds are in `keepsake_protocol::settings::schema`.
+/// All settings, each within its bounds. Field names are the keys in `camera.toml`; bounds are in `keepsake_protocol::settings::schema`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// The name of this camera, empty in the file = `camera-` and the last six characters of the board's serial.
+    /// The camera's name; empty in the file: `camera-` and the last six characters of the board's serial number.
     #[serde(with = "empty_as_none")]
     pub device: Option<DeviceId>,
-    /// Seconds between pictures taken by themselves; 0 = only on a press or a command.
-    pub interval_s: u64,
-    /// Written when somebody holds the button for it, in plain words; empty = none.
+    /// The interval between automatic pictures; 0: only on a press or a command.
+    pub capture_interval_s: u64,
+    /// The status file in plain text; empty: none.
     pub status_file: PathBuf,
     pub cloud: CloudSettings,
     pub picture: PictureSettings,
@@ -45,31 +45,31 @@ pub struct CloudSettings {
     pub url: CloudUrl,
     pub user: String,
     pub password: String,
-    /// Its first line is the password; empty = `password` is. Read for every connection.
+    /// A file whose first line is the password; empty: `password` is used. Read for every connection.
     pub password_file: PathBuf,
-    /// Of this camera, for a cloud by HTTP; empty = none.
+    /// The camera's token for the cloud's HTTP API; empty: none.
     pub token: String,
-    /// Certificates of the authorities to believe, PEM, for TLS; empty = those of this system.
+    /// A PEM file with trusted CA certificates; empty: the system's CA store.
     pub ca_file: PathBuf,
-    /// The camera's own certificate and its key, PEM, for a broker that asks for one; empty = none.
+    /// The camera's own certificate (PEM), for servers that require one; empty: none.
     pub cert_file: PathBuf,
     pub key_file: PathBuf,
     pub keep_alive_s: u64,
-    /// Longest wait for a connection to be made.
+    /// Longest wait for a connection.
     pub connect_timeout_s: u64,
-    /// A connection the cloud wished for that is not confirmed by then is given up for the one before.
-    pub confirm_within_s: u64,
-    /// Largest part of a picture in one message, bytes.
+    /// Connection settings from the cloud that are not confirmed in this time are rolled back.
+    pub trial_timeout_s: u64,
+    /// Largest part of a picture in one message.
     pub part_bytes_max: u64,
-    /// Most bytes on their way without a receipt.
+    /// Most bytes in flight without a receipt.
     pub window_bytes: u64,
-    /// Bytes of pictures a second at the most, 0 = no bound.
+    /// Upload limit for pictures; 0: none.
     pub rate_bytes_per_s: u64,
 }
 
 impl std::fmt::Debug for CloudSettings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Secrets never go into a log.
+        // Secrets never appear in a log.
         f.debug_struct("Cloud")
             .field("url", &self.url)
             .field("user", &self.user)
@@ -80,7 +80,7 @@ impl std::fmt::Debug for CloudSettings {
             .field("keep_alive_s", &self.keep_alive_s)
             .field("connect_timeout_s", &self.connect_timeout_s)
             .field("part_bytes_max", &self.part_bytes_max)
-            .field("confirm_within_s", &self.confirm_within_s)
+            .field("trial_timeout_s", &self.trial_timeout_s)
             .field("window_bytes", &self.window_bytes)
             .field("rate_bytes_per_s", &self.rate_bytes_per_s)
             .finish_non_exhaustive()
@@ -88,7 +88,7 @@ impl std::fmt::Debug for CloudSettings {
 }
 
 impl CloudSettings {
-    /// What TLS needs; absent where the URL asks for none.
+    /// Returns the files for TLS; `None` if the URL does not use TLS.
     pub fn tls(&self) -> Option<keepsake_tls::TlsFiles> {
         let file = |path: &PathBuf| (!path.as_os_str().is_empty()).then(|| path.clone());
         let identity = file(&self.cert_file).zip(file(&self.key_file));
@@ -107,71 +107,71 @@ impl CloudSettings {
         Duration::from_secs(self.connect_timeout_s)
     }
 
-    pub fn confirm_within(&self) -> Duration {
-        Duration::from_secs(self.confirm_within_s)
+    pub fn trial_timeout(&self) -> Duration {
+        Duration::from_secs(self.trial_timeout_s)
     }
 }
 
-/// What a picture may be before it is saved.
+/// The limits of a picture that is saved.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureSettings {
-    /// The size budget, bytes; 0 = as the camera gives it.
+    /// Largest size in bytes; 0: as the camera delivers it.
     pub bytes_max: u64,
-    /// Pixels; 0 = as the camera gives it.
-    pub max_width: u32,
-    /// Of the JPEG, percent at the most; 0 = as the camera gives it.
+    /// Largest width in pixels; 0: as the camera delivers it.
+    pub width_max: u32,
+    /// Highest JPEG quality in percent; 0: as the camera delivers it.
     pub quality: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpoolSettings {
-    pub folder: PathBuf,
+    pub dir: PathBuf,
     pub bytes_max: u64,
-    /// Free space on the card that is never used.
+    /// Space on the card that always stays free.
     pub reserve_bytes: u64,
-    pub keep_for_days: u64,
-    pub keep_fraction_percent: u64,
+    pub retain_days: u64,
+    pub retain_percent: u64,
     pub when_full: WhenFull,
 }
 
-/// What happens to a press when the card is full of pictures that are not in the cloud yet.
+/// The reaction to a press when the card is full of pictures that the cloud does not have yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// The new press is refused, and the light says so.
+    /// The press is refused, and the LED shows it.
     Refuse,
-    /// The oldest waiting picture is given up; a tombstone tells the cloud.
+    /// The oldest waiting picture is deleted, and a tombstone reports it to the cloud.
     DropOldest,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CameraSettings {
-    pub kind: CameraKind,
-    /// Path of the V4L2 device, or number of the CSI camera; empty = the first one that can take pictures.
+    pub backend: CameraBackend,
+    /// The path of the V4L2 device, or the number of the CSI camera; empty: the first one that works.
     pub device: String,
     pub width: u32,
     pub height: u32,
-    /// Four letters of V4L2, or `auto`.
+    /// The V4L2 pixel format, or `auto`.
     pub format: String,
-    /// A slower camera is asked for so many frames a second; 0 = as it is.
+    /// Lowest frame rate; 0: the camera's own.
     pub frames_per_s_min: u32,
-    /// Of what the camera can do; 0 = as it is.
+    /// Percent of the camera's range; 0: the camera's own setting.
     pub brightness_percent: u8,
     /// Clockwise, before [`Self::flip`].
     pub rotation_degrees: u16,
     pub flip: Flip,
-    pub deadline_s: u64,
-    /// Most frames thrown away after the camera starts, while it finds its exposure.
+    pub timeout_s: u64,
+    /// Most frames to discard after the camera starts, until its exposure is stable.
     pub warm_up_frames: u64,
-    /// The warm-up ends after this time, however few frames came.
+    /// The warm-up ends after this time at the latest.
     pub warm_up_s: u64,
-    /// A larger frame is an error of the camera, bytes.
+    /// A larger frame is rejected as a camera error.
     pub frame_bytes_max: u64,
 }
 
 impl CameraSettings {
-    pub fn deadline(&self) -> Duration {
-        Duration::from_secs(self.deadline_s)
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_s)
     }
 
     pub fn warm_up(&self) -> Duration {
@@ -181,17 +181,17 @@ impl CameraSettings {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CameraKind {
-    /// V4L2, a CSI camera if there is none; or the simulated one under `--simulated`.
+pub enum CameraBackend {
+    /// V4L2, or a CSI camera if there is none; the simulated camera with `--simulated`.
     Auto,
     V4l,
-    /// A CSI camera by the programs of Raspberry Pi OS.
+    /// A CSI camera, through the rpicam programs of Raspberry Pi OS.
     Rpicam,
     Simulated,
     None,
 }
 
-/// Which sides of a picture change places.
+/// Mirroring of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Flip {
@@ -203,18 +203,18 @@ pub enum Flip {
     Both,
 }
 
-/// How the pins are reached.
+/// Access to the pins.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GpioSettings {
-    pub kind: GpioKind,
-    /// Path of the character device, empty = that of the header, known by its driver.
-    pub chip: PathBuf,
+    pub backend: GpioBackend,
+    /// The path of the character device; empty: the one of the header, found by its driver.
+    pub device: PathBuf,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum GpioKind {
-    /// rppal where there is a `/dev/gpiomem` that works, else the character device.
+pub enum GpioBackend {
+    /// rppal if `/dev/gpiomem` works, otherwise the character device.
     Auto,
     /// The registers, through `/dev/gpiomem`.
     Rppal,
@@ -230,7 +230,7 @@ pub struct ButtonSettings {
     pub active: Active,
     pub debounce_ms: u64,
     /// Presses closer together than this are one.
-    pub min_gap_ms: u64,
+    pub repeat_ms_min: u64,
 }
 
 impl ButtonSettings {
@@ -238,8 +238,8 @@ impl ButtonSettings {
         Duration::from_millis(self.debounce_ms)
     }
 
-    pub fn min_gap(&self) -> Duration {
-        Duration::from_millis(self.min_gap_ms)
+    pub fn repeat_min(&self) -> Duration {
+        Duration::from_millis(self.repeat_ms_min)
     }
 }
 
@@ -251,7 +251,7 @@ pub enum Pull {
     None,
 }
 
-/// The level at which a button is pressed, or a lamp lit.
+/// The level at which the button is pressed, or the LED lit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Active {
@@ -261,43 +261,43 @@ pub enum Active {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LightSettings {
-    /// BCM number, of a lamp of one colour.
+    /// BCM number of a one-colour LED.
     pub pin: u8,
-    /// Of a lamp of three colours, which then is the lamp; empty in the file = it has one colour.
+    /// The pins of a three-colour LED, used instead of `pin`; empty in the file: a one-colour LED.
     #[serde(with = "empty_as_none")]
     pub rgb_pins: Option<RgbPins>,
     pub active: Active,
-    /// Of everything but the steady "ready" light.
+    /// Brightness of everything except the steady "ready" light.
     pub brightness_percent: u8,
-    /// Of the steady "ready" light, which is on all day.
+    /// Brightness of the steady "ready" light, which is on all day.
     pub ready_brightness_percent: u8,
     pub mode: LightMode,
-    /// Hours in which only presses are answered, empty in the file = none.
+    /// Hours in which only presses are answered; empty in the file: none.
     #[serde(with = "empty_as_none")]
-    pub night: Option<QuietHours>,
+    pub quiet_hours: Option<QuietHours>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LightMode {
-    /// Ready is a steady light.
+    /// A steady light while all is well.
     Steady,
-    /// Ready is a short wink every five seconds.
-    Quiet,
-    /// Only presses, and the wish to be found, are answered.
+    /// A short flash every five seconds while all is well.
+    Heartbeat,
+    /// Only presses and the `locate` command are answered.
     Off,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackoffSettings {
-    pub first_s: u64,
+    pub initial_s: u64,
     pub max_s: u64,
-    pub reconnect_first_s: u64,
+    pub reconnect_initial_s: u64,
     pub reconnect_max_s: u64,
 }
 
 impl LightSettings {
-    /// One pin, or three for red, green and blue.
+    /// Returns one pin, or three for red, green and blue.
     pub fn pins(&self) -> Vec<u8> {
         self.rgb_pins.map_or_else(
             || vec![self.pin],
@@ -310,21 +310,21 @@ impl LightSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SimulatedSettings {
     /// Button, light and camera are simulated.
-    pub on: bool,
-    /// A folder of JPEG photographs, empty = a drawn scene.
+    pub enabled: bool,
+    /// A directory of JPEG photographs; empty: a drawn scene.
     pub photos: PathBuf,
-    /// Stands for the board and its card, empty = those of this computer.
+    /// Replaces the identity of the board and its card; empty: this computer's own.
     pub fingerprint: String,
-    /// So many presses find no camera, then it is back.
+    /// The camera is missing for the first presses.
     pub camera_missing_presses: u64,
-    /// Frames are padded up to this size, bytes; 0 = as they are.
+    /// Frames are padded to this size in bytes; 0: no padding.
     pub frame_bytes: u64,
-    /// How long a frame takes.
+    /// The time a frame takes.
     pub frame_ms: u64,
 }
 
 impl Config {
-    /// The name of this camera: as set, else from the board's serial (see [`crate::hardware::identity::Identity`]).
+    /// Returns the camera's name: as set, or derived from the board's serial number (see [`crate::hardware::identity::Identity`]).
     pub fn device_name(&self, serial: &str) -> DeviceId {
         if let Some(device) = &self.device {
             return device.clone();
@@ -346,9 +346,9 @@ impl Config {
             .expect("camera, a dash and up to six letters and digits is a device name")
     }
 
-    /// Where the copy of the last good file is.
+    /// Returns the path of the copy of the last good file.
     pub fn last_good_path(&self) -> PathBuf {
-        self.spool.folder.join(LAST_GOOD)
+        self.spool.dir.join(LAST_GOOD)
     }
 }
 
@@ -356,7 +356,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             device: None,
-            interval_s: 0,
+            capture_interval_s: 0,
             status_file: PathBuf::new(),
             cloud: CloudSettings {
                 url: CloudUrl::default(),
@@ -369,26 +369,26 @@ impl Default for Config {
                 key_file: PathBuf::new(),
                 keep_alive_s: 30,
                 connect_timeout_s: 10,
-                confirm_within_s: 300,
+                trial_timeout_s: 300,
                 part_bytes_max: 256 << 10,
                 window_bytes: 4 << 20,
                 rate_bytes_per_s: 0,
             },
             picture: PictureSettings {
                 bytes_max: 0,
-                max_width: 0,
+                width_max: 0,
                 quality: 0,
             },
             spool: SpoolSettings {
-                folder: PathBuf::from("keepsake-spool"),
+                dir: PathBuf::from("keepsake-spool"),
                 bytes_max: 8 << 30,
                 reserve_bytes: 16 << 20,
-                keep_for_days: 7,
-                keep_fraction_percent: 25,
+                retain_days: 7,
+                retain_percent: 25,
                 when_full: WhenFull::Refuse,
             },
             camera: CameraSettings {
-                kind: CameraKind::Auto,
+                backend: CameraBackend::Auto,
                 device: String::new(),
                 width: 1920,
                 height: 1080,
@@ -397,21 +397,21 @@ impl Default for Config {
                 brightness_percent: 0,
                 rotation_degrees: 0,
                 flip: Flip::None,
-                deadline_s: 8,
+                timeout_s: 8,
                 warm_up_frames: 30,
                 warm_up_s: 2,
                 frame_bytes_max: 32 << 20,
             },
             gpio: GpioSettings {
-                kind: GpioKind::Auto,
-                chip: PathBuf::new(),
+                backend: GpioBackend::Auto,
+                device: PathBuf::new(),
             },
             button: ButtonSettings {
                 pin: 17,
                 pull: Pull::Up,
                 active: Active::Low,
                 debounce_ms: 30,
-                min_gap_ms: 300,
+                repeat_ms_min: 300,
             },
             light: LightSettings {
                 pin: 27,
@@ -420,16 +420,16 @@ impl Default for Config {
                 brightness_percent: 100,
                 ready_brightness_percent: 10,
                 mode: LightMode::Steady,
-                night: None,
+                quiet_hours: None,
             },
             backoff: BackoffSettings {
-                first_s: 10,
+                initial_s: 10,
                 max_s: 6 * 3600,
-                reconnect_first_s: 1,
+                reconnect_initial_s: 1,
                 reconnect_max_s: 60,
             },
             simulated: SimulatedSettings {
-                on: false,
+                enabled: false,
                 photos: PathBuf::new(),
                 fingerprint: String::new(),
                 camera_missing_presses: 0,

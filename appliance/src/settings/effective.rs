@@ -1,16 +1,16 @@
-//! What the cloud wishes of the settings, what of it holds, and the file on the card that remembers both.
+//! Settings from the cloud: validation, trials of connection settings, and the file on the card that stores both.
 //!
-//! A wish is judged name by name: what is out of bounds, unknown, or set by whoever started the program is rejected and
-//! said so, the rest applies, and a rejected name keeps the value it had. Versions only rise; they are those of one
-//! database and one camera account, and begin anew with another.
+//! Each setting is checked separately: one that is out of bounds, unknown, or set by the command line is rejected and
+//! reported, the rest applies, and a rejected setting keeps its value. Versions only rise; they belong to one
+//! database and one camera account, and start again with another.
 //!
-//! Settings of the connection are only *tried*: noted as a trial before they are used, and kept once a connection with
-//! them has reached the cloud this camera belongs to. Otherwise the ones before hold again, whatever happened in
-//! between: the note has a deadline in time since boot, and in another boot, where that says nothing, a trial begins
-//! anew [`STARTS_MAX`] times at the most.
+//! Connection settings are first *tried*: saved as a trial before they are used, and kept once a connection with
+//! them has reached the cloud this camera belongs to. Otherwise the previous ones apply again, whatever happened in
+//! between: the trial has a deadline in time since boot; after a reboot, where that is meaningless, a trial starts
+//! again, at most [`STARTS_MAX`] times.
 //!
-//! `camera.toml` lies beneath. But where someone has changed a setting of the connection there since the wish was taken,
-//! the wish is dropped: whoever holds the card has the last word on how the camera gets home.
+//! They override `camera.toml`. But if a connection setting was changed there after the cloud's value was accepted,
+//! the cloud's value is dropped, so that a camera that lost its connection can be repaired from its card.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,15 +25,15 @@ use serde_json::{Map, Value};
 
 use crate::settings::{Config, Loaded, replace_privately, value_in};
 
-/// In the spool folder.
+/// The file name, in the spool directory.
 const FILE: &str = "settings.json";
-/// A file of ours is far smaller.
+/// Larger than any valid file.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
-/// So many boots may begin a trial anew before it counts as failed: a camera that loses power again and again must come
-/// home, too.
+/// Boots that may restart a trial before it has failed: a camera that often loses power must reconnect
+/// too.
 const STARTS_MAX: u32 = 3;
 
-/// A moment of this boot.
+/// A moment in this boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BootTime {
     pub boot: BootId,
@@ -41,18 +41,18 @@ pub struct BootTime {
     pub boottime_us: u64,
 }
 
-/// What became of a message of wishes.
+/// The result of applying settings from the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// Its version is not above the one that is known.
+    /// The version is not newer than the known one.
     Outdated,
-    /// What changed holds from now on.
+    /// The changes apply from now on.
     Applied,
-    /// The rest holds from now on; the connection is to be tried, which takes a new start of the program.
+    /// The other changes apply from now on; the connection settings need a restart of the program, which starts the trial.
     Trial,
 }
 
-/// The wishes that were taken, over the settings that were loaded.
+/// The loaded settings with the accepted settings of the cloud.
 #[derive(Debug)]
 pub struct EffectiveSettings {
     path: PathBuf,
@@ -71,16 +71,16 @@ struct Persisted {
     version: u64,
     #[serde(rename = "mark")]
     revision: u64,
-    /// Good, and in force.
+    /// Valid settings that apply.
     values: Map<String, Value>,
-    /// What `camera.toml` said of the names of the connection when those were taken.
+    /// The values in `camera.toml` of the connection settings when the cloud's were accepted.
     #[serde(rename = "beneath")]
     file_values: Map<String, Value>,
     rejected: Vec<RejectedSetting>,
     trial: Option<ConnectionTrial>,
 }
 
-/// Settings of the connection in place of those in `values`.
+/// Connection settings that replace those in `values`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct ConnectionTrial {
     values: Map<String, Value>,
@@ -90,14 +90,14 @@ struct ConnectionTrial {
 }
 
 impl EffectiveSettings {
-    /// Reads what the card remembers, and decides whether a trial goes on. A file that cannot be read is set aside: the
-    /// cloud says its wishes again with every connection.
+    /// Reads the file on the card, and decides whether a trial continues. A file that cannot be read is renamed: the
+    /// cloud sends its settings with every connection.
     pub fn open(loaded: Loaded, device: DeviceId, now: BootTime) -> Self {
-        let path = loaded.config.spool.folder.join(FILE);
+        let path = loaded.config.spool.dir.join(FILE);
         let mut warnings = Vec::new();
         let persisted = read(&path).unwrap_or_else(|error| {
             warnings.push(format!(
-                "what the cloud wished for was forgotten, {}: {error}",
+                "the settings from the cloud were lost, {}: {error}",
                 path.display()
             ));
             let _ = std::fs::rename(&path, path.with_extension("damaged"));
@@ -117,23 +117,23 @@ impl EffectiveSettings {
         if settings.persisted != before
             && let Err(error) = settings.persist()
         {
-            // A trial whose start cannot be noted could begin for ever.
-            settings.warn(format!("note the settings of the cloud: {error}"));
+            // A trial whose start cannot be saved could restart for ever.
+            settings.warn(format!("save the settings from the cloud: {error}"));
             settings.persisted.trial = None;
         }
         settings.config = settings.merged();
         settings
     }
 
-    /// All settings as they hold now, wishes and a trial included.
+    /// Returns the settings that apply now, including those of the cloud and of a trial.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Takes wishes that come from the cloud this camera belongs to. What holds afterwards is in [`Self::config`].
+    /// Applies settings from the cloud this camera belongs to. The result is in [`Self::config`].
     ///
     /// # Errors
-    /// The card took nothing, and nothing has changed.
+    /// The card could not be written, and nothing has changed.
     pub fn apply(&mut self, desired: &DesiredSettings, now: BootTime) -> io::Result<ApplyOutcome> {
         if desired.version <= self.version_of(desired.store) {
             return Ok(ApplyOutcome::Outdated);
@@ -146,7 +146,7 @@ impl EffectiveSettings {
                     good.insert(name.clone(), value.clone());
                 }
                 Err(reason) => {
-                    // What held before goes on.
+                    // The previous value stays.
                     if let Some(before) = self.persisted.values.get(name) {
                         good.insert(name.clone(), before.clone());
                     }
@@ -176,7 +176,7 @@ impl EffectiveSettings {
             persisted.file_values = self.file_values(&connection);
             persisted.values.extend(connection);
         } else {
-            let within = self.config.cloud.confirm_within();
+            let within = self.config.cloud.trial_timeout();
             persisted.values.extend(before);
             persisted.trial = Some(ConnectionTrial {
                 values: connection,
@@ -190,7 +190,7 @@ impl EffectiveSettings {
             self.persisted = before;
             return Err(error);
         }
-        // A trial holds from the next start on: only what needs none changes under a running program.
+        // A trial starts with the next restart: a running program only changes live settings.
         self.config = self.loaded.with_overrides(&self.persisted.values);
         Ok(if trial_names.is_empty() {
             ApplyOutcome::Applied
@@ -199,10 +199,10 @@ impl EffectiveSettings {
         })
     }
 
-    /// A connection has reached the cloud this camera belongs to: a trial has succeeded. Returns whether there was one.
+    /// Ends a trial successfully, because a connection reached the cloud this camera belongs to. Returns true if there was a trial.
     ///
     /// # Errors
-    /// The card did not take the note; the trial goes on.
+    /// The card could not be written; the trial continues.
     pub fn confirm(&mut self) -> io::Result<bool> {
         let Some(trial) = &self.persisted.trial else {
             return Ok(false);
@@ -221,23 +221,21 @@ impl EffectiveSettings {
         Ok(true)
     }
 
-    /// When the trial under way is over, CLOCK_BOOTTIME in microseconds.
+    /// Returns the deadline of the current trial, CLOCK_BOOTTIME in microseconds.
     pub fn trial_deadline_us(&self) -> Option<u64> {
         self.persisted.trial.as_ref().map(|trial| trial.until_us)
     }
 
-    /// The trial has failed. The settings before it hold from the next start of the program on.
+    /// Ends a trial that failed. The previous settings apply from the next restart of the program.
     ///
     /// # Errors
-    /// The card did not take the note; the deadline on it is over all the same.
+    /// The card could not be written; the saved deadline is over anyway.
     pub fn roll_back(&mut self) -> io::Result<()> {
-        self.end_trial(
-            "did not bring a connection to the cloud in time: the one before holds again",
-        );
+        self.end_trial("did not reach the cloud in time: the previous connection is used again");
         self.persist()
     }
 
-    /// The version that was taken last, and what became of it, for the cloud.
+    /// Returns the last applied version and its report for the cloud.
     pub fn report(&self, now: BootTime) -> (u64, SettingsReport) {
         let trying = self.persisted.trial.as_ref().map(|trial| TrialStatus {
             names: self.trial_names(trial),
@@ -258,7 +256,7 @@ impl EffectiveSettings {
         (self.version(), state)
     }
 
-    /// The version that was taken last by this camera account.
+    /// Returns the last version that this camera account applied.
     pub fn version(&self) -> u64 {
         if self.persisted.device.as_ref() == Some(&self.device) {
             self.persisted.version
@@ -267,12 +265,12 @@ impl EffectiveSettings {
         }
     }
 
-    /// What someone should know; each is said once.
+    /// Returns new warnings for the log, each once.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
-    /// Settings as they were loaded, without wishes.
+    /// Returns the loaded settings, without those of the cloud.
     pub fn loaded(&self) -> &Loaded {
         &self.loaded
     }
@@ -311,7 +309,7 @@ impl EffectiveSettings {
             }
             self.persisted.file_values.remove(&name);
             self.persisted.values.remove(&name);
-            let why = "was changed in camera.toml since, which wins";
+            let why = "was changed in camera.toml since, which overrides it";
             reject(&mut self.persisted.rejected, &name, why);
             self.warn(format!("{name} {why}"));
         }
@@ -323,14 +321,14 @@ impl EffectiveSettings {
         };
         if trial.boot == now.boot {
             if now.boottime_us >= trial.until_us {
-                self.end_trial("did not bring a connection to the cloud in time");
+                self.end_trial("did not reach the cloud in time");
             }
         } else if trial.starts >= STARTS_MAX {
-            self.end_trial("did not bring a connection to the cloud in several starts");
+            self.end_trial("did not reach the cloud after several restarts");
         } else {
             trial.starts += 1;
             trial.boot = now.boot;
-            trial.until_us = after(now, self.loaded.config.cloud.confirm_within());
+            trial.until_us = after(now, self.loaded.config.cloud.trial_timeout());
         }
     }
 
@@ -340,7 +338,7 @@ impl EffectiveSettings {
         };
         for name in self.trial_names(&trial) {
             reject(&mut self.persisted.rejected, &name, why);
-            self.warn(format!("{name} as the cloud wished it {why}"));
+            self.warn(format!("{name} from the cloud {why}"));
         }
     }
 
@@ -353,7 +351,7 @@ impl EffectiveSettings {
         self.warnings.push(text);
     }
 
-    /// The file may hold a password.
+    /// Saves the state privately, because it may contain a password.
     fn persist(&self) -> io::Result<()> {
         replace_privately(&self.path, &serde_json::to_vec_pretty(&self.persisted)?)
     }
@@ -371,7 +369,7 @@ fn read(path: &Path) -> io::Result<Persisted> {
     Ok(serde_json::from_slice(&std::fs::read(path)?)?)
 }
 
-/// Settings of the connection, and the others.
+/// Splits settings into connection settings and others.
 fn split(values: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     values
         .into_iter()
@@ -382,7 +380,7 @@ fn scope_of(name: &str) -> Option<Scope> {
     Setting::find(name).map(|setting| setting.scope)
 }
 
-/// The settings of the connection that differ.
+/// Returns the keys of the connection settings that differ.
 fn changed(before: &Config, after: &Config) -> Vec<String> {
     SETTINGS
         .iter()
@@ -397,7 +395,7 @@ fn after(now: BootTime, wait: std::time::Duration) -> u64 {
     now.boottime_us.saturating_add(wait_us)
 }
 
-/// The last reason counts. A name from outside is cut to what a name can be.
+/// Records a rejection; the last reason is kept. A name from outside is truncated.
 fn reject(rejected: &mut Vec<RejectedSetting>, name: &str, reason: &str) {
     const NAME_BYTES_MAX: usize = 64;
     let cut = |text: &str, most: usize| text[..text.floor_char_boundary(most)].to_owned();
@@ -422,7 +420,7 @@ mod tests {
     const STORE: StoreId = StoreId([1; 16]);
     const BOOT: BootId = BootId([7; 16]);
 
-    /// A card, its camera.toml, and what the program was started with.
+    /// A card with its camera.toml and the command line.
     struct Card {
         folder: tempfile::TempDir,
         started_with: Vec<(String, String)>,
@@ -433,7 +431,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let spool = folder.path().join("spool");
             std::fs::create_dir(&spool).unwrap();
-            let spool = ("spool.folder".to_owned(), spool.display().to_string());
+            let spool = ("spool.dir".to_owned(), spool.display().to_string());
             let card = Self {
                 folder,
                 started_with: vec![spool],
@@ -487,25 +485,28 @@ mod tests {
 
     #[test]
     fn versions_only_rise_also_over_a_restart() {
-        let card = Card::new("interval_s = 5");
+        let card = Card::new("capture_interval_s = 5");
         let mut settings = card.open(at(0));
-        assert_eq!(settings.config().interval_s, 5);
-        let taken = settings.apply(&desired(3, json!({"interval_s": 60})), at(1));
+        assert_eq!(settings.config().capture_interval_s, 5);
+        let taken = settings.apply(&desired(3, json!({"capture_interval_s": 60})), at(1));
         assert_eq!(taken.unwrap(), ApplyOutcome::Applied);
         for old in [3, 2, 0] {
-            let taken = settings.apply(&desired(old, json!({"interval_s": 1})), at(2));
+            let taken = settings.apply(&desired(old, json!({"capture_interval_s": 1})), at(2));
             assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
         }
         let mut settings = card.open(at(3));
-        assert_eq!((settings.config().interval_s, settings.version()), (60, 3));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (60, 3)
+        );
         let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
-        assert_eq!(state.effective["interval_s"], 60);
-        let old = settings.apply(&desired(3, json!({"interval_s": 1})), at(4));
+        assert_eq!(state.effective["capture_interval_s"], 60);
+        let old = settings.apply(&desired(3, json!({"capture_interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
         // What is wished for no more is the file's again.
         settings.apply(&desired(4, json!({})), at(5)).unwrap();
-        assert_eq!(settings.config().interval_s, 5);
+        assert_eq!(settings.config().capture_interval_s, 5);
     }
 
     #[test]
@@ -513,29 +514,35 @@ mod tests {
         let card = Card::new("");
         let mut settings = card.open(at(0));
         settings
-            .apply(&desired(9, json!({"interval_s": 60})), at(1))
+            .apply(&desired(9, json!({"capture_interval_s": 60})), at(1))
             .unwrap();
         let other = DesiredSettings {
             store: Some(StoreId([2; 16])),
-            ..desired(1, json!({"interval_s": 30}))
+            ..desired(1, json!({"capture_interval_s": 30}))
         };
         assert_eq!(
             settings.apply(&other, at(2)).unwrap(),
             ApplyOutcome::Applied
         );
-        assert_eq!((settings.config().interval_s, settings.version()), (30, 1));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (30, 1)
+        );
         // Renamed at the camera: the settings stay until its new account has some.
         let mut settings = card.open_as("shed", at(3));
-        assert_eq!((settings.config().interval_s, settings.version()), (30, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (30, 0)
+        );
         let first = DesiredSettings {
             store: other.store,
-            ..desired(1, json!({"interval_s": 7}))
+            ..desired(1, json!({"capture_interval_s": 7}))
         };
         assert_eq!(
             settings.apply(&first, at(4)).unwrap(),
             ApplyOutcome::Applied
         );
-        assert_eq!(settings.config().interval_s, 7);
+        assert_eq!(settings.config().capture_interval_s, 7);
     }
 
     #[test]
@@ -544,12 +551,12 @@ mod tests {
         card.started_with
             .push(("light.mode".to_owned(), "off".to_owned()));
         let mut settings = card.open(at(0));
-        let good = desired(1, json!({"interval_s": 60, "picture.quality": 80}));
+        let good = desired(1, json!({"capture_interval_s": 60, "picture.quality": 80}));
         settings.apply(&good, at(1)).unwrap();
         let mixed = json!({
-            "interval_s": -5, "picture.quality": 70, "picture.max_width": "wide", "intervall_s": 9,
-            "spool.folder": "/", "device": "other", "button.pin": 3, "light.mode": "quiet",
-            "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.on": true, "light.night": ["22:00"],
+            "capture_interval_s": -5, "picture.quality": 70, "picture.width_max": "wide", "capture_intervall_s": 9,
+            "spool.dir": "/", "device": "other", "button.pin": 3, "light.mode": "heartbeat",
+            "cloud.part_bytes_max": 1e9, "camera.width": null, "simulated.enabled": true, "light.quiet_hours": ["22:00"],
         });
         assert_eq!(
             settings.apply(&desired(2, mixed), at(2)).unwrap(),
@@ -557,20 +564,23 @@ mod tests {
         );
         let config = settings.config();
         // The last good value stays, the rest applies.
-        assert_eq!((config.interval_s, config.picture.quality), (60, 70));
+        assert_eq!(
+            (config.capture_interval_s, config.picture.quality),
+            (60, 70)
+        );
         let told = rejected(&settings);
         for (name, says) in [
-            ("interval_s", "must be 0 or a whole number"),
-            ("picture.max_width", "must be 0 or a whole number"),
-            ("intervall_s", "did you mean interval_s?"),
-            ("spool.folder", "only set at the camera"),
+            ("capture_interval_s", "must be 0 or a whole number"),
+            ("picture.width_max", "must be 0 or a whole number"),
+            ("capture_intervall_s", "did you mean capture_interval_s?"),
+            ("spool.dir", "only set at the camera"),
             ("device", "only set at the camera"),
             ("button.pin", "only set at the camera"),
             ("light.mode", "set by the command line"),
             ("cloud.part_bytes_max", "must be a whole number"),
             ("camera.width", "must be a whole number"),
-            ("simulated.on", "only set at the camera"),
-            ("light.night", "must be text"),
+            ("simulated.enabled", "only set at the camera"),
+            ("light.quiet_hours", "must be text"),
         ] {
             let found = told
                 .iter()
@@ -588,14 +598,17 @@ mod tests {
     fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        let desired = desired(
+            1,
+            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
+        );
         assert_eq!(
             settings.apply(&desired, at(10)).unwrap(),
             ApplyOutcome::Trial
         );
         // The running program goes on with the old one; what is not of the connection holds at once.
         assert_eq!(settings.config().cloud.url.host, "old");
-        assert_eq!(settings.config().interval_s, 9);
+        assert_eq!(settings.config().capture_interval_s, 9);
         let mut settings = card.open(at(11));
         assert_eq!(settings.config().cloud.url.host, "new");
         let (_, state) = settings.report(at(11));
@@ -625,7 +638,7 @@ mod tests {
         // Started after it: over.
         let settings = card.open(at(311));
         assert_eq!(settings.config().cloud.url.host, "old");
-        assert!(rejected(&settings)[0].starts_with("cloud.url did not bring a connection"));
+        assert!(rejected(&settings)[0].starts_with("cloud.url did not reach the cloud"));
         // The same version again changes nothing.
         let mut settings = card.open(at(312));
         let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));
@@ -638,7 +651,7 @@ mod tests {
 
     #[test]
     fn the_running_program_gives_a_trial_up_by_itself() {
-        let card = Card::new("[cloud]\nconfirm_within_s = 5\n");
+        let card = Card::new("[cloud]\ntrial_timeout_s = 5\n");
         card.open(at(0))
             .apply(
                 &desired(1, json!({"cloud.user": "me", "cloud.password": "secret"})),
@@ -680,17 +693,20 @@ mod tests {
 
     #[test]
     fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
-        let card = Card::new("interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
+        let card = Card::new("capture_interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "interval_s": 9}));
+        let desired = desired(
+            1,
+            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
+        );
         settings.apply(&desired, at(10)).unwrap();
         card.open(at(11)).confirm().unwrap();
-        card.write("interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
+        card.write("capture_interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
         for _ in 0..2 {
             let settings = card.open(at(12));
             assert_eq!(settings.config().cloud.url.host, "home");
             // Only the connection: everything else is for the cloud to say.
-            assert_eq!(settings.config().interval_s, 9);
+            assert_eq!(settings.config().capture_interval_s, 9);
             assert!(rejected(&settings)[0].contains("changed in camera.toml"));
         }
     }
@@ -699,15 +715,18 @@ mod tests {
     fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
         let card = Card::new("");
         card.open(at(0))
-            .apply(&desired(5, json!({"interval_s": 9})), at(1))
+            .apply(&desired(5, json!({"capture_interval_s": 9})), at(1))
             .unwrap();
         let file = card.folder.path().join("spool").join(FILE);
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let mut settings = card.open(at(2));
-        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (0, 0)
+        );
         assert_eq!(settings.take_warnings().len(), 1);
-        let again = settings.apply(&desired(5, json!({"interval_s": 9})), at(3));
+        let again = settings.apply(&desired(5, json!({"capture_interval_s": 9})), at(3));
         assert_eq!(again.unwrap(), ApplyOutcome::Applied);
     }
 
@@ -718,10 +737,13 @@ mod tests {
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
         assert!(
             settings
-                .apply(&desired(1, json!({"interval_s": 9})), at(1))
+                .apply(&desired(1, json!({"capture_interval_s": 9})), at(1))
                 .is_err()
         );
-        assert_eq!((settings.config().interval_s, settings.version()), (0, 0));
+        assert_eq!(
+            (settings.config().capture_interval_s, settings.version()),
+            (0, 0)
+        );
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! A text setting whose empty value means that there is none, for serde.
+//! Serde support for text settings whose empty value means `None`.
 
 use std::fmt::Display;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! `camera.toml` as people really save it: from Windows, with a BOM, with curly quotes, as `.toml.txt`.
+//! Reads `camera.toml` as people really save it: from Windows, with a BOM, with curly quotes, as `.toml.txt`.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -10,28 +10,28 @@ use toml::de::{DeTable, DeValue};
 
 use super::suggest;
 
-/// A larger file is no settings file.
+/// Larger than any settings file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-/// Lines that are mended or given up before the whole file is.
+/// Lines that are corrected or dropped before the whole file is rejected.
 const ROUNDS_MAX: usize = 200;
-/// Text over several lines stands between these.
+/// The quotes of multi-line text.
 const MULTI_LINE: [&str; 2] = ["\"\"\"", "'''"];
 
-/// A sentence about the file, and the line it is about.
+/// A sentence about a line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SyntaxRemark {
-    /// From 1; `None` = the whole file.
+    /// From 1; `None`: the whole file.
     pub(super) line: Option<usize>,
     pub(super) text: String,
 }
 
-/// The settings of the lines that can be read, and what is to be said of the others.
+/// The settings of the readable lines, and remarks on the others.
 #[derive(Debug, PartialEq)]
 pub(super) struct Parsed {
     pub(super) table: Table,
-    /// Read as it was meant.
+    /// Remarks on lines that were corrected.
     pub(super) warnings: Vec<SyntaxRemark>,
-    /// Not read at all.
+    /// Remarks on lines that were dropped.
     pub(super) mistakes: Vec<SyntaxRemark>,
     lines: BTreeMap<String, usize>,
 }
@@ -41,7 +41,7 @@ impl Parsed {
         self.lines.contains_key(key)
     }
 
-    /// Where a setting stands, `cloud.url` or `wifi.2.name`; else where its section begins.
+    /// Returns the line of a setting, such as `cloud.url` or `wifi.2.name`, or of its section.
     pub(super) fn line_of(&self, key: &str) -> Option<usize> {
         let mut key = key;
         loop {
@@ -53,7 +53,7 @@ impl Parsed {
     }
 }
 
-/// Reads the file, or the same with `.txt` behind it, which Windows adds and hides.
+/// Reads the file, or the same name with `.txt` appended, which Windows adds and hides.
 ///
 /// # Errors
 /// A sentence about the file.
@@ -62,7 +62,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     with_txt.push(".txt");
     let with_txt = PathBuf::from(with_txt);
     let (found, warning) = if !path.exists() && with_txt.is_file() {
-        let warning = format!("the file is called {}, drop the .txt", with_txt.display());
+        let warning = format!("the file is named {}; remove the .txt", with_txt.display());
         (with_txt, Some(warning))
     } else {
         (path.to_owned(), None)
@@ -70,14 +70,14 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
     let bytes = read_bounded(&found).map_err(|e| format!("the file cannot be read: {e}"))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(format!(
-            "the file is larger than {} KB, which no settings are; is it the right one?",
+            "the file is larger than {} KB, too large for a settings file; is it the right one?",
             FILE_BYTES_MAX >> 10
         ));
     }
     Ok((bytes, warning))
 }
 
-/// The file, or as much of it as is enough to see that it is too large.
+/// Reads the file, or enough of it to see that it is too large.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?
@@ -86,12 +86,12 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads line by line what can be read: one missing quote must not cost the Wi-Fi.
+/// Reads every readable line, so that one missing quote does not disable the Wi-Fi.
 ///
-/// No sentence quotes a line that cannot be read, which could hold a password.
+/// Never quotes an unreadable line, which could contain a password.
 ///
 /// # Errors
-/// A sentence about a file that is no text, or no settings at all.
+/// A sentence about a file that is not text, or not settings at all.
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
     let (text, mut warnings) = decode(bytes)?;
     if let Some(what) = suggest::for_file(&text) {
@@ -107,7 +107,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
                 warnings.extend(group_remarks(straightened.into_iter().map(|line| {
                     SyntaxRemark {
                         line: Some(line),
-                        text: "typographic quotes or spaces were read as plain ones".to_owned(),
+                        text: "typographic quotes or spaces were read as plain characters"
+                            .to_owned(),
                     }
                 })));
                 let lines = line_numbers(&text);
@@ -122,7 +123,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
         };
         let at = error.span().map_or(0, |span| span.start.min(text.len()));
         let mut index = line_at(text.as_bytes(), at) - 1;
-        // Text over several lines that does not end is missed only at the end of the file.
+        // Unterminated multi-line text is reported at the end of the file.
         while index > 0 && lines[index].trim().is_empty() {
             index -= 1;
         }
@@ -133,7 +134,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
         {
             index = opened;
         }
-        // Only a line that is wrong as it stands is straightened: a password may well hold a curly quote.
+        // Only an invalid line is corrected, because a password may contain a curly quote.
         let straight = replace_typographic_quotes(&lines[index]);
         if straight != lines[index] {
             lines[index] = straight;
@@ -149,7 +150,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             text: suggest::for_line(&lines[index], before),
         });
         lines[index].clear();
-        // What stands under a section that is none would belong to the one above it.
+        // The settings below an invalid section would otherwise belong to the section above it.
         if is_section {
             for line in &mut lines[index + 1..] {
                 if line.trim_start().starts_with('[') {
@@ -159,10 +160,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
             }
         }
     }
-    Err("too many lines of the file are no settings; take the camera.toml of the image, and change a line at a time".to_owned())
+    Err("too many lines of the file are not settings; start again from the camera.toml of the image".to_owned())
 }
 
-/// The line above with the same name, in the same section; or the same section.
+/// Returns the earlier line with the same name or section.
 fn earlier_duplicate(lines: &[String], index: usize) -> Option<usize> {
     let name = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
     let section = |line: &str| line.trim().trim_matches(['[', ']']).trim().to_owned();
@@ -179,7 +180,7 @@ fn earlier_duplicate(lines: &[String], index: usize) -> Option<usize> {
     found.map(|found| found + 1)
 }
 
-/// The line of every setting and every section.
+/// Returns the line of every setting and every section.
 fn line_numbers(text: &str) -> BTreeMap<String, usize> {
     fn note(
         found: &mut BTreeMap<String, usize>,
@@ -220,12 +221,12 @@ fn line_numbers(text: &str) -> BTreeMap<String, usize> {
     found
 }
 
-/// The line, from 1, of the byte at `at`.
+/// Returns the line, from 1, of the byte at `at`.
 fn line_at(text: &[u8], at: usize) -> usize {
     1 + text[..at].iter().filter(|&&c| c == b'\n').count()
 }
 
-/// One sentence for all lines of which the same is to be said.
+/// Combines equal remarks into one sentence.
 fn group_remarks(remarks: impl IntoIterator<Item = SyntaxRemark>) -> Vec<SyntaxRemark> {
     let mut groups: Vec<(SyntaxRemark, Vec<usize>)> = Vec::new();
     for remark in remarks {
@@ -243,18 +244,14 @@ fn group_remarks(remarks: impl IntoIterator<Item = SyntaxRemark>) -> Vec<SyntaxR
             if !others.is_empty() {
                 let shown: Vec<String> = others.iter().take(5).map(usize::to_string).collect();
                 let more = if others.len() > 5 { " and more" } else { "" };
-                remark.text = format!(
-                    "{} (so in line {}{more}, too)",
-                    remark.text,
-                    shown.join(", ")
-                );
+                remark.text = format!("{} (also in line {}{more})", remark.text, shown.join(", "));
             }
             remark
         })
         .collect()
 }
 
-/// Bytes to text: UTF-8, or UTF-16 as old Windows editors write it, or the letters of old Windows.
+/// Decodes UTF-8, UTF-16 as old Windows editors write it, or Windows-1252.
 fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
     let wide = |unit: fn([u8; 2]) -> u16, bytes: &[u8]| {
         let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
@@ -266,7 +263,7 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest).map(plain),
         [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest).map(plain),
-        // The same without its mark: every other byte of plain text is zero.
+        // UTF-16 without a BOM: every other byte of plain text is zero.
         [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
             wide(u16::from_le_bytes, bytes).map(plain)
         }
@@ -285,14 +282,14 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
             let text = with_line_feeds(rest.iter().map(|&c| decode_windows_1252(c)).collect());
             let remark = SyntaxRemark {
                 line: Some(line_at(rest, error.valid_up_to())),
-                text: "the file was not saved as UTF-8; look whether its special letters are right, and save it as UTF-8".to_owned(),
+                text: "the file was not saved as UTF-8; check its special characters, and save it as UTF-8".to_owned(),
             };
             Ok((text, vec![remark]))
         }
     }
 }
 
-/// An old Mac ends lines with a carriage return alone.
+/// Converts the line ends of old Macs, a carriage return alone.
 fn with_line_feeds(text: String) -> String {
     if text.contains('\n') {
         text
@@ -301,7 +298,7 @@ fn with_line_feeds(text: String) -> String {
     }
 }
 
-/// A byte of the text of old Windows (code page 1252).
+/// Decodes one byte of Windows-1252.
 fn decode_windows_1252(byte: u8) -> char {
     const HIGH: [char; 32] = [
         '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
@@ -315,7 +312,7 @@ fn decode_windows_1252(byte: u8) -> char {
 }
 
 fn replace_typographic_quotes(text: &str) -> String {
-    // French quotes have spaces inside, which belong to the quotes.
+    // The spaces inside French quotes belong to the quotes.
     let mut text = text.to_owned();
     for space in [' ', '\u{a0}', '\u{202f}'] {
         text = text
@@ -333,13 +330,13 @@ fn replace_typographic_quotes(text: &str) -> String {
         .collect()
 }
 
-/// Replaces `path` by `bytes` so that a power cut leaves the old file or the new one.
+/// Replaces the file atomically: after a power cut, either the old or the new file exists.
 pub(crate) fn replace_privately(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
 
     let folder = path.parent().unwrap_or(Path::new("."));
     let beside = path.with_extension("new");
-    // The file may hold a password, and a file left over by a power cut is in the way of nothing.
+    // The file may contain a password. A file left by a power cut is overwritten.
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create(true)
@@ -420,10 +417,10 @@ mod tests {
         };
         assert_eq!(mistake.line, Some(1));
         assert!(
-            mistake.text.ends_with("(so in line 2, 3, 4, too)"),
+            mistake.text.ends_with("(also in line 2, 3, 4)"),
             "{mistake:?}"
         );
-        // A book is not read to its end.
+        // A file with too many mistakes is rejected as a whole.
         assert!(parse("all of it\n".repeat(1000).as_bytes()).is_err());
     }
 
@@ -451,10 +448,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
         assert!(read(&path).is_err());
-        fs::write(folder.path().join("camera.toml.txt"), "interval_s = 5").unwrap();
+        fs::write(
+            folder.path().join("camera.toml.txt"),
+            "capture_interval_s = 5",
+        )
+        .unwrap();
         let (bytes, warning) = read(&path).unwrap();
-        assert_eq!(bytes, b"interval_s = 5");
-        assert!(warning.unwrap().contains("drop the .txt"));
+        assert_eq!(bytes, b"capture_interval_s = 5");
+        assert!(warning.unwrap().contains("remove the .txt"));
         fs::write(&path, vec![b'#'; 70_000]).unwrap();
         assert!(read(&path).unwrap_err().contains("larger than"));
     }

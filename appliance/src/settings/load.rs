@@ -1,12 +1,10 @@
-//! Lays the layers over each other and says what was wrong with each of them.
+//! Loads the layers of settings, merges them, and reports the problems of each.
 
 use std::env;
 use std::fmt;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::Serialized;
 use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -16,22 +14,22 @@ use super::value::{
 };
 use super::{CloudSettings, Config, lenient_toml, suggest, system};
 
-/// How bad a problem is.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Nothing is wrong with the settings that are known.
+    /// All known settings are valid.
     Warning,
-    /// A setting, or the whole file, cannot be used as it is written.
+    /// A setting, or the whole file, cannot be used.
     Error,
 }
 
-/// Where a setting was written.
+/// The source of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     File(PathBuf),
     Environment,
     CommandLine,
-    /// Each setting is good, but they do not go together.
+    /// Each setting is valid, but they conflict with each other.
     Combination,
 }
 
@@ -46,12 +44,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Something wrong with the settings: a sentence with the setting, its value and what it must be.
+/// A problem with the settings: a sentence with the key, its value and the valid values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub level: Level,
     pub origin: Origin,
-    /// Of the file, from 1; `None` where it is about no single line.
+    /// The line of the file, from 1; `None` if it concerns more than one line.
     pub line: Option<usize>,
     pub text: String,
 }
@@ -65,14 +63,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What came of loading. `config` can be used whatever `problems` says.
+/// The result of loading. `config` is usable whatever `problems` contains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     pub config: Config,
     pub problems: Vec<Problem>,
-    /// The file has an error, and the settings are those of the last file that had none.
+    /// The file has an error, and the settings come from the last good file.
     pub used_last_good: bool,
-    /// The file as it was read, where it is good: what [`Self::save_as_last_good`] keeps.
+    /// The bytes of the file if it has no errors, for [`Self::save_as_last_good`].
     good_file: Option<Vec<u8>>,
     layers: Layers,
 }
@@ -86,14 +84,14 @@ struct Layers {
 }
 
 impl Loaded {
-    /// The file has an error: fault 1, and the camera goes on taking pictures.
+    /// Returns true if the file has an error (fault 1); the camera continues to take pictures.
     pub fn file_has_errors(&self) -> bool {
         self.problems
             .iter()
             .any(|p| p.level == Level::Error && matches!(p.origin, Origin::File(_)))
     }
 
-    /// The environment or the command line has an error: whoever started the program is there to correct it (exit 78).
+    /// Returns true if the environment or the command line has an error: the person who started the program can correct it (exit 78).
     pub fn cli_has_errors(&self) -> bool {
         self.problems.iter().any(|p| {
             p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
@@ -103,7 +101,7 @@ impl Loaded {
     /// Returns the settings with these values from the cloud: they override the file, and the environment and the command
     /// line override them.
     ///
-    /// `overrides`: names and values that [`Self::validate`] found good; others are passed over.
+    /// `overrides`: names and values that [`Self::validate`] accepted; others are ignored.
     pub fn with_overrides(&self, overrides: &Map<String, Json>) -> Config {
         let Layers {
             file,
@@ -119,46 +117,48 @@ impl Loaded {
         .0
     }
 
-    /// Why the cloud may not have its wish of this name.
+    /// Checks a setting from the cloud.
     ///
     /// # Errors
-    /// A sentence without its beginning.
+    /// The end of a sentence that begins with the name.
     pub fn validate(&self, name: &str, value: &Json) -> Result<(), String> {
         let Some(setting) = Setting::find(name) else {
             return Err(match closest_setting(&shortened(name)) {
-                Some(near) => format!("is no setting of this camera, did you mean {near}?"),
-                None => "is no setting of this camera".to_owned(),
+                Some(near) => format!("is not a setting of this camera, did you mean {near}?"),
+                None => "is not a setting of this camera".to_owned(),
             });
         };
         if setting.scope == Scope::Local {
-            return Err("is only set at the camera itself, in camera.toml".to_owned());
+            return Err("is only set at the camera, in camera.toml".to_owned());
         }
         for (layer, origin) in [
             (&self.layers.command_line, Origin::CommandLine),
             (&self.layers.environment, Origin::Environment),
         ] {
             if layer.values.iter().any(|(key, _)| *key == name) {
-                return Err(format!("is set by {origin} of the camera, which wins"));
+                return Err(format!(
+                    "is set by {origin} of the camera, which overrides it"
+                ));
             }
         }
         setting.check(value.into())
     }
 
-    /// What the camera's own file makes of this name; `null` for what is no setting.
+    /// Returns the value that the camera's own file gives this setting; `null` for an unknown name.
     pub fn file_value(&self, name: &str) -> Json {
         value_in(&merge(&[&self.layers.file]).0, name)
     }
 
-    /// Keeps a copy of the file in the spool folder, for the day when someone spoils it. The folder must exist.
+    /// Saves a copy of a good file in the spool directory, in case the file is damaged later. The directory must exist.
     ///
     /// # Errors
-    /// The copy could not be written; the one before it is unharmed.
+    /// The copy could not be written; the previous copy is intact.
     pub fn save_as_last_good(&self) -> std::io::Result<()> {
         let Some(bytes) = &self.good_file else {
             return Ok(());
         };
         let path = self.config.last_good_path();
-        // An SD card is spared a write at every start.
+        // Avoids a write to the SD card at every start.
         if std::fs::read(&path).is_ok_and(|kept| &kept == bytes) {
             return Ok(());
         }
@@ -168,10 +168,10 @@ impl Loaded {
 
 /// Loads the settings: defaults, then `file`, then the environment, then `overrides` (`--set name=value`).
 ///
-/// `file`: must be there; `None` = no file. `use_last_good`: whether a file with an error is replaced by its copy in
-/// the spool folder ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
+/// `file`: must exist; `None`: no file. `use_last_good`: a file with an error is replaced by its copy in
+/// the spool directory ([`Loaded::save_as_last_good`]). Reads at most two small files, never fails and never panics.
 pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: bool) -> Loaded {
-    // Only variables with our prefix are looked at, and those only if they are text.
+    // Only variables with our prefix that are valid text are used.
     let environment: Vec<(String, String)> = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("KEEPSAKE_"))
@@ -197,7 +197,7 @@ fn load_from(
     let mut file = file;
     let mut used_last_good = false;
     if use_last_good && file.has_errors() {
-        // Where the spool is, the good half of the settings tells.
+        // The valid settings of the file say where the spool is.
         let (last_good, _) = Layer::from_file(&merged.0.last_good_path());
         if !last_good.has_errors() {
             merged = merge(&[&last_good, &environment, &command_line]);
@@ -219,7 +219,7 @@ fn load_from(
     }
 }
 
-/// The value that a setting has in `config`, as the cloud would write it; `null` for what is no setting.
+/// Returns the value of a setting in `config` as JSON; `null` for an unknown name.
 pub(crate) fn value_in(config: &Config, name: &str) -> Json {
     let config = serde_json::to_value(config).unwrap_or_default();
     let value = match name.split_once('.') {
@@ -229,7 +229,7 @@ pub(crate) fn value_in(config: &Config, name: &str) -> Json {
     value.clone()
 }
 
-/// The settings of one origin that are within their bounds, and what was wrong with the rest.
+/// The valid settings of one origin, and the problems of the others.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Layer {
     values: Vec<(&'static str, Value)>,
@@ -267,7 +267,7 @@ impl Layer {
                 }
                 let (_, remarks) = system::system_settings(&parsed.table);
                 for remark in remarks {
-                    // What is not there may stand in a line that cannot be read.
+                    // A missing setting may be in a line that cannot be read.
                     if !is_whole && !parsed.has(&remark.key) {
                         continue;
                     }
@@ -304,7 +304,7 @@ impl Layer {
                     self.insert_table(origin, &key, inner, line_of);
                 }
                 (value, Some(setting)) => self.insert(origin, line, setting, value),
-                // For the system below the camera, which has looked at them already.
+                // Settings of the operating system, which are already checked.
                 (_, None) if section.is_empty() && system::is_system_section(&key) => {}
                 (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
                     let text = format!("write [{key}], with one bracket on each side");
@@ -322,7 +322,7 @@ impl Layer {
         }
     }
 
-    /// Button and light on one pin: neither would work, so neither counts.
+    /// Rejects both pins if button and light use the same one, because neither would work.
     fn reject_pin_conflict(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
         const BUTTON: &str = "button.pin";
         let config = merge(&[self]).0;
@@ -359,13 +359,13 @@ impl Layer {
                 );
                 continue;
             }
-            // Other programs of Keepsake have variables too, so only a name that is nearly ours is a slip.
+            // Other Keepsake programs have variables too, so only a name that is close to ours is reported.
             let near = SETTINGS
                 .iter()
                 .map(environment_variable)
                 .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
             if let Some(near) = near {
-                let text = format!("{name} is no setting, did you mean {near}?");
+                let text = format!("{name} is not a setting, did you mean {near}?");
                 layer.report(Level::Warning, &Origin::Environment, None, text);
             }
         }
@@ -384,14 +384,14 @@ impl Layer {
                         parse_text(setting, text),
                     );
                 }
-                // Someone is looking, so a slip is better corrected than passed over.
+                // A person is present, so a typing error is reported as an error.
                 None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
             }
         }
         layer
     }
 
-    /// Of values that were judged already.
+    /// Creates a layer from values that were already checked.
     fn from_cloud(overrides: &Map<String, Json>) -> Self {
         let mut layer = Self::default();
         for (name, value) in overrides {
@@ -436,9 +436,9 @@ impl Layer {
     }
 }
 
-/// The value as it may be repeated.
+/// Returns the value as it may be shown.
 fn display_value(setting: &Setting, value: &Value) -> String {
-    // Who writes the password into the address finds it hidden as well.
+    // An address that contains a password is hidden too.
     let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
     if setting.secret || holds_a_user {
         "(hidden)".to_owned()
@@ -450,8 +450,8 @@ fn display_value(setting: &Setting, value: &Value) -> String {
 fn unknown(key: &str) -> String {
     let key = shortened(key);
     match closest_setting(&key) {
-        Some(near) => format!("{key} is no setting, did you mean {near}?"),
-        None => format!("{key} is no setting; is it spelt as in the camera.toml of the image?"),
+        Some(near) => format!("{key} is not a setting, did you mean {near}?"),
+        None => format!("{key} is not a setting; compare it with the camera.toml of the image"),
     }
 }
 
@@ -462,13 +462,13 @@ fn unknown_section(key: &str) -> String {
         .filter_map(|setting| setting.key.split_once('.'));
     let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
     match closest(&key, sections) {
-        Some("wifi") => format!("[{key}] is no section, did you mean [[wifi]]?"),
-        Some(name) => format!("[{key}] is no section, did you mean [{name}]?"),
-        None => format!("[{key}] is no section, and nothing below it is used"),
+        Some("wifi") => format!("[{key}] is not a section, did you mean [[wifi]]?"),
+        Some(name) => format!("[{key}] is not a section, did you mean [{name}]?"),
+        None => format!("[{key}] is not a section, and nothing below it is used"),
     }
 }
 
-/// Someone may have pasted a whole book.
+/// Limits the length of text from the file.
 fn shortened(text: &str) -> String {
     const CHARS_MAX: usize = 60;
     let mut short: String = text
@@ -482,11 +482,14 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// Later layers win. The problems are those of settings that are right alone and wrong together.
+/// Merges the layers; later ones override earlier ones. The problems are conflicts between valid settings.
 fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
-    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    let mut table = Table::try_from(Config::default()).expect("every default is a TOML value");
     for (key, value) in layers.iter().flat_map(|layer| &layer.values) {
-        figment = figment.merge(Serialized::global(key, value));
+        match key.split_once('.') {
+            Some((section, name)) => table[section][name] = value.clone(),
+            None => table[*key] = value.clone(),
+        }
     }
     let mut problems = Vec::new();
     let mut say = |level, text| {
@@ -497,34 +500,34 @@ fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
             text,
         });
     };
-    let mut config: Config = figment.extract().unwrap_or_else(|error| {
+    let mut config: Config = table.try_into().unwrap_or_else(|error| {
         // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
         say(Level::Error, format!("the defaults are used: {error}"));
         Config::default()
     });
     if config.cloud.part_bytes_max > config.cloud.window_bytes {
         config.cloud.part_bytes_max = config.cloud.window_bytes;
-        let text = "cloud.part_bytes_max is above cloud.window_bytes and counts as that";
+        let text = "cloud.part_bytes_max is above cloud.window_bytes and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
     for text in credential_warnings(&config.cloud) {
         say(Level::Warning, text.to_owned());
     }
     let backoff = &mut config.backoff;
-    if backoff.max_s < backoff.first_s {
-        backoff.max_s = backoff.first_s;
-        let text = "backoff.max_s is below backoff.first_s and counts as that";
+    if backoff.max_s < backoff.initial_s {
+        backoff.max_s = backoff.initial_s;
+        let text = "backoff.max_s is below backoff.initial_s and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
-    if backoff.reconnect_max_s < backoff.reconnect_first_s {
-        backoff.reconnect_max_s = backoff.reconnect_first_s;
-        let text = "backoff.reconnect_max_s is below backoff.reconnect_first_s and counts as that";
+    if backoff.reconnect_max_s < backoff.reconnect_initial_s {
+        backoff.reconnect_max_s = backoff.reconnect_initial_s;
+        let text = "backoff.reconnect_max_s is below backoff.reconnect_initial_s and is treated as equal to it";
         say(Level::Warning, text.to_owned());
     }
     (config, problems)
 }
 
-/// Passwords and certificates that are of no use as they are.
+/// Returns warnings about passwords and certificates that have no effect.
 fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     let there = |path: &PathBuf| !path.as_os_str().is_empty();
     let CloudSettings {
@@ -538,19 +541,19 @@ fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     [
         (
             there(cert) != there(key),
-            "cloud.cert_file and cloud.key_file go together; one alone is not used",
+            "cloud.cert_file and cloud.key_file must both be set; one alone is ignored",
         ),
         (
             !cloud.url.scheme.tls() && [ca, cert, key].into_iter().any(there),
-            "cloud.ca_file, cloud.cert_file and cloud.key_file are for TLS, and cloud.url asks for none",
+            "cloud.ca_file, cloud.cert_file and cloud.key_file are only used with TLS, which cloud.url does not use",
         ),
         (
             password && there(password_file),
-            "cloud.password and cloud.password_file are both set; the file counts",
+            "cloud.password and cloud.password_file are both set; the file is used",
         ),
         (
             cloud.user.is_empty() && (password || there(password_file)),
-            "there is a password without cloud.user; it is not used",
+            "there is a password without cloud.user; it is ignored",
         ),
     ]
     .into_iter()
@@ -558,7 +561,7 @@ fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
     .collect()
 }
 
-/// What a card is told by these bytes, as far as it can be used; nothing where they are no settings at all.
+/// Returns the valid system settings in these bytes; the defaults if they are not settings at all.
 pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
     lenient_toml::parse(bytes).map_or_else(
         |_| system::SystemSettings::default(),
@@ -566,7 +569,7 @@ pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
     )
 }
 
-/// What `appliance check-config FILE` prints, and whether the file is without fault. Here a warning counts too.
+/// Returns the output of `appliance check-config FILE`, and true if the file has neither errors nor warnings.
 pub fn check_config(path: &Path) -> (String, bool) {
     let loaded = load_from(Some(path), &[], &[], false);
     let mut text = String::new();
@@ -579,13 +582,13 @@ pub fn check_config(path: &Path) -> (String, bool) {
     }
     let good = loaded.problems.is_empty();
     if good {
-        let _ = writeln!(text, "{}: every setting is good", path.display());
+        let _ = writeln!(text, "{}: no mistakes", path.display());
     }
     let _ = write!(text, "{}", non_default_settings(&loaded.config));
     (text, good)
 }
 
-/// The settings that are not at their default, one a line, without secrets.
+/// Lists the settings that differ from their defaults, one per line, without secrets.
 fn non_default_settings(config: &Config) -> String {
     let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
     let (ours, defaults) = (flat(config), flat(&Config::default()));
@@ -608,7 +611,7 @@ fn non_default_settings(config: &Config) -> String {
         }
     }
     if text.is_empty() {
-        text.push_str("  all settings have their defaults\n");
+        text.push_str("  all settings have their default values\n");
     }
     text
 }
@@ -726,7 +729,7 @@ mod tests {
         let path = folder.path().join("camera.toml");
         fs::write(
             &path,
-            "interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
+            "capture_interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
         )
         .unwrap();
         let loaded = load_from(
@@ -738,7 +741,11 @@ mod tests {
         assert_eq!(loaded.problems, []);
         let config = loaded.config;
         assert_eq!(
-            (config.interval_s, config.button.pin, config.light.pin),
+            (
+                config.capture_interval_s,
+                config.button.pin,
+                config.light.pin
+            ),
             (1, 2, 3)
         );
     }
@@ -746,12 +753,12 @@ mod tests {
     #[test]
     fn passwords_and_certificates_that_are_of_no_use_are_told() {
         for (text, says) in [
-            ("cert_file = \"/c\"", "go together"),
-            ("ca_file = \"/c\"", "asks for none"),
+            ("cert_file = \"/c\"", "must both be set"),
+            ("ca_file = \"/c\"", "only used with TLS"),
             ("password = \"x\"", "without cloud.user"),
             (
                 "user = \"u\"\npassword = \"x\"\npassword_file = \"/p\"",
-                "the file counts",
+                "the file is used",
             ),
         ] {
             let loaded = of_file(&format!("[cloud]\n{text}"));
@@ -790,7 +797,7 @@ mod tests {
                 "must be a whole number",
             ),
             (
-                "interval_s = 604801",
+                "capture_interval_s = 604801",
                 "must be 0 or a whole number, 1 to 604800 seconds",
             ),
             ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
@@ -800,10 +807,13 @@ mod tests {
                 "[spool]\nwhen_full = \"explode\"",
                 "must be one of refuse, drop-oldest",
             ),
-            ("[simulated]\non = \"yes\"", "must be true or false"),
-            ("[light]\nnight = \"dusk\"", "must look like 22:00-06:30"),
+            ("[simulated]\nenabled = \"yes\"", "must be true or false"),
+            (
+                "[light]\nquiet_hours = \"dusk\"",
+                "must look like 22:00-06:30",
+            ),
             ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
-            ("[spool]\nfolder = \"\"", "must name a directory"),
+            ("[spool]\ndir = \"\"", "must name a directory"),
         ] {
             let loaded = of_file(text);
             assert_eq!(loaded.config, Config::default(), "{text}");
@@ -818,7 +828,7 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_told_and_the_right_ones_apply() {
-        let loaded = of_file("interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
+        let loaded = of_file("capture_interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
         assert_eq!(loaded.config.button.debounce_ms, 20);
     }
@@ -826,7 +836,10 @@ mod tests {
     #[test]
     fn an_unknown_name_is_a_mistake_with_a_suggestion() {
         for (text, says) in [
-            ("intervall_s = 5", "did you mean interval_s?"),
+            (
+                "capture_intervall_s = 5",
+                "did you mean capture_interval_s?",
+            ),
             (
                 "[cloud]\npart_byte_max = 20000",
                 "did you mean cloud.part_bytes_max?",
@@ -836,7 +849,7 @@ mod tests {
                 "did you mean cloud.part_bytes_max?",
             ),
             ("[clod]\nurl = \"mqtt://a\"", "did you mean [cloud]?"),
-            ("[cloud]\nflavour = 1", "cloud.flavour is no setting"),
+            ("[cloud]\nflavour = 1", "cloud.flavour is not a setting"),
         ] {
             let loaded = of_file(text);
             assert!(loaded.file_has_errors(), "{text}");
@@ -847,7 +860,7 @@ mod tests {
                 loaded.problems[0]
             );
         }
-        // Somebody is there to correct it.
+        // A person is present to correct it.
         let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
         assert!(loaded.cli_has_errors() && !loaded.file_has_errors());
         assert!(
@@ -865,9 +878,9 @@ mod tests {
             ("KEEPSAKE_TEST_MYSQL", "x"),
         ]);
         assert_eq!(load_from(None, &ours, &[], false).problems, []);
-        let slip = pairs(&[("KEEPSAKE_SPOOL_FOLDR", "x")]);
+        let slip = pairs(&[("KEEPSAKE_SPOL_DIR", "x")]);
         let loaded = load_from(None, &slip, &[], false);
-        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_FOLDER"));
+        assert!(loaded.problems[0].text.contains("KEEPSAKE_SPOOL_DIR"));
     }
 
     #[test]
@@ -876,14 +889,14 @@ mod tests {
         let path = folder.path().join("camera.toml");
         let spool = folder.path().join("spool");
         fs::create_dir(&spool).unwrap();
-        let overrides = pairs(&[("spool.folder", spool.to_str().unwrap())]);
+        let overrides = pairs(&[("spool.dir", spool.to_str().unwrap())]);
         let load = || load_from(Some(&path), &[], &overrides, true);
 
-        fs::write(&path, "device = \"porch\"\ninterval_s = 60\n").unwrap();
+        fs::write(&path, "device = \"porch\"\ncapture_interval_s = 60\n").unwrap();
         let good = load();
         good.save_as_last_good().unwrap();
 
-        fs::write(&path, "device = \"porch\ninterval_s = 60\n").unwrap();
+        fs::write(&path, "device = \"porch\ncapture_interval_s = 60\n").unwrap();
         let spoiled = load();
         assert!(spoiled.used_last_good && spoiled.file_has_errors());
         assert_eq!(spoiled.config, good.config);
@@ -891,10 +904,10 @@ mod tests {
         spoiled.save_as_last_good().unwrap();
         assert_eq!(load().config, good.config);
 
-        // Gone altogether is the same.
+        // A missing file is treated the same.
         fs::remove_file(&path).unwrap();
         assert_eq!(load().config, good.config);
-        // And without a copy the camera runs on what is good.
+        // Without a copy the camera uses the valid settings.
         fs::remove_file(spool.join("camera.last-good.toml")).unwrap();
         let alone = load();
         assert!(!alone.used_last_good && alone.file_has_errors());
@@ -906,7 +919,7 @@ mod tests {
         let loaded = of_command_line(&[
             ("cloud.part_bytes_max", "4_194_304"),
             ("cloud.window_bytes", "65536"),
-            ("backoff.first_s", "100"),
+            ("backoff.initial_s", "100"),
             ("backoff.max_s", "5"),
         ]);
         assert_eq!(loaded.config.cloud.part_bytes_max, 65536);

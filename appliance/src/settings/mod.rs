@@ -1,4 +1,4 @@
-//! The settings of the camera: their types, the layers they are merged from, and what the cloud changes of them.
+//! The settings of the camera: their types, the layers they are merged from, and changes by the cloud.
 
 mod config;
 pub mod effective;

@@ -1,6 +1,6 @@
-//! What to write instead: for a person who has never heard of TOML, and holds a card that does not work.
+//! Suggestions on how to correct mistakes, for people who do not know TOML.
 //!
-//! Pure. A line that cannot be read may hold a password, so nothing of it is ever repeated but a name that is ours.
+//! Pure. An unreadable line may contain a password, so only names of our settings are repeated.
 
 use keepsake_protocol::settings::schema::{SETTINGS, Setting, ValueKind};
 use keepsake_protocol::settings::value::CloudUrl;
@@ -9,11 +9,11 @@ use toml::Value;
 use super::system;
 use super::value::{closest, is_number, raw_value, short_name};
 
-/// Why a whole file is no settings, by how it begins.
+/// Recognizes a file that is not settings by its beginning.
 pub(super) fn for_file(text: &str) -> Option<String> {
     let begins = text.trim_start();
     let what = if begins.starts_with("{\\rtf") {
-        "a document of a word processor (RTF); save it as plain text"
+        "a word processor document (RTF); save it as plain text"
     } else if begins.starts_with('{') {
         "JSON; write one setting on each line, such as device = \"porch\", without braces and commas"
     } else if begins.starts_with('<') {
@@ -28,18 +28,19 @@ pub(super) fn for_file(text: &str) -> Option<String> {
     Some(format!("the file is {what}"))
 }
 
-pub(super) const NO_TEXT: &str = "the file is no text (it has bytes in it that no text has); put the camera.toml of the image in its place";
+pub(super) const NO_TEXT: &str =
+    "the file is not a text file; replace it with the camera.toml of the image";
 
-/// What is wrong with a line that is no TOML, as the end of a sentence that begins with its number.
+/// Describes the mistake in an invalid line, as the end of a sentence that begins with the line number.
 ///
-/// `before`: the line that has the same name already.
+/// `before`: the earlier line with the same name.
 pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
     let line = line.trim();
     if ["//", ";", "--", "/*"]
         .iter()
         .any(|sign| line.starts_with(sign))
     {
-        return "a note begins with #".to_owned();
+        return "a comment begins with #".to_owned();
     }
     if line.starts_with('[') {
         return for_section(line, before);
@@ -52,23 +53,23 @@ pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
         return NOTE.to_owned();
     }
     if !name.is_ascii() || name.is_empty() || name.contains(['"', '\'', ',']) {
-        return "a name stands before the =, with plain letters and without quotes".to_owned();
+        return "the name before the = must have plain letters and no quotes".to_owned();
     }
     let name = setting_name(name);
     let shown = name.unwrap_or("it");
     if let Some(before) = before {
-        return format!("{shown} is there twice, in line {before} already; delete one of the two");
+        return format!("{shown} is already set in line {before}; delete one of the two");
     }
     let example = example(name);
     match value.chars().next() {
-        None => format!("nothing stands behind the =; write {example}"),
+        None => format!("nothing follows the =; write {example}"),
         Some('=') => format!("one = is enough; write {example}"),
         Some(quote @ ('"' | '\'')) => in_quotes(&value[1..], quote, &example),
         Some(_) => without_quotes(value, &example, name),
     }
 }
 
-/// What to write instead of a value that a setting cannot have; empty where its bound says everything.
+/// Suggests a valid value; empty if the bounds say enough.
 pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
     let name = short_name(setting);
     match (&setting.kind, value) {
@@ -90,12 +91,12 @@ pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
             "device" => device(text),
             _ => String::new(),
         },
-        // Its bound says that it stands in quotes.
+        // The bounds say that it needs quotes.
         (ValueKind::Text(_), _) => String::new(),
     }
 }
 
-const NOTE: &str = "this is neither a setting (name = value) nor a [section]; if it is a note, put # in front of it";
+const NOTE: &str = "this is neither a setting (name = value) nor a [section]; if it is a comment, put # in front of it";
 
 fn for_section(line: &str, before: Option<usize>) -> String {
     let name = line.trim_matches(['[', ']']);
@@ -105,7 +106,7 @@ fn for_section(line: &str, before: Option<usize>) -> String {
                 .to_owned()
         } else {
             format!(
-                "this section has begun in line {before} already; move what stands under it there, and delete this line"
+                "this section already begins in line {before}; move its settings there, and delete this line"
             )
         };
     }
@@ -131,7 +132,7 @@ fn without_equals(line: &str) -> String {
         };
     }
     match name {
-        // A sentence of the explanations may well begin with such a word.
+        // A sentence in a comment may begin with such a word.
         Some(name)
             if rest.is_empty()
                 || rest.starts_with(['"', '\''])
@@ -143,21 +144,21 @@ fn without_equals(line: &str) -> String {
     }
 }
 
-/// `value`: what stands behind the opening quote.
+/// `value`: the text after the opening quote.
 fn in_quotes(value: &str, quote: char, example: &str) -> String {
     if value.starts_with(quote) && value[1..].starts_with(quote) {
         return format!("one quote is enough; write {example}");
     }
     let other = if quote == '"' { '\'' } else { '"' };
     if quote == '"' && value.contains('\\') {
-        return "a backslash means something else between double quotes; write / instead, or put single quotes (') around the text".to_owned();
+        return "a backslash has a special meaning between double quotes; write / instead, or put single quotes (') around the text".to_owned();
     }
     match value.matches(quote).count() {
         0 if value.ends_with(other) => {
-            format!("it begins with {quote} and ends with {other}; write {example}")
+            format!("the text begins with {quote} and ends with {other}; write {example}")
         }
         0 => format!("the closing quote is missing; write {example}"),
-        1 => "something stands behind the closing quote; a note there begins with #".to_owned(),
+        1 => "there is text after the closing quote; a comment there begins with #".to_owned(),
         _ => format!(
             "there is a {quote} between the quotes; put {other} around the whole text instead"
         ),
@@ -170,21 +171,21 @@ fn without_quotes(value: &str, example: &str, name: Option<&str>) -> String {
         return format!("the opening quote is missing; write {example}");
     }
     if ["true", "false", "yes", "no", "on", "off"].contains(&bare.to_ascii_lowercase().as_str()) {
-        return "it is true or false, in small letters and without quotes".to_owned();
+        return "write true or false, in lower case and without quotes".to_owned();
     }
     if bare.starts_with(|c: char| c.is_ascii_digit()) && name.is_none_or(is_number_setting) {
         return if bare.bytes().all(|c| c.is_ascii_digit()) {
-            "a number does not begin with 0".to_owned()
+            "a number must not begin with 0".to_owned()
         } else {
-            format!("a number stands alone: no unit, no comma, no quotes; write {example}")
+            format!("write only the number, without unit, comma or quotes; write {example}")
         };
     }
-    format!("text stands in quotes; write {example}")
+    format!("text needs quotes; write {example}")
 }
 
 fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
     let pin = if name == "pin" {
-        " (its BCM number, not its place in the row)"
+        " (the BCM number, not the position on the header)"
     } else {
         ""
     };
@@ -213,11 +214,11 @@ fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
     } else {
         format!(", in {unit}")
     };
-    format!("; write the number alone{alone}, without quotes{pin}")
+    format!("; write only the number{alone}, without quotes{pin}")
 }
 
 fn url(text: &str) -> String {
-    const FALLBACK: &str = "; it looks like \"mqtt://192.168.1.10:1883\"";
+    const FALLBACK: &str = "; an address looks like \"mqtt://192.168.1.10:1883\"";
     if text.contains('@') {
         return String::new();
     }
@@ -236,7 +237,7 @@ fn url(text: &str) -> String {
     };
     let meant = format!("{scheme}://{host}");
     match meant.parse::<CloudUrl>() {
-        // Where a space was, a name may have been meant as well: an address has none.
+        // Text with spaces may be a name instead of an address.
         Ok(_) if text.split_whitespace().count() == 1 || text.contains("://") => {
             format!("; write url = \"{meant}\"")
         }
@@ -266,7 +267,7 @@ fn device(text: &str) -> String {
     }
 }
 
-/// The name, if it is one of a setting, as it stands in its section.
+/// Returns the name of a known setting, without its section.
 fn setting_name(name: &str) -> Option<&'static str> {
     let name = name.trim();
     SETTINGS
@@ -283,7 +284,7 @@ fn is_number_setting(name: &str) -> bool {
     named.any(is_number)
 }
 
-/// How a line with this name looks.
+/// Returns an example line for this name.
 fn example(name: Option<&str>) -> String {
     let Some(name) = name else {
         return "it as name = \"text\" or name = 5".to_owned();

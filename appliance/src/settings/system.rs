@@ -1,13 +1,13 @@
-//! The settings that only a card has: `[[wifi]]` and `[system]`, which are for the system below the camera.
+//! The settings that only the SD card image has: `[[wifi]]` and `[system]`, for the operating system.
 //!
-//! `appliance card` carries them out; the camera itself only says what is wrong with them, so that one look at
-//! `camera.toml` finds every mistake in it.
+//! `appliance sd-card` applies them; the camera only reports their mistakes, so that one check of
+//! `camera.toml` finds every mistake.
 
 use toml::{Table, Value};
 
 use super::Level;
 
-/// More networks are a list nobody keeps in order.
+/// The most networks.
 pub const NETWORKS_MAX: usize = 16;
 const NAME_BYTES_MAX: usize = 32;
 const PASSPHRASE_CHARS: std::ops::RangeInclusive<usize> = 8..=63;
@@ -15,16 +15,16 @@ pub(super) const SECTIONS: [&str; 2] = ["wifi", "system"];
 const WIFI: [&str; 3] = ["name", "password", "country"];
 const SYSTEM: [&str; 4] = ["hostname", "timezone", "time_server", "ssh_key"];
 
-/// A Wi-Fi network. Its password is in no log: there is no `Debug` of it.
+/// A Wi-Fi network. There is no `Debug`, so that its password never appears in a log.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Network {
     /// 1 to 32 bytes.
     pub name: String,
-    /// Empty = a network without one; else 8 to 63 characters, or 64 hexadecimal digits.
+    /// Empty for an open network; otherwise 8 to 63 characters, or 64 hexadecimal digits.
     pub password: String,
 }
 
-/// What a card has been told, as far as it can be used.
+/// The valid system settings of a card.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SystemSettings {
     pub networks: Vec<Network>,
@@ -36,26 +36,26 @@ pub struct SystemSettings {
     pub ssh_key: Option<String>,
 }
 
-/// Something wrong with what a card was told.
+/// A problem with the system settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SystemProblem {
     pub level: Level,
-    /// What it is about: `wifi.2.password`, counted from 1; or `system.hostname`.
+    /// The key, such as `wifi.2.password` (counted from 1) or `system.hostname`.
     pub key: String,
     pub text: String,
 }
 
-/// The names of all of them, as they stand in their sections.
+/// Returns the names of all system settings, without their sections.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     WIFI.into_iter().chain(SYSTEM)
 }
 
-/// Whether this name at the top of `camera.toml` is one of ours.
+/// Returns true for a section of system settings.
 pub(super) fn is_system_section(key: &str) -> bool {
     SECTIONS.contains(&key)
 }
 
-/// What can be used of the file, and a sentence for each thing that cannot.
+/// Returns the valid system settings, and a sentence about each invalid one.
 ///
 /// Never quotes a password or a key.
 pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
@@ -66,7 +66,7 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
             if networks.len() > NETWORKS_MAX {
                 read.error(
                     format!("wifi.{}", NETWORKS_MAX + 1),
-                    format!("there are more than {NETWORKS_MAX} [[wifi]], the rest is not used"),
+                    format!("there are more than {NETWORKS_MAX} [[wifi]]; the rest is ignored"),
                 );
             }
             for (number, network) in (1..).zip(networks.iter().take(NETWORKS_MAX)) {
@@ -74,12 +74,12 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
                     Value::Table(network) => read.wifi(number, network),
                     _ => read.error(
                         "wifi",
-                        "[[wifi]] stands on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
+                        "write [[wifi]] on a line of its own, with name = \"...\" and password = \"...\" on the lines below",
                     ),
                 }
             }
         }
-        // One pair of brackets for the only network there is: it is clear what is meant.
+        // One pair of brackets is accepted for a single network.
         Some(Value::Table(network)) => read.wifi(1, network),
         Some(_) => read.error(
             "wifi",
@@ -128,7 +128,7 @@ impl Reader {
         if let Some(country) = country.filter(|country| !country.is_empty()) {
             let capital = country.trim().to_ascii_uppercase();
             if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
-                // The letters people write, and those the radio knows.
+                // People write UK; the kernel's code is GB.
                 let capital = if capital == "UK" {
                     "GB".to_owned()
                 } else {
@@ -149,7 +149,7 @@ impl Reader {
             if !password.is_empty() && !misspelt.contains(&"name") {
                 self.error(
                     at("name"),
-                    "this [[wifi]] has a password and no name; write name = \"...\" as your router calls the network",
+                    "this [[wifi]] has a password but no name; write name = \"...\" with the name of the network",
                 );
             }
             return;
@@ -159,19 +159,19 @@ impl Reader {
             self.error(
                 at("name"),
                 format!(
-                    "the Wi-Fi name \"{short}\" has {} bytes, and no Wi-Fi has more than {NAME_BYTES_MAX}",
+                    "the Wi-Fi name \"{short}\" has {} bytes, and a Wi-Fi name has at most {NAME_BYTES_MAX}",
                     name.len()
                 ),
             );
             return;
         }
-        // A password that was forgotten must not lead into a network of the same name that anyone has set up.
+        // Without a password, the camera could join an open network of the same name that a stranger set up.
         if !table.contains_key("password") {
             if !misspelt.contains(&"password") {
                 self.error(
                     at("password"),
                     format!(
-                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it asks for none"
+                        "Wi-Fi \"{short}\" has no password; write password = \"...\" below its name, or password = \"\" if it is open"
                     ),
                 );
             }
@@ -179,7 +179,7 @@ impl Reader {
         }
         if name.trim() != name {
             let text =
-                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that meant?");
+                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that intended?");
             self.report(Level::Warning, at("name"), text);
         }
         let count = password.chars().count();
@@ -189,7 +189,7 @@ impl Reader {
             self.error(
                 at("password"),
                 format!(
-                    "the password of Wi-Fi \"{name}\" has {count} characters; every Wi-Fi password has {} to {}, and it stands on the label of the router",
+                    "the password of Wi-Fi \"{name}\" has {count} characters; a Wi-Fi password has {} to {}; it is on the label of the router",
                     PASSPHRASE_CHARS.start(),
                     PASSPHRASE_CHARS.end()
                 ),
@@ -200,7 +200,7 @@ impl Reader {
             self.error(
                 at("password"),
                 format!(
-                    "the password of Wi-Fi \"{name}\" has a character that no Wi-Fi password has; it has plain letters without accents, digits and signs"
+                    "the password of Wi-Fi \"{name}\" has a character that is not allowed; a Wi-Fi password has only letters without accents, digits and punctuation"
                 ),
             );
             return;
@@ -213,7 +213,9 @@ impl Reader {
         {
             self.error(
                 at("name"),
-                format!("Wi-Fi \"{name}\" is there twice; the first one counts, delete the other"),
+                format!(
+                    "Wi-Fi \"{name}\" is listed twice; the first one is used, delete the other"
+                ),
             );
             return;
         }
@@ -244,7 +246,7 @@ impl Reader {
         } else {
             self.error(
                 "system.hostname",
-                "system.hostname has 1 to 63 of a-z 0-9 -, and no dot or space; write hostname = \"keepsake\"",
+                "system.hostname must be 1 to 63 of a-z 0-9 -, without dots or spaces; write hostname = \"keepsake\"",
             );
         }
         let zone = |text: &str| {
@@ -257,7 +259,7 @@ impl Reader {
         } else {
             self.error(
                 "system.timezone",
-                "system.timezone is a name of a place; write timezone = \"Europe/Oslo\"",
+                "system.timezone must be a time zone name; write timezone = \"Europe/Oslo\"",
             );
         }
         let host = |text: &str| {
@@ -269,17 +271,17 @@ impl Reader {
         } else {
             self.error(
                 "system.time_server",
-                "system.time_server is one name or address; write time_server = \"192.168.1.1\"",
+                "system.time_server must be one host name or address; write time_server = \"192.168.1.1\"",
             );
         }
         match ssh_key {
             Some(key) if key.contains("PRIVATE KEY") => self.error(
                 "system.ssh_key",
-                "system.ssh_key is the private half of your key, which nobody but you should have; the public half is in the file ending in .pub",
+                "system.ssh_key is your private key, which you must not share; the public key is in the file ending in .pub",
             ),
             Some(key) if !is_public_key(&key) => self.error(
                 "system.ssh_key",
-                "system.ssh_key is no public key; it is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
+                "system.ssh_key is not a public key, which is one line that begins with ssh-ed25519, ssh-rsa or ecdsa-",
             ),
             key => self.settings.ssh_key = key,
         }
@@ -290,15 +292,12 @@ impl Reader {
         match table.get(name) {
             None => Some(String::new()),
             Some(Value::String(text)) if text.contains(['\n', '\r', '\0']) => {
-                self.error(at, format!("{name} is more than one line"));
+                self.error(at, format!("{name} has more than one line"));
                 None
             }
             Some(Value::String(text)) => Some(text.clone()),
             Some(_) => {
-                self.error(
-                    at,
-                    format!("{name} has to stand in quotes; write {name} = \"...\""),
-                );
+                self.error(at, format!("{name} needs quotes; write {name} = \"...\""));
                 None
             }
         }
@@ -324,9 +323,11 @@ impl Reader {
             let at = format!("{section}.{key}");
             let key: String = key.chars().take(60).collect();
             let text = match near {
-                Some((_, near)) => format!("{key} is no setting of {shown}, did you mean {near}?"),
+                Some((_, near)) => {
+                    format!("{key} is not a setting of {shown}, did you mean {near}?")
+                }
                 None => format!(
-                    "{key} is no setting of {shown}; it has {}",
+                    "{key} is not a setting of {shown}, which has {}",
                     known.join(", ")
                 ),
             };
@@ -336,7 +337,7 @@ impl Reader {
     }
 }
 
-/// What other systems call it.
+/// Returns our name for another system's name.
 fn synonym(key: &str) -> Option<&'static str> {
     match key.to_ascii_lowercase().as_str() {
         "ssid" => Some("name"),

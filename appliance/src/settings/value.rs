@@ -1,9 +1,9 @@
-//! How values look in `camera.toml`, in the environment and on the command line.
+//! Conversions of values from `camera.toml`, the environment and the command line.
 
 use keepsake_protocol::settings::schema::{RawValue, SETTINGS, Setting, ValueKind};
 use toml::Value;
 
-/// A value of `camera.toml` as the table of settings judges it.
+/// Converts a TOML value for [`Setting::check`].
 pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
     match value {
         Value::Integer(number) => u64::try_from(*number).map_or(RawValue::Other, RawValue::Integer),
@@ -13,7 +13,7 @@ pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
     }
 }
 
-/// The environment variable that sets it.
+/// Returns the name of the environment variable of a setting.
 pub(super) fn environment_variable(setting: &Setting) -> String {
     format!(
         "KEEPSAKE_{}",
@@ -21,8 +21,8 @@ pub(super) fn environment_variable(setting: &Setting) -> String {
     )
 }
 
-/// Text from the environment or the command line as a value of the right type; what does not parse stays text, for
-/// [`Setting::check`] to complain about.
+/// Converts text from the environment or the command line to the right type; unparsable text stays text, for
+/// [`Setting::check`] to reject.
 pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
     match setting.kind {
         ValueKind::Integer { .. }
@@ -41,14 +41,14 @@ pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
     }
 }
 
-/// The sections, and the settings that belong to none.
+/// Returns true for the name of a section.
 pub(super) fn is_section(name: &str) -> bool {
     SETTINGS
         .iter()
         .any(|setting| setting.key.split_once('.').is_some_and(|(s, _)| s == name))
 }
 
-/// Its name as it stands in its section.
+/// Returns the name without its section.
 pub(super) fn short_name(setting: &Setting) -> &'static str {
     setting.key.rsplit('.').next().unwrap_or(setting.key)
 }
@@ -62,7 +62,7 @@ pub(super) fn is_number(setting: &Setting) -> bool {
     }
 }
 
-/// The word that someone meant who wrote `written`, if one is near enough; capital letters make no difference.
+/// Returns the word closest to `written`, if it is close enough; case is ignored.
 pub(super) fn closest(
     written: &str,
     words: impl IntoIterator<Item = &'static str>,
@@ -80,7 +80,7 @@ pub(super) fn closest(
         .map(|(_, word)| word)
 }
 
-/// The setting that someone meant who wrote `key`, if one is near enough.
+/// Returns the key closest to `key`, if it is close enough.
 pub(super) fn closest_setting(key: &str) -> Option<&'static str> {
     let written = key.rsplit('.').next().unwrap_or(key);
     SETTINGS

@@ -79,8 +79,8 @@ impl From<&settings::SpoolSettings> for Limits {
             bytes_max: settings.bytes_max,
             reserve_bytes: settings.reserve_bytes,
             when_full: settings.when_full,
-            keep_for: Duration::from_secs(settings.keep_for_days.saturating_mul(24 * 3600)),
-            keep_bytes: settings.bytes_max / 100 * settings.keep_fraction_percent,
+            keep_for: Duration::from_secs(settings.retain_days.saturating_mul(24 * 3600)),
+            keep_bytes: settings.bytes_max / 100 * settings.retain_percent,
         }
     }
 }

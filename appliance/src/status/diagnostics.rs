@@ -1,5 +1,5 @@
-//! What a camera says about itself when it is asked (`diagnostics`): the machine, the card, the line, and what went wrong
-//! of late. Everything is bounded, nothing is secret, and what this machine does not say is left out.
+//! The answer to the `diagnostics` command: machine, card, connection and recent
+//! problems. Everything is bounded, nothing is secret, and unknown values are left out.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -14,14 +14,14 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::time::clock::boottime_us;
 
-/// So many warnings and errors are remembered.
+/// Most warnings and errors to remember.
 const WARNINGS_MAX: usize = 20;
-/// And so much of each, bytes.
+/// Most bytes of each.
 const WARNING_BYTES_MAX: usize = 300;
-/// A file of the kernel's is shorter than this, bytes.
+/// Most bytes of a kernel file.
 const FACT_BYTES_MAX: usize = 200;
 
-/// What only the running program knows.
+/// Facts that only the running program knows.
 #[derive(Debug)]
 pub struct Facts {
     pub running_for_s: u64,
@@ -54,7 +54,7 @@ pub struct Warning {
     pub text: String,
 }
 
-/// The whole answer, at most `bytes_max` as JSON: older troubles are left out first.
+/// Returns the answer, at most `bytes_max` bytes as JSON: older problems are left out first.
 pub fn describe(facts: &Facts, bytes_max: usize) -> Map<String, Value> {
     let now_us = boottime_us();
     let mut warnings: VecDeque<Value> = facts
@@ -123,7 +123,7 @@ fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String
     }
 }
 
-/// What is not known is not said.
+/// Removes unknown values.
 fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
     map.into_iter()
         .filter(|(_, value)| !value.is_null())
@@ -134,14 +134,14 @@ fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
         .collect()
 }
 
-/// Of the processor, thousandths of a degree Celsius, where the kernel says it.
+/// Returns the processor temperature in thousandths of a degree Celsius, if the kernel reports it.
 pub fn temperature_mc() -> Option<i64> {
     read_fact("/sys/class/thermal/thermal_zone0/temp")?
         .parse()
         .ok()
 }
 
-/// What the firmware of a Raspberry Pi says about its power supply and its heat, in words.
+/// Returns the power and temperature problems that the firmware of a Raspberry Pi reports.
 fn throttled() -> Option<Vec<&'static str>> {
     let bits = read_fact("/sys/devices/platform/soc/soc:firmware/get_throttled")?;
     let bits = u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?;
@@ -174,7 +174,7 @@ fn system_name() -> Option<String> {
     Some(truncated(name.trim_matches('"'), FACT_BYTES_MAX))
 }
 
-/// Of this process, resident.
+/// Returns the resident memory of this process.
 fn memory_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,4 +1,4 @@
-//! What happens, one JSON object a line on standard output, for scripts that watch a camera (`--events`).
+//! The event stream as JSON lines on stdout, for scripts that watch a camera (`--events`).
 
 use std::io::Write;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,7 +9,7 @@ use keepsake_protocol::settings::RejectedSetting;
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 use serde::Serialize;
 
-/// One happening.
+/// An event.
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Event<'a> {
@@ -21,7 +21,7 @@ pub enum Event<'a> {
     Light {
         pattern: &'a str,
     },
-    /// The light was switched on so long after the press was felt, microseconds.
+    /// The LED was switched on `light_after_us` after the press was detected.
     Pressed {
         press: u64,
         light_after_us: u64,
@@ -54,18 +54,18 @@ pub enum Event<'a> {
         answer: &'a str,
         presses: &'a [u64],
     },
-    /// Wishes of the cloud were taken.
+    /// Settings from the cloud were applied.
     Settings {
         version: u64,
         rejected: &'a [RejectedSetting],
-        /// Names that are tried from the next start on.
+        /// Settings that are tried from the next restart.
         trying: &'a [String],
     },
-    /// The button was held, and somebody wants this: `reconnect` or `forget`.
+    /// The button was held to request `reconnect` or `forget`.
     Held {
         wish: &'a str,
     },
-    /// The program starts anew, as a command, a hold of the button, or other settings of the connection ask.
+    /// The program restarts because of a command, a held button, or new connection settings.
     Restarting,
     Connected,
     Disconnected {
@@ -76,10 +76,10 @@ pub enum Event<'a> {
     },
 }
 
-/// Lines that may wait for a slow reader; more are dropped, and the gap is told.
+/// Lines that wait for a slow reader; more are dropped.
 const LINES_MAX: usize = 65_536;
 
-/// Writes reports, or does not. A reader that is slow or gone never holds up the light or the pictures.
+/// Writes events if enabled. A slow or missing reader never delays the LED or the pictures.
 #[derive(Debug, Clone, Default)]
 pub struct EventWriter {
     lines: Option<SyncSender<Line>>,

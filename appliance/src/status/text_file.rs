@@ -1,4 +1,4 @@
-//! How the camera is, in plain words, for a file that any computer can read from the card. Pure.
+//! The status of the camera in plain text, for a file that any computer can read from the card. Pure.
 //!
 //! Lines end as on Windows, where the first partition of a card is most often opened. No secret is in it.
 
@@ -10,15 +10,15 @@ use keepsake_protocol::presence::LedStatus;
 use crate::light::indicator::FaultCode;
 use crate::status::diagnostics::Facts;
 
-/// More would not be read, bytes.
+/// The largest size of the file.
 pub const BYTES_MAX: usize = 4096;
 
-/// What it tells.
+/// The content of the status file.
 pub struct StatusReport<'a> {
     pub device: &'a DeviceId,
-    /// Where the cloud is.
+    /// The address of the cloud.
     pub cloud: &'a str,
-    /// The last reason since there was a connection.
+    /// The last connection error since the last connection.
     pub not_connected_because: Option<&'a str>,
     pub light: &'a LedStatus,
     pub faults: &'a [FaultCode],
@@ -31,24 +31,24 @@ pub fn text(report: &StatusReport<'_>) -> String {
     let mut lines = vec![format!("Camera {}", report.device)];
     lines.push(match written_at(facts) {
         Some(at) => format!("Written {at}"),
-        None => "Written before the camera knew what time it was".to_owned(),
+        None => "Written before the camera knew the time".to_owned(),
     });
     lines.push(String::new());
     lines.push(
         match (facts.connected_for_s, report.not_connected_because) {
             (Some(_), _) => format!("Cloud: connected to {}", report.cloud),
-            (None, Some(why)) => format!("Cloud: {} is not reached: {why}", report.cloud),
-            (None, None) => format!("Cloud: {} is not reached yet", report.cloud),
+            (None, Some(why)) => format!("Cloud: {} cannot be reached: {why}", report.cloud),
+            (None, None) => format!("Cloud: {} has not been reached yet", report.cloud),
         },
     );
     lines.push(format!(
-        "Pictures: {} wait on the card ({} MiB), {} are in the cloud and still here",
+        "Pictures: {} waiting for upload ({} MiB), {} uploaded and still on the card",
         facts.waiting,
         facts.waiting_bytes >> 20,
         facts.kept
     ));
     lines.push(format!(
-        "Card: {} of {} MiB are free",
+        "Card: {} of {} MiB free",
         facts.card_free >> 20,
         facts.card_total >> 20
     ));
@@ -61,18 +61,18 @@ pub fn text(report: &StatusReport<'_>) -> String {
     }
     if !facts.warnings.is_empty() {
         lines.push(String::new());
-        lines.push("What went wrong of late, newest first:".to_owned());
+        lines.push("Recent problems, newest first:".to_owned());
     }
     for trouble in facts.warnings.iter().rev() {
         lines.push(format!(
-            "- {} s after power came: {}",
+            "- {} s after power-on: {}",
             trouble.at_boottime_us / 1_000_000,
             trouble.text
         ));
     }
     let mut file = String::new();
     for line in lines {
-        // A line is a line, whatever an error has in it.
+        // Line breaks in an error must not break the line.
         let line: String = line
             .chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -150,10 +150,10 @@ mod tests {
         for said in [
             "Camera porch\r\n",
             "Written 2026-11-22 ",
-            "is not reached: connection refused\r\n",
-            "3 wait on the card (5 MiB), 7 are in the cloud",
+            "cannot be reached: connection refused\r\n",
+            "3 waiting for upload (5 MiB), 7 uploaded",
             "Fault 3: ",
-            "- 12 s after power came: first with a second line\r\n",
+            "- 12 s after power-on: first with a second line\r\n",
         ] {
             assert!(text.contains(said), "{said} in {text}");
         }

@@ -15,7 +15,7 @@ impl Backoff {
     /// Returns the wait between two attempts to send one capture.
     pub fn for_captures(settings: &BackoffSettings) -> Self {
         Self {
-            initial: Duration::from_secs(settings.first_s),
+            initial: Duration::from_secs(settings.initial_s),
             max: Duration::from_secs(settings.max_s),
         }
     }
@@ -23,7 +23,7 @@ impl Backoff {
     /// Returns the wait between two attempts to connect.
     pub fn for_connections(settings: &BackoffSettings) -> Self {
         Self {
-            initial: Duration::from_secs(settings.reconnect_first_s),
+            initial: Duration::from_secs(settings.reconnect_initial_s),
             max: Duration::from_secs(settings.reconnect_max_s),
         }
     }
@@ -106,9 +106,9 @@ mod tests {
     proptest! {
         #[test]
         fn a_wait_never_exceeds_its_bound_and_never_shrinks(
-            first_s in 1u64..100, max_s in 1u64..100_000, attempt in any::<u32>(), random in any::<f64>(),
+            initial_s in 1u64..100, max_s in 1u64..100_000, attempt in any::<u32>(), random in any::<f64>(),
         ) {
-            let backoff = Backoff { initial: Duration::from_secs(first_s), max: Duration::from_secs(max_s) };
+            let backoff = Backoff { initial: Duration::from_secs(initial_s), max: Duration::from_secs(max_s) };
             prop_assert!(backoff.wait(attempt) <= backoff.max);
             prop_assert!(backoff.wait(attempt) <= backoff.wait(attempt.saturating_add(1)));
             prop_assert!(backoff.wait_with_jitter(attempt, random) <= backoff.max);

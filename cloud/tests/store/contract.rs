@@ -1223,7 +1223,7 @@ async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
         return;
     };
     let values = |interval: u64| -> serde_json::Map<String, serde_json::Value> {
-        [("interval_s".to_owned(), interval.into())]
+        [("capture_interval_s".to_owned(), interval.into())]
             .into_iter()
             .collect()
     };

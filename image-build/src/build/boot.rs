@@ -71,14 +71,14 @@ pub fn camera_settings(appliance: &str) -> Result<String> {
     Ok(settings.replace(first, &format!("\n{CARD_SETTINGS}\n{first}")))
 }
 
-/// Returns `appliance/camera.toml` with the folder of the service.
+/// Returns `appliance/camera.toml` with the spool directory of the service.
 ///
 /// # Errors
 /// The file has changed and has no place for it.
 pub fn service_settings(appliance: &str) -> Result<String> {
-    let spool = "folder = \"keepsake-spool\"";
+    let spool = "dir = \"keepsake-spool\"";
     ensure_occurs_once(appliance, spool)?;
-    Ok(appliance.replace(spool, "folder = \"/var/lib/keepsake/pictures\""))
+    Ok(appliance.replace(spool, "dir = \"/var/lib/keepsake/pictures\""))
 }
 
 fn ensure_occurs_once(settings: &str, text: &str) -> Result<()> {
@@ -141,7 +141,7 @@ mod tests {
     fn the_settings_on_the_card_are_those_of_the_camera_with_the_card_s_own() {
         let settings = camera_settings(APPLIANCE).unwrap();
         assert!(settings.contains("[[wifi]]"));
-        assert!(settings.contains("folder = \"/var/lib/keepsake/pictures\""));
+        assert!(settings.contains("dir = \"/var/lib/keepsake/pictures\""));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("camera.toml");
         fs::write(&file, with_crlf(&settings)).unwrap();

@@ -166,7 +166,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
-    let mut camera = Appliance::new(&folder, "porch", &web.url()).set("backoff.first_s=2");
+    let mut camera = Appliance::new(&folder, "porch", &web.url()).set("backoff.initial_s=2");
     camera.start();
     camera.is_connected(SOON);
     web.inject(HttpFault::TooLarge, "/api/v1/frames");

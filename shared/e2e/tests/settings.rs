@@ -53,13 +53,13 @@ fn settings_of_the_cloud_apply_without_a_restart() {
 
     // Interval pictures start, and stop.
     let since = camera.event_count();
-    api.set_settings("porch", &json!({"interval_s": 1}));
+    api.set_settings("porch", &json!({"capture_interval_s": 1}));
     camera.expect("pictures by themselves", since, SOON, |said| {
         (capture_keys(said, "saved").len() >= 2).then_some(())
     });
     api.set_settings("porch", &json!({}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
-    assert_eq!(settled["camera"]["in_force"]["interval_s"], 0);
+    assert_eq!(settled["camera"]["in_force"]["capture_interval_s"], 0);
     let since = camera.event_count();
     // Long enough for two more, if there were any.
     std::thread::sleep(Duration::from_millis(2500));
@@ -73,7 +73,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     camera.start();
     api.set_settings(
         "porch",
-        &json!({"light.mode": "quiet", "picture.max_width": 100}),
+        &json!({"light.mode": "heartbeat", "picture.width_max": 100}),
     );
     let partly = api.wait_for_settings("porch", "partly", SOON);
     let rejected = partly["camera"]["rejected"].as_array().unwrap();
@@ -95,7 +95,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
-        .set("cloud.confirm_within_s=8");
+        .set("cloud.trial_timeout_s=8");
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();
@@ -106,7 +106,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let since = camera.event_count();
     api.set_settings(
         "porch",
-        &json!({"cloud.url": nowhere, "light.mode": "quiet"}),
+        &json!({"cloud.url": nowhere, "light.mode": "heartbeat"}),
     );
     camera.expect("a new start", since, SOON, |said| {
         let at = said.iter().position(|one| one["event"] == "restarting")?;
@@ -129,7 +129,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
         cloud.mqtt_url().as_str()
     );
     // Settings other than the connection were never on trial.
-    assert_eq!(settled["camera"]["in_force"]["light.mode"], "quiet");
+    assert_eq!(settled["camera"]["in_force"]["light.mode"], "heartbeat");
     camera.expect("the way back", since, SOON, event_named("connected"));
     camera.expect_stored(&pressed, SOON);
     let found = audit(&cloud.store(), &pressed, &photos::all(&photos::folder()));
@@ -145,7 +145,7 @@ fn a_working_connection_setting_is_kept() {
     cloud.start();
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
-        .set("cloud.confirm_within_s=20");
+        .set("cloud.trial_timeout_s=20");
     camera.start();
     camera.is_connected(SOON);
     let api = cloud.api();

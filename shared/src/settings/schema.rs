@@ -101,98 +101,98 @@ const PIN_MAX: u64 = super::value::PIN_MAX as u64;
 /// Every setting, in the order of `camera.toml`.
 pub const SETTINGS: &[Setting] = &[
     text("device", device, ""),
-    optional_integer("interval_s", 1, 7 * DAY_S, "seconds", 0)
-        .live("Takes a picture by itself every so often. 0 = only when asked."),
+    optional_integer("capture_interval_s", 1, 7 * DAY_S, "seconds", 0)
+        .live("Takes a picture automatically at this interval. 0: only when requested."),
     text("status_file", path, ""),
     text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
-        .connection("Where the camera finds the cloud."),
-    text("cloud.user", credential, "").connection("Its name at the broker. Empty = none."),
+        .connection("The address of the cloud."),
+    text("cloud.user", credential, "").connection("User name for the broker. Empty: none."),
     text("cloud.password", credential, "")
-        .connection("Its password at the broker. Empty = none.")
+        .connection("Password for the broker. Empty: none.")
         .secret(),
     text("cloud.password_file", path, ""),
     text("cloud.token", credential, "")
-        .connection("The token the cloud has made for it, for http and https. Empty = none.")
+        .connection("The token that the cloud issued for this camera, for http and https. Empty: none.")
         .secret(),
     text("cloud.ca_file", path, ""),
     text("cloud.cert_file", path, ""),
     text("cloud.key_file", path, ""),
     integer("cloud.keep_alive_s", 5, 1200, "seconds", 30)
-        .connection("After so much silence the camera asks whether the broker is still there."),
+        .connection("MQTT keep-alive: the camera pings the broker after this much silence."),
     integer("cloud.connect_timeout_s", 1, 120, "seconds", 10)
         .connection("Longest wait for a connection."),
-    integer("cloud.confirm_within_s", 5, 3600, "seconds", 300),
+    integer("cloud.trial_timeout_s", 5, 3600, "seconds", 300),
     integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
         .live("A picture is sent in parts of at most this size."),
     integer("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
-        .live("At most so much is on its way before the cloud has confirmed it."),
-    optional_integer("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes a second", 0)
-        .live("Pictures take no more of the line than this. 0 = all there is."),
+        .live("At most this many bytes are in flight before the cloud confirms them."),
+    optional_integer("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes per second", 0)
+        .live("Upload limit for pictures. 0: no limit."),
     optional_integer("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
-        .live("A larger picture is made smaller before it is saved. 0 = as the camera gives it."),
-    optional_integer("picture.max_width", 64, 8192, "pixels", 0)
-        .live("A wider picture is made smaller. 0 = as the camera gives it."),
+        .live("A larger picture is reduced before it is saved. 0: as the camera delivers it."),
+    optional_integer("picture.width_max", 64, 8192, "pixels", 0)
+        .live("A wider picture is scaled down. 0: as the camera delivers it."),
     optional_integer("picture.quality", 30, 95, "percent", 0)
-        .live("JPEG quality of at most this much. 0 = as the camera gives it."),
-    text("spool.folder", directory, "keepsake-spool"),
+        .live("Highest JPEG quality. 0: as the camera delivers it."),
+    text("spool.dir", directory, "keepsake-spool"),
     integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
-        .live("All pictures on the card together take at most this."),
+        .live("Space for all pictures on the card together."),
     integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
-        .live("So much of the card stays free whatever happens."),
-    integer("spool.keep_for_days", 0, 3650, "days", 7)
-        .live("Pictures that are in the cloud stay on the card for so long, too."),
-    integer("spool.keep_fraction_percent", 0, 90, "percent", 25)
-        .live("And take at most so much of the room for pictures."),
+        .live("Space on the card that always stays free."),
+    integer("spool.retain_days", 0, 3650, "days", 7)
+        .live("How long uploaded pictures stay on the card."),
+    integer("spool.retain_percent", 0, 90, "percent", 25)
+        .live("The largest share of the space for pictures that uploaded pictures use."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
-        .live("A press on a full card is refused, or the oldest picture that waits is given up."),
-    choice("camera.kind", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
+        .live("When the card is full of pictures that are not uploaded yet: refuse a press, or delete the oldest picture."),
+    choice("camera.backend", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
     text("camera.device", path, ""),
     integer("camera.width", 64, 8192, "pixels", 1920)
-        .live("The width to ask the camera for. It gives the nearest it has."),
-    integer("camera.height", 64, 8192, "pixels", 1080).live("The height to ask the camera for."),
+        .live("Requested width. The camera uses the nearest size it supports."),
+    integer("camera.height", 64, 8192, "pixels", 1080).live("Requested height."),
     choice("camera.format", CAMERA_FORMATS, "auto")
-        .live("The format to ask a USB camera for, for one that is bad at its best."),
+        .live("Pixel format to request from a USB camera. Change it if the default gives poor results."),
     optional_integer("camera.frames_per_s_min", 1, 60, "frames per second", 10)
-        .live("A slower USB camera is asked for so many, since a press waits for the next frame. 0 = as it has it."),
+        .live("Lowest frame rate of a USB camera, because a press waits for the next frame. 0: the camera's own rate."),
     optional_integer("camera.brightness_percent", 1, 100, "percent", 0)
-        .live("How bright the camera is to make its pictures. 0 = as it has it."),
+        .live("Brightness of the pictures. 0: the camera's own setting."),
     integer_enum("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
-        .live("Turns pictures clockwise."),
+        .live("Rotates pictures clockwise."),
     choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
-        .live("Then mirrors them: left and right, top and bottom, or both."),
-    integer("camera.deadline_s", 1, 30, "seconds", 8)
-        .live("A press without a frame by then has failed."),
+        .live("Mirrors pictures after the rotation: left and right, top and bottom, or both."),
+    integer("camera.timeout_s", 1, 30, "seconds", 8)
+        .live("A press fails if the camera delivers no frame in this time."),
     integer("camera.warm_up_frames", 0, 120, "frames", 30)
-        .live("At most so many frames are thrown away after the camera starts, until its exposure stands still."),
-    integer("camera.warm_up_s", 0, 30, "seconds", 2).live("And for at most so long."),
+        .live("Most frames to discard after the camera starts, until the exposure is stable."),
+    integer("camera.warm_up_s", 0, 30, "seconds", 2).live("Longest time to discard frames after the camera starts."),
     integer("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
-        .live("A larger frame is an error of the camera."),
-    choice("gpio.kind", &["auto", "rppal", "gpiochip"], "auto"),
-    text("gpio.chip", path, ""),
+        .live("A larger frame is rejected as a camera error."),
+    choice("gpio.backend", &["auto", "rppal", "gpiochip"], "auto"),
+    text("gpio.device", path, ""),
     integer("button.pin", 0, PIN_MAX, "", 17),
     choice("button.pull", &["up", "down", "none"], "up"),
     choice("button.active", &["low", "high"], "low"),
-    // Above 45 ms the light cannot be on within 50 ms of the press any more.
+    // Above 45 ms the LED could not be on within 50 ms of the press.
     integer("button.debounce_ms", 0, 45, "milliseconds", 30),
-    integer("button.min_gap_ms", 0, 10_000, "milliseconds", 300),
+    integer("button.repeat_ms_min", 0, 10_000, "milliseconds", 300),
     integer("light.pin", 0, PIN_MAX, "", 27),
     text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
-    integer("light.brightness_percent", 1, 100, "percent", 100).live("How bright the LED is."),
+    integer("light.brightness_percent", 1, 100, "percent", 100).live("Brightness of the LED."),
     integer("light.ready_brightness_percent", 1, 100, "percent", 10)
-        .live("How bright the steady light is that says ready all day."),
-    choice("light.mode", &["steady", "quiet", "off"], "steady")
-        .live("Ready is a steady light, a wink every five seconds, or nothing. A press is always answered."),
-    text("light.night", quiet_hours, "")
-        .live("Hours in which only presses are answered, such as 22:00-06:30. Empty = none."),
-    integer("backoff.first_s", 1, DAY_S, "seconds", 10)
-        .live("A picture without a receipt is sent again after this, then after twice as long."),
-    integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Up to this."),
-    integer("backoff.reconnect_first_s", 1, 3600, "seconds", 1)
-        .connection("The same for the connection: first after this."),
-    integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Up to this."),
+        .live("Brightness of the steady ready light."),
+    choice("light.mode", &["steady", "heartbeat", "off"], "steady")
+        .live("The ready light: steady, a flash every five seconds, or off. A press is always answered."),
+    text("light.quiet_hours", quiet_hours, "")
+        .live("Hours in which only presses are answered, such as 22:00-06:30. Empty: none."),
+    integer("backoff.initial_s", 1, DAY_S, "seconds", 10)
+        .live("Delay before an unconfirmed picture is sent again. It doubles with every attempt."),
+    integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Longest delay before an unconfirmed picture is sent again."),
+    integer("backoff.reconnect_initial_s", 1, 3600, "seconds", 1)
+        .connection("Delay before the first attempt to reconnect. It doubles with every attempt."),
+    integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Longest delay between attempts to reconnect."),
     Setting {
-        key: "simulated.on",
+        key: "simulated.enabled",
         kind: ValueKind::Bool,
         default: RawValue::Bool(false),
         ..text("", credential, "")
@@ -327,6 +327,8 @@ impl Setting {
         SETTINGS.iter().find(|setting| setting.key == key)
     }
 
+    /// Checks a value against the bounds.
+    ///
     /// # Errors
     /// The end of a sentence that begins with the value, such as "must be true or false".
     pub fn check(&self, given: RawValue<'_>) -> Result<(), String> {
@@ -377,18 +379,19 @@ impl Setting {
             ValueKind::Text(_) => "must be text".to_owned(),
         }
     }
-    const fn live(self, what: &'static str) -> Self {
+
+    const fn live(self, description: &'static str) -> Self {
         Self {
             scope: Scope::Live,
-            description: what,
+            description,
             ..self
         }
     }
 
-    const fn connection(self, what: &'static str) -> Self {
+    const fn connection(self, description: &'static str) -> Self {
         Self {
             scope: Scope::Connection,
-            description: what,
+            description,
             ..self
         }
     }

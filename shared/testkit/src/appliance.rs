@@ -77,7 +77,7 @@ impl Appliance {
             config: None,
             settings: [
                 // Tests press faster than fingers do, and wait less than people do.
-                "button.min_gap_ms=0",
+                "button.repeat_ms_min=0",
                 "backoff.reconnect_max_s=2",
             ]
             .map(str::to_owned)

@@ -25,8 +25,8 @@ const CARGO_DEB: CargoTool = CargoTool {
 /// The settings that differ in the service: the line of `camera.toml`, and the packaged one.
 const SERVICE_SETTINGS: [(&str, &str); 2] = [
     (
-        "folder = \"keepsake-spool\"",
-        "folder = \"/var/lib/keepsake/pictures\"",
+        "dir = \"keepsake-spool\"",
+        "dir = \"/var/lib/keepsake/pictures\"",
     ),
     (
         "status_file = \"\"",

@@ -246,7 +246,7 @@ impl Camera {
             .arg("--photos")
             .arg(photos)
             // Enter does not bounce as a worn button does: two are always two presses.
-            .args(["--set", "button.min_gap_ms=0"])
+            .args(["--set", "button.repeat_ms_min=0"])
             .current_dir(data)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());

@@ -392,7 +392,7 @@ impl Camera {
         for _ in 0..presses {
             self.button.write_all(b"\n").context("press")?;
             self.presses += 1;
-            // Presses closer together count as one (`button.min_gap_ms`).
+            // Presses closer together count as one (`button.repeat_ms_min`).
             std::thread::sleep(Duration::from_millis(600));
         }
         let presses = self.presses;

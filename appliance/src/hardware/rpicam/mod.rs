@@ -49,7 +49,7 @@ const ATTEMPTS_MAX: u32 = 2;
 const QUALITY: u32 = 90;
 
 const NOT_INSTALLED: &str =
-    "install it: sudo apt install rpicam-apps; a USB camera needs camera.kind v4l, or auto";
+    "install it: sudo apt install rpicam-apps; a USB camera needs camera.backend v4l, or auto";
 const NO_CAMERA: &str = "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
 
 /// A CSI camera.

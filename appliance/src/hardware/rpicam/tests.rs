@@ -159,7 +159,7 @@ fn the_program_is_asked_for_what_the_settings_say() {
     );
     // Others hold from the next frame on; what it need not know starts nothing.
     let mut settings = camera.settings.clone();
-    settings.deadline_s = 5;
+    settings.timeout_s = 5;
     camera.configure(&settings);
     camera.frame(DEADLINE).unwrap();
     assert_eq!(stand_in.starts().len(), 1);

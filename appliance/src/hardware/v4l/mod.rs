@@ -142,7 +142,7 @@ mod without {
         pub fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
             Err(HardwareError::new(
                 "open a V4L2 camera: this program was built without it",
-                "build it with --features v4l, or set camera.kind",
+                "build it with --features v4l, or set camera.backend",
             ))
         }
 

@@ -109,7 +109,7 @@ pub(crate) async fn put(
     }
     let wanted: SettingsRequest = serde_json::from_slice(&body).map_err(|error| {
         Problem::bad_request(format!(
-            "Expected {{\"version\": 1, \"values\": {{\"interval_s\": 60}}}}: {error}."
+            "Expected {{\"version\": 1, \"values\": {{\"capture_interval_s\": 60}}}}: {error}."
         ))
     })?;
     let version = before.as_ref().map_or(0, |before| before.version);
@@ -392,7 +392,7 @@ mod tests {
         };
         let rejected = SettingsReport {
             rejected: vec![RejectedSetting {
-                name: "interval_s".into(),
+                name: "capture_interval_s".into(),
                 reason: "no".into(),
             }],
             ..said(7)
@@ -433,22 +433,26 @@ mod tests {
             ..desired(1, 1)
         };
         let kept = validate(
-            values(json!({"cloud.password": HIDDEN, "interval_s": null, "light.mode": "quiet"})),
+            values(
+                json!({"cloud.password": HIDDEN, "capture_interval_s": null, "light.mode": "heartbeat"}),
+            ),
             Some(&before),
         );
         assert_eq!(
             kept.unwrap(),
-            values(json!({"cloud.password": "sesame", "light.mode": "quiet"}))
+            values(json!({"cloud.password": "sesame", "light.mode": "heartbeat"}))
         );
         assert!(!format!("{:?}", shown(&before)).contains("sesame"));
         let wrong = validate(
-            values(json!({"interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "quiet"})),
+            values(
+                json!({"capture_interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "heartbeat"}),
+            ),
             None,
         );
         let Problem { status, detail, .. } = wrong.unwrap_err();
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         for says in [
-            "interval_s must be 0 or",
+            "capture_interval_s must be 0 or",
             "device is only set",
             "nonsense is no setting",
         ] {

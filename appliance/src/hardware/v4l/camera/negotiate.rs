@@ -11,7 +11,7 @@ use super::super::driver::{
 use super::{CameraError, Pixels, is_gone};
 
 pub(super) const FIX: &str =
-    "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.kind to rpicam";
+    "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.backend to rpicam";
 /// In the settings: whichever suits best.
 const ANY: &str = "auto";
 const FORBIDDEN: &str = "let this user open it: sudo usermod -aG video USER, then log in again";
@@ -130,7 +130,7 @@ fn open(driver: &dyn Driver, path: &Path) -> Result<FoundDevice, Problem> {
     if !about.capture && about.multi_planar {
         return Err(Problem::Useless(
             "it hands out every plane of a picture by itself, as camera interfaces of boards do: use a USB camera, or set \
-             camera.kind to rpicam"
+             camera.backend to rpicam"
                 .to_owned(),
         ));
     }

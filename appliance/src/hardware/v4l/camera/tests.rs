@@ -772,7 +772,7 @@ fn other_settings_hold_from_the_next_frame_on() {
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 10);
     let mut settings = camera.settings.clone();
-    settings.deadline_s = 3;
+    settings.timeout_s = 3;
     camera.configure(&settings);
     assert_grey(camera.frame(DEADLINE), 15);
     assert_eq!(kernel.streams_begun(), 1, "the stream need not change");

@@ -13,7 +13,7 @@ use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
 
 /// Sections in the order of the page: what they begin with, and what they are called.
 const SECTIONS: [(&str, &str); 7] = [
-    ("interval_s", "Pictures by themselves"),
+    ("capture_interval_s", "Pictures by themselves"),
     ("picture.", "Size of a picture"),
     ("camera.", "Camera"),
     ("light.", "LED"),

@@ -928,8 +928,8 @@ fn settings() -> SettingsView {
         )],
         fields: vec![
             field(
-                "interval_s",
-                "Takes a picture by itself every so often.",
+                "capture_interval_s",
+                "Takes a picture automatically at this interval.",
                 seconds,
                 "60",
             ),
@@ -938,8 +938,8 @@ fn settings() -> SettingsView {
                 ..field(
                     "light.mode",
                     "Ready is a steady light, or a wink.",
-                    FieldKind::Choice(&["steady", "quiet", "off"]),
-                    "quiet",
+                    FieldKind::Choice(&["steady", "heartbeat", "off"]),
+                    "heartbeat",
                 )
             },
             FieldView {

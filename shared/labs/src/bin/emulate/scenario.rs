@@ -89,12 +89,12 @@ impl Scenario<'_> {
         self.take_pictures(&mut machine, 5)?;
         let status = self.wait_for_status(&mut machine, "Cloud: connected")?;
         self.checks.check(
-            status.contains("camera.toml was read, and everything in it is understood."),
+            status.contains("camera.toml was read, and it has no mistakes."),
             "CAMERA-STATUS.txt: the settings were understood",
         );
         self.checks.check(
-            status.contains("The room for pictures has grown to the end of the card"),
-            "CAMERA-STATUS.txt: the room for pictures has grown",
+            status.contains("The space for pictures was extended to the whole card"),
+            "CAMERA-STATUS.txt: the space for pictures was extended",
         );
         self.checks.check(
             status.contains("Network: by cable, address 10.0.2.15."),
@@ -105,8 +105,8 @@ impl Scenario<'_> {
             "CAMERA-STATUS.txt: ready, and the cloud is connected",
         );
         self.checks.check(
-            status.contains("Time not known"),
-            "CAMERA-STATUS.txt: without a time server the time is not known",
+            status.contains("Time unknown"),
+            "CAMERA-STATUS.txt: without a time server the time is unknown",
         );
         self.checks
             .check(!machine.has_ssh()?, "SSH is off by default");
@@ -129,7 +129,7 @@ impl Scenario<'_> {
         self.cloud.kill();
         let key = self.key.clone();
         self.save_settings(&[
-            ("", "interval_s", "2"),
+            ("", "capture_interval_s", "2"),
             ("system", "ssh_key", &key),
             ("system", "hostname", "\"porch-cam\""),
         ])?;

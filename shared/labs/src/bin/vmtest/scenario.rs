@@ -15,7 +15,7 @@ use super::{BUTTON, GPIO, KEEPSAKE, Setup, VIDEO, VideoMode, color_bars};
 const HELD_MS: u64 = 120;
 /// The presses of each setup.
 const PRESSES: usize = 20;
-/// Presses closer together than that count as one (button.min_gap_ms).
+/// Presses closer together than that count as one (button.repeat_ms_min).
 const GAP: Duration = Duration::from_millis(350);
 /// A level that lasts this long has settled (button.debounce_ms), microseconds.
 const STEADY_US: u64 = 30_000;

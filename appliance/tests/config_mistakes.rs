@@ -1,4 +1,4 @@
-//! Every mistake a person can make in `camera.toml` earns a plain sentence in `CAMERA-STATUS.txt`, and costs no picture.
+//! Every mistake in `camera.toml` is explained in `CAMERA-STATUS.txt`, and costs no picture.
 //!
 //! Folders stand for the card; everything else is what a card runs: `appliance sd-card prepare`, `appliance sd-card watch`, and
 //! the camera itself with the settings that the first has laid out for it.
@@ -13,9 +13,9 @@ use keepsake_appliance::sd_card::{self, Paths, Watch};
 use keepsake_appliance::settings;
 use keepsake_appliance::spool::export;
 
-/// Good settings, as they were before somebody opened them in an editor.
-const GOOD: &str = "device = \"porch\"\ninterval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";
-/// What stands in no sentence, whatever is wrong around it.
+/// Good settings, before they are edited.
+const GOOD: &str = "device = \"porch\"\ncapture_interval_s = 0\n\n[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n\n[cloud]\nurl = \"mqtt://192.168.1.10:1883\"\nuser = \"porch\"\npassword = \"broker secret\"\n\n[button]\npin = 17\n\n[light]\npin = 27\n";
+/// Secrets that must never appear.
 const SECRETS: [&str; 4] = ["the old secret", "broker secret", "hunter2", "s3cret"];
 
 struct Card {
@@ -23,7 +23,7 @@ struct Card {
     places: Paths,
 }
 
-/// What a camera makes of a card.
+/// The result of a start.
 struct Seen {
     /// `CAMERA-STATUS.txt` without the spaces at its end.
     status: String,
@@ -54,13 +54,13 @@ impl Card {
         Self { root, places }
     }
 
-    /// One that has been started with good settings before.
+    /// Creates a card that was started with good settings before.
     fn with_good_settings() -> Self {
         let card = Self::new();
         card.save("camera.toml", GOOD.as_bytes());
         let seen = card.start();
         assert!(
-            !seen.is_bad && seen.status.contains("everything in it is understood"),
+            !seen.is_bad && seen.status.contains("it has no mistakes"),
             "{}",
             seen.status
         );
@@ -76,17 +76,17 @@ impl Card {
         self.root.path().join("pictures")
     }
 
-    /// What happens at a start, without the camera's program.
+    /// Starts the card, without the camera program.
     fn start(&self) -> Seen {
         sd_card::prepare(&self.places).unwrap();
-        // A new start has another number; this one is looked at anew.
+        // A real restart has another boot ID; here the boot is recorded again.
         let _ = fs::remove_file(self.places.data.join("starts.json"));
         Watch::begin(self.places.clone()).unwrap().update();
         let status = fs::read_to_string(self.places.boot.join("CAMERA-STATUS.txt")).unwrap();
         assert_eq!(status.len(), 4096);
         let spool = self.pictures().display().to_string();
         let file = self.places.etc.join("keepsake/camera.toml");
-        let loaded = settings::load(Some(&file), &[("spool.folder".to_owned(), spool)], true);
+        let loaded = settings::load(Some(&file), &[("spool.dir".to_owned(), spool)], true);
         loaded.save_as_last_good().unwrap();
         Seen {
             status: status.trim_end().to_owned(),
@@ -96,19 +96,19 @@ impl Card {
     }
 }
 
-/// What the light says of it.
+/// The fault that the LED shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Light {
-    /// It is understood as it was meant.
+    /// The file is understood.
     NoFault,
-    /// Fault 1, and the last good settings hold.
+    /// Fault 1, and the last good settings apply.
     Settings,
-    /// Fault 2 in two minutes: it may be meant so, and there is no way into a network.
+    /// Fault 2 after two minutes: the file is valid, but there is no network.
     Network,
 }
 use Light::{Network, NoFault, Settings};
 
-/// [`GOOD`] with one piece of it written otherwise.
+/// [`GOOD`] with one part replaced.
 fn instead(of: &str, with: &str) -> Vec<u8> {
     assert!(GOOD.contains(of), "{of}");
     GOOD.replacen(of, with, 1).into_bytes()
@@ -122,7 +122,7 @@ fn utf_16(text: &str, mark: bool) -> Vec<u8> {
 
 type Mistake = (&'static str, Vec<u8>, Light, &'static str);
 
-/// What a person did, what came of it in the file, what the light says, and a piece of the sentence that it earns.
+/// Each mistake: its description, the resulting file, the fault, and part of the expected sentence.
 fn mistakes() -> Vec<Mistake> {
     let url = "url = \"mqtt://192.168.1.10:1883\"";
     let device = "device = \"porch\"";
@@ -133,52 +133,52 @@ fn mistakes() -> Vec<Mistake> {
     noise[3] = 0;
     vec![
         // How it was saved: all of this is understood.
-        ("saved with a mark (BOM)", [b"\xef\xbb\xbf", GOOD.as_bytes()].concat(), NoFault, "everything in it is understood"),
-        ("saved on Windows", GOOD.replace('\n', "\r\n").into_bytes(), NoFault, "everything in it is understood"),
-        ("saved on an old Mac", GOOD.replace('\n', "\r").into_bytes(), NoFault, "everything in it is understood"),
-        ("saved as Unicode by an old Notepad", utf_16(GOOD, true), NoFault, "everything in it is understood"),
-        ("the same without a mark", utf_16(GOOD, false), NoFault, "everything in it is understood"),
-        ("lines indented with tabs", GOOD.replace('\n', "\n\t").into_bytes(), NoFault, "everything in it is understood"),
-        ("curly quotes of a word processor", instead(url, "url = “mqtt://192.168.1.10:1883”"), NoFault, "line 10 of camera.toml: typographic quotes or spaces were read as plain ones"),
+        ("saved with a mark (BOM)", [b"\xef\xbb\xbf", GOOD.as_bytes()].concat(), NoFault, "it has no mistakes"),
+        ("saved on Windows", GOOD.replace('\n', "\r\n").into_bytes(), NoFault, "it has no mistakes"),
+        ("saved on an old Mac", GOOD.replace('\n', "\r").into_bytes(), NoFault, "it has no mistakes"),
+        ("saved as Unicode by an old Notepad", utf_16(GOOD, true), NoFault, "it has no mistakes"),
+        ("the same without a mark", utf_16(GOOD, false), NoFault, "it has no mistakes"),
+        ("lines indented with tabs", GOOD.replace('\n', "\n\t").into_bytes(), NoFault, "it has no mistakes"),
+        ("curly quotes of a word processor", instead(url, "url = “mqtt://192.168.1.10:1883”"), NoFault, "line 10 of camera.toml: typographic quotes or spaces were read as plain characters"),
         ("German quotes", instead(device, "device = „porch“"), NoFault, "line 1 of camera.toml: typographic quotes"),
         ("French quotes", instead(device, "device = «\u{a0}porch\u{a0}»"), NoFault, "line 1 of camera.toml: typographic quotes"),
-        ("a Wi-Fi with letters of its own", instead("\"Hytta\"", "\"Skjærgården ⛵\""), NoFault, "everything in it is understood"),
-        ("the same saved as old Windows text", b"[[wifi]]\nname = \"M\xfcller\"\npassword = \"s3cret s3cret\"\ncountry = \"DE\"\n[cloud]\nurl = \"mqtt://a\"\n".to_vec(), NoFault, "line 2 of camera.toml: the file was not saved as UTF-8; look whether its special letters are right"),
+        ("a Wi-Fi with letters of its own", instead("\"Hytta\"", "\"Skjærgården ⛵\""), NoFault, "it has no mistakes"),
+        ("the same saved as old Windows text", b"[[wifi]]\nname = \"M\xfcller\"\npassword = \"s3cret s3cret\"\ncountry = \"DE\"\n[cloud]\nurl = \"mqtt://a\"\n".to_vec(), NoFault, "line 2 of camera.toml: the file was not saved as UTF-8; check its special characters"),
         // A line that is no setting.
         ("no closing quote", instead(device, "device = \"porch"), Settings, "line 1 of camera.toml: the closing quote is missing; write device = \"...\""),
         ("no opening quote", instead(device, "device = porch\""), Settings, "line 1 of camera.toml: the opening quote is missing"),
-        ("no quotes", instead(wifi_password, "password = hunter2 hunter2"), Settings, "line 6 of camera.toml: text stands in quotes; write password = \"...\""),
-        ("two kinds of quotes", instead(wifi_password, "password = \"hunter2 hunter2'"), Settings, "line 6 of camera.toml: it begins with \" and ends with '"),
+        ("no quotes", instead(wifi_password, "password = hunter2 hunter2"), Settings, "line 6 of camera.toml: text needs quotes; write password = \"...\""),
+        ("two kinds of quotes", instead(wifi_password, "password = \"hunter2 hunter2'"), Settings, "line 6 of camera.toml: the text begins with \" and ends with '"),
         ("a quote between the quotes", instead(wifi_password, "password = \"hunter2\"hunter2\""), Settings, "line 6 of camera.toml: there is a \" between the quotes; put ' around the whole text"),
         ("three quotes", instead(wifi_password, "password = \"\"\"hunter2\""), Settings, "line 6 of camera.toml: one quote is enough"),
         ("no =", instead(wifi_password, "password \"hunter2\""), Settings, "line 6 of camera.toml: the = is missing; write password = \"...\""),
         ("two =", instead(device, "device == \"porch\""), Settings, "line 1 of camera.toml: one = is enough"),
-        ("nothing behind the =", instead(device, "device ="), Settings, "line 1 of camera.toml: nothing stands behind the ="),
+        ("nothing behind the =", instead(device, "device ="), Settings, "line 1 of camera.toml: nothing follows the ="),
         ("a colon instead of the =", instead(url, "url: \"mqtt://192.168.1.10:1883\""), Settings, "line 10 of camera.toml: write = instead of the colon, such as url = \"mqtt://192.168.1.10:1883\""),
-        ("the # of a note taken away", instead(device, "The name of this camera: 1 to 64 letters\ndevice = \"porch\""), Settings, "line 1 of camera.toml: this is neither a setting (name = value) nor a [section]; if it is a note, put # in front of it"),
-        ("the note of another language", instead(device, "// my camera\ndevice = \"porch\""), Settings, "line 1 of camera.toml: a note begins with #"),
-        ("a note right behind the text", instead(device, "device = \"porch\" by the door"), Settings, "line 1 of camera.toml: something stands behind the closing quote"),
-        ("a path of Windows", instead("user = \"porch\"", "ca_file = \"C:\\Users\\me\\ca.pem\""), Settings, "line 11 of camera.toml: a backslash means something else between double quotes; write / instead"),
+        ("the # of a note taken away", instead(device, "The name of this camera: 1 to 64 letters\ndevice = \"porch\""), Settings, "line 1 of camera.toml: this is neither a setting (name = value) nor a [section]; if it is a comment, put # in front of it"),
+        ("the note of another language", instead(device, "// my camera\ndevice = \"porch\""), Settings, "line 1 of camera.toml: a comment begins with #"),
+        ("a note right behind the text", instead(device, "device = \"porch\" by the door"), Settings, "line 1 of camera.toml: there is text after the closing quote"),
+        ("a path of Windows", instead("user = \"porch\"", "ca_file = \"C:\\Users\\me\\ca.pem\""), Settings, "line 11 of camera.toml: a backslash has a special meaning between double quotes; write / instead"),
         ("a section without its bracket", instead("[cloud]", "[cloud"), Settings, "line 9 of camera.toml: a section is a name in brackets on a line of its own, such as [cloud]"),
         // Once too often, or in the wrong place.
-        ("a setting twice", instead(device, "device = \"porch\"\ndevice = \"door\""), Settings, "line 2 of camera.toml: device is there twice, in line 1 already; delete one of the two"),
-        ("a section twice", [GOOD, "[cloud]\nkeep_alive_s = 60\n"].concat().into_bytes(), Settings, "line 19 of camera.toml: this section has begun in line 9 already"),
+        ("a setting twice", instead(device, "device = \"porch\"\ndevice = \"door\""), Settings, "line 2 of camera.toml: device is already set in line 1; delete one of the two"),
+        ("a section twice", [GOOD, "[cloud]\nkeep_alive_s = 60\n"].concat().into_bytes(), Settings, "line 19 of camera.toml: this section already begins in line 9"),
         ("a second Wi-Fi with one bracket", instead("[cloud]", "[wifi]\nname = \"Other\"\npassword = \"s3cret s3cret\"\n\n[cloud]"), Settings, "line 9 of camera.toml: for more than one network write [[wifi]], with two brackets"),
         ("two brackets where there is one", instead("[cloud]", "[[cloud]]"), Settings, "line 9 of camera.toml: write [cloud], with one bracket on each side"),
-        ("an unknown setting", instead("interval_s = 0", "intervall = 5"), Settings, "line 2 of camera.toml: intervall is no setting, did you mean interval_s?"),
-        ("a setting in the wrong section", instead("[button]\n", "[button]\nurl = \"mqtt://a\"\n"), Settings, "line 15 of camera.toml: button.url is no setting, did you mean cloud.url?"),
-        ("an unknown section", instead("[cloud]", "[clod]"), Settings, "line 9 of camera.toml: [clod] is no section, did you mean [cloud]?"),
-        ("a section of something else", instead("[button]", "[weather]"), Settings, "[weather] is no section, and nothing below it is used"),
+        ("an unknown setting", instead("capture_interval_s = 0", "capture_intervall = 5"), Settings, "line 2 of camera.toml: capture_intervall is not a setting, did you mean capture_interval_s?"),
+        ("a setting in the wrong section", instead("[button]\n", "[button]\nurl = \"mqtt://a\"\n"), Settings, "line 15 of camera.toml: button.url is not a setting, did you mean cloud.url?"),
+        ("an unknown section", instead("[cloud]", "[clod]"), Settings, "line 9 of camera.toml: [clod] is not a section, did you mean [cloud]?"),
+        ("a section of something else", instead("[button]", "[weather]"), Settings, "[weather] is not a section, and nothing below it is used"),
         // A value that it cannot have.
-        ("a number in quotes with its unit", instead("interval_s = 0", "interval_s = \"30 s\""), Settings, "line 2 of camera.toml: interval_s = \"30 s\" must be 0 or a whole number, 1 to 604800 seconds; write interval_s = 30, without quotes"),
-        ("a number with another unit", instead("interval_s = 0", "interval_s = 5 min"), Settings, "line 2 of camera.toml: a number stands alone: no unit, no comma, no quotes"),
-        ("a number out of bounds", instead("interval_s = 0", "interval_s = 9999999"), Settings, "interval_s = 9999999 must be 0 or a whole number, 1 to 604800 seconds"),
-        ("a fraction", instead("interval_s = 0", "interval_s = 0.5"), Settings, "interval_s = 0.5 must be 0 or a whole number"),
+        ("a number in quotes with its unit", instead("capture_interval_s = 0", "capture_interval_s = \"30 s\""), Settings, "line 2 of camera.toml: capture_interval_s = \"30 s\" must be 0 or a whole number, 1 to 604800 seconds; write capture_interval_s = 30, without quotes"),
+        ("a number with another unit", instead("capture_interval_s = 0", "capture_interval_s = 5 min"), Settings, "line 2 of camera.toml: write only the number, without unit, comma or quotes"),
+        ("a number out of bounds", instead("capture_interval_s = 0", "capture_interval_s = 9999999"), Settings, "capture_interval_s = 9999999 must be 0 or a whole number, 1 to 604800 seconds"),
+        ("a fraction", instead("capture_interval_s = 0", "capture_interval_s = 0.5"), Settings, "capture_interval_s = 0.5 must be 0 or a whole number"),
         ("a number where text belongs", instead(device, "device = 7"), Settings, "line 1 of camera.toml: device = 7 must be text (write it in quotes)"),
-        ("yes instead of true", [GOOD, "[simulated]\non = yes\n"].concat().into_bytes(), Settings, "line 20 of camera.toml: it is true or false, in small letters and without quotes"),
-        ("a word that is none of the choice", [GOOD, "mode = \"stedy\"\n"].concat().into_bytes(), Settings, "light.mode = \"stedy\" must be one of steady, quiet, off; write mode = \"steady\""),
-        ("a pin there is none of", instead("pin = 17", "pin = 40"), Settings, "line 15 of camera.toml: button.pin = 40 must be a whole number, 0 to 27 (its BCM number, not its place in the row)"),
-        ("a pin with its name", instead("pin = 17", "pin = \"GPIO17\""), Settings, "write pin = 17, without quotes (its BCM number"),
+        ("yes instead of true", [GOOD, "[simulated]\nenabled = yes\n"].concat().into_bytes(), Settings, "line 20 of camera.toml: write true or false, in lower case and without quotes"),
+        ("a word that is none of the choice", [GOOD, "mode = \"stedy\"\n"].concat().into_bytes(), Settings, "light.mode = \"stedy\" must be one of steady, heartbeat, off; write mode = \"steady\""),
+        ("a pin there is none of", instead("pin = 17", "pin = 40"), Settings, "line 15 of camera.toml: button.pin = 40 must be a whole number, 0 to 27 (the BCM number, not the position on the header)"),
+        ("a pin with its name", instead("pin = 17", "pin = \"GPIO17\""), Settings, "write pin = 17, without quotes (the BCM number"),
         ("one pin for both", instead("pin = 17", "pin = 27"), Settings, "button.pin and light.pin are both 27; each needs a pin of its own, such as 17 for the button and 27 for the light"),
         ("a name with a space", instead("\"porch\"", "\"front door\""), Settings, "device = \"front door\" is not a device name: a device name is 1 to 64 of A-Z a-z 0-9 . _ - and starts with a letter or digit; write device = \"front-door\""),
         ("a name with a slash", instead("\"porch\"", "\"house/porch\""), Settings, "write device = \"house-porch\""),
@@ -191,17 +191,17 @@ fn mistakes() -> Vec<Mistake> {
         ("a path behind the address", instead(url, "url = \"https://cloud.example/index.html\""), Settings, "write url = \"https://cloud.example\""),
         ("a port there is none of", instead(url, "url = \"mqtt://cloud.example:188300\""), Settings, "has the port \"188300\", which must be 1 to 65535"),
         ("a password in the address", instead(url, "url = \"mqtt://me:hunter2@cloud.example\""), Settings, "cloud.url = (hidden) contains a user name; set cloud.user and cloud.password instead"),
-        ("no cloud", instead(url, ""), NoFault, "No cloud is set. What to do: write where it is into camera.toml"),
+        ("no cloud", instead(url, ""), NoFault, "No cloud is set. What to do: write its address into camera.toml"),
         // The Wi-Fi.
-        ("a Wi-Fi password that is too short", instead("\"the old secret\"", "\"hunter2\""), Settings, "line 6 of camera.toml: the password of Wi-Fi \"Hytta\" has 7 characters; every Wi-Fi password has 8 to 63"),
-        ("a Wi-Fi password with an accent", instead("\"the old secret\"", "\"hunter2 é hunter2\""), Settings, "line 6 of camera.toml: the password of Wi-Fi \"Hytta\" has a character that no Wi-Fi password has"),
-        ("a Wi-Fi password and no name", instead("name = \"Hytta\"\n", ""), Settings, "line 4 of camera.toml: this [[wifi]] has a password and no name"),
-        ("a Wi-Fi name that is too long", instead("\"Hytta\"", &format!("\"{}\"", "Hytta".repeat(7))), Settings, "has 35 bytes, and no Wi-Fi has more than 32"),
-        ("a Wi-Fi twice", instead("[cloud]", "[[wifi]]\nname = \"Hytta\"\npassword = \"s3cret s3cret\"\n\n[cloud]"), Settings, "line 10 of camera.toml: Wi-Fi \"Hytta\" is there twice"),
-        ("ssid, as others call it", instead("name = \"Hytta\"", "ssid = \"Hytta\""), Settings, "line 5 of camera.toml: ssid is no setting of [[wifi]], did you mean name?"),
+        ("a Wi-Fi password that is too short", instead("\"the old secret\"", "\"hunter2\""), Settings, "line 6 of camera.toml: the password of Wi-Fi \"Hytta\" has 7 characters; a Wi-Fi password has 8 to 63"),
+        ("a Wi-Fi password with an accent", instead("\"the old secret\"", "\"hunter2 é hunter2\""), Settings, "line 6 of camera.toml: the password of Wi-Fi \"Hytta\" has a character that is not allowed"),
+        ("a Wi-Fi password and no name", instead("name = \"Hytta\"\n", ""), Settings, "line 4 of camera.toml: this [[wifi]] has a password but no name"),
+        ("a Wi-Fi name that is too long", instead("\"Hytta\"", &format!("\"{}\"", "Hytta".repeat(7))), Settings, "has 35 bytes, and a Wi-Fi name has at most 32"),
+        ("a Wi-Fi twice", instead("[cloud]", "[[wifi]]\nname = \"Hytta\"\npassword = \"s3cret s3cret\"\n\n[cloud]"), Settings, "line 10 of camera.toml: Wi-Fi \"Hytta\" is listed twice"),
+        ("ssid, as others call it", instead("name = \"Hytta\"", "ssid = \"Hytta\""), Settings, "line 5 of camera.toml: ssid is not a setting of [[wifi]], did you mean name?"),
         ("a country in words", instead("\"NO\"", "\"Norway\""), Settings, "line 7 of camera.toml: a country is two letters; write country = \"NO\" for Norway"),
-        ("a Wi-Fi without a password", instead("password = \"the old secret\"\n", ""), Settings, "line 4 of camera.toml: Wi-Fi \"Hytta\" has no password; write password = \"...\" below its name, or password = \"\" if it asks for none"),
-        ("a Wi-Fi with an empty password", instead("\"the old secret\"", "\"\""), NoFault, "The password of Wi-Fi \"Hytta\" is empty, so it is joined only if it asks for none."),
+        ("a Wi-Fi without a password", instead("password = \"the old secret\"\n", ""), Settings, "line 4 of camera.toml: Wi-Fi \"Hytta\" has no password; write password = \"...\" below its name, or password = \"\" if it is open"),
+        ("a Wi-Fi with an empty password", instead("\"the old secret\"", "\"\""), NoFault, "The password of Wi-Fi \"Hytta\" is empty, so it can only be joined if it is open."),
         ("a Wi-Fi without a country", instead("country = \"NO\"\n", ""), NoFault, "No country is set for the Wi-Fi"),
         ("no Wi-Fi", instead("[[wifi]]\nname = \"Hytta\"\npassword = \"the old secret\"\ncountry = \"NO\"\n", ""), Network, "No network (fault 2): there is no cable, and no Wi-Fi in camera.toml"),
         // Not the file that was meant.
@@ -209,10 +209,10 @@ fn mistakes() -> Vec<Mistake> {
         ("YAML", b"device: porch\ncloud:\n  url: mqtt://192.168.1.10\n".to_vec(), Settings, "line 1 of camera.toml: write = instead of the colon, such as device = \"...\""),
         ("JSON", b"{\"device\": \"porch\", \"cloud\": {\"password\": \"hunter2\"}}".to_vec(), Settings, "camera.toml: the file is JSON; write one setting on each line"),
         ("a web page", b"<!doctype html>\n<title>camera.toml</title>".to_vec(), Settings, "camera.toml: the file is a web page; download the file itself"),
-        ("a document of a word processor", b"{\\rtf1\\ansi device = porch}".to_vec(), Settings, "camera.toml: the file is a document of a word processor (RTF); save it as plain text"),
+        ("a document of a word processor", b"{\\rtf1\\ansi device = porch}".to_vec(), Settings, "camera.toml: the file is a word processor document (RTF); save it as plain text"),
         ("a Word document", b"PK\x03\x04\x14\x00\x06\x00\x08\x00\xff\xfe\x00".to_vec(), Settings, "camera.toml: the file is a Word document or a zip file"),
-        ("noise", noise, Settings, "camera.toml: the file is no text"),
-        ("a file of 5 MB", vec![b'#'; 5 << 20], Settings, "camera.toml: the file is larger than 64 KB, which no settings are"),
+        ("noise", noise, Settings, "camera.toml: the file is not a text file"),
+        ("a file of 5 MB", vec![b'#'; 5 << 20], Settings, "camera.toml: the file is larger than 64 KB, too large for a settings file"),
     ]
 }
 
@@ -250,7 +250,7 @@ fn without_a_network<T: Send>(act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// What is not as it has to be.
+/// Returns the unmet expectations.
 fn troubles(seen: &Seen, light: Light, says: &str) -> Vec<String> {
     let mut found = Vec::new();
     // Where there is a cable, as on most computers that test this, there is a network.
@@ -318,7 +318,7 @@ fn a_card_without_settings_keeps_the_ones_it_had() {
     fs::create_dir(card.places.boot.join("camera.toml")).unwrap();
     let seen = card.start();
     assert_eq!(
-        troubles(&seen, Settings, "camera.toml is a folder and no file"),
+        troubles(&seen, Settings, "camera.toml is a folder, not a file"),
         [""; 0],
         "{}",
         seen.status
@@ -366,7 +366,7 @@ fn of_two_files_the_one_saved_last_is_read_and_the_other_named() {
         file.set_modified(then).unwrap();
         let seen = card.start();
         let says = format!(
-            "There are several settings files. {new} was read, because it was changed last; {old} was not."
+            "There are several settings files. {new} was read, because it was changed last; {old} was ignored."
         );
         assert_eq!(troubles(&seen, NoFault, &says), [""; 0], "{}", seen.status);
         assert_eq!(seen.config.device.unwrap().as_str(), "new");
@@ -387,7 +387,7 @@ fn settings_that_may_not_be_read_are_told_as_such() {
     let nobody = nix::unistd::Uid::from_raw(65534);
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
-        // Root reads everything; this thread is somebody else for a while.
+        // Root reads everything; this thread acts as another user for a while.
         let closed = card.places.boot.join("camera.toml");
         let mut paths = vec![card.root.path().to_owned()];
         while let Some(path) = paths.pop() {
@@ -409,7 +409,7 @@ fn settings_that_may_not_be_read_are_told_as_such() {
     if is_root {
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
     }
-    let says = "camera.toml may not be read: whoever saved it has closed it";
+    let says = "camera.toml cannot be read: its permissions do not allow it";
     assert_eq!(troubles(&seen, Settings, says), [""; 0], "{}", seen.status);
 }
 
@@ -426,7 +426,7 @@ fn every_line_is_judged_by_itself() {
         "line 1 of",
         "line 6 of",
         "line 9 of",
-        "everything else in the file is used (fault 1)",
+        "the rest of the file is used (fault 1)",
     ] {
         assert!(seen.status.contains(says), "{says}\n{}", seen.status);
     }
@@ -438,7 +438,7 @@ fn every_line_is_judged_by_itself() {
     );
 }
 
-/// The whole camera: what is pressed is kept, whatever stands in the file, and the light says fault 1.
+/// Runs the whole camera: presses are saved whatever the file contains, and the LED shows fault 1.
 #[test]
 fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
     for (file, device) in [
