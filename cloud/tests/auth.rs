@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const JSON: &str = "content-type: application/json\r\n";
-/// No lab, so that nobody is somebody.
-const NO_LAB: [&str; 2] = ["--lab-way-in", "token"];
+/// Without anonymous upload a request without credentials has no access at all.
+const NO_ANONYMOUS_UPLOAD: [&str; 2] = ["--anonymous-upload", "off"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visitor {
@@ -224,7 +224,7 @@ fn is_to(head: &str, place: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
-    let cloud = Cloud::start(&NO_LAB).await;
+    let cloud = Cloud::start(&NO_ANONYMOUS_UPLOAD).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let mut asked = 0;
@@ -256,7 +256,7 @@ async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_table_is_refused() {
-    let cloud = Cloud::start(&NO_LAB).await;
+    let cloud = Cloud::start(&NO_ANONYMOUS_UPLOAD).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let table = table();
@@ -302,7 +302,7 @@ async fn what_is_not_in_the_table_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn until_there_is_an_owner_nothing_but_set_up_answers() {
-    let cloud = Cloud::start_unowned(tempfile::tempdir().unwrap(), &NO_LAB).await;
+    let cloud = Cloud::start_unowned(tempfile::tempdir().unwrap(), &NO_ANONYMOUS_UPLOAD).await;
     let to = cloud.ready.http;
     for (method, path, access) in table() {
         let (status, head) = head(to, method.as_str(), &path_of(path), "").await;
@@ -578,8 +578,42 @@ fn form(field: &str, file: &str, bytes: &[u8]) -> Vec<u8> {
 const FORM: &str = "content-type: multipart/form-data; boundary=xyz\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
-    let cloud = Cloud::start(&[]).await;
+async fn anonymous_upload_ends_with_the_first_owner() {
+    let unset: [&str; 0] = [];
+    for (owner, flags, expected) in [
+        (false, &unset[..], 201),
+        (true, &unset[..], 401),
+        (true, &["--anonymous-upload", "loopback"][..], 201),
+        (true, &["--anonymous-upload", "everyone"][..], 201),
+        (false, &NO_ANONYMOUS_UPLOAD[..], 403),
+        (true, &NO_ANONYMOUS_UPLOAD[..], 401),
+    ] {
+        let cloud = if owner {
+            Cloud::start(flags).await
+        } else {
+            Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
+        };
+        let picture = form("image", "a.jpg", &harness::photograph(1));
+        let to = cloud.ready.http;
+        let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
+        assert_eq!(status, expected, "{owner} {flags:?}");
+        let device = "x-keepsake-device: porch\r\n";
+        for (method, path) in [
+            ("GET", "/api/v1/down"),
+            ("POST", "/api/v1/up/status"),
+            ("POST", "/api/v1/frames"),
+        ] {
+            let status = request_bare(to, method, path, device, b"{}").await.0;
+            let denied = if owner { 401 } else { 403 };
+            assert_eq!(status, denied, "{owner} {flags:?} {path}");
+        }
+        cloud.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anonymous_upload_is_open_on_this_computer_and_never_through_a_proxy() {
+    let cloud = Cloud::start(&["--anonymous-upload", "loopback"]).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let picture = form("image", "a.jpg", &harness::photograph(1));
@@ -608,7 +642,7 @@ async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_picture_never_runs_in_a_browser() {
-    let cloud = Cloud::start(&[]).await;
+    let cloud = Cloud::start(&["--anonymous-upload", "loopback"]).await;
     let to = cloud.ready.http;
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
     let html = b"<!doctype html><script>alert(1)</script>";

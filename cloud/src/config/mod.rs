@@ -46,16 +46,16 @@ pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// How long snap and identify may wait for the camera, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
-/// Who may bring pictures the lab's way without a key: raw pictures by `POST /upload` and on the lab's topics.
+/// Who may send pictures without an API token, by `POST /upload` and on the external topics of the embedded broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum LabWayIn {
-    /// Whoever is on this computer.
+pub enum AnonymousUpload {
+    /// Clients on this computer.
     Loopback,
-    /// Everyone.
-    Open,
-    /// Nobody.
-    Token,
+    /// Every client.
+    Everyone,
+    /// No client.
+    Off,
 }
 
 /// The settings as `cloud.toml` spells them.
@@ -77,7 +77,7 @@ struct Settings {
     broker_inflight: u16,
     hold_free_bytes: u64,
     hold_free_percent: u8,
-    lab_way_in: LabWayIn,
+    anonymous_upload: Option<AnonymousUpload>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     hsts_days: u16,
@@ -103,7 +103,7 @@ impl Default for Settings {
             broker_inflight: 20,
             hold_free_bytes: 1024 * 1024 * 1024,
             hold_free_percent: 5,
-            lab_way_in: LabWayIn::Loopback,
+            anonymous_upload: None,
             tls_cert: None,
             tls_key: None,
             hsts_days: 0,
@@ -129,7 +129,8 @@ pub struct Config {
     pub broker_inflight: u16,
     pub hold_free_bytes: u64,
     pub hold_free_percent: u8,
-    pub lab_way_in: LabWayIn,
+    /// Absent = loopback until there is an owner, then off.
+    pub anonymous_upload: Option<AnonymousUpload>,
     /// Certificate chain and private key, PEM files; absent = plain http.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Days; 0 = no HSTS.
@@ -302,13 +303,13 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         broker_inflight: settings.broker_inflight,
         hold_free_bytes: settings.hold_free_bytes,
         hold_free_percent: settings.hold_free_percent,
-        lab_way_in: settings.lab_way_in,
+        anonymous_upload: settings.anonymous_upload,
         tls,
         hsts_days: settings.hsts_days,
-        // The embedded broker lets in nobody but this computer, and who may write to one elsewhere is for that to say; a
-        // key cannot be shown there.
+        // The embedded broker listens on loopback only and closes these topics itself once there is an owner; another
+        // broker has its own access rules.
         ways: ExternalTopics::new(
-            settings.lab_way_in != LabWayIn::Token,
+            settings.anonymous_upload != Some(AnonymousUpload::Off),
             &settings.topic_patterns,
         )?,
     })
@@ -449,7 +450,7 @@ mod tests {
         ] {
             assert!(ways.matches_topic(topic), "{topic}");
         }
-        let closed = load(&["--lab-way-in", "token"]).unwrap().ways;
+        let closed = load(&["--anonymous-upload", "off"]).unwrap().ways;
         assert!(!closed.matches_topic("camera/image") && closed.matches_topic("tele/a.b/cam"));
         let error = load(&["--topic-pattern", "#=x"]).unwrap_err();
         assert!(error.to_string().contains("keepsake/v1/#"), "{error}");

@@ -77,7 +77,7 @@ fn an_https_camera_needs_its_own_token() {
     let mut cloud = cloud
         .flag(&format!("--tls-cert={}", server.certificate.display()))
         .flag(&format!("--tls-key={}", server.key.display()))
-        .flag("--lab-way-in=token");
+        .flag("--anonymous-upload=off");
     cloud.start();
 
     let url = format!("https://localhost:{}", cloud.http_port());

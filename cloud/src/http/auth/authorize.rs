@@ -22,7 +22,7 @@ use keepsake_protocol::DeviceId;
 use crate::auth::login_throttle::{Network, ThrottleKey};
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, TokenScope};
-use crate::config::LabWayIn;
+use crate::config::AnonymousUpload;
 use crate::http::AppState;
 use crate::http::error::{self, Problem};
 use crate::now_us;
@@ -326,13 +326,13 @@ async fn authenticate(
         Err(_) if principal.role().is_some() => true,
         Err(error) => return Err(error.into()),
     };
-    let lab = match site.config.lab_way_in {
-        LabWayIn::Loopback => caller.local,
-        // What is open to everyone is bringing a picture, not being a camera.
-        LabWayIn::Open => caller.local || access == Permission::Upload,
-        LabWayIn::Token => false,
+    let anonymous_upload = match site.config.anonymous_upload {
+        Some(AnonymousUpload::Loopback) => caller.local,
+        Some(AnonymousUpload::Everyone) => true,
+        Some(AnonymousUpload::Off) => false,
+        None => caller.local && !has_owner,
     };
-    decide(access, principal, has_owner, lab)
+    decide(access, principal, has_owner, anonymous_upload)
 }
 
 /// The rule itself.
@@ -340,7 +340,7 @@ fn decide(
     access: Permission,
     principal: Principal,
     has_owner: bool,
-    lab: bool,
+    anonymous_upload: bool,
 ) -> Result<Principal, Denial> {
     let least = match access {
         Permission::Anyone => return Ok(principal),
@@ -358,7 +358,10 @@ fn decide(
         },
         Permission::Camera | Permission::Upload => match principal {
             Principal::Camera { .. } => return Ok(principal),
-            Principal::Anonymous if lab => return Ok(Principal::LegacyUpload),
+            // Only pictures: the camera endpoints hand out settings, which have passwords in them.
+            Principal::Anonymous if anonymous_upload && access == Permission::Upload => {
+                return Ok(Principal::LegacyUpload);
+            }
             Principal::Anonymous
             | Principal::LegacyUpload
             | Principal::User { .. }
