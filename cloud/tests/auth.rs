@@ -523,7 +523,7 @@ async fn nobody_learns_from_the_time_who_there_is() {
                 request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
             *fastest = (*fastest).min(began.elapsed());
             assert_eq!(status, 401);
-            assert!(String::from_utf8_lossy(&told).contains("Name or password is not right."));
+            assert!(String::from_utf8_lossy(&told).contains("Incorrect name or password."));
         }
     }
     let [known, unknown] = fastest;

@@ -107,17 +107,17 @@ impl BoundedPasswordHasher {
 pub fn check_strength(password: &str, name: &UserName) -> Result<(), &'static str> {
     let first = password.chars().next();
     if password.chars().count() < CHARACTERS_MIN {
-        return Err("A password has at least 10 characters. Four words are easy to keep in mind.");
+        return Err("Use at least 10 characters. Four random words are easy to remember.");
     }
     if password.len() > BYTES_MAX {
-        return Err("A password has at most 512 bytes.");
+        return Err("Use at most 512 bytes.");
     }
     if password.chars().all(|letter| Some(letter) == first) {
-        return Err("This password is one letter again and again.");
+        return Err("This password repeats a single character.");
     }
     let folded = password.to_lowercase();
     if folded == name.as_str().to_lowercase() || COMMON.contains(&folded.as_str()) {
-        return Err("This password is the first that somebody would try.");
+        return Err("This password is too common.");
     }
     Ok(())
 }

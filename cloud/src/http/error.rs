@@ -93,7 +93,7 @@ impl From<StoreError> for Problem {
         if let StoreError::TooManyDevices(_) = error {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "This cloud has no room for another camera.",
+                "The limit of cameras is reached.",
             );
         }
         let mut detail = error.sentence();
@@ -105,10 +105,7 @@ impl From<StoreError> for Problem {
 }
 
 pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "This address does not do that.",
-    )
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.")
 }
 
 /// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
@@ -130,7 +127,7 @@ pub(crate) async fn to_problem_json(response: Response) -> Response {
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "Something in the cloud broke while answering. It is in its log.",
+        "Internal error. Details are in the server log.",
     )
     .into_response()
 }

@@ -66,7 +66,7 @@ pub(crate) async fn upload_frame(
         .pop()
         .map(Json)
         // Whatever a frame becomes, it is answered with a receipt or not at all.
-        .ok_or_else(|| busy("The frame was not taken.", HOLD_RETRY_S))
+        .ok_or_else(|| busy("The frame was not accepted.", HOLD_RETRY_S))
 }
 
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
@@ -111,7 +111,7 @@ pub(crate) async fn poll_downlink(
     headers: HeaderMap,
 ) -> Result<Json<Down>, DeviceError> {
     let device = device_of(&principal, &headers, asked.device.as_deref())?;
-    let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
+    let full = |_| busy("Too many cameras are waiting for messages.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::outbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
@@ -146,7 +146,7 @@ fn device_of(
     };
     let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::bad_request(format!(
-            "Which camera? Name it in the header {DEVICE_HEADER}, or with ?device=."
+            "Name the camera in the header {DEVICE_HEADER} or with ?device=."
         )));
     };
     let device = name
@@ -159,7 +159,7 @@ fn device_of(
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        format!("This key does not speak for {device}."),
+        format!("This API token is not valid for {device}."),
     ))
 }
 
@@ -179,7 +179,7 @@ async fn enqueue_and_wait(
         hold.store.as_deref()
     };
     if let Some(reason) = reason {
-        let why = format!("Nothing is taken now: {reason}.");
+        let why = format!("Uploads are paused: {reason}.");
         return Err(busy(&why, HOLD_RETRY_S));
     }
     let most = if is_frame {
@@ -202,13 +202,13 @@ async fn enqueue_and_wait(
     let [pictures, words] = &site.queues;
     let queue = if is_frame { pictures } else { words };
     if !queue.put(delivery) {
-        return Err(busy("More came than is committed yet.", FULL_RETRY_S));
+        return Err(busy("Ingest queue full.", FULL_RETRY_S));
     }
     tokio::select! {
         answer = tokio::time::timeout(COMMIT_WAIT, answer) => match answer {
             Ok(Ok(verdict)) => Ok(verdict),
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(busy("The commit takes long; its receipt comes later.", HOLD_RETRY_S)),
+            Err(_) => Err(busy("Commit pending; the receipt will follow.", HOLD_RETRY_S)),
         },
         () = site.stop.cancelled() => Err(stopping()),
     }
@@ -224,7 +224,7 @@ async fn read(
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("A message here is at most {most} bytes."),
+            format!("The message is longer than {most} bytes."),
         )
     };
     let said = headers.get(header::CONTENT_LENGTH);
@@ -239,16 +239,16 @@ async fn read(
         .reading
         .clone()
         .try_acquire_many_owned(kib.min(READING_KIB_MAX))
-        .map_err(|_| busy("Too many come at once.", FULL_RETRY_S))?;
+        .map_err(|_| busy("Too many concurrent uploads.", FULL_RETRY_S))?;
     let mut bytes = BytesMut::new();
     let mut pieces = body.into_data_stream();
     loop {
         let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => return Err(Problem::bad_request("The body was cut off.").into()),
+            Ok(Some(Err(_))) => return Err(Problem::bad_request("Request body truncated.").into()),
             Err(_) => {
-                let text = "The body came too slowly.";
+                let text = "Request body too slow.";
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).into());
             }
         };

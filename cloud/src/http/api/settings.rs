@@ -292,9 +292,8 @@ fn shortened(text: &str) -> String {
 }
 
 fn version_conflict(status: StatusCode, version: u64) -> Problem {
-    let text = format!(
-        "Someone else has changed these settings: they are at version {version} now. Look again, then change them."
-    );
+    let text =
+        format!("These settings have changed since (now version {version}). Reload and try again.");
     Problem::new(status, text)
 }
 

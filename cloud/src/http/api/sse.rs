@@ -43,7 +43,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "Too many pages are open.",
+            "Too many live connections.",
         ));
     };
     // Listening first and reading afterwards misses nothing in between.

@@ -136,9 +136,7 @@ fn token_name(name: &str) -> HttpResult<&str> {
     let name = name.trim();
     let length = name.chars().count();
     if !(1..=NAME_MAX).contains(&length) || name.chars().any(char::is_control) {
-        return Err(Problem::bad_request(
-            "Say in 1 to 64 characters what the key is for.",
-        ));
+        return Err(Problem::bad_request("Enter a name of 1 to 64 characters."));
     }
     Ok(name)
 }

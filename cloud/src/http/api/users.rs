@@ -100,7 +100,7 @@ pub(crate) async fn reset(
     let user = find(&context, &id).await?;
     if is_oneself(&context.principal, user.id) {
         return Err(Problem::bad_request(
-            "To choose another password for yourself go to your account.",
+            "Change your own password on your account page.",
         ));
     }
     let link = invite(&context, user.id).await?;

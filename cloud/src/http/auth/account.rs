@@ -37,7 +37,7 @@ impl<'a> CurrentUser<'a> {
             | Principal::Camera { .. }
             | Principal::LegacyUpload => Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "This is for people who are logged in.",
+                "Log in as a user to do this.",
             )),
         }
     }
@@ -86,7 +86,7 @@ async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpRes
     {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "The password that you have now is another one.",
+            "Current password is incorrect.",
         ));
     }
     context.auth_state.reset_throttle(&address);

@@ -381,7 +381,7 @@ fn decide(
 fn forbidden() -> Denial {
     Denial::Problem(Problem::new(
         StatusCode::FORBIDDEN,
-        "This is for people and keys that may do more. An owner can change that.",
+        "You don't have permission. Ask an owner for access.",
     ))
 }
 
@@ -445,7 +445,7 @@ async fn identify_token(
             .map_err(Denial::Problem)?;
         return Err(Denial::Problem(Problem::new(
             StatusCode::UNAUTHORIZED,
-            "This key is not good here. It may have been revoked.",
+            "Invalid or revoked API token.",
         )));
     };
     let principal = match &token.scope {
@@ -526,7 +526,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::SetupRequired if page => return Redirect::to("/setup").into_response(),
         Denial::SetupRequired => Problem::new(
             StatusCode::FORBIDDEN,
-            "This cloud has no owner yet. Open /setup with the code from its log.",
+            "This cloud has no owner yet. Open /setup with the code from the server log.",
         ),
         Denial::LoginRequired if page && *method == Method::GET => {
             return Redirect::to(&format!("/login?next={}", escaped(request))).into_response();
@@ -534,10 +534,10 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::LoginRequired if page => return Redirect::to("/login").into_response(),
         Denial::LoginRequired => Problem::new(
             StatusCode::UNAUTHORIZED,
-            "Log in, or send a key as `Authorization: Bearer …`.",
+            "Log in, or send an API token as `Authorization: Bearer …`.",
         ),
         Denial::HasOwner if page => return Redirect::to("/login").into_response(),
-        Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "There is an owner already."),
+        Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "This cloud already has an owner."),
         Denial::Problem(problem) => problem,
     };
     if page {
@@ -608,7 +608,9 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     if headers.get_all(header::HOST).iter().count() != 1
         || text(headers, header::HOST).parse::<Authority>().is_err()
     {
-        return Some(Problem::bad_request("A request names one Host."));
+        return Some(Problem::bad_request(
+            "The request must have exactly one valid Host header.",
+        ));
     }
     // A browser adds no key by itself, so what has one is meant.
     if is_safe(method) || headers.contains_key(header::AUTHORIZATION) {
@@ -618,10 +620,7 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
 }
 
 fn cross_site_problem() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "Only the pages of this service may ask for that.",
-    )
+    Problem::new(StatusCode::FORBIDDEN, "Cross-site request refused.")
 }
 
 fn is_safe(method: &Method) -> bool {

@@ -86,7 +86,7 @@ async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<U
         tracing::warn!(from = %context.caller.address, "wrong set-up code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "This is not the code. It stands in the cloud's log, and is a new one after each start.",
+            "Incorrect setup code. It is in the server log and changes at each start.",
         ));
     }
     context.auth_state.reset_throttle(&address);
@@ -188,7 +188,7 @@ async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> Http
             tracing::warn!(name, from = %context.caller.address, "wrong name or password");
             Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
-                "Name or password is not right.",
+                "Incorrect name or password.",
             ))
         }
     }
@@ -251,7 +251,12 @@ pub(crate) async fn accept_invitation(
         context
             .auth_state
             .throttle(&ThrottleKey::Address(context.caller.network()))?;
-        let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation is used or over.");
+        let over = || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "This invitation has expired or was already used.",
+            )
+        };
         let user = context.store.invited(&secret, now_us()).await?;
         let user = user.ok_or_else(over)?;
         context
@@ -378,9 +383,8 @@ fn page_with_error(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Re
 }
 
 pub(crate) fn new_name(name: &str) -> HttpResult<UserName> {
-    name.parse().map_err(|_| {
-        Problem::bad_request("A name is 1 to 64 letters and digits, with . _ - + @ where you like.")
-    })
+    name.parse()
+        .map_err(|_| Problem::bad_request("A name has 1–64 letters, digits or . _ - + @"))
 }
 
 /// Programs send JSON, and are answered in it.

@@ -76,7 +76,7 @@ impl AuthState {
                 // Rounded up: who comes when told to must be let in.
                 Problem::retry_after(
                     wait.as_secs() + 1,
-                    "Too many tries did not fit. Wait a little, and try again.",
+                    "Too many failed attempts. Wait a moment and try again.",
                 )
             })
     }

@@ -62,6 +62,8 @@ pub struct CameraView {
     pub presence: Option<Presence>,
     /// When something last came from the camera itself.
     pub last_seen_us: i64,
+    /// When its last full status came; the numbers on the page are from then.
+    pub status_us: Option<i64>,
     /// Over all installs.
     pub counters: Counters,
     /// Pictures whose number another picture has.
@@ -84,6 +86,13 @@ pub struct CameraView {
     pub latest: Option<PictureView>,
     /// The current install first.
     pub installs: Vec<SpoolView>,
+}
+
+impl CameraView {
+    /// When the numbers on the page were reported.
+    pub fn reported_us(&self) -> i64 {
+        self.status_us.unwrap_or(self.last_seen_us)
+    }
 }
 
 #[derive(Debug, Clone)]

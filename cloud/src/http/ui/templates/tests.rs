@@ -100,7 +100,7 @@ fn the_promise_is_made_only_when_it_holds() {
     assert_eq!(troubles[0].0, Tone::Err);
     assert_eq!(
         troubles[0].1,
-        "3 pictures are missing (porch): pressed, and neither in the cloud nor on a card that we know of."
+        "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
     );
     let (lead, _) = with(&|camera| camera.coarse = true);
     assert!(
@@ -550,7 +550,7 @@ fn account() -> AccountView {
         agent: agent.to_owned(),
     };
     AccountView {
-        wrong: Some("The password that you have now is another one.".to_owned()),
+        wrong: Some("Current password is incorrect.".to_owned()),
         sessions: vec![
             session(
                 "1",
@@ -687,6 +687,7 @@ fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         device: id(name),
         presence,
         last_seen_us: NOW_US - 2 * S,
+        status_us: None,
         counters: Counters {
             stored: 1204,
             ..Counters::default()
@@ -997,7 +998,7 @@ fn every_state_of_settings_is_said_in_words() {
     );
     assert!(html.contains("for 1 setting the camera did not take"));
     // A secret is not in the page, whatever is wished for.
-    assert!(html.contains("type=\"password\"") && html.contains("stays as it is"));
+    assert!(html.contains("type=\"password\"") && html.contains("unchanged"));
 }
 
 fn hostile_device() -> DeviceView {
