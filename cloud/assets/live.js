@@ -237,7 +237,7 @@ function awaitThumbnails() {
 }
 
 function tryThumbnail(image, waitMs) {
-  // Gone, or drawn anew with its thumbnail, while this waited.
+  // Gone, or redrawn with its thumbnail, while this waited.
   if (!image.isConnected || !image.dataset.src) { awaited.delete(image); return; }
   const trial = new Image();
   trial.onload = () => {

@@ -237,7 +237,7 @@ async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
             let refused = [401, 403, 429].contains(&status);
             let sent_away = status == 303 && (is_to(&head, "/login") || is_to(&head, "/setup"));
             match expected(access, visitor) {
-                // Whoever logs out is sent to the log-in page.
+                // A logout redirects to the login page.
                 Expected::In => assert!(!refused && (!sent_away || path == "/logout"), "{what}"),
                 Expected::LogIn => assert!(status == 401 || sent_away, "{what}"),
                 Expected::Wrong => assert!(status == 401 || status == 429, "{what}"),
@@ -469,7 +469,7 @@ async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
         let (status, ..) = request_bare(to, "POST", path, &headers, body).await;
         assert_eq!(status, expected, "{more}");
     }
-    // Nor can it log a visitor in or out as somebody else.
+    // Nor can it log a visitor in or out as another user.
     for path in ["/login", "/logout"] {
         let headers = format!("{JSON}origin: http://evil.example\r\n");
         let (status, ..) = request_bare(to, "POST", path, &headers, b"{}").await;
@@ -532,7 +532,7 @@ async fn nobody_learns_from_the_time_who_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_invited_chooses_a_password_once() {
+async fn an_invited_user_sets_a_password_once() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
     let person = br#"{"name": "grace", "role": "viewer"}"#;
@@ -623,7 +623,7 @@ async fn anonymous_upload_is_open_on_this_computer_and_never_through_a_proxy() {
         status
     };
     assert_eq!(send("/upload", "").await, 201);
-    // A proxy brings somebody else.
+    // A proxy forwards other clients.
     assert_eq!(
         send("/upload", "x-forwarded-for: 203.0.113.7\r\n").await,
         401

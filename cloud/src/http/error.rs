@@ -1,4 +1,4 @@
-//! What went wrong, as RFC 9457 says it: a status and a plain sentence for the client, the cause for the log.
+//! Errors as RFC 9457 problems: a status and a plain sentence for the client, the cause for the log.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -132,7 +132,7 @@ pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     .into_response()
 }
 
-/// Whether a person reads what stands at this address, and not a program.
+/// Returns true if this path is a page for people and not for programs.
 pub(crate) fn is_page(path: &str) -> bool {
     ![
         "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
@@ -141,7 +141,7 @@ pub(crate) fn is_page(path: &str) -> bool {
     .any(|prefix| path.starts_with(prefix))
 }
 
-/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
+/// The error page for a visitor without access; it shows nothing of the cloud.
 pub(crate) fn denied_page(problem: &Problem) -> Response {
     let title = problem.status.canonical_reason().unwrap_or("Problem");
     let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);

@@ -1,7 +1,7 @@
 //! Cameras that come by HTTP: `POST /api/v1/frames`, `POST /api/v1/up/{leaf}`, `GET /api/v1/down`.
 //!
 //! A request carries what MQTT would carry on `up/…`, goes through the same queue into the same transaction, and is
-//! answered after the commit with what the cloud would have said on `down/…` (P2). Whoever goes away meanwhile changes
+//! answered after the commit with what the cloud would have said on `down/…` (P2). A client that disconnects meanwhile changes
 //! nothing: what is in the queue is committed, and the receipt waits in the mailbox. What does not fit is not taken
 //! (P4): 503 with `Retry-After`, and the camera keeps it.
 
@@ -129,7 +129,7 @@ pub(crate) async fn poll_downlink(
     Ok(Json(news))
 }
 
-/// The camera that speaks, if whoever asks may speak for it.
+/// Returns the camera of the request, if the principal may act for it.
 fn device_of(
     principal: &Principal,
     headers: &HeaderMap,
@@ -273,7 +273,7 @@ fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
 #[derive(Debug)]
 pub(crate) enum DeviceError {
     Problem(Problem),
-    /// Come again after so many seconds.
+    /// The Retry-After of the answer, seconds.
     RetryAfter {
         problem: Problem,
         retry_s: u64,

@@ -141,7 +141,7 @@ impl EventStream {
                 self.devices.insert(device.as_ref().clone());
                 Some(())
             }
-            // Which cameras were missed is unknown: ending the stream makes the page look at everything anew.
+            // Which cameras were missed is unknown: ending the stream makes the page reload everything.
             Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     }

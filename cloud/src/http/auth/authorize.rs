@@ -1,4 +1,4 @@
-//! Who may do what, for pages and API alike, in one place.
+//! Authorization of pages and API, in one place.
 //!
 //! [`check`] stands before everything: it keeps other web sites from using a visitor's browser, and says how browsers
 //! should treat what we send. [`admit`] stands before each route: it finds out who asks ([`Who`]) and compares that with
@@ -32,7 +32,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// A browser keeps an expired session's cookie no longer than the session could last.
 const COOKIE_AGE_S: i64 = 90 * 24 * 3600;
-/// How often it is asked whether somebody who listens to the news still may.
+/// The interval between permission checks of an open stream.
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Set by proxies; with one of them in a request, its peer is not who asks.
 const FORWARDED: [&str; 5] = [
@@ -43,35 +43,35 @@ const FORWARDED: [&str; 5] = [
     "x-real-ip",
 ];
 
-/// Who may take a route. Each role may do what the ones before it may.
+/// The permission that a route needs. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Everyone, whether there is an owner or not.
     Anyone,
-    /// Whoever has the code, until there is an owner.
+    /// A client with the setup code, until there is an owner.
     Setup,
     /// Everyone, once there is an owner: to log in.
     Login,
-    /// Whoever may see pictures.
+    /// A viewer: may see pictures.
     Viewer,
-    /// Whoever may ask cameras to do something, and change or delete what is stored.
+    /// An operator: may send commands, and change or delete stored data.
     Operator,
-    /// Whoever may say who else may.
+    /// An owner: may manage users and API tokens.
     Owner,
-    /// Somebody who is logged in, about himself. A key is nobody.
+    /// A logged-in user, for the user's own account. API tokens are refused.
     SelfService,
     /// A camera that comes by HTTP; [`Who::may_speak_for`] says in whose name.
     Camera,
-    /// A script that brings pictures the lab's way, or a camera.
+    /// A client that uploads pictures, or a camera.
     Upload,
 }
 
-/// Who makes a request; every handler may ask for it as an extension.
+/// The author of a request, as an extension of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Principal {
-    /// Somebody unknown, where everyone may come.
+    /// A client without credentials.
     Anonymous,
-    /// Somebody logged in.
+    /// A logged-in user.
     User {
         id: PrincipalId,
         name: String,
@@ -86,12 +86,12 @@ pub(crate) enum Principal {
     },
     /// A camera with its upload key.
     Camera { id: PrincipalId, device: DeviceId },
-    /// Somebody unknown who brings pictures the lab's way, where that is open.
+    /// A client without credentials that uploads pictures, where anonymous upload is allowed.
     LegacyUpload,
 }
 
 impl Principal {
-    /// What somebody may do besides bringing pictures.
+    /// Returns the role; none where only uploads are allowed.
     pub(crate) fn role(&self) -> Option<Role> {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => Some(*role),
@@ -99,7 +99,7 @@ impl Principal {
         }
     }
 
-    /// Whether pictures and words may be brought in the name of this camera.
+    /// Returns true if pictures and messages may be sent in the name of this camera.
     pub(crate) fn may_act_for(&self, camera: &DeviceId) -> bool {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => *role >= Role::Operator,
@@ -232,7 +232,7 @@ pub(crate) async fn authorize(
     }
 }
 
-/// Who asks, and the site: what a page is drawn for.
+/// The principal and the site that a page is drawn for.
 pub(crate) struct RequestContext {
     pub(crate) site: AppState,
     pub(crate) principal: Principal,
@@ -322,7 +322,7 @@ async fn authenticate(
     }
     let has_owner = match site.auth_state.has_owner(&site.store).await {
         Ok(has_owner) => has_owner,
-        // Somebody whom the store knew lately may be told that it is away.
+        // A recently authenticated client may learn that the store is not available.
         Err(_) if principal.role().is_some() => true,
         Err(error) => return Err(error.into()),
     };
@@ -372,7 +372,7 @@ fn decide(
         (Some(_), Principal::User { .. }) if !has_owner => Err(Denial::SetupRequired),
         (Some(role), _) if role >= least => Ok(principal),
         (Some(_), _) | (None, Principal::Camera { .. }) => Err(forbidden()),
-        // A key was made by somebody with a shell on this computer, so it is good before there is an owner.
+        // An API token was created in a shell on this computer, so it is valid before there is an owner.
         (None, _) if has_owner => Err(Denial::LoginRequired),
         (None, _) => Err(Denial::SetupRequired),
     }
@@ -483,7 +483,7 @@ fn record_use(site: &AppState, used: CredentialUse) {
     });
 }
 
-/// Ends when somebody who was let in would not be any more. For what stays open: everything else is asked each time.
+/// Ends when `principal` loses access. For open streams: every other request is checked by itself.
 pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: Option<TokenHash>) {
     let mut changes = site.auth_state.changes();
     loop {

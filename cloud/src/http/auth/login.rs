@@ -1,4 +1,4 @@
-//! Set-up, log-in, invitations and log-out: how somebody unknown becomes somebody known.
+//! Setup, login, invitations and logout.
 //!
 //! Wherever something could be guessed, the address it comes from is counted before anything is compared
 //! ([`crate::auth::login_throttle`]), and an unknown name takes as long as a wrong password.
@@ -194,7 +194,7 @@ async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> Http
     }
 }
 
-/// Whether somebody is logged in from this very address: strangers who guess at a name must not keep its owner out.
+/// Returns true if the user has a session from this address: guesses by strangers must not lock the user out.
 async fn has_known_session(
     context: &RequestContext,
     user: Option<&User>,
@@ -310,7 +310,7 @@ impl From<(Option<String>, Problem)> for FormError {
     }
 }
 
-/// Ends the session of the request's cookie; somebody without one is as logged out as can be.
+/// Ends the session of the request's cookie, if there is one.
 pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
@@ -350,7 +350,7 @@ async fn start_session(
         .and_then(|agent| agent.to_str().ok())
         .unwrap_or("");
     let address = context.caller.address.to_string();
-    // Whoever logs in again leaves no old session behind.
+    // A new login ends the old session of this browser.
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
     }

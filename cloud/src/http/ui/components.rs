@@ -1,4 +1,4 @@
-//! What several pages share: chips, pictures, the line of counters, the promise.
+//! Components that several pages share: chips, pictures, counters, the summary.
 
 use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;

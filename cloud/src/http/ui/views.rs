@@ -33,14 +33,14 @@ pub struct PageContext {
     pub quarantined: u64,
     /// Absent for a key: programs may read pages too.
     pub user: Option<SignedInUser>,
-    /// What whoever looks may do.
+    /// The viewer's role.
     pub role: Role,
     /// How the browser reached this page, such as `https://cam.example:5000`.
     pub origin: String,
 }
 
 impl PageContext {
-    /// Whether whoever looks may do what `least` may.
+    /// Returns true if the viewer's role is `least` or higher.
     pub fn may(&self, least: Role) -> bool {
         self.role >= least
     }
@@ -177,7 +177,7 @@ pub struct SettingsView {
     pub problem: Option<String>,
 }
 
-/// How far wishes got.
+/// The progress of desired settings.
 #[derive(Debug, Clone)]
 pub enum SettingsState {
     None,
@@ -320,7 +320,7 @@ pub struct QuarantineRow {
     pub last_us: i64,
 }
 
-/// Who looks at the page.
+/// The user who sees the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInUser {
     pub name: String,
@@ -333,7 +333,7 @@ pub struct SetupView {
     /// From the link in the log, or as it was typed.
     pub code: String,
     pub name: String,
-    /// What was wrong with the last try.
+    /// The error of the last attempt.
     pub wrong: Option<String>,
     /// Passwords travel unprotected, and not only within this computer.
     pub plain_http: bool,
@@ -343,7 +343,7 @@ pub struct SetupView {
 #[derive(Debug, Clone)]
 pub struct LoginView {
     pub name: String,
-    /// Where to go afterwards: a path of our own, or nothing.
+    /// The path to open after the login; empty for the start page.
     pub next: String,
     pub wrong: Option<String>,
     pub plain_http: bool,
@@ -381,7 +381,7 @@ pub struct SessionView {
 /// `/users`.
 #[derive(Debug, Clone)]
 pub struct UsersView {
-    /// Name and link of somebody just invited.
+    /// Name and link of a user just invited.
     pub invited: Option<(String, String)>,
     pub users: Vec<UserView>,
 }

@@ -42,7 +42,7 @@ pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
     )
 }
 
-/// Those somebody must look at first, then by name. Waiting pictures are no reason: they come and go with every press,
+/// Cameras that need attention first, then by name. Waiting pictures do not count: they come and go with every press,
 /// and cards that change places under the finger are worse than any order.
 fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
     let mut cameras: Vec<&CameraView> = cameras.iter().collect();

@@ -70,7 +70,7 @@ pub fn invitation_page(view: &InvitationView) -> Markup {
     bare("Invitation", &main)
 }
 
-/// A problem told to somebody who may not know more.
+/// The error page for a visitor without access.
 pub fn denied_page(status: u16, title: &str, detail: &str) -> Markup {
     let main = html! {
         h1 { (title) }

@@ -56,10 +56,10 @@ enum Nav {
     None,
 }
 
-/// What a page does about news.
+/// The reaction of a page to live events.
 enum LiveUpdates<'a> {
     No,
-    /// Draws itself anew; only for news of this camera, if one is named.
+    /// Redraws the page on every change, or only on changes of this camera if one is named.
     Redraw {
         device: Option<&'a str>,
     },

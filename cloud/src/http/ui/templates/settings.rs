@@ -1,6 +1,6 @@
 //! `/cameras/{device}/settings`: what is wished of one camera, as a form that works without a script.
 //!
-//! The form is a page of its own, and not live: what somebody is typing must not be drawn over.
+//! The form is a separate page without live updates, so that typed text is never overwritten.
 
 use maud::{Markup, html};
 

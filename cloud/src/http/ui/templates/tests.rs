@@ -600,7 +600,17 @@ fn keys() -> TokensView {
 }
 
 #[test]
-fn whoever_may_only_look_sees_no_button() {
+fn the_time_of_a_report_is_that_of_its_numbers() {
+    let mut view = new_device(Some(Presence::Online));
+    view.camera.last_seen_us = NOW_US - S;
+    view.camera.status_us = Some(NOW_US - 50 * MIN);
+    assert_eq!(view.camera.reported_us(), NOW_US - 50 * MIN);
+    view.camera.status_us = None;
+    assert_eq!(view.camera.reported_us(), NOW_US - S);
+}
+
+#[test]
+fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
     let owner = site();
     let looks = PageContext {
         role: Role::Viewer,
@@ -608,7 +618,10 @@ fn whoever_may_only_look_sees_no_button() {
     };
     let camera = |site| camera_page(site, &device()).into_string();
     assert!(camera(&owner).contains("ask-snap"));
-    assert!(!camera(&looks).contains("ask-snap"));
+    for button in ["ask-snap", "ask-identify", "ask-diagnostics", "ask-restart"] {
+        assert!(camera(&owner).contains(button), "{button}");
+        assert!(!camera(&looks).contains(button), "{button}");
+    }
     let account = |site| account_page(site, &account()).into_string();
     assert!(account(&owner).contains("href=\"/users\""));
     assert!(!account(&looks).contains("href=\"/users\""));
@@ -976,7 +989,7 @@ fn every_state_of_settings_is_said_in_words() {
     for (state, says) in [
         (SettingsState::None, "goes by its own file"),
         (SettingsState::Waiting, "waits for the camera"),
-        (SettingsState::Applied, "is in force"),
+        (SettingsState::Applied, "is applied"),
         (
             SettingsState::Trying {
                 names: vec!["cloud.url".to_owned()],
