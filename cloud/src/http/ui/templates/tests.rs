@@ -279,7 +279,7 @@ fn a_camera_that_is_away_is_not_asked() {
     // Snap, identify, restart and diagnostics.
     assert_eq!(html.matches(" id=\"ask-").count(), 4, "{html}");
     assert_eq!(html.matches(" disabled").count(), 4, "{html}");
-    assert!(html.contains("It is offline"));
+    assert!(html.contains("Offline. Commands are available again"));
 }
 
 #[test]
@@ -987,7 +987,7 @@ fn every_state_of_settings_is_said_in_words() {
         settings_page(&site(), &view).into_string()
     };
     for (state, says) in [
-        (SettingsState::None, "goes by its own file"),
+        (SettingsState::None, "is using camera.toml on the device"),
         (SettingsState::Waiting, "waits for the camera"),
         (SettingsState::Applied, "is applied"),
         (
