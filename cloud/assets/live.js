@@ -15,10 +15,10 @@ const SHAPES = {
 };
 
 const SAID = {
-  snap: (device) => `${device} was asked for a picture.`,
-  identify: (device) => `${device} blinks its LED for 10 s.`,
-  restart: (device) => `${device} starts anew. It is back after a few seconds.`,
-  diagnostics: (device) => `${device} was asked how it is.`,
+  snap: (device) => `${device}: picture requested.`,
+  identify: (device) => `${device}: LED blinks for 10 s.`,
+  restart: (device) => `${device} is restarting. This takes a few seconds.`,
+  diagnostics: (device) => `${device}: diagnostics requested.`,
 };
 
 const { live: way, device: onlyDevice } = document.body.dataset;
@@ -174,7 +174,7 @@ function say(text, seen) {
   sayTimer = setTimeout(() => { status.textContent = ''; }, 8000);
 }
 
-// ---- drawing anew
+// ---- redrawing
 
 let drawTimer = 0;
 let drawing = false;
@@ -237,7 +237,7 @@ function awaitThumbnails() {
 }
 
 function tryThumbnail(image, waitMs) {
-  // Gone, or drawn anew with its thumbnail, while this waited.
+  // Gone, or redrawn with its thumbnail, while this waited.
   if (!image.isConnected || !image.dataset.src) { awaited.delete(image); return; }
   const trial = new Image();
   trial.onload = () => {
@@ -275,13 +275,13 @@ async function ask(event) {
       signal: AbortSignal.timeout(15_000),
     });
     if (answer.ok) {
-      say(SAID[command]?.(device) ?? `${device} was asked.`, true);
+      say(SAID[command]?.(device) ?? `${device}: command sent.`, true);
     } else {
       const problem = await answer.json().catch(() => ({}));
-      say(problem.detail ?? problem.title ?? `That did not work (${answer.status}).`, true);
+      say(problem.detail ?? problem.title ?? `The command failed (${answer.status}).`, true);
     }
   } catch {
-    say('The cloud did not answer. Nothing was sent, or its answer was lost.', true);
+    say('No response from the cloud. Check the command list before trying again.', true);
   } finally {
     button.textContent = words;
     button.style.minWidth = '';

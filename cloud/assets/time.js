@@ -59,7 +59,7 @@ export function localise(root) {
   }
 }
 
-// The server parted the days by UTC; here they are parted anew, in the same order. A day that begins or ends
+// The server parted the days by UTC; here they are regrouped, in the same order. A day that begins or ends
 // elsewhere only moves its heading: the pictures stay where they are.
 export function partDays(days) {
   const tiles = [...days.querySelectorAll('.grid > li')];

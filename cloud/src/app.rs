@@ -130,7 +130,7 @@ pub async fn run(
     };
     let broker = match config.mqtt_listen {
         Some(address) => {
-            let started = embedded::start(&config, address).await;
+            let started = embedded::start(&config, &store, address).await;
             Some(started.map_err(StartError::from)?)
         }
         None => None,

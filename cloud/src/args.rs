@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use serde::Serialize;
 
-use crate::config::LabWayIn;
+use crate::config::AnonymousUpload;
 
 /// The Keepsake cloud: receives pictures from cameras, stores them and shows them.
 #[derive(Debug, Parser, Serialize)]
@@ -125,10 +125,10 @@ pub struct Args {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes_min: Option<u64>,
 
-    /// Who may bring pictures the lab's way (POST /upload, camera/image) without a key: loopback, open (everyone) or token (nobody) [default: loopback]
-    #[arg(long, env = "KEEPSAKE_CLOUD_LAB_WAY_IN", value_name = "WHO")]
+    /// Who may send pictures without an API token (POST /upload, MQTT topic camera/image): loopback, everyone or off [default: loopback until there is an owner, then off]
+    #[arg(long, env = "KEEPSAKE_CLOUD_ANONYMOUS_UPLOAD", value_name = "WHO")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lab_way_in: Option<LabWayIn>,
+    pub anonymous_upload: Option<AnonymousUpload>,
 
     /// PEM file with the certificate chain for HTTPS on --listen; reloaded when it changes [default: plain HTTP]
     #[arg(long, env = "KEEPSAKE_CLOUD_TLS_CERT", value_name = "FILE")]

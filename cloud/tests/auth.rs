@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const JSON: &str = "content-type: application/json\r\n";
-/// No lab, so that nobody is somebody.
-const NO_LAB: [&str; 2] = ["--lab-way-in", "token"];
+/// Without anonymous upload a request without credentials has no access at all.
+const NO_ANONYMOUS_UPLOAD: [&str; 2] = ["--anonymous-upload", "off"];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Visitor {
@@ -224,7 +224,7 @@ fn is_to(head: &str, place: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
-    let cloud = Cloud::start(&NO_LAB).await;
+    let cloud = Cloud::start(&NO_ANONYMOUS_UPLOAD).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let mut asked = 0;
@@ -237,7 +237,7 @@ async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
             let refused = [401, 403, 429].contains(&status);
             let sent_away = status == 303 && (is_to(&head, "/login") || is_to(&head, "/setup"));
             match expected(access, visitor) {
-                // Whoever logs out is sent to the log-in page.
+                // A logout redirects to the login page.
                 Expected::In => assert!(!refused && (!sent_away || path == "/logout"), "{what}"),
                 Expected::LogIn => assert!(status == 401 || sent_away, "{what}"),
                 Expected::Wrong => assert!(status == 401 || status == 429, "{what}"),
@@ -256,7 +256,7 @@ async fn every_route_is_open_to_those_in_the_table_and_to_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_table_is_refused() {
-    let cloud = Cloud::start(&NO_LAB).await;
+    let cloud = Cloud::start(&NO_ANONYMOUS_UPLOAD).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let table = table();
@@ -302,7 +302,7 @@ async fn what_is_not_in_the_table_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn until_there_is_an_owner_nothing_but_set_up_answers() {
-    let cloud = Cloud::start_unowned(tempfile::tempdir().unwrap(), &NO_LAB).await;
+    let cloud = Cloud::start_unowned(tempfile::tempdir().unwrap(), &NO_ANONYMOUS_UPLOAD).await;
     let to = cloud.ready.http;
     for (method, path, access) in table() {
         let (status, head) = head(to, method.as_str(), &path_of(path), "").await;
@@ -469,7 +469,7 @@ async fn another_web_site_can_do_nothing_with_a_visitors_cookie() {
         let (status, ..) = request_bare(to, "POST", path, &headers, body).await;
         assert_eq!(status, expected, "{more}");
     }
-    // Nor can it log a visitor in or out as somebody else.
+    // Nor can it log a visitor in or out as another user.
     for path in ["/login", "/logout"] {
         let headers = format!("{JSON}origin: http://evil.example\r\n");
         let (status, ..) = request_bare(to, "POST", path, &headers, b"{}").await;
@@ -523,7 +523,7 @@ async fn nobody_learns_from_the_time_who_there_is() {
                 request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
             *fastest = (*fastest).min(began.elapsed());
             assert_eq!(status, 401);
-            assert!(String::from_utf8_lossy(&told).contains("Name or password is not right."));
+            assert!(String::from_utf8_lossy(&told).contains("Incorrect name or password."));
         }
     }
     let [known, unknown] = fastest;
@@ -532,7 +532,7 @@ async fn nobody_learns_from_the_time_who_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_invited_chooses_a_password_once() {
+async fn an_invited_user_sets_a_password_once() {
     let cloud = Cloud::start(&[]).await;
     let to = cloud.ready.http;
     let person = br#"{"name": "grace", "role": "viewer"}"#;
@@ -578,8 +578,42 @@ fn form(field: &str, file: &str, bytes: &[u8]) -> Vec<u8> {
 const FORM: &str = "content-type: multipart/form-data; boundary=xyz\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
-    let cloud = Cloud::start(&[]).await;
+async fn anonymous_upload_ends_with_the_first_owner() {
+    let unset: [&str; 0] = [];
+    for (owner, flags, expected) in [
+        (false, &unset[..], 201),
+        (true, &unset[..], 401),
+        (true, &["--anonymous-upload", "loopback"][..], 201),
+        (true, &["--anonymous-upload", "everyone"][..], 201),
+        (false, &NO_ANONYMOUS_UPLOAD[..], 403),
+        (true, &NO_ANONYMOUS_UPLOAD[..], 401),
+    ] {
+        let cloud = if owner {
+            Cloud::start(flags).await
+        } else {
+            Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
+        };
+        let picture = form("image", "a.jpg", &harness::photograph(1));
+        let to = cloud.ready.http;
+        let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
+        assert_eq!(status, expected, "{owner} {flags:?}");
+        let device = "x-keepsake-device: porch\r\n";
+        for (method, path) in [
+            ("GET", "/api/v1/down"),
+            ("POST", "/api/v1/up/status"),
+            ("POST", "/api/v1/frames"),
+        ] {
+            let status = request_bare(to, method, path, device, b"{}").await.0;
+            let denied = if owner { 401 } else { 403 };
+            assert_eq!(status, denied, "{owner} {flags:?} {path}");
+        }
+        cloud.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anonymous_upload_is_open_on_this_computer_and_never_through_a_proxy() {
+    let cloud = Cloud::start(&["--anonymous-upload", "loopback"]).await;
     let visitors = Visitors::of(&cloud).await;
     let to = cloud.ready.http;
     let picture = form("image", "a.jpg", &harness::photograph(1));
@@ -589,7 +623,7 @@ async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
         status
     };
     assert_eq!(send("/upload", "").await, 201);
-    // A proxy brings somebody else.
+    // A proxy forwards other clients.
     assert_eq!(
         send("/upload", "x-forwarded-for: 203.0.113.7\r\n").await,
         401
@@ -608,7 +642,7 @@ async fn the_labs_way_in_is_open_on_this_computer_and_for_keys() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_picture_never_runs_in_a_browser() {
-    let cloud = Cloud::start(&[]).await;
+    let cloud = Cloud::start(&["--anonymous-upload", "loopback"]).await;
     let to = cloud.ready.http;
     let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>";
     let html = b"<!doctype html><script>alert(1)</script>";

@@ -119,7 +119,7 @@ async fn what_is_no_message_of_a_camera_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_goes_away_in_the_middle_changes_nothing() {
+async fn a_client_that_disconnects_midway_changes_nothing() {
     let cloud = Cloud::start(&[]).await;
     let bytes = harness::photograph(1);
     let body = codec::encode_frame(&header(1, &bytes, 0, bytes.len()), &bytes);

@@ -59,7 +59,10 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
             "only this computer",
         ),
         (["--listen", any, "--tls-cert", &taken], "--tls-key"),
-        (["--listen", any, "--lab-way-in", "perhaps"], "--lab-way-in"),
+        (
+            ["--listen", any, "--anonymous-upload", "perhaps"],
+            "--anonymous-upload",
+        ),
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
         (

@@ -345,7 +345,7 @@ async fn the_form_works_without_a_script() {
     assert_eq!(cloud.json(PATH).await["values"]["capture_interval_s"], 60);
     let (status, html) = cloud.get("/cameras/porch").await;
     assert_eq!(status, 200);
-    assert!(html.contains("waits for the camera") && html.contains("Restart its program"));
+    assert!(html.contains("waits for the camera") && html.contains("Restart camera software"));
     let (status, _) = cloud.get("/cameras/nobody/settings").await;
     assert_eq!(status, 404);
     cloud.stop().await;

@@ -1,4 +1,4 @@
-//! How often somebody may guess: a few times freely, then after waits that double up to a bound. Pure.
+//! The limit on failed logins: a few are free, then each one doubles the wait up to a bound. Pure.
 //!
 //! A try counts as failed from its beginning, so that many at once gain nothing; success takes it back. A try that is
 //! refused counts for nothing, so nobody is kept out longer by trying again. What is remembered is bounded (P4): beyond,
@@ -16,7 +16,7 @@ const ROWS_MAX: usize = 10_000;
 pub enum ThrottleKey {
     /// Set-up, log-in and invitations, from one network address.
     Address(Network),
-    /// The name somebody tries to log in with, from wherever.
+    /// The name of a login, from any address.
     Account(Vec<u8>),
     /// Keys and sessions that do not exist, from one network address.
     Key(Network),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_somebody_else() {
+    fn a_wait_is_for_one_client_only() {
         let mut tries = LoginThrottle::default();
         let now = Instant::now();
         let guesser = address("203.0.113.7");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_many_addresses_of_one_network_is_one() {
+    fn all_addresses_of_one_network_count_as_one_client() {
         let network = |text: &str| Network::from(text.parse::<IpAddr>().unwrap());
         assert_eq!(network("2001:db8::1"), network("2001:db8::2:ffff"));
         assert_ne!(network("2001:db8:0:1::1"), network("2001:db8:0:2::1"));

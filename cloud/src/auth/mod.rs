@@ -13,7 +13,7 @@ use std::str::FromStr;
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-/// What somebody may do. Each may do what the ones before it may.
+/// The permissions of a user or an API token. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -56,7 +56,7 @@ impl FromStr for Role {
 #[error("a role is viewer, operator or owner")]
 pub struct InvalidRole;
 
-/// What a key opens.
+/// The access that an API token gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenScope {
     /// The API, like a person of this role.
@@ -65,7 +65,7 @@ pub enum TokenScope {
     Camera(DeviceId),
 }
 
-/// The name somebody logs in with: 1 to 64 bytes, letters and digits of any script and `.`, `_`, `-`, `+`, `@`.
+/// A login name: 1 to 64 bytes, letters and digits of any script and `.`, `_`, `-`, `+`, `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserName(String);
 

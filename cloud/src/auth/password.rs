@@ -16,7 +16,7 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Worked on at the same time: 38 MiB and two cores at most.
 const AT_ONCE: usize = 2;
-/// Waiting or being worked on; beyond, whoever comes is told to come again. About two seconds of work on a small machine.
+/// Waiting or being worked on; beyond that, a client is told to try again. About two seconds of work on a small machine.
 const WAITING_MAX: usize = 32;
 
 /// Characters; NIST SP 800-63B wants at least eight and no rules about their kind.
@@ -91,7 +91,7 @@ impl BoundedPasswordHasher {
             .acquire_owned()
             .await
             .map_err(|_| TooManyHashes)?;
-        // Whoever asked may be gone; the memory is in use until the work is done, and so is the turn.
+        // The client may be gone; the memory is in use until the work is done, and so is the permit.
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work()
@@ -107,17 +107,17 @@ impl BoundedPasswordHasher {
 pub fn check_strength(password: &str, name: &UserName) -> Result<(), &'static str> {
     let first = password.chars().next();
     if password.chars().count() < CHARACTERS_MIN {
-        return Err("A password has at least 10 characters. Four words are easy to keep in mind.");
+        return Err("Use at least 10 characters. Four random words are easy to remember.");
     }
     if password.len() > BYTES_MAX {
-        return Err("A password has at most 512 bytes.");
+        return Err("Use at most 512 bytes.");
     }
     if password.chars().all(|letter| Some(letter) == first) {
-        return Err("This password is one letter again and again.");
+        return Err("This password repeats a single character.");
     }
     let folded = password.to_lowercase();
     if folded == name.as_str().to_lowercase() || COMMON.contains(&folded.as_str()) {
-        return Err("This password is the first that somebody would try.");
+        return Err("This password is too common.");
     }
     Ok(())
 }
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_right_password_of_somebody_there_is_right() {
+    async fn only_the_right_password_of_a_known_user_is_accepted() {
         let passwords = BoundedPasswordHasher::default();
         let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
         assert!(

@@ -1,4 +1,4 @@
-//! What proves who somebody is: made once, shown once, kept as a hash.
+//! Secrets that identify a client: created once, shown once, stored as a hash.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ impl fmt::Debug for Token {
 pub struct TokenHash(pub [u8; 32]);
 
 impl TokenHash {
-    /// Of whatever text somebody shows.
+    /// Returns the hash of any text that a client presents.
     pub fn of(text: &str) -> Self {
         Self(Hash::of(text.as_bytes()).0)
     }

@@ -21,7 +21,8 @@ use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 
 use crate::config::{BROKER_QUEUE_BYTES_MAX, Config};
-use crate::ingest::external::ExternalTopics;
+use crate::ingest::external::{self, ExternalTopics};
+use crate::store::Store;
 
 /// A name and a password for the cloud's own sessions.
 #[derive(Clone)]
@@ -62,6 +63,7 @@ const CLOUD_PREFIX: &str = "cloud.";
 /// [`BrokerError`]: mostly a port that is taken.
 pub async fn start(
     config: &Config,
+    store: &Store,
     address: SocketAddr,
 ) -> Result<Arc<dyn LocalBroker>, BrokerError> {
     let failed = |source| BrokerError { address, source };
@@ -83,6 +85,7 @@ pub async fn start(
         .with_storage(storage);
     let door = Arc::new(ClientAuthorizer {
         ways: config.ways.clone(),
+        closes_with_owner: config.anonymous_upload.is_none().then(|| store.clone()),
         password: hex::encode(rand::random::<[u8; 16]>()),
         open: AtomicBool::new(false),
     });
@@ -138,6 +141,8 @@ impl LocalBroker for Embedded {
 struct ClientAuthorizer {
     /// Topics of cameras that know nothing of Keepsake.
     ways: ExternalTopics,
+    /// Set where anonymous upload ends as soon as there is an owner.
+    closes_with_owner: Option<Store>,
     password: String,
     open: AtomicBool,
 }
@@ -219,7 +224,13 @@ impl AuthProvider for ClientAuthorizer {
         topic: &'a str,
     ) -> AuthFuture<'a, bool> {
         let may = Client::of(client_id).may_publish(topic, &self.ways);
-        Box::pin(async move { may })
+        Box::pin(async move {
+            let store = self.closes_with_owner.as_ref();
+            match store.filter(|_| may && external::is_anonymous_topic(topic)) {
+                Some(store) => !store.has_owner().await.unwrap_or(true),
+                None => may,
+            }
+        })
     }
 
     fn authorize_subscribe<'a>(

@@ -46,16 +46,16 @@ pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// Time after which an unanswered snap or identify command expires, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
 
-/// Who may bring pictures the lab's way without a key: raw pictures by `POST /upload` and on the lab's topics.
+/// Who may send pictures without an API token, by `POST /upload` and on the external topics of the embedded broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum LabWayIn {
-    /// Whoever is on this computer.
+pub enum AnonymousUpload {
+    /// Clients on this computer.
     Loopback,
-    /// Everyone.
-    Open,
-    /// Nobody.
-    Token,
+    /// Every client.
+    Everyone,
+    /// No client.
+    Off,
 }
 
 /// The settings as `cloud.toml` spells them.
@@ -77,7 +77,7 @@ struct Settings {
     mqtt_inflight_max: u16,
     free_bytes_min: u64,
     free_percent_min: u8,
-    lab_way_in: LabWayIn,
+    anonymous_upload: Option<AnonymousUpload>,
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     hsts_days: u16,
@@ -103,7 +103,7 @@ impl Default for Settings {
             mqtt_inflight_max: 20,
             free_bytes_min: 1024 * 1024 * 1024,
             free_percent_min: 5,
-            lab_way_in: LabWayIn::Loopback,
+            anonymous_upload: None,
             tls_cert: None,
             tls_key: None,
             hsts_days: 0,
@@ -129,8 +129,9 @@ pub struct Config {
     pub mqtt_inflight_max: u16,
     pub free_bytes_min: u64,
     pub free_percent_min: u8,
-    pub lab_way_in: LabWayIn,
-    /// Certificate chain and private key, PEM files; `None` = plain HTTP.
+    /// Absent = loopback until there is an owner, then off.
+    pub anonymous_upload: Option<AnonymousUpload>,
+    /// Certificate chain and private key, PEM files; absent = plain http.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Days; 0 = no HSTS.
     pub hsts_days: u16,
@@ -302,13 +303,13 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         mqtt_inflight_max: settings.mqtt_inflight_max,
         free_bytes_min: settings.free_bytes_min,
         free_percent_min: settings.free_percent_min,
-        lab_way_in: settings.lab_way_in,
+        anonymous_upload: settings.anonymous_upload,
         tls,
         hsts_days: settings.hsts_days,
-        // The embedded broker lets in nobody but this computer, and who may write to one elsewhere is for that to say; a
-        // key cannot be shown there.
+        // The embedded broker listens on loopback only and closes these topics itself once there is an owner; another
+        // broker has its own access rules.
         ways: ExternalTopics::new(
-            settings.lab_way_in != LabWayIn::Token,
+            settings.anonymous_upload != Some(AnonymousUpload::Off),
             &settings.topic_patterns,
         )?,
     })
@@ -449,7 +450,7 @@ mod tests {
         ] {
             assert!(ways.matches_topic(topic), "{topic}");
         }
-        let closed = load(&["--lab-way-in", "token"]).unwrap().ways;
+        let closed = load(&["--anonymous-upload", "off"]).unwrap().ways;
         assert!(!closed.matches_topic("camera/image") && closed.matches_topic("tele/a.b/cam"));
         let error = load(&["--topic-pattern", "#=x"]).unwrap_err();
         assert!(error.to_string().contains("keepsake/v1/#"), "{error}");

@@ -1,4 +1,4 @@
-//! What went wrong, as RFC 9457 says it: a status and a plain sentence for the client, the cause for the log.
+//! Errors as RFC 9457 problems: a status and a plain sentence for the client, the cause for the log.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -93,7 +93,7 @@ impl From<StoreError> for Problem {
         if let StoreError::TooManyDevices(_) = error {
             return Self::new(
                 StatusCode::INSUFFICIENT_STORAGE,
-                "This cloud has no room for another camera.",
+                "The limit of cameras is reached.",
             );
         }
         let mut detail = error.sentence();
@@ -105,10 +105,7 @@ impl From<StoreError> for Problem {
 }
 
 pub(crate) async fn method_not_allowed() -> Problem {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "This address does not do that.",
-    )
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.")
 }
 
 /// Says as a problem what axum refuses in bare text: a path, query or body that cannot be read.
@@ -130,12 +127,12 @@ pub(crate) async fn to_problem_json(response: Response) -> Response {
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
-        "Something in the cloud broke while answering. It is in its log.",
+        "Internal error. Details are in the server log.",
     )
     .into_response()
 }
 
-/// Whether a person reads what stands at this address, and not a program.
+/// Returns true if this path is a page for people and not for programs.
 pub(crate) fn is_page(path: &str) -> bool {
     ![
         "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
@@ -144,7 +141,7 @@ pub(crate) fn is_page(path: &str) -> bool {
     .any(|prefix| path.starts_with(prefix))
 }
 
-/// A problem on a page that shows nothing of the cloud, for somebody who may not see it.
+/// The error page for a visitor without access; it shows nothing of the cloud.
 pub(crate) fn denied_page(problem: &Problem) -> Response {
     let title = problem.status.canonical_reason().unwrap_or("Problem");
     let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);

@@ -1,4 +1,4 @@
-//! What somebody fills in: the form of a page, or JSON from a program.
+//! Request fields from the form of a page or from JSON.
 
 use axum::body::Bytes;
 use axum::extract::{Form, FromRequest, Json, Request};

@@ -151,7 +151,7 @@ fn route(
     }
 }
 
-/// Every route, and who may take it: for whoever wants to check that it is so.
+/// Every route with the permission it needs, for the tests.
 pub fn route_table(config: &Config) -> Vec<(Method, &'static str, Permission)> {
     let all = table(config).into_iter();
     all.map(|route| (route.method, route.path, route.access))
@@ -270,7 +270,7 @@ fn routes(site: AppState) -> Router {
     let state = (site.clone(), Permission::Viewer);
     let backpressure = axum::middleware::from_fn_with_state(state, authorize::authorize);
     router
-        // Whoever may not look learns nothing about what there is.
+        // A client without access does not learn which pages exist.
         .fallback(handlers::not_found.layer(backpressure))
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::map_response(error::to_problem_json))

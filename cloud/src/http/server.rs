@@ -1,4 +1,4 @@
-//! Lets connections in: plain or TLS, so many at once, so many from one address, and none that only sits there.
+//! Accepts HTTP and HTTPS connections, with global, per-address and idle limits.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -1,5 +1,4 @@
-//! The body of a request has to come at a bearable pace: whoever sends a byte a minute must not hold a connection, and
-//! what it has begun, for ever.
+//! Enforces a minimum upload rate on request bodies, so a slow client cannot hold a connection open.
 
 use std::time::Duration;
 
@@ -52,7 +51,7 @@ mod tests {
     use axum::body::to_bytes;
     use bytes::Bytes;
 
-    /// One chunk of so many bytes, and then silence for ever.
+    /// One chunk of this many bytes, and then nothing more.
     fn stuck_after(bytes: usize) -> Body {
         let one = stream::iter([Ok::<_, std::io::Error>(Bytes::from(vec![0; bytes]))]);
         Body::from_stream(one.chain(stream::pending()))

@@ -23,6 +23,11 @@ pub const DEVICE_DEFAULT: &str = "camera";
 /// The lab's topics, without and with a name.
 const LAB_PLAIN: &str = "camera/image";
 const LAB_NAMED: &str = "camera/+/image";
+/// Tells whether any client of the embedded broker may publish on `topic` where anonymous upload is allowed.
+pub(crate) fn is_anonymous_topic(topic: &str) -> bool {
+    topic == LAB_PLAIN || matches(LAB_NAMED, topic).is_some()
+}
+
 /// Patterns an owner may set.
 pub const PATTERNS_MAX: usize = 64;
 /// The longest filter and the longest name in a pattern, bytes.

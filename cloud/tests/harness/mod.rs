@@ -141,7 +141,7 @@ pub fn cookie(head: &str) -> String {
     set.split(';').next().unwrap().to_owned()
 }
 
-/// What a page of the cloud itself makes a browser send.
+/// The headers that a browser sends from a page of the cloud.
 pub fn as_browser(to: SocketAddr, cookie: &str) -> String {
     format!("cookie: {cookie}\r\norigin: http://{to}\r\n")
 }
@@ -178,7 +178,7 @@ pub fn authorization(to: SocketAddr) -> String {
         .unwrap_or_default()
 }
 
-/// One HTTP request of somebody unknown, but for what the headers say.
+/// Sends one HTTP request with these headers and no other credentials.
 pub async fn request_bare(
     to: SocketAddr,
     method: &str,

@@ -100,6 +100,9 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
         camera.change(setting);
     }
     cloud.start();
+    if let Proxy::Http(_) = proxy {
+        camera.change(&cloud.camera_token("porch"));
+    }
     proxy.watch(&cloud);
     camera.start();
 

@@ -19,8 +19,9 @@ fn an_http_camera_works_like_any_other() {
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
-    let mut camera =
-        Appliance::new(&folder, "porch", &web.url()).set("simulated.camera_missing_presses=1");
+    let mut camera = Appliance::new(&folder, "porch", &web.url())
+        .set(&cloud.camera_token("porch"))
+        .set("simulated.camera_missing_presses=1");
     camera.start();
     camera.is_connected(SOON);
     // The first press finds no camera, which is reported too.
@@ -77,7 +78,7 @@ fn an_https_camera_needs_its_own_token() {
     let mut cloud = cloud
         .flag(&format!("--tls-cert={}", server.certificate.display()))
         .flag(&format!("--tls-key={}", server.key.display()))
-        .flag("--lab-way-in=token");
+        .flag("--anonymous-upload=off");
     cloud.start();
 
     let url = format!("https://localhost:{}", cloud.http_port());
@@ -121,7 +122,7 @@ fn only_a_complete_receipt_frees_a_picture() {
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
-    let mut camera = Appliance::new(&folder, "porch", &web.url());
+    let mut camera = Appliance::new(&folder, "porch", &web.url()).set(&cloud.camera_token("porch"));
     camera.start();
     camera.is_connected(SOON);
     let mut saved = Vec::new();
@@ -166,7 +167,9 @@ fn a_rejected_part_waits_and_blocks_nothing() {
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
-    let mut camera = Appliance::new(&folder, "porch", &web.url()).set("backoff.initial_s=2");
+    let mut camera = Appliance::new(&folder, "porch", &web.url())
+        .set(&cloud.camera_token("porch"))
+        .set("backoff.initial_s=2");
     camera.start();
     camera.is_connected(SOON);
     web.inject(HttpFault::TooLarge, "/api/v1/frames");
@@ -197,7 +200,8 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     let folder = TempDir::new("http-restored");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.http_url());
+    let mut camera =
+        Appliance::new(&folder, "porch", &cloud.http_url()).set(&cloud.camera_token("porch"));
     camera.start();
     let early = camera.press_and_save(2, SOON);
     camera.expect_stored(&early, SOON);
@@ -230,7 +234,7 @@ fn an_http_camera_holds_on_request() {
     let mut full = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976");
     full.start();
     let web = HttpProxy::start(full.http_port(), full.database());
-    let mut camera = Appliance::new(&folder, "porch", &web.url());
+    let mut camera = Appliance::new(&folder, "porch", &web.url()).set(&full.camera_token("porch"));
     camera.start();
     camera.is_connected(SOON);
     let since = camera.event_count();

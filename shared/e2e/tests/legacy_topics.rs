@@ -47,6 +47,7 @@ fn mosquitto_accepts_pictures_of_other_clients() {
 
 fn accepts_pictures_of_other_clients(name: &str, cloud: Cloud, port: u16) {
     let mut cloud = cloud
+        .flag("--anonymous-upload=loopback")
         .flag("--topic-pattern=frigate/+/snapshot={1}")
         .flag("--capture-bytes-max=1000000");
     cloud.start();

@@ -180,6 +180,9 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     }
     let witnesses = Checkers::start(&mut cloud, broker.as_ref());
     let mut camera = Appliance::new(folder, "porch", &witnesses.url);
+    if witnesses.http.is_some() {
+        camera.change(&cloud.camera_token("porch"));
+    }
     camera.start();
     camera.is_connected(STEP_TIMEOUT);
 

@@ -109,6 +109,11 @@ impl Cloud {
         Ok(())
     }
 
+    /// The setting with a new API token for the camera `device`; a camera needs one over HTTP.
+    pub fn camera_token(&self, device: &str) -> String {
+        format!("cloud.token={}", self.api().camera_key(device))
+    }
+
     /// The owner's token is beside the database, so that it moves with that.
     fn key_file(&self) -> PathBuf {
         self.data.join("tests.key")

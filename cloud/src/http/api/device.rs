@@ -1,7 +1,7 @@
 //! Cameras that come by HTTP: `POST /api/v1/frames`, `POST /api/v1/up/{leaf}`, `GET /api/v1/down`.
 //!
 //! A request carries what MQTT would carry on `up/…`, goes through the same queue into the same transaction, and is
-//! answered after the commit with what the cloud would have said on `down/…` (P2). Whoever goes away meanwhile changes
+//! answered after the commit with what the cloud would have said on `down/…` (P2). A client that disconnects meanwhile changes
 //! nothing: what is in the queue is committed, and the receipt waits in the mailbox. What does not fit is not taken
 //! (P4): 503 with `Retry-After`, and the camera keeps it.
 
@@ -66,7 +66,7 @@ pub(crate) async fn upload_frame(
         .pop()
         .map(Json)
         // Whatever a frame becomes, it is answered with a receipt or not at all.
-        .ok_or_else(|| busy("The frame was not taken.", HOLD_RETRY_S))
+        .ok_or_else(|| busy("The frame was not accepted.", HOLD_RETRY_S))
 }
 
 /// `POST /api/v1/up/{leaf}`: the payload of every other `up/…`, answered with the receipts it earned.
@@ -111,7 +111,7 @@ pub(crate) async fn poll_downlink(
     headers: HeaderMap,
 ) -> Result<Json<Down>, DeviceError> {
     let device = device_of(&principal, &headers, asked.device.as_deref())?;
-    let full = |_| busy("Too many cameras wait for news.", FULL_RETRY_S);
+    let full = |_| busy("Too many cameras are waiting for messages.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
     let many = |error: crate::downlink::outbox::TooMany| {
         busy(&format!("There are {error}."), HOLD_RETRY_S)
@@ -129,7 +129,7 @@ pub(crate) async fn poll_downlink(
     Ok(Json(news))
 }
 
-/// The camera that speaks, if whoever asks may speak for it.
+/// Returns the camera of the request, if the principal may act for it.
 fn device_of(
     principal: &Principal,
     headers: &HeaderMap,
@@ -146,7 +146,7 @@ fn device_of(
     };
     let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::bad_request(format!(
-            "Which camera? Name it in the header {DEVICE_HEADER}, or with ?device=."
+            "Name the camera in the header {DEVICE_HEADER} or with ?device=."
         )));
     };
     let device = name
@@ -159,7 +159,7 @@ fn device_of(
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
-        format!("This key does not speak for {device}."),
+        format!("This API token is not valid for {device}."),
     ))
 }
 
@@ -179,7 +179,7 @@ async fn enqueue_and_wait(
         hold.store.as_deref()
     };
     if let Some(reason) = reason {
-        let why = format!("Nothing is taken now: {reason}.");
+        let why = format!("Uploads are paused: {reason}.");
         return Err(busy(&why, HOLD_RETRY_S));
     }
     let most = if is_frame {
@@ -202,13 +202,13 @@ async fn enqueue_and_wait(
     let [pictures, words] = &site.queues;
     let queue = if is_frame { pictures } else { words };
     if !queue.put(delivery) {
-        return Err(busy("More came than is committed yet.", FULL_RETRY_S));
+        return Err(busy("Ingest queue full.", FULL_RETRY_S));
     }
     tokio::select! {
         answer = tokio::time::timeout(COMMIT_WAIT, answer) => match answer {
             Ok(Ok(verdict)) => Ok(verdict),
             Ok(Err(_)) => Err(stopping()),
-            Err(_) => Err(busy("The commit takes long; its receipt comes later.", HOLD_RETRY_S)),
+            Err(_) => Err(busy("Commit pending; the receipt will follow.", HOLD_RETRY_S)),
         },
         () = site.stop.cancelled() => Err(stopping()),
     }
@@ -224,7 +224,7 @@ async fn read(
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("A message here is at most {most} bytes."),
+            format!("The message is longer than {most} bytes."),
         )
     };
     let said = headers.get(header::CONTENT_LENGTH);
@@ -239,16 +239,16 @@ async fn read(
         .reading
         .clone()
         .try_acquire_many_owned(kib.min(READING_KIB_MAX))
-        .map_err(|_| busy("Too many come at once.", FULL_RETRY_S))?;
+        .map_err(|_| busy("Too many concurrent uploads.", FULL_RETRY_S))?;
     let mut bytes = BytesMut::new();
     let mut pieces = body.into_data_stream();
     loop {
         let piece = match tokio::time::timeout(SILENCE_MAX, pieces.next()).await {
             Ok(None) => return Ok(bytes.freeze()),
             Ok(Some(Ok(piece))) => piece,
-            Ok(Some(Err(_))) => return Err(Problem::bad_request("The body was cut off.").into()),
+            Ok(Some(Err(_))) => return Err(Problem::bad_request("Request body truncated.").into()),
             Err(_) => {
-                let text = "The body came too slowly.";
+                let text = "Request body too slow.";
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, text).into());
             }
         };
@@ -273,7 +273,7 @@ fn receipts(verdict: IngestResponse) -> Result<Vec<Receipt>, Problem> {
 #[derive(Debug)]
 pub(crate) enum DeviceError {
     Problem(Problem),
-    /// Come again after so many seconds.
+    /// The Retry-After of the answer, seconds.
     RetryAfter {
         problem: Problem,
         retry_s: u64,

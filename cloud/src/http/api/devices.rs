@@ -40,7 +40,7 @@ pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Device
     }))
 }
 
-/// Where all presses of all cameras went.
+/// The counters over all cameras.
 pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(

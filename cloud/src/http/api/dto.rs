@@ -1,4 +1,4 @@
-//! How cameras and pictures look in the API: plain facts, times in microseconds UTC.
+//! Cameras and pictures as JSON of the API; times in microseconds UTC.
 
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;

@@ -1,4 +1,4 @@
-//! How the cloud itself is: alive, ready, what it holds back and why.
+//! The health of the cloud: alive, ready, and why uploads are paused.
 
 use axum::Json;
 use axum::extract::State;

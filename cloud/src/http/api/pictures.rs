@@ -174,7 +174,7 @@ fn ranged(headers: &HeaderMap, etag: &str, bytes: Vec<u8>, content_type: &'stati
                 Err(_) => {
                     let problem = Problem::new(
                         StatusCode::RANGE_NOT_SATISFIABLE,
-                        format!("This picture has {total} bytes, and none of those asked for."),
+                        format!("Requested range not satisfiable: the picture has {total} bytes."),
                     );
                     let which = [(header::CONTENT_RANGE, format!("bytes */{total}"))];
                     return (which, problem).into_response();

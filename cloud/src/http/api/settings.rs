@@ -1,7 +1,7 @@
 //! `/api/v1/devices/{device}/settings`: what is wished of a camera, and what it made of it.
 //!
 //! Wishes are checked against the same table that the camera keeps to, all of them or none, so what no camera would take
-//! never goes out. Whoever changes them says which version they looked at; if another one is there meanwhile, nothing is
+//! never goes out. A client that changes them names the version it has read; if there is another one meanwhile, nothing is
 //! changed.
 
 use axum::Json;
@@ -25,7 +25,7 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Stands for a secret that is set, in both directions: nobody is told it, and who says it leaves it as it is.
 pub(crate) const HIDDEN: &str = "(hidden)";
 
-/// How far the wishes got.
+/// The progress of desired settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum SettingsProgress {
@@ -292,9 +292,8 @@ fn shortened(text: &str) -> String {
 }
 
 fn version_conflict(status: StatusCode, version: u64) -> Problem {
-    let text = format!(
-        "Someone else has changed these settings: they are at version {version} now. Look again, then change them."
-    );
+    let text =
+        format!("These settings have changed since (now version {version}). Reload and try again.");
     Problem::new(status, text)
 }
 

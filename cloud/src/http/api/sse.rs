@@ -43,7 +43,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "Too many pages are open.",
+            "Too many live connections.",
         ));
     };
     // Listening first and reading afterwards misses nothing in between.
@@ -141,7 +141,7 @@ impl EventStream {
                 self.devices.insert(device.as_ref().clone());
                 Some(())
             }
-            // Which cameras were missed is unknown: ending the stream makes the page look at everything anew.
+            // Which cameras were missed is unknown: ending the stream makes the page reload everything.
             Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     }

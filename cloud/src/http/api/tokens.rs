@@ -88,8 +88,14 @@ pub(crate) async fn add(
     given: FormOrJson<NewToken>,
 ) -> HttpResult<Response> {
     let NewToken { name, role, device } = given.fields;
-    let name = token_name(&name)?;
-    let scope = scope(&role, &device)?;
+    let checked = token_name(&name).and_then(|name| Ok((name, scope(&role, &device)?)));
+    let (name, scope) = match checked {
+        Ok(checked) => checked,
+        Err(problem) if given.is_form => {
+            return Ok(handlers::draw(&context, Err(problem), templates::tokens_page).await);
+        }
+        Err(problem) => return Err(problem),
+    };
     let secret = Token::new_api_token();
     let key = context
         .store
@@ -130,9 +136,7 @@ fn token_name(name: &str) -> HttpResult<&str> {
     let name = name.trim();
     let length = name.chars().count();
     if !(1..=NAME_MAX).contains(&length) || name.chars().any(char::is_control) {
-        return Err(Problem::bad_request(
-            "Say in 1 to 64 characters what the key is for.",
-        ));
+        return Err(Problem::bad_request("Enter a name of 1 to 64 characters."));
     }
     Ok(name)
 }
@@ -140,9 +144,9 @@ fn token_name(name: &str) -> HttpResult<&str> {
 fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
     if role == "camera" {
         let device = device.trim().parse::<DeviceId>();
-        return device
-            .map(TokenScope::Camera)
-            .map_err(|error| Problem::bad_request(format!("Which camera is it for? {error}.")));
+        return device.map(TokenScope::Camera).map_err(|error| {
+            Problem::bad_request(format!("Enter the name of the camera: {error}."))
+        });
     }
     let role = role.parse::<Role>();
     role.map(TokenScope::Role).map_err(|_| {

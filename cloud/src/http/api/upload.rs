@@ -56,10 +56,10 @@ pub(crate) async fn upload(
     if !principal.may_act_for(&device) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            format!("This key brings no pictures of {device}."),
+            format!("This API token cannot upload pictures of {device}."),
         ));
     }
-    let image = image.ok_or_else(|| Problem::bad_request("There is no field called image."))?;
+    let image = image.ok_or_else(|| Problem::bad_request("The form has no field named image."))?;
     let id = keep(&site, &device, image).await?;
     Ok((StatusCode::CREATED, Json(UploadResponse { id })))
 }
@@ -81,7 +81,7 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
         )
     })?;
     if let Some(reason) = site.backpressure.state().reason() {
-        let why = format!("Nothing is taken now: {reason}.");
+        let why = format!("Uploads are paused: {reason}.");
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
     }
     // Only the size of the picture is wanted here; its small version is made after the commit, like all others.

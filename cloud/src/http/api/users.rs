@@ -1,4 +1,4 @@
-//! Who may log in: for owners, as a page and as JSON.
+//! User management for owners, as a page and as JSON.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::http::ui::{handlers, templates};
 use crate::now_us;
 use crate::store;
 
-/// How long somebody invited has for choosing a password.
+/// The time in which an invitation can be used.
 const INVITATION_FOR: Duration = Duration::from_secs(48 * 3600);
 
 #[derive(Serialize)]
@@ -76,7 +76,7 @@ struct InvitedUser {
     invitation: String,
 }
 
-/// Adds somebody, and shows the link with which a password is chosen.
+/// Adds a user, and shows the invitation link.
 pub(crate) async fn add(
     context: RequestContext,
     given: FormOrJson<NewUser>,
@@ -86,7 +86,7 @@ pub(crate) async fn add(
         .store
         .add_user(&name, given.fields.role, None, now_us())
         .await?;
-    tracing::info!(%name, role = %user.role, by = actor_name(&context.principal), "added somebody");
+    tracing::info!(%name, role = %user.role, by = actor_name(&context.principal), "added a user");
     let link = invite(&context, user.id).await?;
     invitation_response(&context, given.is_form, user, link).await
 }
@@ -100,7 +100,7 @@ pub(crate) async fn reset(
     let user = find(&context, &id).await?;
     if is_oneself(&context.principal, user.id) {
         return Err(Problem::bad_request(
-            "To choose another password for yourself go to your account.",
+            "Change your own password on your account page.",
         ));
     }
     let link = invite(&context, user.id).await?;
@@ -141,7 +141,7 @@ pub(crate) async fn remove(
     tracing::info!(
         name = user.name,
         by = actor_name(&context.principal),
-        "removed somebody"
+        "removed a user"
     );
     Ok(change_response(given.is_form))
 }
@@ -222,7 +222,7 @@ fn is_oneself(principal: &Principal, user: PrincipalId) -> bool {
     matches!(principal, Principal::User { id, .. } if *id == user)
 }
 
-/// Who did it, for the log.
+/// The name of the principal for the log.
 pub(crate) fn actor_name(principal: &Principal) -> &str {
     match principal {
         Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,

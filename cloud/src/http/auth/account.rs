@@ -1,4 +1,4 @@
-//! What somebody may do about himself: choose another password, see where he is logged in, end that.
+//! A user's own account: change the password, list and end sessions.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -15,7 +15,7 @@ use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::{handlers, templates};
 use crate::now_us;
 
-/// Whoever [`crate::http::Permission::SelfService`] lets in.
+/// The user that [`crate::http::Permission::SelfService`] admits.
 struct CurrentUser<'a> {
     id: PrincipalId,
     name: &'a str,
@@ -37,7 +37,7 @@ impl<'a> CurrentUser<'a> {
             | Principal::Camera { .. }
             | Principal::LegacyUpload => Err(Problem::new(
                 StatusCode::FORBIDDEN,
-                "This is for people who are logged in.",
+                "Log in as a user to do this.",
             )),
         }
     }
@@ -72,7 +72,7 @@ pub(crate) async fn change_password(
 
 async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpResult<()> {
     let current_user = CurrentUser::of(context)?;
-    // Somebody at a browser left open must not guess here either.
+    // Guesses in an unattended browser are limited too.
     let address = ThrottleKey::Address(context.caller.network());
     context.auth_state.throttle(&address)?;
     let name = crate::http::auth::login::new_name(current_user.name)?;
@@ -86,7 +86,7 @@ async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpRes
     {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "The password that you have now is another one.",
+            "Current password is incorrect.",
         ));
     }
     context.auth_state.reset_throttle(&address);

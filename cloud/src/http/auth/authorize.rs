@@ -1,4 +1,4 @@
-//! Who may do what, for pages and API alike, in one place.
+//! Authorization of pages and API, in one place.
 //!
 //! [`check`] stands before everything: it keeps other web sites from using a visitor's browser, and says how browsers
 //! should treat what we send. [`admit`] stands before each route: it finds out who asks ([`Who`]) and compares that with
@@ -22,7 +22,7 @@ use keepsake_protocol::DeviceId;
 use crate::auth::login_throttle::{Network, ThrottleKey};
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, TokenScope};
-use crate::config::LabWayIn;
+use crate::config::AnonymousUpload;
 use crate::http::AppState;
 use crate::http::error::{self, Problem};
 use crate::now_us;
@@ -32,7 +32,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 /// A browser keeps an expired session's cookie no longer than the session could last.
 const COOKIE_AGE_S: i64 = 90 * 24 * 3600;
-/// How often it is asked whether somebody who listens to the news still may.
+/// The interval between permission checks of an open stream.
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Set by proxies; with one of them in a request, its peer is not who asks.
 const FORWARDED: [&str; 5] = [
@@ -43,35 +43,35 @@ const FORWARDED: [&str; 5] = [
     "x-real-ip",
 ];
 
-/// Who may take a route. Each role may do what the ones before it may.
+/// The permission that a route needs. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Everyone, whether there is an owner or not.
     Anyone,
-    /// Whoever has the code, until there is an owner.
+    /// A client with the setup code, until there is an owner.
     Setup,
     /// Everyone, once there is an owner: to log in.
     Login,
-    /// Whoever may see pictures.
+    /// A viewer: may see pictures.
     Viewer,
-    /// Whoever may ask cameras to do something, and change or delete what is stored.
+    /// An operator: may send commands, and change or delete stored data.
     Operator,
-    /// Whoever may say who else may.
+    /// An owner: may manage users and API tokens.
     Owner,
-    /// Somebody who is logged in, about himself. A key is nobody.
+    /// A logged-in user, for the user's own account. API tokens are refused.
     SelfService,
     /// A camera that comes by HTTP; [`Who::may_speak_for`] says in whose name.
     Camera,
-    /// A script that brings pictures the lab's way, or a camera.
+    /// A client that uploads pictures, or a camera.
     Upload,
 }
 
-/// Who makes a request; every handler may ask for it as an extension.
+/// The author of a request, as an extension of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Principal {
-    /// Somebody unknown, where everyone may come.
+    /// A client without credentials.
     Anonymous,
-    /// Somebody logged in.
+    /// A logged-in user.
     User {
         id: PrincipalId,
         name: String,
@@ -86,12 +86,12 @@ pub(crate) enum Principal {
     },
     /// A camera with its upload key.
     Camera { id: PrincipalId, device: DeviceId },
-    /// Somebody unknown who brings pictures the lab's way, where that is open.
+    /// A client without credentials that uploads pictures, where anonymous upload is allowed.
     LegacyUpload,
 }
 
 impl Principal {
-    /// What somebody may do besides bringing pictures.
+    /// Returns the role; none where only uploads are allowed.
     pub(crate) fn role(&self) -> Option<Role> {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => Some(*role),
@@ -99,7 +99,7 @@ impl Principal {
         }
     }
 
-    /// Whether pictures and words may be brought in the name of this camera.
+    /// Returns true if pictures and messages may be sent in the name of this camera.
     pub(crate) fn may_act_for(&self, camera: &DeviceId) -> bool {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => *role >= Role::Operator,
@@ -232,7 +232,7 @@ pub(crate) async fn authorize(
     }
 }
 
-/// Who asks, and the site: what a page is drawn for.
+/// The principal and the site that a page is drawn for.
 pub(crate) struct RequestContext {
     pub(crate) site: AppState,
     pub(crate) principal: Principal,
@@ -322,17 +322,17 @@ async fn authenticate(
     }
     let has_owner = match site.auth_state.has_owner(&site.store).await {
         Ok(has_owner) => has_owner,
-        // Somebody whom the store knew lately may be told that it is away.
+        // A recently authenticated client may learn that the store is not available.
         Err(_) if principal.role().is_some() => true,
         Err(error) => return Err(error.into()),
     };
-    let lab = match site.config.lab_way_in {
-        LabWayIn::Loopback => caller.local,
-        // What is open to everyone is bringing a picture, not being a camera.
-        LabWayIn::Open => caller.local || access == Permission::Upload,
-        LabWayIn::Token => false,
+    let anonymous_upload = match site.config.anonymous_upload {
+        Some(AnonymousUpload::Loopback) => caller.local,
+        Some(AnonymousUpload::Everyone) => true,
+        Some(AnonymousUpload::Off) => false,
+        None => caller.local && !has_owner,
     };
-    decide(access, principal, has_owner, lab)
+    decide(access, principal, has_owner, anonymous_upload)
 }
 
 /// The rule itself.
@@ -340,7 +340,7 @@ fn decide(
     access: Permission,
     principal: Principal,
     has_owner: bool,
-    lab: bool,
+    anonymous_upload: bool,
 ) -> Result<Principal, Denial> {
     let least = match access {
         Permission::Anyone => return Ok(principal),
@@ -358,7 +358,10 @@ fn decide(
         },
         Permission::Camera | Permission::Upload => match principal {
             Principal::Camera { .. } => return Ok(principal),
-            Principal::Anonymous if lab => return Ok(Principal::LegacyUpload),
+            // Only pictures: the camera endpoints hand out settings, which have passwords in them.
+            Principal::Anonymous if anonymous_upload && access == Permission::Upload => {
+                return Ok(Principal::LegacyUpload);
+            }
             Principal::Anonymous
             | Principal::LegacyUpload
             | Principal::User { .. }
@@ -369,7 +372,7 @@ fn decide(
         (Some(_), Principal::User { .. }) if !has_owner => Err(Denial::SetupRequired),
         (Some(role), _) if role >= least => Ok(principal),
         (Some(_), _) | (None, Principal::Camera { .. }) => Err(forbidden()),
-        // A key was made by somebody with a shell on this computer, so it is good before there is an owner.
+        // An API token was created in a shell on this computer, so it is valid before there is an owner.
         (None, _) if has_owner => Err(Denial::LoginRequired),
         (None, _) => Err(Denial::SetupRequired),
     }
@@ -378,7 +381,7 @@ fn decide(
 fn forbidden() -> Denial {
     Denial::Problem(Problem::new(
         StatusCode::FORBIDDEN,
-        "This is for people and keys that may do more. An owner can change that.",
+        "You don't have permission. Ask an owner for access.",
     ))
 }
 
@@ -442,7 +445,7 @@ async fn identify_token(
             .map_err(Denial::Problem)?;
         return Err(Denial::Problem(Problem::new(
             StatusCode::UNAUTHORIZED,
-            "This key is not good here. It may have been revoked.",
+            "Invalid or revoked API token.",
         )));
     };
     let principal = match &token.scope {
@@ -480,7 +483,7 @@ fn record_use(site: &AppState, used: CredentialUse) {
     });
 }
 
-/// Ends when somebody who was let in would not be any more. For what stays open: everything else is asked each time.
+/// Ends when `principal` loses access. For open streams: every other request is checked by itself.
 pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: Option<TokenHash>) {
     let mut changes = site.auth_state.changes();
     loop {
@@ -523,7 +526,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::SetupRequired if page => return Redirect::to("/setup").into_response(),
         Denial::SetupRequired => Problem::new(
             StatusCode::FORBIDDEN,
-            "This cloud has no owner yet. Open /setup with the code from its log.",
+            "This cloud has no owner yet. Open /setup with the code from the server log.",
         ),
         Denial::LoginRequired if page && *method == Method::GET => {
             return Redirect::to(&format!("/login?next={}", escaped(request))).into_response();
@@ -531,10 +534,10 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::LoginRequired if page => return Redirect::to("/login").into_response(),
         Denial::LoginRequired => Problem::new(
             StatusCode::UNAUTHORIZED,
-            "Log in, or send a key as `Authorization: Bearer …`.",
+            "Log in, or send an API token as `Authorization: Bearer …`.",
         ),
         Denial::HasOwner if page => return Redirect::to("/login").into_response(),
-        Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "There is an owner already."),
+        Denial::HasOwner => Problem::new(StatusCode::CONFLICT, "This cloud already has an owner."),
         Denial::Problem(problem) => problem,
     };
     if page {
@@ -605,7 +608,9 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
     if headers.get_all(header::HOST).iter().count() != 1
         || text(headers, header::HOST).parse::<Authority>().is_err()
     {
-        return Some(Problem::bad_request("A request names one Host."));
+        return Some(Problem::bad_request(
+            "The request must have exactly one valid Host header.",
+        ));
     }
     // A browser adds no key by itself, so what has one is meant.
     if is_safe(method) || headers.contains_key(header::AUTHORIZATION) {
@@ -615,10 +620,7 @@ fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
 }
 
 fn cross_site_problem() -> Problem {
-    Problem::new(
-        StatusCode::FORBIDDEN,
-        "Only the pages of this service may ask for that.",
-    )
+    Problem::new(StatusCode::FORBIDDEN, "Cross-site request refused.")
 }
 
 fn is_safe(method: &Method) -> bool {

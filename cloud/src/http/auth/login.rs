@@ -1,4 +1,4 @@
-//! Set-up, log-in, invitations and log-out: how somebody unknown becomes somebody known.
+//! Setup, login, invitations and logout.
 //!
 //! Wherever something could be guessed, the address it comes from is counted before anything is compared
 //! ([`crate::auth::login_throttle`]), and an unknown name takes as long as a wrong password.
@@ -86,7 +86,7 @@ async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<U
         tracing::warn!(from = %context.caller.address, "wrong set-up code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "This is not the code. It stands in the cloud's log, and is a new one after each start.",
+            "Incorrect setup code. It is in the server log and changes at each start.",
         ));
     }
     context.auth_state.reset_throttle(&address);
@@ -188,13 +188,13 @@ async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> Http
             tracing::warn!(name, from = %context.caller.address, "wrong name or password");
             Err(Problem::new(
                 StatusCode::UNAUTHORIZED,
-                "Name or password is not right.",
+                "Incorrect name or password.",
             ))
         }
     }
 }
 
-/// Whether somebody is logged in from this very address: strangers who guess at a name must not keep its owner out.
+/// Returns true if the user has a session from this address: guesses by strangers must not lock the user out.
 async fn has_known_session(
     context: &RequestContext,
     user: Option<&User>,
@@ -251,7 +251,12 @@ pub(crate) async fn accept_invitation(
         context
             .auth_state
             .throttle(&ThrottleKey::Address(context.caller.network()))?;
-        let over = || Problem::new(StatusCode::NOT_FOUND, "This invitation is used or over.");
+        let over = || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "This invitation has expired or was already used.",
+            )
+        };
         let user = context.store.invited(&secret, now_us()).await?;
         let user = user.ok_or_else(over)?;
         context
@@ -305,7 +310,7 @@ impl From<(Option<String>, Problem)> for FormError {
     }
 }
 
-/// Ends the session of the request's cookie; somebody without one is as logged out as can be.
+/// Ends the session of the request's cookie, if there is one.
 pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
@@ -345,7 +350,7 @@ async fn start_session(
         .and_then(|agent| agent.to_str().ok())
         .unwrap_or("");
     let address = context.caller.address.to_string();
-    // Whoever logs in again leaves no old session behind.
+    // A new login ends the old session of this browser.
     if let Principal::User { session, .. } = &context.principal {
         context.store.end_session(session).await?;
     }
@@ -378,9 +383,8 @@ fn page_with_error(problem: &Problem, page: impl FnOnce(String) -> Markup) -> Re
 }
 
 pub(crate) fn new_name(name: &str) -> HttpResult<UserName> {
-    name.parse().map_err(|_| {
-        Problem::bad_request("A name is 1 to 64 letters and digits, with . _ - + @ where you like.")
-    })
+    name.parse()
+        .map_err(|_| Problem::bad_request("A name has 1–64 letters, digits or . _ - + @"))
 }
 
 /// Programs send JSON, and are answered in it.

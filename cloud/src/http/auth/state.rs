@@ -14,11 +14,11 @@ use crate::http::auth::authorize::Principal;
 use crate::http::error::{HttpResult, Problem};
 use crate::store::{Store, StoreError};
 
-/// How long somebody the store knew may go on looking while it does not answer, so that the page can say so.
+/// The time that a recently authenticated client keeps access while the store does not answer, so that the page can say so.
 const LATELY: Duration = Duration::from_secs(15 * 60);
 /// Remembered at once; beyond, all are forgotten (P4).
 const LATELY_MAX: usize = 1_000;
-/// What somebody is told who comes while too many passwords are being worked on, seconds.
+/// The Retry-After while too many passwords are being hashed, seconds.
 const BUSY_WAIT_S: u64 = 5;
 
 /// Shared by all requests.
@@ -30,7 +30,7 @@ pub struct AuthState {
     owner: AtomicBool,
     tries: Mutex<LoginThrottle>,
     lately: Mutex<HashMap<[u8; 32], (Principal, Instant)>>,
-    /// Rises when somebody may do less than before.
+    /// Increases when a permission is withdrawn.
     changes: watch::Sender<u64>,
 }
 
@@ -48,7 +48,7 @@ impl Default for AuthState {
 }
 
 impl AuthState {
-    /// Whether there is an owner; until then nothing but set-up answers.
+    /// Returns true if there is an owner; until then only setup is available.
     ///
     /// # Errors
     /// [`StoreError`]: it cannot be known.
@@ -76,7 +76,7 @@ impl AuthState {
                 // Rounded up: who comes when told to must be let in.
                 Problem::retry_after(
                     wait.as_secs() + 1,
-                    "Too many tries did not fit. Wait a little, and try again.",
+                    "Too many failed attempts. Wait a moment and try again.",
                 )
             })
     }
@@ -99,7 +99,7 @@ impl AuthState {
         (since.elapsed() < LATELY).then(|| principal.clone())
     }
 
-    /// Somebody may do less than before: nothing remembered holds, and open streams are to look again.
+    /// Forgets remembered clients and makes open streams check again, after a permission was withdrawn.
     pub(crate) fn changed(&self) {
         lock(&self.lately).clear();
         self.changes.send_modify(|n| *n += 1);

@@ -1,4 +1,4 @@
-//! When a picture was taken, in words: never more exact than it is known.
+//! The capture time in words, never more exact than it is known.
 
 use keepsake_protocol::capture::Cause;
 use maud::{Markup, html};

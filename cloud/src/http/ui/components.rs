@@ -1,4 +1,4 @@
-//! What several pages share: chips, pictures, the line of counters, the promise.
+//! Components that several pages share: chips, pictures, counters, the summary.
 
 use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;
@@ -150,7 +150,7 @@ pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec
         troubles.push((
             Tone::Err,
             format!(
-                "{least}{} missing{}: pressed, and neither in the cloud nor on a card that we know of.",
+                "{least}{} missing{}: taken, but neither in the cloud nor on a known card.",
                 pluralize(sum.missing, "picture is", "pictures are"),
                 names(&|c| c.counters.missing),
             ),
@@ -189,7 +189,7 @@ pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec
         troubles.push((
             Tone::Wait,
             format!(
-                "{} the number of another one{}: a card was copied or restored. All are kept and shown.",
+                "{} a duplicate number{}: a card was copied or restored. All are kept and shown.",
                 pluralize(conflicts, "picture has", "pictures have"),
                 names(&|c| c.conflicts),
             ),
@@ -268,7 +268,7 @@ pub(crate) fn badges(picture: &PictureView) -> Markup {
     html! {
         @if picture.conflict || picture.damaged {
             span.marks {
-                @if picture.conflict { (chip(Tone::Wait, &html! { "Same number" })) }
+                @if picture.conflict { (chip(Tone::Wait, &html! { "Duplicate number" })) }
                 @if picture.damaged { (chip(Tone::Err, &html! { "Damaged" })) }
             }
         }

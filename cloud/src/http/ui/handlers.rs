@@ -486,6 +486,7 @@ fn camera_view(device: store::Device) -> templates::CameraView {
         device: device.id,
         presence: is_camera.then_some(device.presence),
         last_seen_us: device.last_seen_us,
+        status_us: device.status_us,
         counters: device.counters,
         conflicts: device.conflicts,
         damaged: device.damaged,

@@ -26,7 +26,7 @@ impl StepState {
         }
     }
 
-    /// For whoever hears the line instead of seeing it.
+    /// Text for screen readers.
     const fn heard(self) -> &'static str {
         match self {
             Self::Done => "",

@@ -33,14 +33,14 @@ pub struct PageContext {
     pub quarantined: u64,
     /// Absent for a key: programs may read pages too.
     pub user: Option<SignedInUser>,
-    /// What whoever looks may do.
+    /// The viewer's role.
     pub role: Role,
     /// How the browser reached this page, such as `https://cam.example:5000`.
     pub origin: String,
 }
 
 impl PageContext {
-    /// Whether whoever looks may do what `least` may.
+    /// Returns true if the viewer's role is `least` or higher.
     pub fn may(&self, least: Role) -> bool {
         self.role >= least
     }
@@ -62,6 +62,8 @@ pub struct CameraView {
     pub presence: Option<Presence>,
     /// When something last came from the camera itself.
     pub last_seen_us: i64,
+    /// When its last full status came; the numbers on the page are from then.
+    pub status_us: Option<i64>,
     /// Over all installs.
     pub counters: Counters,
     /// Pictures whose number another picture has.
@@ -84,6 +86,13 @@ pub struct CameraView {
     pub latest: Option<PictureView>,
     /// The current install first.
     pub installs: Vec<SpoolView>,
+}
+
+impl CameraView {
+    /// When the numbers on the page were reported.
+    pub fn reported_us(&self) -> i64 {
+        self.status_us.unwrap_or(self.last_seen_us)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -168,7 +177,7 @@ pub struct SettingsView {
     pub problem: Option<String>,
 }
 
-/// How far wishes got.
+/// The progress of desired settings.
 #[derive(Debug, Clone)]
 pub enum SettingsState {
     None,
@@ -311,7 +320,7 @@ pub struct QuarantineRow {
     pub last_us: i64,
 }
 
-/// Who looks at the page.
+/// The user who sees the page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedInUser {
     pub name: String,
@@ -324,7 +333,7 @@ pub struct SetupView {
     /// From the link in the log, or as it was typed.
     pub code: String,
     pub name: String,
-    /// What was wrong with the last try.
+    /// The error of the last attempt.
     pub wrong: Option<String>,
     /// Passwords travel unprotected, and not only within this computer.
     pub plain_http: bool,
@@ -334,7 +343,7 @@ pub struct SetupView {
 #[derive(Debug, Clone)]
 pub struct LoginView {
     pub name: String,
-    /// Where to go afterwards: a path of our own, or nothing.
+    /// The path to open after the login; empty for the start page.
     pub next: String,
     pub wrong: Option<String>,
     pub plain_http: bool,
@@ -372,7 +381,7 @@ pub struct SessionView {
 /// `/users`.
 #[derive(Debug, Clone)]
 pub struct UsersView {
-    /// Name and link of somebody just invited.
+    /// Name and link of a user just invited.
     pub invited: Option<(String, String)>,
     pub users: Vec<UserView>,
 }

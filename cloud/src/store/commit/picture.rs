@@ -472,12 +472,26 @@ pub(crate) async fn summary(
     };
     let conflicts = counted(&mut *connection, "conflict").await?;
     let damaged = counted(&mut *connection, "damaged").await?;
-    let newest = sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
-        .bind(device.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .context("read the newest picture of a camera")?;
-    let newest = read_one(connection, newest.as_ref()).await?;
+    // Within a spool the sequence is the order of capture; between spools it is the time of capture.
+    let last_of_each_spool = sqlx::query(select!(
+        "WHERE device = ? AND (install, sequence) IN \
+         (SELECT install, MAX(sequence) FROM picture WHERE device = ? GROUP BY install)"
+    ))
+    .bind(device.as_str())
+    .bind(device.as_str())
+    .fetch_all(&mut *connection)
+    .await
+    .context("read the newest picture of a camera")?;
+    let newest = read_all(connection, &last_of_each_spool)
+        .await?
+        .into_iter()
+        .max_by_key(|picture| {
+            (
+                picture.taken.best_us,
+                picture.capture.sequence,
+                picture.arrival,
+            )
+        });
     Ok((from_bigint(conflicts), from_bigint(damaged), newest))
 }
 

@@ -81,15 +81,17 @@ fn buttons(camera: &CameraView) -> Markup {
     let device = &camera.device;
     let why_not = match camera.presence {
         Some(Presence::Online) => None,
-        Some(Presence::Offline) => Some("It is offline: it can be asked again when it is back."),
-        None => Some("Its pictures come as uploads: there is no camera here to ask."),
+        Some(Presence::Offline) => {
+            Some("Offline. Commands are available again once it reconnects.")
+        }
+        None => Some("This camera only uploads pictures. It accepts no commands."),
     };
     html! {
         div.asks {
             div.ask-buttons {
                 @for (kind, class, text) in [
-                    (CommandKind::Identify, "button", "Blink its LED"),
-                    (CommandKind::Snap, "button button-first", "Take a picture now"),
+                    (CommandKind::Identify, "button", "Blink LED"),
+                    (CommandKind::Snap, "button button-first", "Take picture"),
                 ] {
                     form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
                         button #{ "ask-" (kind.as_str()) } class=(class) type="submit" name="command" value=(kind.as_str()) disabled[why_not.is_some()]
@@ -119,21 +121,21 @@ fn service(site: &PageContext, view: &DeviceView) -> Markup {
     html! {
         section.panel aria-labelledby="service" {
             h2 #service { "Service" }
-            div.ask-buttons {
+            @if site.may(Role::Operator) { div.ask-buttons {
                 @for (kind, text) in [
-                    (CommandKind::Diagnostics, "Ask how it is"),
-                    (CommandKind::Restart, "Restart its program"),
+                    (CommandKind::Diagnostics, "Run diagnostics"),
+                    (CommandKind::Restart, "Restart camera software"),
                 ] {
                     form method="post" action={ "/api/v1/devices/" (device) "/commands" } data-device=(device) {
                         button.button #{ "ask-" (kind.as_str()) } type="submit" name="command" value=(kind.as_str()) disabled[away] { (text) }
                     }
                 }
-            }
-            @if away { p.quiet { "It is offline: it can be asked again when it is back." } }
-            p.quiet { "A restart loses nothing: what is on its card stays there. It is back after a few seconds." }
+            } }
+            @if away && site.may(Role::Operator) { p.quiet { "Offline. Commands are available again once it reconnects." } }
+            @if site.may(Role::Operator) { p.quiet { "Restarting takes a few seconds. Pictures on the card are kept." } }
             @if let Some((command, result)) = said {
                 details data-key={ "said-" (command.id) } {
-                    summary { "How it was " (time(command.created_us, TimeFormat::Near, site.now_us)) }
+                    summary { "Diagnostics from " (time(command.created_us, TimeFormat::Near, site.now_us)) }
                     (diagnostics(result, 0))
                 }
             }
@@ -222,7 +224,7 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
                 div.latest-picture {
                     span.no-image {
                         "No picture yet. "
-                        @if is_online(camera) { "Press its button, or take one from here." }
+                        @if is_online(camera) { "Press its button, or take a picture from here." }
                     }
                 }
             }
@@ -256,26 +258,26 @@ fn expectation(command: &CommandView, now_us: i64) -> String {
     if let Some(failed) = reached(CommandStage::Failed) {
         return match &failed.text {
             Some(text) => capitalize(text),
-            None => "The camera could not do it.".to_owned(),
+            None => "The camera could not run the command.".to_owned(),
         };
     }
     if reached(CommandStage::Expired).is_some() {
-        return "It reached the camera too late, so nothing was done.".to_owned();
+        return "The command reached the camera too late and was not run.".to_owned();
     }
     if reached(CommandStage::Saved).is_some() {
-        return "Safe on the card, on its way here.".to_owned();
+        return "Saved on the card, uploading.".to_owned();
     }
     if reached(CommandStage::Captured).is_some() {
-        return "The camera has the picture and saves it.".to_owned();
+        return "The camera is saving the picture.".to_owned();
     }
     if reached(CommandStage::Accepted).is_some() {
-        return "The camera has the request.".to_owned();
+        return "The camera received the command.".to_owned();
     }
     if now_us >= command.expires_us {
-        return "The camera did not answer in time; it will not be taken any more.".to_owned();
+        return "The camera did not answer in time. The command has expired.".to_owned();
     }
     if command.sent_us.is_none() {
-        return "It goes out as soon as the camera is there.".to_owned();
+        return "The command is sent once the camera reconnects.".to_owned();
     }
     "No answer from the camera yet.".to_owned()
 }
@@ -286,7 +288,7 @@ fn light(camera: &CameraView) -> Markup {
     }
     html! {
         section.panel aria-labelledby="light" {
-            h2 #light { "Its LED right now" }
+            h2 #light { "LED status" }
             @match (&camera.light, is_online(camera)) {
                 (Some(light), true) => {
                     div.light {
@@ -299,7 +301,7 @@ fn light(camera: &CameraView) -> Markup {
                     (strip(&light.pattern))
                 },
                 (Some(_), false) => p { "Not known while it is offline." },
-                (None, _) => p { "It never said." },
+                (None, _) => p { "Not reported" },
             }
         }
     }
@@ -333,23 +335,23 @@ fn queue(site: &PageContext, camera: &CameraView) -> Markup {
                 }
                 @if queue.waiting > 0 {
                     @match (&site.hold, rest_us) {
-                        (Some(_), _) => (fact("At this speed", &html! { "waits: the cloud holds" })),
+                        (Some(_), _) => (fact("At this speed", &html! { "Paused: the cloud is not accepting uploads" })),
                         (None, Some(rest)) => (fact("At this speed", &html! {
                             "done in about " (format_duration(rest.max(1_000_000)))
                         })),
                         (None, None) => {},
                     }
                 }
-                (fact("Also on the card, stored here", &html! { (count(camera.kept)) }))
+                (fact("Still on card (already uploaded)", &html! { (count(camera.kept)) }))
                 @if queue.parked > 0 {
-                    (fact("Refused by this cloud, kept there", &html! { (shape(Tone::Wait)) " " (count(queue.parked)) }))
+                    (fact("Rejected by this cloud", &html! { (shape(Tone::Wait)) " " (count(queue.parked)) }))
                 }
-                (fact("Lost on the card, ever", &html! {
+                (fact("Lost on card (total)", &html! {
                     @if queue.lost > 0 { (shape(Tone::Err)) " " }
                     (count(queue.lost))
                 }))
             }
-            @if !is_online(camera) { p.quiet { "As it said last." } }
+            @if !is_online(camera) { p.quiet { "Last reported" } }
         }
     }
 }
@@ -357,17 +359,17 @@ fn queue(site: &PageContext, camera: &CameraView) -> Markup {
 fn counters(camera: &CameraView) -> Markup {
     html! {
         section.panel aria-labelledby="counters" {
-            h2 #counters { "Where the presses went" }
+            h2 #counters { "Press accounting" }
             p.counters { (counters_line(&camera.counters, camera.coarse)) }
             @if camera.coarse {
-                p.quiet { "Its list of what it holds was too long for one message, so some of what counts as held may be missing." }
+                p.quiet { "The camera's inventory was too long for one message, so some pictures counted as held may be missing." }
             }
             @if camera.counters.missing > 0 {
                 p.trouble.trouble-err {
                     (shape(Tone::Err))
                     span {
-                        (pluralize(camera.counters.missing, "number was", "numbers were"))
-                        " given out by the camera and is neither here nor on its card. If an older card of it exists, put it in: what is on it comes in by itself."
+                        (pluralize(camera.counters.missing, "picture is", "pictures are"))
+                        " missing: not in the cloud and not on the card. If you have an older card from this camera, insert it; its pictures upload automatically."
                     }
                 }
             }
@@ -376,7 +378,7 @@ fn counters(camera: &CameraView) -> Markup {
                     (shape(Tone::Wait))
                     span {
                         (pluralize(camera.conflicts, "picture has", "pictures have"))
-                        " the number of another one: two cards went on counting from the same point, because one was copied or restored. All are kept and shown."
+                        " a duplicate number, because a card was copied or restored. All of them are kept and shown."
                     }
                 }
             }
@@ -385,7 +387,7 @@ fn counters(camera: &CameraView) -> Markup {
                     (shape(Tone::Wait))
                     span {
                         (pluralize(camera.damaged, "picture does", "pictures do"))
-                        " not decode. The bytes are kept exactly as the camera took them."
+                        " not decode. The original bytes are kept."
                     }
                 }
             }
@@ -399,9 +401,9 @@ fn counters(camera: &CameraView) -> Markup {
 fn installs(camera: &CameraView) -> Markup {
     html! {
         p {
-            "This camera counted anew " (count(camera.installs.len() as u64 - 1))
+            "This camera restarted its numbering " (count(camera.installs.len() as u64 - 1))
             @if camera.installs.len() == 2 { " time" } @else { " times" }
-            ": it got a new card, or a card was copied or restored. Each card's counting stands by itself, so that no number is taken for another."
+            ": a card was replaced, copied or restored. Pictures are numbered separately for each card."
         }
         div.scroll tabindex="0" role="region" aria-label="Presses by card" {
             table {
@@ -470,7 +472,7 @@ fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) -> Markup {
                         span.quiet {
                             @match group.newest {
                                 (Some(pressed), _) => (time(pressed, TimeFormat::Near, site.now_us)),
-                                (None, told) => { "told " (time(told, TimeFormat::Near, site.now_us)) },
+                                (None, told) => { "reported " (time(told, TimeFormat::Near, site.now_us)) },
                             }
                         }
                     }
@@ -490,11 +492,11 @@ fn clock(site: &PageContext, view: &DeviceView) -> Markup {
             @if said.synchronised {
                 p { (chip(Tone::Ok, &html! { "Accurate to ±" (format_duration(said.error_us)) })) }
                 p {
-                    "Follows a source of time, as it said at " (time(view.camera.last_seen_us, TimeFormat::Near, site.now_us)) "."
+                    "Synchronised, last reported " (time(view.camera.reported_us(), TimeFormat::Near, site.now_us)) "."
                 }
             } @else {
                 p { (chip(Tone::Wait, &html! { "Not set" })) }
-                p { "Nothing has set its clock since it was switched on, " (format_duration(said.boottime_us)) " before it said so. Pictures keep their order by their number." }
+                p { "The clock has not been set since startup (" (format_duration(said.boottime_us)) " before the last report). Pictures are still in order, by their number." }
             }
         }
     }
@@ -506,11 +508,11 @@ fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup
             section.panel.fault aria-label=(fault_name(*number)) {
                 h2 { (shape(Tone::Err)) " " (fault_name(*number)) }
                 @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
-                    p { "It said: " (capitalize(&said.text)) " " span.quiet { (time(said.told_us, TimeFormat::Near, site.now_us)) } }
+                    p { "Reported: " (capitalize(&said.text)) " " span.quiet { (time(said.told_us, TimeFormat::Near, site.now_us)) } }
                 }
                 p { (fault_advice(*number)) }
                 @if (1..=7).contains(number) {
-                    p.quiet { "On its LED: one long, " (number) " short." }
+                    p.quiet { "LED: one long, " (number) " short." }
                 }
             }
         }
@@ -522,7 +524,7 @@ fn past_faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> M
         @let past: Vec<&FaultView> = told.iter().filter(|fault| !camera.faults.contains(&fault.number)).take(5).collect();
         @if !past.is_empty() {
             section.panel aria-labelledby="past" {
-                h2 #past { "Faults that are over" }
+                h2 #past { "Resolved faults" }
                 ul.rows {
                     @for fault in past {
                         li {
@@ -549,10 +551,10 @@ fn commands(site: &PageContext, commands: &[CommandView]) -> Markup {
                         span {
                             span.quiet { (time(command.created_us, TimeFormat::Near, site.now_us)) } " "
                             (match command.command {
-                                CommandKind::Snap => "Take a picture",
-                                CommandKind::Identify => "Blink its LED",
+                                CommandKind::Snap => "Take picture",
+                                CommandKind::Identify => "Blink LED",
                                 CommandKind::Restart => "Restart",
-                                CommandKind::Diagnostics => "Report on itself",
+                                CommandKind::Diagnostics => "Run diagnostics",
                             })
                         }
                         span { (outcome(command, site.now_us)) }
@@ -573,7 +575,7 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
             }
         } @else if let Some(said) = last {
             @match said.stage {
-                CommandStage::Accepted => "the camera has it",
+                CommandStage::Accepted => "received by the camera",
                 CommandStage::Captured => "captured",
                 CommandStage::Saved => "safe on the card",
                 CommandStage::Done => {
@@ -581,7 +583,7 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
                     @if let Some(after) = said.after_us { " in " (format_duration(after)) }
                 },
                 CommandStage::Failed => { (shape(Tone::Err)) " failed" },
-                CommandStage::Expired => { (shape(Tone::Off)) " came too late" },
+                CommandStage::Expired => { (shape(Tone::Off)) " expired" },
             }
             @if let Some(text) = text { ": " (text) }
         } @else if now_us >= command.expires_us {
@@ -589,7 +591,7 @@ fn outcome(command: &CommandView, now_us: i64) -> Markup {
         } @else if command.sent_us.is_some() {
             "sent"
         } @else {
-            (shape(Tone::Wait)) " waits for the camera"
+            (shape(Tone::Wait)) " waiting for the camera"
         }
     }
 }
@@ -613,7 +615,7 @@ fn about(camera: &CameraView) -> Markup {
                     (fact("Version", &html! { (camera.version) }))
                 }
                 @if let Some(install) = camera.installs.first() {
-                    (fact("Install", &html! { code { (install.install) } }))
+                    (fact("Spool", &html! { code { (install.install) } }))
                 }
             }
         }

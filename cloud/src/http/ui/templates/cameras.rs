@@ -42,7 +42,7 @@ pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
     )
 }
 
-/// Those somebody must look at first, then by name. Waiting pictures are no reason: they come and go with every press,
+/// Cameras that need attention first, then by name. Waiting pictures do not count: they come and go with every press,
 /// and cards that change places under the finger are worse than any order.
 fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
     let mut cameras: Vec<&CameraView> = cameras.iter().collect();
@@ -73,7 +73,7 @@ fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
             @match (&site.hold, site.free_bytes) {
                 (Some(_), free) => div.tile-err {
                     dt { "storage" @if let Some(free) = free { ", " (size(free)) " free" } }
-                    dd { (shape(Tone::Err)) " On hold" }
+                    dd { (shape(Tone::Err)) " Uploads paused" }
                 },
                 (None, Some(free)) => div { dt { "free for pictures" } dd { (size(free)) } },
                 (None, None) => div { dt { "storage" } dd { "In use" } },
@@ -100,7 +100,7 @@ fn card(site: &PageContext, camera: &CameraView) -> Markup {
                 h2 { a href=(camera_url(&camera.device)) { (camera.device) } }
                 p.counters { (counters_line(&camera.counters, camera.coarse)) }
                 @if old {
-                    p.quiet { "As it said at " (time(camera.last_seen_us, TimeFormat::Near, site.now_us)) "; what it took since is not known yet." }
+                    p.quiet { "Last report " (time(camera.reported_us(), TimeFormat::Near, site.now_us)) "; newer pictures are not known yet." }
                 }
                 (notes(camera))
             }
@@ -119,7 +119,7 @@ fn notes(camera: &CameraView) -> Markup {
                     }))
                 }
                 @if camera.conflicts > 0 {
-                    (chip(Tone::Wait, &html! { (count(camera.conflicts)) " same number" }))
+                    (chip(Tone::Wait, &html! { (count(camera.conflicts)) " duplicate number" }))
                 }
                 @if camera.damaged > 0 {
                     (chip(Tone::Wait, &html! { (count(camera.damaged)) " damaged" }))
@@ -131,16 +131,16 @@ fn notes(camera: &CameraView) -> Markup {
 
 fn no_camera(site: &PageContext) -> Markup {
     html! {
-        p.lead { "No cameras yet. Start one, and it appears here by itself." }
+        p.lead { "No cameras yet. Start one, and it appears here." }
         section.panel.steps aria-label="First steps" {
             h2 { "A camera without a Raspberry Pi" }
-            p { "It takes photographs from a folder; Enter is its button:" }
+            p { "It takes photographs from a folder. Press Enter to take one:" }
             pre { code { "appliance run --simulated --cloud " (site.mqtt) } }
             h2 { "A Raspberry Pi" }
             p {
                 "Put this address into its " code { "camera.toml" } ": " code { (site.mqtt) } "."
                 @if site.loopback_only {
-                    " This cloud listens on this machine only, so the camera must run here too, or come in by a tunnel."
+                    " This cloud listens on this machine only, so the camera must run here too, or connect through a tunnel."
                 }
             }
             h2 { "A single picture" }

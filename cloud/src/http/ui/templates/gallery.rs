@@ -10,7 +10,7 @@ use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 /// `/pictures?device=&before=&after=`.
 ///
 /// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
-/// with its own date on it. The browser parts the days anew in its own time zone.
+/// with its own date on it. The browser regroups the days in its own time zone.
 pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
     let device = view.device.as_ref().map(|device| device.as_str());
     let main = html! {

@@ -1,4 +1,4 @@
-//! The camera's light, drawn on the page: the same rhythm, and the same rhythm as a strip for whoever wants no motion.
+//! The camera's light, drawn on the page: the blink rhythm, and the same rhythm as a static strip for reduced motion.
 //!
 //! Both come from one table, so that what blinks and what is drawn cannot differ. The table follows the patterns the
 //! appliance shows; a pattern this version does not know is drawn as a plain ring beside the camera's own words.

@@ -10,22 +10,22 @@ use crate::http::ui::views::{InvitationView, LoginView, SetupView};
 /// `/setup`.
 pub fn setup_page(view: &SetupView) -> Markup {
     let main = html! {
-        h1 { "Welcome. Two minutes to your first picture" }
+        h1 { "Set up Keepsake" }
         (wrong(view.wrong.as_deref()))
         (plain_http_warning(view.plain_http))
         form.fields method="post" action="/setup" {
-            label { span { "Set-up code" }
+            label { span { "Setup code" }
                 input name="code" value=(view.code) required autocomplete="off" autocapitalize="characters" spellcheck="false" maxlength="64" aria-describedby="code-where";
             }
-            p #code-where .quiet { "It stands in the log of the cloud, printed when it started." }
+            p #code-where .quiet { "You'll find it in the server log, printed at startup." }
             label { span { "Your name" }
                 input name="name" value=(view.name) required autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="64";
             }
             (new_password())
-            button.button.button-first type="submit" { "Create the owner" }
+            button.button.button-first type="submit" { "Create owner account" }
         }
     };
-    bare("Set-up", &main)
+    bare("Setup", &main)
 }
 
 /// `/login`.
@@ -44,7 +44,7 @@ pub fn login_page(view: &LoginView) -> Markup {
             }
             button.button.button-first type="submit" { "Log in" }
         }
-        p.quiet { "Locked out? Ask an owner for a link, or on the server run " code { "cloud user reset NAME" } "." }
+        p.quiet { "Locked out? Ask an owner for a reset link, or run " code { "cloud user reset NAME" } " on the server." }
     };
     bare("Log in", &main)
 }
@@ -59,18 +59,18 @@ pub fn invitation_page(view: &InvitationView) -> Markup {
                 input type="hidden" name="code" value=(view.code);
                 input type="hidden" name="name" value=(name) autocomplete="username";
                 (new_password())
-                button.button.button-first type="submit" { "Set the password" }
+                button.button.button-first type="submit" { "Set password" }
             }
         } @else {
-            h1 { "This invitation is used or over" }
-            p { "Ask whoever sent it for another one. If you have chosen your password already, just log in." }
+            h1 { "This invitation has expired or was already used" }
+            p { "Ask the sender for a new one. If you have already set your password, log in." }
             p { a.button href="/login" { "Log in" } }
         }
     };
     bare("Invitation", &main)
 }
 
-/// A problem told to somebody who may not know more.
+/// The error page for a visitor without access.
 pub fn denied_page(status: u16, title: &str, detail: &str) -> Markup {
     let main = html! {
         h1 { (title) }
@@ -86,7 +86,7 @@ fn new_password() -> Markup {
         label { span { "Password" }
             input name="password" type="password" required autocomplete="new-password" minlength="10" maxlength="512" aria-describedby="password-how";
         }
-        p #password-how .quiet { "At least 10 characters. Four words are easy to keep in mind." }
+        p #password-how .quiet { "At least 10 characters. Four random words are easy to remember." }
     }
 }
 
@@ -102,7 +102,7 @@ fn plain_http_warning(plain_http: bool) -> Markup {
     html! {
         @if plain_http {
             p.trouble { (shape(Tone::Wait))
-                span { "This connection is not encrypted: whoever is on the way can read the password. A certificate or a tunnel changes that." }
+                span { "This connection is not encrypted. Anyone on the network can read your password. Use HTTPS or a tunnel." }
             }
         }
     }

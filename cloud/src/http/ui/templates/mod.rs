@@ -56,10 +56,10 @@ enum Nav {
     None,
 }
 
-/// What a page does about news.
+/// The reaction of a page to live events.
 enum LiveUpdates<'a> {
     No,
-    /// Draws itself anew; only for news of this camera, if one is named.
+    /// Redraws the page on every change, or only on changes of this camera if one is named.
     Redraw {
         device: Option<&'a str>,
     },
@@ -127,15 +127,15 @@ fn layout(
                     section #hold .hold aria-labelledby="hold-title" {
                         (badge::shape(badge::Tone::Err))
                         div {
-                            h2 #hold-title { "The cloud holds" }
-                            p { (sentence(reason)) " Cameras keep every picture on their card until it goes on." }
+                            h2 #hold-title { "Uploads paused" }
+                            p { (sentence(reason)) " Cameras keep every picture on their card until uploads resume." }
                         }
                     }
                 }
                 main #main tabindex="-1" { (main) }
                 footer #foot {
                     @for warning in &site.warnings {
-                        p { (sentence(warning)) " This was accepted: a power cut may take back what has a receipt." }
+                        p { (sentence(warning)) " The configuration allows this: a power cut may lose stored pictures." }
                     }
                     p {
                         span { "Keepsake " (site.version) }

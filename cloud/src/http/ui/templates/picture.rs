@@ -74,12 +74,12 @@ fn explained(view: &PictureDetailView) -> Markup {
     html! {
         @if picture.conflict || !view.twins.is_empty() {
             section.panel.notice aria-labelledby="conflict" {
-                h2 #conflict { (shape(Tone::Wait)) " Another picture has the same number" }
+                h2 #conflict { (shape(Tone::Wait)) " Duplicate number" }
                 p {
-                    "A card was copied or restored, and both went on counting from the same point. Neither picture replaces the other; both are kept."
+                    "A card was copied or restored, and both continued with the same numbers. Both pictures are kept."
                 }
                 @for twin in &view.twins {
-                    p { a href=(picture_url(twin)) { "The other one, " code { (twin.hash) } } }
+                    p { a href=(picture_url(twin)) { "The other picture, " code { (twin.hash) } } }
                 }
             }
         }
@@ -99,10 +99,10 @@ fn facts(picture: &PictureView) -> Markup {
         section.panel aria-labelledby="facts" {
             h2 #facts { "The picture" }
             dl.facts {
-                (fact("Why", &html! {
+                (fact("Trigger", &html! {
                     (match picture.cause {
                         Cause::Button => "button press",
-                        Cause::Command => "asked for from this page or the API",
+                        Cause::Command => "requested from this page or the API",
                         Cause::Interval => "interval",
                         Cause::Test => "test",
                         Cause::Upload => "upload",
@@ -114,7 +114,7 @@ fn facts(picture: &PictureView) -> Markup {
                 }
                 (fact("Size", &html! { (size(picture.bytes)) }))
                 (fact("Kind", &html! { (picture.content_type.as_str()) }))
-                (fact("Install", &html! { code { (picture.id.capture.spool) } }))
+                (fact("Spool", &html! { code { (picture.id.capture.spool) } }))
                 (fact("SHA-256", &html! { code { (picture.hash) } }))
             }
         }

@@ -11,16 +11,16 @@ pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
     let main = html! {
         h1 { "Quarantine" }
         @if view.rows.is_empty() {
-            p.lead { "Nothing. Everything that came in could be read." }
+            p.lead { "Empty. Every message could be parsed." }
         } @else {
             p.lead {
-                "What came in and could not be read as a picture or a message of a camera. It is kept apart, and never in the way of what comes after it."
+                "Messages that could not be parsed. They are kept here and do not block later uploads."
             }
             div.scroll.panel tabindex="0" role="region" aria-label="Messages in quarantine" {
                 table {
                     thead { tr {
                         th scope="col" { "When" }
-                        th scope="col" { "Named as from" }
+                        th scope="col" { "Claimed sender" }
                         th scope="col" { "Why" }
                         th.number scope="col" { "Size" }
                         th scope="col" { "SHA-256" }

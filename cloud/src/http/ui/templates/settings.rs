@@ -1,6 +1,6 @@
 //! `/cameras/{device}/settings`: what is wished of one camera, as a form that works without a script.
 //!
-//! The form is a page of its own, and not live: what somebody is typing must not be drawn over.
+//! The form is a separate page without live updates, so that typed text is never overwritten.
 
 use maud::{Markup, html};
 
@@ -13,13 +13,13 @@ use crate::http::ui::views::{FieldKind, FieldView, SettingsState, SettingsView};
 
 /// Sections in the order of the page: what they begin with, and what they are called.
 const SECTIONS: [(&str, &str); 7] = [
-    ("capture_interval_s", "Pictures by themselves"),
-    ("picture.", "Size of a picture"),
+    ("capture_interval_s", "Scheduled capture"),
+    ("picture.", "Picture size"),
     ("camera.", "Camera"),
     ("light.", "LED"),
     ("spool.", "Card"),
-    ("cloud.", "Line"),
-    ("backoff.", "Trying again"),
+    ("cloud.", "Bandwidth"),
+    ("backoff.", "Retry"),
 ];
 
 /// `/cameras/{device}/settings`.
@@ -45,9 +45,9 @@ pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
             }
             @if !connection.is_empty() {
                 details open[connection.iter().any(|field| !field.value.is_empty() || field.is_set)] {
-                    summary { "How the camera reaches this cloud" }
+                    summary { "Connection to this cloud" }
                     p.quiet {
-                        "These are tried: if no connection with them reaches this cloud within five minutes, the camera goes back to the ones before by itself."
+                        "The camera tries these first. If it cannot connect to this cloud within five minutes, it goes back to its previous settings."
                     }
                     (section("Connection", &connection))
                 }
@@ -56,7 +56,7 @@ pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
                 @if site.may(Role::Operator) { button.button.button-first type="submit" { "Save" } }
                 " " a.button href=(camera_url(device)) { "Back to the camera" }
             }
-            p.quiet { "An empty field leaves the setting to the camera's own file." }
+            p.quiet { "Leave empty to use the value in camera.toml." }
         }
     };
     layout(
@@ -76,7 +76,7 @@ pub(crate) fn summary(site: &PageContext, view: &SettingsView) -> Markup {
             p { (state_chip(&view.state)) }
             p { (explained(site, view)) }
             (rejections(view))
-            p { a.all href={ (camera_url(&view.device)) "/settings" } { "Change settings" } }
+            p { a.all href={ (camera_url(&view.device)) "/settings" } { @if site.may(Role::Operator) { "Change settings" } @else { "View settings" } } }
         }
     }
 }
@@ -121,7 +121,7 @@ fn field_line(field: &FieldView) -> Markup {
                 @if let Some(now) = &field.current { ", now " (now) }
             }
             @if let Some(reason) = &field.rejected {
-                p.trouble.trouble-err { (shape(Tone::Err)) span { "Not taken: it " (reason) "." } }
+                p.trouble.trouble-err { (shape(Tone::Err)) span { "Rejected: it " (reason) "." } }
             }
         }
     }
@@ -138,7 +138,7 @@ fn input(field: &FieldView, id: &str, about: &str) -> Markup {
             }
             FieldKind::Choice(choices) => {
                 select #(id) name=(name) aria-describedby=(about) {
-                    option value="" selected[field.value.is_empty()] { "As the camera's file says" }
+                    option value="" selected[field.value.is_empty()] { "Value in camera.toml" }
                     @for choice in *choices {
                         option value=(choice) selected[field.value == *choice] { (choice) }
                     }
@@ -150,7 +150,7 @@ fn input(field: &FieldView, id: &str, about: &str) -> Markup {
             }
             FieldKind::Token => {
                 input #(id) name=(name) type="password" maxlength="256" autocomplete="new-password"
-                    placeholder=(if field.is_set { "stays as it is" } else { "" }) aria-describedby=(about);
+                    placeholder=(if field.is_set { "unchanged" } else { "" }) aria-describedby=(about);
             }
         }
     }
@@ -158,12 +158,12 @@ fn input(field: &FieldView, id: &str, about: &str) -> Markup {
 
 fn state_chip(state: &SettingsState) -> Markup {
     let (tone, text) = match state {
-        SettingsState::None => (Tone::Off, "As its file says"),
+        SettingsState::None => (Tone::Off, "Using camera.toml"),
         SettingsState::Waiting => (Tone::Wait, "Waiting for the camera"),
         SettingsState::Applied => (Tone::Ok, "Applied"),
-        SettingsState::Partly => (Tone::Wait, "Not all taken"),
+        SettingsState::Partly => (Tone::Wait, "Partly applied"),
         SettingsState::Trying { .. } => (Tone::Wait, "Trying the connection"),
-        SettingsState::Ahead { .. } => (Tone::Err, "The camera has others"),
+        SettingsState::Ahead { .. } => (Tone::Err, "Different version on camera"),
     };
     chip(tone, &html! { (text) })
 }
@@ -172,29 +172,29 @@ fn explained(site: &PageContext, view: &SettingsView) -> Markup {
     let version = view.version;
     html! {
         @match &view.state {
-            SettingsState::None => "Nothing was changed from here yet: the camera goes by its own file, camera.toml.",
+            SettingsState::None => "No changes yet. The camera is using camera.toml on the device.",
             SettingsState::Waiting => {
                 "Version " (version)
                 @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
-                " waits for the camera"
+                " waiting for the camera"
                 @if view.camera_version > 0 { ", which has version " (view.camera_version) }
                 "."
             },
             SettingsState::Applied => {
                 "Version " (version)
                 @if let Some(at) = view.changed_us { ", changed " (time(at, TimeFormat::Near, site.now_us)) "," }
-                " is in force."
+                " is applied."
             },
             SettingsState::Partly => {
-                "Version " (version) " is in force, but for "
-                (pluralize(view.rejected.len() as u64, "setting", "settings")) " the camera did not take."
+                "Version " (version) " is applied except for "
+                (pluralize(view.rejected.len() as u64, "setting", "settings")) " that the camera rejected."
             },
             SettingsState::Trying { names, for_s } => {
-                "Version " (version) " is in force. " (names.join(", ")) " on trial: given up in "
+                "Version " (version) " is applied. " (names.join(", ")) " on trial: reverted in "
                 (format_duration(for_s.saturating_mul(1_000_000))) " unless a connection is made."
             },
             SettingsState::Ahead { version: theirs } => {
-                "The camera has version " (theirs) ", which this cloud does not know: it was restored from a backup. What is saved here now goes above it."
+                "The camera has version " (theirs) ", which this cloud does not know, because the cloud was restored from a backup. Saving creates a newer version."
             },
         }
     }

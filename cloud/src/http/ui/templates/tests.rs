@@ -100,7 +100,7 @@ fn the_promise_is_made_only_when_it_holds() {
     assert_eq!(troubles[0].0, Tone::Err);
     assert_eq!(
         troubles[0].1,
-        "3 pictures are missing (porch): pressed, and neither in the cloud nor on a card that we know of."
+        "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
     );
     let (lead, _) = with(&|camera| camera.coarse = true);
     assert!(
@@ -279,7 +279,7 @@ fn a_camera_that_is_away_is_not_asked() {
     // Snap, identify, restart and diagnostics.
     assert_eq!(html.matches(" id=\"ask-").count(), 4, "{html}");
     assert_eq!(html.matches(" disabled").count(), 4, "{html}");
-    assert!(html.contains("It is offline"));
+    assert!(html.contains("Offline. Commands are available again"));
 }
 
 #[test]
@@ -550,7 +550,7 @@ fn account() -> AccountView {
         agent: agent.to_owned(),
     };
     AccountView {
-        wrong: Some("The password that you have now is another one.".to_owned()),
+        wrong: Some("Current password is incorrect.".to_owned()),
         sessions: vec![
             session(
                 "1",
@@ -600,7 +600,17 @@ fn keys() -> TokensView {
 }
 
 #[test]
-fn whoever_may_only_look_sees_no_button() {
+fn the_time_of_a_report_is_that_of_its_numbers() {
+    let mut view = new_device(Some(Presence::Online));
+    view.camera.last_seen_us = NOW_US - S;
+    view.camera.status_us = Some(NOW_US - 50 * MIN);
+    assert_eq!(view.camera.reported_us(), NOW_US - 50 * MIN);
+    view.camera.status_us = None;
+    assert_eq!(view.camera.reported_us(), NOW_US - S);
+}
+
+#[test]
+fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
     let owner = site();
     let looks = PageContext {
         role: Role::Viewer,
@@ -608,7 +618,10 @@ fn whoever_may_only_look_sees_no_button() {
     };
     let camera = |site| camera_page(site, &device()).into_string();
     assert!(camera(&owner).contains("ask-snap"));
-    assert!(!camera(&looks).contains("ask-snap"));
+    for button in ["ask-snap", "ask-identify", "ask-diagnostics", "ask-restart"] {
+        assert!(camera(&owner).contains(button), "{button}");
+        assert!(!camera(&looks).contains(button), "{button}");
+    }
     let account = |site| account_page(site, &account()).into_string();
     assert!(account(&owner).contains("href=\"/users\""));
     assert!(!account(&looks).contains("href=\"/users\""));
@@ -687,6 +700,7 @@ fn camera(name: &str, presence: Option<Presence>) -> CameraView {
         device: id(name),
         presence,
         last_seen_us: NOW_US - 2 * S,
+        status_us: None,
         counters: Counters {
             stored: 1204,
             ..Counters::default()
@@ -973,15 +987,15 @@ fn every_state_of_settings_is_said_in_words() {
         settings_page(&site(), &view).into_string()
     };
     for (state, says) in [
-        (SettingsState::None, "goes by its own file"),
+        (SettingsState::None, "is using camera.toml on the device"),
         (SettingsState::Waiting, "waits for the camera"),
-        (SettingsState::Applied, "is in force"),
+        (SettingsState::Applied, "is applied"),
         (
             SettingsState::Trying {
                 names: vec!["cloud.url".to_owned()],
                 for_s: 240,
             },
-            "given up in",
+            "reverted in",
         ),
         (
             SettingsState::Ahead { version: 20 },
@@ -997,7 +1011,7 @@ fn every_state_of_settings_is_said_in_words() {
     );
     assert!(html.contains("for 1 setting the camera did not take"));
     // A secret is not in the page, whatever is wished for.
-    assert!(html.contains("type=\"password\"") && html.contains("stays as it is"));
+    assert!(html.contains("type=\"password\"") && html.contains("unchanged"));
 }
 
 fn hostile_device() -> DeviceView {

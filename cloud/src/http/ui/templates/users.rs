@@ -20,18 +20,18 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
             h2 #password { "Password" }
             (wrong(view.wrong.as_deref()))
             form.fields method="post" action="/account/password" {
-                label { span { "Password now" }
+                label { span { "Current password" }
                     input name="current" type="password" required autocomplete="current-password" maxlength="512";
                 }
                 label { span { "New password" }
                     input name="new" type="password" required autocomplete="new-password" minlength="10" maxlength="512" aria-describedby="password-how";
                 }
-                p #password-how .quiet { "At least 10 characters. Everywhere else you are logged out." }
-                button.button type="submit" { "Change it" }
+                p #password-how .quiet { "At least 10 characters. You'll be signed out on all other devices." }
+                button.button type="submit" { "Change password" }
             }
         }
         section.panel aria-labelledby="sessions" {
-            h2 #sessions { "Where you are logged in" }
+            h2 #sessions { "Active sessions" }
             div.scroll tabindex="0" role="region" aria-labelledby="sessions" {
                 table {
                     thead { tr {
@@ -49,7 +49,7 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
                                 td { (session.address) }
                                 td.outside { (session.agent) }
                                 td {
-                                    @if session.this { "This one" } @else {
+                                    @if session.this { "This session" } @else {
                                         form method="post" action="/account/sessions/end" {
                                             button.button type="submit" name="session" value=(session.id) { "End" }
                                         }
@@ -62,7 +62,7 @@ pub fn account_page(site: &PageContext, view: &AccountView) -> Markup {
             }
             @if view.sessions.len() > 1 {
                 form method="post" action="/account/sessions/end" {
-                    button.button type="submit" { "Log out everywhere else" }
+                    button.button type="submit" { "Log out all other sessions" }
                 }
             }
         }
@@ -87,7 +87,7 @@ pub fn users_page(site: &PageContext, view: &UsersView) -> Markup {
                 thead { tr {
                     th scope="col" { "Name" }
                     th scope="col" { "Role" }
-                    th scope="col" { "Last log-in" }
+                    th scope="col" { "Last login" }
                     td {}
                 } }
                 tbody { @for user in &view.users { (row(site, user)) } }
@@ -147,11 +147,11 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
     let main = html! {
         (tabs(site, "/tokens"))
         h1 { "API tokens" }
-        p.lead { "For programs that use the API, and for cameras that bring pictures by HTTP." }
+        p.lead { "For programs that use the API, and for cameras that upload over HTTP." }
         @if let Some((name, secret)) = &view.made {
             section.panel.shown aria-labelledby="made" {
                 h2 #made { "API token for " (name) }
-                p { "Copy it now: it is shown once, and the cloud keeps only its hash." }
+                p { "Copy it now. You won't see it again." }
                 pre { code { (secret) } }
                 p.quiet { "Send it as " code { "Authorization: Bearer …" } "." }
             }
@@ -160,7 +160,7 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
             div.scroll.panel tabindex="0" role="region" aria-label="API tokens" {
                 table {
                     thead { tr {
-                        th scope="col" { "For" }
+                        th scope="col" { "Name" }
                         th scope="col" { "Access" }
                         th scope="col" { "Created" }
                         th scope="col" { "Last used" }
@@ -192,7 +192,7 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
         section.panel aria-labelledby="add" {
             h2 #add { "Create an API token" }
             form.fields method="post" action="/tokens" {
-                label { span { "What it is for" } input name="name" required autocomplete="off" maxlength="64"; }
+                label { span { "Name" } input name="name" required autocomplete="off" maxlength="64"; }
                 label { span { "Access" }
                     select name="role" {
                         option value="viewer" { "Viewer" }
@@ -201,11 +201,11 @@ pub fn tokens_page(site: &PageContext, view: &TokensView) -> Markup {
                         option value="camera" { "Uploads of one camera" }
                     }
                 }
-                label { span { "Which camera, for uploads" }
+                label { span { "Camera (for uploads)" }
                     input name="device" list="cameras" autocomplete="off" autocapitalize="none" spellcheck="false" maxlength="64";
                 }
                 datalist #cameras { @for camera in &view.cameras { option value=(camera) {} } }
-                button.button.button-first type="submit" { "Create" }
+                button.button.button-first type="submit" { "Create token" }
             }
         }
     };
