@@ -246,9 +246,10 @@ async fn a_stopping_cloud_lets_those_go_who_wait_for_news() {
     let cloud = Cloud::start(&[]).await;
     let first = news(&cloud, "wait_s=0").await;
     let head = format!(
-        "GET /api/v1/down?after={}&wait_s=30 HTTP/1.1\r\nhost: {}\r\n{PORCH}\r\n",
+        "GET /api/v1/down?after={}&wait_s=30 HTTP/1.1\r\nhost: {}\r\n{}{PORCH}\r\n",
         first["next"].as_str().unwrap(),
         cloud.ready.http,
+        harness::authorization(cloud.ready.http),
     );
     let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
         .await

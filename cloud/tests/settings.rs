@@ -332,7 +332,7 @@ async fn the_form_works_without_a_script() {
     );
     let (status, _, html) = post("version=0&capture_interval_s=5").await;
     assert_eq!(status, 409);
-    assert!(html.contains("Someone else has changed"));
+    assert!(html.contains("These settings have changed since"));
     for bad in [
         "",
         "capture_interval_s=5",
@@ -345,7 +345,7 @@ async fn the_form_works_without_a_script() {
     assert_eq!(cloud.json(PATH).await["values"]["capture_interval_s"], 60);
     let (status, html) = cloud.get("/cameras/porch").await;
     assert_eq!(status, 200);
-    assert!(html.contains("waits for the camera") && html.contains("Restart camera software"));
+    assert!(html.contains("Waiting for the camera") && html.contains("Restart camera software"));
     let (status, _) = cloud.get("/cameras/nobody/settings").await;
     assert_eq!(status, 404);
     cloud.stop().await;

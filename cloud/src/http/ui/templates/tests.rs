@@ -988,7 +988,7 @@ fn every_state_of_settings_is_said_in_words() {
     };
     for (state, says) in [
         (SettingsState::None, "is using camera.toml on the device"),
-        (SettingsState::Waiting, "waits for the camera"),
+        (SettingsState::Waiting, "waiting for the camera"),
         (SettingsState::Applied, "is applied"),
         (
             SettingsState::Trying {
@@ -1009,7 +1009,7 @@ fn every_state_of_settings_is_said_in_words() {
         SettingsState::Partly,
         vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
     );
-    assert!(html.contains("for 1 setting the camera did not take"));
+    assert!(html.contains("except for 1 setting that the camera rejected"));
     // A secret is not in the page, whatever is wished for.
     assert!(html.contains("type=\"password\"") && html.contains("unchanged"));
 }
