@@ -528,7 +528,7 @@ mod tests {
                 .customize()
                 .unwrap_err()
         );
-        assert!(error.contains("64 bits"), "{error}");
+        assert!(error.contains("64-bit"), "{error}");
         let error = format!(
             "{:#}",
             Given::new("aarch64-linux-gnu", 0x3e)
