@@ -217,7 +217,7 @@ fn check_sums(cloud: &Cloud, device: &Value) {
     );
     let conflicts = number("conflicts");
     assert_eq!(
-        overview.contains("the number of another one"),
+        overview.contains("a duplicate number"),
         conflicts > 0,
         "{conflicts} conflicts on the page:\n{overview}"
     );
