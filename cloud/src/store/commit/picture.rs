@@ -5,7 +5,7 @@ use keepsake_protocol::capture::{Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::BootClockOffset;
 use keepsake_protocol::id::PictureId;
-use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash};
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, SpoolId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
@@ -457,10 +457,16 @@ impl Store {
     }
 }
 
-/// How many pictures of a camera conflict, how many are damaged, and the newest.
+/// Spools of a camera that are searched for its latest picture, the most recent ones.
+const LATEST_SPOOLS_MAX: usize = 8;
+
+/// Returns the numbers of conflicting and of damaged pictures of a camera, and its latest picture by capture time.
+///
+/// `spools`: the spools of the camera, most recent first.
 pub(crate) async fn summary(
     connection: &mut AnyConnection,
     device: &DeviceId,
+    spools: &[SpoolId],
 ) -> Result<(u64, u64, Option<Picture>)> {
     let counted = async |connection: &mut AnyConnection, column: &str| {
         let statement = format!("SELECT COUNT(*) FROM picture WHERE device = ? AND {column} = 1");
@@ -472,17 +478,26 @@ pub(crate) async fn summary(
     };
     let conflicts = counted(&mut *connection, "conflict").await?;
     let damaged = counted(&mut *connection, "damaged").await?;
-    // Within a spool the sequence is the order of capture; between spools it is the time of capture.
-    let last_of_each_spool = sqlx::query(select!(
-        "WHERE device = ? AND (install, sequence) IN \
-         (SELECT install, MAX(sequence) FROM picture WHERE device = ? GROUP BY install)"
-    ))
-    .bind(device.as_str())
-    .bind(device.as_str())
-    .fetch_all(&mut *connection)
-    .await
-    .context("read the newest picture of a camera")?;
-    let newest = read_all(connection, &last_of_each_spool)
+    // Within a spool the sequence is the order of capture; between spools it is the time of capture. The picture that
+    // arrived last counts too: its spool can belong to another camera by now.
+    let mut candidates: Vec<AnyRow> =
+        sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
+            .bind(device.as_str())
+            .fetch_all(&mut *connection)
+            .await
+            .context("read the picture of a camera that arrived last")?;
+    for spool in spools.iter().take(LATEST_SPOOLS_MAX) {
+        let last = sqlx::query(select!(
+            "WHERE install = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
+        ))
+        .bind(spool.0.as_slice())
+        .bind(device.as_str())
+        .fetch_optional(&mut *connection)
+        .await
+        .context("read the last picture of a spool")?;
+        candidates.extend(last);
+    }
+    let newest = read_all(connection, &candidates)
         .await?
         .into_iter()
         .max_by_key(|picture| {

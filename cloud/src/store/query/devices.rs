@@ -1,7 +1,7 @@
 //! Table `device`: the cameras, and all that the pages show of one.
 
-use keepsake_protocol::DeviceId;
 use keepsake_protocol::presence::{Presence, Status};
+use keepsake_protocol::{DeviceId, SpoolId};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
@@ -180,7 +180,8 @@ async fn read(connection: &mut AnyConnection, row: &AnyRow, now_us: i64) -> Resu
         .transpose()
         .map_err(|error| StoreError::Corrupt(format!("a status: {error}")))?;
     let installs = spool::list_for_device(connection, &device).await?;
-    let (conflicts, damaged, latest) = picture::summary(connection, &device).await?;
+    let spools: Vec<SpoolId> = installs.iter().map(|spool| spool.install).collect();
+    let (conflicts, damaged, latest) = picture::summary(connection, &device, &spools).await?;
     Ok(Device {
         presence: device_presence(row, now_us),
         last_seen_us: row.get(1),

@@ -7,7 +7,7 @@ use crate::http::ui::capture_time;
 use crate::http::ui::components::{
     camera_url, card_nearly_full, counters_line, headline, image, is_online, status_summary,
 };
-use crate::http::ui::format::{TimeFormat, count, size, time};
+use crate::http::ui::format::{TimeFormat, count, pluralize, size, time};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
 
@@ -119,7 +119,7 @@ fn notes(camera: &CameraView) -> Markup {
                     }))
                 }
                 @if camera.conflicts > 0 {
-                    (chip(Tone::Wait, &html! { (count(camera.conflicts)) " duplicate number" }))
+                    (chip(Tone::Wait, &html! { (pluralize(camera.conflicts, "duplicate number", "duplicate numbers")) }))
                 }
                 @if camera.damaged > 0 {
                     (chip(Tone::Wait, &html! { (count(camera.damaged)) " damaged" }))
