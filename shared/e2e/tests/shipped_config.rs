@@ -193,9 +193,9 @@ fn an_untrusted_broker_gets_nothing() {
         .set("cloud.user=porch")
         .set(&format!("cloud.password_file={}", porch_password.display()));
     for (shown, says) in [
-        (&expired, "has expired"),
+        (&expired, "its certificate expired"),
         (&early, "the clock of this computer, which may be wrong"),
-        (&other, "is for elsewhere.example, and not for localhost"),
+        (&other, "is for elsewhere.example, not for localhost"),
     ] {
         deployed.replace_certificate(shown);
         deployed.broker.start();
