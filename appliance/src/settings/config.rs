@@ -2,7 +2,7 @@
 //!
 //! Later layers override earlier ones: defaults, `camera.toml`, settings from the cloud ([`crate::settings::effective`]), the environment
 //! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
-//! Bad settings never stop a camera, because nobody may be near it: [`load()`] always returns a usable
+//! Bad settings never stop a camera, because nobody may be near it: `load` always returns a usable
 //! [`Config`] and a list of problems. A file with an error is replaced by the last good one, a copy of
 //! which is kept in the spool directory; without such a copy, the valid settings of the file apply and the invalid
 //! ones keep their defaults. The shipped `camera.toml` explains every setting; a test keeps it equal to the defaults.

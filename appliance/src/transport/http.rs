@@ -1,7 +1,7 @@
 //! The connection to a cloud by HTTP: events come out, messages go in. The only file that names hyper.
 //!
 //! What MQTT carries on `up/…` is a request here, and its answer carries what would have come on `down/…`; what the cloud
-//! says of its own accord is asked for in one long request after the other. A connection in the sense of [`link`] is a
+//! says of its own accord is asked for in one long request after the other. A connection in the sense of `link` is a
 //! client with its own pool, from the first answer of the cloud to the first failure that a second try does not heal.
 //!
 //! Nothing in the middle is believed: a page of a hotel, a redirect, an answer cut short or of another status is no

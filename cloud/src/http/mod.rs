@@ -1,6 +1,6 @@
 //! Pages and API: shows what the store holds, and changes nothing but by a command or an upload.
 //!
-//! Every route is in one table, with who may take it ([`Permission`]); [`guard`] stands before all of them, [`mod@serve`] lets
+//! Every route is in one table, with who may take it ([`Permission`]); `guard` stands before all of them, `serve` lets
 //! connections in.
 
 mod api;

@@ -29,7 +29,7 @@ pub fn decode(message: &Message, capture_bytes_max: u64) -> IngestOp {
     catch_panics(message, || decode_message(message, capture_bytes_max))
 }
 
-/// As [`read`], for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
+/// As `read`, for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
 ///
 /// `again`: the broker says that it may have brought it before.
 pub fn decode_delivery(

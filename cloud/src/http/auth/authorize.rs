@@ -1,7 +1,7 @@
 //! Authorization of pages and API, in one place.
 //!
-//! [`check`] stands before everything: it keeps other web sites from using a visitor's browser, and says how browsers
-//! should treat what we send. [`admit`] stands before each route: it finds out who asks ([`Who`]) and compares that with
+//! `check` stands before everything: it keeps other web sites from using a visitor's browser, and says how browsers
+//! should treat what we send. `admit` stands before each route: it finds out who asks (`Who`) and compares that with
 //! what the table wants ([`Permission`]).
 //!
 //! A request that changes something and is known by its cookie must prove that it comes from our own pages: by
@@ -60,7 +60,7 @@ pub enum Permission {
     Owner,
     /// A logged-in user, for the user's own account. API tokens are refused.
     SelfService,
-    /// A camera that comes by HTTP; [`Who::may_speak_for`] says in whose name.
+    /// A camera that comes by HTTP; `Who::may_speak_for` says in whose name.
     Camera,
     /// A client that uploads pictures, or a camera.
     Upload,

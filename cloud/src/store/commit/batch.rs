@@ -20,7 +20,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// As [`devices::seen`], once a camera.
+    /// As `devices::seen`, once a camera.
     pub(crate) async fn record_contact(
         &mut self,
         tx: &mut AnyConnection,
