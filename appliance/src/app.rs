@@ -51,12 +51,12 @@ pub struct Start {
     pub hardware: Hardware,
     pub device: DeviceId,
     pub events: EventWriter,
-    /// The settings had an error and others are in force: fault 1.
+    /// The settings had an error and fallback settings are used: fault 1.
     pub config_has_errors: bool,
     pub recent_warnings: RecentWarnings,
 }
 
-/// Runs the camera until `stop` resolves or it is to begin anew, then stops it cleanly and says which.
+/// Runs the camera until `stop` resolves or a restart is requested, then stops it cleanly and returns which.
 ///
 /// # Errors
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
@@ -191,7 +191,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
 
     let exit = engine.run(&mut outcomes, transport_events, stop).await;
 
-    // A service that says it is stopping is killed after a while; one that begins anew goes on under the same number.
+    // A service that says it is stopping is killed after a while; one that restarts itself keeps its process id.
     if !matches!(exit, Ok(Exit::Restart)) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }

@@ -96,7 +96,7 @@ async fn measure(name: &str, [few, many]: [StoreOptions; 2]) -> Result<bool> {
     Ok(ratio <= RATIO_MAX)
 }
 
-/// Stores so many pictures more.
+/// Stores this number of additional pictures.
 async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Result<()> {
     let all: Vec<u64> = (*next..*next + pictures).collect();
     for numbers in all.chunks(BATCH) {

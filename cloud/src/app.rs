@@ -255,7 +255,7 @@ pub async fn run(
     let patience = own_broker.then_some(SUBSCRIBE_WAIT);
     let open = async {
         if !own_broker {
-            // It may take for ever, and whoever starts us must not wait for that: the page and HTTP cameras are served.
+            // It may take forever, and start-up must not wait for it: the page and HTTP cameras are served.
             notify_systemd(&[
                 NotifyState::Ready,
                 NotifyState::Status("waiting for the broker"),
@@ -264,7 +264,7 @@ pub async fn run(
         for session in [&frames, &control] {
             wait_until_subscribed(session, patience).await?;
         }
-        // Whoever publishes from now on is heard.
+        // Messages published from now on are received.
         if let Some(broker) = &broker {
             broker.accept_clients();
         }
@@ -362,7 +362,7 @@ async fn open_store(
         if waits {
             http::not_ready::wait(listener, tls, reasons, opened.clone()).await;
         } else {
-            // A file is there at once or not at all, so whoever comes first may as well wait.
+            // A file is there at once or not at all, so the first request can wait.
             std::future::pending::<()>().await;
         }
     };
@@ -376,7 +376,7 @@ async fn open_store(
     store
 }
 
-/// Where the first owner is made. Whoever listens on all addresses knows best which of them a browser can reach.
+/// Where the first owner is made. With a wildcard address, only the operator knows which address a browser can reach.
 fn setup_url(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
     let host = if listen.ip().is_unspecified() {
         format!("localhost:{}", listen.port())
@@ -480,7 +480,7 @@ async fn watch_health(
                 _ = look.tick() => {
                     check_disk_space(&config, &store, &backpressure).await;
                     check_store(&store, &backpressure).await;
-                    // Both looks are bounded. A database that is away is found to be so, and no reason to start anew.
+                    // Both looks are bounded. A database that is away is detected as such, and is not a reason to restart.
                     notify_systemd(&[NotifyState::Watchdog]);
                     if let Ok(now) = store.presences(now_us()).await {
                         for known in now.iter().filter(|known| !there.contains(known)) {

@@ -169,7 +169,7 @@ async fn one_picture_the_store_cannot_take_does_not_stop_the_others() {
     assert_eq!(numbers, [1, 3]);
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].hash, Hash::of(&pictures[1]).prefix());
-    // It is no fault of its bytes.
+    // Its bytes are not at fault.
     assert_eq!(cloud.json("/api/v1/quarantine").await["count"], 0);
     cloud.stop().await;
 }

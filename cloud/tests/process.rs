@@ -84,7 +84,7 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
     }
 }
 
-/// A broker elsewhere may be away when the cloud starts: whoever looks at the page must be told, not shut out.
+/// A broker elsewhere may be away when the cloud starts: the page must say so and stay reachable.
 #[test]
 fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
     let folder = tempfile::tempdir().unwrap();

@@ -197,7 +197,7 @@ async fn a_password_is_told_to_the_camera_and_to_nobody_else() {
     assert_eq!(told["values"]["cloud.password"], "(hidden)");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     assert_eq!(wire.values["cloud.password"], "open sesame");
-    // Whoever changes something else hands back what they were shown.
+    // A client that changes something else sends back what it was shown.
     let mut values = told["values"].clone();
     values["capture_interval_s"] = 5.into();
     let (status, _, told) = put(&cloud, "", &json!({"version": 1, "values": values})).await;
@@ -239,7 +239,7 @@ async fn a_cloud_restored_from_a_backup_says_that_the_camera_is_ahead() {
     // The same number, given out in a life that this database knows nothing of.
     say(&porch, 1, wire.revision ^ 1, SettingsReport::default()).await;
     becomes(&cloud, "ahead").await;
-    // Even what is wished for already is said anew then.
+    // Even settings that are already desired are sent again then.
     let wished = json!({"version": 1, "values": {"capture_interval_s": 60}});
     let (status, _, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(2)));

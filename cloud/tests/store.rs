@@ -38,7 +38,7 @@ mod mariadb {
 
     use super::server::Empty;
 
-    /// A server takes its time to make that many tables anew.
+    /// A server takes its time to create that number of tables again.
     const CASES: u32 = 6;
 
     fn empty() -> Option<Empty> {
@@ -54,7 +54,7 @@ mod mysql {
 
     use super::server::Empty;
 
-    /// A server takes its time to make that many tables anew.
+    /// A server takes its time to create that number of tables again.
     const CASES: u32 = 6;
 
     fn empty() -> Option<Empty> {

@@ -99,7 +99,7 @@ proptest! {
         read_as_everything(value.to_string().as_bytes());
     }
 
-    /// Whoever may choose a device name can still speak for no other device and on no other topic.
+    /// A client that may choose its device name still cannot speak for another device or on another topic.
     #[test]
     fn a_name_cannot_forge_a_topic(name in odd_name(), other in device()) {
         for leaf in MessageKind::ALL {

@@ -2,7 +2,7 @@
 //!
 //! A press takes a picture on press-down, whatever becomes of it: one picture too many is the cheaper mistake. Held on, it
 //! comes to stages that the light shows, and letting go in one of them does what it stands for. Nothing is done while the
-//! finger is still there, so that whoever finds himself in the wrong stage can wait for the next, and in the last one
+//! finger is still there, so a person in the wrong stage can wait for the next, and in the last one
 //! nothing is done at all.
 
 use std::time::Duration;
@@ -22,10 +22,10 @@ pub enum HoldStage {
     Cancelled,
 }
 
-/// What somebody wants who held the button and let go.
+/// The action that a person requests by holding the button and releasing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HoldAction {
-    /// Read camera.toml again, connect anew, write the status file.
+    /// Read camera.toml again, reconnect, write the status file.
     Reconnect,
     /// Forget which cloud this camera belongs to; keep the pictures.
     Forget,
@@ -94,7 +94,7 @@ impl Gesture {
     }
 
     fn on_press(&mut self, at_us: u64) -> Vec<Action> {
-        // An end that was not told is no reason to hold on for ever: the time begins anew.
+        // An end that was not told is no reason to hold on forever: the time starts again.
         self.down_at = Some(at_us);
         let mut actions: Vec<Action> = self.hide_stage().into_iter().collect();
         // Nobody presses twice within the gap: that is a worn contact.

@@ -17,7 +17,7 @@ use crate::light::indicator::LightEvent;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::boottime_us;
 
-/// Wishes of whoever held the button; nobody holds it more often than one is carried out.
+/// Capacity of the channel for hold actions; one is carried out before a person can request the next.
 pub(crate) const HOLD_ACTIONS_MAX: usize = 4;
 
 /// How long the button's thread waits before it looks whether the program stops.

@@ -1,5 +1,5 @@
-//! What somebody beside the camera wants who held the button: connect anew, or forget the cloud. And the status file, for
-//! somebody who takes the card out and reads it elsewhere.
+//! The actions of holding the button: reconnect, or forget the cloud. And the status file, for
+//! a person who reads the card on another computer.
 
 use super::Engine;
 use crate::button::gesture::HoldAction;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spool::replace_durably;
 
-/// So many ids are remembered; the file is rewritten at twice as many.
+/// Number of ids that are remembered; the file is rewritten at twice as many.
 const COMMANDS_MAX: usize = 200;
 /// In the spool folder, while a restart is under way.
 const RESTART_FILE: &str = "restart.json";

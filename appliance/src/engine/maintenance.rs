@@ -36,7 +36,7 @@ impl Engine {
         let reply = CommandReply {
             id: restart.id.clone(),
             stage: CommandStage::Done,
-            // Time of another boot cannot be compared; the board was started anew, which is a restart, too.
+            // Time of another boot cannot be compared; the board was rebooted, which is a restart, too.
             after_us: if same_boot {
                 boottime_us().saturating_sub(restart.at_boottime_us)
             } else {

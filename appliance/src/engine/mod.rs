@@ -54,7 +54,7 @@ const JOURNAL_WAIT_MAX: Duration = Duration::from_secs(6 * 3600);
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(120);
 /// The longest a refused capture is left alone, whatever the cloud says.
 const DEFERRED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-/// At most so many different reasons for no connection are told before there is one again.
+/// Limit of distinct disconnect reasons that are reported before the next connection.
 const REASONS_MAX: usize = 8;
 /// The press thread says that it lives at least this often, unless the camera hangs.
 const HEARTBEAT_WITHIN: Duration = Duration::from_secs(60);
@@ -224,7 +224,7 @@ impl Engine {
         let mut interval = interval_of(capture_interval_s);
         loop {
             if self.restart_due {
-                tracing::info!("starting anew");
+                tracing::info!("restarting");
                 self.events.emit(&Event::Restarting);
                 return Ok(Exit::Restart);
             }
@@ -314,7 +314,7 @@ impl Engine {
         let silent = self.drain.stalled_for(self.now());
         let stuck = silent.is_some_and(|silent| silent > ACKNOWLEDGED_WITHIN);
         if stuck && let Some(publisher) = &self.publisher {
-            tracing::warn!("nothing is acknowledged: connecting anew");
+            tracing::warn!("nothing is acknowledged: reconnecting");
             publisher.abandon();
         }
         if self.spool.lock().is_poisoned() {
@@ -1160,7 +1160,7 @@ fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
     }
 }
 
-/// The first time after the whole wait: whoever sets an interval knows what it looks like now.
+/// The first capture is after a whole interval: the person who sets it knows what the scene looks like now.
 fn interval_of(capture_interval_s: u64) -> tokio::time::Interval {
     let mut interval = tokio::time::interval(Duration::from_secs(capture_interval_s.max(1)));
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

@@ -1,6 +1,6 @@
 //! `camera.backend = "auto"`: a camera by V4L2 if there is one, else a CSI camera if its program is there.
 //!
-//! Asked anew by every press that finds no camera running, so whichever is plugged in later is found. One that runs is
+//! Every press that finds no camera running detects again, so one that is plugged in later is found. One that runs is
 //! kept to.
 
 use std::time::Duration;

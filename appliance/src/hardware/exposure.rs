@@ -1,6 +1,6 @@
 //! When a camera has found its exposure. Pure.
 
-/// So many frames in a row as bright as the one before: a control loop that swings crosses the right value as well, but
+/// Number of frames in a row that are as bright as the one before: a control loop that swings crosses the right value as well, but
 /// does not stay there.
 const STEADY_FRAMES: u32 = 3;
 /// Of 255: what noise and a flickering lamp make.

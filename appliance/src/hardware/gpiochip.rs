@@ -192,7 +192,7 @@ fn hardware_error(doing: String, error: gpiocdev::Error) -> HardwareError {
 pub struct GpiochipButton {
     chip: PathBuf,
     settings: settings::ButtonSettings,
-    /// `None` after an error, to begin anew.
+    /// `None` after an error, until it is opened again.
     line: Option<Request>,
 }
 
@@ -321,7 +321,7 @@ impl Drop for GpiochipLed {
 
 impl PwmTarget {
     fn lock(&self) -> MutexGuard<'_, Next> {
-        // What it holds is whole, whoever panicked beside it.
+        // The value is always complete, even if another thread panicked.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -44,7 +44,7 @@ impl Identity {
             .and_then(|cpuinfo| cpu_serial(&cpuinfo))
             .or_else(|| text("sys/firmware/devicetree/base/serial-number"));
         let Some(serial) = serial else {
-            // Not a Pi. The card of a laptop is no part of it, so the machine id speaks for all.
+            // Not a Pi. A card is not part of a laptop, so the machine id identifies it.
             let machine = text("etc/machine-id")
                 .or_else(|| text("proc/sys/kernel/hostname"))
                 .unwrap_or_else(|| "unknown".to_owned());

@@ -36,7 +36,7 @@ pub trait Button: Send {
     /// Waits at most `timeout` until it is pressed down or let go; `None` = it was not.
     ///
     /// # Errors
-    /// The button cannot be read any more. Waiting again later is allowed: it tries to begin anew.
+    /// The button cannot be read any more. Waiting again later is allowed: it opens the pin again.
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError>;
 }
 

@@ -103,7 +103,7 @@ impl Pins {
                 Ok(pins) => Ok(Self::Rppal(pins)),
                 Err(first) => match gpiochip::Gpiochip::open(&settings.device) {
                     Ok(chip) => Ok(Self::Gpiochip(chip)),
-                    // What keeps rppal from a device that is there is what somebody has to mend.
+                    // The device exists, so the reason why rppal cannot use it is what a person must fix.
                     Err(_) => Err(first),
                 },
             },

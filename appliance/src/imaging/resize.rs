@@ -23,8 +23,8 @@ const SIDE_MIN: u32 = 16;
 /// The frame itself if it fits, else a JPEG of it that does.
 ///
 /// `bytes_max`: the most bytes. `width_max`: the most pixels across, 0 = any number. `quality`: JPEG quality at the most,
-/// 1 to 100; a picture that fits is encoded anew where that saves bytes; 0 = only if it does not fit. Exif and short
-/// comments are carried over, so that its origin survives; one that is encoded anew is upright.
+/// 1 to 100; a picture that fits is re-encoded where that saves bytes; 0 = only if it does not fit. Exif and short
+/// comments are carried over, so that its origin survives; a re-encoded picture is upright.
 ///
 /// # Errors
 /// [`ImagingError`]: it does not fit and cannot be made to.

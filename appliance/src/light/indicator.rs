@@ -213,8 +213,8 @@ impl Pattern {
             Self::Setup => "Setup mode: ready to be talked to.",
             Self::Identify => "This one.",
             Self::Hold(stage) => match stage {
-                HoldStage::Reconnect => "Let go to read camera.toml again and connect anew.",
-                HoldStage::Forget => "Let go to forget the cloud; pictures are kept.",
+                HoldStage::Reconnect => "Release to read camera.toml again and reconnect.",
+                HoldStage::Forget => "Release to forget the cloud; pictures are kept.",
                 HoldStage::Cancelled => "Held too long. Letting go does nothing.",
             },
             Self::Capturing => "Got it, hold still.",
@@ -235,7 +235,7 @@ impl Pattern {
         }
     }
 
-    /// Speaks to somebody who is there now, so it is shown at night and with the light set to off, too.
+    /// Answers a person at the camera, so it is shown in quiet hours and with the LED set to off, too.
     pub const fn is_feedback(self) -> bool {
         match self {
             Self::Identify
@@ -331,7 +331,7 @@ pub enum LightEvent {
     Setup(bool),
     /// The fault holds, or is gone.
     Fault(FaultCode, bool),
-    /// Somebody looks for this camera.
+    /// A person is looking for this camera.
     Identify,
     /// The button is held so long already, or not any more.
     Hold(Option<HoldStage>),
@@ -476,7 +476,7 @@ impl Indicator {
         }
         // An answer that is being shown is cut short: the person watches for the answer to the press just made.
         group.showing = None;
-        // Whoever presses faster than any answer can be shown is told of the old presses at least for the record.
+        // Presses come faster than answers can be shown: the old ones are at least reported.
         if group.is_overdue(now) {
             self.begin_feedback(now);
         }
@@ -567,7 +567,7 @@ impl Indicator {
         });
     }
 
-    /// Lets go of what is over by `now`.
+    /// Drops what has ended by `now`.
     fn advance_time(&mut self, now: Duration) {
         if self.identify_until.is_some_and(|until| until <= now) {
             self.identify_until = None;

@@ -108,7 +108,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Next> {
-        // One word is always whole, whoever panicked beside it.
+        // One word is always complete, even if another thread panicked.
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

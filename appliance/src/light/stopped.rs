@@ -2,7 +2,7 @@
 //!
 //! A program that was killed leaves the lamp as it was, and a lamp that says "ready" then lies. systemd runs this in its
 //! place (`ExecStopPost=` and `keepsake-stopped.service` in `appliance/debian`): one pass of the rhythm before the program
-//! starts anew, or pass after pass where it will not.
+//! starts again, or repeats where it does not.
 
 use std::io;
 
@@ -37,7 +37,7 @@ pub fn show(
         player::play_once(&mut *light, pattern, settings);
         return Ok(());
     }
-    // Before there is a thread that could be hit: whoever ends this must not find the lamp lit.
+    // Before there is a thread that could be hit: a signal must not leave the LED lit.
     let mut end = SigSet::empty();
     end.add(Signal::SIGTERM);
     end.add(Signal::SIGINT);

@@ -2,7 +2,7 @@
 //!
 //! It remembers which captures have a receipt and how often each was tried, so that a restart asks the cloud less. It
 //! lives on a thread of its own behind a bounded channel, because sled can hang, panic or be corrupt after a power cut
-//! (docs/decisions/0001-spool.md). Whatever happens to it, it is set aside and made anew from the files; a capture whose
+//! (docs/decisions/0001-spool.md). Whatever happens to it, it is set aside and rebuilt from the files; a capture whose
 //! row is gone is *unknown*, and the cloud is asked (`up/have`), never guessed.
 
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ impl Index {
         let mut warnings = Vec::new();
         if !folder.exists() && expected.is_some() {
             warnings.push(
-                "the index was gone: it is made anew from the files, and the cloud is asked"
+                "the index is missing: it is rebuilt from the files, and the cloud is asked"
                     .to_owned(),
             );
         }
@@ -81,7 +81,7 @@ impl Index {
             }
             Err(why) => {
                 warnings.push(format!(
-                    "the index was set aside and is made anew from the files: {why}"
+                    "the index is set aside and rebuilt from the files: {why}"
                 ));
                 set_aside(&folder, root);
                 start(folder, None)
@@ -202,7 +202,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
                 }
             };
             if tell.send(Ok((rows, generation))).is_ok() {
-                // sled lets go of its lock when it is dropped; only then is it closed.
+                // sled releases its lock when it is dropped; only then is it closed.
                 let closed = catch_unwind(AssertUnwindSafe(|| serve(db, &to_write)));
                 if let Ok(Some(done)) = closed {
                     let _ = done.send(());
@@ -278,7 +278,7 @@ fn serve(db: sled::Db, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
     None
 }
 
-/// Keeps one broken index for whoever wants to look at it.
+/// Keeps one broken index for inspection.
 fn set_aside(folder: &Path, root: &Path) {
     let aside = root.join("index.bad");
     let _ = std::fs::remove_dir_all(&aside);

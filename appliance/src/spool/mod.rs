@@ -183,7 +183,7 @@ pub struct Spool {
     bytes: u64,
     index: Index,
     warnings: Vec<String>,
-    /// What happened to other captures than those a call was about, until somebody takes it.
+    /// Changes to captures other than the one that a call was about, until the caller fetches them.
     changes: Vec<SpoolChange>,
     /// Bytes that found no room the last time.
     unmet_bytes: Option<u64>,
@@ -191,7 +191,7 @@ pub struct Spool {
     poisoned_by: Option<(SpoolId, FileName)>,
     poisoned: bool,
     fingerprint: String,
-    /// Held for as long as the spool is open; the kernel lets go of it when the process ends, however it ends.
+    /// Held for as long as the spool is open; the kernel releases it when the process ends, however it ends.
     lock: Option<Flock<File>>,
 }
 

@@ -12,7 +12,7 @@ use super::SpoolError;
 use super::file::{CaptureReader, FileKind, FileName, read_tombstone, sync_folder};
 use super::identity::{Identity, new_spool_id};
 
-/// Torn files are kept for whoever wants to look, but not without bound: the newest of them, bytes.
+/// Torn files are kept for inspection, the newest ones up to this size, bytes.
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file that is not what its name says.

@@ -2,7 +2,7 @@
 //!
 //! A boot whose clock was synchronised once is known by a line, and its pictures are corrected by it. A boot that never
 //! was lies between its neighbours: it began after the latest time noted before it, and ended before the next one began.
-//! Lines of one boot that contradict each other beyond their errors are all kept and all told: somebody set the clock,
+//! Lines of one boot that contradict each other beyond their errors are all kept and all reported: a person set the clock,
 //! and only an interval that covers all of them is honest.
 //!
 //! Everything here holds for the true time, whatever the clock shows, as long as no clock that was called synchronised
@@ -23,7 +23,7 @@ const LINES_MAX: usize = 16;
 const CLOUD_CLOCK_ERROR_US: i64 = 2_000_000;
 /// 1 January 2024: there was no such camera before.
 const FIRST_POSSIBLE_US: i64 = 1_704_067_200_000_000;
-/// When synchronisation is lost, what it said last is worth a line of its own if it is so many times surer.
+/// When synchronisation is lost, its last reading gets a line of its own if its error is this factor smaller.
 const MUCH_NARROWER: u64 = 4;
 
 /// The boots of a card, oldest first; the last one is this.

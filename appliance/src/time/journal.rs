@@ -109,7 +109,7 @@ impl Journal {
         any
     }
 
-    /// What the cloud's clock shows, as it said; it is written with the rest.
+    /// The latest time that the cloud has reported; it is written with the rest.
     pub fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
         self.file.history.on_cloud_time(said_us, now);
     }

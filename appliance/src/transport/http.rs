@@ -43,7 +43,7 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
 const POLL_WAIT_S: u64 = 25;
 /// Where even that is too long for what is in between, it becomes shorter, but not shorter than this.
 const POLL_WAIT_S_MIN: u64 = 4;
-/// So many tries one after the other without an answer, and the connection is lost.
+/// Number of failed attempts in a row after which the connection counts as lost.
 const ATTEMPTS_MAX: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// So often a question for news may be put off, and the connection is lost.
@@ -60,7 +60,7 @@ pub struct Settings {
     pub url: String,
     /// Proves who this camera is; empty = none. Secret.
     pub token: String,
-    /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
+    /// Present = TLS. The files are read for every connection, so that a renewed certificate needs no restart.
     pub tls: Option<keepsake_tls::TlsFiles>,
     pub certificate_time: keepsake_tls::ClockFloor,
     pub device: DeviceId,
@@ -531,7 +531,7 @@ fn check_status(
     }
 }
 
-/// The sentence of a problem, or nothing of a page that somebody else sent.
+/// Returns the detail of a problem document, or nothing if the body is another page.
 fn detail(body: &Bytes) -> String {
     #[derive(serde::Deserialize)]
     struct Problem {

@@ -39,11 +39,11 @@ pub struct Settings {
     pub password: String,
     /// Its first line is the password, if it is not empty.
     pub password_file: PathBuf,
-    /// Present = TLS. The files are read anew for every connection, so that a renewed certificate needs no restart.
+    /// Present = TLS. The files are read for every connection, so that a renewed certificate needs no restart.
     pub tls: Option<keepsake_tls::TlsFiles>,
     pub certificate_time: keepsake_tls::ClockFloor,
     pub device: DeviceId,
-    /// Read anew for every connection: a new install has another.
+    /// Read for every connection: a new spool has another id.
     pub current_spool: watch::Receiver<SpoolId>,
     pub keep_alive: Duration,
     /// Longest wait for a connection to be made.
@@ -255,7 +255,7 @@ fn classify_error(error: &ConnectionError) -> (DisconnectReason, String) {
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => (
             DisconnectReason::Unreachable,
-            format!("TLS did not come about ({error}); is it the broker's port without TLS?"),
+            format!("TLS handshake failed ({error}); is this the broker's plaintext port?"),
         ),
         other => (DisconnectReason::Unreachable, other.to_string()),
     }

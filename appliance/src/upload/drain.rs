@@ -17,7 +17,7 @@ use crate::upload::backoff::Backoff;
 
 /// How long the answer to `up/have` is waited for.
 pub const INVENTORY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a capture counts as live: somebody may still stand beside the camera.
+/// Time for which a capture counts as live: a person may still be waiting at the camera.
 pub const LIVE_FOR: Duration = Duration::from_secs(10);
 /// A part is what this much time of the measured rate carries.
 pub const PART_FOR_S: u64 = 5;
@@ -191,7 +191,7 @@ impl Drain {
         self.limits = limits;
     }
 
-    /// A capture waits. `live_until` is later than now only if somebody may still be waiting for its answer. What was
+    /// A capture waits. `live_until` is later than now only if a person may still be waiting for its answer. What was
     /// known under this key before is void.
     pub fn add(
         &mut self,
@@ -215,7 +215,7 @@ impl Drain {
         self.items.insert(key, item);
     }
 
-    /// The spool was opened anew: only what is added from now on waits.
+    /// The spool was reopened: only what is added from now on waits.
     pub fn clear(&mut self) {
         self.items.clear();
         self.unacknowledged.clear();
@@ -490,7 +490,7 @@ impl Drain {
                     if failed {
                         item.attempt = item.attempt.saturating_add(1);
                         tried.push((*key, item.attempt));
-                        // A reconnect is a reason of its own to try again. But whoever was under way at every loss of
+                        // A reconnect is a reason of its own to try again. But a capture that was under way at every loss of
                         // late may be its cause, and lets those behind it go first for a while.
                         if let Some(losses) = item.attempt.checked_sub(LOSSES_FORGIVEN) {
                             wait = backoff.wait(losses + 1).min(LOSS_WAIT_MAX);

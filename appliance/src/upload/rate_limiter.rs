@@ -46,7 +46,7 @@ impl RateLimiter {
         self.rate.is_none() || now >= self.paid_at
     }
 
-    /// A message of so many bytes was handed over.
+    /// Records that a message of this size was sent.
     pub fn sent(&mut self, bytes: u64, now: Duration) {
         let Some(rate) = self.rate else { return };
         // Rounded up, or many small messages together would take more than their share.

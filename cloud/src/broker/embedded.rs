@@ -1,6 +1,6 @@
 //! The embedded MQTT broker, and the only file that names `mqtt5`.
 //!
-//! It keeps nothing on disk: a camera lets go of nothing before a receipt, so a broker that forgets costs a resend and
+//! It keeps nothing on disk: a camera removes nothing before a receipt, so a broker that forgets costs a resend and
 //! nothing else. Nobody but the cloud is let in before the ingest has subscribed, because what is published to nobody
 //! is acknowledged and gone. Who may do what is decided by the client id, on loopback only: `{device}.{8 hex}` is a
 //! camera and keeps to its own topics; other names may watch everything and write what cameras write and what the lab's and

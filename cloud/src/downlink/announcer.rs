@@ -27,7 +27,7 @@ pub struct Announcer {
     started: u64,
     capture_bytes_max: u64,
     announced: Arc<Mutex<HashSet<DeviceId>>>,
-    /// Held from reading the state until it is handed over: what is retained must be the latest, whoever tells it.
+    /// Held from reading the state until it is handed over: the retained message must be the latest, whichever task sends it.
     sending: Arc<tokio::sync::Mutex<()>>,
 }
 

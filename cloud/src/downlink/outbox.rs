@@ -3,7 +3,7 @@
 //!
 //! A message stays until the camera asks for what comes after it, so an answer lost on the way is told again. Bounded in
 //! messages, bytes and cameras (P4). What is pushed out by newer ones is told again by those it concerns: receipts on
-//! the repeat, commands with the next status. A mailbox nobody asks for is forgotten; the camera begins anew then.
+//! the repeat, commands with the next status. An outbox that is not polled is dropped; the camera then starts over.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

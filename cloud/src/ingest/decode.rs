@@ -555,7 +555,7 @@ mod tests {
             .map(|n| (60_000_000 + 2 * n, 60_000_001 + 2 * n))
             .collect();
         let mut want = wanted(2, &gaps);
-        // In so many pieces that one capture alone would be too long.
+        // With enough missing ranges for one capture alone to exceed the limit.
         want[7].ranges = gaps.repeat(200);
         let outcome = CommitOutcome::InventoryAnswered {
             install: INSTALL,

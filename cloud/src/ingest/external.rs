@@ -60,7 +60,7 @@ pub enum TopicPatternError {
     #[error("topic pattern {0:?}: the name {1:?} has {{{2}}}, and there are {3} `+` in the filter")]
     Placeholder(String, String, usize, usize),
     #[error(
-        "topic pattern {0:?}: {1:?} is no name of a camera: A-Z a-z 0-9 . _ - and {{1}}, {{2}} … for what a `+` has met"
+        "topic pattern {0:?}: {1:?} is not a camera name: A-Z a-z 0-9 . _ - and {{1}}, {{2}} … for what a `+` has met"
     )]
     Name(String, String),
 }
@@ -147,7 +147,7 @@ impl ExternalTopics {
     }
 }
 
-/// The name with what was met in it, made one that a camera may have: whatever else stands in a topic becomes a dash.
+/// Returns the name with the matched levels inserted; characters that a camera name cannot have become dashes.
 fn device(name: &str, met: &[&str]) -> Result<DeviceId, String> {
     let mut filled = name.to_owned();
     for (at, met) in met.iter().enumerate() {
@@ -470,7 +470,7 @@ mod tests {
         refused(&[("a/+", "{2}")], "there are 1 `+`");
         refused(&[("a/+", "{0}")], "has {0}");
         for name in ["", "a b", "{x}", "{1", "cloud", "-{1}"] {
-            refused(&[("a/+", name)], "is no name of a camera");
+            refused(&[("a/+", name)], "is not a camera name");
         }
         let many: Vec<String> = (0..=PATTERNS_MAX).map(|n| format!("a/{n}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|filter| (&**filter, "x")).collect();

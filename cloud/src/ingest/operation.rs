@@ -8,7 +8,7 @@ use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
 
-/// A message as it came, whoever sent it.
+/// A received message, from any sender.
 #[derive(Debug, Clone)]
 pub struct Message {
     pub topic: String,

@@ -180,7 +180,7 @@ impl IngestWorker {
         }
     }
 
-    /// Commits each message alone. Returns nothing if the store went away or is full: begin anew, repeats are harmless.
+    /// Commits each message alone. Returns nothing if the store went away or is full: start again, repeats are harmless.
     async fn commit_one_by_one(&self, deposits: &[IngestOp]) -> Option<Vec<CommitOutcome>> {
         let mut outcomes = Vec::with_capacity(deposits.len());
         for deposit in deposits {

@@ -1,7 +1,7 @@
 //! Looks at a broker elsewhere as the cloud's sessions use it, and says which of its limits will cost pictures.
 //!
 //! A broker acknowledges what it then drops, so it is tried: on a connection of its own the cloud says something to itself
-//! and sees whether it comes back. Only what was seen is said. It happens whenever the sessions have connected anew; from
+//! and sees whether it comes back. Only what was seen is said. It runs whenever the sessions have reconnected; from
 //! then on the broker's own count of what it has dropped is watched, where it lets the cloud see that.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::mqtt::session::{
 const PART_BYTES: usize = 256 * 1024;
 /// How long what the cloud says to itself may take: the largest message then needs 13 KB/s.
 const BACK_WITHIN: Duration = Duration::from_secs(20);
-/// A connection that was lost is made again after this, unless the sessions connect anew before.
+/// A lost connection is made again after this, unless the sessions reconnect before.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 /// mosquitto's count of messages that found no room in a queue.
 const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
@@ -86,7 +86,7 @@ impl BrokerProbe {
                 "looked at the broker: {} things will cost pictures",
                 found.len()
             );
-            let anew = self
+            let reconnected = self
                 .sessions
                 .wait_for(|now| now.connected && now.subscribed > health.subscribed);
             let ended = async {
@@ -96,7 +96,7 @@ impl BrokerProbe {
                 tokio::time::sleep(AGAIN_AFTER).await;
             };
             tokio::select! {
-                anew = anew => if anew.is_err() { return },
+                reconnected = reconnected => if reconnected.is_err() { return },
                 () = ended => {}
             }
         }

@@ -1,7 +1,7 @@
 //! The cloud's two sessions with the broker, and the only file that names `rumqttc`.
 //!
 //! `cloud.frames.{store}` reads pictures, `cloud.control.{store}` everything else, so that presence never waits behind
-//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message is acknowledged by whoever committed it ([`Ack`]), through the connection it came on: every connection has a
+//! pictures; with 8 digits of the store's id in them, two clouds on one broker do not throw each other off. A message is acknowledged by the task that committed it ([`Ack`]), through the connection it came on: every connection has a
 //! client of its own, so a late acknowledgement of an older one goes nowhere and can never hit another message of the
 //! same packet id. `poll` lives alone in its task (it is not cancel-safe) and waits for nothing else: when the queue
 //! has no room the connection is dropped, and the broker brings again what was not acknowledged.
@@ -197,7 +197,7 @@ enum ConnectionEnd {
     Lost(String),
 }
 
-/// At most so many reasons are remembered as said.
+/// Limit of the reasons that are remembered as reported.
 const SAID_MAX: usize = 8;
 
 impl ReconnectLoop {
@@ -365,7 +365,7 @@ pub(super) fn connect(
     Ok((client, events))
 }
 
-/// Why there is no connection, as whoever set it up can use it.
+/// Explains a failed connection for the person who configured it.
 pub(super) fn explain(error: &ConnectionError) -> String {
     if let Some(trouble) = keepsake_tls::classify(error) {
         return match trouble {
@@ -385,7 +385,7 @@ pub(super) fn explain(error: &ConnectionError) -> String {
         ),
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => {
-            format!("TLS did not come about ({error}); is it the broker's port without TLS?")
+            format!("TLS handshake failed ({error}); is this the broker's plaintext port?")
         }
         other => other.to_string(),
     }

@@ -15,7 +15,7 @@ pub enum ChangeEvent {
     Device(Arc<DeviceId>),
 }
 
-/// A reader this far behind has missed something and reads everything anew.
+/// A reader this far behind has missed something and reads everything again.
 const BEHIND_MAX: usize = 1024;
 
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! What the cloud counts about itself while it runs, and the only file that names `prometheus_client`.
 //!
-//! Counters begin at zero with every start and say how work goes; what is stored is read from the store when somebody
+//! Counters begin at zero with every start and say how work goes; what is stored is read from the store when a client
 //! asks ([`MetricsSnapshot`]), so that the two can never disagree.
 
 use std::time::Duration;

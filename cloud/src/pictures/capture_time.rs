@@ -3,7 +3,7 @@
 //!
 //! A *claim* is what a clock said that followed a source of time: the camera's at the press, or a boot line of the same
 //! boot. Claims that agree are believed, the narrowest one. Claims that contradict each other beyond their errors mean
-//! that somebody set the clock, and nobody can tell which of them was right: then the interval covers all of them.
+//! that a person set the clock, and it is unknown which of them was right: then the interval covers all of them.
 //! *Bounds* are what is known without any clock of the camera: it was pressed before it was sent, and not before what the
 //! card had noted. They are the answer where there is no claim, and the check where there is one.
 
@@ -12,7 +12,7 @@ use keepsake_protocol::event::BootClockOffset;
 
 /// The clock of the cloud itself is right to this, microseconds.
 const CLOUD_CLOCK_US: i64 = 2_000_000;
-/// Clock and bounds may differ by this much, microseconds, before they contradict each other: a cloud on somebody's
+/// Clock and bounds may differ by this much, microseconds, before they contradict each other: a cloud on a person's
 /// desk has a clock like any other.
 const BELIEVED_US: i64 = 5 * 60 * 1_000_000;
 /// 1 January 2024: there was no such camera before. An earlier bound is none.
@@ -62,7 +62,7 @@ pub struct PressEvidence<'a> {
     pub not_before_us: Option<i64>,
 }
 
-/// A file that somebody handed in: it was taken before.
+/// Returns the capture time of an uploaded file: it was taken before.
 pub fn upload_time(stored_us: i64) -> CaptureTime {
     guess(
         None,
@@ -173,7 +173,7 @@ fn bounds(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Bounds {
             .filter(|line| line.estimated)
             .map(|line| line.wall_interval(press.clock.boottime_us))
     };
-    // A camera that has learnt that a clock was wrong guesses anew: one of its guesses holds.
+    // A camera that has learnt that a clock was wrong estimates again: one of its estimates is right.
     let earliest_us = guesses()
         .map(|(earliest_us, _)| earliest_us)
         .min()

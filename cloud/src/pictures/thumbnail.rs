@@ -28,7 +28,7 @@ const DECODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Noted attempts after which a picture is given up on.
 const ATTEMPTS_MAX: u32 = 3;
 
-/// Decodes one picture at a time, whoever asks, since each may take [`DECODE_BYTES_MAX`] and what the decoder itself
+/// Decodes one picture at a time, for all callers, since each may take [`DECODE_BYTES_MAX`] and what the decoder itself
 /// needs, up to twice as much again for a progressive JPEG.
 #[derive(Debug, Clone)]
 pub struct Decoder(Arc<Semaphore>);

@@ -23,7 +23,7 @@ pub enum Address {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Server(Url);
 
-/// What may stand behind the `?`.
+/// The parameters that are allowed after the `?`.
 const KEYS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
 const SSL_MODES: [&str; 5] = [
     "disabled",

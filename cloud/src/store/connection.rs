@@ -60,7 +60,7 @@ impl<P: AsRef<std::path::Path>> From<P> for StoreOptions {
     }
 }
 
-/// Whether whoever writes must be the one who leads.
+/// Whether a writer must hold the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WriterLease {
     Required,
@@ -281,7 +281,7 @@ async fn lease(
         && holder == before
     {
         // Our own connection of before, given up in the middle of something: what it was at is rolled back. If the
-        // number is somebody else's by now, he loses his lease and comes back for it.
+        // number belongs to another process by now, that one loses its lease and reacquires it.
         let ended = connection
             .execute(sqlx::AssertSqlSafe(format!("KILL {holder}")))
             .await;

@@ -104,13 +104,13 @@ pub(in crate::store) type Result<T> = std::result::Result<T, StoreError>;
 /// What cannot be done to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserError {
-    #[error("There is somebody of this name already.")]
+    #[error("This name is already taken.")]
     NameTaken,
-    #[error("There is no such person.")]
+    #[error("This user does not exist.")]
     Unknown,
-    #[error("Nobody else is an owner. Make somebody else one first.")]
+    #[error("This is the last owner. Make another user an owner first.")]
     LastOwner,
-    #[error("There is an owner already.")]
+    #[error("An owner already exists.")]
     HasOwner,
     #[error("There are too many; remove some first.")]
     TooMany,

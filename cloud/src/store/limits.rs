@@ -22,7 +22,7 @@ pub struct Limits {
     pub quarantine_bytes_max: u64,
     /// Faults and boot lines per camera.
     pub events_max: u64,
-    /// Cameras; whoever may publish may make up names.
+    /// Cameras; a client that may publish can invent names.
     pub devices_max: u64,
     /// Messages in quarantine in all, for the same reason.
     pub quarantine_all_rows_max: u64,

@@ -1,6 +1,6 @@
 //! Brings the tables up to date, one statement a file.
 //!
-//! MySQL and MariaDB commit a table at once, so whoever dies between that and the note of it leaves the note open. What
+//! MySQL and MariaDB commit a table at once, so a process that dies between that and its note leaves the note open. What
 //! one statement makes is there or not, never half: the next start looks which.
 
 use sqlx::migrate::{MigrateError, Migrator};

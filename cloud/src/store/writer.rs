@@ -73,7 +73,7 @@ impl Writer {
     /// The slot with a connection in it that was looked at not long ago.
     async fn ready(&self) -> Result<OwnedMutexGuard<WriterSlot>> {
         let mut slot = Arc::clone(&self.slot).lock_owned().await;
-        // Taken out while it is not certain to be well: whoever gives up waiting leaves none behind.
+        // Taken out while it is not certain to be well: a caller that stops waiting leaves none behind.
         if let Some(mut kept) = slot.kept.take() {
             if kept.checked.elapsed() < CHECK_EVERY {
                 slot.kept = Some(kept);
@@ -129,7 +129,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// For an end that is no failure of the database: the connection stays.
+    /// Ends without a database failure: the connection stays.
     pub(super) async fn rollback(mut self) {
         if self.execute_statement("ROLLBACK").await.is_ok() {
             self.slot.kept = self.kept.take();

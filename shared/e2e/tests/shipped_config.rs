@@ -223,7 +223,7 @@ fn an_untrusted_broker_gets_nothing() {
     hasty.start();
     hasty.press_and_save(1, SOON);
     eventually("the log says that there is no TLS", SOON, || {
-        hasty.log().contains("port without TLS?").then_some(())
+        hasty.log().contains("plaintext port?").then_some(())
     });
     hasty.stop();
     let mut nobody = camera(&folder, "nobody", &url(deployed.certificate_port), &ca);

@@ -10,9 +10,9 @@
 //! | is not installed | said, with the package | tombstone: camera not found |
 //! | says that there are no cameras | said, with what to check | tombstone: camera not found |
 //! | says that another program has the camera | said | tombstone: camera failed |
-//! | died or was killed between presses | started anew within the press | a picture |
+//! | died or was killed between presses | restarted within the press | a picture |
 //! | dies again and again | given up after the second time, with its last words | tombstone: camera failed |
-//! | writes nothing for half of the deadline, having run before | killed, started anew | a picture |
+//! | writes nothing for half of the deadline, having run before | killed, restarted | a picture |
 //! | writes nothing, being new | killed at the deadline | tombstone: camera timed out |
 //! | writes half a picture, or what is none | passed over up to the next one | a picture |
 //! | writes no picture in a mebibyte | killed | tombstone: camera failed |
@@ -41,7 +41,7 @@ use crate::settings;
 const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
 /// Frames a second: a press waits for a few of them, and each costs the processor something around the clock.
 const FRAME_RATE: u32 = 15;
-/// Exposing, reading out, developing, encoding: so many frames are under way when a press comes, and began before it.
+/// Frames that are in the pipeline (exposure, readout, processing, encoding) when a press comes, and began before it.
 const UNDER_WAY: u64 = 4;
 /// So often is the child started within one press.
 const ATTEMPTS_MAX: u32 = 2;
@@ -248,7 +248,7 @@ impl super::Camera for RpicamCamera {
         let bytes_max = self.settings.frame_bytes_max;
         self.settings = settings.clone();
         if self.arguments().ok() != before || settings.frame_bytes_max != bytes_max {
-            // The next frame starts it anew.
+            // The next frame starts it again.
             self.process = None;
         }
     }
@@ -277,7 +277,7 @@ impl super::Camera for RpicamCamera {
             }
             tracing::warn!(
                 error = crate::error::display_chain(&error),
-                "the camera starts anew"
+                "the camera is restarted"
             );
         }
     }

@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 
 use super::mjpeg::{MjpegSplitter, Step};
 
-/// A pipe holds so many.
+/// The capacity of a pipe, bytes.
 const READ_BYTES: usize = 64 << 10;
-/// Of what it says, the newest lines, and of each so many characters.
+/// Limits of its messages that are kept: the newest lines, and the characters of each.
 const LINES_MAX: usize = 40;
 const LINE_CHARS_MAX: usize = 300;
 /// A process that was killed is gone by then, unless the kernel holds it.
@@ -58,7 +58,7 @@ struct Shared {
 struct State {
     /// Pictures that have begun to arrive, so the number of the newest.
     begun: u64,
-    /// The first number that is good enough, while somebody waits.
+    /// The lowest frame number that is fresh enough, while a caller waits.
     wanted: Option<u64>,
     picture: Option<StreamedJpeg>,
     ended: Option<StreamEnd>,

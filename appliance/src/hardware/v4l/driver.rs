@@ -30,7 +30,7 @@ pub(super) trait Device: Send {
     /// Microseconds from one frame to the next; `None` = the driver does not say.
     fn interval_us(&self) -> io::Result<Option<u64>>;
 
-    /// Asks for so many frames a second. The driver gives the nearest it has.
+    /// Requests a frame rate. The driver selects the nearest it has.
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()>;
 
     /// `None` = it has no such control.

@@ -41,7 +41,7 @@ impl Driver for Kernel {
     }
 }
 
-/// The crate forgets it. A program that begins anew in the place of this one would find the camera in use, by itself.
+/// The crate forgets it. A program that re-executes itself would find the camera busy.
 fn close_on_exec(device: &v4l::Device) -> io::Result<()> {
     let handle = device.handle();
     // SAFETY: the handle keeps it open for as long as it is borrowed.

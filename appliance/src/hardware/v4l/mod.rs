@@ -13,10 +13,10 @@
 //! | gives fewer frames a second than `camera.frames_per_s_min` | is asked for more; if it refuses, said | a picture |
 //! | is used by another program (EBUSY), or forbidden (EACCES) | said, with the fix | tombstone: camera failed, not found |
 //! | gives no frame, the stream being fresh | given up at the deadline | tombstone: camera timed out |
-//! | gives no frame, the stream being kept from before | built anew after half of the deadline | a picture |
-//! | fails once with EIO, EPROTO or the like | the stream is built anew, twice at the most | a picture |
+//! | gives no frame, the stream being kept from before | rebuilt after half of the deadline | a picture |
+//! | fails once with EIO, EPROTO or the like | the stream is rebuilt, at most twice | a picture |
 //! | fails so again and again | given up after the second time | tombstone: camera failed |
-//! | is gone (ENODEV) while it waits for a press, and back | built anew within the press | a picture |
+//! | is gone (ENODEV) while it waits for a press, and back | rebuilt within the press | a picture |
 //! | is gone, and stays away | said at once | tombstone: camera not found, until it is back |
 //! | marks a frame as damaged, or gives an empty one | the next frame | a picture |
 //! | gives a raw frame that is short | the next frame | a picture |
@@ -28,7 +28,7 @@
 //! | stamps frames ahead of time, by less than a second | the lead is measured and taken off | a picture |
 //! | stamps frames by a clock of its own, or by none | passed over by number | a picture |
 //!
-//! After any error the stream is taken down and the next press builds it anew, so nothing of a fault stays.
+//! After any error the stream is taken down and the next press rebuilds it, so no state of a fault remains.
 //!
 //! The crate v4l needs libclang at build time, so it comes with the feature `v4l`, and is named in `v4l/kernel.rs` only.
 //! A binary without it says so when such a camera is asked for, and names the flag.

@@ -322,7 +322,7 @@ fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Respo
         known: all_settings(),
     };
     let tag = HeaderValue::from_str(&format!("\"{version}\""))
-        .expect("a number in quotes can stand in a header");
+        .expect("a number in quotes is a valid header value");
     ([(header::ETAG, tag)], Json(settings)).into_response()
 }
 

@@ -188,7 +188,7 @@ fn change_response(is_form: bool) -> Response {
 }
 
 async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
-    let missing = || Problem::not_found("such person");
+    let missing = || Problem::not_found("such user");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
     let users = context.store.users().await?;
     users

@@ -231,7 +231,7 @@ pub struct CommandView {
     pub uploading: Option<(u64, u64)>,
     /// The picture that came of it and the time of its commit.
     pub stored: Option<(PictureId, i64)>,
-    /// What the camera said about itself, as it said it.
+    /// The camera's own diagnostics, verbatim.
     pub result: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -306,7 +306,7 @@ pub struct QuarantineView {
 
 #[derive(Debug, Clone)]
 pub struct QuarantineRow {
-    /// From the topic, as it was: anything may stand in these.
+    /// Verbatim from the topic: these can contain anything.
     pub device: String,
     pub topic: String,
     pub reason: String,

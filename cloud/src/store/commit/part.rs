@@ -38,7 +38,7 @@ pub(crate) async fn insert(
             .await
             .context("look for an unfinished capture")?;
     let known_total = known.map(|row| from_bigint(row.get(0)));
-    // One of the two messages lies about the length. Which one cannot be known, so the new one begins anew.
+    // One of the two messages lies about the length. Which one cannot be known, so the new one starts over.
     if known_total.is_some_and(|total| total != record.total) {
         delete_parts(tx, key).await?;
     }

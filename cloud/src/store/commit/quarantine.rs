@@ -29,7 +29,7 @@ pub struct QuarantinedMessage {
     pub last_us: i64,
 }
 
-/// At most so many characters of a topic and a reason are kept.
+/// Limit of the characters of a topic and a reason that are kept.
 const TEXT_MAX: usize = 500;
 
 /// Keeps a message and its reason; the same message again is only counted.
@@ -179,7 +179,7 @@ impl Store {
         .await
     }
 
-    /// Lets go of one message. Returns whether it was there.
+    /// Deletes one message. Returns true if it existed.
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
@@ -191,7 +191,7 @@ impl Store {
                 .bind(hash.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .context("let go of a message in quarantine")?;
+                .context("delete a message from quarantine")?;
             tx.commit()
                 .await
                 .context("commit emptying the quarantine")?;

@@ -98,7 +98,7 @@ impl Store {
                 kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             batch.finish(&mut tx).await?;
             tx.commit().await.context("commit an upload")?;
-            // Not read back: it is stored now, and whoever is told otherwise sends it again.
+            // Not read back: it is stored now, and a client that got an error would send it again.
             Ok(Picture::stored(arrival, device, header, now_us, damaged))
         })
         .await

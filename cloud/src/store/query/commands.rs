@@ -38,7 +38,7 @@ pub struct StageReached {
     pub text: Option<String>,
 }
 
-/// At most so many characters of what a camera says about a command are kept.
+/// Limit of the characters of a camera's reply that are kept.
 const TEXT_MAX: usize = 500;
 
 /// A statement that reads whole rows.

@@ -127,7 +127,7 @@ impl Store {
         .await
     }
 
-    /// The sessions of somebody, last used first.
+    /// Returns the sessions of a user, last used first.
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
@@ -154,7 +154,7 @@ impl Store {
         .await
     }
 
-    /// Ends all sessions of somebody.
+    /// Ends all sessions of a user.
     ///
     /// # Errors
     /// [`crate::store::StoreError`]: they go on.
@@ -180,7 +180,7 @@ pub(crate) async fn end_all(
         .bind(kept)
         .execute(tx)
         .await
-        .context("end the sessions of somebody")?;
+        .context("end the sessions of a user")?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::store::query::users;
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
 const TOKENS_MAX: i64 = 2_000;
-/// What stands in `rights` for a camera.
+/// The value of `rights` for a camera.
 const CAMERA: &str = "camera";
 
 /// A key, without what proves it.

@@ -1,4 +1,4 @@
-//! Tables `person` and `invitation`: who may log in, and the links with which somebody chooses a password.
+//! Tables `person` and `invitation`: the users, and the links with which they choose a password.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
@@ -13,7 +13,7 @@ use crate::store::query::sessions;
 /// People of one cloud (P4).
 const PEOPLE_MAX: i64 = 500;
 
-/// Somebody who may log in.
+/// A user who can sign in.
 #[derive(Debug, Clone)]
 pub struct User {
     pub id: PrincipalId,
@@ -22,12 +22,12 @@ pub struct User {
     /// As argon2id; absent until the invitation is accepted.
     pub password: Option<String>,
     pub created_us: i64,
-    /// When somebody last logged in by this name.
+    /// When the user last signed in.
     pub seen_us: Option<i64>,
 }
 
 impl Store {
-    /// Whether somebody with a password is an owner. Once it is so it stays so.
+    /// Returns true if a user with a password is an owner. Once true, it stays true.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -39,7 +39,7 @@ impl Store {
         .await
     }
 
-    /// Makes the first owner; somebody of this name who is there without being one becomes it.
+    /// Creates the first owner; an existing user of this name becomes the owner.
     ///
     /// # Errors
     /// [`UserError::HasOwner`], and other [`StoreError`]s: nothing was changed.
@@ -69,7 +69,7 @@ impl Store {
         .await
     }
 
-    /// Adds somebody, without a password if there is none yet.
+    /// Adds a user, without a password if there is none yet.
     ///
     /// # Errors
     /// [`UserError::NameTaken`], [`UserError::TooMany`], and other [`StoreError`]s: nothing was changed.
@@ -81,13 +81,13 @@ impl Store {
         now_us: i64,
     ) -> Result<User> {
         self.with_timeout(async {
-            let mut tx = self.begin("begin adding somebody").await?;
+            let mut tx = self.begin("begin adding a user").await?;
             if named(&mut tx, name).await?.is_some() {
                 return Err(UserError::NameTaken.into());
             }
             let user = insert(&mut tx, name, role, password, now_us).await?;
             let user = known(&mut tx, user).await?;
-            tx.commit().await.context("commit somebody added")?;
+            tx.commit().await.context("commit an added user")?;
             Ok(user)
         })
         .await
@@ -114,13 +114,13 @@ impl Store {
     /// [`StoreError`].
     pub async fn user_named(&self, name: &UserName) -> Result<Option<User>> {
         self.with_timeout(async {
-            let mut connection = self.readers.acquire().await.context("look for somebody")?;
+            let mut connection = self.readers.acquire().await.context("look up a user")?;
             named(&mut connection, name).await
         })
         .await
     }
 
-    /// Changes what somebody may do.
+    /// Changes the role of a user.
     ///
     /// # Errors
     /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
@@ -135,13 +135,13 @@ impl Store {
         .await
     }
 
-    /// Removes somebody with all sessions.
+    /// Removes a user with all sessions.
     ///
     /// # Errors
     /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
     pub async fn remove_user(&self, user: PrincipalId) -> Result<()> {
         self.with_timeout(async {
-            let mut tx = self.begin("begin removing somebody").await?;
+            let mut tx = self.begin("begin removing a user").await?;
             let before = known(&mut tx, user).await?;
             sessions::end_all(&mut tx, user, None).await?;
             forget_invitation(&mut tx, user).await?;
@@ -149,9 +149,9 @@ impl Store {
                 .bind(user.0.as_slice())
                 .execute(&mut *tx)
                 .await
-                .context("remove somebody")?;
+                .context("remove a user")?;
             keep_an_owner(&mut tx, &before).await?;
-            tx.commit().await.context("commit somebody removed")
+            tx.commit().await.context("commit a removed user")
         })
         .await
     }
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Takes the password away, ends all sessions, and notes the link with which a new one is chosen. The only owner
-    /// keeps the old password until then, as a cloud without an owner could be set up by whoever reads its log.
+    /// keeps the old password until then, as a cloud without an owner could be set up by anyone who reads its log.
     ///
     /// # Errors
     /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
@@ -223,7 +223,7 @@ impl Store {
         .await
     }
 
-    /// Sets the password that somebody invited has chosen; `None` where the invitation is used, over or unknown.
+    /// Sets the password that an invited user has chosen; `None` where the invitation is used, over or unknown.
     ///
     /// # Errors
     /// [`StoreError`]: nothing was changed.
@@ -258,7 +258,7 @@ pub(crate) async fn record_user_seen(
         .bind(user.0.as_slice())
         .execute(tx)
         .await
-        .context("note when somebody came")?;
+        .context("note when a user signed in")?;
     Ok(())
 }
 
@@ -271,7 +271,7 @@ async fn owners(connection: &mut AnyConnection) -> Result<i64> {
     .context("count owners")
 }
 
-/// Whoever was an owner who could log in must leave another one behind.
+/// An owner who can sign in can be removed only if there is another one.
 async fn keep_an_owner(tx: &mut AnyConnection, before: &User) -> Result<()> {
     let was = before.role == Role::Owner && before.password.is_some();
     if was && owners(tx).await? == 0 {
@@ -287,7 +287,7 @@ async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option
     .bind(name.key())
     .fetch_optional(connection)
     .await
-    .context("look for somebody by name")?;
+    .context("look up a user by name")?;
     row.as_ref().map(user).transpose()
 }
 
@@ -298,7 +298,7 @@ async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> 
     .bind(id.0.as_slice())
     .fetch_optional(connection)
     .await
-    .context("look for somebody")?;
+    .context("look up a user")?;
     row.as_ref().map_or(Err(UserError::Unknown.into()), user)
 }
 
@@ -345,7 +345,7 @@ async fn insert(
     .bind(now_us)
     .execute(tx)
     .await
-    .context("note somebody")?;
+    .context("store a user")?;
     Ok(id)
 }
 

@@ -5,7 +5,7 @@
 
 use super::super::driver::BufferTimestamp;
 
-/// More buffers than a driver makes out of the three it is asked for. Who has passed over so many has been given a buffer
+/// More buffers than a driver makes out of the three it is asked for. After skipping this number of frames one has a buffer
 /// twice, and filled it after the press.
 const PASSED_OVER_MAX: u32 = 8;
 /// A stamp further in the future is of another clock, microseconds.

@@ -28,7 +28,7 @@ use crate::time::clock;
 const BUFFERS: u32 = 3;
 /// So often is a stream built within one press: a driver that fails twice running will not come right by itself.
 const ATTEMPTS_MAX: u32 = 2;
-/// So many damaged frames end a press: a second of a usual camera, and no cable gets better within one.
+/// Number of damaged frames that end a press: a second of a usual camera, and no cable gets better within one.
 const DAMAGED_MAX: u32 = 30;
 /// A JPEG of another size than agreed may be left over from the one before. From the third on it is what the camera does.
 const OTHER_SIZES_MAX: u32 = 2;
@@ -300,7 +300,7 @@ impl crate::hardware::Camera for DriverCamera {
                 of.format.clone(),
             )
         };
-        // The next frame agrees on everything anew.
+        // The next frame negotiates everything again.
         if what_runs(&self.settings) != what_runs(settings) {
             self.running = None;
         }
@@ -330,7 +330,7 @@ impl crate::hardware::Camera for DriverCamera {
             }
             tracing::warn!(
                 error = crate::error::display_chain(&error),
-                "the camera starts anew"
+                "the camera is restarted"
             );
         }
     }

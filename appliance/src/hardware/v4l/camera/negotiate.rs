@@ -156,7 +156,7 @@ fn has_picture(offers: &[FormatOption]) -> bool {
     offers.iter().any(|offer| rank(offer.fourcc).is_some())
 }
 
-/// For somebody whose settings name a device that is not there.
+/// Lists the cameras that exist, for settings that name a device that does not.
 fn list_cameras(driver: &dyn Driver) -> String {
     let mut there = String::new();
     for path in driver.device_paths() {
@@ -196,7 +196,7 @@ pub(super) fn select_format(
                 .map(|sizes| sizes.nearest(wish))
                 .map(|size| (distance(size, wish), size))
                 .min_by_key(|(distance, _)| *distance);
-            // Whoever says no sizes is asked last.
+            // Formats that list no sizes are tried last.
             let (distance, size) = nearest.unwrap_or((u32::MAX, wish));
             Some((distance, rank(offer.fourcc)?, offer.fourcc, size))
         })

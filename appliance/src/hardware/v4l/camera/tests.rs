@@ -702,7 +702,10 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
             grey(&camera.frame(DEADLINE).unwrap())
         };
         assert!(warmed(30, 20) >= 125, "until it stands still");
-        assert!(warmed(2, 20).abs_diff(70) <= 10, "at most so many frames");
+        assert!(
+            warmed(2, 20).abs_diff(70) <= 10,
+            "at most this number of frames"
+        );
         assert!(warmed(30, 0) <= 12, "at most so long");
         assert!(warmed(0, 20) <= 12);
     }
