@@ -76,7 +76,7 @@ pub(crate) const fn fault_advice(number: u8) -> &'static str {
             "This cloud did not let it in, or it belongs to another one. Nothing on its card is deleted."
         }
         5 => {
-            "The camera module is not there. Unplug the power, press the ribbon or USB cable home on both ends, and plug \
+            "The camera was not found. Disconnect the power, check the ribbon or USB cable at both ends, and plug \
              it in again. Until then a press is noted without a picture."
         }
         6 => {
@@ -178,7 +178,7 @@ pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec
         troubles.push((
             Tone::Wait,
             format!(
-                "{} no picture, and the camera said why{}.",
+                "{} no picture; the camera reported the reason{}.",
                 pluralize(sum.told, "press gave", "presses gave"),
                 names(&|c| c.counters.told),
             ),

@@ -409,7 +409,7 @@ fn installs(camera: &CameraView) -> Markup {
             table {
                 thead { tr {
                     th scope="col" { "Card" }
-                    @for name in ["Pressed", "Stored", "Deleted", "Without", "Held", "Missing"] { th.number scope="col" { (name) } }
+                    @for name in ["Pressed", "Stored", "Deleted", "No picture", "Held", "Missing"] { th.number scope="col" { (name) } }
                 } }
                 tbody {
                     @for (index, install) in camera.installs.iter().enumerate() {
