@@ -48,8 +48,8 @@ pub(crate) const fn fault_name(number: u8) -> &'static str {
     match number {
         1 => "Settings unreadable",
         2 => "No network",
-        3 => "No cloud",
-        4 => "Pairing refused",
+        3 => "Another cloud",
+        4 => "Access denied",
         5 => "Camera not found",
         6 => "Card full or failing",
         7 => "Program stopped",
@@ -69,11 +69,12 @@ pub(crate) const fn fault_advice(number: u8) -> &'static str {
              safe on the card meanwhile."
         }
         3 => {
-            "It has a network and does not reach this cloud. Check the address in camera.toml and that this cloud can be \
-             reached from there; pictures are safe on the card meanwhile."
+            "The camera is paired with another cloud, and this one answers. If that is intended, hold the button for 10 s \
+             or run `appliance forget-cloud`; pictures are safe on the card meanwhile."
         }
         4 => {
-            "This cloud did not let it in, or it belongs to another one. Nothing on its card is deleted."
+            "The broker or the cloud rejected the camera's credentials, or the camera does not trust its certificate. \
+             Check user, password, token and ca_file in camera.toml; pictures are safe on the card meanwhile."
         }
         5 => {
             "The camera was not found. Disconnect the power, check the ribbon or USB cable at both ends, and plug \
@@ -311,4 +312,18 @@ pub(crate) fn capitalize(text: &str) -> String {
         .next()
         .map(|first| format!("{}{}", first.to_uppercase(), letters.as_str()))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A camera reports fault 3 only to a cloud that it has reached, so advice about reaching it would be wrong.
+    #[test]
+    fn faults_3_and_4_are_explained_as_the_camera_means_them() {
+        assert!(fault_advice(3).contains("paired with another cloud"));
+        assert!(!fault_advice(3).contains("reach"));
+        assert!(fault_advice(4).contains("credentials"));
+        assert!(fault_advice(4).contains("certificate"));
+    }
 }
