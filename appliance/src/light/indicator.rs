@@ -55,12 +55,14 @@ impl FaultCode {
 
     pub const fn meaning(self) -> &'static str {
         match self {
-            Self::Config => {
-                "The settings in camera.toml cannot be read. Run appliance check-config."
-            }
+            Self::Config => "camera.toml has an error. Run appliance check-config.",
             Self::Network => "No Wi-Fi or network. Pictures are kept.",
-            Self::Cloud => "The cloud cannot be reached or is another one. Pictures are kept.",
-            Self::Pairing => "The cloud refuses this camera. Pictures are kept.",
+            Self::Cloud => {
+                "Another cloud answers than the one this camera is paired with. Pictures are kept."
+            }
+            Self::Pairing => {
+                "The broker rejected the credentials, or its certificate is not trusted. Pictures are kept."
+            }
             Self::Camera => "The camera is not found or fails. Check its cable.",
             Self::Card => "The card is full or failing.",
             Self::Program => "The program stopped.",
