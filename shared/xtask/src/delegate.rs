@@ -12,23 +12,28 @@ use keepsake_provision::workspace;
 pub(crate) struct Delegate {
     package: &'static str,
     binary: &'static str,
+    features: &'static [&'static str],
 }
 
 pub(crate) const VMTEST: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "vmtest",
+    features: &["--features", "v4l"],
 };
 pub(crate) const CHAOS: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "chaos",
+    features: &[],
 };
 pub(crate) const EMULATE: Delegate = Delegate {
     package: "keepsake-labs",
     binary: "emulate",
+    features: &[],
 };
 pub(crate) const IMAGE: Delegate = Delegate {
     package: "image-build",
     binary: "image",
+    features: &[],
 };
 
 #[derive(clap::Args)]
@@ -52,6 +57,7 @@ impl Delegate {
     pub(crate) fn command(self) -> std::process::Command {
         let mut cargo = workspace::cargo();
         cargo.args(["run", "--quiet", "--package", self.package]);
+        cargo.args(self.features);
         cargo.args(["--bin", self.binary, "--"]);
         cargo
     }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use keepsake_labs::vm::kernel::Kernel;
 use keepsake_labs::vm::protocol::Board;
@@ -22,6 +22,7 @@ use keepsake_provision::skip::not_run;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_provision::workspace;
 use keepsake_testkit::cloud::Cloud;
+use keepsake_testkit::programs;
 
 use scenario::{Scenario, seconds};
 
@@ -187,16 +188,22 @@ impl Provisions {
                 return Ok(None);
             }
         };
-        let appliance = ["--package", "keepsake-appliance", "--features", "v4l"];
-        let folder = if debug {
-            workspace::build(&appliance)?
+        // The clouds of this run come from the same build, so it must have V4L2, too: a build without it would replace
+        // the camera's program.
+        ensure!(
+            cfg!(feature = "v4l"),
+            "built without the feature v4l: run it with `cargo vmtest`"
+        );
+        let appliance = if debug {
+            programs::appliance()
         } else {
-            workspace::build_release(&appliance)?
+            let appliance = ["--package", "keepsake-appliance", "--features", "v4l"];
+            workspace::build_release(&appliance)?.join("appliance")
         };
         Ok(Some(Self {
             kernel,
             qemu,
-            appliance: folder.join("appliance"),
+            appliance,
         }))
     }
 }
