@@ -4,9 +4,9 @@
 //! says of its own accord is asked for in one long request after the other. A connection in the sense of `link` is a
 //! client with its own pool, from the first answer of the cloud to the first failure that a second try does not heal.
 //!
-//! Nothing in the middle is believed: a page of a hotel, a redirect, an answer cut short or of another status is no
-//! answer of our cloud, and only a receipt that can be read is handed on (P2). A request whose answer got lost is made
-//! again; the cloud knows it by number and hash (P3).
+//! Intermediaries are not trusted: the page of a captive portal, a redirect, a truncated response or another status does
+//! not count as an answer of the cloud, and only a receipt that decodes is forwarded (P2). A request whose response was
+//! lost is repeated; the cloud recognises it by number and hash (P3).
 
 use std::pin::Pin;
 use std::sync::Arc;

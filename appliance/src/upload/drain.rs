@@ -490,8 +490,8 @@ impl Drain {
                     if failed {
                         item.attempt = item.attempt.saturating_add(1);
                         tried.push((*key, item.attempt));
-                        // A reconnect is a reason of its own to try again. But a capture that was under way at every loss of
-                        // late may be its cause, and lets those behind it go first for a while.
+                        // A reconnect is a reason of its own to try again. But a capture that was under way at every recent
+                        // loss may be its cause, and lets those behind it go first for a while.
                         if let Some(losses) = item.attempt.checked_sub(LOSSES_FORGIVEN) {
                             wait = backoff.wait(losses + 1).min(LOSS_WAIT_MAX);
                         }

@@ -10,9 +10,9 @@ use crate::{assert_left, files, root, shown};
 const BANNED: &str = r"(?i)\b(whoever|somebody|anew|so many|of late|is no [a-z]+ of|stands? (in|beside|behind|for itself)|lets? go of|in force|as it (is|was) said|as it said|by itself, by|has come about|came about|comes? about)\b";
 
 /// Lines with a stilted phrase that are left to rewrite.
-const PHRASES_LEFT: usize = 158;
+const PHRASES_LEFT: usize = 0;
 /// Doc comments with such an opening that are left to rewrite.
-const DOC_OPENINGS_LEFT: usize = 351;
+const DOC_OPENINGS_LEFT: usize = 341;
 
 /// Openings of a doc comment that describe a thing by a clause instead of naming it.
 const DOC_OPENINGS: &str = r"^\s*//[/!] (What|Whether|Of|As|That|How|Who|Where) ";
