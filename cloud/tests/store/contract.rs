@@ -902,6 +902,28 @@ async fn pages_of_pictures_follow_the_order_of_arrival() {
     assert_eq!(fresh.store.picture_count(Some(&porch())).await.unwrap(), 5);
 }
 
+/// After an outage, captures that waited on a card arrive after newer ones.
+#[tokio::test]
+async fn the_latest_picture_is_the_one_captured_last_and_not_the_one_that_arrived_last() {
+    let Some(fresh) = fresh().await else { return };
+    fresh.commit(capture(2, b"newer")).await;
+    fresh.commit(capture(1, b"waited on the card")).await;
+    let latest = fresh.porch().await.latest.unwrap();
+    assert_eq!(latest.capture.sequence, number(2));
+
+    // The same from the card that was in the camera before.
+    let mut before = record(9, b"from an older card");
+    before.spool = SpoolId([8; 16]);
+    before.pressed.wall_us = NOW - DAY;
+    let bytes = b"from an older card";
+    fresh
+        .commit(part_of(&porch(), before, bytes, 0, bytes.len()))
+        .await;
+    let latest = fresh.porch().await.latest.unwrap();
+    assert_eq!(latest.capture.spool, INSTALL);
+    assert_eq!(latest.capture.sequence, number(2));
+}
+
 #[tokio::test]
 async fn everything_survives_reopening() {
     let Some(fresh) = fresh().await else { return };
