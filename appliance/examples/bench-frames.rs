@@ -26,11 +26,7 @@ fn main() {
         let encoded = || raw.to_jpeg(&frame).ok().flatten().unwrap_or_default();
         let ms = median_ms(|| drop(black_box(encoded())));
         jpeg = encoded();
-        println!(
-            "{} {ms:7.2} ms  {} KiB",
-            fourcc.escape_ascii(),
-            jpeg.len() >> 10
-        );
+        println!("{} {ms:7.2} ms  {} KiB", fourcc.escape_ascii(), jpeg.len() >> 10);
     }
     println!(
         "MJPG {:7.2} ms  checked, and copied",

@@ -88,15 +88,13 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         tracing::warn!("{warning}");
         events.emit(&Event::Warning { text: warning });
     }
-    let commands =
-        CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
+    let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
     let (journal, warning) = Journal::open(&config.spool.dir, &now);
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
         events.emit(&Event::Warning { text: &warning });
     }
-    let light =
-        LightHandle::start(hardware.led, &config.light, &events).context("start the light")?;
+    let light = LightHandle::start(hardware.led, &config.light, &events).context("start the light")?;
     let (install, next) = (spool.spool_id(), spool.next());
     let spool = SharedSpool::new(spool);
 
@@ -105,10 +103,7 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
     let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
     let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
     let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-    let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
-        &config,
-        settings.version(),
-    )));
+    let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(&config, settings.version())));
     let pipeline = Pipeline {
         camera: hardware.camera,
         spool: spool.clone(),
@@ -135,13 +130,8 @@ pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result
         presses: 0,
     }
     .spawn()?;
-    let capture_thread = capture::thread::spawn(
-        pipeline,
-        light.clone(),
-        requests_out,
-        outcomes_in,
-        heartbeat_us.clone(),
-    )?;
+    let capture_thread =
+        capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
 
     let (current_spool, current_spool_changes) = watch::channel(install);
     let (stop_transport, transport_stops) = watch::channel(false);

@@ -116,8 +116,7 @@ fn instead(of: &str, with: &str) -> Vec<u8> {
 
 fn utf_16(text: &str, mark: bool) -> Vec<u8> {
     let mark = mark.then_some([0xff, 0xfe]).into_iter().flatten();
-    mark.chain(text.encode_utf16().flat_map(u16::to_le_bytes))
-        .collect()
+    mark.chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect()
 }
 
 type Mistake = (&'static str, Vec<u8>, Light, &'static str);
@@ -267,9 +266,7 @@ fn troubles(seen: &Seen, light: Light, says: &str) -> Vec<String> {
     if seen.is_bad != (light == Settings) {
         found.push(format!("fault 1 is {}", seen.is_bad));
     }
-    let tells_fault_1 = seen
-        .status
-        .contains("the last good settings are used (fault 1)");
+    let tells_fault_1 = seen.status.contains("the last good settings are used (fault 1)");
     if tells_fault_1 != (light == Settings) {
         found.push("what is told of fault 1 is not what the light says".to_owned());
     }
@@ -299,11 +296,7 @@ fn a_card_without_settings_keeps_the_ones_it_had() {
     let card = Card::with_good_settings();
     let seen = card.start();
     assert_eq!(
-        troubles(
-            &seen,
-            Settings,
-            "There is no camera.toml on this card. What to do: put"
-        ),
+        troubles(&seen, Settings, "There is no camera.toml on this card. What to do: put"),
         [""; 0],
         "{}",
         seen.status
@@ -396,11 +389,7 @@ fn settings_that_may_not_be_read_are_told_as_such() {
             }
             nix::unistd::chown(&path, Some(nobody), None).unwrap();
             if path.is_dir() {
-                paths.extend(
-                    fs::read_dir(&path)
-                        .unwrap()
-                        .map(|entry| entry.unwrap().path()),
-                );
+                paths.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             }
         }
         nix::unistd::setfsuid(nobody);
@@ -432,10 +421,7 @@ fn every_line_is_judged_by_itself() {
     }
     assert_eq!(seen.config.cloud.user, "me");
     let prepared = fs::read_to_string(card.places.run.join("prepared.json")).unwrap();
-    assert!(
-        prepared.contains("Home"),
-        "the Wi-Fi below the mistake is tried"
-    );
+    assert!(prepared.contains("Home"), "the Wi-Fi below the mistake is tried");
 }
 
 /// Runs the whole camera: presses are saved whatever the file contains, and the LED shows fault 1.
@@ -455,17 +441,10 @@ fn with_bad_settings_and_no_good_ones_pictures_are_taken_and_kept() {
         let card = Card::new();
         card.save("camera.toml", file);
         sd_card::prepare(&card.places).unwrap();
-        let events = press_twice(
-            &card.places.etc.join("keepsake/camera.toml"),
-            &card.pictures(),
-        );
+        let events = press_twice(&card.places.etc.join("keepsake/camera.toml"), &card.pictures());
         let count = |what: &str| events.iter().filter(|event| event.contains(what)).count();
         assert_eq!(count(r#""event":"saved""#), 2, "{events:#?}");
-        assert_eq!(
-            count(r#""event":"light","pattern":"fault-1"#).min(1),
-            1,
-            "{events:#?}"
-        );
+        assert_eq!(count(r#""event":"light","pattern":"fault-1"#).min(1), 1, "{events:#?}");
         if let Some(device) = device {
             assert_eq!(
                 count(&format!(r#""event":"ready","device":"{device}""#)),
@@ -503,9 +482,7 @@ fn press_twice(settings: &Path, pictures: &Path) -> Vec<String> {
     let mut asked = false;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         events.push(line.unwrap());
-        let has = |what: &str, times: usize| {
-            events.iter().filter(|event| event.contains(what)).count() >= times
-        };
+        let has = |what: &str, times: usize| events.iter().filter(|event| event.contains(what)).count() >= times;
         if !asked && has(r#""event":"saved""#, 2) && has("fault-1", 1) {
             asked = true;
             nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();

@@ -122,9 +122,8 @@ fn a_large_capture_goes_in_parts_and_alone_beyond_the_window() {
         }
     }
     assert!(
-        got.iter().all(
-            |(start, end)| end - start <= PART_MAX && end - start >= PART_BYTES_MIN.min(WINDOW)
-        )
+        got.iter()
+            .all(|(start, end)| end - start <= PART_MAX && end - start >= PART_BYTES_MIN.min(WINDOW))
     );
     assert_eq!(got.first().unwrap().0, 0);
     assert!(got.windows(2).all(|pair| pair[0].1 == pair[1].0));
@@ -139,10 +138,7 @@ fn the_cloud_is_sent_only_what_it_lacks() {
     drain.request_resend(key(1), &[(10, 20), (99_990, 200_000)]);
     let sends = all(&mut drain, seconds(100));
     assert_eq!(
-        sends
-            .iter()
-            .map(|send| (send.offset, send.len))
-            .collect::<Vec<_>>(),
+        sends.iter().map(|send| (send.offset, send.len)).collect::<Vec<_>>(),
         [(10, 10), (99_990, 10)]
     );
 }
@@ -350,13 +346,12 @@ impl World {
 
     fn complete(&self) -> Vec<Key> {
         let covers = |key: &Key, parts: &BTreeSet<(u64, u64)>| {
-            let reach = parts.iter().fold(0, |reach, (start, end)| {
-                if *start <= reach {
-                    reach.max(*end)
-                } else {
-                    reach
-                }
-            });
+            let reach = parts.iter().fold(
+                0,
+                |reach, (start, end)| {
+                    if *start <= reach { reach.max(*end) } else { reach }
+                },
+            );
             reach >= self.pressed[key]
         };
         self.arrived

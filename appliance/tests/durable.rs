@@ -26,9 +26,7 @@ fn a_press_is_confirmed_only_after_its_file_and_folder_are_flushed() {
     let mut child = match start(&folder.path().join("spool")) {
         Ok(child) => child,
         Err(error) => {
-            println!(
-                "NOT RUN: the order of flushes, because this system allows no ptrace here ({error})"
-            );
+            println!("NOT RUN: the order of flushes, because this system allows no ptrace here ({error})");
             return;
         }
     };
@@ -128,8 +126,7 @@ fn start(spool: &std::path::Path) -> std::io::Result<Child> {
     let child = command.spawn()?;
     let pid = pid_of(&child);
     waitpid(pid, None)?;
-    let options =
-        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
     ptrace::setoptions(pid, options)?;
     ptrace::syscall(pid, None)?;
     Ok(child)
@@ -144,8 +141,7 @@ fn watch(child: &mut Child, disk: &mut Disk) {
     // What each thread has entered, until it comes back.
     let mut entered: HashMap<Pid, (u64, [u64; 6])> = HashMap::new();
     while disk.confirmed < PRESSES {
-        let status = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL))
-            .expect("the program is being followed");
+        let status = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::__WALL)).expect("the program is being followed");
         let (thread, signal) = match status {
             WaitStatus::PtraceSyscall(thread) => {
                 on_call(thread, &mut entered, disk);
@@ -183,11 +179,7 @@ fn on_call(thread: Pid, entered: &mut HashMap<Pid, (u64, [u64; 6])>, disk: &mut 
         let entry = unsafe { info.u.entry };
         entered.insert(thread, (entry.nr, entry.args));
         if entry.nr == number(libc::SYS_write) && entry.args[0] == 1 {
-            disk.wrote_to_standard_output(&String::from_utf8_lossy(&read(
-                thread,
-                entry.args[1],
-                entry.args[2],
-            )));
+            disk.wrote_to_standard_output(&String::from_utf8_lossy(&read(thread, entry.args[1], entry.args[2])));
         }
         return;
     }
@@ -202,10 +194,7 @@ fn on_call(thread: Pid, entered: &mut HashMap<Pid, (u64, [u64; 6])>, disk: &mut 
     if call == number(libc::SYS_openat) {
         let bytes = read(thread, args[1], 4096);
         let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
-        disk.opened(
-            PathBuf::from(String::from_utf8_lossy(&bytes[..end]).as_ref()),
-            value,
-        );
+        disk.opened(PathBuf::from(String::from_utf8_lossy(&bytes[..end]).as_ref()), value);
     } else if call == number(libc::SYS_fdatasync) || call == number(libc::SYS_fsync) {
         disk.flushed(args[0]);
     }

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keepsake_appliance::settings::WhenFull;
-use keepsake_appliance::spool::{
-    Limits, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError,
-};
+use keepsake_appliance::spool::{Limits, NewCapture, NewTombstone, PendingCapture, Spool, SpoolChange, SpoolError};
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::event::{Event, TombstoneReason};
@@ -36,11 +34,7 @@ fn open(root: &Path) -> Spool {
     Spool::open(root, limits(), "this board", None).unwrap()
 }
 
-fn take(
-    spool: &mut Spool,
-    bytes: &[u8],
-    cause: Cause,
-) -> Result<(PendingCapture, Vec<SpoolChange>), SpoolError> {
+fn take(spool: &mut Spool, bytes: &[u8], cause: Cause) -> Result<(PendingCapture, Vec<SpoolChange>), SpoolError> {
     let new = NewCapture {
         bytes,
         content_type: ContentType::Jpeg,
@@ -206,11 +200,7 @@ fn a_drained_spool_keeps_counting_after_its_files_were_tidied_away() {
         spool.mark_received(waiting.id, waiting.hash, Some(1));
     }
     spool.tidy(Some(i64::MAX)).unwrap();
-    assert_eq!(
-        frame_files(root.path(), &spool).len(),
-        1,
-        "the highest number stays"
-    );
+    assert_eq!(frame_files(root.path(), &spool).len(), 1, "the highest number stays");
     let install = spool.spool_id();
     drop(spool);
     let mut spool = open(root.path());
@@ -229,11 +219,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     let mut moved = Spool::open(root.path(), limits(), "another board", None).unwrap();
     let second = moved.spool_id();
     assert_ne!(second, first);
-    assert_eq!(
-        moved.pending()[0].id.spool,
-        first,
-        "what waits keeps its install"
-    );
+    assert_eq!(moved.pending()[0].id.spool, first, "what waits keeps its install");
     assert_eq!(press(&mut moved, b"two").key.sequence.get(), 1);
     let files = frame_files(root.path(), &moved);
     drop(moved);
@@ -241,11 +227,7 @@ fn an_emptied_folder_or_other_hardware_begins_a_new_install() {
     fs::remove_file(&files[0]).unwrap();
     let emptied = Spool::open(root.path(), limits(), "another board", None).unwrap();
     assert!(![first, second].contains(&emptied.spool_id()));
-    assert_eq!(
-        numbers(&emptied),
-        [1],
-        "the first install's picture is still there"
-    );
+    assert_eq!(numbers(&emptied), [1], "the first install's picture is still there");
 }
 
 #[test]
@@ -271,8 +253,7 @@ fn a_lost_identity_loses_no_picture() {
 fn a_second_process_is_told_so() {
     let root = TempDir::new().unwrap();
     let _first = open(root.path());
-    let Err(SpoolError::InUse(path)) = Spool::open(root.path(), limits(), "this board", None)
-    else {
+    let Err(SpoolError::InUse(path)) = Spool::open(root.path(), limits(), "this board", None) else {
         panic!()
     };
     assert_eq!(path, root.path());
@@ -296,10 +277,7 @@ fn a_torn_file_is_set_aside_and_becomes_a_tombstone() {
         for _ in 0..2 {
             let mut spool = open(root.path());
             let waiting = spool.pending();
-            assert_eq!(
-                waiting.iter().map(|w| w.tombstone).collect::<Vec<_>>(),
-                [false, true]
-            );
+            assert_eq!(waiting.iter().map(|w| w.tombstone).collect::<Vec<_>>(), [false, true]);
             let json = spool.read_tombstone(waiting[1].key).unwrap();
             assert_eq!(keepsake_protocol::Hash::of(&json).prefix(), waiting[1].hash);
             let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode(&json) else {
@@ -329,14 +307,8 @@ fn a_file_with_its_full_length_and_other_bytes_is_never_sent() {
         fs::write(file, bytes).unwrap();
     }
     let mut spool = open(root.path());
-    assert!(
-        spool.pending()[1].tombstone,
-        "the newest one is read at the start"
-    );
-    assert!(matches!(
-        spool.read(first.key, 0, 500),
-        Err(SpoolError::Damaged)
-    ));
+    assert!(spool.pending()[1].tombstone, "the newest one is read at the start");
+    assert!(matches!(spool.read(first.key, 0, 500), Err(SpoolError::Damaged)));
     let changes = spool.take_changes();
     let [SpoolChange::Pending(instead)] = changes[..] else {
         panic!("{changes:?}")
@@ -494,9 +466,7 @@ fn a_receipt_without_a_date_ages_only_once_the_time_is_known() {
 fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
     let root = TempDir::new().unwrap();
     let mut spool = open(root.path());
-    spool
-        .pin_store(Some(keepsake_protocol::StoreId([1; 16])))
-        .unwrap();
+    spool.pin_store(Some(keepsake_protocol::StoreId([1; 16]))).unwrap();
     for number in 0..5_u8 {
         let waiting = press(&mut spool, &[number; 1000]);
         spool.mark_received(waiting.id, waiting.hash, Some(1));
@@ -509,10 +479,7 @@ fn forgetting_the_cloud_offers_everything_again_and_removes_nothing() {
     };
     let mut spool = Spool::open(root.path(), keep_all, "this board", None).unwrap();
     assert_eq!(spool.forget_cloud().unwrap(), 5);
-    assert_eq!(
-        (spool.store(), numbers(&spool)),
-        (None, vec![1, 2, 3, 4, 5])
-    );
+    assert_eq!((spool.store(), numbers(&spool)), (None, vec![1, 2, 3, 4, 5]));
 }
 
 #[test]

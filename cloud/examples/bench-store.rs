@@ -65,12 +65,8 @@ async fn main() -> Result<()> {
 
 /// Two stores side by side, so that what else the machine does weighs on both.
 async fn measure(name: &str, [few, many]: [StoreOptions; 2]) -> Result<bool> {
-    let few = Store::open(few, Limits::default())
-        .await
-        .context("open a store")?;
-    let many = Store::open(many, Limits::default())
-        .await
-        .context("open a store")?;
+    let few = Store::open(few, Limits::default()).await.context("open a store")?;
+    let many = Store::open(many, Limits::default()).await.context("open a store")?;
     fill(&few, &mut 1, FEW, 1_000).await?;
     let mut next = 1;
     let began = Instant::now();
@@ -100,10 +96,7 @@ async fn measure(name: &str, [few, many]: [StoreOptions; 2]) -> Result<bool> {
 async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Result<()> {
     let all: Vec<u64> = (*next..*next + pictures).collect();
     for numbers in all.chunks(BATCH) {
-        let batch: Vec<IngestOp> = numbers
-            .iter()
-            .map(|number| capture(*number, bytes))
-            .collect();
+        let batch: Vec<IngestOp> = numbers.iter().map(|number| capture(*number, bytes)).collect();
         store.commit(&batch, 1).await.context("commit a batch")?;
     }
     *next += pictures;
@@ -114,11 +107,7 @@ async fn fill(store: &Store, next: &mut u64, pictures: u64, bytes: usize) -> Res
 async fn page(store: &Store) -> Result<Duration> {
     let began = Instant::now();
     let pictures = store.pictures(None, PageQuery::Before(None), PAGE).await?;
-    anyhow::ensure!(
-        pictures.len() == PAGE as usize,
-        "{} pictures",
-        pictures.len()
-    );
+    anyhow::ensure!(pictures.len() == PAGE as usize, "{} pictures", pictures.len());
     store.picture_count(None).await?;
     store.devices(1).await?;
     Ok(began.elapsed())

@@ -56,9 +56,7 @@ const STOP_WAIT: Duration = Duration::from_secs(10);
 /// A port that is taken, or a folder that cannot be used: the configuration is wrong, a restart does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error(
-        "accept connections on --listen {address} (choose another address or port; port 0 selects a free port)"
-    )]
+    #[error("accept connections on --listen {address} (choose another address or port; port 0 selects a free port)")]
     Listen {
         address: SocketAddr,
         source: std::io::Error,
@@ -107,11 +105,7 @@ impl Ready {
 ///
 /// # Errors
 /// [`StartError`] where the configuration is to blame; everything else is worth a restart.
-pub async fn run(
-    config: Config,
-    ready: impl FnOnce(Ready),
-    shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let tls = match &config.tls {
         Some((cert, key)) => Some(http::Tls::read(cert, key).map_err(StartError::from)?),
         None => None,
@@ -158,11 +152,7 @@ pub async fn run(
         .collect();
     let frames = MqttSession::start(
         &session::client_id("frames", store.id()),
-        [
-            Filter::of_every_device(&[MessageKind::Frame]),
-            other_cameras,
-        ]
-        .concat(),
+        [Filter::of_every_device(&[MessageKind::Frame]), other_cameras].concat(),
         target.clone(),
         pictures.clone(),
         stop.clone(),
@@ -256,10 +246,7 @@ pub async fn run(
     let open = async {
         if !own_broker {
             // It may take forever, and start-up must not wait for it: the page and HTTP cameras are served.
-            notify_systemd(&[
-                NotifyState::Ready,
-                NotifyState::Status("waiting for the broker"),
-            ]);
+            notify_systemd(&[NotifyState::Ready, NotifyState::Status("waiting for the broker")]);
         }
         for session in [&frames, &control] {
             wait_until_subscribed(session, patience).await?;
@@ -273,10 +260,7 @@ pub async fn run(
         if let Some(link) = &setup {
             tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
         }
-        notify_systemd(&[
-            NotifyState::Ready,
-            NotifyState::Status("open to cameras and browsers"),
-        ]);
+        notify_systemd(&[NotifyState::Ready, NotifyState::Status("open to cameras and browsers")]);
         ready(Ready {
             http: http_address,
             mqtt: broker.as_ref().map(|broker| broker.address()),
@@ -310,11 +294,7 @@ pub async fn run(
 }
 
 /// Opens the store. A server that is away, or not fit to be trusted yet, is waited for; who asks meanwhile is told.
-async fn open_store(
-    config: &Config,
-    listener: &TcpListener,
-    tls: Option<http::Tls>,
-) -> anyhow::Result<Store> {
+async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::Tls>) -> anyhow::Result<Store> {
     let place = StoreOptions {
         address: config.database.clone(),
         capture_bytes_max: config.capture_bytes_max,
@@ -330,15 +310,12 @@ async fn open_store(
             let error = match Store::open(place.clone(), Limits::default()).await {
                 Ok(store) => return Ok(store),
                 Err(StoreError::SchemaTooNew(version)) => {
-                    anyhow::bail!(StartError::SchemaTooNew(
-                        StoreError::SchemaTooNew(version).to_string()
-                    ))
+                    anyhow::bail!(StartError::SchemaTooNew(StoreError::SchemaTooNew(version).to_string()))
                 }
                 Err(error) => error,
             };
             let sentence = error.sentence();
-            let error =
-                anyhow::Error::from(error).context(format!("open the store {}", place.address));
+            let error = anyhow::Error::from(error).context(format!("open the store {}", place.address));
             if !waits {
                 return Err(error);
             }
@@ -387,10 +364,7 @@ fn setup_url(scheme: &str, listen: SocketAddr, code: &SetupCode) -> String {
 }
 
 /// Waits until the session has subscribed for the first time; without a bound if there is no `patience`.
-async fn wait_until_subscribed(
-    session: &MqttSession,
-    patience: Option<Duration>,
-) -> anyhow::Result<()> {
+async fn wait_until_subscribed(session: &MqttSession, patience: Option<Duration>) -> anyhow::Result<()> {
     let mut health = session.health();
     let wait_until_subscribed = health.wait_for(|health| health.subscribed > 0);
     match patience {
@@ -540,10 +514,7 @@ async fn check_disk_space(config: &Config, store: &Store, backpressure: &Backpre
             // A database that does not answer is reported by check_store.
             let room = free.saturating_add(store.reusable_bytes().await.unwrap_or(0));
             let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
-            backpressure.set_space(
-                free,
-                backpressure::low_space_reason(room, total, bytes, percent),
-            );
+            backpressure.set_space(free, backpressure::low_space_reason(room, total, bytes, percent));
         }
         Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
         Err(error) => tracing::warn!("measure the disk: {error}"),

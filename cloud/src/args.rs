@@ -28,12 +28,7 @@ pub struct Args {
     pub data: PathBuf,
 
     /// Settings file, which must exist [default: cloud.toml in the data directory, if it exists]
-    #[arg(
-        long,
-        env = "KEEPSAKE_CLOUD_CONFIG",
-        value_name = "FILE",
-        global = true
-    )]
+    #[arg(long, env = "KEEPSAKE_CLOUD_CONFIG", value_name = "FILE", global = true)]
     #[serde(skip)]
     pub config: Option<PathBuf>,
 

@@ -25,8 +25,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if wrong { WRONG_CONFIGURATION } else { 0 });
         }
     };
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,mqtt5=warn,sqlx=warn,rumqttc=warn"));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,mqtt5=warn,sqlx=warn,rumqttc=warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -68,8 +68,7 @@ impl Proxy {
                 if kind == CONNECT {
                     let check = b"cloud.check.";
                     takes_in = !packet.windows(check.len()).any(|part| part == check);
-                    self.connections
-                        .fetch_add(usize::from(takes_in), Ordering::SeqCst);
+                    self.connections.fetch_add(usize::from(takes_in), Ordering::SeqCst);
                 }
                 if kind == PUBACK && takes_in {
                     self.acknowledged.fetch_add(1, Ordering::SeqCst);

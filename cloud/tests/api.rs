@@ -12,9 +12,7 @@ use serde_json::Value;
 async fn with_pictures(count: u32) -> (Cloud, Camera) {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
-    porch
-        .online(u64::from(count) + 1, &[(1, count.into())])
-        .await;
+    porch.online(u64::from(count) + 1, &[(1, count.into())]).await;
     let mut wanted = Vec::new();
     for number in 1..=count {
         let bytes = photograph(number);
@@ -52,8 +50,7 @@ async fn a_part_of_a_picture_can_be_asked_for() {
         ("bytes=9-3", 200, &whole[..]),
     ] {
         let headers = format!("range: {range}\r\n");
-        let (found, head, bytes) =
-            request_bytes(cloud.ready.http, "GET", &path, &headers, b"").await;
+        let (found, head, bytes) = request_bytes(cloud.ready.http, "GET", &path, &headers, b"").await;
         assert_eq!(found, status, "{range}");
         assert!(bytes == expected, "{range}: {} bytes", bytes.len());
         assert!(head.contains("accept-ranges: bytes"), "{head}");
@@ -64,10 +61,7 @@ async fn a_part_of_a_picture_can_be_asked_for() {
     let headers = format!("range: {beyond}\r\n");
     let (status, head, _) = request_bytes(cloud.ready.http, "GET", &path, &headers, b"").await;
     assert_eq!(status, 416);
-    assert!(
-        head.contains(&format!("content-range: bytes */{total}")),
-        "{head}"
-    );
+    assert!(head.contains(&format!("content-range: bytes */{total}")), "{head}");
     cloud.stop().await;
 }
 
@@ -77,40 +71,22 @@ async fn a_deleted_picture_is_counted_and_never_stored_again() {
     let id = newest(&cloud).await;
     let path = format!("/api/v1/pictures/{id}");
     let number: u32 = id.split('-').nth(1).unwrap().parse().unwrap();
-    assert_eq!(
-        request(cloud.ready.http, "DELETE", &path, "", b"").await.0,
-        204
-    );
-    for gone in [
-        path.clone(),
-        format!("{path}/image"),
-        format!("{path}/thumbnail"),
-    ] {
+    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 204);
+    for gone in [path.clone(), format!("{path}/image"), format!("{path}/thumbnail")] {
         assert_eq!(cloud.get(&gone).await.0, 404, "{gone}");
     }
-    assert_eq!(
-        request(cloud.ready.http, "DELETE", &path, "", b"").await.0,
-        404
-    );
+    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 404);
     // The camera has not heard of it and brings it again: its receipt is due all the same.
     let bytes = photograph(number);
     porch.send(number.into(), &bytes).await;
     porch.stored(&[(number.into(), Hash::of(&bytes))]).await;
     assert_eq!(cloud.get(&path).await.0, 404);
     let counters = cloud.json("/api/v1/counters").await;
-    for (name, expected) in [
-        ("pressed", 3),
-        ("stored", 2),
-        ("deleted", 1),
-        ("missing", 0),
-    ] {
+    for (name, expected) in [("pressed", 3), ("stored", 2), ("deleted", 1), ("missing", 0)] {
         assert_eq!(counters[name], expected, "{counters}");
     }
     let porch = cloud.json("/api/v1/devices/porch").await;
-    assert_eq!(
-        (&porch["deleted"], &porch["id"]),
-        (&1.into(), &"porch".into())
-    );
+    assert_eq!((&porch["deleted"], &porch["id"]), (&1.into(), &"porch".into()));
     assert_eq!(cloud.get("/api/v1/devices/nobody").await.0, 404);
     cloud.stop().await;
 }
@@ -140,11 +116,7 @@ async fn what_a_camera_told_is_listed_page_by_page() {
         let page = cloud.json(&path).await;
         let events = page["events"].as_array().unwrap().clone();
         assert!(events.len() <= 3, "{page}");
-        heard.extend(
-            events
-                .iter()
-                .map(|event| event["sequence"].as_u64().unwrap()),
-        );
+        heard.extend(events.iter().map(|event| event["sequence"].as_u64().unwrap()));
         assert!(events.iter().all(|event| event["kind"] == "tombstone"));
         let Some(next) = page["next"].as_i64() else {
             break;
@@ -183,28 +155,16 @@ async fn a_message_in_quarantine_can_be_read_and_let_go() {
     });
     let listed = listed.await.unwrap();
     assert_eq!(listed["next"], Value::Null);
-    let path = format!(
-        "/api/v1/quarantine/{}",
-        listed["quarantine"][0]["id"].as_str().unwrap()
-    );
+    let path = format!("/api/v1/quarantine/{}", listed["quarantine"][0]["id"].as_str().unwrap());
     let bytes_path = format!("{path}/bytes");
     let (status, head, bytes) = request_bytes(cloud.ready.http, "GET", &bytes_path, "", b"").await;
-    assert_eq!(
-        (status, &bytes[..]),
-        (200, &b"<script>alert(1)</script>"[..])
-    );
+    assert_eq!((status, &bytes[..]), (200, &b"<script>alert(1)</script>"[..]));
     assert!(
         head.contains("application/octet-stream") && head.contains("attachment"),
         "{head}"
     );
-    assert_eq!(
-        request(cloud.ready.http, "DELETE", &path, "", b"").await.0,
-        204
-    );
-    assert_eq!(
-        request(cloud.ready.http, "DELETE", &path, "", b"").await.0,
-        404
-    );
+    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 204);
+    assert_eq!(request(cloud.ready.http, "DELETE", &path, "", b"").await.0, 404);
     assert_eq!(cloud.get(&bytes_path).await.0, 404);
     assert_eq!(cloud.json("/api/v1/quarantine").await["count"], 0);
     cloud.stop().await;

@@ -85,11 +85,7 @@ fn expected(access: Permission, visitor: Visitor) -> Expected {
             unreachable!("answered above")
         }
     };
-    if enough {
-        Expected::In
-    } else {
-        Expected::Forbidden
-    }
+    if enough { Expected::In } else { Expected::Forbidden }
 }
 
 fn table() -> Vec<(Method, &'static str, Permission)> {
@@ -107,9 +103,7 @@ struct Visitors {
 
 impl Visitors {
     async fn of(cloud: &Cloud) -> Self {
-        let store = Store::open(cloud.folder.path(), Limits::default())
-            .await
-            .unwrap();
+        let store = Store::open(cloud.folder.path(), Limits::default()).await.unwrap();
         let now = now_us();
         let mut people = Vec::new();
         for role in Role::ALL {
@@ -128,10 +122,7 @@ impl Visitors {
             ]);
         for (visitor, scope) in scope {
             let secret = Token::new_api_token();
-            let key = store
-                .add_token("x", &scope, &secret.hash(), now)
-                .await
-                .unwrap();
+            let key = store.add_token("x", &scope, &secret.hash(), now).await.unwrap();
             if visitor == Visitor::RevokedKey {
                 store.revoke_token(key.id).await.unwrap();
             }
@@ -154,9 +145,7 @@ impl Visitors {
         };
         match visitor {
             Visitor::Nobody => String::new(),
-            Visitor::WrongKey | Visitor::RevokedKey | Visitor::Key(_) | Visitor::CameraKey => {
-                key(visitor)
-            }
+            Visitor::WrongKey | Visitor::RevokedKey | Visitor::Key(_) | Visitor::CameraKey => key(visitor),
             Visitor::User(role) => self.session(role, now_us()).await,
             Visitor::Expired => {
                 let weeks_ago = now_us() - 15 * 24 * 3600 * 1_000_000;
@@ -164,8 +153,7 @@ impl Visitors {
             }
             Visitor::LoggedOut => {
                 let secret = Token::new();
-                self.create_session(Role::Owner, &secret.hash(), now_us())
-                    .await;
+                self.create_session(Role::Owner, &secret.hash(), now_us()).await;
                 self.store.end_session(&secret.hash()).await.unwrap();
                 self.cookie(&secret)
             }
@@ -187,19 +175,15 @@ impl Visitors {
     }
 
     fn cookie(&self, secret: &Token) -> String {
-        as_browser(
-            self.to,
-            &format!("{}={}", self.cookie_name, secret.as_str()),
-        )
+        as_browser(self.to, &format!("{}={}", self.cookie_name, secret.as_str()))
     }
 }
 
 /// The first lines of the answer; what comes after may never end.
 async fn head(to: SocketAddr, method: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: 0\r\n{headers}\r\n"
-    );
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\ncontent-length: 0\r\n{headers}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -271,10 +255,7 @@ async fn what_is_not_in_the_table_is_refused() {
                 let headers = visitors.headers(visitor).await;
                 if !listed {
                     let (status, head) = head(to, method, &path_of(path), &headers).await;
-                    assert!(
-                        [401, 403, 405, 303].contains(&status),
-                        "{method} {path}: {head}"
-                    );
+                    assert!([401, 403, 405, 303].contains(&status), "{method} {path}: {head}");
                 }
             }
         }
@@ -373,10 +354,7 @@ async fn guessing_the_set_up_code_is_slowed_down() {
     let (_, wait) = head.split_once("retry-after: ").unwrap();
     let wait: u64 = wait.split("\r\n").next().unwrap().parse().unwrap();
     tokio::time::sleep(Duration::from_secs(wait)).await;
-    assert_eq!(
-        request_bare(to, "POST", "/setup", JSON, &right).await.0,
-        201
-    );
+    assert_eq!(request_bare(to, "POST", "/setup", JSON, &right).await.0, 201);
     cloud.stop().await;
 }
 
@@ -405,9 +383,7 @@ async fn a_session_ends_when_it_is_ended_and_when_the_password_changes() {
     assert_eq!((me(&one).await, me(&two).await), (401, 200));
 
     let three = enter().await;
-    let change = |current: &str| {
-        serde_json::json!({"current": current, "new": "another long password"}).to_string()
-    };
+    let change = |current: &str| serde_json::json!({"current": current, "new": "another long password"}).to_string();
     let account = "/account/password";
     let wrong = change("not the password");
     let (status, ..) = request_bare(to, "POST", account, &two, wrong.as_bytes()).await;
@@ -494,11 +470,7 @@ async fn guessing_passwords_is_slowed_down_and_the_owner_still_comes_in() {
     for _ in 0..5 {
         assert_eq!(from("203.0.113.1", OWNER, "a wrong password").await, 401);
     }
-    assert_eq!(
-        from("203.0.113.1", OWNER, PASSWORD).await,
-        429,
-        "by address"
-    );
+    assert_eq!(from("203.0.113.1", OWNER, PASSWORD).await, 429, "by address");
     for n in 0..5 {
         let address = format!("203.0.113.{}", 10 + n);
         assert_eq!(from(&address, OWNER, "a wrong password").await, 401);
@@ -519,8 +491,7 @@ async fn nobody_learns_from_the_time_who_there_is() {
             let headers = format!("{JSON}x-forwarded-for: 203.0.113.{n}\r\n");
             let body = serde_json::json!({"name": name, "password": "wrong password"}).to_string();
             let began = Instant::now();
-            let (status, _, told) =
-                request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
+            let (status, _, told) = request_bare(to, "POST", "/login", &headers, body.as_bytes()).await;
             *fastest = (*fastest).min(began.elapsed());
             assert_eq!(status, 401);
             assert!(String::from_utf8_lossy(&told).contains("Incorrect name or password."));
@@ -555,9 +526,7 @@ async fn an_invited_user_sets_a_password_once() {
     assert_eq!(send(accept("a second one")).await, 404);
     assert_eq!(login(to, "GRACE", "long enough").await.0, 201);
     // The last owner stays one.
-    let people = harness::request(to, "GET", "/api/v1/users", "", b"")
-        .await
-        .1;
+    let people = harness::request(to, "GET", "/api/v1/users", "", b"").await.1;
     let people: serde_json::Value = serde_json::from_str(&people).unwrap();
     let ada = people["users"][0]["id"].as_str().unwrap();
     let ada = format!("/api/v1/users/{ada}");
@@ -624,10 +593,7 @@ async fn anonymous_upload_is_open_on_this_computer_and_never_through_a_proxy() {
     };
     assert_eq!(send("/upload", "").await, 201);
     // A proxy forwards other clients.
-    assert_eq!(
-        send("/upload", "x-forwarded-for: 203.0.113.7\r\n").await,
-        401
-    );
+    assert_eq!(send("/upload", "x-forwarded-for: 203.0.113.7\r\n").await, 401);
     assert_eq!(send("/upload", "forwarded: for=203.0.113.7\r\n").await, 401);
     let camera = visitors.headers(Visitor::CameraKey).await;
     assert_eq!(send("/upload", &camera).await, 201);

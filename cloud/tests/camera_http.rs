@@ -67,12 +67,7 @@ async fn a_frame_is_answered_with_its_receipt_and_a_repeat_with_the_same() {
     // In two parts, the last one first: the one that completes it earns the receipt.
     let bytes = harness::photograph(2);
     let half = bytes.len() / 2;
-    let (status, part) = frame(
-        &cloud,
-        &header(2, &bytes, half, bytes.len()),
-        &bytes[half..],
-    )
-    .await;
+    let (status, part) = frame(&cloud, &header(2, &bytes, half, bytes.len()), &bytes[half..]).await;
     assert_eq!((status, &part["stored"]), (200, &json!([])));
     let (_, rest) = frame(&cloud, &header(2, &bytes, 0, half), &bytes[..half]).await;
     assert_eq!(rest["stored"], json!([[2, Hash::of(&bytes).prefix()]]));
@@ -130,9 +125,7 @@ async fn a_client_that_disconnects_midway_changes_nothing() {
     );
     // Half of it, then gone; all of it, then gone before the answer.
     for sent in [body.len() / 2, body.len()] {
-        let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
-            .await
-            .unwrap();
+        let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&body[..sent]).await.unwrap();
         drop(stream);
@@ -151,10 +144,7 @@ async fn a_full_cloud_asks_to_come_again_and_still_hears_the_rest() {
     let cloud = Cloud::start(&["--free-bytes-min", "1152921504606846976"]).await;
     let (status, head, problem) = post(&cloud, "/api/v1/frames", PORCH, b"KSF1").await;
     assert_eq!(status, 503, "{problem}");
-    assert!(
-        head.to_ascii_lowercase().contains("retry-after: "),
-        "{head}"
-    );
+    assert!(head.to_ascii_lowercase().contains("retry-after: "), "{head}");
     let told = news(&cloud, "wait_s=0").await;
     assert_eq!(told["down"][0]["about"], "cloud");
     assert!(told["down"][0]["message"]["hold"].is_string(), "{told}");
@@ -251,19 +241,13 @@ async fn a_stopping_cloud_lets_those_go_who_wait_for_news() {
         cloud.ready.http,
         harness::authorization(cloud.ready.http),
     );
-    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
-        .await
-        .unwrap();
+    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     // Until the question is open; a request that is not read yet would not be answered either.
     tokio::time::sleep(Duration::from_millis(300)).await;
     let began = Instant::now();
     cloud.stop().await;
-    assert!(
-        began.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");

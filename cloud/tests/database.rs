@@ -71,10 +71,7 @@ async fn a_killed_server_is_come_back_to(kind: Kind) {
     assert!(error.is_transient(), "{error:?}");
     server.start();
     assert_eq!(commit_at_last(&store, 1).await, repeat(1));
-    assert!(matches!(
-        commit_at_last(&store, 2).await,
-        CommitOutcome::Stored { .. }
-    ));
+    assert!(matches!(commit_at_last(&store, 2).await, CommitOutcome::Stored { .. }));
     assert_eq!(stored(&store).await, [1, 2]);
     store.close().await;
 }
@@ -184,19 +181,11 @@ async fn nothing_is_committed_to_another_store_at_the_same_address(kind: Kind) {
     cut(&mut witness, schema.name());
     let _ = store.commit(&[capture(2)], NOW).await;
     let error = store.commit(&[capture(2)], NOW).await.unwrap_err();
-    assert!(
-        error.sentence().contains("not the one it began with"),
-        "{error:?}"
-    );
+    assert!(error.sentence().contains("not the one it began with"), "{error:?}");
     // Nor is anything of it shown.
-    store
-        .pictures(None, PageQuery::After(0), 10)
-        .await
-        .unwrap_err();
+    store.pictures(None, PageQuery::After(0), 10).await.unwrap_err();
     witness
-        .query_drop(format!(
-            "UPDATE store_meta SET value = X'{id}' WHERE name = 'store'"
-        ))
+        .query_drop(format!("UPDATE store_meta SET value = X'{id}' WHERE name = 'store'"))
         .unwrap();
     commit_at_last(&store, 3).await;
     assert_eq!(stored(&store).await, [1, 3]);
@@ -248,10 +237,7 @@ async fn one_cloud_writes_and_another_waits(kind: Kind) {
     first.commit(&[capture(2)], NOW).await.unwrap();
     first.close().await;
     let second = open(&schema.url()).await.unwrap();
-    assert_eq!(
-        second.commit(&[capture(2)], NOW).await.unwrap(),
-        [repeat(2)]
-    );
+    assert_eq!(second.commit(&[capture(2)], NOW).await.unwrap(), [repeat(2)]);
     second.close().await;
 }
 
@@ -270,10 +256,7 @@ async fn an_owner_is_made_beside_the_cloud_that_leads(kind: Kind) {
     beside.close().await;
     let people = leader.users().await.unwrap();
     assert_eq!(people.len(), 1);
-    assert_eq!(
-        (people[0].name.as_str(), people[0].role),
-        ("ada", Role::Owner)
-    );
+    assert_eq!((people[0].name.as_str(), people[0].role), ("ada", Role::Owner));
     leader.commit(&[capture(1)], NOW).await.unwrap();
     leader.close().await;
 }
@@ -294,25 +277,14 @@ async fn a_server_is_spoken_to_by_tls_and_only_the_right_one(kind: Kind) {
         return;
     };
     server.execute("SET GLOBAL require_secure_transport = ON");
-    let by = |mode: &str, ca: &TestCa| {
-        format!(
-            "{url}?ssl-mode={mode}&ssl-ca={}",
-            ca.certificate().display()
-        )
-    };
+    let by = |mode: &str, ca: &TestCa| format!("{url}?ssl-mode={mode}&ssl-ca={}", ca.certificate().display());
     let store = open(&by("verify_identity", &authority)).await.unwrap();
     store.commit(&[capture(1)], NOW).await.unwrap();
     assert_eq!(stored(&store).await, [1]);
     store.close().await;
-    for wrong in [
-        by("verify_ca", &stranger),
-        format!("{url}?ssl-mode=disabled"),
-    ] {
+    for wrong in [by("verify_ca", &stranger), format!("{url}?ssl-mode=disabled")] {
         let error = open(&wrong).await.unwrap_err();
-        assert!(
-            !format!("{error:?}").contains("only-for-tests"),
-            "{error:?}"
-        );
+        assert!(!format!("{error:?}").contains("only-for-tests"), "{error:?}");
     }
     server.kill();
 }
@@ -336,10 +308,7 @@ async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
     }
     let again = open(&schema.url()).await.unwrap();
     assert_eq!(stored(&again).await, [1]);
-    again
-        .finish_thumbnail(1, Some((b"small", 0)), false)
-        .await
-        .unwrap();
+    again.finish_thumbnail(1, Some((b"small", 0)), false).await.unwrap();
     let open: Option<u64> = witness
         .query_first("SELECT COUNT(*) FROM _sqlx_migrations WHERE NOT success")
         .unwrap();
@@ -398,9 +367,7 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
         lists(&store).await;
         let mut witness = server.connect("keepsake");
         for table in ["picture", "fate", "device", "install"] {
-            witness
-                .query_drop(format!("ANALYZE TABLE {table}"))
-                .unwrap();
+            witness.query_drop(format!("ANALYZE TABLE {table}")).unwrap();
         }
         let before = rows_read(&mut witness);
         let nothing = rows_read(&mut witness) - before;
@@ -408,17 +375,12 @@ async fn lists_read_no_bytes_and_no_more_rows_than_they_show(kind: Kind) {
         lists(&store).await;
         read.push(rows_read(&mut witness) - before - nothing);
     }
-    println!(
-        "{}: {read:?} rows read for {FEW} and {MANY} pictures",
-        server.version()
-    );
+    println!("{}: {read:?} rows read for {FEW} and {MANY} pictures", server.version());
     assert!(read[0] > 0 && read[1] <= read[0] + 20, "{read:?}");
 
     // None of them asks for bytes: there are none now.
     let mut witness = server.connect("keepsake");
-    witness
-        .query_drop("DROP TABLE picture_bytes, thumbnail")
-        .unwrap();
+    witness.query_drop("DROP TABLE picture_bytes, thumbnail").unwrap();
     lists(&store).await;
     store.image(1).await.unwrap_err();
     store.close().await;
@@ -445,9 +407,7 @@ async fn lists(store: &Store) {
 }
 
 fn rows_read(witness: &mut mysql::Conn) -> u64 {
-    let all: Vec<(String, u64)> = witness
-        .query("SHOW GLOBAL STATUS LIKE 'Handler_read%'")
-        .unwrap();
+    let all: Vec<(String, u64)> = witness.query("SHOW GLOBAL STATUS LIKE 'Handler_read%'").unwrap();
     all.into_iter().map(|(_, read)| read).sum()
 }
 
@@ -703,12 +663,7 @@ impl Cutter {
     }
 }
 
-async fn pass(
-    client: TcpStream,
-    server: TcpStream,
-    lost: Lost,
-    state: std::sync::Arc<std::sync::atomic::AtomicU8>,
-) {
+async fn pass(client: TcpStream, server: TcpStream, lost: Lost, state: std::sync::Arc<std::sync::atomic::AtomicU8>) {
     use std::sync::atomic::Ordering::SeqCst;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
@@ -733,9 +688,7 @@ async fn pass(
             return;
         }
         // A COMMIT is a message of its own: length 7, sequence 0, COM_QUERY.
-        if buffer[..read] == *b"\x07\0\0\0\x03COMMIT"
-            && state.compare_exchange(ARMED, CUT, SeqCst, SeqCst).is_ok()
-        {
+        if buffer[..read] == *b"\x07\0\0\0\x03COMMIT" && state.compare_exchange(ARMED, CUT, SeqCst, SeqCst).is_ok() {
             let _ = cut_tx.send(());
             if lost == Lost::Answer {
                 to_server.write_all(&buffer[..read]).await.unwrap();

@@ -244,10 +244,7 @@ async fn tombstones_and_have_are_answered() {
         id: 77,
         page: 0,
         pages: 1,
-        captures: vec![
-            (number(1), hash.prefix()),
-            (number(4), Hash::of(&bytes).prefix()),
-        ],
+        captures: vec![(number(1), hash.prefix()), (number(4), Hash::of(&bytes).prefix())],
     };
     porch.say(MessageKind::Have, codec::encode(&have)).await;
     let answer: Receipt = porch.next(MessageKind::Receipt).await;
@@ -363,15 +360,12 @@ async fn an_upload_is_a_picture_like_any_other() {
     let cloud = Cloud::start(&[]).await;
     let bytes = photograph(1);
     let form = |field: &str, bytes: &[u8]| {
-        let head = format!(
-            "--xyz\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"a.jpg\"\r\n\r\n"
-        );
+        let head = format!("--xyz\r\ncontent-disposition: form-data; name=\"{field}\"; filename=\"a.jpg\"\r\n\r\n");
         [head.as_bytes(), bytes, b"\r\n--xyz--\r\n"].concat()
     };
     let kind = "content-type: multipart/form-data; boundary=xyz\r\n";
-    let send = async |path: &str, headers: &str, body: Vec<u8>| {
-        request(cloud.ready.http, "POST", path, headers, &body).await
-    };
+    let send =
+        async |path: &str, headers: &str, body: Vec<u8>| request(cloud.ready.http, "POST", path, headers, &body).await;
     let (status, body) = send("/upload", kind, form("image", &bytes)).await;
     assert_eq!(status, 201, "{body}");
     let told: serde_json::Value = serde_json::from_str(&body).unwrap();
@@ -393,8 +387,7 @@ async fn an_upload_is_a_picture_like_any_other() {
     // The page of another web site cannot do it.
     let elsewhere = format!("{kind}origin: http://evil.example\r\n");
     let body = form("image", &bytes);
-    let (status, ..) =
-        harness::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
+    let (status, ..) = harness::request_bare(cloud.ready.http, "POST", "/upload", &elsewhere, &body).await;
     assert_eq!(status, 403);
     // The small version is made after the commit.
     let small = async {
@@ -423,9 +416,7 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
     let (one, two) = (photograph(1), photograph(2));
     porch.send(1, &one).await;
     porch.stored(&[(1, Hash::of(&one))]).await;
-    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
-        .await
-        .unwrap();
+    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
     let request = format!(
         "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 0\r\n\r\n",
         cloud.ready.http,
@@ -452,10 +443,7 @@ async fn live_tells_what_came_since_and_ends_with_the_cloud() {
     assert!(until("event: device").await);
     let started = std::time::Instant::now();
     cloud.stop().await;
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "an open stream kept it"
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "an open stream kept it");
     assert!(!until("never").await);
 }
 
@@ -468,9 +456,7 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
     let (one, two) = (photograph(1), photograph(2));
     porch.send(1, &one).await;
     porch.stored(&[(1, Hash::of(&one))]).await;
-    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http)
-        .await
-        .unwrap();
+    let mut stream = tokio::net::TcpStream::connect(cloud.ready.http).await.unwrap();
     let request = format!(
         "GET /api/v1/live HTTP/1.1\r\nhost: {}\r\n{}last-event-id: 4711\r\n\r\n",
         cloud.ready.http,
@@ -487,9 +473,7 @@ async fn a_page_that_knows_more_than_a_restored_store_is_told_of_new_pictures() 
             heard.extend_from_slice(&read[..length]);
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), told)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(5), told).await.unwrap();
     cloud.stop().await;
 }
 
@@ -509,17 +493,12 @@ async fn whatever_the_api_refuses_it_says_why() {
         ("GET", "/api/v1/pictures/%ff/image", "", 0, 400),
     ] {
         let body = vec![b'x'; body];
-        let (status, head, body) =
-            request_bytes(cloud.ready.http, method, path, headers, &body).await;
+        let (status, head, body) = request_bytes(cloud.ready.http, method, path, headers, &body).await;
         assert_eq!(status, expected, "{path}");
         let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
         assert!(head.contains("application/problem+json"), "{path}: {head}");
         assert_eq!(problem["status"], expected, "{path}");
-        assert!(
-            problem["detail"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty())
-        );
+        assert!(problem["detail"].as_str().is_some_and(|text| !text.is_empty()));
     }
     cloud.stop().await;
 }

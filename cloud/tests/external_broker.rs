@@ -50,9 +50,7 @@ impl Elsewhere {
         let (near, far) = (format!("{}/30", at(1)), format!("{}/30", at(2)));
         for step in [
             &["netns", "add", &name][..],
-            &[
-                "link", "add", &ours, "type", "veth", "peer", "name", &theirs,
-            ],
+            &["link", "add", &ours, "type", "veth", "peer", "name", &theirs],
             &["link", "set", &theirs, "netns", &name],
             &["addr", "add", &near, "dev", &ours],
             &["link", "set", &ours, "up"],
@@ -107,16 +105,8 @@ fn before_there_is_an_owner(to: SocketAddr) {
         assert_eq!(status, 303, "{path}: {head}");
         assert!(head.contains("location: /setup"), "{path}: {head}");
     }
-    for path in [
-        "/api/v1/devices",
-        "/api/v1/live",
-        "/metrics",
-        "/api/v1/down",
-    ] {
-        assert!(
-            matches!(status(&format!("GET {path}")), 401 | 403),
-            "{path}"
-        );
+    for path in ["/api/v1/devices", "/api/v1/live", "/metrics", "/api/v1/down"] {
+        assert!(matches!(status(&format!("GET {path}")), 401 | 403), "{path}");
     }
     // To be at this computer is not to say so.
     for lie in [
@@ -140,10 +130,7 @@ fn make_the_owner(to: SocketAddr, code: &str) {
     let set_up = |code: &str| {
         let body = serde_json::json!({"code": code, "name": OWNER, "password": PASSWORD});
         let body = body.to_string();
-        let headers = format!(
-            "content-type: application/json\r\ncontent-length: {}\r\n",
-            body.len()
-        );
+        let headers = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
         send(to, "POST /setup", &headers, &body)
     };
     assert!(matches!(set_up("aaaaaaaaaaaaaaaaaaaa").0, 401 | 403));
@@ -151,24 +138,15 @@ fn make_the_owner(to: SocketAddr, code: &str) {
     assert_eq!(status, 201, "{head}");
     let (_, set) = head.split_once("set-cookie: ").unwrap();
     let (set, _) = set.split_once("\r\n").unwrap();
-    assert!(
-        set.contains("HttpOnly") && set.contains("SameSite"),
-        "{set}"
-    );
-    assert!(
-        !set.contains("Secure"),
-        "plain http would never send it back: {set}"
-    );
+    assert!(set.contains("HttpOnly") && set.contains("SameSite"), "{set}");
+    assert!(!set.contains("Secure"), "plain http would never send it back: {set}");
     let (cookie, _) = set.split_once(';').unwrap();
 
     let cookie = format!("cookie: {cookie}\r\n");
     assert_eq!(ask(to, "GET /", &cookie).0, 200);
     assert_eq!(ask(to, "GET /api/v1/devices", &cookie).0, 200);
     let (status, head) = set_up(code);
-    assert!(
-        status != 201 && !head.contains("set-cookie"),
-        "the code twice: {head}"
-    );
+    assert!(status != 201 && !head.contains("set-cookie"), "the code twice: {head}");
     let (status, head) = ask(to, "GET /", "");
     assert!(status == 303 && head.contains("location: /login"), "{head}");
     // Log out, and the cookie is of no use any more.
@@ -186,9 +164,7 @@ fn send(to: SocketAddr, request: &str, headers: &str, body: &str) -> (u16, Strin
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(harness::WAIT)).unwrap();
     let head = format!("{request} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n{headers}\r\n");
-    stream
-        .write_all(format!("{head}{body}").as_bytes())
-        .unwrap();
+    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer).into_owned();

@@ -14,13 +14,7 @@ use rumqttc::{PublishOptions, QoS};
 /// A frame with this header, whatever it is.
 fn frame(header: &str, bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(header.len()).unwrap();
-    [
-        b"KSF1".as_slice(),
-        &length.to_be_bytes(),
-        header.as_bytes(),
-        bytes,
-    ]
-    .concat()
+    [b"KSF1".as_slice(), &length.to_be_bytes(), header.as_bytes(), bytes].concat()
 }
 
 fn nested(open: &str, close: &str, depth: usize) -> String {
@@ -55,21 +49,13 @@ fn frames(good: &str, picture: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
         (vec![0xff; 5 * 1024 * 1024], "does not start with KSF1"),
         (frame("\u{fffd}", b"x"), "not the JSON"),
         (
-            [
-                b"KSF1\0\0\0\x04".as_slice(),
-                &[0xff, 0xfe, 0x80, 0x80],
-                b"x",
-            ]
-            .concat(),
+            [b"KSF1\0\0\0\x04".as_slice(), &[0xff, 0xfe, 0x80, 0x80], b"x"].concat(),
             "not the JSON",
         ),
         (frame(&nested("[", "]", 2000), b"x"), "not the JSON"),
         (frame("{}", b"x"), "not the JSON"),
         (frame("null", b"x"), "not the JSON"),
-        (
-            with("\"offset\":0", "\"offset\":1"),
-            "lie outside a picture",
-        ),
+        (with("\"offset\":0", "\"offset\":1"), "lie outside a picture"),
         (
             with("\"offset\":0", "\"offset\":18446744073709551615"),
             "lie outside a picture",
@@ -82,10 +68,7 @@ fn frames(good: &str, picture: &[u8]) -> Vec<(Vec<u8>, &'static str)> {
             "a picture of 18446744073709551615 bytes",
         ),
         (with("\"sequence\":9", "\"sequence\":0"), "a sequence is"),
-        (
-            with("\"sequence\":9", "\"sequence\":9007199254740992"),
-            "a sequence is",
-        ),
+        (with("\"sequence\":9", "\"sequence\":9007199254740992"), "a sequence is"),
         (with("image/jpeg", "text/html"), "not the JSON"),
         (with("\"install\":\"", "\"install\":\"../"), "hexadecimal"),
         (with("\"install\":\"", "\"install\":\"#"), "hexadecimal"),
@@ -234,43 +217,27 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
             expected.insert((device.clone(), Hash::of(&payload).to_string()), reason);
             let options = PublishOptions::new(QoS::AtLeastOnce);
             let client = &stranger.client;
-            client
-                .publish(topic.clone(), payload, options)
-                .await
-                .unwrap();
+            client.publish(topic.clone(), payload, options).await.unwrap();
         }
     }
     // Names that are none: nobody's quarantine.
-    for device in [
-        "..",
-        "cloud",
-        "-",
-        "a b",
-        "ä",
-        "%23",
-        "x".repeat(65).as_str(),
-    ] {
+    for device in ["..", "cloud", "-", "a b", "ä", "%23", "x".repeat(65).as_str()] {
         let payload = format!("in the name of {device}");
         let hash = Hash::of(payload.as_bytes()).to_string();
         expected.insert((String::new(), hash), "not a Keepsake topic");
         let topic = format!("{ROOT}/{device}/up/frame");
         let options = PublishOptions::new(QoS::AtLeastOnce);
-        stranger
-            .client
-            .publish(topic, payload, options)
-            .await
-            .unwrap();
+        stranger.client.publish(topic, payload, options).await.unwrap();
     }
 
     let mut database = cloud.database().await;
     let mut found: BTreeMap<(String, String), String> = BTreeMap::new();
     let quarantined = async {
         while found.len() < expected.len() {
-            let rows: Vec<(String, Vec<u8>, String)> =
-                sqlx::query_as("SELECT device, hash, reason FROM quarantine")
-                    .fetch_all(&mut database)
-                    .await
-                    .unwrap();
+            let rows: Vec<(String, Vec<u8>, String)> = sqlx::query_as("SELECT device, hash, reason FROM quarantine")
+                .fetch_all(&mut database)
+                .await
+                .unwrap();
             found = rows
                 .into_iter()
                 .map(|(device, hash, reason)| ((device, hex::encode(hash)), reason))
@@ -279,10 +246,7 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
         }
     };
     if tokio::time::timeout(WAIT, quarantined).await.is_err() {
-        let lost: Vec<_> = expected
-            .iter()
-            .filter(|(key, _)| !found.contains_key(*key))
-            .collect();
+        let lost: Vec<_> = expected.iter().filter(|(key, _)| !found.contains_key(*key)).collect();
         panic!("not in quarantine: {lost:?}");
     }
     for (key, reason) in &expected {
@@ -292,23 +256,16 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
     // The API shows them, and nothing of all that was stored.
     let shown = cloud.json("/api/v1/quarantine").await;
     assert_eq!(shown["count"], expected.len());
-    assert_eq!(
-        cloud.json("/api/v1/pictures").await["pictures"],
-        serde_json::json!([])
-    );
+    assert_eq!(cloud.json("/api/v1/pictures").await["pictures"], serde_json::json!([]));
     assert_eq!(cloud.get("/quarantine").await.0, 200);
 
     // A decompression bomb has right bytes: it is stored, not drawn, and does no harm.
     let bomb = bomb();
     let mut header = porch.header(8, &bomb, 0, bomb.len());
     header.capture.content_type = keepsake_protocol::capture::ContentType::Png;
-    porch
-        .say(MessageKind::Frame, codec::encode_frame(&header, &bomb))
-        .await;
+    porch.say(MessageKind::Frame, codec::encode_frame(&header, &bomb)).await;
     porch.send(9, &picture).await;
-    porch
-        .stored(&[(8, Hash::of(&bomb)), (9, Hash::of(&picture))])
-        .await;
+    porch.stored(&[(8, Hash::of(&bomb)), (9, Hash::of(&picture))]).await;
     let judged = async {
         loop {
             let listed = cloud.json("/api/v1/pictures").await;
@@ -324,10 +281,7 @@ async fn a_hundred_hostile_messages_on_every_topic_change_nothing() {
         }
     };
     let (bomb, good) = tokio::time::timeout(WAIT, judged).await.unwrap();
-    assert_eq!(
-        (&bomb["damaged"], &good["damaged"]),
-        (&false.into(), &false.into())
-    );
+    assert_eq!((&bomb["damaged"], &good["damaged"]), (&false.into(), &false.into()));
     assert_eq!(cloud.get("/readyz").await.0, 200);
     cloud.stop().await;
 }
@@ -354,18 +308,12 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
     let options = PublishOptions::new(QoS::AtLeastOnce);
     let forged = keepsake_protocol::receipt::Receipt {
         stored: vec![(1.try_into().unwrap(), Hash::of(&picture).prefix())],
-        ..keepsake_protocol::receipt::Receipt::new(
-            keepsake_protocol::StoreId([9; 16]),
-            porch.install,
-        )
+        ..keepsake_protocol::receipt::Receipt::new(keepsake_protocol::StoreId([9; 16]), porch.install)
     };
     let stranger = stranger(&cloud).await;
     for client in [&shed.client, &stranger.client] {
         let topic = format!("{ROOT}/porch/down/receipt");
-        client
-            .publish(topic, codec::encode(&forged), options)
-            .await
-            .unwrap();
+        client.publish(topic, codec::encode(&forged), options).await.unwrap();
     }
     let header = porch.header(1, &picture, 0, picture.len());
     let topic = format!("{ROOT}/porch/up/frame");
@@ -373,10 +321,7 @@ async fn nobody_can_speak_for_the_cloud_or_for_another_camera() {
     shed.client.publish(topic, frame, options).await.unwrap();
     // What porch says itself comes after all that.
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        cloud.json("/api/v1/pictures").await["pictures"],
-        serde_json::json!([])
-    );
+    assert_eq!(cloud.json("/api/v1/pictures").await["pictures"], serde_json::json!([]));
     porch.send(1, &picture).await;
     let receipt: keepsake_protocol::receipt::Receipt = porch.next(MessageKind::Receipt).await;
     assert_eq!(receipt.store, cloud.ready.store);

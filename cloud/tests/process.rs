@@ -54,21 +54,12 @@ fn a_wrong_configuration_is_one_sentence_and_78() {
     let taken = taken.local_addr().unwrap().to_string();
     let any = "127.0.0.1:0";
     for (args, names) in [
-        (
-            ["--listen", any, "--mqtt-listen", "0.0.0.0:0"],
-            "only this computer",
-        ),
+        (["--listen", any, "--mqtt-listen", "0.0.0.0:0"], "only this computer"),
         (["--listen", any, "--tls-cert", &taken], "--tls-key"),
-        (
-            ["--listen", any, "--anonymous-upload", "perhaps"],
-            "--anonymous-upload",
-        ),
+        (["--listen", any, "--anonymous-upload", "perhaps"], "--anonymous-upload"),
         (["--listen", &taken, "--mqtt-listen", any], "--listen"),
         (["--listen", any, "--mqtt-listen", &taken], "--mqtt-listen"),
-        (
-            ["--listen", any, "--mqtt-inflight-max", "0"],
-            "--mqtt-inflight-max",
-        ),
+        (["--listen", any, "--mqtt-inflight-max", "0"], "--mqtt-inflight-max"),
         (
             ["--listen", any, "--mqtt-broker-url", "broker:1883"],
             "mqtt://host:port",
@@ -111,11 +102,7 @@ fn a_broker_that_is_away_is_said_on_the_page_and_not_by_silence() {
     };
     assert!(ready.starts_with("HTTP/1.1 503"), "{ready}");
     assert!(ready.contains("broker"), "{ready}");
-    assert!(
-        get(&listen, "/healthz")
-            .unwrap()
-            .starts_with("HTTP/1.1 200")
-    );
+    assert!(get(&listen, "/healthz").unwrap().starts_with("HTTP/1.1 200"));
     let page = get(&listen, "/").unwrap();
     assert!(
         page.starts_with("HTTP/1.1 303") && page.contains("location: /setup"),
@@ -170,11 +157,7 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
     // Before the cloud has ever run, and before there is an owner.
-    let (done, key) = ask(
-        data,
-        &["token", "create", "scripts", "--role", "operator"],
-        "",
-    );
+    let (done, key) = ask(data, &["token", "create", "scripts", "--role", "operator"], "");
     assert!(done && key.starts_with("ks_"), "{key}");
     let any = ["--listen", "127.0.0.1:0", "--mqtt-listen", "127.0.0.1:0"];
     let mut child = cloud(data, &any);
@@ -185,9 +168,7 @@ fn whoever_has_a_shell_on_the_server_says_who_may_come_in() {
     let get = |path: &str, key: &str| {
         status(
             http,
-            &format!(
-                "GET {path} HTTP/1.1\r\nhost: {http}\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"
-            ),
+            &format!("GET {path} HTTP/1.1\r\nhost: {http}\r\nauthorization: Bearer {key}\r\nconnection: close\r\n\r\n"),
         )
     };
     assert!(get("/api/v1/devices", &key).starts_with("HTTP/1.1 200"));

@@ -39,13 +39,8 @@ async fn say(porch: &Camera, version: u64, mark: u64, state: SettingsReport) {
 
 async fn put(cloud: &Cloud, headers: &str, body: &Value) -> (u16, String, Value) {
     let body = body.to_string();
-    let (status, head, answer) =
-        request_bytes(cloud.ready.http, "PUT", PATH, headers, body.as_bytes()).await;
-    (
-        status,
-        head,
-        serde_json::from_slice(&answer).unwrap_or_default(),
-    )
+    let (status, head, answer) = request_bytes(cloud.ready.http, "PUT", PATH, headers, body.as_bytes()).await;
+    (status, head, serde_json::from_slice(&answer).unwrap_or_default())
 }
 
 async fn becomes(cloud: &Cloud, state: &str) -> Value {
@@ -67,23 +62,13 @@ async fn becomes(cloud: &Cloud, state: &str) -> Value {
 async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     let (cloud, mut porch) = with_porch().await;
     let before = becomes(&cloud, "none").await;
-    assert_eq!(
-        (&before["version"], &before["values"]),
-        (&json!(0), &json!({}))
-    );
+    assert_eq!((&before["version"], &before["values"]), (&json!(0), &json!({})));
     let known = before["known"].as_array().unwrap();
-    let interval = known
-        .iter()
-        .find(|one| one["name"] == "capture_interval_s")
-        .unwrap();
-    assert_eq!(
-        (&interval["max"], &interval["default"]),
-        (&json!(604_800), &json!(0))
-    );
+    let interval = known.iter().find(|one| one["name"] == "capture_interval_s").unwrap();
+    assert_eq!((&interval["max"], &interval["default"]), (&json!(604_800), &json!(0)));
     assert!(known.iter().all(|one| one["name"] != "spool.dir"));
 
-    let wished =
-        json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});
+    let wished = json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});
     let (status, head, told) = put(&cloud, "", &wished).await;
     assert_eq!((status, &told["version"]), (200, &json!(1)), "{told}");
     assert!(head.contains("etag: \"1\""), "{head}");
@@ -134,18 +119,9 @@ async fn only_who_has_seen_the_latest_may_change_it() {
 async fn what_no_camera_would_take_never_goes_out() {
     let (cloud, _porch) = with_porch().await;
     for (values, says) in [
-        (
-            json!({"capture_interval_s": -1}),
-            "must be 0 or a whole number",
-        ),
-        (
-            json!({"capture_interval_s": 1.5}),
-            "must be 0 or a whole number",
-        ),
-        (
-            json!({"capture_interval_s": "60"}),
-            "must be 0 or a whole number",
-        ),
+        (json!({"capture_interval_s": -1}), "must be 0 or a whole number"),
+        (json!({"capture_interval_s": 1.5}), "must be 0 or a whole number"),
+        (json!({"capture_interval_s": "60"}), "must be 0 or a whole number"),
         (json!({"light.mode": "party"}), "must be one of"),
         (json!({"cloud.url": "gopher://x"}), "begins with gopher://"),
         (json!({"spool.dir": "/"}), "only set at the camera"),
@@ -162,22 +138,14 @@ async fn what_no_camera_would_take_never_goes_out() {
         let detail = told["detail"].as_str().unwrap();
         assert!(detail.contains(says), "{values}: {detail}");
     }
-    let many: serde_json::Map<String, Value> = (0..500)
-        .map(|n| (format!("name{n}"), Value::from(n)))
-        .collect();
+    let many: serde_json::Map<String, Value> = (0..500).map(|n| (format!("name{n}"), Value::from(n))).collect();
     let (status, _, told) = put(&cloud, "", &json!({"version": 0, "values": many})).await;
     assert_eq!(status, 422);
     assert!(told["detail"].as_str().unwrap().len() < 2000);
     let long = json!({"version": 0, "values": {"cloud.user": "x".repeat(70_000)}});
     assert_eq!(put(&cloud, "", &long).await.0, 413);
-    for body in [
-        "",
-        "[]",
-        "{\"values\":[]}",
-        "{\"version\":-1,\"values\":{}}",
-    ] {
-        let (status, _, _) =
-            request_bytes(cloud.ready.http, "PUT", PATH, "", body.as_bytes()).await;
+    for body in ["", "[]", "{\"values\":[]}", "{\"version\":-1,\"values\":{}}"] {
+        let (status, _, _) = request_bytes(cloud.ready.http, "PUT", PATH, "", body.as_bytes()).await;
         assert_eq!(status, 400, "{body}");
     }
     let nobody = "/api/v1/devices/nobody/settings";
@@ -273,9 +241,7 @@ async fn what_a_camera_says_about_itself_is_shown_and_too_much_of_it_is_not_take
         result: Some([("model".to_owned(), text.into())].into_iter().collect()),
     };
     for text in ["x".repeat(20_000), "<b>Pi</b>".to_owned()] {
-        porch
-            .say(MessageKind::Reply, codec::encode(&reply(text)))
-            .await;
+        porch.say(MessageKind::Reply, codec::encode(&reply(text))).await;
     }
     let reached = async {
         loop {
@@ -299,46 +265,31 @@ async fn the_form_works_without_a_script() {
     let page = "/cameras/porch/settings";
     let (status, html) = cloud.get(page).await;
     assert_eq!(status, 200);
-    assert!(
-        html.contains("name=\"capture_interval_s\"")
-            && html.contains("name=\"version\" value=\"0\"")
-    );
+    assert!(html.contains("name=\"capture_interval_s\"") && html.contains("name=\"version\" value=\"0\""));
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let post = async |body: &str| {
-        let (status, head, html) =
-            request_bytes(cloud.ready.http, "POST", page, form, body.as_bytes()).await;
+        let (status, head, html) = request_bytes(cloud.ready.http, "POST", page, form, body.as_bytes()).await;
         (status, head, String::from_utf8(html).unwrap())
     };
     let (status, head, _) =
-        post("version=0&capture_interval_s=60&light.mode=heartbeat&cloud.url=&picture.quality=")
-            .await;
+        post("version=0&capture_interval_s=60&light.mode=heartbeat&cloud.url=&picture.quality=").await;
     assert_eq!(status, 303, "{head}");
     assert!(head.contains("location: /cameras/porch"), "{head}");
     let wire: DesiredSettings = porch.next(MessageKind::Settings).await;
     // An empty field is no wish.
     assert_eq!(wire.values.len(), 2, "{:?}", wire.values);
     assert_eq!(
-        (
-            &wire.values["capture_interval_s"],
-            &wire.values["light.mode"]
-        ),
+        (&wire.values["capture_interval_s"], &wire.values["light.mode"]),
         (&json!(60), &json!("heartbeat"))
     );
     // What is wrong is shown again as it was typed, with the reason, and nothing is changed.
     let (status, _, html) = post("version=1&capture_interval_s=<b>&light.mode=heartbeat").await;
     assert_eq!(status, 422);
-    assert!(
-        html.contains("value=\"&lt;b&gt;\"") && html.contains("capture_interval_s must be 0 or")
-    );
+    assert!(html.contains("value=\"&lt;b&gt;\"") && html.contains("capture_interval_s must be 0 or"));
     let (status, _, html) = post("version=0&capture_interval_s=5").await;
     assert_eq!(status, 409);
     assert!(html.contains("These settings have changed since"));
-    for bad in [
-        "",
-        "capture_interval_s=5",
-        "version=x",
-        "%ff=%ff&version=1%00",
-    ] {
+    for bad in ["", "capture_interval_s=5", "version=x", "%ff=%ff&version=1%00"] {
         let (status, _, _) = post(bad).await;
         assert_eq!(status, 400, "{bad}");
     }

@@ -1,9 +1,6 @@
 //! One contract, three kinds of store: every test of `store/contract.rs` once on each, in a database of its own.
 
-#![expect(
-    clippy::duplicate_mod,
-    reason = "the same tests on every store is what this is for"
-)]
+#![expect(clippy::duplicate_mod, reason = "the same tests on every store is what this is for")]
 
 #[path = "store"]
 mod sqlite {
@@ -21,10 +18,7 @@ mod sqlite {
         }
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        reason = "the other stores may not be there"
-    )]
+    #[expect(clippy::unnecessary_wraps, reason = "the other stores may not be there")]
     fn empty() -> Option<Empty> {
         Some(Empty(tempfile::tempdir().unwrap()))
     }

@@ -12,10 +12,7 @@ use harness::{Cloud, PASSWORD};
 fn certificate(folder: &Path) -> (PathBuf, PathBuf) {
     let key = rcgen::KeyPair::generate().unwrap();
     let names = vec!["localhost".to_owned()];
-    let cert = rcgen::CertificateParams::new(names)
-        .unwrap()
-        .self_signed(&key)
-        .unwrap();
+    let cert = rcgen::CertificateParams::new(names).unwrap().self_signed(&key).unwrap();
     let files = (folder.join("cert.pem"), folder.join("key.pem"));
     std::fs::write(&files.0, cert.pem()).unwrap();
     std::fs::write(&files.1, key.serialize_pem()).unwrap();
@@ -51,14 +48,7 @@ async fn https_speaks_http_2_and_its_cookies_are_for_https_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path());
     let (cert_flag, key_flag) = (cert.to_str().unwrap(), key.to_str().unwrap());
-    let flags = [
-        "--tls-cert",
-        cert_flag,
-        "--tls-key",
-        key_flag,
-        "--hsts-days",
-        "30",
-    ];
+    let flags = ["--tls-cert", cert_flag, "--tls-key", key_flag, "--hsts-days", "30"];
     let cloud = Cloud::start_unowned(tempfile::tempdir().unwrap(), &flags).await;
     let to = cloud.ready.http;
     let link = cloud.ready.setup.clone().unwrap();
@@ -92,11 +82,7 @@ async fn https_speaks_http_2_and_its_cookies_are_for_https_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_certificate_is_used_without_a_restart() {
     if Command::new("curl").arg("--version").output().is_err() {
-        keepsake_testkit::skip::not_run(
-            "a new certificate",
-            "there is no curl",
-            "apt install curl",
-        );
+        keepsake_testkit::skip::not_run("a new certificate", "there is no curl", "apt install curl");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -127,10 +113,7 @@ async fn a_new_certificate_is_used_without_a_restart() {
         if trusted.success() {
             break;
         }
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the old one is still in use"
-        );
+        assert!(std::time::Instant::now() < deadline, "the old one is still in use");
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
     cloud.stop().await;

@@ -47,16 +47,10 @@ pub fn write(made: &BuiltImage) -> Result<String> {
         sums.push_str(&format!("{}  {}\n", sha256_of_file(file)?, name(file)));
     }
     // Of the uncompressed card image, which `cargo image -- --write` compares.
-    sums.push_str(&format!(
-        "{card_sum}  {}\n",
-        name(made.image).trim_end_matches(".zst")
-    ));
+    sums.push_str(&format!("{card_sum}  {}\n", name(made.image).trim_end_matches(".zst")));
     save(&made.image.with_file_name("SHA256SUMS"), &sums)?;
     let manifest = manifest(made, &card_sum, &image_sum)?;
-    save(
-        &sibling(made.image, ".rpi-imager-manifest"),
-        &pretty(&manifest),
-    )?;
+    save(&sibling(made.image, ".rpi-imager-manifest"), &pretty(&manifest))?;
     Ok(contents)
 }
 
@@ -166,24 +160,14 @@ mod tests {
             epoch_s: 1_764_000_000,
         };
         let entry = &manifest(&made, "ab", "cd").unwrap()["os_list"][0];
-        for text in [
-            "name",
-            "description",
-            "icon",
-            "url",
-            "extract_sha256",
-            "release_date",
-        ] {
+        for text in ["name", "description", "icon", "url", "extract_sha256", "release_date"] {
             assert!(entry[text].is_string(), "{text}");
         }
         assert_eq!(entry["release_date"], "2025-11-24");
         assert_eq!(entry["image_download_size"], 7);
         assert_eq!(entry["extract_size"], layout::IMAGE_BYTES);
         let url = entry["url"].as_str().unwrap();
-        assert!(
-            url.starts_with("file:///") && url.ends_with(".img.zst"),
-            "{url}"
-        );
+        assert!(url.starts_with("file:///") && url.ends_with(".img.zst"), "{url}");
         assert_eq!(
             sibling(&image, ".cdx.json").file_name().unwrap(),
             "keepsake-1.2.3-arm64.cdx.json"

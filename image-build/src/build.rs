@@ -53,16 +53,14 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     }
 
     let used: Vec<&Package> = inputs.packages.iter().filter(|p| p.is_used()).collect();
-    let (kernel, others): (Vec<&Package>, Vec<&Package>) =
-        used.into_iter().partition(|package| package.is_kernel());
+    let (kernel, others): (Vec<&Package>, Vec<&Package>) = used.into_iter().partition(|package| package.is_kernel());
     ensure!(
         kernel.len() == 1,
         "{} kernels were fetched instead of one",
         kernel.len()
     );
     // The others are unpacked over it: it has the links /bin, /lib and /sbin.
-    let (base, others): (Vec<&Package>, Vec<&Package>) =
-        others.into_iter().partition(|p| p.name == "base-files");
+    let (base, others): (Vec<&Package>, Vec<&Package>) = others.into_iter().partition(|p| p.name == "base-files");
     prepare::unpack(base.into_iter().chain(others), &root, inputs.epoch_s)?;
     let kernel_tree = work.join("kernel");
     fs::create_dir_all(&kernel_tree)?;
@@ -85,8 +83,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
     make_data(&data, inputs.epoch_s)?;
 
     let image = work.join("card.img");
-    let mut file =
-        File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
+    let mut file = File::create_new(&image).with_context(|| format!("create {}", image.display()))?;
     file.set_len(layout::IMAGE_BYTES)?;
     file.write_all(&layout::card_table())?;
     for (partition, content) in [
@@ -94,8 +91,7 @@ pub fn image(inputs: &Inputs) -> Result<Built> {
         (layout::SYSTEM_A, &system),
         (layout::DATA, &data),
     ] {
-        let mut content =
-            File::open(content).with_context(|| format!("open {}", content.display()))?;
+        let mut content = File::open(content).with_context(|| format!("open {}", content.display()))?;
         layout::place(&mut file, partition, &mut content)?;
     }
     file.sync_all()?;
@@ -146,11 +142,7 @@ fn make_data(to: &Path, epoch_s: u64) -> Result<()> {
         ])
         .arg(to);
     run(&mut command)?;
-    for request in [
-        "mkdir keepsake",
-        "mkdir card",
-        "set_inode_field card mode 040700",
-    ] {
+    for request in ["mkdir keepsake", "mkdir card", "set_inode_field card mode 040700"] {
         let mut command = host_tools::command("debugfs", epoch_s)?;
         command.args(["-w", "-R", request]).arg(to);
         run(&mut command)?;

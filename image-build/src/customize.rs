@@ -47,8 +47,7 @@ enum RootEntry {
 pub fn add_to_image(inputs: &Inputs) -> Result<PathBuf> {
     let _ = fs::remove_dir_all(inputs.work);
     fs::create_dir_all(inputs.work).with_context(|| format!("create {}", inputs.work.display()))?;
-    let program =
-        fs::read(inputs.program).with_context(|| format!("read {}", inputs.program.display()))?;
+    let program = fs::read(inputs.program).with_context(|| format!("read {}", inputs.program.display()))?;
     ensure!(
         program.starts_with(b"\x7fELF") && program.get(MACHINE.0) == Some(&MACHINE.1[..]),
         "{} is not a program for arm64",
@@ -106,29 +105,22 @@ pub fn unpack(from: &Path, to: &Path) -> Result<()> {
 fn partitions(image: &Path) -> Result<(Partition, Partition)> {
     let found = layout::read(&mut File::open(image)?)?;
     match found {
-        [Some(boot), Some(root), None, None]
-            if matches!(boot.kind, 0x0b | 0x0c) && root.kind == 0x83 =>
-        {
+        [Some(boot), Some(root), None, None] if matches!(boot.kind, 0x0b | 0x0c) && root.kind == 0x83 => {
             Ok((boot, root))
         }
-        _ => bail!(
-            "the image does not have the partitions of Raspberry Pi OS, one FAT and one Linux"
-        ),
+        _ => bail!("the image does not have the partitions of Raspberry Pi OS, one FAT and one Linux"),
     }
 }
 
 /// Adds `camera.toml` beside `config.txt`.
 fn add_settings(inputs: &Inputs, boot: &str) -> Result<()> {
     let settings = inputs.workspace.join("appliance/camera.toml");
-    let settings =
-        fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    let settings = fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
     let file = inputs.work.join("camera.toml");
     fs::write(&file, boot::with_crlf(&boot::service_settings(&settings)?))?;
     let mut copy = host_tools::command("mcopy", inputs.epoch_s)?;
     // -D s keeps an existing file.
-    copy.args(["-D", "s", "-i", boot])
-        .arg(&file)
-        .arg("::camera.toml");
+    copy.args(["-D", "s", "-i", boot]).arg(&file).arg("::camera.toml");
     run(&mut copy).map(drop)
 }
 
@@ -143,10 +135,7 @@ fn root_entries(inputs: &Inputs) -> Result<Vec<(String, RootEntry)>> {
     let units = "/usr/lib/systemd/system";
     let file = |from: PathBuf, mode: u32| RootEntry::File { from, mode };
     Ok(vec![
-        (
-            "/usr/bin/appliance".to_owned(),
-            file(inputs.program.to_owned(), 0o755),
-        ),
+        ("/usr/bin/appliance".to_owned(), file(inputs.program.to_owned(), 0o755)),
         (
             format!("{units}/keepsake-appliance.service"),
             file(debian.join("keepsake-appliance.service"), 0o644),
@@ -191,11 +180,7 @@ struct Root<'a> {
 
 impl Root<'_> {
     fn place(&self) -> String {
-        format!(
-            "{}?offset={}",
-            self.image.display(),
-            self.partition.start_bytes
-        )
+        format!("{}?offset={}", self.image.display(), self.partition.start_bytes)
     }
 
     /// Runs a request of debugfs. It exits with 0 even after an error, so callers check the result.
@@ -290,13 +275,8 @@ mod tests {
     ];
 
     fn run(program: &str, arguments: &[&str], at: &Path) -> Vec<u8> {
-        keepsake_provision::process::run(
-            host_tools::command(program, 0)
-                .unwrap()
-                .current_dir(at)
-                .args(arguments),
-        )
-        .unwrap()
+        keepsake_provision::process::run(host_tools::command(program, 0).unwrap().current_dir(at).args(arguments))
+            .unwrap()
     }
 
     /// Makes an image laid out as Raspberry Pi OS: a FAT `bootfs`, and an ext4 `rootfs` with an arm64 system.
@@ -316,16 +296,10 @@ mod tests {
         fs::write(root.join("etc/os-release"), "ID=debian\n").unwrap();
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/bash\n").unwrap();
         fs::write(root.join("usr/bin/sudo"), "s").unwrap();
-        fs::set_permissions(
-            root.join("usr/bin/sudo"),
-            fs::Permissions::from_mode(0o4755),
-        )
-        .unwrap();
+        fs::set_permissions(root.join("usr/bin/sudo"), fs::Permissions::from_mode(0o4755)).unwrap();
         run(
             "mkfs.vfat",
-            &[
-                "-C", "-F", "32", "-s", "1", "-n", "bootfs", "boot.fat", "40960",
-            ],
+            &["-C", "-F", "32", "-s", "1", "-n", "bootfs", "boot.fat", "40960"],
             folder,
         );
         for (name, text) in FIRST_BOOT {
@@ -334,17 +308,7 @@ mod tests {
         }
         run(
             "mke2fs",
-            &[
-                "-q",
-                "-t",
-                "ext4",
-                "-L",
-                "rootfs",
-                "-d",
-                "root",
-                "root.ext4",
-                "64M",
-            ],
+            &["-q", "-t", "ext4", "-L", "rootfs", "-d", "root", "root.ext4", "64M"],
             folder,
         );
 
@@ -364,18 +328,8 @@ mod tests {
         };
         let table = layout::partition_table(0x1234_5678, &[boot, root]);
         file.write_all(&table).unwrap();
-        layout::place(
-            &mut file,
-            boot,
-            &mut File::open(folder.join("boot.fat")).unwrap(),
-        )
-        .unwrap();
-        layout::place(
-            &mut file,
-            root,
-            &mut File::open(folder.join("root.ext4")).unwrap(),
-        )
-        .unwrap();
+        layout::place(&mut file, boot, &mut File::open(folder.join("boot.fat")).unwrap()).unwrap();
+        layout::place(&mut file, root, &mut File::open(folder.join("root.ext4")).unwrap()).unwrap();
         file.set_len(112 * MIB).unwrap();
         run("xz", &["-0", "--keep", "raspios-lite.img"], folder);
         folder.join("raspios-lite.img.xz")
@@ -401,11 +355,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let image = raspberry_pi_os(folder.path(), libraries);
             let program = program(folder.path(), machine);
-            Self {
-                image,
-                program,
-                folder,
-            }
+            Self { image, program, folder }
         }
 
         fn customize(&self) -> Result<PathBuf> {
@@ -443,24 +393,15 @@ mod tests {
         let settings = run("mtype", &["-i", &boot, "::camera.toml"], at);
         fs::write(at.join("camera.toml"), &settings).unwrap();
         let (said, good) = keepsake_appliance::settings::check_config(&at.join("camera.toml"));
-        assert!(
-            good && said.contains("/var/lib/keepsake/pictures"),
-            "{said}"
-        );
+        assert!(good && said.contains("/var/lib/keepsake/pictures"), "{said}");
 
         // The whole system as it would be mounted.
-        fs::write(
-            at.join("root.after"),
-            &after[usize::try_from(48 * MIB).unwrap()..],
-        )
-        .unwrap();
+        fs::write(at.join("root.after"), &after[usize::try_from(48 * MIB).unwrap()..]).unwrap();
         run("e2fsck", &["-f", "-n", "root.after"], at);
         fs::create_dir(at.join("out")).unwrap();
         run("debugfs", &["-R", "rdump / out", "root.after"], at);
         let out = at.join("out");
-        assert!(
-            fs::read(out.join("usr/bin/appliance")).unwrap() == fs::read(&given.program).unwrap()
-        );
+        assert!(fs::read(out.join("usr/bin/appliance")).unwrap() == fs::read(&given.program).unwrap());
         let mode = |name: &str| fs::metadata(out.join(name)).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode("usr/bin/appliance"), 0o755);
         for name in [
@@ -468,11 +409,7 @@ mod tests {
             "keepsake-users.service",
             "keepsake-stopped.service",
         ] {
-            assert_eq!(
-                mode(&format!("usr/lib/systemd/system/{name}")),
-                0o644,
-                "{name}"
-            );
+            assert_eq!(mode(&format!("usr/lib/systemd/system/{name}")), 0o644, "{name}");
         }
         for (link, to) in [
             ("etc/keepsake/camera.toml", "/boot/firmware/camera.toml"),
@@ -482,22 +419,14 @@ mod tests {
             ),
             ("lib", "usr/lib"),
         ] {
-            assert_eq!(
-                fs::read_link(out.join(link)).unwrap(),
-                Path::new(to),
-                "{link}"
-            );
+            assert_eq!(fs::read_link(out.join(link)).unwrap(), Path::new(to), "{link}");
         }
         assert_eq!(
             fs::read(out.join("etc/passwd")).unwrap(),
             b"root:x:0:0::/root:/bin/bash\n"
         );
         let stat = |path: &str| {
-            let said = run(
-                "debugfs",
-                &["-R", &format!("stat {path}"), "root.after"],
-                at,
-            );
+            let said = run("debugfs", &["-R", &format!("stat {path}"), "root.after"], at);
             String::from_utf8_lossy(&said).into_owned()
         };
         let ours = stat("/usr/bin/appliance");
@@ -515,26 +444,13 @@ mod tests {
         let given = Given::new("aarch64-linux-gnu", 0xb7);
         let done = given.folder.path().join("done.img");
         fs::rename(given.customize().unwrap(), &done).unwrap();
-        let again = Given {
-            image: done,
-            ..given
-        };
+        let again = Given { image: done, ..given };
         let error = format!("{:#}", again.customize().unwrap_err());
         assert!(error.contains("already has the camera"), "{error}");
 
-        let error = format!(
-            "{:#}",
-            Given::new("arm-linux-gnueabihf", 0xb7)
-                .customize()
-                .unwrap_err()
-        );
+        let error = format!("{:#}", Given::new("arm-linux-gnueabihf", 0xb7).customize().unwrap_err());
         assert!(error.contains("64-bit"), "{error}");
-        let error = format!(
-            "{:#}",
-            Given::new("aarch64-linux-gnu", 0x3e)
-                .customize()
-                .unwrap_err()
-        );
+        let error = format!("{:#}", Given::new("aarch64-linux-gnu", 0x3e).customize().unwrap_err());
         assert!(error.contains("not a program for arm64"), "{error}");
     }
 }

@@ -77,8 +77,7 @@ pub(crate) fn available_or_skip() -> bool {
 /// # Errors
 /// There is no such program.
 pub fn command(program: &str, epoch_s: u64) -> Result<Command> {
-    let file =
-        find_program(program).with_context(|| format!("{program} is missing on this computer"))?;
+    let file = find_program(program).with_context(|| format!("{program} is missing on this computer"))?;
     let mut command = Command::new(file);
     command
         .env("LC_ALL", "C.UTF-8")

@@ -107,11 +107,7 @@ pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
     for (number, found) in (1..).zip(&mut found) {
         let at = 446 + 16 * (usize::from(number) - 1);
         let entry = &sector[at..at + 16];
-        let word = |at: usize| {
-            u64::from(u32::from_le_bytes(
-                entry[at..at + 4].try_into().expect("four bytes"),
-            ))
-        };
+        let word = |at: usize| u64::from(u32::from_le_bytes(entry[at..at + 4].try_into().expect("four bytes")));
         if entry[4] != 0 {
             *found = Some(Partition {
                 number,
@@ -128,11 +124,7 @@ pub fn read(card: &mut (impl Read + Seek)) -> Result<[Option<Partition>; 4]> {
 ///
 /// # Errors
 /// It does not fit, or copying fails.
-pub fn place(
-    image: &mut (impl Write + Seek),
-    partition: Partition,
-    content: &mut (impl Read + Seek),
-) -> Result<()> {
+pub fn place(image: &mut (impl Write + Seek), partition: Partition, content: &mut (impl Read + Seek)) -> Result<()> {
     let bytes = content.seek(SeekFrom::End(0))?;
     ensure!(
         bytes <= partition.bytes,

@@ -6,9 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use image_build::{
-    artifacts, build, customize, host_tools, image_in, prepare, reproducible, write,
-};
+use image_build::{artifacts, build, customize, host_tools, image_in, prepare, reproducible, write};
 use keepsake_provision::{cross, process, workspace};
 
 /// Build the SD card image of the camera, for the Raspberry Pi 3, 3+ and 4.
@@ -99,10 +97,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let folder = output.join("packages");
     let folder = arguments.packages.as_ref().unwrap_or(&folder);
     let packages = prepare::fetch(folder, arguments.offline)?;
-    println!(
-        "{} packages",
-        packages.iter().filter(|p| p.is_used()).count()
-    );
+    println!("{} packages", packages.iter().filter(|p| p.is_used()).count());
     if arguments.verify_reproducible {
         let sums = reproducible::build_twice(&reproducible::ReproducibilityCheck {
             program,

@@ -104,11 +104,7 @@ impl Package {
 
     /// Returns its architecture in Debian's words: `arm64` or `all`.
     pub fn architecture(&self) -> String {
-        let name = self
-            .archive
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
+        let name = self.archive.file_stem().unwrap_or_default().to_string_lossy();
         name.rsplit('_').next().unwrap_or_default().to_owned()
     }
 
@@ -141,11 +137,7 @@ pub fn fetch(folder: &Path, offline: bool) -> Result<Vec<Package>> {
 ///
 /// # Errors
 /// dpkg-deb has failed.
-pub fn unpack<'a>(
-    packages: impl IntoIterator<Item = &'a Package>,
-    to: &Path,
-    epoch_s: u64,
-) -> Result<()> {
+pub fn unpack<'a>(packages: impl IntoIterator<Item = &'a Package>, to: &Path, epoch_s: u64) -> Result<()> {
     for package in packages {
         let mut command = host_tools::command("dpkg-deb", epoch_s)?;
         command.arg("--extract").arg(&package.archive).arg(to);

@@ -19,12 +19,7 @@ use crate::build::root::all_files;
 use crate::layout;
 
 /// The parts of the workspace that an image is built from.
-const SOURCES: [&str; 4] = [
-    "appliance/camera.toml",
-    "appliance/debian",
-    "image-build/card",
-    "udev",
-];
+const SOURCES: [&str; 4] = ["appliance/camera.toml", "appliance/debian", "image-build/card", "udev"];
 
 /// The sources of both images.
 pub struct ReproducibilityCheck<'a> {
@@ -98,10 +93,7 @@ fn build_once(
     variables: &[(&str, &str)],
 ) -> Result<()> {
     let program = std::env::current_exe().context("find the file of this program")?;
-    let absolute = |path: &Path| {
-        path.canonicalize()
-            .with_context(|| format!("find {}", path.display()))
-    };
+    let absolute = |path: &Path| path.canonicalize().with_context(|| format!("find {}", path.display()));
     let pairs: [(&str, PathBuf); 4] = [
         ("--program", absolute(inputs.program)?),
         ("--packages", absolute(inputs.packages)?),
@@ -123,10 +115,7 @@ fn build_once(
         .stdout(std::process::Stdio::null())
         .status()
         .context("build an image")?;
-    ensure!(
-        status.success(),
-        "one of the images could not be built, see above"
-    );
+    ensure!(status.success(), "one of the images could not be built, see above");
     Ok(())
 }
 
@@ -146,11 +135,7 @@ fn cargo_home() -> Vec<(&'static str, PathBuf)> {
 fn copy_sources(workspace: &Path, to: &Path) -> Result<()> {
     for name in SOURCES {
         let from = workspace.join(name);
-        let mut files = if from.is_dir() {
-            all_files(&from)?
-        } else {
-            vec![from]
-        };
+        let mut files = if from.is_dir() { all_files(&from)? } else { vec![from] };
         files.reverse();
         for file in files {
             let copy = to.join(file.strip_prefix(workspace).context("it was found there")?);
@@ -170,9 +155,7 @@ fn first_difference(one: &Path, two: &Path) -> Result<Option<String>> {
             match (ours.get(name), theirs.get(name)) {
                 (Some(a), Some(b)) if a == b => {}
                 (Some(a), Some(b)) => {
-                    return Ok(Some(format!(
-                        "{tree}/{name} is {a} in one and {b} in the other"
-                    )));
+                    return Ok(Some(format!("{tree}/{name} is {a} in one and {b} in the other")));
                 }
                 (Some(_), None) | (None, Some(_)) | (None, None) => {
                     return Ok(Some(format!("{tree}/{name} is only in one of them")));
@@ -180,15 +163,11 @@ fn first_difference(one: &Path, two: &Path) -> Result<Option<String>> {
             }
         }
     }
-    let (mut ours, mut theirs) = (
-        File::open(one.join("card.img"))?,
-        File::open(two.join("card.img"))?,
-    );
+    let (mut ours, mut theirs) = (File::open(one.join("card.img"))?, File::open(two.join("card.img"))?);
     let mut at = 0;
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     while at < layout::IMAGE_BYTES {
-        let count =
-            usize::try_from((layout::IMAGE_BYTES - at).min(1 << 20)).expect("at most a mebibyte");
+        let count = usize::try_from((layout::IMAGE_BYTES - at).min(1 << 20)).expect("at most a mebibyte");
         ours.seek(SeekFrom::Start(at))?;
         theirs.seek(SeekFrom::Start(at))?;
         ours.read_exact(&mut a[..count])?;
@@ -261,13 +240,8 @@ mod tests {
         // In a partition and not in a file: the order of files, or a time.
         let write = |byte: u8| {
             use std::os::unix::fs::FileExt;
-            let image = File::options()
-                .write(true)
-                .open(two.join("card.img"))
-                .unwrap();
-            image
-                .write_at(&[byte], layout::SYSTEM_A.start_bytes + 7)
-                .unwrap();
+            let image = File::options().write(true).open(two.join("card.img")).unwrap();
+            image.write_at(&[byte], layout::SYSTEM_A.start_bytes + 7).unwrap();
         };
         write(1);
         assert!(difference().unwrap().contains("partition 2, from byte 7"));
@@ -281,10 +255,6 @@ mod tests {
         fs::write(&file, "c").unwrap();
         assert!(difference().unwrap().starts_with("root/etc/fstab is"));
         fs::remove_file(&file).unwrap();
-        assert!(
-            difference()
-                .unwrap()
-                .contains("root/etc/fstab is only in one")
-        );
+        assert!(difference().unwrap().contains("root/etc/fstab is only in one"));
     }
 }

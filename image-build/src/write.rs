@@ -43,22 +43,14 @@ pub struct WriteRequest<'a> {
 ///
 /// # Errors
 /// The disk is refused, before anything is written; writing fails; or the data read back differ.
-pub fn write(
-    request: &WriteRequest,
-    confirm: impl FnOnce(&str) -> io::Result<bool>,
-) -> Result<String> {
+pub fn write(request: &WriteRequest, confirm: impl FnOnce(&str) -> io::Result<bool>) -> Result<String> {
     let (bytes, hash) = measure(request.image)?;
     compare_with_sums(request.image, &hash)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     if request.is_file {
-        let is_device =
-            fs::metadata(request.to).is_ok_and(|found| found.file_type().is_block_device());
-        ensure!(
-            !is_device,
-            "{} is a disk: leave out --to-file",
-            request.to.display()
-        );
+        let is_device = fs::metadata(request.to).is_ok_and(|found| found.file_type().is_block_device());
+        ensure!(!is_device, "{} is a disk: leave out --to-file", request.to.display());
         options.create(true).truncate(true);
     } else {
         let disk = Disk::find(&HostPaths::default(), request.to)?;
@@ -73,8 +65,7 @@ pub fn write(
     let mut to = options
         .open(request.to)
         .with_context(|| format!("open {}", request.to.display()))?;
-    let written =
-        copy(request.image, &mut to).with_context(|| format!("write {}", request.to.display()))?;
+    let written = copy(request.image, &mut to).with_context(|| format!("write {}", request.to.display()))?;
     ensure!(
         written == hash,
         "{} has changed while it was written",
@@ -91,11 +82,7 @@ pub fn write(
         && let Ok(mut reread) = host_tools::command("blockdev", 0)
     {
         // Makes the partitions visible at once; reinserting the card does so as well.
-        let _ = reread
-            .arg("--rereadpt")
-            .arg(request.to)
-            .stderr(Stdio::null())
-            .status();
+        let _ = reread.arg("--rereadpt").arg(request.to).stderr(Stdio::null()).status();
     }
     Ok(hash)
 }
@@ -118,11 +105,7 @@ fn compare_with_sums(image: &Path, hash: &str) -> Result<()> {
     let Ok(sums) = fs::read_to_string(image.with_file_name("SHA256SUMS")) else {
         return Ok(());
     };
-    let name = image
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let name = name.trim_end_matches(".zst").trim_end_matches(".xz");
     let expected = sums
         .lines()
@@ -168,12 +151,7 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
             .custom_flags(if direct { O_DIRECT } else { 0 })
             .open(from)?;
         if !direct {
-            nix::fcntl::posix_fadvise(
-                &file,
-                0,
-                0,
-                nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-            )?;
+            nix::fcntl::posix_fadvise(&file, 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
         }
         let mut memory = vec![0; CHUNK + ALIGNED_TO];
         let begin = memory.as_ptr().align_offset(ALIGNED_TO);
@@ -197,10 +175,7 @@ fn read_back(from: &Path, bytes: u64) -> Result<String> {
 }
 
 /// Passes the uncompressed image on in pieces of [`CHUNK`], except for the last.
-pub(crate) fn each_chunk(
-    image: &Path,
-    mut take: impl FnMut(&[u8]) -> io::Result<()>,
-) -> Result<()> {
+pub(crate) fn each_chunk(image: &Path, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<()> {
     let mut source = Source::open(image)?;
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -237,8 +212,7 @@ impl Source {
             Some("xz") => "xz",
             _ => bail!("{} is no image: .img, .img.zst or .img.xz", image.display()),
         };
-        let program = find_program(program)
-            .with_context(|| format!("{program} is missing on this computer"))?;
+        let program = find_program(program).with_context(|| format!("{program} is missing on this computer"))?;
         let child = Command::new(program)
             .args(["--decompress", "--stdout", "--quiet"])
             .stdin(file)
@@ -325,17 +299,13 @@ mod tests {
             format!("{}  card.img\n", "0".repeat(64)),
         )
         .unwrap();
-        let error = write(&to_file(&image, &card), never)
-            .unwrap_err()
-            .to_string();
+        let error = write(&to_file(&image, &card), never).unwrap_err().to_string();
         assert!(error.contains("SHA256SUMS"), "{error}");
 
         fs::remove_file(folder.path().join("SHA256SUMS")).unwrap();
         let packed = fs::read(&image).unwrap();
         fs::write(&image, &packed[..packed.len() / 2]).unwrap();
-        let error = write(&to_file(&image, &card), never)
-            .unwrap_err()
-            .to_string();
+        let error = write(&to_file(&image, &card), never).unwrap_err().to_string();
         assert!(error.contains("damaged"), "{error}");
         assert!(!card.exists());
     }
@@ -353,12 +323,7 @@ mod tests {
             is_file: false,
             ..to_file(&image, &file)
         };
-        assert!(
-            write(&request, never)
-                .unwrap_err()
-                .to_string()
-                .contains("--to-file")
-        );
+        assert!(write(&request, never).unwrap_err().to_string().contains("--to-file"));
         assert_eq!(fs::read(&file).unwrap(), b"dear diary");
     }
 
@@ -404,9 +369,7 @@ mod tests {
         fs::create_dir(&at).unwrap();
         let mut mount = host_tools::command("mount", 0).unwrap();
         if run(mount.arg(&disk.0).arg(&at)).is_ok() {
-            let refused = write(&request(Some("33554432")), never)
-                .unwrap_err()
-                .to_string();
+            let refused = write(&request(Some("33554432")), never).unwrap_err().to_string();
             run(host_tools::command("umount", 0).unwrap().arg(&at)).unwrap();
             assert!(refused.contains("mounted"), "{refused}");
         }

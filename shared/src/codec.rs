@@ -44,8 +44,7 @@ pub enum DecodeError {
 
 /// Encodes one frame message.
 pub fn encode_frame(header: &FrameHeader, bytes: &[u8]) -> Vec<u8> {
-    let json = serde_json::to_vec(header)
-        .expect("a header has no map with odd keys and no failing Serialize");
+    let json = serde_json::to_vec(header).expect("a header has no map with odd keys and no failing Serialize");
     let length = u32::try_from(json.len()).expect("a header of ours is far below 4 KiB");
     let mut message = Vec::with_capacity(MAGIC.len() + 4 + json.len() + bytes.len());
     message.extend_from_slice(&MAGIC);
@@ -64,17 +63,13 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
         return Err(DecodeError::Empty);
     }
     let rest = message.strip_prefix(&MAGIC).ok_or(DecodeError::Magic)?;
-    let (length, rest) = rest
-        .split_first_chunk::<4>()
-        .ok_or(DecodeError::Truncated)?;
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or(DecodeError::Truncated)?;
     let length = u32::from_be_bytes(*length);
     let header_len = usize::try_from(length).unwrap_or(usize::MAX);
     if header_len > HEADER_BYTES_MAX {
         return Err(DecodeError::HeaderTooLong(length.into()));
     }
-    let (json, bytes) = rest
-        .split_at_checked(header_len)
-        .ok_or(DecodeError::Truncated)?;
+    let (json, bytes) = rest.split_at_checked(header_len).ok_or(DecodeError::Truncated)?;
     let header: FrameHeader = serde_json::from_slice(json)?;
     let found = bytes.len() as u64;
     if header.len != found || found == 0 {
@@ -99,8 +94,7 @@ pub fn decode_frame(message: &[u8]) -> Result<Frame<'_>, DecodeError> {
 
 /// Encodes one JSON message.
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
-    serde_json::to_vec(message)
-        .expect("our messages have no map with odd keys and no failing Serialize")
+    serde_json::to_vec(message).expect("our messages have no map with odd keys and no failing Serialize")
 }
 
 /// Decodes one JSON message.

@@ -97,11 +97,7 @@ pub struct BootClockOffset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_us: Option<u64>,
     /// Estimated from the times known before and after a boot whose clock was never synchronised.
-    #[serde(
-        rename = "guessed",
-        default,
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(rename = "guessed", default, skip_serializing_if = "std::ops::Not::not")]
     pub estimated: bool,
     /// The camera resends this event until a receipt of this spool names it; absent = it is sent once.
     #[serde(rename = "install", default, skip_serializing_if = "Option::is_none")]
@@ -123,15 +119,10 @@ impl BootClockOffset {
 
     /// Returns the earliest and latest wall time of `boottime_us` by this offset, microseconds UTC.
     pub fn wall_interval(&self, boottime_us: u64) -> (i64, i64) {
-        let drift_us = self
-            .at_us
-            .map_or(0, |at| drift_us(at.abs_diff(boottime_us)));
+        let drift_us = self.at_us.map_or(0, |at| drift_us(at.abs_diff(boottime_us)));
         let error_us = to_signed(self.error_us.saturating_add(drift_us));
         let wall_us = self.offset_us.saturating_add(to_signed(boottime_us));
-        (
-            wall_us.saturating_sub(error_us),
-            wall_us.saturating_add(error_us),
-        )
+        (wall_us.saturating_sub(error_us), wall_us.saturating_add(error_us))
     }
 }
 
@@ -173,24 +164,14 @@ mod tests {
             estimated: false,
             spool: None,
         };
-        for (boottime_us, error_us) in [
-            (3_600_000_000, 1_001),
-            (0, 1_801_001),
-            (7_200_000_000, 1_801_001),
-        ] {
+        for (boottime_us, error_us) in [(3_600_000_000, 1_001), (0, 1_801_001), (7_200_000_000, 1_801_001)] {
             let wall_us = 1_000_000_000_000 + to_signed(boottime_us);
             assert_eq!(
                 line.wall_interval(boottime_us),
                 (wall_us - error_us, wall_us + error_us)
             );
         }
-        let whole_boot = BootClockOffset {
-            at_us: None,
-            ..line
-        };
-        assert_eq!(
-            whole_boot.wall_interval(0),
-            (999_999_999_000, 1_000_000_001_000)
-        );
+        let whole_boot = BootClockOffset { at_us: None, ..line };
+        assert_eq!(whole_boot.wall_interval(0), (999_999_999_000, 1_000_000_001_000));
     }
 }

@@ -39,10 +39,7 @@ impl FromStr for DeviceId {
 
     fn from_str(name: &str) -> Result<Self, IdError> {
         let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
-        let starts_well = name
-            .as_bytes()
-            .first()
-            .is_some_and(u8::is_ascii_alphanumeric);
+        let starts_well = name.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
         if name.len() > 64 || !starts_well || !name.bytes().all(allowed) {
             return Err(IdError::Device);
         }
@@ -288,13 +285,7 @@ mod tests {
 
     #[test]
     fn a_device_name_cannot_change_a_topic() {
-        for good in [
-            "porch",
-            "camera-1a2b3c",
-            "Boat_shed.2",
-            "0",
-            &"a".repeat(64),
-        ] {
+        for good in ["porch", "camera-1a2b3c", "Boat_shed.2", "0", &"a".repeat(64)] {
             assert!(good.parse::<DeviceId>().is_ok(), "{good}");
         }
         for bad in [

@@ -9,10 +9,7 @@ pub const RANGES_MAX: usize = 500;
 
 /// A set of sequences: sorted inclusive ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "Vec<(Sequence, Sequence)>",
-    into = "Vec<(Sequence, Sequence)>"
-)]
+#[serde(try_from = "Vec<(Sequence, Sequence)>", into = "Vec<(Sequence, Sequence)>")]
 pub struct Ranges(Vec<(Sequence, Sequence)>);
 
 impl Ranges {
@@ -26,10 +23,7 @@ impl Ranges {
 
     /// Returns the number of sequences.
     pub fn count(&self) -> u64 {
-        self.0
-            .iter()
-            .map(|(first, last)| last.get() - first.get() + 1)
-            .sum()
+        self.0.iter().map(|(first, last)| last.get() - first.get() + 1).sum()
     }
 
     pub fn contains(&self, sequence: Sequence) -> bool {
@@ -56,10 +50,7 @@ impl Ranges {
 /// Sorts and joins the ranges; ignores reversed ones.
 impl FromIterator<(Sequence, Sequence)> for Ranges {
     fn from_iter<I: IntoIterator<Item = (Sequence, Sequence)>>(ranges: I) -> Self {
-        let mut all: Vec<_> = ranges
-            .into_iter()
-            .filter(|(first, last)| first <= last)
-            .collect();
+        let mut all: Vec<_> = ranges.into_iter().filter(|(first, last)| first <= last).collect();
         all.sort_unstable();
         let mut joined: Vec<(Sequence, Sequence)> = Vec::new();
         for (first, last) in all {
@@ -74,10 +65,7 @@ impl FromIterator<(Sequence, Sequence)> for Ranges {
 
 impl FromIterator<Sequence> for Ranges {
     fn from_iter<I: IntoIterator<Item = Sequence>>(sequences: I) -> Self {
-        sequences
-            .into_iter()
-            .map(|sequence| (sequence, sequence))
-            .collect()
+        sequences.into_iter().map(|sequence| (sequence, sequence)).collect()
     }
 }
 
@@ -110,12 +98,7 @@ mod tests {
 
     fn ranges(all: &[(u64, u64)]) -> Ranges {
         all.iter()
-            .map(|(first, last)| {
-                (
-                    Sequence::try_from(*first).unwrap(),
-                    Sequence::try_from(*last).unwrap(),
-                )
-            })
+            .map(|(first, last)| (Sequence::try_from(*first).unwrap(), Sequence::try_from(*last).unwrap()))
             .collect()
     }
 
@@ -126,14 +109,7 @@ mod tests {
             ranges(&[(1, 6), (9, 9)])
         );
         assert_eq!(ranges(&[(1, 6), (9, 9)]).count(), 7);
-        for (sequence, inside) in [
-            (1, true),
-            (6, true),
-            (7, false),
-            (8, false),
-            (9, true),
-            (10, false),
-        ] {
+        for (sequence, inside) in [(1, true), (6, true), (7, false), (8, false), (9, true), (10, false)] {
             assert_eq!(
                 ranges(&[(1, 6), (9, 9)]).contains(Sequence::try_from(sequence).unwrap()),
                 inside,

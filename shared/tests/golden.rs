@@ -16,9 +16,7 @@ use keepsake_protocol::event::{BootClockOffset, Event, Fault, Tombstone, Tombsto
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, SpoolInventory, Status};
 use keepsake_protocol::receipt::{InventoryAck, Receipt, Rejection, ResendRequest};
-use keepsake_protocol::settings::{
-    CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus,
-};
+use keepsake_protocol::settings::{CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus};
 use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -42,10 +40,7 @@ fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
     check(Golden::json("v1-event-boot", &clock_offset()));
     check(Golden::json("v1-event-fault-kept", &awaiting_fault()));
     check(Golden::json("v1-event-boot-kept", &awaiting_clock_offset()));
-    check(Golden::json(
-        "v1-event-boot-guessed",
-        &estimated_clock_offset(),
-    ));
+    check(Golden::json("v1-event-boot-guessed", &estimated_clock_offset()));
     check(Golden::json("v1-reply", &reply()));
     check(Golden::json("v1-reply-failed", &failed_reply()));
     check(Golden::json("v1-reply-diagnostics", &diagnostics_reply()));
@@ -72,10 +67,7 @@ fn every_message_ever_shipped_decodes_and_encodes_unchanged() {
         .expect("the golden folder is part of the repository")
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(
-        files, seen,
-        "a golden file that no case reads proves nothing"
-    );
+    assert_eq!(files, seen, "a golden file that no case reads proves nothing");
 }
 
 /// Every word that stands for an enum variant on the wire, spelt out here a second time so that renaming one is noticed.
@@ -133,20 +125,12 @@ fn the_names_on_the_wire_do_not_change() {
         ]),
         ["accepted", "captured", "saved", "done", "failed", "expired"]
     );
-    assert_eq!(
-        words(&[Presence::Online, Presence::Offline]),
-        ["online", "offline"]
-    );
+    assert_eq!(words(&[Presence::Online, Presence::Offline]), ["online", "offline"]);
 }
 
 /// Does nothing but stop the compiler at a new variant: it needs its word above.
 #[expect(dead_code, reason = "it is enough that it compiles")]
-fn every_variant_has_its_name(
-    cause: Cause,
-    reason: TombstoneReason,
-    stage: CommandStage,
-    kind: CommandKind,
-) {
+fn every_variant_has_its_name(cause: Cause, reason: TombstoneReason, stage: CommandStage, kind: CommandKind) {
     match cause {
         Cause::Button | Cause::Command | Cause::Interval | Cause::Test | Cause::Upload => {}
     }
@@ -169,10 +153,7 @@ fn every_variant_has_its_name(
         | CommandStage::Expired => {}
     }
     match kind {
-        CommandKind::Snap
-        | CommandKind::Identify
-        | CommandKind::Restart
-        | CommandKind::Diagnostics => {}
+        CommandKind::Snap | CommandKind::Identify | CommandKind::Restart | CommandKind::Diagnostics => {}
     }
 }
 
@@ -194,9 +175,7 @@ impl Golden {
         Self {
             file: format!("{name}.json"),
             today: codec::encode(message),
-            still_means_the_same: Box::new(move |bytes| {
-                codec::decode::<T>(bytes).is_ok_and(|found| found == expected)
-            }),
+            still_means_the_same: Box::new(move |bytes| codec::decode::<T>(bytes).is_ok_and(|found| found == expected)),
         }
     }
 
@@ -206,8 +185,7 @@ impl Golden {
             file: format!("{name}.ksf1"),
             today: codec::encode_frame(header, picture),
             still_means_the_same: Box::new(move |bytes| {
-                codec::decode_frame(bytes)
-                    .is_ok_and(|found| found.header == expected && found.bytes == bytes_expected)
+                codec::decode_frame(bytes).is_ok_and(|found| found.header == expected && found.bytes == bytes_expected)
             }),
         }
     }
@@ -327,10 +305,7 @@ fn have() -> Inventory {
         id: 77,
         page: 0,
         pages: 2,
-        captures: vec![
-            (sequence(7), HashPrefix([1; 8])),
-            (sequence(11), HashPrefix([0xff; 8])),
-        ],
+        captures: vec![(sequence(7), HashPrefix([1; 8])), (sequence(11), HashPrefix([0xff; 8]))],
     }
 }
 
@@ -512,10 +487,7 @@ fn failed_reply() -> CommandReply {
 
 fn receipt() -> Receipt {
     Receipt {
-        stored: vec![
-            (sequence(7), HashPrefix([1; 8])),
-            (sequence(8), HashPrefix([2; 8])),
-        ],
+        stored: vec![(sequence(7), HashPrefix([1; 8])), (sequence(8), HashPrefix([2; 8]))],
         ..Receipt::new(StoreId([0xc1; 16]), INSTALL)
     }
 }

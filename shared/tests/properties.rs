@@ -10,13 +10,9 @@ use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, SpoolInventory, Status};
 use keepsake_protocol::ranges::Ranges;
 use keepsake_protocol::receipt::{InventoryAck, Receipt, Rejection, ResendRequest};
-use keepsake_protocol::settings::{
-    CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus,
-};
+use keepsake_protocol::settings::{CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus};
 use keepsake_protocol::topic::{self, MessageKind, Topic};
-use keepsake_protocol::{
-    BootId, CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId, StoreId,
-};
+use keepsake_protocol::{BootId, CaptureId, DeviceId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -222,8 +218,7 @@ fn prefix() -> impl Strategy<Value = HashPrefix> {
 }
 
 fn device() -> impl Strategy<Value = DeviceId> {
-    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-        .prop_filter_map("reserved", |name| name.parse::<DeviceId>().ok())
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}".prop_filter_map("reserved", |name| name.parse::<DeviceId>().ok())
 }
 
 /// Names a hostile person would try, and quite ordinary ones.
@@ -276,26 +271,18 @@ fn moment() -> impl Strategy<Value = ClockReading> {
         any::<bool>(),
         any::<u64>(),
     )
-        .prop_map(
-            |(boot, boottime_us, wall_us, synchronised, error_us)| ClockReading {
-                boot: BootId(boot),
-                boottime_us,
-                wall_us,
-                synchronised,
-                error_us,
-            },
-        )
+        .prop_map(|(boot, boottime_us, wall_us, synchronised, error_us)| ClockReading {
+            boot: BootId(boot),
+            boottime_us,
+            wall_us,
+            synchronised,
+            error_us,
+        })
 }
 
 fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
     let record = (
-        (
-            install(),
-            sequence(),
-            any::<[u8; 32]>(),
-            cause(),
-            any::<bool>(),
-        ),
+        (install(), sequence(), any::<[u8; 32]>(), cause(), any::<bool>()),
         (any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>()),
         (option::of(command_id()), moment()),
     );
@@ -305,66 +292,49 @@ fn frame() -> impl Strategy<Value = (FrameHeader, Vec<u8>)> {
         option::of(any::<u64>()),
         option::of(any::<i64>()),
     );
-    (
-        record,
-        times,
-        0..1000_u64,
-        vec(any::<u8>(), 1..300),
-        0..1000_u64,
-    )
-        .prop_map(
-            |(
-                record,
-                (attempt, saved_after_us, sent_after_us, not_before_us),
+    (record, times, 0..1000_u64, vec(any::<u8>(), 1..300), 0..1000_u64).prop_map(
+        |(record, (attempt, saved_after_us, sent_after_us, not_before_us), offset, bytes, rest)| {
+            let ((install, sequence, hash, cause, png), sizes, (command, pressed)) = record;
+            let (width, height, captured_after_us, settings_version) = sizes;
+            let header = FrameHeader {
+                capture: CaptureMetadata {
+                    spool: install,
+                    sequence,
+                    hash: Hash(hash),
+                    total: offset + bytes.len() as u64 + rest,
+                    content_type: if png { ContentType::Png } else { ContentType::Jpeg },
+                    width,
+                    height,
+                    cause,
+                    command,
+                    pressed,
+                    captured_after_us,
+                    settings_version,
+                },
                 offset,
-                bytes,
-                rest,
-            )| {
-                let ((install, sequence, hash, cause, png), sizes, (command, pressed)) = record;
-                let (width, height, captured_after_us, settings_version) = sizes;
-                let header = FrameHeader {
-                    capture: CaptureMetadata {
-                        spool: install,
-                        sequence,
-                        hash: Hash(hash),
-                        total: offset + bytes.len() as u64 + rest,
-                        content_type: if png {
-                            ContentType::Png
-                        } else {
-                            ContentType::Jpeg
-                        },
-                        width,
-                        height,
-                        cause,
-                        command,
-                        pressed,
-                        captured_after_us,
-                        settings_version,
-                    },
-                    offset,
-                    len: bytes.len() as u64,
-                    attempt,
-                    saved_after_us,
-                    sent_after_us,
-                    not_before_us,
-                };
-                (header, bytes)
-            },
-        )
+                len: bytes.len() as u64,
+                attempt,
+                saved_after_us,
+                sent_after_us,
+                not_before_us,
+            };
+            (header, bytes)
+        },
+    )
 }
 
 fn have() -> impl Strategy<Value = Inventory> {
     let captures = vec((sequence(), prefix()), 0..50);
-    (install(), sequence(), any::<[u32; 3]>(), captures).prop_map(
-        |(install, next, [id, page, pages], captures)| Inventory {
+    (install(), sequence(), any::<[u32; 3]>(), captures).prop_map(|(install, next, [id, page, pages], captures)| {
+        Inventory {
             spool: install,
             next,
             id,
             page,
             pages,
             captures,
-        },
-    )
+        }
+    })
 }
 
 fn ranges() -> impl Strategy<Value = Ranges> {
@@ -381,28 +351,22 @@ fn status() -> impl Strategy<Value = Status> {
             coarse,
         },
     );
-    let queue = (
-        any::<[u64; 4]>(),
-        option::of(moment()),
-        option::of(any::<u64>()),
-    )
-        .prop_map(
-            |([waiting, waiting_bytes, parked, lost], oldest, bytes_per_s)| Queue {
-                waiting,
-                waiting_bytes,
-                oldest,
-                parked,
-                lost,
-                bytes_per_s,
-            },
-        );
-    let health = (any::<[u64; 2]>(), option::of(any::<i64>())).prop_map(
-        |([card_free, card_total], temperature_mc)| Health {
+    let queue = (any::<[u64; 4]>(), option::of(moment()), option::of(any::<u64>())).prop_map(
+        |([waiting, waiting_bytes, parked, lost], oldest, bytes_per_s)| Queue {
+            waiting,
+            waiting_bytes,
+            oldest,
+            parked,
+            lost,
+            bytes_per_s,
+        },
+    );
+    let health =
+        (any::<[u64; 2]>(), option::of(any::<i64>())).prop_map(|([card_free, card_total], temperature_mc)| Health {
             card_free,
             card_total,
             temperature_mc,
-        },
-    );
+        });
     let light = (".{0,20}", ".{0,20}", ".{0,80}").prop_map(|(pattern, looks, means)| LedStatus {
         pattern,
         appearance: looks,
@@ -423,31 +387,17 @@ fn status() -> impl Strategy<Value = Status> {
         ),
     )
         .prop_map(
-            |(
-                online,
-                installs,
+            |(online, installs, queue, health, light, faults, (settings_version, settings, version, said))| Status {
+                presence: if online { Presence::Online } else { Presence::Offline },
+                spools: installs,
                 queue,
                 health,
-                light,
+                led: light,
                 faults,
-                (settings_version, settings, version, said),
-            )| {
-                Status {
-                    presence: if online {
-                        Presence::Online
-                    } else {
-                        Presence::Offline
-                    },
-                    spools: installs,
-                    queue,
-                    health,
-                    led: light,
-                    faults,
-                    settings_version,
-                    settings,
-                    version,
-                    reported_at: said,
-                }
+                settings_version,
+                settings,
+                version,
+                reported_at: said,
             },
         )
 }
@@ -465,36 +415,27 @@ fn event() -> impl Strategy<Value = Event> {
     ]);
     let tombstone = (
         (install(), sequence(), option::of(sequence())),
-        (
-            reason,
-            cause(),
-            option::of(command_id()),
-            option::of(moment()),
-        ),
+        (reason, cause(), option::of(command_id()), option::of(moment())),
     )
-        .prop_map(
-            |((install, sequence, through), (reason, cause, command, pressed))| {
-                Event::Tombstone(Tombstone {
-                    spool: install,
-                    sequence,
-                    through,
-                    reason,
-                    cause,
-                    command,
-                    pressed,
-                })
-            },
-        );
-    let fault = (any::<u8>(), ".{0,80}", moment(), option::of(install())).prop_map(
-        |(number, text, at, install)| {
-            Event::Fault(Fault {
-                number,
-                text,
-                at,
+        .prop_map(|((install, sequence, through), (reason, cause, command, pressed))| {
+            Event::Tombstone(Tombstone {
                 spool: install,
+                sequence,
+                through,
+                reason,
+                cause,
+                command,
+                pressed,
             })
-        },
-    );
+        });
+    let fault = (any::<u8>(), ".{0,80}", moment(), option::of(install())).prop_map(|(number, text, at, install)| {
+        Event::Fault(Fault {
+            number,
+            text,
+            at,
+            spool: install,
+        })
+    });
     let boot = (
         any::<[u8; 16]>(),
         (any::<i64>(), any::<u64>(), option::of(any::<u64>())),
@@ -551,16 +492,15 @@ fn reply() -> impl Strategy<Value = CommandReply> {
 }
 
 fn receipt() -> impl Strategy<Value = Receipt> {
-    let want = (sequence(), vec(any::<(u64, u64)>(), 0..5))
-        .prop_map(|(sequence, ranges)| ResendRequest { sequence, ranges });
-    let refused = (sequence(), prefix(), ".{0,40}", any::<u64>()).prop_map(
-        |(sequence, hash, reason, retry_after)| Rejection {
+    let want =
+        (sequence(), vec(any::<(u64, u64)>(), 0..5)).prop_map(|(sequence, ranges)| ResendRequest { sequence, ranges });
+    let refused =
+        (sequence(), prefix(), ".{0,40}", any::<u64>()).prop_map(|(sequence, hash, reason, retry_after)| Rejection {
             sequence,
             hash,
             reason,
             retry_after,
-        },
-    );
+        });
     let answer = any::<(u32, u32)>().prop_map(|(id, page)| InventoryAck { id, page });
     (
         store(),
@@ -594,19 +534,17 @@ fn command() -> impl Strategy<Value = Command> {
         CommandKind::Restart,
         CommandKind::Diagnostics,
     ]);
-    (command_id(), kind, any::<i64>(), any::<i64>()).prop_map(
-        |(id, command, sent_us, expires_us)| {
-            let command = Command {
-                id,
-                command,
-                sent_us,
-                expires_us,
-            };
-            // The arithmetic on moments from outside must hold for all of them.
-            assert!(expires_us > sent_us || command.lifetime_us() == 0);
-            command
-        },
-    )
+    (command_id(), kind, any::<i64>(), any::<i64>()).prop_map(|(id, command, sent_us, expires_us)| {
+        let command = Command {
+            id,
+            command,
+            sent_us,
+            expires_us,
+        };
+        // The arithmetic on moments from outside must hold for all of them.
+        assert!(expires_us > sent_us || command.lifetime_us() == 0);
+        command
+    })
 }
 
 fn values() -> impl Strategy<Value = serde_json::Map<String, Value>> {
@@ -615,43 +553,34 @@ fn values() -> impl Strategy<Value = serde_json::Map<String, Value>> {
         any::<i64>().prop_map(Value::from),
         ".{0,20}".prop_map(Value::from),
     ];
-    prop::collection::btree_map("[a-z_]{1,12}", value, 0..8)
-        .prop_map(|values| values.into_iter().collect())
+    prop::collection::btree_map("[a-z_]{1,12}", value, 0..8).prop_map(|values| values.into_iter().collect())
 }
 
 fn settings() -> impl Strategy<Value = DesiredSettings> {
-    (any::<u64>(), option::of(store()), any::<u64>(), values()).prop_map(
-        |(version, store, mark, values)| DesiredSettings {
+    (any::<u64>(), option::of(store()), any::<u64>(), values()).prop_map(|(version, store, mark, values)| {
+        DesiredSettings {
             version,
             store,
             revision: mark,
             values,
-        },
-    )
+        }
+    })
 }
 
 fn settings_state() -> impl Strategy<Value = Box<SettingsReport>> {
-    let rejected =
-        ("[a-z_.]{1,12}", ".{0,40}").prop_map(|(name, reason)| RejectedSetting { name, reason });
-    let trying =
-        (vec("[a-z_.]{1,12}", 0..4), any::<u64>()).prop_map(|(names, for_s)| TrialStatus {
-            names,
-            remaining_s: for_s,
-        });
-    (
-        any::<u64>(),
-        vec(rejected, 0..4),
-        option::of(trying),
-        values(),
-    )
-        .prop_map(|(mark, rejected, trying, in_force)| {
-            Box::new(SettingsReport {
-                revision: mark,
-                rejected,
-                trial: trying,
-                effective: in_force,
-            })
+    let rejected = ("[a-z_.]{1,12}", ".{0,40}").prop_map(|(name, reason)| RejectedSetting { name, reason });
+    let trying = (vec("[a-z_.]{1,12}", 0..4), any::<u64>()).prop_map(|(names, for_s)| TrialStatus {
+        names,
+        remaining_s: for_s,
+    });
+    (any::<u64>(), vec(rejected, 0..4), option::of(trying), values()).prop_map(|(mark, rejected, trying, in_force)| {
+        Box::new(SettingsReport {
+            revision: mark,
+            rejected,
+            trial: trying,
+            effective: in_force,
         })
+    })
 }
 
 fn cloud() -> impl Strategy<Value = CloudInfo> {
@@ -668,8 +597,8 @@ fn cloud() -> impl Strategy<Value = CloudInfo> {
 /// Any JSON at all, with the names of our own fields among its keys.
 fn json() -> impl Strategy<Value = Value> {
     let key = prop::sample::select(vec![
-        "install", "sequence", "hash", "store", "stored", "want", "ranges", "kind", "pressed",
-        "installs", "waiting", "next", "captures", "values", "id", "x",
+        "install", "sequence", "hash", "store", "stored", "want", "ranges", "kind", "pressed", "installs", "waiting",
+        "next", "captures", "values", "id", "x",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -118,10 +118,7 @@ fn every_required_field_is_required() {
         let mut shorter = header();
         shorter.as_object_mut().unwrap().remove(field);
         let message = frame(shorter.to_string().as_bytes(), b"abc");
-        assert!(
-            codec::decode_frame(&message).is_err(),
-            "a header without {field}"
-        );
+        assert!(codec::decode_frame(&message).is_err(), "a header without {field}");
     }
 }
 
@@ -142,14 +139,10 @@ fn a_number_that_does_not_fit_is_an_error() {
                 continue;
             }
             for number in odd {
-                let text = message.to_string().replace(
-                    &format!("\"{field}\":{value}"),
-                    &format!("\"{field}\":{number}"),
-                );
-                assert!(
-                    decode(text.as_bytes()).is_err(),
-                    "{kind} with {field} = {number:.40}"
-                );
+                let text = message
+                    .to_string()
+                    .replace(&format!("\"{field}\":{value}"), &format!("\"{field}\":{number}"));
+                assert!(decode(text.as_bytes()).is_err(), "{kind} with {field} = {number:.40}");
             }
         }
     }
@@ -164,14 +157,10 @@ fn deep_nesting_is_an_error_and_no_stack_overflow() {
             assert!(decode(bomb.as_bytes()).is_err(), "{kind}");
         }
         for (field, value) in message.as_object().unwrap() {
-            let text = message.to_string().replace(
-                &format!("\"{field}\":{value}"),
-                &format!("\"{field}\":{nested}"),
-            );
-            assert!(
-                decode(text.as_bytes()).is_err(),
-                "{kind} with {field} nested"
-            );
+            let text = message
+                .to_string()
+                .replace(&format!("\"{field}\":{value}"), &format!("\"{field}\":{nested}"));
+            assert!(decode(text.as_bytes()).is_err(), "{kind} with {field} nested");
         }
         // In a field that nobody reads it may be skipped or refused, but it must be survived.
         let _ = decode(format!("{{\"x\":{}}}", &nested[64..nested.len() - 64]).as_bytes());
@@ -227,17 +216,13 @@ fn a_frame_with_a_wrong_length_is_rejected() {
         ("a header of 4 GiB", endless, |e| {
             matches!(e, DecodeError::HeaderTooLong(_))
         }),
-        ("not JSON", frame(b"{]", b"abc"), |e| {
-            matches!(e, DecodeError::Json(_))
-        }),
+        ("not JSON", frame(b"{]", b"abc"), |e| matches!(e, DecodeError::Json(_))),
         ("fewer bytes", with("len", 4), |e| {
             matches!(e, DecodeError::Length { .. })
         }),
-        (
-            "no bytes",
-            frame(header().to_string().as_bytes(), b""),
-            |e| matches!(e, DecodeError::Length { .. }),
-        ),
+        ("no bytes", frame(header().to_string().as_bytes(), b""), |e| {
+            matches!(e, DecodeError::Length { .. })
+        }),
         ("beyond its end", with("offset", u64::MAX), |e| {
             matches!(e, DecodeError::Range { .. })
         }),

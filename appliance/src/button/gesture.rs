@@ -99,9 +99,7 @@ impl Gesture {
         let mut actions: Vec<Action> = self.hide_stage().into_iter().collect();
         // Nobody presses twice within the gap: that is a worn contact.
         let gap = micros(self.repeat_min);
-        let new = self
-            .pressed_at
-            .is_none_or(|last| at_us.saturating_sub(last) >= gap);
+        let new = self.pressed_at.is_none_or(|last| at_us.saturating_sub(last) >= gap);
         if new {
             self.pressed_at = Some(at_us);
             actions.push(Action::Press { at_us });
@@ -185,16 +183,8 @@ mod tests {
             (120, None, vec![]),
             (4_999, None, vec![]),
             (5_000, Some(HoldAction::Reconnect), vec![]),
-            (
-                5_001,
-                Some(HoldAction::Reconnect),
-                vec![Some(Reconnect), None],
-            ),
-            (
-                9_999,
-                Some(HoldAction::Reconnect),
-                vec![Some(Reconnect), None],
-            ),
+            (5_001, Some(HoldAction::Reconnect), vec![Some(Reconnect), None]),
+            (9_999, Some(HoldAction::Reconnect), vec![Some(Reconnect), None]),
             (
                 10_001,
                 Some(HoldAction::Forget),
@@ -205,11 +195,7 @@ mod tests {
                 Some(HoldAction::Forget),
                 vec![Some(Reconnect), Some(Forget), None],
             ),
-            (
-                15_001,
-                None,
-                vec![Some(Reconnect), Some(Forget), Some(Cancelled), None],
-            ),
+            (15_001, None, vec![Some(Reconnect), Some(Forget), Some(Cancelled), None]),
             (
                 3_600_000,
                 None,
@@ -251,11 +237,7 @@ mod tests {
         // The end of the first was missed.
         let again = gesture.on_edge(true, 8_000 * MS);
         assert_eq!(again[0], Action::Show(None));
-        assert_eq!(
-            gesture.on_edge(false, 12_000 * MS),
-            [],
-            "held for four seconds"
-        );
+        assert_eq!(gesture.on_edge(false, 12_000 * MS), [], "held for four seconds");
     }
 
     proptest! {

@@ -75,10 +75,7 @@ impl ButtonThread {
                 let number = self.presses;
                 self.light.pressed(number, at_us);
                 let at_boottime_us = at_us;
-                let job = CaptureRequest::Press {
-                    number,
-                    at_boottime_us,
-                };
+                let job = CaptureRequest::Press { number, at_boottime_us };
                 self.requests.send(job).is_ok()
             }
             Action::Show(stage) => {

@@ -52,9 +52,7 @@ impl CaptureRequest {
 
     fn at_boottime_us(&self) -> u64 {
         match self {
-            Self::Press { at_boottime_us, .. } | Self::Command { at_boottime_us, .. } => {
-                *at_boottime_us
-            }
+            Self::Press { at_boottime_us, .. } | Self::Command { at_boottime_us, .. } => *at_boottime_us,
             Self::Interval => boottime_us(),
         }
     }
@@ -94,9 +92,7 @@ pub struct MaxCaptureSize(Arc<AtomicU64>);
 
 impl Default for MaxCaptureSize {
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(
-            keepsake_protocol::codec::CAPTURE_BYTES_MAX,
-        )))
+        Self(Arc::new(AtomicU64::new(keepsake_protocol::codec::CAPTURE_BYTES_MAX)))
     }
 }
 
@@ -151,22 +147,14 @@ impl Pipeline {
 
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
     /// frame, before it is saved: the person may move again.
-    pub fn capture(
-        &mut self,
-        request: CaptureRequest,
-        on_captured: impl FnOnce(&CaptureRequest),
-    ) -> CaptureOutcome {
+    pub fn capture(&mut self, request: CaptureRequest, on_captured: impl FnOnce(&CaptureRequest)) -> CaptureOutcome {
         if let CaptureRequest::Command { begin_by_us, .. } = request
             && boottime_us() > begin_by_us
         {
             return CaptureOutcome::Expired { request };
         }
         let pressed = self.clock.reading_at(request.at_boottime_us());
-        let settings = self
-            .settings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if settings.camera != self.applied {
             self.camera.configure(&settings.camera);
             self.applied = settings.camera.clone();
@@ -205,12 +193,9 @@ impl Pipeline {
                     saved_after_us,
                 }
             }
-            Err(error @ SpoolError::Full { .. }) => self.record_tombstone(
-                request,
-                pressed,
-                TombstoneReason::CardFull,
-                error.to_string(),
-            ),
+            Err(error @ SpoolError::Full { .. }) => {
+                self.record_tombstone(request, pressed, TombstoneReason::CardFull, error.to_string())
+            }
             Err(error) => self.report_failure(request, &error),
         }
     }
@@ -251,11 +236,7 @@ impl Pipeline {
     }
 
     /// Shrinks here and not at the send: what is on the card is what the cloud takes.
-    fn fit_to_budget(
-        &self,
-        frame: Frame,
-        picture: &PictureSettings,
-    ) -> Result<Frame, (TombstoneReason, String)> {
+    fn fit_to_budget(&self, frame: Frame, picture: &PictureSettings) -> Result<Frame, (TombstoneReason, String)> {
         let cloud = self.max_capture_size.get();
         let budget = if picture.bytes_max == 0 {
             cloud

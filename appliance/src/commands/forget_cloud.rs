@@ -10,11 +10,7 @@ use crate::spool::{self, Limits, Spool};
 
 pub(super) fn run(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let folder = spool_folder(folder);
-    anyhow::ensure!(
-        folder.join("frames").is_dir(),
-        "{} is not a spool",
-        folder.display()
-    );
+    anyhow::ensure!(folder.join("frames").is_dir(), "{} is not a spool", folder.display());
     // Under the name it has, so that no new install begins; and nothing is tidied away, for the old cloud may be gone.
     let fingerprint = spool::fingerprint(&folder)?.unwrap_or_default();
     let limits = Limits {
@@ -24,8 +20,6 @@ pub(super) fn run(folder: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     };
     let mut spool = Spool::open(&folder, limits, &fingerprint, None)?;
     let count = spool.forget_cloud()?;
-    println!(
-        "The next cloud that answers is accepted; {count} pictures on this card will be offered to it."
-    );
+    println!("The next cloud that answers is accepted; {count} pictures on this card will be offered to it.");
     Ok(ExitCode::SUCCESS)
 }

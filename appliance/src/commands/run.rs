@@ -17,11 +17,7 @@ use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::EventWriter;
 use crate::time::clock::{Clock, boottime_us};
 
-pub(super) fn run(
-    settings: &Settings,
-    events: bool,
-    recent_warnings: RecentWarnings,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn run(settings: &Settings, events: bool, recent_warnings: RecentWarnings) -> anyhow::Result<ExitCode> {
     // Determined now: after an update, the running program's path no longer exists.
     let program = std::env::current_exe();
     let event_writer = if events {
@@ -74,9 +70,7 @@ pub(super) fn run(
     runtime.shutdown_background();
     match outcome? {
         Exit::Shutdown => Ok(ExitCode::SUCCESS),
-        Exit::Restart => Err(re_exec(
-            &program.context("ask for the name of this program")?,
-        )),
+        Exit::Restart => Err(re_exec(&program.context("ask for the name of this program")?)),
     }
 }
 

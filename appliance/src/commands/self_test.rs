@@ -67,31 +67,20 @@ enum Verdict {
 impl Report {
     /// Nothing failed.
     pub fn is_good(&self) -> bool {
-        self.lines
-            .iter()
-            .all(|line| line.verdict != Verdict::Failed)
+        self.lines.iter().all(|line| line.verdict != Verdict::Failed)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line {
-            part,
-            verdict,
-            text,
-        } in &self.lines
-        {
+        for Line { part, verdict, text } in &self.lines {
             let verdict = match verdict {
                 Verdict::Good => "ok",
                 Verdict::Note => "note",
                 Verdict::Failed => "FAIL",
             };
             let mut lines = text.lines();
-            writeln!(
-                f,
-                "{verdict:4} {part:8} {}",
-                lines.next().unwrap_or_default()
-            )?;
+            writeln!(f, "{verdict:4} {part:8} {}", lines.next().unwrap_or_default())?;
             for line in lines {
                 writeln!(f, "{:13} {line}", "")?;
             }
@@ -116,11 +105,7 @@ fn check_all(config: &Config) -> Report {
         .into_iter()
         .map(|(part, check)| {
             let (verdict, text) = check(config).unwrap_or_else(|text| (Verdict::Failed, text));
-            Line {
-                part,
-                verdict,
-                text,
-            }
+            Line { part, verdict, text }
         })
         .collect();
     Report { lines }
@@ -141,18 +126,12 @@ fn card(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
     let began = Instant::now();
     write_durably(folder).map_err(|error| {
         let folder = folder.display();
-        format!(
-            "{folder} cannot be written: {error}. Give this user write permission, or set spool.dir"
-        )
+        format!("{folder} cannot be written: {error}. Give this user write permission, or set spool.dir")
     })?;
     let took = began.elapsed().as_millis();
     let text = format!("{} is writable, synced in {took} ms", folder.display());
     // A card that takes longer still works, but every press waits for it.
-    let verdict = if took > 1000 {
-        Verdict::Note
-    } else {
-        Verdict::Good
-    };
+    let verdict = if took > 1000 { Verdict::Note } else { Verdict::Good };
     Ok((verdict, text))
 }
 
@@ -170,8 +149,8 @@ fn write_durably(folder: &Path) -> io::Result<()> {
 }
 
 fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let stat = statvfs(&settings.dir)
-        .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
+    let stat =
+        statvfs(&settings.dir).map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
     let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
     let mib = |bytes: u64| bytes >> 20;
     let usable = mib(free.saturating_sub(settings.reserve_bytes));
@@ -198,29 +177,21 @@ fn light(config: &Config) -> Result<(Verdict, String), String> {
         light.show(LedState::Off);
         thread::sleep(BLINK);
     }
-    let text = format!(
-        "blinked {BLINKS} times; if it did not, check the wiring, light.pin and light.active"
-    );
+    let text = format!("blinked {BLINKS} times; if it did not, check the wiring, light.pin and light.active");
     Ok((Verdict::Good, text))
 }
 
 fn button(config: &Config) -> Result<(Verdict, String), String> {
     let mut button = open::open_button(config).map_err(|e| display_chain(&e))?;
     if config.simulated.enabled {
-        return Ok((
-            Verdict::Good,
-            "simulated: lines on stdin, or SIGUSR1".to_owned(),
-        ));
+        return Ok((Verdict::Good, "simulated: lines on stdin, or SIGUSR1".to_owned()));
     }
     let seconds = PRESS_WITHIN.as_secs();
     eprintln!("press the button within {seconds} seconds");
     let way = open::Pins::open(&config.gpio).map_err(|e| display_chain(&e))?;
     let way = way.describe();
     match button.wait(PRESS_WITHIN).map_err(|e| display_chain(&e))? {
-        Some(_) => Ok((
-            Verdict::Good,
-            format!("was pressed; the pins are accessed {way}"),
-        )),
+        Some(_) => Ok((Verdict::Good, format!("was pressed; the pins are accessed {way}"))),
         None => Err(format!(
             "no press within {seconds} s; the pins are accessed {way}. Press it during the test; check the wiring, button.pin, button.pull and \
              button.active"
@@ -233,9 +204,7 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
     let mut camera = open::open_camera(config).map_err(|e| display_chain(&e))?;
     let mut frame = || {
         let began = Instant::now();
-        let frame = camera
-            .frame(config.camera.timeout())
-            .map_err(|e| display_chain(&e))?;
+        let frame = camera.frame(config.camera.timeout()).map_err(|e| display_chain(&e))?;
         Ok::<_, String>((frame, began.elapsed().as_millis()))
     };
     let (_, started_ms) = frame()?;
@@ -256,11 +225,7 @@ fn camera(config: &Config) -> Result<(Verdict, String), String> {
                 248.. => "; nearly white: does it face a bright light?",
             };
             text.push_str(hint);
-            if hint.is_empty() {
-                Verdict::Good
-            } else {
-                Verdict::Note
-            }
+            if hint.is_empty() { Verdict::Good } else { Verdict::Note }
         }
     };
     for line in camera.describe() {
@@ -280,10 +245,7 @@ fn cloud(settings: &CloudSettings) -> Result<(Verdict, String), String> {
         match TcpStream::connect_timeout(&address, settings.connect_timeout()) {
             Ok(_) => {
                 let took = began.elapsed().as_millis();
-                return Ok((
-                    Verdict::Good,
-                    format!("{url} answers at {address} in {took} ms"),
-                ));
+                return Ok((Verdict::Good, format!("{url} answers at {address} in {took} ms")));
             }
             Err(error) => failure = format!("{address}: {error}"),
         }

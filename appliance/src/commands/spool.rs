@@ -38,10 +38,7 @@ pub(super) fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         }
         Verb::Verify { spool } => {
             let files = export::files(&spool_folder(spool))?;
-            let damaged: Vec<_> = files
-                .iter()
-                .filter_map(|file| file.verify().err())
-                .collect();
+            let damaged: Vec<_> = files.iter().filter_map(|file| file.verify().err()).collect();
             for error in &damaged {
                 println!("{:#}", anyhow::anyhow!("{error}"));
             }

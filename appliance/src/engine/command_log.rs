@@ -88,10 +88,7 @@ impl CommandLog {
 
     /// Notes durably who is to be answered after the restart.
     pub fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
-        replace_durably(
-            &self.path.with_file_name(RESTART_FILE),
-            &serde_json::to_vec(restart)?,
-        )
+        replace_durably(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
     }
 
     /// The broker has the answer.
@@ -151,12 +148,7 @@ mod tests {
                 .count()
                 <= COMMANDS_MAX * 2
         );
-        assert!(
-            !CommandLog::open(folder.path())
-                .unwrap()
-                .record("999")
-                .unwrap()
-        );
+        assert!(!CommandLog::open(folder.path()).unwrap().record("999").unwrap());
     }
 
     #[test]
@@ -183,9 +175,6 @@ mod tests {
         assert_eq!(after.pending_restart(), Some(&restart));
         after.clear_restart().unwrap();
         assert_eq!(after.pending_restart(), None);
-        assert_eq!(
-            CommandLog::open(folder.path()).unwrap().pending_restart(),
-            None
-        );
+        assert_eq!(CommandLog::open(folder.path()).unwrap().pending_restart(), None);
     }
 }

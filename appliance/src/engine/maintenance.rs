@@ -28,8 +28,7 @@ impl Engine {
 
     /// Answers the restart that this program came up from. Said on every connection until the broker has it.
     pub(super) fn reply_to_restart(&mut self) {
-        let (Some(restart), Some(publisher)) = (self.commands.pending_restart(), &self.publisher)
-        else {
+        let (Some(restart), Some(publisher)) = (self.commands.pending_restart(), &self.publisher) else {
             return;
         };
         let same_boot = restart.boot == self.clock.boot();
@@ -83,10 +82,7 @@ impl Engine {
             waiting_bytes,
             lost,
             parked: self.drain.deferred() as u64,
-            kept: inventory
-                .iter()
-                .map(|inventory| inventory.kept.count())
-                .sum(),
+            kept: inventory.iter().map(|inventory| inventory.kept.count()).sum(),
             installs: inventory.len() as u64,
             oldest: spool.oldest_pressed(),
             rate: self.drain.rate(),

@@ -265,9 +265,7 @@ impl Engine {
             }
         };
         if tokio::time::timeout(patience, finish).await.is_err() {
-            tracing::warn!(
-                "the camera does not answer: stopping without the presses that wait for it"
-            );
+            tracing::warn!("the camera does not answer: stopping without the presses that wait for it");
         }
         let install = self.spool.lock().spool_id();
         let now = self.clock.now();
@@ -302,11 +300,7 @@ impl Engine {
         let now = self.now();
         let wake_at = self.drain.wake_at(now).unwrap_or(TICK + now);
         let free_at = self.rate_limiter.free_at();
-        if free_at > now {
-            wake_at.min(free_at)
-        } else {
-            wake_at
-        }
+        if free_at > now { wake_at.min(free_at) } else { wake_at }
     }
 
     fn on_tick(&mut self) {
@@ -327,15 +321,12 @@ impl Engine {
         self.check_network();
         // The page shows the light as it is now.
         let light_changed = self.light.status() != self.reported_led;
-        let due = self
-            .status_sent
-            .is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
+        let due = self.status_sent.is_none_or(|sent| sent.elapsed() >= STATUS_EVERY);
         if self.status_due || light_changed || due {
             self.publish_status();
         }
         // Only the loops that do the work feed the watchdog: this one, and the one that takes pictures.
-        let quiet_us =
-            boottime_us().saturating_sub(self.camera_heartbeat_us.load(Ordering::Relaxed));
+        let quiet_us = boottime_us().saturating_sub(self.camera_heartbeat_us.load(Ordering::Relaxed));
         if Duration::from_micros(quiet_us) < HEARTBEAT_WITHIN {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
@@ -351,9 +342,7 @@ impl Engine {
             self.set_fault(FaultCode::Network, false);
             return;
         }
-        let since = self
-            .no_network_since
-            .get_or_insert_with(tokio::time::Instant::now);
+        let since = self.no_network_since.get_or_insert_with(tokio::time::Instant::now);
         if since.elapsed() >= NETWORK_GRACE {
             self.set_fault(FaultCode::Network, true);
         }
@@ -428,8 +417,7 @@ impl Engine {
                 self.set_fault(FaultCode::Card, false);
                 self.apply_spool_changes();
                 let live_until = self.now() + LIVE_FOR;
-                self.drain
-                    .add(waiting.key, waiting.total, false, 0, live_until);
+                self.drain.add(waiting.key, waiting.total, false, 0, live_until);
                 if let Some(command_ref) = &command {
                     self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
                 }
@@ -467,11 +455,7 @@ impl Engine {
                     .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
                 self.apply_spool_changes();
                 let full = reason == keepsake_protocol::event::TombstoneReason::CardFull;
-                let fault = if full {
-                    FaultCode::Card
-                } else {
-                    FaultCode::Camera
-                };
+                let fault = if full { FaultCode::Card } else { FaultCode::Camera };
                 self.set_fault(fault, true);
                 self.finish_without_picture(press, command, fault, &text);
             }
@@ -502,12 +486,7 @@ impl Engine {
             self.light.send(LightEvent::Failed(press, fault));
         }
         if let Some(command_ref) = command {
-            self.reply(
-                &command_ref,
-                CommandStage::Failed,
-                None,
-                Some(text.to_owned()),
-            );
+            self.reply(&command_ref, CommandStage::Failed, None, Some(text.to_owned()));
         }
     }
 
@@ -537,8 +516,7 @@ impl Engine {
                 };
                 let was_up = self.publisher.take().is_some();
                 // It is tried for ever, and the same reason again is no news.
-                let new = !self.disconnect_reasons.contains(&text)
-                    && self.disconnect_reasons.len() < REASONS_MAX;
+                let new = !self.disconnect_reasons.contains(&text) && self.disconnect_reasons.len() < REASONS_MAX;
                 if was_up || new {
                     tracing::info!(text, "not connected; pictures are kept");
                     set_systemd_status(&format!("not connected ({text}); pictures are kept"));
@@ -599,11 +577,7 @@ impl Engine {
                 Err(error) => bad(&error),
             },
             MessageKind::Settings => self.on_settings(payload),
-            MessageKind::Frame
-            | MessageKind::Have
-            | MessageKind::Status
-            | MessageKind::Event
-            | MessageKind::Reply => {}
+            MessageKind::Frame | MessageKind::Have | MessageKind::Status | MessageKind::Event | MessageKind::Reply => {}
         }
     }
 
@@ -624,10 +598,7 @@ impl Engine {
             None => {
                 let noted = self.spool.lock().pin_store(Some(store));
                 if let Err(error) = noted {
-                    tracing::warn!(
-                        error = display_chain(&error),
-                        "note which cloud this camera belongs to"
-                    );
+                    tracing::warn!(error = display_chain(&error), "note which cloud this camera belongs to");
                 }
             }
         }
@@ -816,9 +787,7 @@ impl Engine {
                 let request = CaptureRequest::Command {
                     id: command_ref.id.clone(),
                     at_boottime_us: command_ref.at_boottime_us,
-                    begin_by_us: command_ref
-                        .at_boottime_us
-                        .saturating_add(command.lifetime_us()),
+                    begin_by_us: command_ref.at_boottime_us.saturating_add(command.lifetime_us()),
                 };
                 if !self.request_capture(request) {
                     self.reply(
@@ -838,13 +807,7 @@ impl Engine {
         }
     }
 
-    fn reply(
-        &self,
-        command_ref: &CommandRef,
-        stage: CommandStage,
-        capture: Option<CaptureId>,
-        text: Option<String>,
-    ) {
+    fn reply(&self, command_ref: &CommandRef, stage: CommandStage, capture: Option<CaptureId>, text: Option<String>) {
         self.reply_with(command_ref, stage, capture, text, None);
     }
 
@@ -866,11 +829,7 @@ impl Engine {
             result,
         };
         if let Some(publisher) = &self.publisher {
-            let _ = publisher.publish(
-                MessageKind::Reply,
-                keepsake_protocol::codec::encode(&reply),
-                None,
-            );
+            let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), None);
         }
     }
 
@@ -897,11 +856,7 @@ impl Engine {
                 } else {
                     chunks.collect()
                 };
-                pages.extend(
-                    chunks
-                        .into_iter()
-                        .map(|captures| (held.spool, held.next, captures)),
-                );
+                pages.extend(chunks.into_iter().map(|captures| (held.spool, held.next, captures)));
             }
         }
         let count = u32::try_from(pages.len()).unwrap_or(u32::MAX);
@@ -916,11 +871,7 @@ impl Engine {
                 captures,
             };
             if publisher
-                .publish(
-                    MessageKind::Have,
-                    keepsake_protocol::codec::encode(&inventory),
-                    None,
-                )
+                .publish(MessageKind::Have, keepsake_protocol::codec::encode(&inventory), None)
                 .is_err()
             {
                 return publisher.abandon();
@@ -967,11 +918,7 @@ impl Engine {
             }
         };
         if publisher
-            .publish(
-                MessageKind::Status,
-                keepsake_protocol::codec::encode(&status),
-                None,
-            )
+            .publish(MessageKind::Status, keepsake_protocol::codec::encode(&status), None)
             .is_ok()
         {
             self.status_sent = Some(tokio::time::Instant::now());
@@ -998,8 +945,7 @@ impl Engine {
                 read.map(|(record, bytes)| {
                     let taken = self.unconfirmed.get(&part.key);
                     let same_boot = record.pressed.boot == self.clock.boot();
-                    let sent_after_us =
-                        same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
+                    let sent_after_us = same_boot.then(|| boottime_us().saturating_sub(record.pressed.boottime_us));
                     let header = FrameHeader {
                         offset: part.offset,
                         len: part.len,
@@ -1033,13 +979,11 @@ impl Engine {
                 Err(error @ (SpoolError::Disk(_) | SpoolError::Poisoned)) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
                     self.set_fault(FaultCode::Card, true);
-                    self.drain
-                        .defer(part.key, self.now() + Duration::from_secs(60));
+                    self.drain.defer(part.key, self.now() + Duration::from_secs(60));
                 }
                 Err(error @ (SpoolError::InUse(_) | SpoolError::Full { .. })) => {
                     tracing::error!(error = display_chain(&error), "read a capture");
-                    self.drain
-                        .defer(part.key, self.now() + Duration::from_secs(60));
+                    self.drain.defer(part.key, self.now() + Duration::from_secs(60));
                 }
             }
         }
@@ -1147,9 +1091,7 @@ fn is_local_host(host: &str) -> bool {
 fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
     match request {
         CaptureRequest::Press { number, .. } => (Some(*number), None),
-        CaptureRequest::Command {
-            id, at_boottime_us, ..
-        } => (
+        CaptureRequest::Command { id, at_boottime_us, .. } => (
             None,
             Some(CommandRef {
                 id: id.clone(),

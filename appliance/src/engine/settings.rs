@@ -106,17 +106,13 @@ impl Engine {
         let now = self.now();
         let config = self.settings.config();
         self.drain.set_limits(drain::Limits::from(config));
-        self.rate_limiter
-            .set_rate(config.cloud.rate_bytes_per_s, now);
+        self.rate_limiter.set_rate(config.cloud.rate_bytes_per_s, now);
         self.light.configure(&config.light);
-        self.spool
-            .lock()
-            .set_limits(spool::Limits::from(&config.spool));
+        self.spool.lock().set_limits(spool::Limits::from(&config.spool));
         self.capture_interval_s = config.capture_interval_s;
         *self
             .capture_settings
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) =
-            CaptureSettings::new(config, self.settings.version());
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = CaptureSettings::new(config, self.settings.version());
     }
 }

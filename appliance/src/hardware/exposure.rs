@@ -31,9 +31,7 @@ mod tests {
 
     fn frames_until_steady(seen: &[Option<u8>]) -> Option<usize> {
         let mut exposure = Exposure::default();
-        seen.iter()
-            .position(|&now| exposure.is_steady(now))
-            .map(|at| at + 1)
+        seen.iter().position(|&now| exposure.is_steady(now)).map(|at| at + 1)
     }
 
     #[test]

@@ -37,15 +37,9 @@ impl Gpio {
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(
-        &self,
-        settings: &settings::ButtonSettings,
-    ) -> Result<RppalButton, HardwareError> {
+    pub fn button(&self, settings: &settings::ButtonSettings) -> Result<RppalButton, HardwareError> {
         let doing = || format!("use pin {} for the button (button.pin)", settings.pin);
-        let pin = self
-            .0
-            .get(settings.pin)
-            .map_err(|e| hardware_error(doing(), e))?;
+        let pin = self.0.get(settings.pin).map_err(|e| hardware_error(doing(), e))?;
         let pin = match settings.pull {
             Pull::Up => pin.into_input_pullup(),
             Pull::Down => pin.into_input_pulldown(),
@@ -186,9 +180,7 @@ fn hardware_error(doing: String, error: Error) -> HardwareError {
         Error::UnknownModel => "this is no Raspberry Pi that is known here; --simulated needs none",
         Error::PinUsed(_) => "button.pin and the pins of the light must differ",
         Error::PinNotAvailable(_) => "use the BCM number of a pin on the header, 0 to 27",
-        Error::PermissionDenied(_) => {
-            "put the user into the group gpio, and install the udev rules"
-        }
+        Error::PermissionDenied(_) => "put the user into the group gpio, and install the udev rules",
         Error::Io(_) | Error::ThreadPanic => {
             "check that no other program uses the pin, and that /dev/gpiomem and /dev/gpiochip0 exist"
         }
@@ -204,10 +196,7 @@ mod tests {
     fn every_error_names_the_fix() {
         for (error, fix) in [
             (Error::UnknownModel, "--simulated"),
-            (
-                Error::PermissionDenied("/dev/gpiomem".to_owned()),
-                "group gpio",
-            ),
+            (Error::PermissionDenied("/dev/gpiomem".to_owned()), "group gpio"),
             (Error::PinUsed(17), "must differ"),
             (Error::PinNotAvailable(99), "BCM"),
             (Error::ThreadPanic, "/dev/gpiochip0"),

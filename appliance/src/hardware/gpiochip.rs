@@ -53,10 +53,7 @@ impl Gpiochip {
         }
         let doing = "find the GPIO chip of the header";
         let paths = gpiocdev::chip::chips().unwrap_or_default();
-        let found: Vec<_> = paths
-            .into_iter()
-            .map(|path| (label_of(&path), path))
-            .collect();
+        let found: Vec<_> = paths.into_iter().map(|path| (label_of(&path), path)).collect();
         let labels = found
             .iter()
             .filter_map(|(label, path)| Some((label.as_ref().ok()?.as_str(), path)));
@@ -89,10 +86,7 @@ impl Gpiochip {
 
     /// # Errors
     /// The pin is taken, does not exist, or gives no edges.
-    pub fn button(
-        &self,
-        settings: &settings::ButtonSettings,
-    ) -> Result<GpiochipButton, HardwareError> {
+    pub fn button(&self, settings: &settings::ButtonSettings) -> Result<GpiochipButton, HardwareError> {
         self.check_free(settings.pin, "button.pin")?;
         let mut button = GpiochipButton {
             chip: self.path.clone(),
@@ -120,9 +114,8 @@ impl Gpiochip {
         };
         let doing = || format!("use the lines {lines:?} of {self} for the light");
         let request = request.request().map_err(|e| hardware_error(doing(), e))?;
-        GpiochipLed::start(request, lines.clone()).map_err(|e| {
-            HardwareError::new("start the light's thread", "free some memory").caused_by(e)
-        })
+        GpiochipLed::start(request, lines.clone())
+            .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))
     }
 
     /// Looks before it takes: the kernel would only say that it is busy, and not who has it.
@@ -161,9 +154,7 @@ enum Unusable {
 impl Unusable {
     fn fix(self) -> &'static str {
         match self {
-            Self::Absent => {
-                "this computer has no GPIO pins that the kernel knows; --simulated needs none"
-            }
+            Self::Absent => "this computer has no GPIO pins that the kernel knows; --simulated needs none",
             Self::Forbidden => "put the user into the group gpio, and install the udev rules",
             Self::NoChip => "name a /dev/gpiochipN in gpio.device",
         }
@@ -179,8 +170,7 @@ fn label_of(path: &Path) -> Result<String, Unusable> {
         _ => Unusable::NoChip,
     })?;
     let info = Chip::from_path(path).and_then(|chip| chip.info());
-    info.map(|Info { label, .. }| label)
-        .map_err(|_| Unusable::NoChip)
+    info.map(|Info { label, .. }| label).map_err(|_| Unusable::NoChip)
 }
 
 fn hardware_error(doing: String, error: gpiocdev::Error) -> HardwareError {
@@ -198,11 +188,7 @@ pub struct GpiochipButton {
 
 impl GpiochipButton {
     fn listen_for_edges(&mut self) -> Result<&Request, HardwareError> {
-        let Self {
-            chip,
-            settings,
-            line,
-        } = self;
+        let Self { chip, settings, line } = self;
         if let Some(line) = line {
             return Ok(line);
         }
@@ -330,10 +316,7 @@ impl PwmTarget {
         let mut next = self.lock();
         while next.changes == seen && !next.stop {
             let Some(until) = until else {
-                next = self
-                    .changed
-                    .wait(next)
-                    .unwrap_or_else(PoisonError::into_inner);
+                next = self.changed.wait(next).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             let left = until.saturating_duration_since(Instant::now());
@@ -383,11 +366,7 @@ fn run_pwm(request: &Request, lines: &[u32], shown: &PwmTarget) {
 
 /// One pass as steps: from which part of it on which channels are lit. A single step is no dimming.
 fn pwm_steps(shares: &[f64]) -> Vec<(f64, Vec<bool>)> {
-    let mut ends: Vec<f64> = shares
-        .iter()
-        .copied()
-        .filter(|share| *share < 1.0)
-        .collect();
+    let mut ends: Vec<f64> = shares.iter().copied().filter(|share| *share < 1.0).collect();
     ends.push(0.0);
     ends.sort_by(f64::total_cmp);
     ends.dedup();

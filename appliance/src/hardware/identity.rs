@@ -58,10 +58,7 @@ impl Identity {
             Some(cid) => format!("cpu {serial} card {cid}"),
             None => format!("cpu {serial}"),
         };
-        Self {
-            serial,
-            fingerprint,
-        }
+        Self { serial, fingerprint }
     }
 }
 
@@ -99,16 +96,10 @@ mod tests {
     #[test]
     fn another_card_or_another_board_is_another_fingerprint() {
         let cpuinfo = "processor\t: 0\nSerial\t\t: 100000001A2B3C4D\nModel\t\t: Raspberry Pi 4\n";
-        let pi = machine(&[
-            ("proc/cpuinfo", cpuinfo),
-            ("sys/block/mmcblk0/device/cid", "035344\n"),
-        ]);
+        let pi = machine(&[("proc/cpuinfo", cpuinfo), ("sys/block/mmcblk0/device/cid", "035344\n")]);
         assert_eq!(pi.serial, "100000001a2b3c4d");
         assert_eq!(pi.fingerprint, "cpu 100000001a2b3c4d card 035344");
-        let other_card = machine(&[
-            ("proc/cpuinfo", cpuinfo),
-            ("sys/block/mmcblk0/device/cid", "1b534d\n"),
-        ]);
+        let other_card = machine(&[("proc/cpuinfo", cpuinfo), ("sys/block/mmcblk0/device/cid", "1b534d\n")]);
         assert_ne!(pi.fingerprint, other_card.fingerprint);
         assert_eq!(pi.serial, other_card.serial);
     }
@@ -117,10 +108,7 @@ mod tests {
     fn a_pi_whose_firmware_hides_the_serial_is_known_by_its_device_tree() {
         let pi = machine(&[
             ("proc/cpuinfo", "Serial : 0000000000000000\n"),
-            (
-                "sys/firmware/devicetree/base/serial-number",
-                "10000000abcdef\0",
-            ),
+            ("sys/firmware/devicetree/base/serial-number", "10000000abcdef\0"),
         ]);
         assert_eq!(pi.serial, "10000000abcdef");
     }

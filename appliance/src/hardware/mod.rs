@@ -148,10 +148,7 @@ impl HardwareError {
         }
     }
 
-    pub(crate) fn caused_by(
-        mut self,
-        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(cause.into());
         self
     }
@@ -169,10 +166,7 @@ mod tests {
         };
         assert_eq!(amber.duty_cycles(1), [0.5]);
         let mixed = amber.duty_cycles(3);
-        assert!(
-            (mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0,
-            "{mixed:?}"
-        );
+        assert!((mixed[0] - 0.5).abs() < 1e-9 && mixed[2] == 0.0, "{mixed:?}");
         assert!((mixed[1] - 0.274).abs() < 0.001, "{mixed:?}");
         assert_eq!(LedState::Off.duty_cycles(3), [0.0; 3]);
     }

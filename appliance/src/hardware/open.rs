@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::identity::Identity;
-use super::{
-    Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochip, rotated, rpicam,
-    simulated, v4l,
-};
+use super::{Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochip, rotated, rpicam, simulated, v4l};
 use crate::imaging::frame::Frame;
 use crate::settings::{self, CameraBackend, Config, GpioBackend};
 
@@ -44,9 +41,7 @@ impl Hardware {
 pub(crate) fn open_camera(config: &Config) -> Result<Box<dyn Camera>, HardwareError> {
     let settings = &config.camera;
     let camera: Box<dyn Camera> = match settings.backend {
-        CameraBackend::Auto if config.simulated.enabled => {
-            Box::new(simulated::SimulatedCamera::open(config)?)
-        }
+        CameraBackend::Auto if config.simulated.enabled => Box::new(simulated::SimulatedCamera::open(config)?),
         CameraBackend::Simulated => Box::new(simulated::SimulatedCamera::open(config)?),
         CameraBackend::Auto => Box::new(auto::AutoCamera::open(settings)?),
         CameraBackend::V4l => Box::new(v4l::V4lCamera::open(settings)?),
@@ -96,9 +91,7 @@ impl Pins {
     pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
         match settings.backend {
             GpioBackend::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
-            GpioBackend::Gpiochip => {
-                Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.device)?))
-            }
+            GpioBackend::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.device)?)),
             GpioBackend::Auto if gpio::has_registers() => match gpio::Gpio::open() {
                 Ok(pins) => Ok(Self::Rppal(pins)),
                 Err(first) => match gpiochip::Gpiochip::open(&settings.device) {
@@ -115,10 +108,7 @@ impl Pins {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Rppal(_) => {
-                format!(
-                    "by rppal, because {} is there",
-                    gpio::REGISTERS.join(" or ")
-                )
+                format!("by rppal, because {} is there", gpio::REGISTERS.join(" or "))
             }
             Self::Gpiochip(chip) if gpio::has_registers() => {
                 format!("by {chip}, because rppal cannot use /dev/gpiomem or was not asked for")

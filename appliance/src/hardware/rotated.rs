@@ -31,9 +31,7 @@ impl RotatedCamera {
 impl super::Camera for RotatedCamera {
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
         let frame = self.camera.frame(deadline)?;
-        Ok(reorient::reorient(frame, |before| {
-            self.turn.applied_to(before)
-        }))
+        Ok(reorient::reorient(frame, |before| self.turn.applied_to(before)))
     }
 
     fn prepare(&mut self, within: Duration) {
@@ -137,9 +135,7 @@ mod tests {
 
     /// 48 x 32, brighter from left to right and from top to bottom by different amounts.
     fn picture() -> GrayImage {
-        GrayImage::from_fn(48, 32, |x, y| {
-            image::Luma([(x * 2 + y * 5).to_le_bytes()[0]])
-        })
+        GrayImage::from_fn(48, 32, |x, y| image::Luma([(x * 2 + y * 5).to_le_bytes()[0]]))
     }
 
     fn settings(rotation_degrees: u16, flip: Flip) -> settings::CameraSettings {
@@ -179,8 +175,7 @@ mod tests {
                     width: 48,
                     height: 32,
                 };
-                let mut camera =
-                    RotatedCamera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
+                let mut camera = RotatedCamera::new(Box::new(Still(frame.clone())), &settings(rotation, flip));
                 let turned = super::super::Camera::frame(&mut camera, Duration::ZERO).unwrap();
                 let mut wanted = DynamicImage::ImageLuma8(seen(&frame));
                 wanted = match rotation {

@@ -20,8 +20,6 @@ pub(crate) fn brightness(bytes: &[u8], content_type: ContentType) -> Option<u8> 
         .as_raw()
         .iter()
         .step_by(97)
-        .fold((0u64, 0u64), |(sum, count), &level| {
-            (sum + u64::from(level), count + 1)
-        });
+        .fold((0u64, 0u64), |(sum, count), &level| (sum + u64::from(level), count + 1));
     u8::try_from(sum.checked_div(count)?).ok()
 }

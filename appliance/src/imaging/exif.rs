@@ -64,10 +64,9 @@ pub(super) fn write_orientation(frame: &mut Frame, orientation: Orientation) -> 
 /// A quarter of a turn is part of it.
 pub(super) fn swaps_axes(orientation: Orientation) -> bool {
     match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => true,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
+            true
+        }
         Orientation::NoTransforms
         | Orientation::Rotate180
         | Orientation::FlipHorizontal

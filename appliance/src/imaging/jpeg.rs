@@ -155,8 +155,7 @@ impl JpegScanner {
                     let Some(&[h1, h0, w1, w0]) = segment.bytes.get(5..9) else {
                         return Err(JpegError::Broken);
                     };
-                    let (height, width) =
-                        (u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]));
+                    let (height, width) = (u16::from_be_bytes([h1, h0]), u16::from_be_bytes([w1, w0]));
                     if width == 0 || height == 0 {
                         return Err(JpegError::NoSize);
                     }
@@ -200,9 +199,7 @@ mod tests {
         let mut encoder = Encoder::new(&mut jpeg, 80);
         encoder.set_progressive(progressive);
         encoder.set_restart_interval(2);
-        let pixels: Vec<u8> = (0..64 * 48 * 3u32)
-            .map(|n| (n * n).to_le_bytes()[0])
-            .collect();
+        let pixels: Vec<u8> = (0..64 * 48 * 3u32).map(|n| (n * n).to_le_bytes()[0]).collect();
         encoder.encode(&pixels, 64, 48, ColorType::Rgb).unwrap();
         jpeg
     }
@@ -249,14 +246,7 @@ mod tests {
                     .step_by(piece)
                     .find_map(|until| walk.feed(&two[..until]).unwrap());
                 let len = whole.len();
-                assert_eq!(
-                    ends,
-                    Some(Complete {
-                        size: (64, 48),
-                        len
-                    }),
-                    "{piece}"
-                );
+                assert_eq!(ends, Some(Complete { size: (64, 48), len }), "{piece}");
             }
         }
     }

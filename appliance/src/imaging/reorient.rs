@@ -70,11 +70,7 @@ mod tests {
 
     fn read_by_another(frame: &Frame) -> Orientation {
         let reader = image::ImageReader::new(std::io::Cursor::new(&frame.bytes));
-        let mut decoder = reader
-            .with_guessed_format()
-            .unwrap()
-            .into_decoder()
-            .unwrap();
+        let mut decoder = reader.with_guessed_format().unwrap().into_decoder().unwrap();
         decoder.orientation().unwrap()
     }
 
@@ -100,11 +96,7 @@ mod tests {
                 assert_eq!(read_by_another(&turned), wanted);
                 assert_eq!(exif::orientation(&turned), wanted);
                 assert_eq!(check_jpeg(&turned.bytes), Ok((48, 32)));
-                let seen = if exif::swaps_axes(wanted) {
-                    (32, 48)
-                } else {
-                    (48, 32)
-                };
+                let seen = if exif::swaps_axes(wanted) { (32, 48) } else { (48, 32) };
                 assert_eq!((turned.width, turned.height), seen);
             }
         }

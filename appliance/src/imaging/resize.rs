@@ -28,12 +28,7 @@ const SIDE_MIN: u32 = 16;
 ///
 /// # Errors
 /// [`ImagingError`]: it does not fit and cannot be made to.
-pub fn fit_to_budget(
-    frame: Frame,
-    bytes_max: u64,
-    width_max: u32,
-    quality: u8,
-) -> Result<Frame, ImagingError> {
+pub fn fit_to_budget(frame: Frame, bytes_max: u64, width_max: u32, quality: u8) -> Result<Frame, ImagingError> {
     if fits(&frame, bytes_max, width_max) {
         return Ok(match quality {
             0 => frame,
@@ -76,10 +71,7 @@ pub fn fit_to_budget(
             break;
         }
         // Bytes go with the area; a little less, or the next try would fail by a hair. Never a tiny step, never a leap.
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a ratio needs no more than 53 bits"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a ratio needs no more than 53 bits")]
         let share = (room as f64 / smallest as f64).sqrt();
         scale *= (share * 0.95).clamp(0.25, 0.9);
     }
@@ -122,18 +114,13 @@ fn resize(pixels: &RgbImage, width: u32, height: u32) -> Result<RgbImage, Imagin
         return Ok(pixels.clone());
     }
     let mut smaller = Image::new(width, height, PixelType::U8x3);
-    let from = fast_image_resize::images::ImageRef::new(
-        pixels.width(),
-        pixels.height(),
-        pixels.as_raw(),
-        PixelType::U8x3,
-    )
-    .expect("an RgbImage holds three bytes a pixel");
+    let from =
+        fast_image_resize::images::ImageRef::new(pixels.width(), pixels.height(), pixels.as_raw(), PixelType::U8x3)
+            .expect("an RgbImage holds three bytes a pixel");
     Resizer::new()
         .resize(&from, &mut smaller, None)
         .map_err(ImagingError::Resize)?;
-    Ok(RgbImage::from_raw(width, height, smaller.into_vec())
-        .expect("the resized image holds three bytes a pixel"))
+    Ok(RgbImage::from_raw(width, height, smaller.into_vec()).expect("the resized image holds three bytes a pixel"))
 }
 
 #[cfg(test)]
@@ -155,10 +142,7 @@ mod tests {
         });
         let exif = b"\xff\xe1\x00\x0aExif\0\0MM";
         let comment = b"\xff\xfe\x00\x07hello";
-        let bytes = insert_segments(
-            &encode(&pixels, 95).unwrap(),
-            &[&exif[..], comment].concat(),
-        );
+        let bytes = insert_segments(&encode(&pixels, 95).unwrap(), &[&exif[..], comment].concat());
         Frame {
             bytes,
             content_type: ContentType::Jpeg,
@@ -184,10 +168,7 @@ mod tests {
             assert!(small.bytes.len() as u64 <= bytes_max, "{bytes_max}");
             let size = check_jpeg(&small.bytes).unwrap();
             assert_eq!(size, (small.width, small.height));
-            assert!(
-                (size.0 * 3).abs_diff(size.1 * 4) <= 4,
-                "the shape stays: {size:?}"
-            );
+            assert!((size.0 * 3).abs_diff(size.1 * 4) <= 4, "the shape stays: {size:?}");
             if width_max > 0 {
                 assert_eq!(size, (320, 240));
             }
@@ -205,11 +186,9 @@ mod tests {
     #[test]
     fn a_png_becomes_a_jpeg_that_fits() {
         let mut png = Cursor::new(Vec::new());
-        RgbImage::from_fn(300, 200, |x, y| {
-            image::Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 7])
-        })
-        .write_to(&mut png, ImageFormat::Png)
-        .unwrap();
+        RgbImage::from_fn(300, 200, |x, y| image::Rgb([x.to_le_bytes()[0], y.to_le_bytes()[0], 7]))
+            .write_to(&mut png, ImageFormat::Png)
+            .unwrap();
         let png = Frame {
             bytes: png.into_inner(),
             content_type: ContentType::Png,
@@ -238,11 +217,7 @@ mod tests {
     fn a_decompression_bomb_is_not_unpacked() {
         let mut bomb = frame(64, 64);
         // The size in the frame header: 65,535 x 65,535.
-        let at = bomb
-            .bytes
-            .windows(2)
-            .position(|w| w == [0xff, 0xc0])
-            .unwrap();
+        let at = bomb.bytes.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
         bomb.bytes[at + 5..at + 9].fill(0xff);
         let error = fit_to_budget(bomb, 100, 0, 0).unwrap_err();
         assert!(matches!(error, ImagingError::Decode { .. }), "{error}");
@@ -263,10 +238,7 @@ mod tests {
             bytes: full.bytes[..200].to_vec(),
             ..full.clone()
         };
-        assert_eq!(
-            fit_to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(),
-            broken
-        );
+        assert_eq!(fit_to_budget(broken.clone(), u64::MAX, 0, 30).unwrap(), broken);
         // A picture that has to be made smaller anyway does not come out better than was wished for.
         let narrow = |quality| fit_to_budget(full.clone(), u64::MAX, 200, quality).unwrap();
         assert!(narrow(30).bytes.len() < narrow(0).bytes.len());

@@ -39,11 +39,7 @@ pub struct LightHandle {
 
 impl LightHandle {
     /// Starts the threads; the light says that the camera is starting until [`LightHandle::send`] says otherwise.
-    pub fn start(
-        light: Box<dyn Led>,
-        settings: &settings::LightSettings,
-        events: &EventWriter,
-    ) -> io::Result<Self> {
+    pub fn start(light: Box<dyn Led>, settings: &settings::LightSettings, events: &EventWriter) -> io::Result<Self> {
         let (inputs, to_decide) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
         // Presses whose light is not on the lamp yet, with the moment they were felt.
@@ -82,9 +78,7 @@ impl LightHandle {
 
     /// Other brightness, mode and hours of the night from now on.
     pub fn configure(&self, settings: &settings::LightSettings) {
-        let _ = self
-            .inputs
-            .send(Input::Settings(Box::new(settings.clone())));
+        let _ = self.inputs.send(Input::Settings(Box::new(settings.clone())));
     }
 
     /// What the light shows now, for the page.
@@ -101,12 +95,7 @@ impl LightHandle {
     }
 }
 
-fn run(
-    inputs: &Receiver<Input>,
-    player: Player,
-    unlit: &Mutex<BTreeMap<u64, u64>>,
-    events: &EventWriter,
-) {
+fn run(inputs: &Receiver<Input>, player: Player, unlit: &Mutex<BTreeMap<u64, u64>>, events: &EventWriter) {
     let began = Instant::now();
     let mut indicator = Indicator::new();
     let mut shown = None;
@@ -126,9 +115,7 @@ fn run(
             // The light was on already when these were felt.
             report_light_delay(unlit, boottime_us(), events);
         }
-        let wait = deadline.map_or(Duration::from_secs(60), |at| {
-            at.saturating_sub(began.elapsed())
-        });
+        let wait = deadline.map_or(Duration::from_secs(60), |at| at.saturating_sub(began.elapsed()));
         match inputs.recv_timeout(wait) {
             Ok(Input::Event(event)) => indicator.handle(began.elapsed(), event),
             Ok(Input::Pressed(press, at_us)) => {

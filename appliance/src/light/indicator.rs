@@ -57,9 +57,7 @@ impl FaultCode {
         match self {
             Self::Config => "camera.toml has an error. Run appliance check-config.",
             Self::Network => "No Wi-Fi or network. Pictures are kept.",
-            Self::Cloud => {
-                "Another cloud answers than the one this camera is paired with. Pictures are kept."
-            }
+            Self::Cloud => "Another cloud answers than the one this camera is paired with. Pictures are kept.",
             Self::Pairing => {
                 "The broker rejected the credentials, or its certificate is not trusted. Pictures are kept."
             }
@@ -240,12 +238,7 @@ impl Pattern {
     /// Answers a person at the camera, so it is shown in quiet hours and with the LED set to off, too.
     pub const fn is_feedback(self) -> bool {
         match self {
-            Self::Identify
-            | Self::Hold(_)
-            | Self::Capturing
-            | Self::Stored
-            | Self::Saved
-            | Self::Failed { .. } => true,
+            Self::Identify | Self::Hold(_) | Self::Capturing | Self::Stored | Self::Saved | Self::Failed { .. } => true,
             Self::Off
             | Self::Starting
             | Self::Ready
@@ -265,27 +258,14 @@ impl Pattern {
         match self {
             Self::Off | Self::Hold(HoldStage::Cancelled) => steps(&[(false, 1000)], true),
             Self::Ready | Self::Capturing => steps(&[(true, 1000)], true),
-            Self::Starting => steps(
-                &[(true, 150), (false, 150), (true, 150), (false, 600)],
-                true,
-            ),
+            Self::Starting => steps(&[(true, 150), (false, 150), (true, 150), (false, 600)], true),
             Self::Uploading => steps(&[(true, 250), (false, 250)], true),
             Self::Offline => steps(&[(true, 150), (false, 1850)], true),
-            Self::Setup | Self::Hold(HoldStage::Reconnect) => {
-                steps(&[(true, 1000), (false, 1000)], true)
-            }
-            Self::Identify | Self::Hold(HoldStage::Forget) => {
-                steps(&[(true, 200), (false, 200)], true)
-            }
+            Self::Setup | Self::Hold(HoldStage::Reconnect) => steps(&[(true, 1000), (false, 1000)], true),
+            Self::Identify | Self::Hold(HoldStage::Forget) => steps(&[(true, 200), (false, 200)], true),
             Self::Stored => steps(&[(false, 250), (true, 1500), (false, 250)], false),
             Self::Saved => steps(
-                &[
-                    (false, 250),
-                    (true, 200),
-                    (false, 200),
-                    (true, 200),
-                    (false, 250),
-                ],
+                &[(false, 250), (true, 200), (false, 200), (true, 200), (false, 250)],
                 false,
             ),
             Self::Failed { fault } => {
@@ -520,9 +500,7 @@ impl Indicator {
         let word = match member.state {
             PressState::Failed(fault) => Some(Pattern::Failed { fault }),
             PressState::Stored => None,
-            PressState::Capturing | PressState::Captured | PressState::Saved => {
-                Some(Pattern::Saved)
-            }
+            PressState::Capturing | PressState::Captured | PressState::Saved => Some(Pattern::Saved),
         };
         if !matches!(group.dropped, Some(Pattern::Failed { .. })) {
             group.dropped = word.or(group.dropped);
@@ -590,10 +568,7 @@ impl Indicator {
             return showing.pattern;
         }
         if !group.members.is_empty() {
-            let holding_still = group
-                .members
-                .iter()
-                .any(|member| member.state == PressState::Capturing);
+            let holding_still = group.members.iter().any(|member| member.state == PressState::Capturing);
             if holding_still || now < group.visible_until() {
                 return Pattern::Capturing;
             }
@@ -655,8 +630,7 @@ impl Group {
     /// The oldest press is safe and must not wait any longer, whatever becomes of the others.
     fn is_overdue(&self, now: Duration) -> bool {
         let settled = |member: &Member| member.state.is_settled();
-        self.oldest_without_feedback().is_some_and(settled)
-            && self.feedback_due().is_some_and(|due| now >= due)
+        self.oldest_without_feedback().is_some_and(settled) && self.feedback_due().is_some_and(|due| now >= due)
     }
 
     /// Everything that the answer depends on is known: all presses are at their end, or they are as far as they get
@@ -673,17 +647,10 @@ impl Group {
 
     /// The one answer to all presses of the group, as things are.
     fn feedback_pattern(&self) -> Pattern {
-        let failed = self
-            .members
-            .iter()
-            .rev()
-            .find_map(|member| match member.state {
-                PressState::Failed(fault) => Some(Pattern::Failed { fault }),
-                PressState::Capturing
-                | PressState::Captured
-                | PressState::Saved
-                | PressState::Stored => None,
-            });
+        let failed = self.members.iter().rev().find_map(|member| match member.state {
+            PressState::Failed(fault) => Some(Pattern::Failed { fault }),
+            PressState::Capturing | PressState::Captured | PressState::Saved | PressState::Stored => None,
+        });
         let all_stored = self.members.iter().all(|m| m.state == PressState::Stored);
         match (failed, self.dropped) {
             (Some(failed), _) | (None, Some(failed @ Pattern::Failed { .. })) => failed,
@@ -718,11 +685,7 @@ mod tests {
     /// Plays `events` (milliseconds, event) and checks what the light shows at the given times.
     #[track_caller]
     fn check(indicator: &mut Indicator, events: &[(u64, LightEvent)], shown: &[(u64, Pattern)]) {
-        let mut moments: Vec<u64> = events
-            .iter()
-            .map(|e| e.0)
-            .chain(shown.iter().map(|s| s.0))
-            .collect();
+        let mut moments: Vec<u64> = events.iter().map(|e| e.0).chain(shown.iter().map(|s| s.0)).collect();
         moments.sort_unstable();
         moments.dedup();
         let mut at = Duration::ZERO;
@@ -746,10 +709,7 @@ mod tests {
 
     fn answers(indicator: &mut Indicator) -> Vec<(Pattern, Vec<u64>)> {
         let answers = indicator.take_feedback();
-        answers
-            .into_iter()
-            .map(|a| (a.pattern, a.presses))
-            .collect()
+        answers.into_iter().map(|a| (a.pattern, a.presses)).collect()
     }
 
     #[test]
@@ -938,10 +898,7 @@ mod tests {
                 (10_299, CAMERA),
             ],
         );
-        assert_eq!(
-            answers(&mut indicator),
-            [(CAMERA, vec![1]), (CAMERA, vec![2])]
-        );
+        assert_eq!(answers(&mut indicator), [(CAMERA, vec![1]), (CAMERA, vec![2])]);
     }
 
     #[test]
@@ -958,22 +915,12 @@ mod tests {
             ],
             &[
                 (3999, Pattern::Capturing),
-                (
-                    4100,
-                    Pattern::Failed {
-                        fault: FaultCode::Card,
-                    },
-                ),
+                (4100, Pattern::Failed { fault: FaultCode::Card }),
             ],
         );
         assert_eq!(
             answers(&mut indicator),
-            [(
-                Pattern::Failed {
-                    fault: FaultCode::Card
-                },
-                vec![1, 2]
-            )]
+            [(Pattern::Failed { fault: FaultCode::Card }, vec![1, 2])]
         );
     }
 
@@ -1013,11 +960,7 @@ mod tests {
         }
         // The first failed, and the light does not forget it.
         assert_eq!(indicator.view(ms(1000)).0, CAMERA);
-        let mut answered: Vec<u64> = indicator
-            .take_feedback()
-            .into_iter()
-            .flat_map(|a| a.presses)
-            .collect();
+        let mut answered: Vec<u64> = indicator.take_feedback().into_iter().flat_map(|a| a.presses).collect();
         answered.sort_unstable();
         assert_eq!(answered, (0..many).collect::<Vec<_>>());
     }
@@ -1053,22 +996,14 @@ mod tests {
         for (event, pattern) in [
             (LightEvent::Failed(7, FaultCode::Card), Pattern::Capturing),
             (LightEvent::Starting(false), Pattern::Capturing),
-            (
-                LightEvent::Fault(FaultCode::Network, false),
-                Pattern::Capturing,
-            ),
+            (LightEvent::Fault(FaultCode::Network, false), Pattern::Capturing),
         ] {
             indicator.handle(ms(100), event);
             assert_eq!(indicator.view(ms(100)).0, pattern);
         }
-        let not_taken = Pattern::Failed {
-            fault: FaultCode::Card,
-        };
+        let not_taken = Pattern::Failed { fault: FaultCode::Card };
         assert_eq!(indicator.view(ms(600)).0, not_taken);
-        assert_eq!(
-            indicator.view(ms(20_000)).0,
-            Pattern::Fault(FaultCode::Card)
-        );
+        assert_eq!(indicator.view(ms(20_000)).0, Pattern::Fault(FaultCode::Card));
         indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Setup);
     }
@@ -1077,10 +1012,7 @@ mod tests {
     fn identify_ends_after_ten_seconds() {
         let mut indicator = ready();
         indicator.handle(ms(500), LightEvent::Identify);
-        assert_eq!(
-            indicator.view(ms(500)),
-            (Pattern::Identify, Some(ms(10_500)))
-        );
+        assert_eq!(indicator.view(ms(500)), (Pattern::Identify, Some(ms(10_500))));
         assert_eq!(indicator.view(ms(10_500)), (Pattern::Ready, None));
     }
 
@@ -1120,10 +1052,7 @@ mod tests {
                 at += step.ms;
             }
             for from in &lit {
-                let within = lit
-                    .iter()
-                    .filter(|at| (*from..from + 1000).contains(at))
-                    .count();
+                let within = lit.iter().filter(|at| (*from..from + 1000).contains(at)).count();
                 assert!(within <= 3, "{pattern:?}: {within} from {from} ms");
             }
         }
@@ -1210,19 +1139,13 @@ mod tests {
             let group = &self.indicator.group;
             if pattern == Pattern::Stored {
                 for member in &group.members {
-                    assert!(
-                        self.stored.contains(&member.press),
-                        "long, but not all are stored"
-                    );
+                    assert!(self.stored.contains(&member.press), "long, but not all are stored");
                 }
             }
             // One that fails while the others are told of theirs is told next.
             let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
             if group.members.iter().any(told) {
-                assert!(
-                    !matches!(pattern, Pattern::Stored | Pattern::Saved),
-                    "{pattern:?}"
-                );
+                assert!(!matches!(pattern, Pattern::Stored | Pattern::Saved), "{pattern:?}");
             }
             for answer in self.indicator.take_feedback() {
                 assert!(!answer.presses.is_empty());

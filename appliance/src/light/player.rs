@@ -289,10 +289,7 @@ mod tests {
         let (player, seen) = watched(&settings());
         player.show(Pattern::Saved);
         let lamps: Vec<_> = (0..6).map(|_| next(&seen)).collect();
-        let on: Vec<bool> = lamps
-            .iter()
-            .map(|(lamp, _)| *lamp != LedState::Off)
-            .collect();
+        let on: Vec<bool> = lamps.iter().map(|(lamp, _)| *lamp != LedState::Off).collect();
         assert_eq!(on, [false, true, false, true, false, false]);
         // A busy machine may be late, but a step is never cut short.
         let mut at_ms = 0;

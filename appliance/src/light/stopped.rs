@@ -27,11 +27,7 @@ pub fn should_show(service_result: Option<&str>) -> bool {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn show(
-    mut light: Box<dyn Led>,
-    settings: &settings::LightSettings,
-    once: bool,
-) -> io::Result<()> {
+pub fn show(mut light: Box<dyn Led>, settings: &settings::LightSettings, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(FaultCode::Program);
     if once {
         player::play_once(&mut *light, pattern, settings);

@@ -15,17 +15,11 @@ pub struct Candidate {
 pub fn is_settings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Temporary files of editors and of macOS.
-    if name.starts_with(['.', '~', '#', '_'])
-        || name.ends_with(['~', '#'])
-        || name == "camera-status.txt"
-    {
+    if name.starts_with(['.', '~', '#', '_']) || name.ends_with(['~', '#']) || name == "camera-status.txt" {
         return false;
     }
     let mut rest = name.as_str();
-    while let Some(shorter) = rest
-        .strip_suffix(".txt")
-        .or_else(|| rest.strip_suffix(".toml"))
-    {
+    while let Some(shorter) = rest.strip_suffix(".txt").or_else(|| rest.strip_suffix(".toml")) {
         rest = shorter;
     }
     if rest.len() == name.len() {
@@ -52,12 +46,8 @@ pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<Strin
     let chosen = candidates.pop()?;
     let others: Vec<&str> = candidates.iter().map(|file| file.name.as_str()).collect();
     let sentence = if others.is_empty() {
-        (!chosen.name.eq_ignore_ascii_case("camera.toml")).then(|| {
-            format!(
-                "The settings were read from {}; rename it to camera.toml.",
-                chosen.name
-            )
-        })
+        (!chosen.name.eq_ignore_ascii_case("camera.toml"))
+            .then(|| format!("The settings were read from {}; rename it to camera.toml.", chosen.name))
     } else {
         Some(format!(
             "There are several settings files. {} was read, because it was changed last; {} was ignored. Delete the files you do not need.",
@@ -113,33 +103,20 @@ mod tests {
             assert_eq!(sentence.is_some(), says, "{sentence:?}");
         };
         check(&[file("camera.toml", 5, false)], "camera.toml", false);
-        check(
-            &[file("camera.toml.txt", 5, false)],
-            "camera.toml.txt",
-            true,
-        );
+        check(&[file("camera.toml.txt", 5, false)], "camera.toml.txt", true);
         // Notepad has added .txt, and the file of the image is still there, with whatever time.
         check(
-            &[
-                file("camera.toml", 9, true),
-                file("camera.toml.txt", 5, false),
-            ],
+            &[file("camera.toml", 9, true), file("camera.toml.txt", 5, false)],
             "camera.toml.txt",
             true,
         );
         check(
-            &[
-                file("camera (1).toml", 5, false),
-                file("camera.toml", 9, false),
-            ],
+            &[file("camera (1).toml", 5, false), file("camera.toml", 9, false)],
             "camera.toml",
             true,
         );
         check(
-            &[
-                file("camera.toml", 5, false),
-                file("camera (1).toml", 5, false),
-            ],
+            &[file("camera.toml", 5, false), file("camera (1).toml", 5, false)],
             "camera.toml",
             true,
         );

@@ -35,29 +35,17 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
             .parse()
             .with_context(|| format!("understand {}", file.display()))
     };
-    let (start, size) = (
-        number(&partition.join("start"))?,
-        number(&partition.join("size"))?,
-    );
+    let (start, size) = (number(&partition.join("start"))?, number(&partition.join("size"))?);
     let index = number(&partition.join("partition"))?.to_string();
     let card = number(&disk.join("size"))?;
     let grows = room(start, size, card);
     if grows {
         let disk = format!(
             "/dev/{}",
-            disk.file_name()
-                .context("a card has a name")?
-                .to_string_lossy()
+            disk.file_name().context("a card has a name")?.to_string_lossy()
         );
         let mut sfdisk = Command::new("sfdisk")
-            .args([
-                "--no-reread",
-                "--no-tell-kernel",
-                "--quiet",
-                "-N",
-                &index,
-                &disk,
-            ])
+            .args(["--no-reread", "--no-tell-kernel", "--quiet", "-N", &index, &disk])
             .stdin(Stdio::piped())
             .spawn()
             .context("run sfdisk")?;
@@ -77,11 +65,7 @@ pub(super) fn fill_card(folder: &str) -> Result<Option<u64>> {
         .output()
         .context("run resize2fs")?;
     let said = String::from_utf8_lossy(&resized.stderr).into_owned();
-    ensure!(
-        resized.status.success(),
-        "resize2fs has failed: {}",
-        said.trim()
-    );
+    ensure!(resized.status.success(), "resize2fs has failed: {}", said.trim());
     let did_nothing = said.contains("Nothing to do");
     if did_nothing && !grows {
         return Ok(None);

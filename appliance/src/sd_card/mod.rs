@@ -105,22 +105,13 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
         .collect();
     let camera = settings::load(found.effective_file.as_deref(), &[], false).config;
     prepared.cloud_is_unset = camera.cloud.url == settings::CloudUrl::default();
-    prepared.device = camera
-        .device
-        .map(|name| name.to_string())
-        .unwrap_or_default();
+    prepared.device = camera.device.map(|name| name.to_string()).unwrap_or_default();
 
     let etc = |name: &str| places.etc.join(name);
     if !prepared.networks.is_empty() {
         let text = wifi::configuration(&networks, found.card.country.as_deref());
-        write_privately(
-            &etc("wpa_supplicant/wpa_supplicant-wlan0.conf"),
-            text.as_bytes(),
-        )?;
-        for (network, _) in networks
-            .iter()
-            .filter(|(network, _)| network.password.is_empty())
-        {
+        write_privately(&etc("wpa_supplicant/wpa_supplicant-wlan0.conf"), text.as_bytes())?;
+        for (network, _) in networks.iter().filter(|(network, _)| network.password.is_empty()) {
             prepared.sentences.push(format!(
                 "The password of Wi-Fi \"{}\" is empty, so it can only be joined if it is open. If it has a password, write it between the quotes of password = \"\".",
                 network.name
@@ -145,10 +136,9 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
             let _ = fs::remove_file(&link);
             symlink(&zone, &link).context("set the time zone")?;
         } else {
-            prepared.sentences.push(
-                "system.timezone is not a known time zone, such as \"Europe/Oslo\". UTC is used."
-                    .to_owned(),
-            );
+            prepared
+                .sentences
+                .push("system.timezone is not a known time zone, such as \"Europe/Oslo\". UTC is used.".to_owned());
         }
     }
     if let Some(name) = &found.card.hostname {
@@ -157,10 +147,7 @@ pub fn prepare(places: &Paths) -> Result<Prepared> {
     if let Some(key) = &found.card.ssh_key {
         let file = places.root_home.join(".ssh/authorized_keys");
         write_privately(&file, format!("{key}\n").as_bytes())?;
-        fs::set_permissions(
-            places.root_home.join(".ssh"),
-            fs::Permissions::from_mode(0o700),
-        )?;
+        fs::set_permissions(places.root_home.join(".ssh"), fs::Permissions::from_mode(0o700))?;
         prepared
             .sentences
             .push("SSH is enabled for the key in camera.toml.".to_owned());
@@ -196,8 +183,7 @@ pub fn prepare_card() -> Result<()> {
     let settings = places.etc.join("keepsake/camera.toml");
     let group = nix::unistd::Group::from_name("keepsake").ok().flatten();
     if let Some(group) = group {
-        nix::unistd::chown(&settings, None, Some(group.gid))
-            .context("give the settings to the camera")?;
+        nix::unistd::chown(&settings, None, Some(group.gid)).context("give the settings to the camera")?;
         fs::set_permissions(&settings, fs::Permissions::from_mode(0o640))?;
     }
     for sentence in &prepared.sentences {
@@ -254,9 +240,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
     let loaded = settings::load(Some(&for_the_camera), &[], false);
     let mut card = read_system_settings(&bytes);
     // Only the file matters to a person with a card reader, not the command line or the environment.
-    let of_the_file = |problem: &&settings::Problem| {
-        matches!(problem.origin, Origin::File(_) | Origin::Combination)
-    };
+    let of_the_file = |problem: &&settings::Problem| matches!(problem.origin, Origin::File(_) | Origin::Combination);
     let problems: Vec<_> = loaded.problems.iter().filter(of_the_file).collect();
     for problem in problems.iter().take(MISTAKES_MAX) {
         let kind = match problem.level {
@@ -270,10 +254,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
         });
     }
     if problems.len() > MISTAKES_MAX {
-        sentences.push(format!(
-            "{name} has {} more mistakes.",
-            problems.len() - MISTAKES_MAX
-        ));
+        sentences.push(format!("{name} has {} more mistakes.", problems.len() - MISTAKES_MAX));
     }
     if !loaded.file_has_errors() {
         if problems.is_empty() {
@@ -292,8 +273,7 @@ fn find_settings(places: &Paths) -> FoundSettings {
         };
     }
     let Ok(before) = fs::read(&last_good) else {
-        sentences
-            .push("Until this is corrected, the rest of the file is used (fault 1).".to_owned());
+        sentences.push("Until this is corrected, the rest of the file is used (fault 1).".to_owned());
         return FoundSettings {
             effective_file: Some(for_the_camera),
             card,
@@ -318,7 +298,8 @@ fn find_settings(places: &Paths) -> FoundSettings {
 fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
     use std::io::ErrorKind;
 
-    const COPY: &str = "What to do: put the camera.toml of the image, with your Wi-Fi and your cloud in it, on this card.";
+    const COPY: &str =
+        "What to do: put the camera.toml of the image, with your Wi-Fi and your cloud in it, on this card.";
     match unread.map_err(|error| (error.kind(), error)) {
         Ok(_) => format!("{name} is empty. {COPY}"),
         Err((ErrorKind::NotFound, _)) => format!("There is no camera.toml on this card. {COPY}"),
@@ -327,9 +308,7 @@ fn describe_unread(name: &str, unread: std::io::Result<Vec<u8>>) -> String {
             format!("{name} cannot be read: its permissions do not allow it. {COPY}")
         }
         Err((_, error)) => {
-            format!(
-                "{name} cannot be read ({error}); the card may be failing. What to do: try another card."
-            )
+            format!("{name} cannot be read ({error}); the card may be failing. What to do: try another card.")
         }
     }
 }
@@ -393,8 +372,7 @@ impl Watch {
     /// [`prepare`] has not run.
     pub fn begin(places: Paths) -> Result<Self> {
         let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
-        let prepared: Prepared =
-            serde_json::from_slice(&note).context("understand what was prepared")?;
+        let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let starts = fs::read(places.data.join("starts.json"))
             .ok()
@@ -419,8 +397,7 @@ impl Watch {
             at: known_time(),
             sentences: current_sentences(&self.prepared, &self.places),
         });
-        let may =
-            self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && self.writes < WRITES_MAX;
+        let may = self.written.is_none_or(|at| at.elapsed() >= WRITE_EVERY) && self.writes < WRITES_MAX;
         let secrets: Vec<&str> = self.secrets.iter().map(String::as_str).collect();
         let text = self.starts.text(&secrets);
         let shown = fs::read(self.places.boot.join(STATUS_FILE)).unwrap_or_default();
@@ -429,9 +406,7 @@ impl Watch {
         }
         if let Err(error) = serde_json::to_vec(&self.starts)
             .map_err(std::io::Error::other)
-            .and_then(|bytes| {
-                settings::replace_privately(&self.places.data.join("starts.json"), &bytes)
-            })
+            .and_then(|bytes| settings::replace_privately(&self.places.data.join("starts.json"), &bytes))
         {
             tracing::warn!(%error, "note this start");
         }
@@ -469,11 +444,7 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
     let mut sentences = prepared.sentences.clone();
     let wpa = |what: &str| stdout_of(Command::new("wpa_cli").args(["-i", "wlan0", what]));
     let addresses = net::addresses();
-    let by = |start: &str| {
-        addresses
-            .iter()
-            .find(|address| address.interface.starts_with(start))
-    };
+    let by = |start: &str| addresses.iter().find(|address| address.interface.starts_with(start));
     if let Some(address) = by("eth").or(by("usb")) {
         sentences.push(format!("Network: by cable, address {}.", address.ip));
     }
@@ -491,7 +462,10 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
             )),
             (None, _) => {
                 let log = stdout_of(Command::new("journalctl").args([
-                    "--boot", "--quiet", "--output=cat", "--unit=wpa_supplicant@wlan0.service",
+                    "--boot",
+                    "--quiet",
+                    "--output=cat",
+                    "--unit=wpa_supplicant@wlan0.service",
                 ]));
                 for name in wifi::parse_attempts(&log).refused {
                     sentences.push(format!(
@@ -545,7 +519,8 @@ fn current_sentences(prepared: &Prepared, places: &Paths) -> Vec<String> {
         "active" if said.is_empty() => "Camera: ready for a press.".to_owned(),
         "active" => format!("Camera: ready for a press. Cloud: {said}."),
         "activating" => "Camera: starting.".to_owned(),
-        _ => "Camera: the program has stopped (fault 7). What to do: read the log on this card, or restart the camera.".to_owned(),
+        _ => "Camera: the program has stopped (fault 7). What to do: read the log on this card, or restart the camera."
+            .to_owned(),
     });
     sentences
 }
@@ -589,15 +564,9 @@ fn read_networks(file: &Path) -> Vec<Network> {
 pub fn keep_log() -> Result<()> {
     let folder = Paths::default().data.join("log");
     fs::create_dir_all(&folder).context("create the folder of logs")?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .context("read the number of this start")?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the number of this start")?;
     let file = folder.join(format!("{}.txt", boot.trim()));
-    let log = stdout_of(Command::new("journalctl").args([
-        "--boot",
-        "--quiet",
-        "--lines=1000",
-        "--output=short-iso",
-    ]));
+    let log = stdout_of(Command::new("journalctl").args(["--boot", "--quiet", "--lines=1000", "--output=short-iso"]));
     ensure!(!log.is_empty(), "the log is empty");
     let mut from = log.len().saturating_sub(LOG_BYTES);
     while !log.is_char_boundary(from) {
@@ -637,11 +606,7 @@ fn write_status(boot: &Path, text: &str) -> Result<()> {
 fn remount(boot: &Path, how: &str) -> Result<()> {
     // A folder is what it is; the partition is opened for the moment of writing.
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let is_mounted = |line: &str| {
-        line.split(' ')
-            .nth(1)
-            .is_some_and(|at| Path::new(at) == boot)
-    };
+    let is_mounted = |line: &str| line.split(' ').nth(1).is_some_and(|at| Path::new(at) == boot);
     if !mounts.lines().any(is_mounted) {
         return Ok(());
     }
@@ -650,11 +615,7 @@ fn remount(boot: &Path, how: &str) -> Result<()> {
         .arg(boot)
         .status()
         .context("run mount")?;
-    ensure!(
-        status.success(),
-        "{} cannot be opened for {how}",
-        boot.display()
-    );
+    ensure!(status.success(), "{} cannot be opened for {how}", boot.display());
     Ok(())
 }
 

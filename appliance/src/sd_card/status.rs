@@ -46,22 +46,14 @@ impl Starts {
     ///
     /// If the space is too small, older starts are left out first.
     pub fn text(&self, secrets: &[&str]) -> String {
-        let mut text =
-            "The last starts of this Keepsake camera, newest first. Times are in UTC.\n".to_owned();
+        let mut text = "The last starts of this Keepsake camera, newest first. Times are in UTC.\n".to_owned();
         for start in &self.0 {
-            let at = if start.at.is_empty() {
-                "Time unknown"
-            } else {
-                &start.at
-            };
+            let at = if start.at.is_empty() { "Time unknown" } else { &start.at };
             let mut part = format!("\n{at}\n");
             for sentence in &start.sentences {
                 part.push_str(&format!("- {sentence}\n"));
             }
-            for secret in secrets
-                .iter()
-                .filter(|s| s.chars().count() >= SECRET_CHARS_MIN)
-            {
+            for secret in secrets.iter().filter(|s| s.chars().count() >= SECRET_CHARS_MIN) {
                 part = part.replace(secret, "(hidden)");
             }
             let bytes = |text: &str| text.len() + text.matches('\n').count();
@@ -136,10 +128,7 @@ mod tests {
     #[test]
     fn no_secret_gets_into_the_text() {
         let mut starts = Starts::default();
-        starts.record(start(
-            "1",
-            &["the broker said: hunter2hunter2 is wrong, abc"],
-        ));
+        starts.record(start("1", &["the broker said: hunter2hunter2 is wrong, abc"]));
         let text = starts.text(&["hunter2hunter2", "abc", ""]);
         assert!(!text.contains("hunter2"));
         assert!(text.contains("(hidden)") && text.contains("abc"));

@@ -131,25 +131,15 @@ mod tests {
                 .collect()
         };
         let old = network("Hytta", "old password");
-        let line =
-            |name: &str, password: &str, priority| (name.to_owned(), password.to_owned(), priority);
+        let line = |name: &str, password: &str, priority| (name.to_owned(), password.to_owned(), priority);
         assert_eq!(
             names(&[network("Home", "12345678")], std::slice::from_ref(&old)),
-            [
-                line("Home", "12345678", 10),
-                line("Hytta", "old password", 1)
-            ]
+            [line("Home", "12345678", 10), line("Hytta", "old password", 1)]
         );
         // The same name with another password: both are tried, the new one first.
         assert_eq!(
-            names(
-                &[network("Hytta", "new password")],
-                std::slice::from_ref(&old)
-            ),
-            [
-                line("Hytta", "new password", 10),
-                line("Hytta", "old password", 1)
-            ]
+            names(&[network("Hytta", "new password")], std::slice::from_ref(&old)),
+            [line("Hytta", "new password", 10), line("Hytta", "old password", 1)]
         );
         assert_eq!(
             names(std::slice::from_ref(&old), std::slice::from_ref(&old)),
@@ -186,10 +176,7 @@ mod tests {
             connected_network("bssid=1\nssid=Hytta\nid=2\nwpa_state=COMPLETED\n"),
             Some((2, "Hytta"))
         );
-        assert_eq!(
-            connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"),
-            None
-        );
+        assert_eq!(connected_network("ssid=Hytta\nid=2\nwpa_state=SCANNING\n"), None);
         let scan = "bssid / frequency / signal level / flags / ssid\n\
                     00:11\t2412\t-80\t[WPA2]\tNaboen\n00:12\t2412\t-61\t[WPA2]\tHytta\n00:13\t5180\t-70\t[WPA2]\tHytta\n00:14\t2412\t-50\t[WPA2]\t\n";
         assert_eq!(

@@ -94,8 +94,7 @@ impl CloudSettings {
         let identity = file(&self.cert_file).zip(file(&self.key_file));
         self.url.scheme.tls().then(|| keepsake_tls::TlsFiles {
             ca: file(&self.ca_file),
-            identity: identity
-                .map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
+            identity: identity.map(|(certificate, key)| keepsake_tls::Identity { certificate, key }),
         })
     }
 
@@ -299,10 +298,8 @@ pub struct BackoffSettings {
 impl LightSettings {
     /// Returns one pin, or three for red, green and blue.
     pub fn pins(&self) -> Vec<u8> {
-        self.rgb_pins.map_or_else(
-            || vec![self.pin],
-            |pins| vec![pins.red, pins.green, pins.blue],
-        )
+        self.rgb_pins
+            .map_or_else(|| vec![self.pin], |pins| vec![pins.red, pins.green, pins.blue])
     }
 }
 
@@ -334,9 +331,7 @@ impl Config {
             .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_lowercase())
             .collect();
-        let last_six: String = alphanumeric[alphanumeric.len().saturating_sub(6)..]
-            .iter()
-            .collect();
+        let last_six: String = alphanumeric[alphanumeric.len().saturating_sub(6)..].iter().collect();
         let name = if last_six.is_empty() {
             "camera".to_owned()
         } else {

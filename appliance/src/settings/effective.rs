@@ -478,9 +478,7 @@ mod tests {
     fn rejected(settings: &EffectiveSettings) -> Vec<String> {
         let (_, state) = settings.report(at(0));
         let names = state.rejected.into_iter();
-        names
-            .map(|one| format!("{} {}", one.name, one.reason))
-            .collect()
+        names.map(|one| format!("{} {}", one.name, one.reason)).collect()
     }
 
     #[test]
@@ -495,10 +493,7 @@ mod tests {
             assert_eq!(taken.unwrap(), ApplyOutcome::Outdated);
         }
         let mut settings = card.open(at(3));
-        assert_eq!(
-            (settings.config().capture_interval_s, settings.version()),
-            (60, 3)
-        );
+        assert_eq!((settings.config().capture_interval_s, settings.version()), (60, 3));
         let (version, state) = settings.report(at(3));
         assert_eq!((version, state.revision), (3, 30));
         assert_eq!(state.effective["capture_interval_s"], 60);
@@ -520,36 +515,23 @@ mod tests {
             store: Some(StoreId([2; 16])),
             ..desired(1, json!({"capture_interval_s": 30}))
         };
-        assert_eq!(
-            settings.apply(&other, at(2)).unwrap(),
-            ApplyOutcome::Applied
-        );
-        assert_eq!(
-            (settings.config().capture_interval_s, settings.version()),
-            (30, 1)
-        );
+        assert_eq!(settings.apply(&other, at(2)).unwrap(), ApplyOutcome::Applied);
+        assert_eq!((settings.config().capture_interval_s, settings.version()), (30, 1));
         // Renamed at the camera: the settings stay until its new account has some.
         let mut settings = card.open_as("shed", at(3));
-        assert_eq!(
-            (settings.config().capture_interval_s, settings.version()),
-            (30, 0)
-        );
+        assert_eq!((settings.config().capture_interval_s, settings.version()), (30, 0));
         let first = DesiredSettings {
             store: other.store,
             ..desired(1, json!({"capture_interval_s": 7}))
         };
-        assert_eq!(
-            settings.apply(&first, at(4)).unwrap(),
-            ApplyOutcome::Applied
-        );
+        assert_eq!(settings.apply(&first, at(4)).unwrap(), ApplyOutcome::Applied);
         assert_eq!(settings.config().capture_interval_s, 7);
     }
 
     #[test]
     fn a_bad_wish_is_told_and_the_good_ones_apply() {
         let mut card = Card::new("");
-        card.started_with
-            .push(("light.mode".to_owned(), "off".to_owned()));
+        card.started_with.push(("light.mode".to_owned(), "off".to_owned()));
         let mut settings = card.open(at(0));
         let good = desired(1, json!({"capture_interval_s": 60, "picture.quality": 80}));
         settings.apply(&good, at(1)).unwrap();
@@ -564,10 +546,7 @@ mod tests {
         );
         let config = settings.config();
         // The last good value stays, the rest applies.
-        assert_eq!(
-            (config.capture_interval_s, config.picture.quality),
-            (60, 70)
-        );
+        assert_eq!((config.capture_interval_s, config.picture.quality), (60, 70));
         let told = rejected(&settings);
         for (name, says) in [
             ("capture_interval_s", "must be 0 or a whole number"),
@@ -582,13 +561,8 @@ mod tests {
             ("simulated.enabled", "only set at the camera"),
             ("light.quiet_hours", "must be text"),
         ] {
-            let found = told
-                .iter()
-                .find(|told| told.starts_with(&format!("{name} ")));
-            assert!(
-                found.is_some_and(|told| told.contains(says)),
-                "{name}: {told:?}"
-            );
+            let found = told.iter().find(|told| told.starts_with(&format!("{name} ")));
+            assert!(found.is_some_and(|told| told.contains(says)), "{name}: {told:?}");
         }
         assert_eq!(told.len(), 11);
         assert_eq!(rejected(&card.open(at(3))), told);
@@ -598,14 +572,8 @@ mod tests {
     fn another_connection_is_tried_and_kept_once_it_is_confirmed() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(
-            1,
-            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
-        );
-        assert_eq!(
-            settings.apply(&desired, at(10)).unwrap(),
-            ApplyOutcome::Trial
-        );
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
+        assert_eq!(settings.apply(&desired, at(10)).unwrap(), ApplyOutcome::Trial);
         // The running program goes on with the old one; what is not of the connection holds at once.
         assert_eq!(settings.config().cloud.url.host, "old");
         assert_eq!(settings.config().capture_interval_s, 9);
@@ -613,10 +581,7 @@ mod tests {
         assert_eq!(settings.config().cloud.url.host, "new");
         let (_, state) = settings.report(at(11));
         let trying = state.trial.unwrap();
-        assert_eq!(
-            (trying.names, trying.remaining_s),
-            (vec!["cloud.url".to_owned()], 299)
-        );
+        assert_eq!((trying.names, trying.remaining_s), (vec!["cloud.url".to_owned()], 299));
         assert!(settings.confirm().unwrap());
         assert!(!settings.confirm().unwrap());
         let settings = card.open(at(100_000));
@@ -642,10 +607,7 @@ mod tests {
         // The same version again changes nothing.
         let mut settings = card.open(at(312));
         let again = desired(1, json!({"cloud.url": "mqtt://new:2"}));
-        assert_eq!(
-            settings.apply(&again, at(313)).unwrap(),
-            ApplyOutcome::Outdated
-        );
+        assert_eq!(settings.apply(&again, at(313)).unwrap(), ApplyOutcome::Outdated);
         assert_eq!(settings.config().cloud.url.host, "old");
     }
 
@@ -695,10 +657,7 @@ mod tests {
     fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
         let card = Card::new("capture_interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
-        let desired = desired(
-            1,
-            json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}),
-        );
+        let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
         settings.apply(&desired, at(10)).unwrap();
         card.open(at(11)).confirm().unwrap();
         card.write("capture_interval_s = 2\n[cloud]\nurl = \"mqtt://home:3\"\n");
@@ -721,10 +680,7 @@ mod tests {
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
         let mut settings = card.open(at(2));
-        assert_eq!(
-            (settings.config().capture_interval_s, settings.version()),
-            (0, 0)
-        );
+        assert_eq!((settings.config().capture_interval_s, settings.version()), (0, 0));
         assert_eq!(settings.take_warnings().len(), 1);
         let again = settings.apply(&desired(5, json!({"capture_interval_s": 9})), at(3));
         assert_eq!(again.unwrap(), ApplyOutcome::Applied);
@@ -740,10 +696,7 @@ mod tests {
                 .apply(&desired(1, json!({"capture_interval_s": 9})), at(1))
                 .is_err()
         );
-        assert_eq!(
-            (settings.config().capture_interval_s, settings.version()),
-            (0, 0)
-        );
+        assert_eq!((settings.config().capture_interval_s, settings.version()), (0, 0));
     }
 
     proptest! {

@@ -80,9 +80,7 @@ pub(super) fn read(path: &Path) -> Result<(Vec<u8>, Option<String>), String> {
 /// Reads the file, or enough of it to see that it is too large.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -104,12 +102,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, String> {
         let text = lines.join("\n");
         let error = match text.parse::<Table>() {
             Ok(table) => {
-                warnings.extend(group_remarks(straightened.into_iter().map(|line| {
-                    SyntaxRemark {
-                        line: Some(line),
-                        text: "typographic quotes or spaces were read as plain characters"
-                            .to_owned(),
-                    }
+                warnings.extend(group_remarks(straightened.into_iter().map(|line| SyntaxRemark {
+                    line: Some(line),
+                    text: "typographic quotes or spaces were read as plain characters".to_owned(),
                 })));
                 let lines = line_numbers(&text);
                 return Ok(Parsed {
@@ -169,14 +164,12 @@ fn earlier_duplicate(lines: &[String], index: usize) -> Option<usize> {
     let section = |line: &str| line.trim().trim_matches(['[', ']']).trim().to_owned();
     let line = &lines[index];
     if line.trim_start().starts_with('[') {
-        let found = lines[..index].iter().position(|above| {
-            above.trim_start().starts_with('[') && section(above) == section(line)
-        });
+        let found = lines[..index]
+            .iter()
+            .position(|above| above.trim_start().starts_with('[') && section(above) == section(line));
         return found.map(|found| found + 1);
     }
-    let found = lines[..index]
-        .iter()
-        .rposition(|above| name(above) == name(line));
+    let found = lines[..index].iter().rposition(|above| name(above) == name(line));
     found.map(|found| found + 1)
 }
 
@@ -230,10 +223,7 @@ fn line_at(text: &[u8], at: usize) -> usize {
 fn group_remarks(remarks: impl IntoIterator<Item = SyntaxRemark>) -> Vec<SyntaxRemark> {
     let mut groups: Vec<(SyntaxRemark, Vec<usize>)> = Vec::new();
     for remark in remarks {
-        match groups
-            .iter_mut()
-            .find(|(first, _)| first.text == remark.text)
-        {
+        match groups.iter_mut().find(|(first, _)| first.text == remark.text) {
             Some((_, others)) => others.extend(remark.line),
             None => groups.push((remark, Vec::new())),
         }
@@ -264,20 +254,16 @@ fn decode(bytes: &[u8]) -> Result<(String, Vec<SyntaxRemark>), String> {
         [0xff, 0xfe, rest @ ..] => wide(u16::from_le_bytes, rest).map(plain),
         [0xfe, 0xff, rest @ ..] => wide(u16::from_be_bytes, rest).map(plain),
         // UTF-16 without a BOM: every other byte of plain text is zero.
-        [first, 0, second, 0, ..] if *first != 0 && *second != 0 => {
-            wide(u16::from_le_bytes, bytes).map(plain)
-        }
+        [first, 0, second, 0, ..] if *first != 0 && *second != 0 => wide(u16::from_le_bytes, bytes).map(plain),
         _ => {
             let rest = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
             let Err(error) = std::str::from_utf8(rest) else {
                 return Ok(plain(String::from_utf8_lossy(rest).into_owned()));
             };
-            if rest
-                .iter()
-                .any(|c| c.is_ascii_control() && !c.is_ascii_whitespace())
-            {
-                return Err(suggest::for_file(&String::from_utf8_lossy(rest))
-                    .unwrap_or_else(|| suggest::NO_TEXT.to_owned()));
+            if rest.iter().any(|c| c.is_ascii_control() && !c.is_ascii_whitespace()) {
+                return Err(
+                    suggest::for_file(&String::from_utf8_lossy(rest)).unwrap_or_else(|| suggest::NO_TEXT.to_owned())
+                );
             }
             let text = with_line_feeds(rest.iter().map(|&c| decode_windows_1252(c)).collect());
             let remark = SyntaxRemark {
@@ -301,9 +287,8 @@ fn with_line_feeds(text: String) -> String {
 /// Decodes one byte of Windows-1252.
 fn decode_windows_1252(byte: u8) -> char {
     const HIGH: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž',
-        '\u{8f}', '\u{90}', '‘', '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}',
-        'ž', 'Ÿ',
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
+        '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
     ];
     match byte {
         0x80..=0x9f => HIGH[usize::from(byte - 0x80)],
@@ -384,10 +369,7 @@ mod tests {
 
     #[test]
     fn a_curly_quote_inside_a_good_file_stays() {
-        assert_eq!(
-            url("[cloud]\nurl = \"a\u{201d}b\"".as_bytes()).0,
-            "a\u{201d}b"
-        );
+        assert_eq!(url("[cloud]\nurl = \"a\u{201d}b\"".as_bytes()).0, "a\u{201d}b");
     }
 
     #[test]
@@ -416,20 +398,14 @@ mod tests {
             panic!("{:?}", parsed.mistakes);
         };
         assert_eq!(mistake.line, Some(1));
-        assert!(
-            mistake.text.ends_with("(also in line 2, 3, 4)"),
-            "{mistake:?}"
-        );
+        assert!(mistake.text.ends_with("(also in line 2, 3, 4)"), "{mistake:?}");
         // A file with too many mistakes is rejected as a whole.
         assert!(parse("all of it\n".repeat(1000).as_bytes()).is_err());
     }
 
     #[test]
     fn every_setting_is_found_in_its_line() {
-        let parsed = parse(
-            b"a = 1\n\n[[wifi]]\nname = \"x\"\n[[wifi]]\nname = \"y\"\n[cloud]\nurl = \"z\"\n",
-        )
-        .unwrap();
+        let parsed = parse(b"a = 1\n\n[[wifi]]\nname = \"x\"\n[[wifi]]\nname = \"y\"\n[cloud]\nurl = \"z\"\n").unwrap();
         for (key, line) in [
             ("a", Some(1)),
             ("wifi.1.name", Some(4)),
@@ -448,11 +424,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
         assert!(read(&path).is_err());
-        fs::write(
-            folder.path().join("camera.toml.txt"),
-            "capture_interval_s = 5",
-        )
-        .unwrap();
+        fs::write(folder.path().join("camera.toml.txt"), "capture_interval_s = 5").unwrap();
         let (bytes, warning) = read(&path).unwrap();
         assert_eq!(bytes, b"capture_interval_s = 5");
         assert!(warning.unwrap().contains("remove the .txt"));

@@ -9,9 +9,7 @@ use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
 
-use super::value::{
-    closest, closest_setting, environment_variable, is_section, parse_text, raw_value,
-};
+use super::value::{closest, closest_setting, environment_variable, is_section, parse_text, raw_value};
 use super::{CloudSettings, Config, lenient_toml, suggest, system};
 
 /// The severity of a problem.
@@ -93,9 +91,9 @@ impl Loaded {
 
     /// Returns true if the environment or the command line has an error: the person who started the program can correct it (exit 78).
     pub fn cli_has_errors(&self) -> bool {
-        self.problems.iter().any(|p| {
-            p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine)
-        })
+        self.problems
+            .iter()
+            .any(|p| p.level == Level::Error && matches!(p.origin, Origin::Environment | Origin::CommandLine))
     }
 
     /// Returns the settings with these values from the cloud: they override the file, and the environment and the command
@@ -108,13 +106,7 @@ impl Loaded {
             environment,
             command_line,
         } = &self.layers;
-        merge(&[
-            file,
-            &Layer::from_cloud(overrides),
-            environment,
-            command_line,
-        ])
-        .0
+        merge(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
     }
 
     /// Checks a setting from the cloud.
@@ -136,9 +128,7 @@ impl Loaded {
             (&self.layers.environment, Origin::Environment),
         ] {
             if layer.values.iter().any(|(key, _)| *key == name) {
-                return Err(format!(
-                    "is set by {origin} of the camera, which overrides it"
-                ));
+                return Err(format!("is set by {origin} of the camera, which overrides it"));
             }
         }
         setting.check(value.into())
@@ -285,13 +275,7 @@ impl Layer {
         (layer, Some(bytes))
     }
 
-    fn insert_table(
-        &mut self,
-        origin: &Origin,
-        section: &str,
-        table: Table,
-        line_of: &dyn Fn(&str) -> Option<usize>,
-    ) {
+    fn insert_table(&mut self, origin: &Origin, section: &str, table: Table, line_of: &dyn Fn(&str) -> Option<usize>) {
         for (name, value) in table {
             let key = if section.is_empty() {
                 name
@@ -335,8 +319,7 @@ impl Layer {
         } else {
             ("light.pin", "light.pin")
         };
-        self.values
-            .retain(|(key, _)| ![BUTTON, light].contains(key));
+        self.values.retain(|(key, _)| ![BUTTON, light].contains(key));
         let line = line_of(BUTTON).max(line_of(light));
         let text = format!(
             "button.pin and {other} are both {pin}; each needs a pin of its own, such as 17 for the button and 27 for the light"
@@ -347,16 +330,9 @@ impl Layer {
     fn from_environment(variables: &[(String, String)]) -> Self {
         let mut layer = Self::default();
         for (name, text) in variables {
-            let known = SETTINGS
-                .iter()
-                .find(|setting| &environment_variable(setting) == name);
+            let known = SETTINGS.iter().find(|setting| &environment_variable(setting) == name);
             if let Some(setting) = known {
-                layer.insert(
-                    &Origin::Environment,
-                    None,
-                    setting,
-                    parse_text(setting, text),
-                );
+                layer.insert(&Origin::Environment, None, setting, parse_text(setting, text));
                 continue;
             }
             // Other Keepsake programs have variables too, so only a name that is close to ours is reported.
@@ -377,12 +353,7 @@ impl Layer {
         for (key, text) in overrides {
             match Setting::find(key) {
                 Some(setting) => {
-                    layer.insert(
-                        &Origin::CommandLine,
-                        None,
-                        setting,
-                        parse_text(setting, text),
-                    );
+                    layer.insert(&Origin::CommandLine, None, setting, parse_text(setting, text));
                 }
                 // A person is present, so a typing error is reported as an error.
                 None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
@@ -405,13 +376,7 @@ impl Layer {
         layer
     }
 
-    fn insert(
-        &mut self,
-        origin: &Origin,
-        line: Option<usize>,
-        setting: &'static Setting,
-        value: Value,
-    ) {
+    fn insert(&mut self, origin: &Origin, line: Option<usize>, setting: &'static Setting, value: Value) {
         match setting.check(raw_value(&value)) {
             Ok(()) => self.values.push((setting.key, value)),
             Err(what) => {
@@ -457,9 +422,7 @@ fn unknown(key: &str) -> String {
 
 fn unknown_section(key: &str) -> String {
     let key = shortened(key);
-    let ours = SETTINGS
-        .iter()
-        .filter_map(|setting| setting.key.split_once('.'));
+    let ours = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.'));
     let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
     match closest(&key, sections) {
         Some("wifi") => format!("[{key}] is not a section, did you mean [[wifi]]?"),
@@ -594,10 +557,7 @@ fn non_default_settings(config: &Config) -> String {
     let (ours, defaults) = (flat(config), flat(&Config::default()));
     let mut text = String::new();
     for setting in SETTINGS {
-        let (value, default) = (
-            value_at(&ours, setting.key),
-            value_at(&defaults, setting.key),
-        );
+        let (value, default) = (value_at(&ours, setting.key), value_at(&defaults, setting.key));
         let (Some(value), Some(default)) = (value, default) else {
             continue;
         };
@@ -679,11 +639,7 @@ mod tests {
             use keepsake_protocol::settings::schema::ValueKind;
             let says = |words: &[String]| {
                 for word in words {
-                    assert!(
-                        TEMPLATE.contains(word),
-                        "{}: {word} is not explained",
-                        setting.key
-                    );
+                    assert!(TEMPLATE.contains(word), "{}: {word} is not explained", setting.key);
                 }
             };
             match setting.kind {
@@ -714,10 +670,7 @@ mod tests {
                 }
             }
         }
-        let mut keys: Vec<_> = SETTINGS
-            .iter()
-            .map(|setting| setting.key.to_owned())
-            .collect();
+        let mut keys: Vec<_> = SETTINGS.iter().map(|setting| setting.key.to_owned()).collect();
         fields.sort();
         keys.sort();
         assert_eq!(fields, keys);
@@ -727,11 +680,7 @@ mod tests {
     fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("camera.toml");
-        fs::write(
-            &path,
-            "capture_interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n",
-        )
-        .unwrap();
+        fs::write(&path, "capture_interval_s = 1\n[button]\npin = 1\n[light]\npin = 4\n").unwrap();
         let loaded = load_from(
             Some(&path),
             &pairs(&[("KEEPSAKE_BUTTON_PIN", "2"), ("KEEPSAKE_LIGHT_PIN", "2")]),
@@ -741,11 +690,7 @@ mod tests {
         assert_eq!(loaded.problems, []);
         let config = loaded.config;
         assert_eq!(
-            (
-                config.capture_interval_s,
-                config.button.pin,
-                config.light.pin
-            ),
+            (config.capture_interval_s, config.button.pin, config.light.pin),
             (1, 2, 3)
         );
     }
@@ -770,11 +715,7 @@ mod tests {
 
     #[test]
     fn text_that_looks_like_a_number_stays_text() {
-        let loaded = of_command_line(&[
-            ("device", "123456"),
-            ("cloud.password", "007"),
-            ("cloud.user", "true"),
-        ]);
+        let loaded = of_command_line(&[("device", "123456"), ("cloud.password", "007"), ("cloud.user", "true")]);
         assert_eq!(loaded.problems, []);
         assert_eq!(loaded.config.device.unwrap().as_str(), "123456");
         assert_eq!(loaded.config.cloud.password, "007");
@@ -792,10 +733,7 @@ mod tests {
                 "part_bytes_max = -1 must be a whole number",
             ),
             ("[cloud]\npart_bytes_max = 1e5", "must be a whole number"),
-            (
-                "[cloud]\npart_bytes_max = \"20000\"",
-                "must be a whole number",
-            ),
+            ("[cloud]\npart_bytes_max = \"20000\"", "must be a whole number"),
             (
                 "capture_interval_s = 604801",
                 "must be 0 or a whole number, 1 to 604800 seconds",
@@ -803,15 +741,9 @@ mod tests {
             ("device = \"a/b\"", "device = \"a/b\" is not a device name"),
             ("device = 7", "device = 7 must be text (write it in quotes)"),
             ("[cloud]\nurl = \"ftp://a\"", "use mqtt(s)://"),
-            (
-                "[spool]\nwhen_full = \"explode\"",
-                "must be one of refuse, drop-oldest",
-            ),
+            ("[spool]\nwhen_full = \"explode\"", "must be one of refuse, drop-oldest"),
             ("[simulated]\nenabled = \"yes\"", "must be true or false"),
-            (
-                "[light]\nquiet_hours = \"dusk\"",
-                "must look like 22:00-06:30",
-            ),
+            ("[light]\nquiet_hours = \"dusk\"", "must look like 22:00-06:30"),
             ("cloud = \"mqtt://a\"", "write [cloud] on a line of its own"),
             ("[spool]\ndir = \"\"", "must name a directory"),
         ] {
@@ -819,10 +751,7 @@ mod tests {
             assert_eq!(loaded.config, Config::default(), "{text}");
             assert!(loaded.file_has_errors() && !loaded.cli_has_errors());
             let said = loaded.problems[0].to_string();
-            assert!(
-                said.contains(says) && said.contains("camera.toml"),
-                "{said}"
-            );
+            assert!(said.contains(says) && said.contains("camera.toml"), "{said}");
         }
     }
 
@@ -836,47 +765,27 @@ mod tests {
     #[test]
     fn an_unknown_name_is_a_mistake_with_a_suggestion() {
         for (text, says) in [
-            (
-                "capture_intervall_s = 5",
-                "did you mean capture_interval_s?",
-            ),
-            (
-                "[cloud]\npart_byte_max = 20000",
-                "did you mean cloud.part_bytes_max?",
-            ),
-            (
-                "part_bytes_max = 20000",
-                "did you mean cloud.part_bytes_max?",
-            ),
+            ("capture_intervall_s = 5", "did you mean capture_interval_s?"),
+            ("[cloud]\npart_byte_max = 20000", "did you mean cloud.part_bytes_max?"),
+            ("part_bytes_max = 20000", "did you mean cloud.part_bytes_max?"),
             ("[clod]\nurl = \"mqtt://a\"", "did you mean [cloud]?"),
             ("[cloud]\nflavour = 1", "cloud.flavour is not a setting"),
         ] {
             let loaded = of_file(text);
             assert!(loaded.file_has_errors(), "{text}");
             assert_eq!(loaded.problems.len(), 1);
-            assert!(
-                loaded.problems[0].text.contains(says),
-                "{}",
-                loaded.problems[0]
-            );
+            assert!(loaded.problems[0].text.contains(says), "{}", loaded.problems[0]);
         }
         // A person is present to correct it.
         let loaded = of_command_line(&[("cloud.part_byte_max", "20000")]);
         assert!(loaded.cli_has_errors() && !loaded.file_has_errors());
-        assert!(
-            loaded.problems[0]
-                .text
-                .contains("did you mean cloud.part_bytes_max?")
-        );
+        assert!(loaded.problems[0].text.contains("did you mean cloud.part_bytes_max?"));
         assert!(of_command_line(&[("cloud.part_bytes_max", "much")]).cli_has_errors());
     }
 
     #[test]
     fn variables_of_other_programs_are_left_alone() {
-        let ours = pairs(&[
-            ("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"),
-            ("KEEPSAKE_TEST_MYSQL", "x"),
-        ]);
+        let ours = pairs(&[("KEEPSAKE_CLOUD_LISTEN", "127.0.0.1:1"), ("KEEPSAKE_TEST_MYSQL", "x")]);
         assert_eq!(load_from(None, &ours, &[], false).problems, []);
         let slip = pairs(&[("KEEPSAKE_SPOL_DIR", "x")]);
         let loaded = load_from(None, &slip, &[], false);
@@ -943,10 +852,7 @@ mod tests {
         );
         fs::write(&path, "[cloud]\npasword = \"open sesame\"").unwrap();
         let (text, good) = check_config(&path);
-        assert!(
-            !good && text.contains("error") && !text.contains("sesame"),
-            "{text}"
-        );
+        assert!(!good && text.contains("error") && !text.contains("sesame"), "{text}");
     }
 
     proptest! {

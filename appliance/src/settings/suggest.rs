@@ -28,18 +28,14 @@ pub(super) fn for_file(text: &str) -> Option<String> {
     Some(format!("the file is {what}"))
 }
 
-pub(super) const NO_TEXT: &str =
-    "the file is not a text file; replace it with the camera.toml of the image";
+pub(super) const NO_TEXT: &str = "the file is not a text file; replace it with the camera.toml of the image";
 
 /// Describes the mistake in an invalid line, as the end of a sentence that begins with the line number.
 ///
 /// `before`: the earlier line with the same name.
 pub(super) fn for_line(line: &str, before: Option<usize>) -> String {
     let line = line.trim();
-    if ["//", ";", "--", "/*"]
-        .iter()
-        .any(|sign| line.starts_with(sign))
-    {
+    if ["//", ";", "--", "/*"].iter().any(|sign| line.starts_with(sign)) {
         return "a comment begins with #".to_owned();
     }
     if line.starts_with('[') {
@@ -83,8 +79,9 @@ pub(super) fn for_value(setting: &Setting, value: &Value) -> String {
             format!("; write {name} = {text}, without quotes")
         }
         (ValueKind::Bool, _) => format!("; write {name} = true or {name} = false, without quotes"),
-        (ValueKind::Choice(of), Value::String(text)) => closest(text, of.iter().copied())
-            .map_or_else(String::new, |word| format!("; write {name} = \"{word}\"")),
+        (ValueKind::Choice(of), Value::String(text)) => {
+            closest(text, of.iter().copied()).map_or_else(String::new, |word| format!("; write {name} = \"{word}\""))
+        }
         (ValueKind::Choice(_), _) => ", in quotes".to_owned(),
         (ValueKind::Text(_), Value::String(text)) => match setting.key {
             "cloud.url" => url(text),
@@ -102,12 +99,9 @@ fn for_section(line: &str, before: Option<usize>) -> String {
     let name = line.trim_matches(['[', ']']);
     if let Some(before) = before {
         return if name.trim() == "wifi" {
-            "for more than one network write [[wifi]], with two brackets, above each of them"
-                .to_owned()
+            "for more than one network write [[wifi]], with two brackets, above each of them".to_owned()
         } else {
-            format!(
-                "this section already begins in line {before}; move its settings there, and delete this line"
-            )
+            format!("this section already begins in line {before}; move its settings there, and delete this line")
         };
     }
     let wanted = if name.trim().starts_with("wifi") {
@@ -133,11 +127,7 @@ fn without_equals(line: &str) -> String {
     }
     match name {
         // A sentence in a comment may begin with such a word.
-        Some(name)
-            if rest.is_empty()
-                || rest.starts_with(['"', '\''])
-                || rest.split_whitespace().nth(1).is_none() =>
-        {
+        Some(name) if rest.is_empty() || rest.starts_with(['"', '\'']) || rest.split_whitespace().nth(1).is_none() => {
             format!("the = is missing; write {}", example(Some(name)))
         }
         _ => NOTE.to_owned(),
@@ -159,9 +149,7 @@ fn in_quotes(value: &str, quote: char, example: &str) -> String {
         }
         0 => format!("the closing quote is missing; write {example}"),
         1 => "there is text after the closing quote; a comment there begins with #".to_owned(),
-        _ => format!(
-            "there is a {quote} between the quotes; put {other} around the whole text instead"
-        ),
+        _ => format!("there is a {quote} between the quotes; put {other} around the whole text instead"),
     }
 }
 
@@ -193,9 +181,7 @@ fn number(setting: &Setting, name: &str, unit: &str, value: &Value) -> String {
         return pin.to_owned();
     };
     let text = text.trim();
-    let from = text
-        .find(|c: char| c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let from = text.find(|c: char| c.is_ascii_digit()).unwrap_or(text.len());
     let digits: &str = text[from..]
         .split(|c: char| !c.is_ascii_digit())
         .next()
@@ -223,13 +209,9 @@ fn url(text: &str) -> String {
         return String::new();
     }
     let bare: String = text.split_whitespace().collect();
-    let rest = bare
-        .split_once("://")
-        .map_or(bare.as_str(), |(_, rest)| rest);
+    let rest = bare.split_once("://").map_or(bare.as_str(), |(_, rest)| rest);
     let host = rest.split('/').next().unwrap_or(rest);
-    let scheme = bare
-        .split_once("://")
-        .map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let scheme = bare.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let scheme = match scheme.as_deref() {
         Some(known @ ("mqtts" | "http" | "https")) => known,
         Some("ssl" | "tls") => "mqtts",
@@ -278,9 +260,7 @@ fn setting_name(name: &str) -> Option<&'static str> {
 }
 
 fn is_number_setting(name: &str) -> bool {
-    let mut named = SETTINGS
-        .iter()
-        .filter(|setting| short_name(setting) == name);
+    let mut named = SETTINGS.iter().filter(|setting| short_name(setting) == name);
     named.any(is_number)
 }
 

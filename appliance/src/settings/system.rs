@@ -90,10 +90,7 @@ pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
         None => {}
         Some(Value::Table(system)) => read.system(system),
         Some(_) => {
-            read.error(
-                "system",
-                "system is a section; write [system] on a line of its own",
-            );
+            read.error("system", "system is a section; write [system] on a line of its own");
         }
     }
     (read.settings, read.problems)
@@ -129,11 +126,7 @@ impl Reader {
             let capital = country.trim().to_ascii_uppercase();
             if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
                 // People write UK; the kernel's code is GB.
-                let capital = if capital == "UK" {
-                    "GB".to_owned()
-                } else {
-                    capital
-                };
+                let capital = if capital == "UK" { "GB".to_owned() } else { capital };
                 self.settings.country.get_or_insert(capital);
             } else {
                 self.error(
@@ -178,8 +171,7 @@ impl Reader {
             return;
         }
         if name.trim() != name {
-            let text =
-                format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that intended?");
+            let text = format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that intended?");
             self.report(Level::Warning, at("name"), text);
         }
         let count = password.chars().count();
@@ -205,17 +197,10 @@ impl Reader {
             );
             return;
         }
-        if self
-            .settings
-            .networks
-            .iter()
-            .any(|other| other.name == name)
-        {
+        if self.settings.networks.iter().any(|other| other.name == name) {
             self.error(
                 at("name"),
-                format!(
-                    "Wi-Fi \"{name}\" is listed twice; the first one is used, delete the other"
-                ),
+                format!("Wi-Fi \"{name}\" is listed twice; the first one is used, delete the other"),
             );
             return;
         }
@@ -250,9 +235,7 @@ impl Reader {
             );
         }
         let zone = |text: &str| {
-            text.bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"/_+-".contains(&c))
-                && !text.starts_with('/')
+            text.bytes().all(|c| c.is_ascii_alphanumeric() || b"/_+-".contains(&c)) && !text.starts_with('/')
         };
         if timezone.as_deref().is_none_or(zone) {
             self.settings.timezone = timezone;
@@ -262,10 +245,7 @@ impl Reader {
                 "system.timezone must be a time zone name; write timezone = \"Europe/Oslo\"",
             );
         }
-        let host = |text: &str| {
-            text.bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b".:-".contains(&c))
-        };
+        let host = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b".:-".contains(&c));
         if time_server.as_deref().is_none_or(host) {
             self.settings.time_server = time_server;
         } else {
@@ -304,13 +284,7 @@ impl Reader {
     }
 
     /// Returns the names that were meant.
-    fn unknown(
-        &mut self,
-        shown: &str,
-        section: &str,
-        table: &Table,
-        known: &[&'static str],
-    ) -> Vec<&'static str> {
+    fn unknown(&mut self, shown: &str, section: &str, table: &Table, known: &[&'static str]) -> Vec<&'static str> {
         let mut misspelt = Vec::new();
         for key in table.keys().filter(|key| !known.contains(&key.as_str())) {
             let near = known
@@ -326,10 +300,7 @@ impl Reader {
                 Some((_, near)) => {
                     format!("{key} is not a setting of {shown}, did you mean {near}?")
                 }
-                None => format!(
-                    "{key} is not a setting of {shown}, which has {}",
-                    known.join(", ")
-                ),
+                None => format!("{key} is not a setting of {shown}, which has {}", known.join(", ")),
             };
             self.error(at, text);
         }
@@ -347,17 +318,8 @@ fn synonym(key: &str) -> Option<&'static str> {
 }
 
 fn is_public_key(text: &str) -> bool {
-    let kind = [
-        "ssh-ed25519 ",
-        "ssh-rsa ",
-        "ecdsa-sha2-",
-        "sk-ssh-",
-        "sk-ecdsa-",
-    ];
+    let kind = ["ssh-ed25519 ", "ssh-rsa ", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"];
     kind.iter().any(|kind| text.starts_with(kind))
-        && text
-            .split_whitespace()
-            .nth(1)
-            .is_some_and(|key| key.len() > 40)
+        && text.split_whitespace().nth(1).is_some_and(|key| key.len() > 40)
         && text.is_ascii()
 }

@@ -15,19 +15,14 @@ pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
 
 /// Returns the name of the environment variable of a setting.
 pub(super) fn environment_variable(setting: &Setting) -> String {
-    format!(
-        "KEEPSAKE_{}",
-        setting.key.to_ascii_uppercase().replace('.', "_")
-    )
+    format!("KEEPSAKE_{}", setting.key.to_ascii_uppercase().replace('.', "_"))
 }
 
 /// Converts text from the environment or the command line to the right type; unparsable text stays text, for
 /// [`Setting::check`] to reject.
 pub(super) fn parse_text(setting: &Setting, text: &str) -> Value {
     match setting.kind {
-        ValueKind::Integer { .. }
-        | ValueKind::OptionalInteger { .. }
-        | ValueKind::IntegerEnum { .. } => text
+        ValueKind::Integer { .. } | ValueKind::OptionalInteger { .. } | ValueKind::IntegerEnum { .. } => text
             .trim()
             .replace('_', "")
             .parse()
@@ -55,18 +50,13 @@ pub(super) fn short_name(setting: &Setting) -> &'static str {
 
 pub(super) fn is_number(setting: &Setting) -> bool {
     match setting.kind {
-        ValueKind::Integer { .. }
-        | ValueKind::OptionalInteger { .. }
-        | ValueKind::IntegerEnum { .. } => true,
+        ValueKind::Integer { .. } | ValueKind::OptionalInteger { .. } | ValueKind::IntegerEnum { .. } => true,
         ValueKind::Bool | ValueKind::Choice(_) | ValueKind::Text(_) => false,
     }
 }
 
 /// Returns the word closest to `written`, if it is close enough; case is ignored.
-pub(super) fn closest(
-    written: &str,
-    words: impl IntoIterator<Item = &'static str>,
-) -> Option<&'static str> {
+pub(super) fn closest(written: &str, words: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
     let written = written.trim().to_lowercase();
     let likeness = |word: &'static str| {
         let likeness = strsim::normalized_damerau_levenshtein(&written, &word.to_lowercase());

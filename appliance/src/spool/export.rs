@@ -74,8 +74,8 @@ pub fn export(root: &Path, to: &Path) -> io::Result<u64> {
         let FileKind::Picture(content_type) = file.parsed.kind else {
             continue;
         };
-        let read = CaptureReader::open(&file.folder, &file.parsed)
-            .and_then(|mut reader| reader.read(0, file.parsed.total));
+        let read =
+            CaptureReader::open(&file.folder, &file.parsed).and_then(|mut reader| reader.read(0, file.parsed.total));
         let bytes = match read {
             Ok(bytes) => bytes,
             Err(ReadError::Io { source, .. }) => return Err(source),

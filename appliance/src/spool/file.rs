@@ -42,19 +42,9 @@ impl FileName {
         let (stem, extension) = name.split_once('.')?;
         let mut parts = stem.split('_');
         let (numbers, hash, total) = (parts.next()?, parts.next()?, parts.next()?);
-        let number = |digits: &str| {
-            digits
-                .parse::<u64>()
-                .ok()
-                .and_then(|n| Sequence::try_from(n).ok())
-        };
+        let number = |digits: &str| digits.parse::<u64>().ok().and_then(|n| Sequence::try_from(n).ok());
         let (sequence, kind) = match (numbers.split_once('-'), extension) {
-            (Some((first, last)), "tombstone") => (
-                number(first)?,
-                FileKind::Tombstone {
-                    last: number(last)?,
-                },
-            ),
+            (Some((first, last)), "tombstone") => (number(first)?, FileKind::Tombstone { last: number(last)? }),
             (None, "jpg") => (number(numbers)?, FileKind::Picture(ContentType::Jpeg)),
             (None, "png") => (number(numbers)?, FileKind::Picture(ContentType::Png)),
             (Some(_) | None, _) => return None,
@@ -104,11 +94,7 @@ impl std::fmt::Display for FileName {
             }
             FileKind::Tombstone { last } => {
                 let (first, last) = (self.sequence.get(), last.get());
-                write!(
-                    f,
-                    "{first:010}-{last:010}_{}_{}.tombstone",
-                    self.hash, self.total
-                )
+                write!(f, "{first:010}-{last:010}_{}_{}.tombstone", self.hash, self.total)
             }
         }
     }
@@ -261,12 +247,8 @@ impl CaptureReader {
         let mut buffer = vec![0; 64 * 1024];
         let mut left = self.record.total;
         while left > 0 {
-            let want = buffer
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.file
-                .read_exact(&mut buffer[..want])
-                .map_err(io_error)?;
+            let want = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.file.read_exact(&mut buffer[..want]).map_err(io_error)?;
             hasher.update(&buffer[..want]);
             left -= want as u64;
         }

@@ -66,10 +66,7 @@ impl Index {
             .and_then(|text| text.trim().parse::<u64>().ok());
         let mut warnings = Vec::new();
         if !folder.exists() && expected.is_some() {
-            warnings.push(
-                "the index is missing: it is rebuilt from the files, and the cloud is asked"
-                    .to_owned(),
-            );
+            warnings.push("the index is missing: it is rebuilt from the files, and the cloud is asked".to_owned());
         }
 
         let found = match start(folder.clone(), expected) {
@@ -80,9 +77,7 @@ impl Index {
                 None
             }
             Err(why) => {
-                warnings.push(format!(
-                    "the index is set aside and rebuilt from the files: {why}"
-                ));
+                warnings.push(format!("the index is set aside and rebuilt from the files: {why}"));
                 set_aside(&folder, root);
                 start(folder, None)
                     .inspect_err(|why| warnings.push(format!("working without an index: {why}")))
@@ -100,9 +95,7 @@ impl Index {
             warnings.push(format!("note the index's generation: {error}"));
         }
         Opened {
-            index: Self {
-                writes: Some(writes),
-            },
+            index: Self { writes: Some(writes) },
             rows,
             warnings,
         }
@@ -256,10 +249,7 @@ fn open(folder: &Path, expected: Option<u64>) -> Result<(sled::Db, Rows, u64), F
 }
 
 /// Returns whom to tell once sled is dropped.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "sled is closed by being dropped here"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "sled is closed by being dropped here")]
 fn serve(db: sled::Db, to_write: &Receiver<Write>) -> Option<SyncSender<()>> {
     while let Ok(write) = to_write.recv() {
         let written = match write {

@@ -36,10 +36,7 @@ use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId}
 use nix::fcntl::Flock;
 
 pub use file::replace_durably;
-use file::{
-    CaptureReader, FileKind, FileName, ReadError, WriteError, encode_trailer, read_tombstone,
-    write_durably,
-};
+use file::{CaptureReader, FileKind, FileName, ReadError, WriteError, encode_trailer, read_tombstone, write_durably};
 use identity::Identity;
 use index::{Index, Row};
 pub use shared::SharedSpool;
@@ -136,9 +133,7 @@ pub enum SpoolError {
     #[error("the spool {0} is in use by another process; stop that one first")]
     InUse(PathBuf),
     /// No room by policy; nothing was written, nothing was lost.
-    #[error(
-        "the card is full: {needed} bytes needed, and only pictures without a receipt are left to remove"
-    )]
+    #[error("the card is full: {needed} bytes needed, and only pictures without a receipt are left to remove")]
     Full { needed: u64 },
     /// The disk refused. Unless it was a failed fsync, nothing was written.
     #[error("the card failed")]
@@ -204,12 +199,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError::InUse`]: exit. [`SpoolError::Disk`]: the folder cannot be used.
-    pub fn open(
-        root: &Path,
-        limits: Limits,
-        fingerprint: &str,
-        now_us: Option<i64>,
-    ) -> Result<Self, SpoolError> {
+    pub fn open(root: &Path, limits: Limits, fingerprint: &str, now_us: Option<i64>) -> Result<Self, SpoolError> {
         Self::open_locked(root, limits, fingerprint, now_us, scan::lock(root)?)
     }
 
@@ -238,11 +228,7 @@ impl Spool {
             Some(lock) => lock,
             None => scan::lock(&self.root)?,
         };
-        let (root, limits, fingerprint) = (
-            self.root.clone(),
-            self.limits.clone(),
-            self.fingerprint.clone(),
-        );
+        let (root, limits, fingerprint) = (self.root.clone(), self.limits.clone(), self.fingerprint.clone());
         *self = Self::open_locked(&root, limits, &fingerprint, now_us, lock)?;
         Ok(())
     }
@@ -379,10 +365,7 @@ impl Spool {
     /// # Errors
     /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
     /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
-    pub fn append(
-        &mut self,
-        new: &NewCapture<'_>,
-    ) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
+    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
         self.check_not_poisoned()?;
         let total = new.bytes.len() as u64;
         self.make_room(total + file::TRAILER_BYTES)?;
@@ -426,10 +409,7 @@ impl Spool {
         };
         let waiting = self.store_tombstone(&tombstone)?;
         if let Err(error) = self.merge_tombstones() {
-            tracing::warn!(
-                error = crate::error::display_chain(&error),
-                "join tombstones"
-            );
+            tracing::warn!(error = crate::error::display_chain(&error), "join tombstones");
         }
         Ok(waiting)
     }
@@ -450,12 +430,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolError::Gone`]; [`SpoolError::Damaged`]: something took its place; [`SpoolError::Disk`].
-    pub fn read(
-        &mut self,
-        key: Key,
-        offset: u64,
-        len: u64,
-    ) -> Result<(CaptureMetadata, Vec<u8>), SpoolError> {
+    pub fn read(&mut self, key: Key, offset: u64, len: u64) -> Result<(CaptureMetadata, Vec<u8>), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let (name, verified) = (entry.name, entry.verified);
         if name.is_tombstone() {
@@ -490,17 +465,9 @@ impl Spool {
 
     /// Takes the cloud's word that a capture is committed: number **and** hash must match. From now on it is removable.
     /// Returns its key, and whether this is news. `now_us`: the time, if the clock can be trusted.
-    pub fn mark_received(
-        &mut self,
-        id: CaptureId,
-        hash: HashPrefix,
-        now_us: Option<i64>,
-    ) -> Option<(Key, bool)> {
+    pub fn mark_received(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) -> Option<(Key, bool)> {
         let key = self.key_of(id)?;
-        let entry = self
-            .captures
-            .get(&key)
-            .filter(|entry| entry.name.hash == hash)?;
+        let entry = self.captures.get(&key).filter(|entry| entry.name.hash == hash)?;
         let is_news = entry.received_us.is_none();
         if is_news {
             self.set_received(key, now_us.unwrap_or(UNDATED));
@@ -576,13 +543,8 @@ impl Spool {
 
     /// (captures waiting, their bytes, rows of the index ever found without a file).
     pub fn queue_depth(&self) -> (u64, u64, u64) {
-        let waiting = self
-            .captures
-            .values()
-            .filter(|entry| entry.received_us.is_none());
-        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| {
-            (count + 1, bytes + entry.name.total)
-        });
+        let waiting = self.captures.values().filter(|entry| entry.received_us.is_none());
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.name.total));
         (count, bytes, self.identity.lost)
     }
 
@@ -593,12 +555,7 @@ impl Spool {
             .iter()
             .find(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())?;
         let folder = self.folder(self.generations.get(key.generation as usize)?.id);
-        Some(
-            CaptureReader::open(&folder, &entry.name)
-                .ok()?
-                .record()
-                .pressed,
-        )
+        Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
     }
 
     /// (free, total) bytes of the file system.
@@ -667,10 +624,7 @@ impl Spool {
     }
 
     fn key_of(&self, id: CaptureId) -> Option<Key> {
-        let generation = self
-            .generations
-            .iter()
-            .position(|spool_id| spool_id.id == id.spool)?;
+        let generation = self.generations.iter().position(|spool_id| spool_id.id == id.spool)?;
         Some(Key {
             generation: u32::try_from(generation).ok()?,
             sequence: id.sequence,
@@ -679,10 +633,7 @@ impl Spool {
 
     fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
         let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
-        let spool_id = self
-            .generations
-            .get(key.generation as usize)
-            .ok_or(SpoolError::Gone)?;
+        let spool_id = self.generations.get(key.generation as usize).ok_or(SpoolError::Gone)?;
         Ok((self.folder(spool_id.id), entry))
     }
 
@@ -762,9 +713,7 @@ impl Spool {
             sequence: tombstone.sequence,
             hash: Hash::of(&json).prefix(),
             total,
-            kind: FileKind::Tombstone {
-                last: tombstone.last(),
-            },
+            kind: FileKind::Tombstone { last: tombstone.last() },
         };
         self.store_in(
             u32::try_from(generation).expect("far fewer installs"),
@@ -792,11 +741,7 @@ impl Spool {
     }
 
     /// Sets a torn or damaged file aside; a tombstone takes its sequence, durable before the file moves.
-    fn set_aside(
-        &mut self,
-        torn: &scan::TornFile,
-        reason: TombstoneReason,
-    ) -> Result<(), SpoolError> {
+    fn set_aside(&mut self, torn: &scan::TornFile, reason: TombstoneReason) -> Result<(), SpoolError> {
         let tombstone = Tombstone {
             spool: torn.spool_id,
             sequence: torn.name.sequence,
@@ -807,8 +752,7 @@ impl Spool {
             pressed: None,
         };
         let waiting = self.store_tombstone(&tombstone)?;
-        scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name)
-            .map_err(SpoolError::Disk)?;
+        scan::set_torn_aside(&self.root, &self.folder(torn.spool_id), &torn.name).map_err(SpoolError::Disk)?;
         self.warnings.push(format!(
             "capture {} was set aside: {}",
             torn.name.sequence,
@@ -821,10 +765,7 @@ impl Spool {
     fn handle_read_error(&mut self, key: Key, error: ReadError) -> SpoolError {
         match error {
             ReadError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                tracing::warn!(
-                    sequence = key.sequence.get(),
-                    "a capture's file is gone from the card"
-                );
+                tracing::warn!(sequence = key.sequence.get(), "a capture's file is gone from the card");
                 self.identity.lost += 1;
                 let _ = self.identity.write(&self.root);
                 self.drop_entry(key);
@@ -856,17 +797,14 @@ impl Spool {
         for ((id, hash), row) in rows {
             self.index.remove(*id, *hash);
             // A tombstone of the same number has taken the place of a capture that was given up.
-            let replaced = self
-                .key_of(*id)
-                .is_some_and(|key| self.captures.contains_key(&key));
+            let replaced = self.key_of(*id).is_some_and(|key| self.captures.contains_key(&key));
             if row.received_us.is_none() && !replaced {
                 lost += 1;
             }
         }
         if lost > 0 {
-            self.warnings.push(format!(
-                "{lost} captures that were waiting are gone from the card"
-            ));
+            self.warnings
+                .push(format!("{lost} captures that were waiting are gone from the card"));
             self.identity.lost += lost;
             self.identity.write(&self.root).map_err(SpoolError::Disk)?;
         }

@@ -54,13 +54,9 @@ impl Spool {
         let Some(needed) = self.unmet_bytes else {
             return true;
         };
-        let removable = self
-            .captures
-            .values()
-            .filter(|entry| entry.received_us.is_some());
+        let removable = self.captures.values().filter(|entry| entry.received_us.is_some());
         let gain: u64 = removable.map(|entry| entry.name.file_bytes()).sum();
-        self.shortfall(needed)
-            .is_ok_and(|shortfall| shortfall <= gain)
+        self.shortfall(needed).is_ok_and(|shortfall| shortfall <= gain)
     }
 
     /// Whether a file may be removed without its number coming back: it is not the highest of the current install.
@@ -79,13 +75,8 @@ impl Spool {
     /// How many bytes would have to go before `needed` more find room.
     fn shortfall(&self, needed: u64) -> Result<u64, SpoolError> {
         let (free, _) = self.space().map_err(SpoolError::Disk)?;
-        let by_size = self
-            .bytes
-            .saturating_add(needed)
-            .saturating_sub(self.limits.bytes_max);
-        let by_space = needed
-            .saturating_add(self.limits.reserve_bytes)
-            .saturating_sub(free);
+        let by_size = self.bytes.saturating_add(needed).saturating_sub(self.limits.bytes_max);
+        let by_space = needed.saturating_add(self.limits.reserve_bytes).saturating_sub(free);
         Ok(by_size.max(by_space))
     }
 
@@ -156,10 +147,7 @@ impl Spool {
     fn cause_of(&mut self, key: Key) -> Option<Cause> {
         let (folder, entry) = self.find(key).ok()?;
         if entry.cause.is_none() {
-            let cause = CaptureReader::open(&folder, &entry.name)
-                .ok()?
-                .record()
-                .cause;
+            let cause = CaptureReader::open(&folder, &entry.name).ok()?.record().cause;
             self.captures.get_mut(&key)?.cause = Some(cause);
         }
         self.captures.get(&key)?.cause
@@ -203,8 +191,7 @@ impl Spool {
             let Ok(bytes) = self.read_tombstone(key) else {
                 continue;
             };
-            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode::<Event>(&bytes)
-            else {
+            let Ok(Event::Tombstone(tombstone)) = keepsake_protocol::codec::decode::<Event>(&bytes) else {
                 continue;
             };
             let joins = run.last().is_some_and(|(before_key, before)| {

@@ -57,16 +57,10 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
 
     let folders = generation_folders(root).map_err(SpoolError::Disk)?;
     if !known && !folders.is_empty() {
-        warnings.push(
-            "pictures of an earlier install were found: they keep their numbers and will be sent"
-                .to_owned(),
-        );
+        warnings.push("pictures of an earlier install were found: they keep their numbers and will be sent".to_owned());
     }
     // Folders the identity does not know stand before those it knows: they are older, or foreign.
-    let unknown = folders
-        .iter()
-        .filter(|id| !identity.installs.contains(id))
-        .copied();
+    let unknown = folders.iter().filter(|id| !identity.installs.contains(id)).copied();
     let current_before = identity.current();
     let mut order: Vec<SpoolId> = unknown.collect();
     order.extend(identity.installs.iter().filter(|id| folders.contains(id)));
@@ -74,8 +68,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     let mut generations = Vec::new();
     let mut torn = Vec::new();
     for id in order {
-        let (found, mut torn_here) =
-            read_generation(root, id, &mut warnings).map_err(SpoolError::Disk)?;
+        let (found, mut torn_here) = read_generation(root, id, &mut warnings).map_err(SpoolError::Disk)?;
         let empty = found.names.is_empty() && torn_here.is_empty();
         torn.append(&mut torn_here);
         if empty {
@@ -84,9 +77,7 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
                 .or_else(ignore_not_empty)
                 .map_err(SpoolError::Disk)?;
             if Some(id) == current_before && identity.store.is_some() {
-                warnings.push(
-                    "the folder of the current install is empty: a new install begins".to_owned(),
-                );
+                warnings.push("the folder of the current install is empty: a new install begins".to_owned());
             }
         } else {
             generations.push(found);
@@ -95,15 +86,9 @@ pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
 
     let same_hardware = known && identity.fingerprint == fingerprint;
     if known && !same_hardware {
-        warnings.push(
-            "this card was made in other hardware or under another name: a new install begins"
-                .to_owned(),
-        );
+        warnings.push("this card was made in other hardware or under another name: a new install begins".to_owned());
     }
-    let goes_on = same_hardware
-        && generations
-            .last()
-            .is_some_and(|found| Some(found.id) == current_before);
+    let goes_on = same_hardware && generations.last().is_some_and(|found| Some(found.id) == current_before);
     if !goes_on {
         let id = new_spool_id();
         fs::create_dir_all(frames(root).join(id.to_string())).map_err(SpoolError::Disk)?;
@@ -166,17 +151,10 @@ fn generation_folders(root: &Path) -> io::Result<Vec<SpoolId>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(frames(root))? {
         let entry = entry?;
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<SpoolId>().ok())
-        else {
+        let Some(id) = entry.file_name().to_str().and_then(|name| name.parse::<SpoolId>().ok()) else {
             continue;
         };
-        let made = entry
-            .metadata()
-            .and_then(|metadata| metadata.modified())
-            .ok();
+        let made = entry.metadata().and_then(|metadata| metadata.modified()).ok();
         found.push((made, id));
     }
     found.sort_unstable();
@@ -226,33 +204,20 @@ fn read_generation(
     // A torn file whose tombstone is already there only needs to be moved away.
     let mut to_bury = Vec::new();
     for name in torn {
-        let covered =
-            |other: &FileName| other.sequence <= name.sequence && name.last() <= other.last();
-        if whole
-            .iter()
-            .any(|other| other.is_tombstone() && covered(other))
-        {
+        let covered = |other: &FileName| other.sequence <= name.sequence && name.last() <= other.last();
+        if whole.iter().any(|other| other.is_tombstone() && covered(other)) {
             set_torn_aside(root, &folder, &name)?;
         } else {
             to_bury.push(TornFile { spool_id: id, name });
         }
     }
-    Ok((
-        FoundGeneration {
-            id,
-            next,
-            names: whole,
-        },
-        to_bury,
-    ))
+    Ok((FoundGeneration { id, next, names: whole }, to_bury))
 }
 
 /// What cannot be read is set aside like what is torn: a bad place on the card must not stop the camera.
 fn is_intact_and_durable(folder: &Path, name: &FileName) -> bool {
     let read = match name.kind {
-        FileKind::Picture(_) => {
-            CaptureReader::open(folder, name).and_then(|mut reader| reader.verify())
-        }
+        FileKind::Picture(_) => CaptureReader::open(folder, name).and_then(|mut reader| reader.verify()),
         FileKind::Tombstone { .. } => read_tombstone(folder, name).map(drop),
     };
     let durable = || {
@@ -272,13 +237,7 @@ fn is_intact_and_durable(folder: &Path, name: &FileName) -> bool {
 /// A cut in the middle of replacing files leaves both: the tombstone that took a picture's place wins, and a range
 /// wins over the single tombstones inside it.
 fn drop_duplicates(folder: &Path, names: &mut Vec<FileName>) -> io::Result<()> {
-    names.sort_unstable_by_key(|name| {
-        (
-            name.sequence,
-            !name.is_tombstone(),
-            std::cmp::Reverse(name.last()),
-        )
-    });
+    names.sort_unstable_by_key(|name| (name.sequence, !name.is_tombstone(), std::cmp::Reverse(name.last())));
     let mut kept: Vec<FileName> = Vec::with_capacity(names.len());
     for name in names.drain(..) {
         match kept.last() {
@@ -300,10 +259,7 @@ pub fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result
         .file_name()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
-    fs::rename(
-        folder.join(name.to_string()),
-        aside.join(format!("{spool_id}_{name}")),
-    )?;
+    fs::rename(folder.join(name.to_string()), aside.join(format!("{spool_id}_{name}")))?;
     sync_folder(folder)?;
 
     let mut files: Vec<_> = fs::read_dir(&aside)?

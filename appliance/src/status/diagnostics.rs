@@ -136,9 +136,7 @@ fn without_nulls(map: Map<String, Value>) -> Map<String, Value> {
 
 /// Returns the processor temperature in thousandths of a degree Celsius, if the kernel reports it.
 pub fn temperature_mc() -> Option<i64> {
-    read_fact("/sys/class/thermal/thermal_zone0/temp")?
-        .parse()
-        .ok()
+    read_fact("/sys/class/thermal/thermal_zone0/temp")?.parse().ok()
 }
 
 /// Returns the power and temperature problems that the firmware of a Raspberry Pi reports.
@@ -168,18 +166,14 @@ fn throttled_words(bits: u32) -> Vec<&'static str> {
 
 fn system_name() -> Option<String> {
     let release = fs::read_to_string("/etc/os-release").ok()?;
-    let name = release
-        .lines()
-        .find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="))?;
     Some(truncated(name.trim_matches('"'), FACT_BYTES_MAX))
 }
 
 /// Returns the resident memory of this process.
 fn memory_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -235,10 +229,7 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
         }
         warnings.push_back(Warning {
             at_boottime_us: boottime_us(),
-            text: truncated(
-                &format!("{}{}", line.message, line.fields),
-                WARNING_BYTES_MAX,
-            ),
+            text: truncated(&format!("{}{}", line.message, line.fields), WARNING_BYTES_MAX),
         });
     }
 }
@@ -306,10 +297,7 @@ mod tests {
             at_boottime_us: n,
             text: format!("{n} {}", "\u{1}x".repeat(WARNING_BYTES_MAX / 2)),
         };
-        let said = describe(
-            &facts((0..WARNINGS_MAX as u64).map(warning).collect()),
-            8000,
-        );
+        let said = describe(&facts((0..WARNINGS_MAX as u64).map(warning).collect()), 8000);
         assert!(serde_json::to_vec(&said).unwrap().len() <= 8000);
         let warnings = said["troubles"].as_array().unwrap();
         assert!(!warnings.is_empty() && warnings.len() < WARNINGS_MAX);

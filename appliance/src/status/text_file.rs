@@ -34,13 +34,11 @@ pub fn text(report: &StatusReport<'_>) -> String {
         None => "Written before the camera knew the time".to_owned(),
     });
     lines.push(String::new());
-    lines.push(
-        match (facts.connected_for_s, report.not_connected_because) {
-            (Some(_), _) => format!("Cloud: connected to {}", report.cloud),
-            (None, Some(why)) => format!("Cloud: {} cannot be reached: {why}", report.cloud),
-            (None, None) => format!("Cloud: {} has not been reached yet", report.cloud),
-        },
-    );
+    lines.push(match (facts.connected_for_s, report.not_connected_because) {
+        (Some(_), _) => format!("Cloud: connected to {}", report.cloud),
+        (None, Some(why)) => format!("Cloud: {} cannot be reached: {why}", report.cloud),
+        (None, None) => format!("Cloud: {} has not been reached yet", report.cloud),
+    });
     lines.push(format!(
         "Pictures: {} waiting for upload ({} MiB), {} uploaded and still on the card",
         facts.waiting,
@@ -52,10 +50,7 @@ pub fn text(report: &StatusReport<'_>) -> String {
         facts.card_free >> 20,
         facts.card_total >> 20
     ));
-    lines.push(format!(
-        "Light: {}. {}",
-        report.light.appearance, report.light.meaning
-    ));
+    lines.push(format!("Light: {}. {}", report.light.appearance, report.light.meaning));
     for fault in report.faults {
         lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
     }
@@ -73,10 +68,7 @@ pub fn text(report: &StatusReport<'_>) -> String {
     let mut file = String::new();
     for line in lines {
         // Line breaks in an error must not break the line.
-        let line: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         if file.len() + line.len() + 2 > BYTES_MAX {
             break;
         }
@@ -167,10 +159,7 @@ mod tests {
         facts.connected_for_s = Some(1);
         let text = file(&facts, None);
         assert!(text.contains("before the camera knew"), "{text}");
-        assert!(
-            text.contains("connected to mqtt://broker.example:1883"),
-            "{text}"
-        );
+        assert!(text.contains("connected to mqtt://broker.example:1883"), "{text}");
     }
 
     #[test]

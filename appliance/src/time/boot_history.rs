@@ -155,12 +155,8 @@ impl BootHistory {
     /// each other.
     pub fn latest_known_us(&self) -> Option<i64> {
         let last = self.boots.last()?;
-        let by_floor = last
-            .lower_bound
-            .map(|lower_bound| lower_bound.at(last.seen_us));
-        let by_lines = last
-            .span_at(last.seen_us)
-            .map(|(earliest_us, _)| earliest_us);
+        let by_floor = last.lower_bound.map(|lower_bound| lower_bound.at(last.seen_us));
+        let by_lines = last.span_at(last.seen_us).map(|(earliest_us, _)| earliest_us);
         by_floor.max(by_lines)
     }
 
@@ -225,17 +221,12 @@ impl Boot {
             earliest_us.abs_diff(latest_us)
         };
         let best = self.lines.iter().map(width).min();
-        self.lines.len() < LINES_MAX / 2
-            && best.is_none_or(|best| best / MUCH_NARROWER > width(claim))
+        self.lines.len() < LINES_MAX / 2 && best.is_none_or(|best| best / MUCH_NARROWER > width(claim))
     }
 
     /// The wall time of a moment by the lines of this boot: where they agree, what they have in common, else all of them.
     fn span_at(&self, boottime_us: u64) -> Option<(i64, i64)> {
-        let spans = || {
-            self.lines
-                .iter()
-                .map(|line| line.wall_interval(boottime_us))
-        };
+        let spans = || self.lines.iter().map(|line| line.wall_interval(boottime_us));
         let common = (
             spans().map(|(earliest_us, _)| earliest_us).max()?,
             spans().map(|(_, latest_us)| latest_us).min()?,
@@ -254,9 +245,7 @@ impl Boot {
     fn offsets(&self, end_us: i64) -> (i64, i64) {
         // After it was noted last it may have gone on for a while.
         let drift_us = to_signed(drift_us(self.seen_us.saturating_add(2 * WRITE_EVERY_US)));
-        let latest = end_us
-            .saturating_sub(to_signed(self.seen_us))
-            .saturating_add(drift_us);
+        let latest = end_us.saturating_sub(to_signed(self.seen_us)).saturating_add(drift_us);
         let earliest = self.lower_bound.map_or(
             FIRST_POSSIBLE_US.saturating_sub(to_signed(self.seen_us)),
             |lower_bound| lower_bound.at(0).saturating_sub(drift_us),
@@ -270,9 +259,7 @@ fn covering_line(one: &BootClockOffset, other: &BootClockOffset, at_us: u64) -> 
     let (a, b) = (one.wall_interval(at_us), other.wall_interval(at_us));
     let (earliest_us, latest_us) = (a.0.min(b.0), a.1.max(b.1));
     BootClockOffset {
-        offset_us: earliest_us
-            .midpoint(latest_us)
-            .saturating_sub(to_signed(at_us)),
+        offset_us: earliest_us.midpoint(latest_us).saturating_sub(to_signed(at_us)),
         error_us: (earliest_us.abs_diff(latest_us) / 2).saturating_add(1),
         ..other.clone()
     }
@@ -327,9 +314,7 @@ mod tests {
 
         fn moment_by(&self, sync: Option<Sync>, off: i64) -> ClockReading {
             let alive = self.true_us - self.booted_us;
-            let wall_us = sync.map_or(7 * S, |sync| {
-                self.true_us + sync.error * sync.used / 1000 + off
-            });
+            let wall_us = sync.map_or(7 * S, |sync| self.true_us + sync.error * sync.used / 1000 + off);
             ClockReading {
                 boot: BootId([self.boot; 16]),
                 boottime_us: us(alive + alive / 1_000_000 * self.rate),
@@ -395,21 +380,14 @@ mod tests {
         /// What a cloud makes of it for one press: earliest and latest.
         fn stated(&self, pressed: &ClockReading) -> (i64, i64) {
             let at_us = pressed.boottime_us;
-            let of_boot = || {
-                self.reported
-                    .iter()
-                    .filter(|line| line.boot == pressed.boot)
-            };
+            let of_boot = || self.reported.iter().filter(|line| line.boot == pressed.boot);
             let all = |guessed: bool| {
                 let spans = || {
                     of_boot()
                         .filter(move |line| line.estimated == guessed)
                         .map(|line| line.wall_interval(at_us))
                 };
-                Some((
-                    spans().map(|span| span.0).min()?,
-                    spans().map(|span| span.1).max()?,
-                ))
+                Some((spans().map(|span| span.0).min()?, spans().map(|span| span.1).max()?))
             };
             all(false).unwrap_or_else(|| {
                 let noted = self.history.not_before(pressed).unwrap_or(i64::MIN);

@@ -51,13 +51,9 @@ impl Clock {
     /// # Errors
     /// No `/proc`, so no way to tell one boot from another.
     pub fn open() -> Result<Self, ClockError> {
-        let text =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(ClockError::Read)?;
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(ClockError::Read)?;
         parse_boot_id(&text)
-            .map(|boot| Self {
-                boot,
-                simulated: None,
-            })
+            .map(|boot| Self { boot, simulated: None })
             .ok_or(ClockError::BootId(text))
     }
 
@@ -104,9 +100,7 @@ impl Clock {
             boottime_us: before.midpoint(after),
             wall_us,
             synchronised: trust.is_some(),
-            error_us: trust.map_or(0, |error_us| {
-                error_us.saturating_add(after.abs_diff(before))
-            }),
+            error_us: trust.map_or(0, |error_us| error_us.saturating_add(after.abs_diff(before))),
         }
     }
 
@@ -183,11 +177,7 @@ fn kernel() -> KernelClock {
             to_move_us: 0,
         };
     }
-    let in_us = if state.status & libc::STA_NANO == 0 {
-        1
-    } else {
-        1000
-    };
+    let in_us = if state.status & libc::STA_NANO == 0 { 1 } else { 1000 };
     KernelClock {
         wall_us: state
             .time
@@ -280,10 +270,7 @@ mod tests {
     fn the_wall_clock_is_read_as_it_is() {
         let now = Clock::open().unwrap().now();
         let wall_us = micros(ClockId::CLOCK_REALTIME);
-        assert!(
-            wall_us.abs_diff(now.wall_us) < 1_000_000,
-            "{wall_us} {now:?}"
-        );
+        assert!(wall_us.abs_diff(now.wall_us) < 1_000_000, "{wall_us} {now:?}");
     }
 
     #[test]

@@ -133,8 +133,7 @@ impl Journal {
         let json = String::from_utf8(codec::encode(event)).expect("JSON is UTF-8");
         self.file.events.push(json);
         if self.file.events.len() > EVENTS_MAX {
-            let is_fault =
-                |event: &String| matches!(codec::decode(event.as_bytes()), Ok(Event::Fault(_)));
+            let is_fault = |event: &String| matches!(codec::decode(event.as_bytes()), Ok(Event::Fault(_)));
             let first = self.file.events.iter().position(is_fault).unwrap_or(0);
             self.file.events.remove(first);
         }

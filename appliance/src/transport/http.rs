@@ -70,11 +70,7 @@ pub struct Settings {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn run(
-    settings: Settings,
-    events: mpsc::Sender<TransportEvent>,
-    stop: watch::Receiver<bool>,
-) {
+pub async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
@@ -101,11 +97,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
         open_now,
         abandon,
     });
-    if events
-        .send(TransportEvent::Connected(publisher))
-        .await
-        .is_err()
-    {
+    if events.send(TransportEvent::Connected(publisher)).await.is_err() {
         return stopping();
     }
     let frames = Arc::new(Mutex::new(frames));
@@ -113,12 +105,7 @@ async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) 
     // Whichever ends first ends the connection, and dropping the set ends the others.
     let mut work = JoinSet::new();
     work.spawn(poll_downlink(client.clone(), events.clone(), next));
-    work.spawn(send_control(
-        client.clone(),
-        events.clone(),
-        control,
-        open.clone(),
-    ));
+    work.spawn(send_control(client.clone(), events.clone(), control, open.clone()));
     for _ in 0..UPLOADS_MAX {
         let (client, events, open) = (client.clone(), events.clone(), open.clone());
         work.spawn(upload(client, events, frames.clone(), room.clone(), open));
@@ -161,18 +148,9 @@ struct HttpConnection {
 }
 
 impl Connection for HttpConnection {
-    fn publish(
-        &self,
-        kind: MessageKind,
-        payload: Vec<u8>,
-        token: Option<u64>,
-    ) -> Result<(), SendError> {
+    fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         // Captures and tombstones have a way of their own, so that presence never waits behind pictures.
-        let way = if token.is_some() {
-            &self.frames
-        } else {
-            &self.control
-        };
+        let way = if token.is_some() { &self.frames } else { &self.control };
         let outgoing = Outgoing {
             kind,
             payload: payload.into(),
@@ -199,14 +177,8 @@ impl Connection for HttpConnection {
 }
 
 /// The first question of a connection. Returns from where on to listen.
-async fn handshake(
-    client: &ApiClient,
-    events: &mpsc::Sender<TransportEvent>,
-) -> Result<Option<String>, Disconnect> {
-    let response = match client
-        .request(Method::GET, "/api/v1/down?wait_s=0", None)
-        .await
-    {
+async fn handshake(client: &ApiClient, events: &mpsc::Sender<TransportEvent>) -> Result<Option<String>, Disconnect> {
+    let response = match client.request(Method::GET, "/api/v1/down?wait_s=0", None).await {
         Ok(response) => response,
         Err(error) => return Err(error.into_disconnect()),
     };
@@ -216,9 +188,7 @@ async fn handshake(
         .iter()
         .any(|message| message.parsed_kind() == Some(MessageKind::Cloud))
     {
-        return Err(unreachable_because(
-            "what answers there does not say which cloud it is",
-        ));
+        return Err(unreachable_because("what answers there does not say which cloud it is"));
     }
     forward(down, events).await
 }
@@ -333,17 +303,13 @@ async fn deliver(
             } else {
                 forward(parse_downlink(&response)?, events).await?;
             }
-            outgoing
-                .token
-                .map(|token| TransportEvent::Acknowledged { token })
+            outgoing.token.map(|token| TransportEvent::Acknowledged { token })
         }
         Err(text) => {
             if outgoing.token.is_none() {
                 tracing::warn!(kind = outgoing.kind.path(), text, "not taken");
             }
-            outgoing
-                .token
-                .map(|token| TransportEvent::Rejected { token, text })
+            outgoing.token.map(|token| TransportEvent::Rejected { token, text })
         }
     };
     if let Some(done) = done {
@@ -353,15 +319,11 @@ async fn deliver(
 }
 
 fn parse_downlink(response: &Bytes) -> Result<Down, Disconnect> {
-    serde_json::from_slice(response)
-        .map_err(|_| unreachable_because("what answers there is not a Keepsake cloud"))
+    serde_json::from_slice(response).map_err(|_| unreachable_because("what answers there is not a Keepsake cloud"))
 }
 
 /// Hands on what was told; words of a later version are passed over.
-async fn forward(
-    down: Down,
-    events: &mpsc::Sender<TransportEvent>,
-) -> Result<Option<String>, Disconnect> {
+async fn forward(down: Down, events: &mpsc::Sender<TransportEvent>) -> Result<Option<String>, Disconnect> {
     for message in &down.messages {
         if let Some(kind) = message.parsed_kind() {
             let payload = Bytes::copy_from_slice(message.message.get().as_bytes());
@@ -443,8 +405,8 @@ impl ApiClient {
             .pool_timer(TokioTimer::new())
             .build(connector);
         let bearer = format!("Bearer {}", settings.token);
-        let mut authorization = HeaderValue::from_str(&bearer)
-            .map_err(|_| "cloud.token holds a character that no token has".to_owned())?;
+        let mut authorization =
+            HeaderValue::from_str(&bearer).map_err(|_| "cloud.token holds a character that no token has".to_owned())?;
         authorization.set_sensitive(true);
         Ok(Self {
             client,
@@ -456,12 +418,7 @@ impl ApiClient {
     }
 
     /// One request and its whole answer, within [`RESPONSE_TIMEOUT`].
-    async fn request(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<Bytes>,
-    ) -> Result<Bytes, RequestError> {
+    async fn request(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Bytes, RequestError> {
         let asking = async {
             let mut request = Request::builder()
                 .method(method)
@@ -511,11 +468,7 @@ fn classify_error(error: &hyper_util::client::legacy::Error) -> RequestError {
 }
 
 /// What a status means. Only 200 is an answer: nothing of ours redirects, and nothing of ours says 204.
-fn check_status(
-    status: StatusCode,
-    retry_after: Option<&HeaderValue>,
-    body: &Bytes,
-) -> Result<(), RequestError> {
+fn check_status(status: StatusCode, retry_after: Option<&HeaderValue>, body: &Bytes) -> Result<(), RequestError> {
     let text = || format!("{status}: {}", detail(body));
     match status.as_u16() {
         200 => Ok(()),
@@ -548,18 +501,10 @@ fn detail(body: &Bytes) -> String {
 mod tests {
     use super::*;
 
-    fn judged(
-        status: u16,
-        retry_after: Option<&'static str>,
-        body: &'static str,
-    ) -> Result<(), RequestError> {
+    fn judged(status: u16, retry_after: Option<&'static str>, body: &'static str) -> Result<(), RequestError> {
         let status = StatusCode::from_u16(status).unwrap();
         let retry_after = retry_after.map(HeaderValue::from_static);
-        check_status(
-            status,
-            retry_after.as_ref(),
-            &Bytes::from_static(body.as_bytes()),
-        )
+        check_status(status, retry_after.as_ref(), &Bytes::from_static(body.as_bytes()))
     }
 
     #[test]
@@ -587,10 +532,7 @@ mod tests {
         }
         for status in [400, 411, 413, 415, 422, 507] {
             let judged = judged(status, None, "<html>");
-            assert!(
-                matches!(judged, Err(RequestError::Rejected(_))),
-                "{status}: {judged:?}"
-            );
+            assert!(matches!(judged, Err(RequestError::Rejected(_))), "{status}: {judged:?}");
         }
     }
 

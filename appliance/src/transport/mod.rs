@@ -68,12 +68,7 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// [`SendError`].
-    fn publish(
-        &self,
-        kind: MessageKind,
-        payload: Vec<u8>,
-        token: Option<u64>,
-    ) -> Result<(), SendError>;
+    fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError>;
 
     /// See [`Publisher::finish`].
     fn finish(&self, patience: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -91,12 +86,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn publish(
-        &self,
-        kind: MessageKind,
-        payload: Vec<u8>,
-        token: Option<u64>,
-    ) -> Result<(), SendError> {
+    pub fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         self.0.publish(kind, payload, token)
     }
 
@@ -125,11 +115,7 @@ pub async fn reconnect_loop<C, F>(
     while !*stop.borrow() {
         let began = tokio::time::Instant::now();
         let (reason, text) = connect().await;
-        attempt = if began.elapsed() > STABLE_AFTER {
-            1
-        } else {
-            attempt + 1
-        };
+        attempt = if began.elapsed() > STABLE_AFTER { 1 } else { attempt + 1 };
         if events
             .send(TransportEvent::Disconnected { reason, text })
             .await

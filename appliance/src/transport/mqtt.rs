@@ -13,8 +13,8 @@ use keepsake_protocol::presence::Status;
 use keepsake_protocol::topic::{MessageKind, Topic, downlink_subscription};
 use keepsake_protocol::{DeviceId, SpoolId};
 use rumqttc::{
-    AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions,
-    NetworkOptions, Packet, PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
+    AsyncClient, Broker, ConnectReturnCode, ConnectionError, Event, LastWill, MqttOptions, NetworkOptions, Packet,
+    PublishOptions, QoS, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -61,22 +61,14 @@ struct MqttConnection {
 }
 
 impl Connection for MqttConnection {
-    fn publish(
-        &self,
-        kind: MessageKind,
-        payload: Vec<u8>,
-        token: Option<u64>,
-    ) -> Result<(), SendError> {
+    fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         let topic = Topic::new(&self.device, kind).to_string();
         let mut options = PublishOptions::new(QoS::AtLeastOnce);
         if kind.retained() {
             options = options.retain(true);
         }
         let Some(token) = token else {
-            return self
-                .client
-                .try_publish(topic, payload, options)
-                .map_err(|_| SendError);
+            return self.client.try_publish(topic, payload, options).map_err(|_| SendError);
         };
         let notice = self
             .client
@@ -109,20 +101,13 @@ fn client_id(device: &DeviceId, install: SpoolId) -> String {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn run(
-    settings: Settings,
-    events: mpsc::Sender<TransportEvent>,
-    stop: watch::Receiver<bool>,
-) {
+pub async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }
 
 /// One connection, from its first byte to its last.
-async fn connection(
-    settings: &Settings,
-    events: &mpsc::Sender<TransportEvent>,
-) -> (DisconnectReason, String) {
+async fn connection(settings: &Settings, events: &mpsc::Sender<TransportEvent>) -> (DisconnectReason, String) {
     let options = match mqtt_options(settings) {
         Ok(options) => options,
         Err(text) => return (DisconnectReason::TlsUntrusted, text),
@@ -167,11 +152,7 @@ async fn connection(
                     device: settings.device.clone(),
                     events: events.clone(),
                 });
-                if events
-                    .send(TransportEvent::Connected(publisher))
-                    .await
-                    .is_err()
-                {
+                if events.send(TransportEvent::Connected(publisher)).await.is_err() {
                     return (DisconnectReason::Unreachable, "stopping".to_owned());
                 }
             }
@@ -199,10 +180,7 @@ async fn connection(
 /// A sentence about a file that cannot be used.
 fn mqtt_options(settings: &Settings) -> Result<MqttOptions, String> {
     let broker = Broker::tcp(settings.host.clone(), settings.port);
-    let mut options = MqttOptions::new(
-        client_id(&settings.device, *settings.current_spool.borrow()),
-        broker,
-    );
+    let mut options = MqttOptions::new(client_id(&settings.device, *settings.current_spool.borrow()), broker);
     let will = keepsake_protocol::codec::encode(&Status::last_will());
     let will_topic = Topic::new(&settings.device, MessageKind::Status).to_string();
     options
@@ -248,9 +226,7 @@ fn classify_error(error: &ConnectionError) -> (DisconnectReason, String) {
             code @ (ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized),
         ) => (
             DisconnectReason::Unauthorized,
-            format!(
-                "the broker refuses this camera's name or password ({code:?}): see cloud.user and cloud.password"
-            ),
+            format!("the broker refuses this camera's name or password ({code:?}): see cloud.user and cloud.password"),
         ),
         // A broker without TLS hangs up on the first bytes of it.
         ConnectionError::Tls(error) => (

@@ -34,9 +34,7 @@ impl Backoff {
             return Duration::ZERO;
         };
         // 2^31 times anything is past every bound, and a larger shift would overflow.
-        self.initial
-            .saturating_mul(1 << doublings.min(31))
-            .min(self.max)
+        self.initial.saturating_mul(1 << doublings.min(31)).min(self.max)
     }
 
     /// The same, spread at random, so that cameras which lost their broker together do not come back together.
@@ -96,10 +94,7 @@ mod tests {
         assert_eq!(reconnect.wait_with_jitter(1, 0.0), Duration::ZERO);
         assert_eq!(reconnect.wait_with_jitter(1, 1.0), Duration::from_secs(1));
         assert_eq!(reconnect.wait_with_jitter(4, 0.0), Duration::from_secs(1));
-        assert_eq!(
-            reconnect.wait_with_jitter(4, 0.5),
-            Duration::from_millis(4500)
-        );
+        assert_eq!(reconnect.wait_with_jitter(4, 0.5), Duration::from_millis(4500));
         assert_eq!(reconnect.wait_with_jitter(99, 1.0), Duration::from_secs(60));
     }
 

@@ -193,14 +193,7 @@ impl Drain {
 
     /// A capture waits. `live_until` is later than now only if a person may still be waiting for its answer. What was
     /// known under this key before is void.
-    pub fn add(
-        &mut self,
-        key: Key,
-        total: u64,
-        tombstone: bool,
-        attempt: u32,
-        live_until: Duration,
-    ) {
+    pub fn add(&mut self, key: Key, total: u64, tombstone: bool, attempt: u32, live_until: Duration) {
         let item = Item {
             total,
             tombstone,
@@ -392,10 +385,7 @@ impl Drain {
             };
         }
         if self.unacknowledged.is_empty() {
-            self.measurement = RateMeasurement {
-                since: now,
-                bytes: 0,
-            };
+            self.measurement = RateMeasurement { since: now, bytes: 0 };
         }
         let token = self.next_token;
         self.next_token += 1;
@@ -437,21 +427,13 @@ impl Drain {
 
     /// (captures, bytes) under way without a receipt, the parts of them that are still to be published included.
     pub fn in_flight(&self) -> (usize, u64) {
-        let flying = self
-            .items
-            .values()
-            .map(Item::claimed_bytes)
-            .filter(|bytes| *bytes > 0);
+        let flying = self.items.values().map(Item::claimed_bytes).filter(|bytes| *bytes > 0);
         flying.fold((0, 0), |(count, sum), bytes| (count + 1, sum + bytes))
     }
 
     /// For how long the broker has acknowledged nothing although something waits for it.
     pub fn stalled_for(&self, now: Duration) -> Option<Duration> {
-        let handed_over = self
-            .unacknowledged
-            .values()
-            .map(|message| message.since)
-            .min()?;
+        let handed_over = self.unacknowledged.values().map(|message| message.since).min()?;
         let heard = self.acknowledged_at.unwrap_or_default();
         Some(now.saturating_sub(handed_over.max(heard)))
     }
@@ -496,9 +478,7 @@ impl Drain {
                             wait = backoff.wait(losses + 1).min(LOSS_WAIT_MAX);
                         }
                     }
-                    item.progress = Progress::Idle {
-                        not_before: now + wait,
-                    };
+                    item.progress = Progress::Idle { not_before: now + wait };
                 }
             }
         }
@@ -510,31 +490,24 @@ impl Drain {
         let backoff = self.limits.backoff;
         for item in self.items.values_mut() {
             if let Progress::Sent {
-                receipt_by: Some(by),
-                ..
+                receipt_by: Some(by), ..
             } = item.progress
                 && now >= by
             {
                 item.attempt = item.attempt.saturating_add(1);
                 item.missing.clear();
                 let rest = backoff.wait(item.attempt).saturating_sub(backoff.initial);
-                item.progress = Progress::Idle {
-                    not_before: by + rest,
-                };
+                item.progress = Progress::Idle { not_before: by + rest };
             }
         }
     }
 
     /// A part under way goes on before a new capture starts; live before backlog; oldest first.
     fn choose_next(&self, now: Duration) -> Option<Key> {
-        let unacknowledged: u64 = self
-            .unacknowledged
-            .values()
-            .map(|message| message.bytes)
-            .sum();
-        let most = self.rate.map_or(PART_BYTES_UNKNOWN * 4, |rate| {
-            rate.saturating_mul(UNACKNOWLEDGED_FOR_S)
-        });
+        let unacknowledged: u64 = self.unacknowledged.values().map(|message| message.bytes).sum();
+        let most = self
+            .rate
+            .map_or(PART_BYTES_UNKNOWN * 4, |rate| rate.saturating_mul(UNACKNOWLEDGED_FOR_S));
         if unacknowledged > 0 && unacknowledged >= most.min(self.limits.unacknowledged_bytes_max)
             || self.unacknowledged.len() >= UNACKNOWLEDGED_MAX
         {
@@ -589,14 +562,7 @@ impl Drain {
         }
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         let now_rate = self.measurement.bytes.saturating_mul(1_000_000) / took_us;
-        self.rate = Some(
-            self.rate
-                .map_or(now_rate, |before| (before * 3 + now_rate) / 4)
-                .max(1),
-        );
-        self.measurement = RateMeasurement {
-            since: now,
-            bytes: 0,
-        };
+        self.rate = Some(self.rate.map_or(now_rate, |before| (before * 3 + now_rate) / 4).max(1));
+        self.measurement = RateMeasurement { since: now, bytes: 0 };
     }
 }

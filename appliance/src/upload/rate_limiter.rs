@@ -52,10 +52,7 @@ impl RateLimiter {
         // Rounded up, or many small messages together would take more than their share.
         let costs_us = (u128::from(bytes) * 1_000_000).div_ceil(u128::from(rate));
         let costs = Duration::from_micros(u64::try_from(costs_us).unwrap_or(u64::MAX));
-        self.paid_at = self
-            .paid_at
-            .max(now.saturating_sub(BURST))
-            .saturating_add(costs);
+        self.paid_at = self.paid_at.max(now.saturating_sub(BURST)).saturating_add(costs);
     }
 }
 

@@ -99,11 +99,7 @@ impl LoginThrottle {
                 if since < wait {
                     return Err(wait - since);
                 }
-                if since > wait + rule.longest {
-                    0
-                } else {
-                    row.failures
-                }
+                if since > wait + rule.longest { 0 } else { row.failures }
             }
             None => {
                 self.make_room();
@@ -131,12 +127,7 @@ impl LoginThrottle {
         let mut by_end: Vec<_> = self
             .rows
             .iter()
-            .map(|(subject, row)| {
-                (
-                    row.last + subject.rule().wait(row.failures),
-                    subject.clone(),
-                )
-            })
+            .map(|(subject, row)| (row.last + subject.rule().wait(row.failures), subject.clone()))
             .collect();
         by_end.sort_unstable_by_key(|(end, _)| *end);
         for (_, subject) in by_end.into_iter().take(ROWS_MAX / 10) {
@@ -166,11 +157,7 @@ mod tests {
         for wait in [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900] {
             assert_eq!(tries.record_attempt(&who, now), Err(wait * S));
             now += (wait - 1) * S;
-            assert_eq!(
-                tries.record_attempt(&who, now),
-                Err(S),
-                "a refused try is none"
-            );
+            assert_eq!(tries.record_attempt(&who, now), Err(S), "a refused try is none");
             now += S;
             assert_eq!(tries.record_attempt(&who, now), Ok(()));
         }

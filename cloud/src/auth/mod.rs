@@ -159,17 +159,7 @@ mod tests {
         for good in ["ada", "Åse", "ada@example.com", "a.b_c-d+e", " ada "] {
             assert!(good.parse::<UserName>().is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            " ",
-            "a b",
-            "<b>",
-            "a\r\nb",
-            "a\0",
-            "a/b",
-            "a\"",
-            &"x".repeat(65),
-        ] {
+        for bad in ["", " ", "a b", "<b>", "a\r\nb", "a\0", "a/b", "a\"", &"x".repeat(65)] {
             assert!(bad.parse::<UserName>().is_err(), "{bad:?}");
         }
         let key = |name: &str| name.parse::<UserName>().unwrap().key();

@@ -62,19 +62,12 @@ impl BoundedPasswordHasher {
     ///
     /// # Errors
     /// [`TooManyHashes`]: nothing was done.
-    pub async fn verify(
-        &self,
-        password: String,
-        stored: Option<String>,
-    ) -> Result<bool, TooManyHashes> {
+    pub async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, TooManyHashes> {
         self.run_blocking(move || {
             let known = stored.is_some();
             let stored = stored.unwrap_or_else(|| NOBODY.clone());
-            let right = PasswordHash::new(&stored).is_ok_and(|stored| {
-                argon2()
-                    .verify_password(password.as_bytes(), &stored)
-                    .is_ok()
-            });
+            let right = PasswordHash::new(&stored)
+                .is_ok_and(|stored| argon2().verify_password(password.as_bytes(), &stored).is_ok());
             known && right
         })
         .await
@@ -85,12 +78,7 @@ impl BoundedPasswordHasher {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TooManyHashes> {
         let _place = self.places.try_acquire().map_err(|_| TooManyHashes)?;
-        let turn = self
-            .turns
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| TooManyHashes)?;
+        let turn = self.turns.clone().acquire_owned().await.map_err(|_| TooManyHashes)?;
         // The client may be gone; the memory is in use until the work is done, and so is the permit.
         let worked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -148,8 +136,7 @@ fn hash(password: &str) -> String {
 }
 
 fn argon2() -> Argon2<'static> {
-    let params =
-        Params::new(MEMORY_KIB, PASSES, LANES, None).expect("constants within argon2's bounds");
+    let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("constants within argon2's bounds");
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
 }
 
@@ -161,10 +148,7 @@ mod tests {
     async fn only_the_right_password_of_a_known_user_is_accepted() {
         let passwords = BoundedPasswordHasher::default();
         let stored = passwords.hash("correct horse".to_owned()).await.unwrap();
-        assert!(
-            stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-            "{stored}"
-        );
+        assert!(stored.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{stored}");
         let check = async |password: &str, stored: Option<&str>| {
             let stored = stored.map(str::to_owned);
             passwords.verify(password.to_owned(), stored).await.unwrap()

@@ -45,9 +45,7 @@ pub trait LocalBroker: Send + Sync {
 
 /// Why there is no broker.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "start the embedded broker on --mqtt-listen {address} (choose another port; port 0 selects a free port)"
-)]
+#[error("start the embedded broker on --mqtt-listen {address} (choose another port; port 0 selects a free port)")]
 pub struct BrokerError {
     pub address: SocketAddr,
     source: mqtt5::MqttError,
@@ -61,16 +59,11 @@ const CLOUD_PREFIX: &str = "cloud.";
 ///
 /// # Errors
 /// [`BrokerError`]: mostly a port that is taken.
-pub async fn start(
-    config: &Config,
-    store: &Store,
-    address: SocketAddr,
-) -> Result<Arc<dyn LocalBroker>, BrokerError> {
+pub async fn start(config: &Config, store: &Store, address: SocketAddr) -> Result<Arc<dyn LocalBroker>, BrokerError> {
     let failed = |source| BrokerError { address, source };
     // A broker that is not a dispatcher of whole captures would be one of parts: the largest message is one capture in
     // one message, with its header and topic.
-    let packet_bytes_max =
-        usize::try_from(CAPTURE_BYTES_MAX).unwrap_or(usize::MAX) + FRAME_OVERHEAD_MAX + 1024;
+    let packet_bytes_max = usize::try_from(CAPTURE_BYTES_MAX).unwrap_or(usize::MAX) + FRAME_OVERHEAD_MAX + 1024;
     let storage = StorageConfig::default()
         .with_backend(StorageBackend::Memory)
         .with_max_queued_messages_per_client(1_000_000)

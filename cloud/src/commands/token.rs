@@ -51,9 +51,7 @@ pub(super) async fn run(command: &TokenCommand, store: &Store) -> anyhow::Result
             };
             let secret = Token::new_api_token();
             let old = store.tokens().await?;
-            store
-                .add_token(name, &scope, &secret.hash(), now_us())
-                .await?;
+            store.add_token(name, &scope, &secret.hash(), now_us()).await?;
             for old in old.iter().filter(|old| *replace && old.name == *name) {
                 store.revoke_token(old.id).await?;
             }

@@ -35,27 +35,22 @@ pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, Confi
         let mut lonely = files.iter().filter(|(_, path)| path.is_some());
         return match lonely.next().map(|(flag, _)| *flag) {
             Some(flag) => Err(alone(flag, "--mqtt-broker-url, which is not set")),
-            None if settings.mqtt_password.is_some() => Err(alone(
-                "mqtt-password",
-                "--mqtt-broker-url, which is not set",
-            )),
+            None if settings.mqtt_password.is_some() => {
+                Err(alone("mqtt-password", "--mqtt-broker-url, which is not set"))
+            }
             None => Ok(None),
         };
     };
     let url = Url::parse(text)?;
     let user = match (url.user, &settings.mqtt_username) {
         (Some(_), Some(_)) => {
-            return Err(ConfigError::Together(
-                "--mqtt-username and a user in --mqtt-broker-url",
-            ));
+            return Err(ConfigError::Together("--mqtt-username and a user in --mqtt-broker-url"));
         }
         (from_url, set) => from_url.or_else(|| set.clone()),
     };
     let password = match (&settings.mqtt_password, &settings.mqtt_password_file) {
         (Some(_), Some(_)) => {
-            return Err(ConfigError::Together(
-                "mqtt-password and mqtt-password-file",
-            ));
+            return Err(ConfigError::Together("mqtt-password and mqtt-password-file"));
         }
         (Some(known), None) => Some(PasswordSource::Known(known.clone())),
         (None, file) => file.clone().map(PasswordSource::InFile),
@@ -74,10 +69,7 @@ pub(super) fn check(settings: &Settings) -> Result<Option<BrokerSettings>, Confi
     } else {
         let mut useless = files[..3].iter().filter(|(_, path)| path.is_some());
         if let Some((flag, _)) = useless.next() {
-            return Err(alone(
-                flag,
-                "TLS: --mqtt-broker-url must begin with mqtts://",
-            ));
+            return Err(alone(flag, "TLS: --mqtt-broker-url must begin with mqtts://"));
         }
         None
     };
@@ -96,10 +88,7 @@ fn alone(flag: &'static str, needs: &'static str) -> ConfigError {
 
 fn tls_files(settings: &Settings) -> Result<keepsake_tls::TlsFiles, ConfigError> {
     let path = |path: &Option<PathBuf>| path.clone();
-    let identity = match (
-        path(&settings.mqtt_cert_file),
-        path(&settings.mqtt_key_file),
-    ) {
+    let identity = match (path(&settings.mqtt_cert_file), path(&settings.mqtt_key_file)) {
         (Some(certificate), Some(key)) => Some(keepsake_tls::Identity { certificate, key }),
         (Some(_), None) => {
             return Err(alone("mqtt-cert-file", "--mqtt-key-file, which is not set"));
@@ -114,10 +103,7 @@ fn tls_files(settings: &Settings) -> Result<keepsake_tls::TlsFiles, ConfigError>
         identity,
     };
     keepsake_tls::client(&files, Arc::new(DefaultTimeProvider)).map_err(|error| {
-        ConfigError::Unreadable(format!(
-            "TLS for --mqtt-broker-url: {:#}",
-            anyhow::Error::from(error)
-        ))
+        ConfigError::Unreadable(format!("TLS for --mqtt-broker-url: {:#}", anyhow::Error::from(error)))
     })?;
     Ok(files)
 }
@@ -154,18 +140,14 @@ impl Url {
             }
             _ => (place, if tls { MQTTS_PORT } else { MQTT_PORT }),
         };
-        let host = match host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-        {
+        let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
             Some(six) if six.parse::<std::net::Ipv6Addr>().is_ok() => six,
             Some(_) => return Err(wrong(text)),
             None => host,
         };
         let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '?' | '#');
         let six = host.parse::<std::net::Ipv6Addr>().is_ok();
-        let sound =
-            !host.is_empty() && !host.contains(odd) && (six || !host.contains([':', '[', ']']));
+        let sound = !host.is_empty() && !host.contains(odd) && (six || !host.contains([':', '[', ']']));
         if !sound || user.is_some_and(|user| user.is_empty() || user.contains(odd)) {
             return Err(wrong(text));
         }
@@ -233,17 +215,11 @@ mod tests {
 
     #[test]
     fn a_password_in_the_url_is_refused_and_not_repeated() {
-        for text in [
-            "mqtt://me:hunter2@host",
-            "mqtt://me:hunter2@",
-            "http://me:hunter2@host",
-        ] {
+        for text in ["mqtt://me:hunter2@host", "mqtt://me:hunter2@", "http://me:hunter2@host"] {
             let error = Url::parse(text).unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
-        let error = Url::parse("mqtt://me:hunter2@host")
-            .unwrap_err()
-            .to_string();
+        let error = Url::parse("mqtt://me:hunter2@host").unwrap_err().to_string();
         assert!(error.contains("--mqtt-password-file"), "{error}");
     }
 

@@ -147,10 +147,7 @@ pub enum ConfigError {
     #[error(
         "--{flag} {address}: only this computer may connect to the embedded broker (127.0.0.1 or [::1]), because it has no passwords; for other cameras set --mqtt-broker-url to a broker that has"
     )]
-    NotLoopback {
-        flag: &'static str,
-        address: SocketAddr,
-    },
+    NotLoopback { flag: &'static str, address: SocketAddr },
     /// Leaves out the URL itself, which contains a password.
     #[error("--database: {0}; expected mysql://user:password@host:port/name")]
     Database(String),
@@ -165,10 +162,7 @@ pub enum ConfigError {
     #[error(transparent)]
     Pattern(#[from] TopicPatternError),
     #[error("--{flag} needs {needs}")]
-    Alone {
-        flag: &'static str,
-        needs: &'static str,
-    },
+    Alone { flag: &'static str, needs: &'static str },
     #[error("{0}: set one of them")]
     Together(&'static str),
     #[error(
@@ -200,10 +194,7 @@ impl Config {
             layers = layers.merge(Serialized::default("topic_patterns", patterns));
         }
         if let Ok(password) = std::env::var(MQTT_PASSWORD) {
-            layers = layers.merge(Serialized::default(
-                "mqtt_password",
-                SecretText::new(password),
-            ));
+            layers = layers.merge(Serialized::default("mqtt_password", SecretText::new(password)));
         }
         let settings: Settings = layers
             .merge(Serialized::defaults(args))
@@ -244,9 +235,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         (None, None) => None,
         (Some(_), None) => return Err(ConfigError::HalfTls { missing: "tls-key" }),
         (None, Some(_)) => {
-            return Err(ConfigError::HalfTls {
-                missing: "tls-cert",
-            });
+            return Err(ConfigError::HalfTls { missing: "tls-cert" });
         }
     };
     let within = |flag, found: u64, bounds: std::ops::RangeInclusive<u64>, expected| {
@@ -286,12 +275,7 @@ fn check(settings: &Settings, data: &Path) -> Result<Config, ConfigError> {
         0..=90,
         "0 to 90 percent",
     )?;
-    within(
-        "hsts-days",
-        settings.hsts_days.into(),
-        0..=730,
-        "0 to 730 days",
-    )?;
+    within("hsts-days", settings.hsts_days.into(), 0..=730, "0 to 730 days")?;
     Ok(Config {
         data: data.to_owned(),
         listen: settings.listen,
@@ -334,10 +318,7 @@ mod tests {
         let names: Vec<String> = text.lines().filter_map(named).collect();
         for name in json(&Settings::default()).as_object().unwrap().keys() {
             let section = text.contains(&format!("\n[{name}]\n"));
-            assert!(
-                section || names.contains(name),
-                "{name} is not in cloud.toml"
-            );
+            assert!(section || names.contains(name), "{name} is not in cloud.toml");
         }
         // The commented examples must be valid settings, too.
         let examples: String = text
@@ -362,10 +343,7 @@ mod tests {
         };
         let named = ["--config", file.to_str().unwrap()];
         let error = load(&named).unwrap_err().to_string();
-        assert!(
-            error.contains("own.toml") && error.contains("--config"),
-            "{error}"
-        );
+        assert!(error.contains("own.toml") && error.contains("--config"), "{error}");
         std::fs::write(&file, "mqtt_inflight_max = 7").unwrap();
         assert_eq!(load(&named).unwrap().mqtt_inflight_max, 7);
         assert_eq!(load(&[]).unwrap().mqtt_inflight_max, 20);
@@ -438,16 +416,10 @@ mod tests {
             let args = ["cloud", "--data", data];
             Config::load(&Args::parse_from(args.iter().chain(more)))
         };
-        let text =
-            "[topic_patterns]\n\"frigate/+/snapshot\" = \"{1}\"\n\"tele/a.b/cam\" = \"garage\"";
+        let text = "[topic_patterns]\n\"frigate/+/snapshot\" = \"{1}\"\n\"tele/a.b/cam\" = \"garage\"";
         std::fs::write(folder.path().join("cloud.toml"), text).unwrap();
         let ways = load(&["--topic-pattern", "x/+={1}"]).unwrap().ways;
-        for topic in [
-            "frigate/yard/snapshot",
-            "tele/a.b/cam",
-            "x/y",
-            "camera/image",
-        ] {
+        for topic in ["frigate/yard/snapshot", "tele/a.b/cam", "x/y", "camera/image"] {
             assert!(ways.matches_topic(topic), "{topic}");
         }
         let closed = load(&["--anonymous-upload", "off"]).unwrap().ways;

@@ -128,13 +128,8 @@ mod tests {
             format!("{secret:?} {:?}", PasswordSource::Known(secret.clone())),
             "(hidden) Known((hidden))"
         );
-        let error = serde_json::from_str::<SecretText>("31337")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("quotes") && !error.contains("31337"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<SecretText>("31337").unwrap_err().to_string();
+        assert!(error.contains("quotes") && !error.contains("31337"), "{error}");
     }
 
     #[test]
@@ -154,16 +149,10 @@ mod tests {
             PasswordSource::InFile(path.clone()).read()
         };
         assert_eq!(read(b"hunter2\n").unwrap(), SecretText::new("hunter2"));
-        assert_eq!(
-            read(b"two words\r\nnot this").unwrap(),
-            SecretText::new("two words")
-        );
+        assert_eq!(read(b"two words\r\nnot this").unwrap(), SecretText::new("two words"));
         for bad in [b"".as_slice(), b"\nhunter2", b"\xff\xfe"] {
             let error = read(bad).unwrap_err().to_string();
-            assert!(
-                error.contains("first line") && !error.contains("hunter2"),
-                "{error}"
-            );
+            assert!(error.contains("first line") && !error.contains("hunter2"), "{error}");
         }
     }
 }

@@ -32,12 +32,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn new(
-        store: Store,
-        control: Downlink,
-        backpressure: Backpressure,
-        capture_bytes_max: u64,
-    ) -> Self {
+    pub fn new(store: Store, control: Downlink, backpressure: Backpressure, capture_bytes_max: u64) -> Self {
         Self {
             store,
             control,
@@ -75,10 +70,7 @@ impl Announcer {
         match self.store.presences(now_us()).await {
             Ok(known) => devices.extend(known.into_iter().map(|(device, _)| device)),
             // The hold itself may be the news, so those met since the start are told even so.
-            Err(error) => tracing::warn!(
-                "list cameras to tell them: {:#}",
-                anyhow::Error::from(error)
-            ),
+            Err(error) => tracing::warn!("list cameras to tell them: {:#}", anyhow::Error::from(error)),
         }
         for device in devices {
             self.announced().insert(device.clone());
@@ -104,11 +96,7 @@ impl Announcer {
     ///
     /// # Errors
     /// [`StoreError`]: it is not noted and will not be sent.
-    pub async fn send_command(
-        &self,
-        device: &DeviceId,
-        command: CommandKind,
-    ) -> Result<Command, StoreError> {
+    pub async fn send_command(&self, device: &DeviceId, command: CommandKind) -> Result<Command, StoreError> {
         let created_us = now_us();
         let mut noted = Command {
             id: hex::encode(rand::random::<[u8; 16]>()),
@@ -208,8 +196,6 @@ impl Announcer {
     }
 
     fn announced(&self) -> std::sync::MutexGuard<'_, HashSet<DeviceId>> {
-        self.announced
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

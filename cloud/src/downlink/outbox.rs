@@ -93,9 +93,7 @@ impl Outboxes {
         if !all.contains_key(device) && all.len() >= OUTBOXES_MAX {
             return Err(TooMany);
         }
-        let mailbox = all
-            .entry(device.clone())
-            .or_insert_with(|| Arc::new(Outbox::new()));
+        let mailbox = all.entry(device.clone()).or_insert_with(|| Arc::new(Outbox::new()));
         mailbox.lock().polling += 1;
         Ok(Poll(mailbox.clone()))
     }
@@ -208,8 +206,7 @@ impl Contents {
             leaf,
             payload,
         });
-        while self.waiting.len() > MESSAGES_MAX || self.bytes > BYTES_MAX && self.waiting.len() > 1
-        {
+        while self.waiting.len() > MESSAGES_MAX || self.bytes > BYTES_MAX && self.waiting.len() > 1 {
             // What stands is told only once, everything else comes again by itself.
             let oldest = self.waiting.iter().find(|old| !old.leaf.retained());
             let oldest = oldest.or(self.waiting.front()).map(|old| old.number);
@@ -248,9 +245,7 @@ mod tests {
 
     fn words(down: &Down) -> Vec<String> {
         let words = down.messages.iter();
-        words
-            .map(|one| format!("{} {}", one.kind, one.message))
-            .collect()
+        words.map(|one| format!("{} {}", one.kind, one.message)).collect()
     }
 
     fn mark(down: &Down) -> Option<Cursor> {
@@ -260,10 +255,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_told_until_the_camera_asks_for_what_comes_after_it() {
         let outboxes = Outboxes::default();
-        assert!(
-            !outboxes.put(&porch(), MessageKind::Command, b"1"),
-            "no mailbox"
-        );
+        assert!(!outboxes.put(&porch(), MessageKind::Command, b"1"), "no mailbox");
         let visit = outboxes.open(&porch()).unwrap();
         assert!(visit.is_first(None));
         assert!(outboxes.put(&porch(), MessageKind::Command, b"1"));
@@ -312,11 +304,7 @@ mod tests {
         let visit = outboxes.open(&porch()).unwrap();
         outboxes.put(&porch(), MessageKind::Cloud, b"0");
         for number in 0..MESSAGES_MAX + 10 {
-            outboxes.put(
-                &porch(),
-                MessageKind::Receipt,
-                number.to_string().as_bytes(),
-            );
+            outboxes.put(&porch(), MessageKind::Receipt, number.to_string().as_bytes());
         }
         let told = words(&visit.next_batch(None, AT_ONCE).await);
         assert_eq!(told.len(), MESSAGES_MAX);
@@ -334,8 +322,7 @@ mod tests {
     async fn whoever_waits_is_told_at_once() {
         let outboxes = Outboxes::default();
         let visit = outboxes.open(&porch()).unwrap();
-        let waiting =
-            tokio::spawn(async move { visit.next_batch(None, Duration::from_secs(60)).await });
+        let waiting = tokio::spawn(async move { visit.next_batch(None, Duration::from_secs(60)).await });
         tokio::task::yield_now().await;
         outboxes.put(&porch(), MessageKind::Command, b"1");
         let told = tokio::time::timeout(Duration::from_secs(20), waiting).await;
@@ -360,10 +347,7 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_back_and_nonsense_is_none() {
-        let mark = Cursor {
-            life: 0x0a,
-            number: 7,
-        };
+        let mark = Cursor { life: 0x0a, number: 7 };
         assert_eq!(mark.to_string(), "0000000a-7");
         assert_eq!(Cursor::parse(&mark.to_string()), Some(mark));
         for bad in ["", "-", "7", "x-1", "1-x", "1-99999999999999999999"] {

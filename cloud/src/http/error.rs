@@ -83,18 +83,13 @@ impl From<StoreError> for Problem {
         if let StoreError::User(error) = error {
             let status = match error {
                 UserError::Unknown => StatusCode::NOT_FOUND,
-                UserError::NameTaken | UserError::LastOwner | UserError::HasOwner => {
-                    StatusCode::CONFLICT
-                }
+                UserError::NameTaken | UserError::LastOwner | UserError::HasOwner => StatusCode::CONFLICT,
                 UserError::TooMany => StatusCode::INSUFFICIENT_STORAGE,
             };
             return Self::new(status, error.to_string());
         }
         if let StoreError::TooManyDevices(_) = error {
-            return Self::new(
-                StatusCode::INSUFFICIENT_STORAGE,
-                "The limit of cameras is reached.",
-            );
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "The limit of cameras is reached.");
         }
         let mut detail = error.sentence();
         detail[..1].make_ascii_uppercase();
@@ -134,11 +129,9 @@ pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
 
 /// Returns true if this path is a page for people and not for programs.
 pub(crate) fn is_page(path: &str) -> bool {
-    ![
-        "/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/",
-    ]
-    .iter()
-    .any(|prefix| path.starts_with(prefix))
+    !["/api/", "/upload", "/metrics", "/healthz", "/readyz", "/assets/"]
+        .iter()
+        .any(|prefix| path.starts_with(prefix))
 }
 
 /// The error page for a visitor without access; it shows nothing of the cloud.

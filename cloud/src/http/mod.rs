@@ -113,36 +113,19 @@ pub(crate) struct Route {
     handler: MethodRouter<AppState>,
 }
 
-fn get<H: Handler<T, AppState>, T: 'static>(
-    access: Permission,
-    path: &'static str,
-    handler: H,
-) -> Route {
+fn get<H: Handler<T, AppState>, T: 'static>(access: Permission, path: &'static str, handler: H) -> Route {
     route(Method::GET, path, access, routing::get(handler))
 }
 
-fn post<H: Handler<T, AppState>, T: 'static>(
-    access: Permission,
-    path: &'static str,
-    handler: H,
-) -> Route {
+fn post<H: Handler<T, AppState>, T: 'static>(access: Permission, path: &'static str, handler: H) -> Route {
     route(Method::POST, path, access, routing::post(handler))
 }
 
-fn delete<H: Handler<T, AppState>, T: 'static>(
-    access: Permission,
-    path: &'static str,
-    handler: H,
-) -> Route {
+fn delete<H: Handler<T, AppState>, T: 'static>(access: Permission, path: &'static str, handler: H) -> Route {
     route(Method::DELETE, path, access, routing::delete(handler))
 }
 
-fn route(
-    method: Method,
-    path: &'static str,
-    access: Permission,
-    handler: MethodRouter<AppState>,
-) -> Route {
+fn route(method: Method, path: &'static str, access: Permission, handler: MethodRouter<AppState>) -> Route {
     Route {
         method,
         path,
@@ -154,15 +137,13 @@ fn route(
 /// Every route with the permission it needs, for the tests.
 pub fn route_table(config: &Config) -> Vec<(Method, &'static str, Permission)> {
     let all = table(config).into_iter();
-    all.map(|route| (route.method, route.path, route.access))
-        .collect()
+    all.map(|route| (route.method, route.path, route.access)).collect()
 }
 
 /// Every route, and who may take it.
 pub(crate) fn table(config: &Config) -> Vec<Route> {
     use Permission::{Anyone, Camera, Login, Operator, Owner, SelfService, Setup, Upload, Viewer};
-    let upload_bytes_max =
-        usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
+    let upload_bytes_max = usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
     vec![
         get(Setup, "/setup", login::setup_page),
         post(Setup, "/setup", login::setup),
@@ -194,11 +175,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/", handlers::cameras),
         get(Viewer, "/cameras/{device}", handlers::camera),
         get(Viewer, "/cameras/{device}/settings", handlers::settings),
-        post(
-            Operator,
-            "/cameras/{device}/settings",
-            handlers::save_settings,
-        ),
+        post(Operator, "/cameras/{device}/settings", handlers::save_settings),
         get(Viewer, "/pictures", handlers::gallery),
         get(Viewer, "/pictures/{id}", handlers::picture),
         get(Viewer, "/quarantine", handlers::quarantine),
@@ -207,11 +184,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/api/v1/devices/{device}", devices::one),
         get(Viewer, "/api/v1/devices/{device}/events", devices::events),
         get(Viewer, "/api/v1/devices/{device}/commands", commands::list),
-        post(
-            Operator,
-            "/api/v1/devices/{device}/commands",
-            commands::create,
-        ),
+        post(Operator, "/api/v1/devices/{device}/commands", commands::create),
         get(Viewer, "/api/v1/devices/{device}/settings", settings::get),
         route(
             Method::PUT,
@@ -223,11 +196,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/api/v1/pictures/{id}", pictures::one),
         delete(Operator, "/api/v1/pictures/{id}", pictures::delete),
         get(Viewer, "/api/v1/pictures/{id}/image", pictures::image),
-        get(
-            Viewer,
-            "/api/v1/pictures/{id}/thumbnail",
-            pictures::thumbnail,
-        ),
+        get(Viewer, "/api/v1/pictures/{id}/thumbnail", pictures::thumbnail),
         get(Viewer, "/api/v1/counters", devices::counters),
         get(Viewer, "/api/v1/quarantine", quarantine::list),
         get(Viewer, "/api/v1/quarantine/{id}/bytes", quarantine::bytes),

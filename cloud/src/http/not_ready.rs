@@ -16,12 +16,7 @@ use crate::http::error::Problem;
 use crate::http::server::accept;
 
 /// Answers until it is stopped. `reason`: a plain sentence.
-pub async fn wait(
-    listener: &TcpListener,
-    tls: Option<Tls>,
-    reason: watch::Receiver<String>,
-    stop: CancellationToken,
-) {
+pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Receiver<String>, stop: CancellationToken) {
     let why = reason.clone();
     let unready = move || {
         let reasons = [why.borrow().clone()];

@@ -40,21 +40,11 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 32 * 1024;
 const HTTP2_PING_WAIT: Duration = Duration::from_secs(20);
 
 /// Serves until it is stopped, then lets open requests end.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<Tls>,
-    site: AppState,
-    stop: CancellationToken,
-) {
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: AppState, stop: CancellationToken) {
     accept(&listener, tls, routes(site), stop).await;
 }
 
-pub(super) async fn accept(
-    listener: &TcpListener,
-    tls: Option<Tls>,
-    routes: Router,
-    stop: CancellationToken,
-) {
+pub(super) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Router, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let of_one = Arc::new(AddressLimiter::default());
     let tasks = TaskTracker::new();
@@ -115,11 +105,7 @@ pub(super) async fn accept(
     tasks.wait().await;
 }
 
-async fn http1<S>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    service: S,
-    stop: CancellationToken,
-) -> hyper::Result<()>
+async fn http1<S>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S, stop: CancellationToken) -> hyper::Result<()>
 where
     S: Service<hyper::Request<Incoming>, Response = axum::response::Response>,
     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -139,11 +125,7 @@ where
     }
 }
 
-async fn http2<S>(
-    stream: impl AsyncRead + AsyncWrite + Unpin,
-    service: S,
-    stop: CancellationToken,
-) -> hyper::Result<()>
+async fn http2<S>(stream: impl AsyncRead + AsyncWrite + Unpin, service: S, stop: CancellationToken) -> hyper::Result<()>
 where
     S: Service<hyper::Request<Incoming>, Response = axum::response::Response>,
     S::Future: Send + 'static,
@@ -250,10 +232,7 @@ impl Tls {
     }
 
     /// Whether HTTP/2 was agreed on comes with the stream.
-    async fn accept(
-        &self,
-        stream: TcpStream,
-    ) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, bool)> {
+    async fn accept(&self, stream: TcpStream) -> std::io::Result<(tokio_rustls::server::TlsStream<TcpStream>, bool)> {
         let acceptor = TlsAcceptor::from(self.now.borrow().clone());
         let stream = tokio::time::timeout(HANDSHAKE_WAIT, acceptor.accept(stream)).await??;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -23,21 +23,18 @@ pub(super) async fn enforce_min_rate(request: Request, next: Next) -> Response {
 
 fn with_min_rate(body: Body, grace: Duration, bytes_per_second_min: u64) -> Body {
     let began = Instant::now();
-    let chunks = stream::unfold(
-        (body.into_data_stream(), 0_u64),
-        move |(mut rest, so_far)| async move {
-            let earned = Duration::from_secs(so_far / bytes_per_second_min);
-            match timeout_at(began + grace + earned, rest.next()).await {
-                Ok(Some(Ok(chunk))) => {
-                    let so_far = so_far + chunk.len() as u64;
-                    Some((Ok(chunk), (rest, so_far)))
-                }
-                Ok(Some(Err(error))) => Some((Err(error), (rest, so_far))),
-                Ok(None) => None,
-                Err(_) => Some((Err(axum::Error::new(TooSlow)), (rest, so_far))),
+    let chunks = stream::unfold((body.into_data_stream(), 0_u64), move |(mut rest, so_far)| async move {
+        let earned = Duration::from_secs(so_far / bytes_per_second_min);
+        match timeout_at(began + grace + earned, rest.next()).await {
+            Ok(Some(Ok(chunk))) => {
+                let so_far = so_far + chunk.len() as u64;
+                Some((Ok(chunk), (rest, so_far)))
             }
-        },
-    );
+            Ok(Some(Err(error))) => Some((Err(error), (rest, so_far))),
+            Ok(None) => None,
+            Err(_) => Some((Err(axum::Error::new(TooSlow)), (rest, so_far))),
+        }
+    });
     Body::from_stream(chunks)
 }
 

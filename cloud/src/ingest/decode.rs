@@ -32,12 +32,7 @@ pub fn decode(message: &Message, capture_bytes_max: u64) -> IngestOp {
 /// As `read`, for what comes from a broker: it may also be a picture of a camera that knows nothing of Keepsake.
 ///
 /// `again`: the broker says that it may have brought it before.
-pub fn decode_delivery(
-    message: &Message,
-    again: bool,
-    ways: &ExternalTopics,
-    capture_bytes_max: u64,
-) -> IngestOp {
+pub fn decode_delivery(message: &Message, again: bool, ways: &ExternalTopics, capture_bytes_max: u64) -> IngestOp {
     catch_panics(message, || {
         ways.decode(message, again, capture_bytes_max)
             .map_or_else(|| decode_message(message, capture_bytes_max), Ok)
@@ -45,10 +40,7 @@ pub fn decode_delivery(
 }
 
 /// A message that makes us panic, which none should, must not come again for ever, nor take its neighbours with it.
-fn catch_panics(
-    message: &Message,
-    understand: impl FnOnce() -> Result<IngestOp, String>,
-) -> IngestOp {
+fn catch_panics(message: &Message, understand: impl FnOnce() -> Result<IngestOp, String>) -> IngestOp {
     let understood = catch_unwind(AssertUnwindSafe(understand))
         .unwrap_or_else(|_| Err("reading it failed, which is a bug of this cloud".to_owned()));
     match understood {
@@ -98,18 +90,13 @@ fn decode_message(message: &Message, capture_bytes_max: u64) -> Result<IngestOp,
             }
             Ok(IngestOp::Reply { device, reply })
         }
-        MessageKind::Receipt
-        | MessageKind::Command
-        | MessageKind::Settings
-        | MessageKind::Cloud => Err("a camera may not write what only the cloud says".to_owned()),
+        MessageKind::Receipt | MessageKind::Command | MessageKind::Settings | MessageKind::Cloud => {
+            Err("a camera may not write what only the cloud says".to_owned())
+        }
     }
 }
 
-fn decode_frame(
-    device: DeviceId,
-    message: &Message,
-    capture_bytes_max: u64,
-) -> Result<IngestOp, String> {
+fn decode_frame(device: DeviceId, message: &Message, capture_bytes_max: u64) -> Result<IngestOp, String> {
     let frame = codec::decode_frame(&message.payload).map_err(|error| explain(&error))?;
     let record = &frame.header.capture;
     if record.command.as_ref().is_some_and(|id| id.len() > 64) {
@@ -226,10 +213,7 @@ fn device_of(topic: &str) -> Option<DeviceId> {
 ///
 /// `outcomes`: who spoke and what became of it, all of them committed. A page of `up/have` gets a receipt of its own, or
 /// several, of which the last one answers: by then the camera has heard all of it.
-pub fn receipts(
-    store: StoreId,
-    outcomes: &[(DeviceId, CommitOutcome)],
-) -> Vec<(DeviceId, Receipt)> {
+pub fn receipts(store: StoreId, outcomes: &[(DeviceId, CommitOutcome)]) -> Vec<(DeviceId, Receipt)> {
     let mut grouped = ReceiptsByDevice {
         store,
         receipts: BTreeMap::new(),
@@ -367,9 +351,7 @@ struct ReceiptSplitter {
 impl ReceiptSplitter {
     fn put<T: Serialize>(&mut self, entry: T, entries: fn(&mut Receipt) -> &mut Vec<T>) {
         let bytes = codec::encode(&entry).len() + ",".len();
-        if entries(&mut self.open).len() == RECEIPT_ENTRIES_MAX
-            || self.open_bytes + bytes > ENTRIES_BYTES_MAX
-        {
+        if entries(&mut self.open).len() == RECEIPT_ENTRIES_MAX || self.open_bytes + bytes > ENTRIES_BYTES_MAX {
             let next = Receipt::new(self.open.store, self.open.spool);
             self.full.push(std::mem::replace(&mut self.open, next));
             self.open_bytes = 0;
@@ -509,12 +491,7 @@ mod tests {
         ];
         let pages: Vec<_> = receipts(STORE, &outcomes)
             .into_iter()
-            .map(|(_, receipt)| {
-                (
-                    receipt.inventory_ack.map(|answer| answer.page),
-                    receipt.next,
-                )
-            })
+            .map(|(_, receipt)| (receipt.inventory_ack.map(|answer| answer.page), receipt.next))
             .collect();
         let next = Some(number(9));
         assert_eq!(pages, [(None, None), (Some(0), next), (Some(1), next)]);
@@ -551,9 +528,7 @@ mod tests {
 
     #[test]
     fn a_long_answer_is_several_receipts_of_which_the_last_one_answers() {
-        let gaps: Vec<_> = (0..100)
-            .map(|n| (60_000_000 + 2 * n, 60_000_001 + 2 * n))
-            .collect();
+        let gaps: Vec<_> = (0..100).map(|n| (60_000_000 + 2 * n, 60_000_001 + 2 * n)).collect();
         let mut want = wanted(2, &gaps);
         // With enough missing ranges for one capture alone to exceed the limit.
         want[7].ranges = gaps.repeat(200);
@@ -568,16 +543,10 @@ mod tests {
         for (at, (_, receipt)) in receipts.iter().enumerate() {
             assert!(codec::decode::<Receipt>(&codec::encode(receipt)).is_ok());
             let last = at + 1 == receipts.len();
-            assert_eq!(
-                (receipt.inventory_ack.is_some(), receipt.next.is_some()),
-                (last, last)
-            );
+            assert_eq!((receipt.inventory_ack.is_some(), receipt.next.is_some()), (last, last));
         }
         want[7].ranges.clear();
-        let asked: Vec<ResendRequest> = receipts
-            .iter()
-            .flat_map(|(_, receipt)| receipt.want.clone())
-            .collect();
+        let asked: Vec<ResendRequest> = receipts.iter().flat_map(|(_, receipt)| receipt.want.clone()).collect();
         assert_eq!(asked, want);
         let said: Vec<_> = receipts
             .iter()
@@ -610,8 +579,7 @@ mod tests {
                 "pressed": {"boot": "0".repeat(32), "boottime_us": 0, "wall_us": 0, "synchronised": false},
                 "captured_after_us": 0, "offset": 0, "len": end,
             });
-            let header: keepsake_protocol::capture::FrameHeader =
-                serde_json::from_value(header).unwrap();
+            let header: keepsake_protocol::capture::FrameHeader = serde_json::from_value(header).unwrap();
             Message {
                 topic: "keepsake/v1/porch/up/frame".to_owned(),
                 payload: codec::encode_frame(&header, &bytes[..end]).into(),

@@ -81,10 +81,7 @@ impl ExternalTopics {
             check_filter(filter)?;
             check_name(filter, name)?;
             if let Some(other) = taken.iter().find(|other| overlap(filter, other)) {
-                return Err(TopicPatternError::Overlap(
-                    filter.clone(),
-                    (*other).to_owned(),
-                ));
+                return Err(TopicPatternError::Overlap(filter.clone(), (*other).to_owned()));
             }
             taken.push(filter);
         }
@@ -116,9 +113,10 @@ impl ExternalTopics {
     ///
     /// `again`: the broker says that it may have brought it before. `bytes_max`: of a picture.
     pub fn decode(&self, message: &Message, again: bool, bytes_max: u64) -> Option<IngestOp> {
-        let (pattern, met) = self.patterns.iter().find_map(|pattern| {
-            matches(&pattern.filter, &message.topic).map(|met| (pattern, met))
-        })?;
+        let (pattern, met) = self
+            .patterns
+            .iter()
+            .find_map(|pattern| matches(&pattern.filter, &message.topic).map(|met| (pattern, met)))?;
         let device = device(&pattern.name, &met);
         let understood = device
             .clone()
@@ -154,10 +152,7 @@ fn device(name: &str, met: &[&str]) -> Result<DeviceId, String> {
         filled = filled.replace(&format!("{{{}}}", at + 1), met);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let sound: String = filled
-        .chars()
-        .map(|c| if allowed(c) { c } else { '-' })
-        .collect();
+    let sound: String = filled.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
     let sound = sound.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let end = sound.floor_char_boundary(64);
     sound[..end].parse().map_err(|error| {
@@ -168,8 +163,7 @@ fn device(name: &str, met: &[&str]) -> Result<DeviceId, String> {
 
 /// The picture in a payload: raw, or base64 with any white space, also as a `data:` URL.
 fn picture(payload: &Bytes, bytes_max: u64) -> Result<(Bytes, ContentType), String> {
-    let too_large =
-        |bytes: usize| format!("a picture of {bytes} bytes, this cloud takes at most {bytes_max}");
+    let too_large = |bytes: usize| format!("a picture of {bytes} bytes, this cloud takes at most {bytes_max}");
     if let Some(content_type) = ContentType::sniff(payload) {
         if payload.len() as u64 > bytes_max {
             return Err(too_large(payload.len()));
@@ -353,16 +347,10 @@ mod tests {
             "camera/ß/image",
             "camera/---/image",
         ] {
-            let Some(IngestOp::Quarantine(suspect)) =
-                ways.decode(&message(topic, JPEG), false, 1000)
-            else {
+            let Some(IngestOp::Quarantine(suspect)) = ways.decode(&message(topic, JPEG), false, 1000) else {
                 panic!("{topic}");
             };
-            assert!(
-                suspect.reason.contains("no camera can be called"),
-                "{}",
-                suspect.reason
-            );
+            assert!(suspect.reason.contains("no camera can be called"), "{}", suspect.reason);
             assert_eq!(suspect.device, None);
         }
     }
@@ -376,27 +364,22 @@ mod tests {
             .chunks(7)
             .map(|piece| format!("{}\r\n", std::str::from_utf8(piece).unwrap()))
             .collect();
-        let taken =
-            |payload: &[u8]| match ways.decode(&message("camera/porch/image", payload), false, 100)
-            {
-                Some(IngestOp::Upload { bytes, hash, .. }) => {
-                    assert_eq!((&bytes[..], hash), (JPEG, Hash::of(JPEG)));
-                    None
-                }
-                Some(IngestOp::Quarantine(suspect)) => {
-                    assert_eq!(suspect.device.unwrap().as_str(), "porch");
-                    Some(suspect.reason)
-                }
-                _ => panic!("neither"),
-            };
+        let taken = |payload: &[u8]| match ways.decode(&message("camera/porch/image", payload), false, 100) {
+            Some(IngestOp::Upload { bytes, hash, .. }) => {
+                assert_eq!((&bytes[..], hash), (JPEG, Hash::of(JPEG)));
+                None
+            }
+            Some(IngestOp::Quarantine(suspect)) => {
+                assert_eq!(suspect.device.unwrap().as_str(), "porch");
+                Some(suspect.reason)
+            }
+            _ => panic!("neither"),
+        };
         assert_eq!(taken(JPEG), None);
         assert_eq!(taken(base64.as_bytes()), None);
         assert_eq!(taken(base64.trim_end_matches('=').as_bytes()), None);
         assert_eq!(taken(broken.as_bytes()), None);
-        assert_eq!(
-            taken(format!(" data:image/jpeg;base64,{broken}").as_bytes()),
-            None
-        );
+        assert_eq!(taken(format!(" data:image/jpeg;base64,{broken}").as_bytes()), None);
         let large = [JPEG, &[0; 100]].concat();
         for (payload, says) in [
             (b"".as_slice(), "neither a JPEG"),
@@ -416,18 +399,13 @@ mod tests {
     #[test]
     fn what_the_broker_brings_again_or_has_kept_may_be_a_repeat() {
         let ways = ways(&[]).unwrap();
-        for (retained, again, repeat) in [
-            (false, false, false),
-            (true, false, true),
-            (false, true, true),
-        ] {
+        for (retained, again, repeat) in [(false, false, false), (true, false, true), (false, true, true)] {
             let message = Message {
                 retained,
                 ..message("camera/image", JPEG)
             };
             let Some(IngestOp::Upload {
-                maybe_repeat: again,
-                ..
+                maybe_repeat: again, ..
             }) = ways.decode(&message, again, 1000)
             else {
                 panic!("not taken");
@@ -442,15 +420,7 @@ mod tests {
             let error = ways(patterns).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         };
-        for filter in [
-            "",
-            "a#",
-            "a/#/b",
-            "a+/b",
-            "$SYS/broker",
-            "$share/x/a",
-            "a/\n",
-        ] {
+        for filter in ["", "a#", "a/#/b", "a+/b", "$SYS/broker", "$share/x/a", "a/\n"] {
             refused(&[(filter, "x")], "not a filter");
         }
         for filter in [
@@ -476,15 +446,7 @@ mod tests {
         let many: Vec<(&str, &str)> = many.iter().map(|filter| (&**filter, "x")).collect();
         refused(&many, "at most 64");
         assert!(ways(&many[..PATTERNS_MAX]).is_ok());
-        assert!(
-            ways(&[
-                ("a/b", "x"),
-                ("a/c", "y"),
-                ("a", "z"),
-                ("keepsake/v2/#", "w")
-            ])
-            .is_ok()
-        );
+        assert!(ways(&[("a/b", "x"), ("a/c", "y"), ("a", "z"), ("keepsake/v2/#", "w")]).is_ok());
     }
 
     #[test]

@@ -116,9 +116,7 @@ impl IngestOp {
                 header.capture.sequence,
                 header.capture.hash.prefix(),
             )),
-            Self::Tombstone {
-                tombstone, hash, ..
-            } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
+            Self::Tombstone { tombstone, hash, .. } => Some((tombstone.spool, tombstone.sequence, hash.prefix())),
             Self::TooLarge {
                 install,
                 sequence,

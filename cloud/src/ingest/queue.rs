@@ -163,15 +163,10 @@ mod tests {
         }
         let lengths = async || {
             let batch = queue.take().await;
-            let lengths = batch
-                .iter()
-                .map(|delivery| delivery.1.message.payload.len());
+            let lengths = batch.iter().map(|delivery| delivery.1.message.payload.len());
             lengths.collect::<Vec<_>>()
         };
-        assert_eq!(
-            lengths().await,
-            (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>()
-        );
+        assert_eq!(lengths().await, (1..=BATCH_MESSAGES_MAX).collect::<Vec<_>>());
         assert_eq!(lengths().await, [BATCH_MESSAGES_MAX + 1]);
     }
 

@@ -97,9 +97,7 @@ impl IngestWorker {
         let reading = tokio::task::spawn_blocking(move || {
             messages
                 .iter()
-                .map(|(message, again)| {
-                    decode::decode_delivery(message, *again, &ways, capture_bytes_max)
-                })
+                .map(|(message, again)| decode::decode_delivery(message, *again, &ways, capture_bytes_max))
                 .collect::<Vec<_>>()
         });
         let mut deposits = match reading.await {
@@ -127,8 +125,7 @@ impl IngestWorker {
         loop {
             let began = Instant::now();
             let committed = self.store.commit(deposits, now_us()).await;
-            self.metrics
-                .record_commit(began.elapsed(), committed.is_ok());
+            self.metrics.record_commit(began.elapsed(), committed.is_ok());
             let error = match committed {
                 Ok(outcomes) => {
                     self.backpressure.set_store(None);
@@ -145,18 +142,13 @@ impl IngestWorker {
             // Whether the try has come to nothing cannot be known, and such a picture has no number to tell by.
             for deposit in &mut *deposits {
                 if let IngestOp::Upload {
-                    maybe_repeat: again,
-                    ..
+                    maybe_repeat: again, ..
                 } = deposit
                 {
                     *again = true;
                 }
             }
-            tracing::warn!(
-                "commit of {} messages: {:#}",
-                deposits.len(),
-                with_chain(error)
-            );
+            tracing::warn!("commit of {} messages: {:#}", deposits.len(), with_chain(error));
             if no_room.is_some() {
                 full = true;
                 self.backpressure.set_room(no_room);
@@ -186,11 +178,7 @@ impl IngestWorker {
         for deposit in deposits {
             let mut attempts = 0;
             let outcome = loop {
-                match self
-                    .store
-                    .commit(std::slice::from_ref(deposit), now_us())
-                    .await
-                {
+                match self.store.commit(std::slice::from_ref(deposit), now_us()).await {
                     Ok(mut one) => break one.pop().unwrap_or(CommitOutcome::Dropped),
                     Err(error) => {
                         attempts += 1;
@@ -285,9 +273,7 @@ impl IngestWorker {
             if let Some(has) = arrived.get(&device) {
                 self.announcer.send_waiting_commands(&device).await;
                 if let Some(has) = has {
-                    self.announcer
-                        .resend_settings_if_behind(&device, *has)
-                        .await;
+                    self.announcer.resend_settings_if_behind(&device, *has).await;
                 }
             }
             self.events.publish(ChangeEvent::Device(Arc::new(device)));
@@ -313,12 +299,7 @@ impl IngestWorker {
     }
 }
 
-fn response(
-    store: StoreId,
-    deposit: &IngestOp,
-    device: &DeviceId,
-    outcome: CommitOutcome,
-) -> IngestResponse {
+fn response(store: StoreId, deposit: &IngestOp, device: &DeviceId, outcome: CommitOutcome) -> IngestResponse {
     if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (deposit, &outcome) {
         return IngestResponse::Quarantined(suspect.reason.clone());
     }
@@ -462,31 +443,21 @@ mod tests {
         let intake = intake(Store::open(folder.path(), limits).await.unwrap());
         let pictures = |news: &mut tokio::sync::broadcast::Receiver<ChangeEvent>| {
             let heard = std::iter::from_fn(|| news.try_recv().ok());
-            heard
-                .filter(|notice| matches!(notice, ChangeEvent::Pictures))
-                .count()
+            heard.filter(|notice| matches!(notice, ChangeEvent::Pictures)).count()
         };
         let mut news = intake.events.subscribe();
         for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
-            intake
-                .process_batch(vec![(Instant::now(), capture())])
-                .await;
+            intake.process_batch(vec![(Instant::now(), capture())]).await;
             assert_eq!(pictures(&mut news), expected, "{said}");
         }
         // Nobody can tell a repeat from what the try before has committed.
         let occupied = intake.store.occupy().await.unwrap();
         let away = async {
             let mut backpressure = intake.backpressure.watch();
-            backpressure
-                .wait_for(|hold| hold.store.is_some())
-                .await
-                .unwrap();
+            backpressure.wait_for(|hold| hold.store.is_some()).await.unwrap();
             drop(occupied);
         };
-        tokio::join!(
-            intake.process_batch(vec![(Instant::now(), capture())]),
-            away
-        );
+        tokio::join!(intake.process_batch(vec![(Instant::now(), capture())]), away);
         assert_eq!(pictures(&mut news), 1);
     }
 }

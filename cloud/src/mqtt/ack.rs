@@ -25,10 +25,7 @@ impl Ack {
     pub async fn acknowledge(&self) {
         let sent = tokio::time::timeout(ACK_WAIT, self.client.ack(&self.publish)).await;
         if !matches!(sent, Ok(Ok(()))) {
-            tracing::debug!(
-                packet = self.publish.pkid,
-                "not acknowledged, its connection is gone"
-            );
+            tracing::debug!(packet = self.publish.pkid, "not acknowledged, its connection is gone");
         }
     }
 }

@@ -14,9 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::mqtt::session::{
-    BrokerAddress, MqttSession, SessionHealth, client_id, connect, explain,
-};
+use crate::mqtt::session::{BrokerAddress, MqttSession, SessionHealth, client_id, connect, explain};
 
 /// A part of a picture as cameras send it unless they are set otherwise, bytes.
 const PART_BYTES: usize = 256 * 1024;
@@ -31,12 +29,7 @@ const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 pub type BrokerWarnings = watch::Receiver<Vec<String>>;
 
 /// Begins to look, and goes on until it is stopped.
-pub fn start(
-    broker: BrokerAddress,
-    store: StoreId,
-    frames: &MqttSession,
-    stop: CancellationToken,
-) -> BrokerWarnings {
+pub fn start(broker: BrokerAddress, store: StoreId, frames: &MqttSession, stop: CancellationToken) -> BrokerWarnings {
     let (warnings, seen) = watch::channel(Vec::new());
     let check = BrokerProbe {
         broker,
@@ -82,10 +75,7 @@ impl BrokerProbe {
             }
             let line = self.probe(&mut found).await;
             self.log_new(&found);
-            tracing::info!(
-                "looked at the broker: {} things will cost pictures",
-                found.len()
-            );
+            tracing::info!("looked at the broker: {} things will cost pictures", found.len());
             let reconnected = self
                 .sessions
                 .wait_for(|now| now.connected && now.subscribed > health.subscribed);
@@ -201,10 +191,7 @@ async fn watch_drops(mut line: ProbeConnection, warnings: &watch::Sender<Vec<Str
             told = true;
             let text = "it drops messages because a queue is full (max_queued_messages, max_queued_bytes): cameras of \
                         Keepsake send them again, pictures of others are lost";
-            tracing::warn!(
-                "the broker: {text}; {} since the cloud connected",
-                count - before
-            );
+            tracing::warn!("the broker: {text}; {} since the cloud connected", count - before);
             warnings.send_modify(|known| known.push(text.to_owned()));
         }
     }
@@ -268,25 +255,16 @@ impl ProbeConnection {
             }
             ProbeReply::End
         };
-        timeout(BACK_WITHIN, found)
-            .await
-            .unwrap_or(ProbeReply::Nothing)
+        timeout(BACK_WITHIN, found).await.unwrap_or(ProbeReply::Nothing)
     }
 
     /// Subscribes; whether the broker grants it. Without the cloud's own acknowledgements, of which it has no need here.
     async fn subscribe(&mut self, filter: &str) -> ProbeReply<bool> {
-        if self
-            .client
-            .subscribe(filter, QoS::AtMostOnce)
-            .await
-            .is_err()
-        {
+        if self.client.subscribe(filter, QoS::AtMostOnce).await.is_err() {
             return ProbeReply::End;
         }
         self.wait_for(|packet| match packet {
-            Incoming::SubAck(granted) => {
-                Some(!granted.return_codes.contains(&SubscribeReasonCode::Failure))
-            }
+            Incoming::SubAck(granted) => Some(!granted.return_codes.contains(&SubscribeReasonCode::Failure)),
             _ => None,
         })
         .await
@@ -309,8 +287,7 @@ impl ProbeConnection {
         if self.client.publish(topic, vec![3], retained).await.is_err() {
             return ProbeReply::End;
         }
-        let acknowledged =
-            self.wait_for(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
+        let acknowledged = self.wait_for(|packet| matches!(packet, Incoming::PubAck(_)).then_some(()));
         if !matches!(acknowledged.await, ProbeReply::This(())) {
             return ProbeReply::End;
         }
@@ -327,9 +304,7 @@ impl ProbeConnection {
 
 fn is_publish(packet: &Incoming, topic: &str, is: impl Fn(&Publish) -> bool) -> Option<()> {
     match packet {
-        Incoming::Publish(publish) => {
-            (&*publish.topic == topic.as_bytes() && is(publish)).then_some(())
-        }
+        Incoming::Publish(publish) => (&*publish.topic == topic.as_bytes() && is(publish)).then_some(()),
         _ => None,
     }
 }

@@ -12,9 +12,8 @@ use std::time::Duration;
 use keepsake_protocol::StoreId;
 use keepsake_protocol::topic::{MessageKind, Topic};
 use rumqttc::{
-    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming,
-    MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode,
-    TlsConfiguration, Transport,
+    AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish,
+    PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
 };
 use rustls::time_provider::DefaultTimeProvider;
 use tokio::sync::watch;
@@ -116,11 +115,7 @@ impl MqttSession {
             health: health_tx,
         };
         tokio::spawn(connections.run(stop));
-        Self {
-            name,
-            client,
-            health,
-        }
+        Self { name, client, health }
     }
 
     pub fn name(&self) -> &str {
@@ -263,17 +258,16 @@ impl ReconnectLoop {
                     self.health.send_modify(|health| {
                         health.session_lost = health.subscribed > 0 && !answer.session_present;
                     });
-                    let filters = self.filters.iter().map(|Filter { filter, .. }| {
-                        SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce)
-                    });
+                    let filters = self
+                        .filters
+                        .iter()
+                        .map(|Filter { filter, .. }| SubscribeFilterInput::new(filter.clone(), QoS::AtLeastOnce));
                     if let Err(error) = client.try_subscribe_many(filters) {
                         return ConnectionEnd::Lost(format!("subscribe: {error}"));
                     }
                 }
                 Ok(Event::Incoming(Incoming::SubAck(granted))) => {
-                    for (Filter { filter, required }, code) in
-                        self.filters.iter().zip(&granted.return_codes)
-                    {
+                    for (Filter { filter, required }, code) in self.filters.iter().zip(&granted.return_codes) {
                         if *code != SubscribeReasonCode::Failure {
                             continue;
                         }
@@ -336,10 +330,7 @@ pub(super) fn connect(
         .set_inflight(100);
     match &broker.login {
         None => {}
-        Some(MqttLogin {
-            user,
-            password: None,
-        }) => {
+        Some(MqttLogin { user, password: None }) => {
             options.set_username(user);
         }
         Some(MqttLogin {
@@ -372,9 +363,7 @@ pub(super) fn explain(error: &ConnectionError) -> String {
             keepsake_tls::TlsFailure::Untrusted(text) => {
                 format!("the broker is not believed: {text}")
             }
-            keepsake_tls::TlsFailure::Refused(text) | keepsake_tls::TlsFailure::Failed(text) => {
-                text
-            }
+            keepsake_tls::TlsFailure::Refused(text) | keepsake_tls::TlsFailure::Failed(text) => text,
         };
     }
     match error {

@@ -22,9 +22,7 @@ pub struct BackpressureState {
 impl BackpressureState {
     /// A plain sentence for cameras and pages; absent while everything is taken.
     pub fn reason(&self) -> Option<&str> {
-        let Self {
-            store, space, room, ..
-        } = self;
+        let Self { store, space, room, .. } = self;
         store.as_deref().or(space.as_deref()).or(room.as_deref())
     }
 }

@@ -113,9 +113,7 @@ impl Metrics {
     /// One message and what became of it; `after` = since it was read from the connection.
     pub fn record_outcome(&self, deposit: &IngestOp, outcome: &CommitOutcome, after: Duration) {
         let outcome = match outcome {
-            CommitOutcome::Stored {
-                arrival: Some(_), ..
-            } => {
+            CommitOutcome::Stored { arrival: Some(_), .. } => {
                 self.pictures.inc();
                 if let IngestOp::Capture { header, .. } = deposit {
                     self.picture_bytes.inc_by(header.capture.total);
@@ -175,11 +173,7 @@ impl Metrics {
             "Messages of cameras, by what became of them",
             self.messages.clone(),
         );
-        to.register(
-            "pictures",
-            "Pictures committed since the start",
-            self.pictures.clone(),
-        );
+        to.register("pictures", "Pictures committed since the start", self.pictures.clone());
         to.register_with_unit(
             "picture",
             "Bytes of pictures committed since the start",
@@ -191,12 +185,7 @@ impl Metrics {
             "Batches the store did not commit; nothing is acknowledged for them",
             self.commit_failures.clone(),
         );
-        to.register_with_unit(
-            "commit",
-            "Time to commit a batch",
-            Unit::Seconds,
-            self.commit.clone(),
-        );
+        to.register_with_unit("commit", "Time to commit a batch", Unit::Seconds, self.commit.clone());
         to.register_with_unit(
             "ingest",
             "From reading a message to its commit",
@@ -208,38 +197,23 @@ impl Metrics {
 
 impl MetricsSnapshot {
     fn register(&self, to: &mut Registry) {
-        let build = Info::new([
-            ("version", self.version),
-            ("protocol", keepsake_protocol::topic::ROOT),
-        ]);
+        let build = Info::new([("version", self.version), ("protocol", keepsake_protocol::topic::ROOT)]);
         to.register("build", "This program", build);
         let mut number = |name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
             to.register(name, help, gauge);
         };
-        number(
-            "store_up",
-            "1 while the store answers",
-            self.stored.is_some().into(),
-        );
+        number("store_up", "1 while the store answers", self.stored.is_some().into());
         number(
             "queue_messages",
             "Messages read and not committed yet",
             self.queued_messages,
         );
-        number(
-            "queue_bytes",
-            "Bytes read and not committed yet",
-            self.queued_bytes,
-        );
+        number("queue_bytes", "Bytes read and not committed yet", self.queued_bytes);
         number("streams", "Open live streams", self.streams);
         if let Some(free) = self.free_bytes {
-            number(
-                "free_bytes",
-                "Bytes free on the disk of the data folder",
-                free,
-            );
+            number("free_bytes", "Bytes free on the disk of the data folder", free);
         }
         if let Some(stored) = &self.stored {
             number("quarantine", "Messages in quarantine", stored.quarantined);
@@ -253,9 +227,7 @@ impl MetricsSnapshot {
         let broker = Family::<SessionLabel, Gauge>::default();
         for (session, connected) in &self.sessions {
             let session = session.clone();
-            broker
-                .get_or_create(&SessionLabel { session })
-                .set((*connected).into());
+            broker.get_or_create(&SessionLabel { session }).set((*connected).into());
         }
         to.register("broker_up", "1 while the session has its broker", broker);
         if let Some(stored) = &self.stored {
@@ -276,9 +248,7 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
         };
         online.get_or_create(&label).set(camera.online.into());
         waiting.get_or_create(&label).set(int(camera.waiting));
-        waiting_bytes
-            .get_or_create(&label)
-            .set(int(camera.waiting_bytes));
+        waiting_bytes.get_or_create(&label).set(int(camera.waiting_bytes));
         let Counters {
             stored,
             deleted,
@@ -294,9 +264,7 @@ fn cameras(all: &[CameraFigures], to: &mut Registry) {
             ("missing", missing),
         ] {
             let camera = camera.name.clone();
-            captures
-                .get_or_create(&FateLabel { camera, fate })
-                .set(int(number));
+            captures.get_or_create(&FateLabel { camera, fate }).set(int(number));
         }
     }
     to.register("camera_online", "1 while the camera is there", online);

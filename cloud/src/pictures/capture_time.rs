@@ -64,12 +64,7 @@ pub struct PressEvidence<'a> {
 
 /// Returns the capture time of an uploaded file: it was taken before.
 pub fn upload_time(stored_us: i64) -> CaptureTime {
-    guess(
-        None,
-        stored_us.saturating_add(CLOUD_CLOCK_US),
-        stored_us,
-        false,
-    )
+    guess(None, stored_us.saturating_add(CLOUD_CLOCK_US), stored_us, false)
 }
 
 /// `lines`: those of the picture's boot, in any order; others must not be among them.
@@ -90,12 +85,7 @@ pub fn capture_time(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Cap
         .collect();
     let wall_us = press.clock.wall_us;
     let Some(narrowest) = claims.iter().min_by_key(|span| width(**span)).copied() else {
-        return guess(
-            bounds.earliest_us,
-            bounds.latest_us,
-            wall_us,
-            bounds.contradicted,
-        );
+        return guess(bounds.earliest_us, bounds.latest_us, wall_us, bounds.contradicted);
     };
     let latest_begin = claims.iter().map(|span| span.0).max();
     let earliest_end = claims.iter().map(|span| span.1).min();
@@ -122,9 +112,7 @@ pub fn capture_time(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Cap
         .fold(narrowest, |all, one| (all.0.min(one.0), all.1.max(one.1)));
     // The bounds are nobody's clock, so they cut off what cannot be; unless they leave nothing.
     let cut = (
-        bounds
-            .earliest_us
-            .map_or(covering.0, |bound| bound.max(covering.0)),
+        bounds.earliest_us.map_or(covering.0, |bound| bound.max(covering.0)),
         bounds.latest_us.min(covering.1),
     );
     if !bounds.contradicted && cut.0 <= cut.1 {
@@ -182,9 +170,7 @@ fn bounds(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Bounds {
     let sent_after_us = press.sent_after_us.unwrap_or(0);
     let arrived_us = press
         .stored_us
-        .saturating_sub(to_signed(
-            sent_after_us.saturating_sub(drift_us(sent_after_us)),
-        ))
+        .saturating_sub(to_signed(sent_after_us.saturating_sub(drift_us(sent_after_us))))
         .saturating_add(CLOUD_CLOCK_US);
     let latest_us = guesses()
         .map(|(_, latest_us)| latest_us)
@@ -207,12 +193,7 @@ fn bounds(press: &PressEvidence<'_>, lines: &[BootClockOffset]) -> Bounds {
 
 /// `wall_us`: what the camera's clock showed; it is the best there is if it is possible, for a clock that nothing has
 /// set may well have gone on from where it was.
-fn guess(
-    earliest_us: Option<i64>,
-    latest_us: i64,
-    wall_us: i64,
-    contradicted: bool,
-) -> CaptureTime {
+fn guess(earliest_us: Option<i64>, latest_us: i64, wall_us: i64, contradicted: bool) -> CaptureTime {
     let latest_us = earliest_us.map_or(latest_us, |earliest_us| earliest_us.max(latest_us));
     let best_us = match earliest_us {
         Some(earliest_us) if (earliest_us..=latest_us).contains(&wall_us) => wall_us,
@@ -302,18 +283,8 @@ mod tests {
         let sure = moment(HOUR, 0, true);
         let unset = moment(HOUR, -BEGAN, false);
         check(sure, None, &[], (Synchronised, Some(HOUR), HOUR, false));
-        check(
-            sure,
-            Some(0),
-            &[line(0, 0)],
-            (Synchronised, Some(HOUR), HOUR, false),
-        );
-        check(
-            unset,
-            None,
-            &[line(2 * HOUR, 0)],
-            (Corrected, Some(HOUR), HOUR, false),
-        );
+        check(sure, Some(0), &[line(0, 0)], (Synchronised, Some(HOUR), HOUR, false));
+        check(unset, None, &[line(2 * HOUR, 0)], (Corrected, Some(HOUR), HOUR, false));
         // Nothing at all, and what was noted before.
         check(unset, None, &[], (Guessed, None, DAY, false));
         check(unset, Some(-DAY), &[], (Guessed, Some(-DAY), DAY, false));
@@ -334,29 +305,14 @@ mod tests {
         // Set back by a day, and still called synchronised: before and after the press, and at the press itself.
         let twice = [line(0, 0), line(2 * HOUR, -DAY)];
         check(unset, None, &twice, (Guessed, Some(HOUR - DAY), HOUR, true));
-        check(
-            sure,
-            None,
-            &[line(0, -DAY)],
-            (Guessed, Some(HOUR - DAY), HOUR, true),
-        );
+        check(sure, None, &[line(0, -DAY)], (Guessed, Some(HOUR - DAY), HOUR, true));
         // By all that the card knows it was later.
         let back = moment(HOUR, -DAY, true);
         check(back, Some(0), &[], (Guessed, Some(HOUR - DAY), DAY, true));
         // Set forward by two days: it would have been stored before it was pressed.
         let forward = moment(HOUR, 2 * DAY, true);
-        check(
-            forward,
-            Some(0),
-            &[],
-            (Guessed, Some(0), HOUR + 2 * DAY, true),
-        );
-        check(
-            forward,
-            None,
-            &[line(0, 0)],
-            (Guessed, Some(HOUR), DAY, true),
-        );
+        check(forward, Some(0), &[], (Guessed, Some(0), HOUR + 2 * DAY, true));
+        check(forward, None, &[line(0, 0)], (Guessed, Some(HOUR), DAY, true));
         // Card and cloud contradict each other.
         check(unset, Some(3 * DAY), &[], (Guessed, None, 3 * DAY, true));
         // A clock of the cloud that is a little behind takes nothing away.
@@ -372,10 +328,7 @@ mod tests {
     #[test]
     fn an_upload_was_taken_before_it_came() {
         let taken = upload_time(BEGAN);
-        assert_eq!(
-            (taken.source, taken.earliest_us),
-            (TimeSource::Guessed, None)
-        );
+        assert_eq!((taken.source, taken.earliest_us), (TimeSource::Guessed, None));
         assert!(taken.latest_us >= BEGAN);
         assert_eq!(taken.error_us(), None);
     }
@@ -389,11 +342,7 @@ mod tests {
     }
 
     fn reading() -> impl Strategy<Value = Reading> {
-        (0..3 * DAY, 0..60 * S, -1000..=1000_i64).prop_map(|(at, error, used)| Reading {
-            at,
-            error,
-            used,
-        })
+        (0..3 * DAY, 0..60 * S, -1000..=1000_i64).prop_map(|(at, error, used)| Reading { at, error, used })
     }
 
     proptest! {

@@ -75,13 +75,7 @@ impl Decoder {
 }
 
 /// Works through pictures without a small version until it is stopped.
-pub async fn run(
-    store: Store,
-    decoder: Decoder,
-    live: EventBus,
-    wake: Arc<Notify>,
-    stop: CancellationToken,
-) {
+pub async fn run(store: Store, decoder: Decoder, live: EventBus, wake: Arc<Notify>, stop: CancellationToken) {
     loop {
         let worked = tokio::select! {
             () = stop.cancelled() => return,
@@ -106,22 +100,15 @@ pub async fn run(
 /// Makes one small version. Returns whether there was one to make.
 async fn make_one(store: &Store, decoder: &Decoder, live: &EventBus) -> Result<bool, StoreError> {
     let Some(Picture {
-        arrival,
-        content_type,
-        ..
+        arrival, content_type, ..
     }) = store.begin_thumbnail(ATTEMPTS_MAX).await?
     else {
         return Ok(false);
     };
     let bytes = store.image(arrival).await?.unwrap_or_default();
     let decoded = decoder.decode(bytes, content_type).await;
-    let small = decoded
-        .small
-        .as_ref()
-        .map(|small| (small.jpeg.as_slice(), small.color));
-    store
-        .finish_thumbnail(arrival, small, decoded.damaged)
-        .await?;
+    let small = decoded.small.as_ref().map(|small| (small.jpeg.as_slice(), small.color));
+    store.finish_thumbnail(arrival, small, decoded.damaged).await?;
     live.publish(ChangeEvent::Picture(arrival));
     Ok(true)
 }
@@ -148,10 +135,7 @@ fn is_damage(error: &anyhow::Error) -> bool {
         // Reading is from memory, so all that can go wrong with it is that the bytes end.
         Some(ImageError::Decoding(_) | ImageError::IoError(_)) => true,
         Some(
-            ImageError::Limits(_)
-            | ImageError::Unsupported(_)
-            | ImageError::Parameter(_)
-            | ImageError::Encoding(_),
+            ImageError::Limits(_) | ImageError::Unsupported(_) | ImageError::Parameter(_) | ImageError::Encoding(_),
         )
         | None => false,
     }
@@ -181,9 +165,7 @@ fn make_thumbnail(bytes: &[u8], content_type: ContentType) -> anyhow::Result<Thu
     // The decoder counts its own buffers against the limit; the pixels it gives us, and the three bytes a pixel made
     // of those, are on top.
     let (width, height) = decoder.dimensions();
-    let pixels = decoder
-        .total_bytes()
-        .max(u64::from(width) * u64::from(height) * 3);
+    let pixels = decoder.total_bytes().max(u64::from(width) * u64::from(height) * 3);
     anyhow::ensure!(pixels <= DECODE_BYTES_MAX, "{pixels} bytes of pixels");
     let full = image::DynamicImage::from_decoder(decoder)?.into_rgb8();
     let longer = width.max(height).max(1);
@@ -315,10 +297,7 @@ mod tests {
     fn a_picture_too_large_to_draw_is_not_called_damaged() {
         const RGBA: u8 = 6;
         let mut jpeg = picture();
-        let frame = jpeg
-            .windows(2)
-            .position(|mark| mark == [0xff, 0xc0])
-            .unwrap();
+        let frame = jpeg.windows(2).position(|mark| mark == [0xff, 0xc0]).unwrap();
         jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
         for (bytes, content_type) in [
             (jpeg, ContentType::Jpeg),

@@ -25,13 +25,7 @@ pub struct Server(Url);
 
 /// The parameters that are allowed after the `?`.
 const KEYS: [&str; 4] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"];
-const SSL_MODES: [&str; 5] = [
-    "disabled",
-    "preferred",
-    "required",
-    "verify_ca",
-    "verify_identity",
-];
+const SSL_MODES: [&str; 5] = ["disabled", "preferred", "required", "verify_ca", "verify_identity"];
 /// As MySQL bounds it, characters.
 const NAME_MAX: usize = 64;
 
@@ -71,13 +65,8 @@ impl Server {
         for (key, value) in url.query_pairs() {
             match &*key {
                 "ssl-mode" => {
-                    let known = SSL_MODES
-                        .iter()
-                        .find(|known| value.eq_ignore_ascii_case(known));
-                    mode =
-                        Some(known.ok_or_else(|| {
-                            format!("ssl-mode is one of {}", SSL_MODES.join(", "))
-                        })?);
+                    let known = SSL_MODES.iter().find(|known| value.eq_ignore_ascii_case(known));
+                    mode = Some(known.ok_or_else(|| format!("ssl-mode is one of {}", SSL_MODES.join(", ")))?);
                 }
                 "ssl-ca" | "ssl-cert" | "ssl-key" => {
                     if !Path::new(&*value).is_file() {
@@ -128,12 +117,7 @@ impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = self.0.host_str().unwrap_or_default();
         let port = self.0.port().unwrap_or(3306);
-        write!(
-            f,
-            "mysql://{}@{host}:{port}/{}",
-            self.0.username(),
-            self.name()
-        )
+        write!(f, "mysql://{}@{host}:{port}/{}", self.0.username(), self.name())
     }
 }
 
@@ -185,10 +169,7 @@ mod tests {
         check("mysql://me:secret@db.lan/a%60b", Err("name of a database"));
         check("mysql://me:secret@db.lan:0/keepsake", Err("port 0"));
         check("mysql://me:sec#ret@db.lan/keepsake", Err(""));
-        check(
-            "mysql://me:secret@db.lan/k?ssl-mode=maybe",
-            Err("verify_ca"),
-        );
+        check("mysql://me:secret@db.lan/k?ssl-mode=maybe", Err("verify_ca"));
         check("mysql://me:secret@db.lan/k?ssl-ca=/no/file", Err("no file"));
         check("mysql://me:secret@db.lan/k?socket=/s", Err("ssl-mode"));
     }

@@ -114,19 +114,13 @@ impl Connector {
 
     /// What was accepted although a power cut may take commits back.
     pub(super) fn weaknesses(&self) -> Vec<String> {
-        self.weak
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.weak.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A connection that may write: it holds the lease, the tables are up to date, and the database is fit.
     ///
     /// `before`: the number of our last such connection, which the server may still believe to be alive.
-    pub(super) fn writer(
-        &self,
-        before: Option<i64>,
-    ) -> BoxFuture<'_, Result<(AnyConnection, Option<i64>)>> {
+    pub(super) fn writer(&self, before: Option<i64>) -> BoxFuture<'_, Result<(AnyConnection, Option<i64>)>> {
         // In a box, as the compiler cannot see that the future itself may go to another thread.
         Box::pin(self.connect_to_write(before))
     }
@@ -140,9 +134,7 @@ impl Connector {
             Address::Folder(_) => (None, false),
             Address::Server(server) => match lease(&mut connection, server, before).await {
                 Ok(number) => (Some(number), false),
-                Err(StoreError::AnotherWriter) if self.lead == WriterLease::Optional => {
-                    (None, true)
-                }
+                Err(StoreError::AnotherWriter) if self.lead == WriterLease::Optional => (None, true),
                 Err(error) => return Err(error),
             },
         };
@@ -171,10 +163,7 @@ impl Connector {
     }
 
     /// Says what every connection must know.
-    pub(super) async fn apply_session_settings(
-        &self,
-        connection: &mut AnyConnection,
-    ) -> sqlx::Result<()> {
+    pub(super) async fn apply_session_settings(&self, connection: &mut AnyConnection) -> sqlx::Result<()> {
         let terms: &[&str] = match self.place.address {
             Address::Folder(_) => &SQLITE_TERMS,
             Address::Server(_) => &SERVER_TERMS,
@@ -222,8 +211,7 @@ impl Connector {
             .fetch_all(&mut *connection)
             .await
             .context("ask for the settings of the database")?;
-        let settings: HashMap<String, String> =
-            rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let settings: HashMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut found = durability_check::check(&settings, self.place.capture_bytes_max);
         if !self.place.allow_unsafe_durability {
             found.unfit.append(&mut found.weak);
@@ -262,16 +250,9 @@ async fn check_engines(connection: &mut AnyConnection) -> Result<()> {
 
 /// Takes the lease of the one who writes to this database; it ends with the connection. Returns the number of the
 /// connection.
-async fn lease(
-    connection: &mut AnyConnection,
-    server: &Server,
-    before: Option<i64>,
-) -> Result<i64> {
+async fn lease(connection: &mut AnyConnection, server: &Server, before: Option<i64>) -> Result<i64> {
     // The names of locks are shared by all databases of a server, and no longer than 64 characters.
-    let name = format!(
-        "keepsake-{}",
-        &Hash::of(server.name().as_bytes()).to_string()[..40]
-    );
+    let name = format!("keepsake-{}", &Hash::of(server.name().as_bytes()).to_string()[..40]);
     let holder: Option<i64> = sqlx::query_scalar("SELECT CAST(IS_USED_LOCK(?) AS SIGNED)")
         .bind(&name)
         .fetch_one(&mut *connection)
@@ -282,9 +263,7 @@ async fn lease(
     {
         // Our own connection of before, given up in the middle of something: what it was at is rolled back. If the
         // number belongs to another process by now, that one loses its lease and reacquires it.
-        let ended = connection
-            .execute(sqlx::AssertSqlSafe(format!("KILL {holder}")))
-            .await;
+        let ended = connection.execute(sqlx::AssertSqlSafe(format!("KILL {holder}"))).await;
         if let Err(error) = ended {
             tracing::debug!("end our last connection: {error}");
         }

@@ -20,10 +20,7 @@ pub(super) struct DurabilityReport {
 }
 
 /// Looks at the settings by name. `capture_bytes_max`: the largest picture that must fit into one packet.
-pub(super) fn check(
-    settings: &HashMap<String, String>,
-    capture_bytes_max: u64,
-) -> DurabilityReport {
+pub(super) fn check(settings: &HashMap<String, String>, capture_bytes_max: u64) -> DurabilityReport {
     let mut findings = DurabilityReport::default();
     let value = |name: &str| settings.get(name).map(String::as_str);
     let is_on = |name: &str| !matches!(value(name), None | Some("OFF" | "0"));
@@ -48,9 +45,7 @@ pub(super) fn check(
         .is_none_or(|bytes| bytes < packet_min)
     {
         let least = format!("at least {packet_min}, or capture_bytes_max smaller");
-        findings
-            .unfit
-            .push(must_be("max_allowed_packet", packet, &least));
+        findings.unfit.push(must_be("max_allowed_packet", packet, &least));
     }
     let mut durable = |name: &str, good: &[&str]| {
         let is = value(name);
@@ -64,10 +59,7 @@ pub(super) fn check(
     if is_on("log_bin") {
         durable("sync_binlog", &["1"]);
     }
-    durable(
-        "innodb_doublewrite",
-        &["ON", "1", "TRUE", "DETECT_AND_RECOVER", "FAST"],
-    );
+    durable("innodb_doublewrite", &["ON", "1", "TRUE", "DETECT_AND_RECOVER", "FAST"]);
     if value("innodb_flush_method").is_some_and(|is| matches!(is, "nosync" | "littlesync")) {
         let is = value("innodb_flush_method");
         findings
@@ -125,33 +117,17 @@ mod tests {
             &["innodb_flush_log_at_trx_commit is 2 and must be 1"],
         );
         check(&[(flush, "3")], &[], &[]);
-        check(
-            &[("sync_binlog", "0")],
-            &[],
-            &["sync_binlog is 0 and must be 1"],
-        );
+        check(&[("sync_binlog", "0")], &[], &["sync_binlog is 0 and must be 1"]);
         check(&[("sync_binlog", "0"), ("log_bin", "OFF")], &[], &[]);
-        check(
-            &[("innodb_doublewrite", "OFF")],
-            &[],
-            &["innodb_doublewrite is OFF"],
-        );
-        check(
-            &[("innodb_doublewrite", "DETECT_ONLY")],
-            &[],
-            &["DETECT_ONLY"],
-        );
+        check(&[("innodb_doublewrite", "OFF")], &[], &["innodb_doublewrite is OFF"]);
+        check(&[("innodb_doublewrite", "DETECT_ONLY")], &[], &["DETECT_ONLY"]);
         check(&[("innodb_flush_method", "nosync")], &[], &["nosync"]);
         check(
             &[("max_allowed_packet", "16777215")],
             &["max_allowed_packet is 16777215 and must be at least 16777216"],
             &[],
         );
-        check(
-            &[("read_only", "ON")],
-            &["read_only is ON and must be OFF"],
-            &[],
-        );
+        check(&[("read_only", "ON")], &["read_only is ON and must be OFF"], &[]);
         check(&[("super_read_only", "1")], &["super_read_only is 1"], &[]);
     }
 

@@ -45,9 +45,9 @@ impl StoreError {
         match self {
             Self::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
                 // Classes 22 and 23 of SQLSTATE: the values themselves. SQLite has its own numbers, and is never cut off.
-                Some(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                    code.len() == 5 && !code.starts_with("22") && !code.starts_with("23")
-                }),
+                Some(sqlx::Error::Database(error)) => error
+                    .code()
+                    .is_some_and(|code| code.len() == 5 && !code.starts_with("22") && !code.starts_with("23")),
                 Some(_) => true,
                 None => false,
             },
@@ -86,9 +86,7 @@ impl StoreError {
             return "the cloud's database has no room left".to_owned();
         }
         match self {
-            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) => {
-                self.to_string()
-            }
+            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) => self.to_string(),
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)

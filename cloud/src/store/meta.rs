@@ -16,10 +16,7 @@ pub(super) async fn store_id(connection: &mut AnyConnection) -> Result<StoreId> 
     Ok(StoreId(new))
 }
 
-pub(super) async fn get(
-    connection: &mut AnyConnection,
-    name: &'static str,
-) -> Result<Option<Vec<u8>>> {
+pub(super) async fn get(connection: &mut AnyConnection, name: &'static str) -> Result<Option<Vec<u8>>> {
     let row = sqlx::query("SELECT value FROM store_meta WHERE name = ?")
         .bind(name)
         .fetch_optional(connection)
@@ -28,11 +25,7 @@ pub(super) async fn get(
     Ok(row.map(|row| row.get(0)))
 }
 
-pub(super) async fn put(
-    connection: &mut AnyConnection,
-    name: &'static str,
-    value: &[u8],
-) -> Result<()> {
+pub(super) async fn put(connection: &mut AnyConnection, name: &'static str, value: &[u8]) -> Result<()> {
     let known = sqlx::query("UPDATE store_meta SET value = ? WHERE name = ?")
         .bind(value)
         .bind(name)

@@ -141,10 +141,7 @@ impl Store {
         self.writer.begin(what).await
     }
 
-    pub(in crate::store) async fn with_timeout<T>(
-        &self,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    pub(in crate::store) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let limit = self.limits.unit_of_work;
         tokio::time::timeout(limit, work)
             .await

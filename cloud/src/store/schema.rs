@@ -20,19 +20,13 @@ static MYSQL: Migrator = {
 const THERE_ALREADY: [&str; 3] = ["42S01", "42S21", "42000"];
 
 pub(super) async fn of_sqlite(connection: &mut AnyConnection) -> Result<()> {
-    SQLITE
-        .run_direct(None, connection, false)
-        .await
-        .map_err(failed)
+    SQLITE.run_direct(None, connection, false).await.map_err(failed)
 }
 
 /// The caller holds the lease.
 pub(super) async fn of_server(connection: &mut AnyConnection) -> Result<()> {
     finish_what_was_begun(connection).await?;
-    MYSQL
-        .run_direct(None, connection, false)
-        .await
-        .map_err(failed)
+    MYSQL.run_direct(None, connection, false).await.map_err(failed)
 }
 
 /// Whether the tables of the server are of a newer program, or not there yet.
@@ -41,17 +35,14 @@ pub(super) async fn of_server(connection: &mut AnyConnection) -> Result<()> {
 /// [`StoreError::SchemaTooNew`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
 pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
     let newest = newest();
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
-            .fetch_one(connection)
-            .await
-            .context("read the version of the tables")?;
+    let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
+        .fetch_one(connection)
+        .await
+        .context("read the version of the tables")?;
     match found {
         Some(found) if found > newest => Err(StoreError::SchemaTooNew(found)),
         Some(_) => Ok(()),
-        None => Err(StoreError::UnsafeDatabase(
-            "the database has no tables".to_owned(),
-        )),
+        None => Err(StoreError::UnsafeDatabase("the database has no tables".to_owned())),
     }
 }
 
@@ -71,24 +62,18 @@ async fn finish_what_was_begun(connection: &mut AnyConnection) -> Result<()> {
     if tables == 0 {
         return Ok(());
     }
-    let open: Vec<i64> = sqlx::query_scalar(
-        "SELECT version FROM _sqlx_migrations WHERE NOT success ORDER BY version",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .context("look for a migration that was not finished")?;
+    let open: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE NOT success ORDER BY version")
+        .fetch_all(&mut *connection)
+        .await
+        .context("look for a migration that was not finished")?;
     for version in open {
         let migration = MYSQL.iter().find(|one| one.version == version);
         let migration = migration.ok_or(StoreError::SchemaTooNew(version))?;
-        tracing::warn!(
-            version,
-            "a migration was begun and not finished; going on with it"
-        );
+        tracing::warn!(version, "a migration was begun and not finished; going on with it");
         let statement = AssertSqlSafe(migration.sql.as_str().to_owned());
         match connection.execute(statement).await {
             Ok(_) => {}
-            Err(sqlx::Error::Database(error))
-                if exists_already(error.code().as_deref(), error.message()) => {}
+            Err(sqlx::Error::Database(error)) if exists_already(error.code().as_deref(), error.message()) => {}
             Err(error) => return Err(error).context("go on with a migration"),
         }
         sqlx::query("UPDATE _sqlx_migrations SET success = TRUE, checksum = ? WHERE version = ?")
@@ -139,11 +124,7 @@ mod tests {
             (Some("42S21"), "Duplicate column name 'rotation'", true),
             (Some("42000"), "Duplicate key name 'picture_by_time'", true),
             (Some("42000"), "You have an error in your SQL syntax", false),
-            (
-                Some("23000"),
-                "Duplicate entry '1' for key 'PRIMARY'",
-                false,
-            ),
+            (Some("23000"), "Duplicate entry '1' for key 'PRIMARY'", false),
             (Some("HY000"), "Tablespace 'picture' already exists", false),
             (None, "Table 'picture' already exists", false),
         ] {

@@ -104,9 +104,7 @@ impl Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer")
-            .field("to", self.connector.address())
-            .finish()
+        f.debug_struct("Writer").field("to", self.connector.address()).finish()
     }
 }
 
@@ -149,20 +147,12 @@ impl Deref for Transaction {
     type Target = AnyConnection;
 
     fn deref(&self) -> &AnyConnection {
-        &self
-            .kept
-            .as_ref()
-            .expect("taken only at the end")
-            .connection
+        &self.kept.as_ref().expect("taken only at the end").connection
     }
 }
 
 impl DerefMut for Transaction {
     fn deref_mut(&mut self) -> &mut AnyConnection {
-        &mut self
-            .kept
-            .as_mut()
-            .expect("taken only at the end")
-            .connection
+        &mut self.kept.as_mut().expect("taken only at the end").connection
     }
 }

@@ -1,10 +1,6 @@
 //! A whole cloud in this process, cameras that are a bare MQTT client, and an observer with its own database connection.
 
-#![allow(
-    dead_code,
-    clippy::allow_attributes,
-    reason = "every test file takes what it needs"
-)]
+#![allow(dead_code, clippy::allow_attributes, reason = "every test file takes what it needs")]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -126,8 +122,7 @@ async fn owners_key(ready: &Ready, folder: &Path) -> String {
     assert_eq!(status, 201, "{head}");
     let headers = format!("{json}{}", as_browser(ready.http, &cookie(&head)));
     let body = br#"{"name": "tests", "role": "owner"}"#;
-    let (status, _, made) =
-        request_bare(ready.http, "POST", "/api/v1/tokens", &headers, body).await;
+    let (status, _, made) = request_bare(ready.http, "POST", "/api/v1/tokens", &headers, body).await;
     assert_eq!(status, 201, "{}", String::from_utf8_lossy(&made));
     let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
     let key = made["secret"].as_str().unwrap().to_owned();
@@ -147,13 +142,7 @@ pub fn as_browser(to: SocketAddr, cookie: &str) -> String {
 }
 
 /// One HTTP request of the owner on a connection of its own; the body must not be longer than it says.
-pub async fn request(
-    to: SocketAddr,
-    method: &str,
-    path: &str,
-    headers: &str,
-    body: &[u8],
-) -> (u16, String) {
+pub async fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
     let (status, _, body) = request_bytes(to, method, path, headers, body).await;
     (status, String::from_utf8_lossy(&body).into_owned())
 }
@@ -198,10 +187,7 @@ pub async fn request_bare(
         .await
         .unwrap()
         .unwrap();
-    let end = answer
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .unwrap();
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (status, head, answer[end + 4..].to_vec())
@@ -231,13 +217,7 @@ impl Camera {
         Self::connect_as(cloud, &id, device, install, &filter).await
     }
 
-    pub async fn connect_as(
-        cloud: &Cloud,
-        id: &str,
-        device: DeviceId,
-        install: SpoolId,
-        filter: &str,
-    ) -> Self {
+    pub async fn connect_as(cloud: &Cloud, id: &str, device: DeviceId, install: SpoolId, filter: &str) -> Self {
         let address = cloud.ready.mqtt.expect("the embedded broker runs");
         let mut options = MqttOptions::new(id, (address.ip().to_string(), address.port()));
         options
@@ -272,10 +252,7 @@ impl Camera {
                 }
             }
         });
-        tokio::time::timeout(WAIT, subscribed)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(WAIT, subscribed).await.unwrap().unwrap();
         Self {
             device,
             install,

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use keepsake_cloud::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use keepsake_cloud::pictures::capture_time::TimeSource;
-use keepsake_cloud::store::{
-    Command, Device, Limits, PageQuery, Picture, SettingsUpdate, Store, Thumbnail,
-};
+use keepsake_cloud::store::{Command, Device, Limits, PageQuery, Picture, SettingsUpdate, Store, Thumbnail};
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandReply, CommandStage};
@@ -57,10 +55,7 @@ impl Fresh {
     }
 
     async fn all(&self) -> Vec<Picture> {
-        self.store
-            .pictures(None, PageQuery::After(0), 500)
-            .await
-            .unwrap()
+        self.store.pictures(None, PageQuery::After(0), 500).await.unwrap()
     }
 }
 
@@ -99,13 +94,7 @@ fn record(sequence: u64, bytes: &[u8]) -> CaptureMetadata {
     }
 }
 
-fn part_of(
-    device: &DeviceId,
-    record: CaptureMetadata,
-    whole: &[u8],
-    start: usize,
-    end: usize,
-) -> IngestOp {
+fn part_of(device: &DeviceId, record: CaptureMetadata, whole: &[u8], start: usize, end: usize) -> IngestOp {
     IngestOp::Capture {
         device: device.clone(),
         header: FrameHeader {
@@ -162,13 +151,7 @@ fn status(next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
     status_of(&porch(), INSTALL, next, waiting, kept)
 }
 
-fn status_of(
-    device: &DeviceId,
-    install: SpoolId,
-    next: u64,
-    waiting: &[(u64, u64)],
-    kept: &[(u64, u64)],
-) -> IngestOp {
+fn status_of(device: &DeviceId, install: SpoolId, next: u64, waiting: &[(u64, u64)], kept: &[(u64, u64)]) -> IngestOp {
     IngestOp::Status {
         device: device.clone(),
         status: Box::new(Status {
@@ -199,35 +182,18 @@ fn stored(sequence: u64, bytes: &[u8], arrival: Option<i64>) -> CommitOutcome {
 /// pressed, stored, deleted, told, held, missing.
 fn counted(device: &Device) -> [u64; 6] {
     let all = device.counters;
-    [
-        all.pressed(),
-        all.stored,
-        all.deleted,
-        all.told,
-        all.held,
-        all.missing,
-    ]
+    [all.pressed(), all.stored, all.deleted, all.told, all.held, all.missing]
 }
 
 #[tokio::test]
 async fn a_capture_is_stored_once_however_often_it_comes() {
     let Some(fresh) = fresh().await else { return };
-    assert_eq!(
-        fresh.commit(capture(1, b"one")).await,
-        stored(1, b"one", Some(1))
-    );
+    assert_eq!(fresh.commit(capture(1, b"one")).await, stored(1, b"one", Some(1)));
     for _ in 0..3 {
-        assert_eq!(
-            fresh.commit(capture(1, b"one")).await,
-            stored(1, b"one", None)
-        );
+        assert_eq!(fresh.commit(capture(1, b"one")).await, stored(1, b"one", None));
     }
     // The same twice in one batch, and a repeat that comes in parts.
-    let batch = [
-        capture(2, b"two"),
-        capture(2, b"two"),
-        part(1, b"one", 0, 2),
-    ];
+    let batch = [capture(2, b"two"), capture(2, b"two"), part(1, b"one", 0, 2)];
     assert_eq!(
         fresh.store.commit(&batch, NOW).await.unwrap(),
         [
@@ -247,14 +213,8 @@ async fn a_capture_is_stored_once_however_often_it_comes() {
 async fn the_same_number_with_other_bytes_is_kept_and_marked() {
     let Some(fresh) = fresh().await else { return };
     fresh.commit(capture(1, b"one")).await;
-    assert_eq!(
-        fresh.commit(capture(1, b"other")).await,
-        stored(1, b"other", Some(2))
-    );
-    assert_eq!(
-        fresh.commit(capture(1, b"other")).await,
-        stored(1, b"other", None)
-    );
+    assert_eq!(fresh.commit(capture(1, b"other")).await, stored(1, b"other", Some(2)));
+    assert_eq!(fresh.commit(capture(1, b"other")).await, stored(1, b"other", None));
     let all = fresh.all().await;
     let marked: Vec<bool> = all.iter().map(|picture| picture.conflict).collect();
     assert_eq!(marked, [false, true]);
@@ -281,9 +241,7 @@ async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
         maybe_repeat: again,
     };
     let (porch, shed) = (porch(), "shed".parse().unwrap());
-    let new = |arrival| CommitOutcome::UploadStored {
-        arrival: Some(arrival),
-    };
+    let new = |arrival| CommitOutcome::UploadStored { arrival: Some(arrival) };
     let repeat = CommitOutcome::UploadStored { arrival: None };
     for (device, bytes, again, now_us, expected) in [
         // The broker may say so and yet bring it for the first time.
@@ -301,16 +259,10 @@ async fn what_a_camera_without_numbers_sends_again_within_a_day_is_a_repeat() {
         assert_eq!(outcome, expected, "{bytes:?} {again} {}", now_us - NOW);
     }
     let pictures = fresh.all().await;
-    assert!(
-        pictures
-            .iter()
-            .all(|picture| picture.cause == Cause::Upload)
-    );
+    assert!(pictures.iter().all(|picture| picture.cause == Cause::Upload));
     // One that was deleted does not come back by it.
     assert!(fresh.store.delete(&pictures[3]).await.unwrap());
-    let outcome = fresh
-        .commit_at(upload(&porch, b"one", true), NOW + DAY)
-        .await;
+    let outcome = fresh.commit_at(upload(&porch, b"one", true), NOW + DAY).await;
     assert_eq!(outcome, repeat);
     assert_eq!(fresh.all().await.len(), 4);
 }
@@ -322,20 +274,14 @@ async fn a_deleted_picture_is_never_taken_again_and_still_earns_its_receipt() {
     let picture = fresh.all().await.remove(0);
     assert!(fresh.store.delete(&picture).await.unwrap());
     assert!(!fresh.store.delete(&picture).await.unwrap());
-    assert_eq!(
-        fresh.commit(capture(1, b"one")).await,
-        stored(1, b"one", None)
-    );
+    assert_eq!(fresh.commit(capture(1, b"one")).await, stored(1, b"one", None));
     assert_eq!(fresh.all().await, []);
     assert_eq!(fresh.store.image(1).await.unwrap(), None);
     // A tombstone does not make the deleted one undone either.
     fresh.commit(tombstone(1, 1)).await;
     assert_eq!(counted(&fresh.porch().await), [1, 0, 1, 0, 0, 0]);
     // Arrival numbers are not given out twice.
-    assert_eq!(
-        fresh.commit(capture(2, b"two")).await,
-        stored(2, b"two", Some(2))
-    );
+    assert_eq!(fresh.commit(capture(2, b"two")).await, stored(2, b"two", Some(2)));
 }
 
 #[tokio::test]
@@ -349,10 +295,7 @@ async fn a_fate_only_rises() {
     // Neither the tombstone again nor another one lowers it, and both earn their receipts.
     for reason in [TombstoneReason::CameraFailed, TombstoneReason::MadeRoom] {
         let outcome = fresh.commit(tombstone_because(1, 1, reason)).await;
-        assert!(
-            matches!(outcome, CommitOutcome::TombstoneStored { .. }),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, CommitOutcome::TombstoneStored { .. }), "{outcome:?}");
     }
     assert_eq!(counted(&fresh.porch().await), [1, 1, 0, 0, 0, 0]);
 }
@@ -394,10 +337,7 @@ async fn parts_cut_in_different_places_make_one_picture() {
     );
     assert_eq!(fresh.store.image(1).await.unwrap().unwrap(), whole);
     // A late part of what is whole is a repeat.
-    assert_eq!(
-        fresh.commit(part(1, &whole, 0, 400)).await,
-        stored(1, &whole, None)
-    );
+    assert_eq!(fresh.commit(part(1, &whole, 0, 400)).await, stored(1, &whole, None));
 }
 
 #[tokio::test]
@@ -435,10 +375,7 @@ async fn interleaved_parts_of_several_cameras_do_not_mix() {
 async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
     let Some(fresh) = fresh().await else { return };
     let (whole, lie) = (vec![1; 100], vec![2; 100]);
-    assert_eq!(
-        fresh.commit(part(1, &whole, 0, 50)).await,
-        CommitOutcome::PartStored
-    );
+    assert_eq!(fresh.commit(part(1, &whole, 0, 50)).await, CommitOutcome::PartStored);
     let lying = part_of(&porch(), record(1, &whole), &lie, 50, 100);
     assert_eq!(fresh.commit(lying).await, CommitOutcome::WrongHash);
     assert_eq!(fresh.all().await, []);
@@ -446,14 +383,8 @@ async fn parts_whose_whole_has_another_hash_go_to_quarantine() {
     assert_eq!(quarantine.len(), 1);
     assert!(quarantine[0].reason.contains("do not have the hash"));
     // Nothing of the lie is left: the true parts make the picture.
-    assert_eq!(
-        fresh.commit(part(1, &whole, 50, 100)).await,
-        CommitOutcome::PartStored
-    );
-    assert_eq!(
-        fresh.commit(part(1, &whole, 0, 50)).await,
-        stored(1, &whole, Some(1))
-    );
+    assert_eq!(fresh.commit(part(1, &whole, 50, 100)).await, CommitOutcome::PartStored);
+    assert_eq!(fresh.commit(part(1, &whole, 0, 50)).await, stored(1, &whole, Some(1)));
 }
 
 #[tokio::test]
@@ -465,14 +396,8 @@ async fn parts_that_disagree_about_the_length_begin_anew() {
         ..record(1, &whole)
     };
     fresh.commit(part_of(&porch(), lying, &whole, 0, 50)).await;
-    assert_eq!(
-        fresh.commit(part(1, &whole, 0, 60)).await,
-        CommitOutcome::PartStored
-    );
-    assert_eq!(
-        fresh.commit(part(1, &whole, 60, 100)).await,
-        stored(1, &whole, Some(1))
-    );
+    assert_eq!(fresh.commit(part(1, &whole, 0, 60)).await, CommitOutcome::PartStored);
+    assert_eq!(fresh.commit(part(1, &whole, 60, 100)).await, stored(1, &whole, Some(1)));
 }
 
 #[tokio::test]
@@ -530,10 +455,7 @@ async fn what_nobody_finishes_for_a_week_is_dropped() {
     fresh.commit(part(1, &[1; 100], 0, 50)).await;
     let week = i64::try_from(Duration::from_secs(7 * 24 * 3600).as_micros()).unwrap();
     assert_eq!(fresh.store.drop_stale_parts(NOW + week).await.unwrap(), 0);
-    assert_eq!(
-        fresh.store.drop_stale_parts(NOW + week + 1).await.unwrap(),
-        1
-    );
+    assert_eq!(fresh.store.drop_stale_parts(NOW + week + 1).await.unwrap(), 1);
     assert_eq!(
         fresh.commit(part(1, &[1; 100], 50, 100)).await,
         CommitOutcome::PartStored
@@ -604,9 +526,7 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
         let bytes = sequence.to_string();
         fresh.commit(capture(sequence, bytes.as_bytes())).await;
     }
-    let outcome = fresh
-        .commit(status(3002, &[(3001, 3001)], &[(2, 3000)]))
-        .await;
+    let outcome = fresh.commit(status(3002, &[(3001, 3001)], &[(2, 3000)])).await;
     let CommitOutcome::StatusStored { wants } = outcome else {
         panic!("{outcome:?}");
     };
@@ -614,19 +534,14 @@ async fn a_restored_store_asks_for_what_cameras_still_keep() {
     assert_eq!(wanted, (4..504).collect::<Vec<_>>());
     assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2998, 0]);
     // What was given up in the meantime is missing, and the page says so.
-    fresh
-        .commit(status(3002, &[(3001, 3001)], &[(1000, 3000)]))
-        .await;
+    fresh.commit(status(3002, &[(3001, 3001)], &[(1000, 3000)])).await;
     assert_eq!(counted(&fresh.porch().await), [3001, 3, 0, 0, 2002, 996]);
 }
 
 #[tokio::test]
 async fn what_a_card_only_seems_to_have_does_not_hide_what_it_has() {
     let Some(fresh) = fresh().await else { return };
-    let IngestOp::Status {
-        device, mut status, ..
-    } = status(2001, &[], &[(1, 2000)])
-    else {
+    let IngestOp::Status { device, mut status, .. } = status(2001, &[], &[(1, 2000)]) else {
         unreachable!()
     };
     status.spools[0].coarse = true;
@@ -662,9 +577,7 @@ async fn names_made_up_do_not_fill_the_store() {
         let device = format!("camera-{n}").parse().unwrap();
         let bytes = n.to_string().into_bytes();
         let record = record(n, &bytes);
-        fresh
-            .commit(part_of(&device, record, &bytes, 0, bytes.len()))
-            .await
+        fresh.commit(part_of(&device, record, &bytes, 0, bytes.len())).await
     };
     assert_eq!(outcomes(1).await, stored(1, b"1", Some(1)));
     assert_eq!(outcomes(2).await, stored(2, b"2", Some(2)));
@@ -707,13 +620,9 @@ async fn a_number_is_held_until_a_later_status_says_it_is_not() {
     fresh.commit(capture(7, b"seven")).await;
     assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
     // A status that was under way at the time still does not know; one from later does.
-    fresh
-        .commit_at(status(5, &[(1, 4)], &[]), NOW + 1_000_000)
-        .await;
+    fresh.commit_at(status(5, &[(1, 4)], &[]), NOW + 1_000_000).await;
     assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 6, 0]);
-    fresh
-        .commit_at(status(8, &[(1, 5)], &[]), NOW + 60_000_000)
-        .await;
+    fresh.commit_at(status(8, &[(1, 5)], &[]), NOW + 60_000_000).await;
     assert_eq!(counted(&fresh.porch().await), [7, 1, 0, 0, 5, 1]);
 }
 
@@ -757,10 +666,7 @@ async fn two_boards_of_one_name_hold_what_each_has_on_its_card() {
     let copied = SpoolId([8; 16]);
     let original = status(vec![held(INSTALL, 4, &[(1, 3)])]);
     // The copy of the card, in another board, counts in an install of its own.
-    let copy = status(vec![
-        held(copied, 3, &[(1, 2)]),
-        held(INSTALL, 4, &[(1, 3)]),
-    ]);
+    let copy = status(vec![held(copied, 3, &[(1, 2)]), held(INSTALL, 4, &[(1, 3)])]);
     for _ in 0..2 {
         for deposit in [&original, &copy] {
             fresh.commit(deposit.clone()).await;
@@ -808,9 +714,7 @@ async fn a_cloned_card_hides_nothing() {
     let Some(fresh) = fresh().await else { return };
     let clone: DeviceId = "clone".parse().unwrap();
     fresh.commit(status(4, &[(1, 3)], &[])).await;
-    fresh
-        .commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[]))
-        .await;
+    fresh.commit(status_of(&clone, INSTALL, 4, &[(1, 3)], &[])).await;
     for (device, sequence, bytes) in [
         (porch(), 1, b"same"),
         (clone.clone(), 1, b"same"),
@@ -818,13 +722,7 @@ async fn a_cloned_card_hides_nothing() {
         (clone.clone(), 2, b"hers"),
     ] {
         fresh
-            .commit(part_of(
-                &device,
-                record(sequence, bytes),
-                bytes,
-                0,
-                bytes.len(),
-            ))
+            .commit(part_of(&device, record(sequence, bytes), bytes, 0, bytes.len()))
             .await;
     }
     let all = fresh.all().await;
@@ -883,9 +781,7 @@ async fn pages_of_pictures_follow_the_order_of_arrival() {
     }
     let page = async |page| {
         let pictures = fresh.store.pictures(Some(&porch()), page, 2).await.unwrap();
-        let numbers = pictures
-            .iter()
-            .map(|picture| picture.capture.sequence.get());
+        let numbers = pictures.iter().map(|picture| picture.capture.sequence.get());
         numbers.collect::<Vec<_>>()
     };
     assert_eq!(page(PageQuery::Before(None)).await, [3, 2]);
@@ -894,10 +790,7 @@ async fn pages_of_pictures_follow_the_order_of_arrival() {
     assert_eq!(page(PageQuery::After(0)).await, [5, 1]);
     assert_eq!(page(PageQuery::After(4)).await, [3]);
     let shed = "shed".parse().unwrap();
-    let none = fresh
-        .store
-        .pictures(Some(&shed), PageQuery::After(0), 2)
-        .await;
+    let none = fresh.store.pictures(Some(&shed), PageQuery::After(0), 2).await;
     assert_eq!(none.unwrap(), []);
     assert_eq!(fresh.store.picture_count(Some(&porch())).await.unwrap(), 5);
 }
@@ -916,9 +809,7 @@ async fn the_latest_picture_is_the_one_captured_last_and_not_the_one_that_arrive
     before.spool = SpoolId([8; 16]);
     before.pressed.wall_us = NOW - DAY;
     let bytes = b"from an older card";
-    fresh
-        .commit(part_of(&porch(), before, bytes, 0, bytes.len()))
-        .await;
+    fresh.commit(part_of(&porch(), before, bytes, 0, bytes.len())).await;
     let latest = fresh.porch().await.latest.unwrap();
     assert_eq!(latest.capture.spool, INSTALL);
     assert_eq!(latest.capture.sequence, number(2));
@@ -930,9 +821,7 @@ async fn everything_survives_reopening() {
     fresh.commit(capture(1, b"one")).await;
     let (id, before) = (fresh.store.id(), fresh.all().await);
     fresh.store.close().await;
-    let again = Store::open(fresh.empty.place(), Limits::default())
-        .await
-        .unwrap();
+    let again = Store::open(fresh.empty.place(), Limits::default()).await.unwrap();
     assert_eq!(again.id(), id);
     let after = again.pictures(None, PageQuery::After(0), 10).await.unwrap();
     assert_eq!(after, before);
@@ -962,9 +851,7 @@ async fn quarantine_is_bounded_and_counts_repeats() {
     };
     for n in 0..30_u8 {
         let when = NOW + i64::from(n);
-        fresh
-            .commit_at(suspect(Some(porch()), vec![n; 10]), when)
-            .await;
+        fresh.commit_at(suspect(Some(porch()), vec![n; 10]), when).await;
     }
     let count = || fresh.store.quarantine_count();
     assert_eq!(count().await.unwrap(), 10);
@@ -1021,10 +908,7 @@ async fn a_picture_that_is_given_up_on_is_not_called_damaged() {
     }
     assert_eq!(fresh.store.begin_thumbnail(3).await.unwrap(), None);
     let picture = fresh.all().await.remove(0);
-    assert_eq!(
-        (picture.thumbnail, picture.damaged),
-        (Thumbnail::None, false)
-    );
+    assert_eq!((picture.thumbnail, picture.damaged), (Thumbnail::None, false));
 }
 
 /// A boot line as `device` sends it.
@@ -1096,9 +980,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
     let Some(fresh) = fresh().await else { return };
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
-    fresh
-        .commit(boot_line(&"shed".parse().unwrap(), &line))
-        .await;
+    fresh.commit(boot_line(&"shed".parse().unwrap(), &line)).await;
     let other_boot = BootClockOffset {
         boot: BootId([2; 16]),
         ..line
@@ -1117,9 +999,7 @@ async fn a_clock_that_was_set_a_hundred_times_is_believed_in_nothing() {
             offset_us: line.offset_us - days * DAY,
             ..line.clone()
         };
-        fresh
-            .commit_at(boot_line(&porch(), &set_back), NOW + days)
-            .await;
+        fresh.commit_at(boot_line(&porch(), &set_back), NOW + days).await;
     }
     let taken = fresh.all().await[0].taken;
     assert!(taken.contradicted);
@@ -1153,11 +1033,7 @@ async fn a_command_waits_until_its_camera_answers_or_it_expires() {
         waiting.map(|command| command.id).collect::<Vec<_>>()
     };
     // That the broker was handed it says nothing about the camera.
-    fresh
-        .store
-        .mark_command_sent("first", NOW + 1)
-        .await
-        .unwrap();
+    fresh.store.mark_command_sent("first", NOW + 1).await.unwrap();
     assert_eq!(waiting(NOW + 2).await, ["first", "second", "third"]);
     for (device, id) in [("porch", "second"), ("shed", "third")] {
         let reply = CommandReply {
@@ -1184,9 +1060,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
     let Some(fresh) = fresh_with(limits).await else {
         return;
     };
-    fresh
-        .commit(status_of(&porch(), INSTALL, 1, &[], &[]))
-        .await;
+    fresh.commit(status_of(&porch(), INSTALL, 1, &[], &[])).await;
     let ask = async |id: &str, at: i64| {
         let command = Command {
             id: id.to_owned(),
@@ -1213,11 +1087,7 @@ async fn what_a_camera_answers_to_a_command_is_kept_as_it_said_it_first() {
             after_us: 1,
             capture: None,
             text: None,
-            result: version.map(|version| {
-                [("version".to_owned(), version.into())]
-                    .into_iter()
-                    .collect()
-            }),
+            result: version.map(|version| [("version".to_owned(), version.into())].into_iter().collect()),
         };
         let device = porch();
         fresh.commit(IngestOp::Reply { device, reply }).await;
@@ -1283,14 +1153,7 @@ async fn settings_only_rise_and_whoever_was_slower_changes_nothing() {
     }
     let desired = fresh.store.settings(&porch()).await.unwrap().unwrap();
     assert_eq!((desired.version, desired.values), (20, values(19)));
-    assert_eq!(
-        fresh
-            .store
-            .settings(&"shed".parse().unwrap())
-            .await
-            .unwrap(),
-        None
-    );
+    assert_eq!(fresh.store.settings(&"shed".parse().unwrap()).await.unwrap(), None);
 }
 
 /// One step of a life.
@@ -1319,16 +1182,15 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let (sequence, bytes) = (1..12_u64, 0..2_u8);
     prop_oneof![
-        (sequence.clone(), bytes.clone())
-            .prop_map(|(sequence, bytes)| Step::Capture { sequence, bytes }),
-        (sequence.clone(), bytes.clone(), 1..49_usize, any::<bool>()).prop_map(
-            |(sequence, bytes, cut, first)| Step::Part {
+        (sequence.clone(), bytes.clone()).prop_map(|(sequence, bytes)| Step::Capture { sequence, bytes }),
+        (sequence.clone(), bytes.clone(), 1..49_usize, any::<bool>()).prop_map(|(sequence, bytes, cut, first)| {
+            Step::Part {
                 sequence,
                 bytes,
                 cut,
-                first
+                first,
             }
-        ),
+        }),
         (sequence.clone(), 0..4_u64).prop_map(|(first, length)| Step::Tombstone { first, length }),
         (sequence, bytes).prop_map(|(sequence, bytes)| Step::Delete { sequence, bytes }),
     ]

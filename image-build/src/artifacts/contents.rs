@@ -56,8 +56,7 @@ fn sizes(folder: &Path) -> Result<BTreeMap<String, u64>> {
     let mut sizes = BTreeMap::new();
     let mut seen = std::collections::BTreeSet::new();
     for file in all_files(folder)? {
-        let found =
-            fs::symlink_metadata(&file).with_context(|| format!("read {}", file.display()))?;
+        let found = fs::symlink_metadata(&file).with_context(|| format!("read {}", file.display()))?;
         // A file with two names uses its space once.
         let bytes = if found.nlink() > 1 && !seen.insert(found.ino()) {
             0
@@ -110,10 +109,7 @@ mod tests {
         .into();
         let mut text = String::new();
         largest(&mut text, &by_folder(&files), SHOWN);
-        let words: Vec<Vec<&str>> = text
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
+        let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             words,
             [

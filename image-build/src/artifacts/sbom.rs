@@ -85,12 +85,7 @@ fn copyright(made: &BuiltImage, package: &str) -> String {
     let work = made.built.root.parent().unwrap_or(Path::new("/"));
     ["root", "kernel"]
         .iter()
-        .map(|tree| {
-            work.join(tree)
-                .join("usr/share/doc")
-                .join(package)
-                .join("copyright")
-        })
+        .map(|tree| work.join(tree).join("usr/share/doc").join(package).join("copyright"))
         .find_map(|file| fs::read(file).ok())
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .unwrap_or_default()
@@ -157,9 +152,7 @@ fn sums_of_crates(lock: &Path) -> Result<BTreeMap<(String, String), String>> {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "))
                 .map(|value| value.trim_matches('"').to_owned())
         };
-        if let (Some(name), Some(version), Some(sum)) =
-            (field("name"), field("version"), field("checksum"))
-        {
+        if let (Some(name), Some(version), Some(sum)) = (field("name"), field("version"), field("checksum")) {
             sums.insert((name, version), sum);
         }
     }
@@ -191,14 +184,8 @@ mod tests {
     #[test]
     fn a_crate_is_named_without_the_folder_it_was_built_in() {
         assert_eq!(
-            crate_named(
-                "keepsake-appliance v0.1.0 (/home/me/keepsake/appliance)|MIT OR Apache-2.0"
-            ),
-            Some((
-                "keepsake-appliance".into(),
-                "0.1.0".into(),
-                "MIT OR Apache-2.0".into()
-            ))
+            crate_named("keepsake-appliance v0.1.0 (/home/me/keepsake/appliance)|MIT OR Apache-2.0"),
+            Some(("keepsake-appliance".into(), "0.1.0".into(), "MIT OR Apache-2.0".into()))
         );
         assert_eq!(
             crate_named("libm v0.2.0|MIT/Apache-2.0").unwrap().2,
@@ -217,13 +204,8 @@ mod tests {
         }
         for (name, version, licence) in crates {
             assert!(!licence.is_empty(), "{name} has no licence");
-            let is_ours = ["keepsake-appliance", "keepsake-protocol", "keepsake-tls"]
-                .contains(&name.as_str());
-            assert_eq!(
-                sums.contains_key(&(name.clone(), version)),
-                !is_ours,
-                "{name}"
-            );
+            let is_ours = ["keepsake-appliance", "keepsake-protocol", "keepsake-tls"].contains(&name.as_str());
+            assert_eq!(sums.contains_key(&(name.clone(), version)), !is_ours, "{name}");
         }
     }
 

@@ -10,13 +10,7 @@ use crate::host_tools;
 use crate::layout;
 
 /// The Pi's boot loaders: for 3 and 3+, then for 4 (whose first stage is in a chip).
-const FIRMWARE: [&str; 5] = [
-    "bootcode.bin",
-    "start.elf",
-    "fixup.dat",
-    "start4.elf",
-    "fixup4.dat",
-];
+const FIRMWARE: [&str; 5] = ["bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat"];
 const CONFIG: &str = include_str!("../../card/boot/config.txt");
 const START_HERE: &str = include_str!("../../card/boot/START-HERE.html");
 /// The settings that only a card has; they go before the first section of the camera's settings.
@@ -46,8 +40,7 @@ pub fn fill(boot: &Path, root: &Path, workspace: &Path) -> Result<()> {
     }
     fs::remove_dir_all(&firmware).context("remove the firmware from the system")?;
     let settings = workspace.join("appliance/camera.toml");
-    let settings =
-        fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
+    let settings = fs::read_to_string(&settings).with_context(|| format!("read {}", settings.display()))?;
     for (name, text) in [
         ("config.txt", CONFIG.to_owned()),
         ("cmdline.txt", kernel_command_line()),
@@ -124,10 +117,7 @@ pub fn make_file_system(boot: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     }
     let mut copy = host_tools::command("mcopy", epoch_s)?;
     // -m keeps the times just set.
-    copy.args(["-m", "-Q", "-i"])
-        .arg(to)
-        .args(&names)
-        .arg("::/");
+    copy.args(["-m", "-Q", "-i"]).arg(to).args(&names).arg("::/");
     run(&mut copy).map(drop)
 }
 

@@ -109,8 +109,8 @@ impl Kernel {
     /// There is no kernel, or depmod has failed.
     pub fn find(tree: &Path) -> Result<Self> {
         let modules = tree.join("usr/lib/modules");
-        let mut versions = fs::read_dir(&modules)
-            .with_context(|| format!("there is no kernel in {}", tree.display()))?;
+        let mut versions =
+            fs::read_dir(&modules).with_context(|| format!("there is no kernel in {}", tree.display()))?;
         let version = versions.next().context("the kernel has no modules")??;
         let version = version.file_name().to_string_lossy().into_owned();
         // depmod looks below /lib, which is a link in a complete system.
@@ -140,11 +140,7 @@ impl Kernel {
 
     /// Returns these modules and all their dependencies, each after its own.
     fn closure(&self, names: &[&str]) -> Result<Vec<String>> {
-        let by_name: BTreeMap<String, &String> = self
-            .needs
-            .keys()
-            .map(|path| (module_name(path), path))
-            .collect();
+        let by_name: BTreeMap<String, &String> = self.needs.keys().map(|path| (module_name(path), path)).collect();
         let mut ordered: Vec<String> = Vec::new();
         for name in names {
             let name = name.replace('-', "_");
@@ -176,11 +172,7 @@ impl Kernel {
     /// A module is missing, or copying fails.
     pub fn copy_modules(&self, root: &Path, epoch_s: u64) -> Result<()> {
         let to = root.join("usr/lib/modules").join(&self.version);
-        let lists = [
-            "modules.builtin",
-            "modules.builtin.modinfo",
-            "modules.order",
-        ];
+        let lists = ["modules.builtin", "modules.builtin.modinfo", "modules.order"];
         let modules = self.closure(&[&EARLY[..], &LATE[..]].concat())?;
         for name in modules.iter().map(String::as_str).chain(lists) {
             let file = to.join(name);
@@ -218,8 +210,7 @@ impl Kernel {
         archive.file("init", 0o755, INIT)?;
         for (number, module) in self.closure(&EARLY)?.iter().enumerate() {
             let mut xz = host_tools::command("xz", epoch_s)?;
-            xz.args(["--decompress", "--stdout"])
-                .arg(self.folder().join(module));
+            xz.args(["--decompress", "--stdout"]).arg(self.folder().join(module));
             // busybox loads them in the order of their names.
             let name = format!("modules/{number:02}-{}.ko", module_name(module));
             archive.file(&name, 0o644, &run(&mut xz)?)?;
@@ -247,9 +238,7 @@ impl Kernel {
     /// # Errors
     /// A board is missing in the kernel, or copying fails.
     pub fn copy_device_trees(&self, boot: &Path) -> Result<()> {
-        let folder = self
-            .tree
-            .join(format!("usr/lib/linux-image-{}/broadcom", self.version));
+        let folder = self.tree.join(format!("usr/lib/linux-image-{}/broadcom", self.version));
         for name in DEVICE_TREES {
             fs::copy(folder.join(name), boot.join(name)).with_context(|| format!("copy {name}"))?;
         }
@@ -288,12 +277,7 @@ mod tests {
             tree: PathBuf::new(),
             version: String::new(),
             needs: needs
-                .map(|(name, needs)| {
-                    (
-                        name.to_owned(),
-                        needs.iter().map(|&n| n.to_owned()).collect(),
-                    )
-                })
+                .map(|(name, needs)| (name.to_owned(), needs.iter().map(|&n| n.to_owned()).collect()))
                 .into(),
             builtin: ["inside".to_owned()].into(),
         }
@@ -304,11 +288,7 @@ mod tests {
         let all = kernel().closure(&["top", "mid_dle", "inside"]).unwrap();
         assert_eq!(
             all,
-            [
-                "kernel/c/low.ko.xz",
-                "kernel/b/mid-dle.ko.xz",
-                "kernel/a/top.ko.xz"
-            ]
+            ["kernel/c/low.ko.xz", "kernel/b/mid-dle.ko.xz", "kernel/a/top.ko.xz"]
         );
     }
 

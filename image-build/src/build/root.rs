@@ -27,14 +27,8 @@ const STARTED: [(&str, &str); 12] = [
     // Starts only with a key in camera.toml: `card/root/etc/systemd/system/ssh.service.d`.
     ("multi-user.target", "ssh.service"),
     // The names by which systemd's programs find each other.
-    (
-        "dbus",
-        "systemd-networkd.service=dbus-org.freedesktop.network1.service",
-    ),
-    (
-        "dbus",
-        "systemd-resolved.service=dbus-org.freedesktop.resolve1.service",
-    ),
+    ("dbus", "systemd-networkd.service=dbus-org.freedesktop.network1.service"),
+    ("dbus", "systemd-resolved.service=dbus-org.freedesktop.resolve1.service"),
     (
         "dbus",
         "systemd-timesyncd.service=dbus-org.freedesktop.timesync1.service",
@@ -149,22 +143,14 @@ fn install_camera(root: &Path, inputs: &Inputs) -> Result<()> {
     }
     // The original settings, for comparison with those a user has edited.
     let settings = inputs.work.join("boot/camera.toml");
-    copy_file(
-        &settings,
-        &root.join("usr/share/keepsake/camera.toml"),
-        0o644,
-    )?;
+    copy_file(&settings, &root.join("usr/share/keepsake/camera.toml"), 0o644)?;
     fs::create_dir_all(root.join("etc/keepsake")).context("create etc/keepsake")
 }
 
 fn create_users(root: &Path) -> Result<()> {
-    let read =
-        |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
+    let read = |file: &Path| fs::read_to_string(file).with_context(|| format!("read {}", file.display()));
     let base = root.join("usr/share/base-passwd");
-    let mut users = Users::of_base(
-        &read(&base.join("passwd.master"))?,
-        &read(&base.join("group.master"))?,
-    )?;
+    let mut users = Users::of_base(&read(&base.join("passwd.master"))?, &read(&base.join("group.master"))?)?;
     let mut asked = BTreeMap::new();
     for file in files(&root.join("usr/lib/sysusers.d"))? {
         let name = file.file_name().expect("a file has a name");
@@ -199,10 +185,7 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     for (name, text) in [
         ("etc/machine-id", String::new()),
         ("etc/hostname", "keepsake\n".to_owned()),
-        (
-            "etc/hosts",
-            "127.0.0.1 localhost\n::1 localhost\n".to_owned(),
-        ),
+        ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
         // systemd never sets the clock to an earlier time.
         ("usr/lib/clock-epoch", format!("{epoch_s}\n")),
     ] {
@@ -218,13 +201,7 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
     let hosts = "hosts:          files resolve [!UNAVAIL=return] dns";
     let names: String = names
         .lines()
-        .map(|line| {
-            if line.starts_with("hosts:") {
-                hosts
-            } else {
-                line
-            }
-        })
+        .map(|line| if line.starts_with("hosts:") { hosts } else { line })
         .flat_map(|line| [line, "\n"])
         .collect();
     write(root, "etc/nsswitch.conf", &names)?;
@@ -235,10 +212,7 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
         // The database signed with the keys in Debian's kernel, which its package would link on installation. Without
         // it no country can be set.
         ("usr/lib/firmware/regulatory.db", "regulatory.db-debian"),
-        (
-            "usr/lib/firmware/regulatory.db.p7s",
-            "regulatory.db.p7s-debian",
-        ),
+        ("usr/lib/firmware/regulatory.db.p7s", "regulatory.db.p7s-debian"),
     ] {
         let _ = fs::remove_file(root.join(name));
         symlink(to, root.join(name)).with_context(|| format!("link {name}"))?;
@@ -252,21 +226,14 @@ fn write_small_files(root: &Path, epoch_s: u64) -> Result<()> {
 fn keep_radios_only(firmware: &Path) -> Result<()> {
     for file in all_files(firmware)? {
         let name = file.to_string_lossy();
-        if !RADIOS.iter().any(|radio| name.contains(radio))
-            || name.contains("43430a0")
-            || name.contains("Hampoo")
-        {
+        if !RADIOS.iter().any(|radio| name.contains(radio)) || name.contains("43430a0") || name.contains("Hampoo") {
             fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
         }
     }
     // The names for other boards are links and files that no Pi reads.
     for file in all_files(firmware)? {
-        let name = file
-            .file_name()
-            .expect("a file has a name")
-            .to_string_lossy();
-        let for_a_board =
-            name.contains("-sdio.") && name.ends_with(".txt") && name.matches('.').count() > 1;
+        let name = file.file_name().expect("a file has a name").to_string_lossy();
+        let for_a_board = name.contains("-sdio.") && name.ends_with(".txt") && name.matches('.').count() > 1;
         if (for_a_board && !name.contains("raspberrypi")) || !file.exists() {
             fs::remove_file(&file).with_context(|| format!("remove {name}"))?;
         }
@@ -304,10 +271,7 @@ fn enable_units(root: &Path) -> Result<()> {
     let own = root.join("etc/systemd/system");
     let packaged = root.join("usr/lib/systemd/system");
     let find = |unit: &str| -> Result<String> {
-        for (folder, name) in [
-            (&own, "/etc/systemd/system"),
-            (&packaged, "/usr/lib/systemd/system"),
-        ] {
+        for (folder, name) in [(&own, "/etc/systemd/system"), (&packaged, "/usr/lib/systemd/system")] {
             if folder.join(unit).is_file() {
                 return Ok(format!("{name}/{unit}"));
             }
@@ -325,11 +289,7 @@ fn enable_units(root: &Path) -> Result<()> {
     for unit in NOT_STARTED {
         symlink("/dev/null", own.join(unit)).with_context(|| format!("mask {unit}"))?;
     }
-    symlink(
-        "/usr/lib/systemd/system/multi-user.target",
-        own.join("default.target"),
-    )
-    .context("set the default target")
+    symlink("/usr/lib/systemd/system/multi-user.target", own.join("default.target")).context("set the default target")
 }
 
 /// Removes set-user-id bits: no program changes its user when it is started.

@@ -76,10 +76,7 @@ impl Users {
             .collect();
         // Groups first: users and memberships refer to them.
         for kind in ["g", "u", "m"] {
-            for line in lines
-                .iter()
-                .filter(|line| line[0].trim_end_matches('!') == kind)
-            {
+            for line in lines.iter().filter(|line| line[0].trim_end_matches('!') == kind) {
                 self.take(kind, line).with_context(|| line.join(" "))?;
             }
         }
@@ -165,9 +162,7 @@ impl Users {
             return Ok(gid);
         }
         let group = self.groups.iter().find(|group| group.name == name);
-        Ok(group
-            .with_context(|| format!("there is no group {name}"))?
-            .gid)
+        Ok(group.with_context(|| format!("there is no group {name}"))?.gid)
     }
 
     fn free(&self) -> u32 {
@@ -200,11 +195,7 @@ impl Users {
         for Group { name, gid, members } in &self.groups {
             let _ = writeln!(group, "{name}:x:{gid}:{}", members.join(","));
         }
-        [
-            ("etc/passwd", passwd),
-            ("etc/group", group),
-            ("etc/shadow", shadow),
-        ]
+        [("etc/passwd", passwd), ("etc/group", group), ("etc/shadow", shadow)]
     }
 }
 

@@ -57,14 +57,8 @@ pub enum Refusal {
     #[error("{0} is write-protected; check the switch on the card")]
     ReadOnly(String),
     #[error("{name} has {bytes} bytes and the image needs {needed}")]
-    TooSmall {
-        name: String,
-        bytes: u64,
-        needed: u64,
-    },
-    #[error(
-        "{disk} does not look like a card: it {why}. If it is the right disk, add --allow-disk {named}"
-    )]
+    TooSmall { name: String, bytes: u64, needed: u64 },
+    #[error("{disk} does not look like a card: it {why}. If it is the right disk, add --allow-disk {named}")]
     NoCard {
         disk: String,
         why: &'static str,
@@ -87,11 +81,7 @@ impl Disk {
             "{} is no disk; --to-file writes to a file",
             device.display()
         );
-        let name = device
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self::named(system, &name)
     }
 
@@ -103,14 +93,10 @@ impl Disk {
             .canonicalize()
             .with_context(|| format!("the kernel knows no disk {name}"))?;
         let text = |file: &str| {
-            fs::read_to_string(folder.join(file))
-                .map_or_else(|_| String::new(), |text| text.trim().to_owned())
+            fs::read_to_string(folder.join(file)).map_or_else(|_| String::new(), |text| text.trim().to_owned())
         };
         let part_of = folder.join("partition").exists().then(|| {
-            let disk = folder
-                .parent()
-                .and_then(Path::file_name)
-                .unwrap_or_default();
+            let disk = folder.parent().and_then(Path::file_name).unwrap_or_default();
             disk.to_string_lossy().into_owned()
         });
         let sectors: u64 = text("size").parse().context("the kernel reports no size")?;
@@ -151,11 +137,7 @@ impl Disk {
                 disk: disk.clone(),
             });
         }
-        if self
-            .used_as
-            .iter()
-            .any(|at| at == "/" || at == "/boot" || at == "/usr")
-        {
+        if self.used_as.iter().any(|at| at == "/" || at == "/boot" || at == "/usr") {
             return Err(Refusal::OwnDisk(name()));
         }
         if !self.used_as.is_empty() {
@@ -175,8 +157,7 @@ impl Disk {
             });
         }
         if let Some(named) = allow_disk {
-            let is_it = named == self.bytes.to_string()
-                || (!self.serial.is_empty() && named == self.serial);
+            let is_it = named == self.bytes.to_string() || (!self.serial.is_empty() && named == self.serial);
             let refusal = || Refusal::AnotherDisk {
                 disk: self.to_string(),
                 named: named.to_owned(),
@@ -229,10 +210,7 @@ fn uses(system: &HostPaths, folder: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for part in &parts {
         let number = fs::read_to_string(part.join("dev")).unwrap_or_default();
-        let device = format!(
-            "/dev/{}",
-            part.file_name().unwrap_or_default().to_string_lossy()
-        );
+        let device = format!("/dev/{}", part.file_name().unwrap_or_default().to_string_lossy());
         // number parent MAJOR:MINOR root FOLDER options ... - kind SOURCE options
         for line in mounts.lines() {
             let words: Vec<&str> = line.split(' ').collect();
@@ -291,9 +269,7 @@ mod tests {
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
                 fs::write(file, text).unwrap();
             }
-            let link = sys
-                .join("class/block")
-                .join(name.rsplit('/').next().unwrap());
+            let link = sys.join("class/block").join(name.rsplit('/').next().unwrap());
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(at, link).unwrap();
         };
@@ -316,11 +292,7 @@ mod tests {
             "nvme0n1/nvme0n1p1",
             &[("dev", "259:1"), ("size", &own), ("partition", "1")],
         );
-        disk(
-            internal,
-            "sda",
-            &[("dev", "8:0"), ("size", &own), ("removable", "0")],
-        );
+        disk(internal, "sda", &[("dev", "8:0"), ("size", &own), ("removable", "0")]);
         disk(
             internal,
             "sda/sda1",
@@ -350,21 +322,12 @@ mod tests {
         disk(
             "pci0000:00/usb1",
             "sdc",
-            &[
-                ("dev", "8:32"),
-                ("size", &card),
-                ("removable", "1"),
-                ("ro", "1"),
-            ],
+            &[("dev", "8:32"), ("size", &card), ("removable", "1"), ("ro", "1")],
         );
         disk(
             "pci0000:00/usb1",
             "sdd",
-            &[
-                ("dev", "8:48"),
-                ("size", &sectors(256_000_000)),
-                ("removable", "1"),
-            ],
+            &[("dev", "8:48"), ("size", &sectors(256_000_000)), ("removable", "1")],
         );
         disk(
             "pci0000:00/usb1",
@@ -398,13 +361,13 @@ mod tests {
             ],
         );
         let mounts = folder.path().join("mountinfo");
-        fs::write(&mounts, "22 1 259:1 / / rw - ext4 /dev/root rw\n40 22 8:17 / /media/me/CARD rw shared:1 - vfat /dev/sdb1 rw\n").unwrap();
-        let swaps = folder.path().join("swaps");
         fs::write(
-            &swaps,
-            "Filename Type Size Used Priority\n/dev/sdf partition 1 0 -2\n",
+            &mounts,
+            "22 1 259:1 / / rw - ext4 /dev/root rw\n40 22 8:17 / /media/me/CARD rw shared:1 - vfat /dev/sdb1 rw\n",
         )
         .unwrap();
+        let swaps = folder.path().join("swaps");
+        fs::write(&swaps, "Filename Type Size Used Priority\n/dev/sdf partition 1 0 -2\n").unwrap();
         Scripted {
             system: HostPaths { sys, mounts, swaps },
             _folder: folder,
@@ -413,19 +376,14 @@ mod tests {
 
     fn judged(name: &str, yes: Option<&str>) -> Result<(), Refusal> {
         let laptop = laptop();
-        Disk::named(&laptop.system, name)
-            .unwrap()
-            .check_writable(IMAGE, yes)
+        Disk::named(&laptop.system, name).unwrap().check_writable(IMAGE, yes)
     }
 
     #[test]
     fn a_disk_in_use_is_never_written() {
         let size = (32 * GB / 512 * 512).to_string();
         for yes in [None, Some("S3R1AL"), Some(size.as_str())] {
-            assert_eq!(
-                judged("nvme0n1", yes),
-                Err(Refusal::OwnDisk("nvme0n1".into()))
-            );
+            assert_eq!(judged("nvme0n1", yes), Err(Refusal::OwnDisk("nvme0n1".into())));
             assert_eq!(
                 judged("nvme0n1p1", yes),
                 Err(Refusal::Part {
@@ -455,11 +413,7 @@ mod tests {
     fn a_card_is_written_and_what_is_none_only_when_it_is_named_by_number() {
         let laptop = laptop();
         fs::write(&laptop.system.mounts, "").unwrap();
-        let judged = |name: &str, yes| {
-            Disk::named(&laptop.system, name)
-                .unwrap()
-                .check_writable(IMAGE, yes)
-        };
+        let judged = |name: &str, yes| Disk::named(&laptop.system, name).unwrap().check_writable(IMAGE, yes);
         assert_eq!(judged("sdb", None), Ok(()));
         assert_eq!(judged("mmcblk0", None), Ok(()));
         for (name, why) in [
@@ -489,10 +443,7 @@ mod tests {
     #[test]
     fn the_disk_of_this_computer_is_refused() {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let root = mounts
-            .lines()
-            .find(|line| line.split(' ').nth(4) == Some("/"))
-            .unwrap();
+        let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/")).unwrap();
         let number = root.split(' ').nth(2).unwrap();
         let Ok(at) = fs::canonicalize(format!("/sys/dev/block/{number}")) else {
             println!("NOT RUN: / is on no disk of this machine");

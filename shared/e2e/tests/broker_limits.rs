@@ -23,11 +23,7 @@ fn a_broker_that_drops_large_messages_is_reported() {
 
 #[test]
 fn a_broker_that_disconnects_on_large_messages_is_reported() {
-    says(
-        "limits-packet-size",
-        "max_packet_size 100000",
-        "costs the connection",
-    );
+    says("limits-packet-size", "max_packet_size 100000", "costs the connection");
 }
 
 #[test]

@@ -29,9 +29,7 @@ fn a_cloned_card_in_other_hardware_gets_its_own_numbers() {
     one.press_and_save(2, SOON);
     let of_two = two.press_and_save(2, SOON);
     assert!(
-        of_two
-            .iter()
-            .all(|named| named.install != one.saved()[0].install),
+        of_two.iter().all(|named| named.install != one.saved()[0].install),
         "other hardware is another install: {of_two:?}"
     );
     cloud.start();
@@ -99,10 +97,7 @@ fn a_restored_card_starts_new_numbers_when_the_cloud_knows_better() {
         if saved[0].install != before {
             break saved[0];
         }
-        assert!(
-            taken < 10,
-            "it goes on with numbers the cloud already knows"
-        );
+        assert!(taken < 10, "it goes on with numbers the cloud already knows");
     };
     assert_eq!(fresh.sequence, 1);
     let found = count(&cloud, &[&card]);
@@ -181,8 +176,7 @@ fn restore_card_of_yesterday(folder: &TempDir, cloud: &mut Cloud) -> Appliance {
 
 /// Clones share the device name, which is on their card, but not the folder.
 fn camera(folder: &TempDir, card: &str, cloud: &Cloud, board: &str) -> Appliance {
-    Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url())
-        .set(&format!("simulated.fingerprint={board}"))
+    Appliance::new(&folder.join(card), "porch", &cloud.mqtt_url()).set(&format!("simulated.fingerprint={board}"))
 }
 
 fn wait_for_porch(cloud: &Cloud, stored: u64) -> Value {
@@ -211,10 +205,7 @@ fn check_sums(cloud: &Cloud, device: &Value) {
     };
     let (overview, page) = (html("/"), html("/cameras/porch"));
     let sentence = format!("{} pressed, {} stored", number("pressed"), number("stored"));
-    assert!(
-        page.contains(&sentence),
-        "{sentence} is not on the page:\n{page}"
-    );
+    assert!(page.contains(&sentence), "{sentence} is not on the page:\n{page}");
     let conflicts = number("conflicts");
     assert_eq!(
         overview.contains("a duplicate number"),

@@ -131,34 +131,17 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
             cloud.kill();
             kills += 1;
         } else if !cloud.is_running() && seed.one_in(2) {
-            restart(
-                &mut seed,
-                &mut kills,
-                &mut cloud,
-                Cloud::launch_only,
-                Cloud::kill,
-            );
+            restart(&mut seed, &mut kills, &mut cloud, Cloud::launch_only, Cloud::kill);
             cloud.start();
         }
         if !camera.is_running() {
-            restart(
-                &mut seed,
-                &mut kills,
-                &mut camera,
-                Appliance::launch,
-                Appliance::kill,
-            );
+            restart(&mut seed, &mut kills, &mut camera, Appliance::launch, Appliance::kill);
             camera.start();
         } else if kills == before {
-            camera.expect(
-                "every press saved",
-                since,
-                Duration::from_secs(60),
-                |said| {
-                    let saved = said.iter().filter(|event| event["event"] == "saved");
-                    (saved.count() >= presses).then_some(())
-                },
-            );
+            camera.expect("every press saved", since, Duration::from_secs(60), |said| {
+                let saved = said.iter().filter(|event| event["event"] == "saved");
+                (saved.count() >= presses).then_some(())
+            });
         }
     }
     if !cloud.is_running() {
@@ -167,9 +150,7 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
 
     let (confirmed, found) = check_counts(&cloud, &camera, pressed);
     let checked = proxy.verdict();
-    println!(
-        "{name}: {pressed} pressed, {confirmed} confirmed, {kills} kills, {found:?}, {checked}",
-    );
+    println!("{name}: {pressed} pressed, {confirmed} confirmed, {kills} kills, {found:?}, {checked}",);
     camera.stop();
     cloud.stop();
 }
@@ -180,9 +161,7 @@ fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Au
     let device = cloud
         .api()
         .wait_for_device("porch", Duration::from_secs(180), |device| {
-            device["waiting"] == 0
-                && device["held"] == 0
-                && device["pressed"].as_u64() >= Some(PRESSES as u64)
+            device["waiting"] == 0 && device["held"] == 0 && device["pressed"].as_u64() >= Some(PRESSES as u64)
         });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
@@ -198,13 +177,7 @@ fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Au
 }
 
 /// Starts a program again, and sometimes kills it once more while it starts.
-fn restart<T>(
-    seed: &mut Seed,
-    kills: &mut u64,
-    program: &mut T,
-    launch: fn(&mut T),
-    kill: fn(&mut T),
-) {
+fn restart<T>(seed: &mut Seed, kills: &mut u64, program: &mut T, launch: fn(&mut T), kill: fn(&mut T)) {
     if seed.one_in(4) {
         launch(program);
         thread::sleep(seed.duration_up_to(Duration::from_millis(200)));

@@ -68,10 +68,7 @@ fn database_is_full(name: &str, kind: Kind) {
     });
     let stored = || keepsake_testkit::appliance::capture_keys(&camera.events(0), "stored").len();
     let fitted = stored();
-    assert!(
-        (1..PRESSES).contains(&fitted),
-        "{fitted} of {PRESSES} fit into 30 MiB"
-    );
+    assert!((1..PRESSES).contains(&fitted), "{fitted} of {PRESSES} fit into 30 MiB");
     // Long enough for every capture to be retried, and set aside if it were mistaken for an unusable one.
     thread::sleep(Duration::from_secs(20));
     assert!(stored() < PRESSES);
@@ -81,9 +78,9 @@ fn database_is_full(name: &str, kind: Kind) {
     database.set_flags(&room(300).each_ref().map(String::as_str));
     database.start();
     camera.expect_stored(&saved, SOON);
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["waiting"] == 0 && device["held"] == 0
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["held"] == 0);
     assert_eq!(
         (&device["missing"], &device["conflicts"]),
         (&0.into(), &0.into()),
@@ -91,10 +88,7 @@ fn database_is_full(name: &str, kind: Kind) {
     );
     let found = audit(&cloud.store(), &camera.saved(), &photos::all(&album));
     assert_eq!(found.stored, PRESSES as u64);
-    println!(
-        "{name}: {}, {fitted} fitted, {found:?}; {why}",
-        database.version()
-    );
+    println!("{name}: {}, {fitted} fitted, {found:?}; {why}", database.version());
     camera.stop();
     cloud.stop();
     database.stop();

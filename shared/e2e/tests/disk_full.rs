@@ -32,25 +32,18 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
         }
     }
     let kept = camera.saved();
-    assert!(
-        kept.len() > 20,
-        "only {} pictures fit on the card",
-        kept.len()
-    );
+    assert!(kept.len() > 20, "only {} pictures fit on the card", kept.len());
     assert!(camera.is_running());
 
     cloud.start();
     camera.expect_stored(&kept, SOON);
     let again = answer_to_one_press(&mut camera);
-    assert_eq!(
-        again["event"], "saved",
-        "room again after the receipts: {again}"
-    );
+    assert_eq!(again["event"], "saved", "room again after the receipts: {again}");
     camera.expect_stored(&camera.saved(), SOON);
     // Presses that found too little space for a picture left their reason, which arrives too.
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["waiting"] == 0 && device["held"] == 0
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["waiting"] == 0 && device["held"] == 0);
     assert_eq!(device["missing"], 0, "{device:#}");
     let photos = photos::all(&photos::folder());
     let found = audit(&cloud.store(), &camera.saved(), &photos);
@@ -77,10 +70,7 @@ fn a_full_card_evicts_the_oldest_if_configured_and_reports_it() {
     let device = cloud.api().wait_for_device("porch", SOON, |device| {
         device["waiting"] == 0 && device["pressed"] == 250
     });
-    assert_eq!(
-        device["missing"], 0,
-        "given up is told, not missing: {device:#}"
-    );
+    assert_eq!(device["missing"], 0, "given up is told, not missing: {device:#}");
     let newest = &camera.saved()[220..];
     let found = audit(&cloud.store(), newest, &photos::all(&photos::folder()));
     let told = cloud.store().tombstones().unwrap();
@@ -119,11 +109,7 @@ fn a_camera_starts_without_a_free_byte_on_its_card() {
         .collect();
     let of = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
     assert_eq!(of("ready"), 2, "{said}");
-    assert_eq!(
-        of("refused"),
-        1,
-        "the press on the full card is answered: {said}"
-    );
+    assert_eq!(of("refused"), 1, "the press on the full card is answered: {said}");
     let saved: Vec<u64> = capture_keys(&events, "saved")
         .iter()
         .map(|capture| capture.sequence)

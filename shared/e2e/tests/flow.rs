@@ -44,11 +44,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     assert_eq!(pictures.len(), 1);
     let id = pictures[0]["id"].as_str().expect("an id");
     let bytes = api.image(id);
-    assert_eq!(
-        Hash::of(&bytes).prefix(),
-        saved[0].hash,
-        "the picture on the page"
-    );
+    assert_eq!(Hash::of(&bytes).prefix(), saved[0].hash, "the picture on the page");
     let found = audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     assert_eq!(found.stored, 1);
 
@@ -62,10 +58,7 @@ fn a_press_is_stored_and_the_light_confirms_it() {
     });
     assert_eq!(snapped.sequence, 2);
     let device = api.device("porch").expect("the device");
-    assert_eq!(
-        (&device["pressed"], &device["stored"]),
-        (&2.into(), &2.into())
-    );
+    assert_eq!((&device["pressed"], &device["stored"]), (&2.into(), &2.into()));
     assert_eq!(device["presence"], "online");
     camera.stop();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "offline");
@@ -223,8 +216,7 @@ fn five_presses_without_a_camera_are_five_tombstones() {
     let folder = TempDir::new("missing");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
-        .set("simulated.camera_missing_presses=5");
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).set("simulated.camera_missing_presses=5");
     camera.start();
     for press in 1..=5 {
         let since = camera.event_count();
@@ -241,16 +233,13 @@ fn five_presses_without_a_camera_are_five_tombstones() {
     }
     let saved = camera.press_and_save(1, SOON);
     assert_eq!(saved[0].sequence, 6);
-    let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["told"] == 5 && device["stored"] == 1
-    });
+    let device = cloud
+        .api()
+        .wait_for_device("porch", SOON, |device| device["told"] == 5 && device["stored"] == 1);
     assert_eq!(device["pressed"], 6, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
     let told = cloud.store().tombstones().unwrap();
-    assert!(
-        told.iter().all(|one| one.reason == "camera-not-found"),
-        "{told:?}"
-    );
+    assert!(told.iter().all(|one| one.reason == "camera-not-found"), "{told:?}");
     audit(&cloud.store(), &saved, &photos::all(&photos::folder()));
     // The tombstones have their receipts too: nothing waits.
     cloud
@@ -270,10 +259,7 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
     // The first one fits as it is: with its receipt the camera also learns the cloud's limit.
     let album = folder.join("album");
     fs::create_dir(&album).unwrap();
-    for (number, name) in ["cat", "deep-field", "coffee", "astronaut"]
-        .iter()
-        .enumerate()
-    {
+    for (number, name) in ["cat", "deep-field", "coffee", "astronaut"].iter().enumerate() {
         let photo = photos::folder().join(format!("{name}.jpg"));
         fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
     }
@@ -308,8 +294,7 @@ fn a_full_cloud_gets_everything_later() {
     let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);
     camera.expect("two short for every press", since, SOON, |said| {
-        let kept =
-            |event: &&serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+        let kept = |event: &&serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
         let presses: usize = said
             .iter()
             .filter(kept)
@@ -319,21 +304,13 @@ fn a_full_cloud_gets_everything_later() {
     });
     let (status, why) = full.api().get("/readyz").unwrap();
     assert_eq!(status, 503, "{}", String::from_utf8_lossy(&why));
-    assert_eq!(
-        full.store().picture_count(),
-        0,
-        "nothing goes into a full store"
-    );
+    assert_eq!(full.store().picture_count(), 0, "nothing goes into a full store");
     full.stop();
 
     let mut roomy = full.flag("--free-bytes-min=1");
     roomy.start();
     camera.expect_stored(&saved, SOON);
-    let found = audit(
-        &roomy.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    let found = audit(&roomy.store(), &camera.saved(), &photos::all(&photos::folder()));
     assert_eq!(found.stored, 3);
     camera.stop();
     roomy.stop();

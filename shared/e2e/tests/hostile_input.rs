@@ -65,10 +65,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
         "hostile: {} acknowledged, {} closed",
         sender.acknowledged, sender.closed
     );
-    assert!(
-        sender.acknowledged > MESSAGES,
-        "most messages must reach the ingest"
-    );
+    assert!(sender.acknowledged > MESSAGES, "most messages must reach the ingest");
 
     let known = codec_error(b"not a frame at all");
     sender.send(b"keepsake/v1/evil/up/frame", b"not a frame at all");
@@ -133,11 +130,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
         device["stored"] == 2 + DOWN.len() && device["waiting"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
-    audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
     cloud.stop();
 }
@@ -166,15 +159,11 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     };
     intruder.inject("keepsake/v1/porch/down/cloud", &codec::encode(&hello));
     camera.expect("a warning", since, SOON, |said| {
-        said.iter()
-            .any(|event| event["event"] == "warning")
-            .then_some(())
+        said.iter().any(|event| event["event"] == "warning").then_some(())
     });
     let saved = camera.press_and_save(1, SOON)[0];
     camera.expect("two short", since, SOON, |said| {
-        said.iter()
-            .any(|event| event["answer"] == "kept")
-            .then_some(())
+        said.iter().any(|event| event["answer"] == "kept").then_some(())
     });
     let forged = Receipt {
         stored: vec![(saved.sequence.try_into().unwrap(), saved.hash)],
@@ -191,11 +180,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     cloud.stop();
     cloud.start();
     camera.expect_stored(&[saved, next], SOON);
-    audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
     cloud.stop();
 }
@@ -219,11 +204,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
         (pictures.len() == 1 && pictures[0]["thumbnail"] != "pending").then_some(pictures)
     });
     let id = pictures[0]["id"].as_str().unwrap();
-    assert_eq!(
-        cloud.api().image(id),
-        bomb,
-        "its bytes are kept as they came"
-    );
+    assert_eq!(cloud.api().image(id), bomb, "its bytes are kept as they came");
 
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     camera.start();
@@ -233,11 +214,7 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);
     let memory = keepsake_provision::process::peak_memory_bytes(cloud.pid());
-    assert!(
-        memory < 256 << 20,
-        "the bomb was unpacked: {} MiB (P4)",
-        memory >> 20
-    );
+    assert!(memory < 256 << 20, "the bomb was unpacked: {} MiB (P4)", memory >> 20);
     camera.stop();
     cloud.stop();
 }
@@ -262,11 +239,9 @@ impl Sender {
 
     fn send(&mut self, topic: &[u8], payload: &[u8]) {
         let port = self.port;
-        let client = self.client.get_or_insert_with(|| {
-            eventually("the broker lets us in", SOON, || {
-                Client::connect(port, "hostile").ok()
-            })
-        });
+        let client = self
+            .client
+            .get_or_insert_with(|| eventually("the broker lets us in", SOON, || Client::connect(port, "hostile").ok()));
         let shown = String::from_utf8_lossy(topic).into_owned();
         match client.publish(topic, payload) {
             Ok(Outcome::Acknowledged) => self.acknowledged += 1,
@@ -462,28 +437,14 @@ fn hostile_topics() -> Vec<Vec<u8>> {
     .map(|topic| topic.as_bytes().to_vec())
     .chain([
         b"keepsake/v1/\xff\xfe/up/frame".to_vec(),
-        b"keepsake/v1/"
-            .iter()
-            .copied()
-            .chain([b'a'; 60_000])
-            .collect(),
+        b"keepsake/v1/".iter().copied().chain([b'a'; 60_000]).collect(),
     ])
     .collect()
 }
 
 /// Sends bytes that are not MQTT, and client ids that have crashed brokers before.
 fn raw_noise(port: u16, seed: &mut Seed) {
-    for client_id in [
-        "",
-        "a/b",
-        "#",
-        "+",
-        "$SYS",
-        "a\0b",
-        &"x".repeat(5000),
-        "cloud",
-        "porch",
-    ] {
+    for client_id in ["", "a/b", "#", "+", "$SYS", "a\0b", &"x".repeat(5000), "cloud", "porch"] {
         for _ in 0..2 {
             drop(Client::connect(port, client_id));
         }
@@ -574,11 +535,7 @@ fn chunk(png: &mut Vec<u8>, kind: &[u8; 4], body: &[u8]) {
     for byte in &png[start..] {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                crc >> 1 ^ 0xedb8_8320
-            } else {
-                crc >> 1
-            };
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 };
         }
     }
     png.extend_from_slice(&(!crc).to_be_bytes());

@@ -47,16 +47,9 @@ fn an_http_camera_works_like_any_other() {
         let told = cloud.api().json(path);
         told.to_string().contains("\"done\"").then_some(told)
     });
-    assert!(
-        commands.to_string().contains("\"accepted\""),
-        "{commands:#}"
-    );
+    assert!(commands.to_string().contains("\"accepted\""), "{commands:#}");
 
-    audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
     cloud
         .api()
@@ -82,10 +75,8 @@ fn an_https_camera_needs_its_own_token() {
     cloud.start();
 
     let url = format!("https://localhost:{}", cloud.http_port());
-    let mut porch = Appliance::new(&folder, "porch", &url).set(&format!(
-        "cloud.ca_file={}",
-        authority.certificate().display()
-    ));
+    let mut porch =
+        Appliance::new(&folder, "porch", &url).set(&format!("cloud.ca_file={}", authority.certificate().display()));
     let mut saved = Vec::new();
     for wrong in ["", &shed_key] {
         porch.change(&format!("cloud.token={wrong}"));
@@ -106,11 +97,7 @@ fn an_https_camera_needs_its_own_token() {
     keepsake_provision::process::eventually("all are stored", SOON, || {
         (cloud.store().picture_count() == 3).then_some(())
     });
-    audit(
-        &cloud.store(),
-        &porch.saved(),
-        &photos::all(&photos::folder()),
-    );
+    audit(&cloud.store(), &porch.saved(), &photos::all(&photos::folder()));
     porch.stop();
     cloud.stop();
 }
@@ -143,8 +130,7 @@ fn only_a_complete_receipt_frees_a_picture() {
         });
         // Two short: the camera knows that it is not in the cloud.
         camera.expect("two short", since, SOON, |said| {
-            let kept =
-                |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+            let kept = |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
             said.iter().any(kept).then_some(())
         });
         let stored = keepsake_testkit::appliance::capture_keys(&camera.events(since), "stored");
@@ -177,9 +163,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
     cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["waiting"] == 1);
-    keepsake_provision::process::eventually("an answer with 413", SOON, || {
-        (web.faults_injected() > 0).then_some(())
-    });
+    keepsake_provision::process::eventually("an answer with 413", SOON, || (web.faults_injected() > 0).then_some(()));
     web.inject(HttpFault::None, "");
     let second = camera.press_and_save(1, SOON);
     camera.expect_stored(&second, SOON);
@@ -200,8 +184,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     let folder = TempDir::new("http-restored");
     let mut cloud = Cloud::new(&folder);
     cloud.start();
-    let mut camera =
-        Appliance::new(&folder, "porch", &cloud.http_url()).set(&cloud.camera_token("porch"));
+    let mut camera = Appliance::new(&folder, "porch", &cloud.http_url()).set(&cloud.camera_token("porch"));
     camera.start();
     let early = camera.press_and_save(2, SOON);
     camera.expect_stored(&early, SOON);
@@ -218,11 +201,7 @@ fn a_restored_cloud_gets_back_what_it_lost() {
         .api()
         .wait_for_device("porch", SOON, |device| device["stored"] == 5);
     assert_eq!(device["missing"], 0, "{device:#}");
-    audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     camera.stop();
     cloud.stop();
 }
@@ -240,16 +219,12 @@ fn an_http_camera_holds_on_request() {
     let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);
     camera.expect("two short", since, SOON, |said| {
-        let kept =
-            |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
+        let kept = |event: &serde_json::Value| event["event"] == "answer" && event["answer"] == "kept";
         said.iter().any(kept).then_some(())
     });
     let frames = |web: &HttpProxy| {
         let requests = web.requests();
-        requests
-            .iter()
-            .filter(|line| line.contains("/api/v1/frames"))
-            .count()
+        requests.iter().filter(|line| line.contains("/api/v1/frames")).count()
     };
     assert_eq!(frames(&web), 0, "nothing is sent to a cloud that holds");
     full.stop();

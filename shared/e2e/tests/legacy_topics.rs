@@ -92,14 +92,8 @@ fn accepts_pictures_of_other_clients(name: &str, cloud: Cloud, port: u16) {
             .filter_map(|one| one["reason"].as_str())
             .collect();
         assert_eq!(reasons.len(), 2, "{reasons:?}");
-        for says in [
-            "neither a JPEG nor a PNG",
-            "no camera can be called \"cloud\"",
-        ] {
-            assert!(
-                reasons.iter().any(|reason| reason.contains(says)),
-                "{reasons:?}"
-            );
+        for says in ["neither a JPEG nor a PNG", "no camera can be called \"cloud\""] {
+            assert!(reasons.iter().any(|reason| reason.contains(says)), "{reasons:?}");
         }
     }
     cloud.stop();
@@ -133,11 +127,7 @@ fn a_retained_picture_is_stored_once_however_often_it_is_delivered() {
     }
     // The same picture taken again is another one.
     sender.publish(topic, &bytes(0)).unwrap();
-    wait_for_pictures(
-        &cloud,
-        "doorbell",
-        &[&photos[0], &photos[0], &photos[1], &photos[2]],
-    );
+    wait_for_pictures(&cloud, "doorbell", &[&photos[0], &photos[0], &photos[1], &photos[2]]);
     cloud.stop();
     broker.stop();
 }
@@ -162,20 +152,13 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
     for (at, photo) in photos[..2].iter().enumerate() {
         let bytes = std::fs::read(photo).unwrap();
         sender.publish(b"camera/doorbell/image", &bytes).unwrap();
-        wait_for_pictures(
-            &cloud,
-            "doorbell",
-            &photos[..=at].iter().collect::<Vec<_>>(),
-        );
+        wait_for_pictures(&cloud, "doorbell", &photos[..=at].iter().collect::<Vec<_>>());
     }
     eventually("the broker has brought it again and again", SOON, || {
         (lost.load(Ordering::SeqCst) == LOST).then_some(())
     });
     sender
-        .publish(
-            b"camera/doorbell/image",
-            &std::fs::read(&photos[2]).unwrap(),
-        )
+        .publish(b"camera/doorbell/image", &std::fs::read(&photos[2]).unwrap())
         .unwrap();
     wait_for_pictures(&cloud, "doorbell", &photos[..3].iter().collect::<Vec<_>>());
     cloud.stop();
@@ -189,8 +172,7 @@ fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
     std::thread::spawn(move || {
         for mut cloud in listener.incoming().flatten() {
             let mut broker = TcpStream::connect(("127.0.0.1", broker)).unwrap();
-            let (mut to_cloud, mut from_broker) =
-                (cloud.try_clone().unwrap(), broker.try_clone().unwrap());
+            let (mut to_cloud, mut from_broker) = (cloud.try_clone().unwrap(), broker.try_clone().unwrap());
             std::thread::spawn(move || {
                 let _ = std::io::copy(&mut from_broker, &mut to_cloud);
                 let _ = to_cloud.shutdown(Shutdown::Both);
@@ -200,9 +182,7 @@ fn losing_acknowledgements(broker: u16, lost: Arc<AtomicUsize>) -> u16 {
                 while let Ok(Some(packet)) = Packet::read(&mut cloud) {
                     let breaks = packet.acknowledges().is_some()
                         && lost
-                            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| {
-                                (n < LOST).then_some(n + 1)
-                            })
+                            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| (n < LOST).then_some(n + 1))
                             .is_ok();
                     if breaks || broker.write_all(&packet.to_bytes()).is_err() {
                         break;
@@ -267,10 +247,7 @@ fn photos() -> Vec<PathBuf> {
 }
 
 fn run_successfully(command: &mut Command) {
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .expect("a program that runs");
+    let done = command.stdin(Stdio::null()).output().expect("a program that runs");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{command:?}: {said}");
 }
@@ -280,11 +257,9 @@ fn wait_for_pictures(cloud: &Cloud, device: &str, photos: &[&PathBuf]) {
     let hash = |photo: &&PathBuf| Hash::of(&std::fs::read(photo).unwrap()).to_string();
     let mut expected: Vec<String> = photos.iter().map(hash).collect();
     expected.sort();
-    eventually(
-        &format!("{} pictures of {device}", photos.len()),
-        SOON,
-        || (hashes_of(cloud, device)?.len() >= expected.len()).then_some(()),
-    );
+    eventually(&format!("{} pictures of {device}", photos.len()), SOON, || {
+        (hashes_of(cloud, device)?.len() >= expected.len()).then_some(())
+    });
     let mut stored = hashes_of(cloud, device).expect("an answer, as just before");
     stored.sort();
     assert_eq!(stored, expected, "pictures of {device}");

@@ -47,9 +47,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
 
     // One kill in each third of the presses, and none in the remaining ones.
     let third = PRESSES / KILLS;
-    let mut kill_at: Vec<usize> = (0..KILLS)
-        .map(|n| n * third + some(&mut seed, third - 10))
-        .collect();
+    let mut kill_at: Vec<usize> = (0..KILLS).map(|n| n * third + some(&mut seed, third - 10)).collect();
     while camera.saved().len() < PRESSES {
         let saved = camera.saved().len();
         if kill_at.first().is_some_and(|at| *at <= saved) {
@@ -76,11 +74,9 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
 
     let confirmed = camera.saved();
     camera.expect_stored(&confirmed, Duration::from_secs(60));
-    let device = cloud
-        .api()
-        .wait_for_device("porch", Duration::from_secs(30), |device| {
-            device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
-        });
+    let device = cloud.api().wait_for_device("porch", Duration::from_secs(30), |device| {
+        device["waiting"] == 0 && device["stored"].as_u64() >= Some(PRESSES as u64)
+    });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));

@@ -23,10 +23,7 @@ fn a_thousand_presses_without_a_broker_are_all_stored_later() {
     let mut memory = 0;
 
     // Three runs, the first two ended by SIGKILL during presses.
-    for (run, until) in [PRESSES / 3, PRESSES * 2 / 3, PRESSES]
-        .into_iter()
-        .enumerate()
-    {
+    for (run, until) in [PRESSES / 3, PRESSES * 2 / 3, PRESSES].into_iter().enumerate() {
         camera.start();
         let start = camera.event_count();
         while camera.saved().len() < until {
@@ -56,11 +53,7 @@ fn a_thousand_presses_without_a_broker_are_all_stored_later() {
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     memory = memory.max(peak_memory_bytes(camera.pid()));
     println!("offline: {found:?}, {} MiB at the most", memory >> 20);
-    assert!(
-        memory <= MEMORY_MAX,
-        "the camera needed {} MiB (P4)",
-        memory >> 20
-    );
+    assert!(memory <= MEMORY_MAX, "the camera needed {} MiB (P4)", memory >> 20);
     camera.stop();
     cloud.stop();
 }
@@ -78,24 +71,13 @@ fn every_press_is_answered(camera: &Appliance, start: usize) {
             .collect()
     };
     let pressed = numbers(&camera.events(start), "pressed", "press");
-    assert!(
-        pressed.len() >= PRESSES / 3,
-        "{} presses seen",
-        pressed.len()
-    );
-    camera.expect(
-        "an answer to every press",
-        start,
-        Duration::from_secs(30),
-        |said| {
-            let kept: Vec<Value> = said
-                .iter()
-                .filter(|event| event["event"] == "answer" && event["answer"] == "kept")
-                .cloned()
-                .collect();
-            pressed
-                .is_subset(&numbers(&kept, "answer", "presses"))
-                .then_some(())
-        },
-    );
+    assert!(pressed.len() >= PRESSES / 3, "{} presses seen", pressed.len());
+    camera.expect("an answer to every press", start, Duration::from_secs(30), |said| {
+        let kept: Vec<Value> = said
+            .iter()
+            .filter(|event| event["event"] == "answer" && event["answer"] == "kept")
+            .cloned()
+            .collect();
+        pressed.is_subset(&numbers(&kept, "answer", "presses")).then_some(())
+    });
 }

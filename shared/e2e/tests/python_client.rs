@@ -36,11 +36,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     camera.fail();
     camera.expect_some(4, "stored", 0, SOON);
     camera.stop();
-    let whole = camera
-        .events(0)
-        .iter()
-        .filter(|event| event["event"] == "sent")
-        .count();
+    let whole = camera.events(0).iter().filter(|event| event["event"] == "sent").count();
     assert_eq!(whole, 3, "each in one message");
 
     // The same camera on a slow link.
@@ -48,11 +44,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     camera.start();
     camera.press(&jpeg("deep-field"));
     camera.expect_some(5, "stored", 0, SOON);
-    let sent = camera
-        .events(0)
-        .iter()
-        .filter(|event| event["event"] == "sent")
-        .count();
+    let sent = camera.events(0).iter().filter(|event| event["event"] == "sent").count();
     assert!(sent > 3 + 3, "in parts: {sent}");
 
     let api = cloud.api();
@@ -63,22 +55,13 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["presence"], "online");
     let quarantined = api.json("/api/v1/quarantine");
-    assert_eq!(
-        quarantined["count"], 0,
-        "all was understood: {quarantined:#}"
-    );
+    assert_eq!(quarantined["count"], 0, "all was understood: {quarantined:#}");
     let pictures = api.pictures("porch");
     assert!(
-        pictures
-            .iter()
-            .all(|picture| picture["width"].as_u64() > Some(100)),
+        pictures.iter().all(|picture| picture["width"].as_u64() > Some(100)),
         "{pictures:#?}"
     );
-    let found = audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     assert_eq!((found.stored, found.tombstones), (4, 1));
 
     // It disconnects without a goodbye, and the broker publishes its last will; later it ends cleanly.
@@ -119,20 +102,14 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
         (store.part_count() > 0).then_some(())
     });
     camera.kill();
-    let half = camera
-        .events(0)
-        .iter()
-        .any(|event| event["event"] == "stored");
+    let half = camera.events(0).iter().any(|event| event["event"] == "stored");
     assert!(!half, "it was to be killed in the middle");
 
     let since = camera.event_count();
     camera.start();
     camera.expect_some(1, "stored", since, SOON);
     let wanted = camera.expect_some(1, "wanted", since, SOON);
-    assert!(
-        wanted[0]["ranges"].is_array(),
-        "ranges, not all of it: {wanted:?}"
-    );
+    assert!(wanted[0]["ranges"].is_array(), "ranges, not all of it: {wanted:?}");
     let bytes: u64 = camera
         .events(since)
         .iter()
@@ -197,9 +174,7 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     camera.expect_some(2, "mismatch", 0, SOON);
     receipt("77777777777777777777777777777777", 1, &hash);
     camera.expect_some(1, "foreign", 0, SOON);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", SOON, |device| device["held"] == 1);
+    let device = cloud.api().wait_for_device("porch", SOON, |device| device["held"] == 1);
     assert_eq!(
         (&device["stored"], &device["missing"]),
         (&json!(0), &json!(0)),
@@ -207,11 +182,7 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     );
     let said = camera.events(0);
     let of = |kind: &str| said.iter().filter(|event| event["event"] == kind).count();
-    assert_eq!(
-        (of("sent"), of("stored")),
-        (0, 0),
-        "nothing went out: {said:#?}"
-    );
+    assert_eq!((of("sent"), of("stored")), (0, 0), "nothing went out: {said:#?}");
 
     cloud.stop();
     let mut cloud = cloud.flag(ROOM);
@@ -226,11 +197,7 @@ fn the_reference_client_keeps_everything_without_a_receipt() {
     keepsake_provision::process::eventually("the command is done", SOON, || {
         (cloud.api().json(commands)["commands"][0]["stage"] == "done").then_some(())
     });
-    let found = audit(
-        &cloud.store(),
-        &camera.saved(),
-        &photos::all(&photos::folder()),
-    );
+    let found = audit(&cloud.store(), &camera.saved(), &photos::all(&photos::folder()));
     assert_eq!(found.stored, 2);
     camera.stop();
     cloud.stop();

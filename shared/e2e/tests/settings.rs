@@ -40,15 +40,9 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     camera.press_and_save(1, SOON);
     api.wait_for_device("porch", SOON, |device| device["stored"] == 3);
     let pictures = api.pictures("porch");
-    let widths: Vec<_> = pictures
-        .iter()
-        .map(|one| one["width"].as_u64().unwrap())
-        .collect();
+    let widths: Vec<_> = pictures.iter().map(|one| one["width"].as_u64().unwrap()).collect();
     assert!(widths[0] > 320 && widths[1..] == [320, 320], "{widths:?}");
-    let bytes: Vec<_> = pictures
-        .iter()
-        .map(|one| one["bytes"].as_u64().unwrap())
-        .collect();
+    let bytes: Vec<_> = pictures.iter().map(|one| one["bytes"].as_u64().unwrap()).collect();
     assert!(bytes[2] < bytes[1], "{bytes:?}");
 
     // Interval pictures start, and stop.
@@ -71,10 +65,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     camera.change("light.mode=off");
     camera.kill();
     camera.start();
-    api.set_settings(
-        "porch",
-        &json!({"light.mode": "heartbeat", "picture.width_max": 100}),
-    );
+    api.set_settings("porch", &json!({"light.mode": "heartbeat", "picture.width_max": 100}));
     let partly = api.wait_for_settings("porch", "partly", SOON);
     let rejected = partly["camera"]["rejected"].as_array().unwrap();
     assert_eq!(rejected.len(), 1, "{partly:#}");
@@ -104,16 +95,10 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     // No one listens there.
     let nowhere = format!("mqtt://127.0.0.1:{}", free_port());
     let since = camera.event_count();
-    api.set_settings(
-        "porch",
-        &json!({"cloud.url": nowhere, "light.mode": "heartbeat"}),
-    );
+    api.set_settings("porch", &json!({"cloud.url": nowhere, "light.mode": "heartbeat"}));
     camera.expect("a new start", since, SOON, |said| {
         let at = said.iter().position(|one| one["event"] == "restarting")?;
-        said[at..]
-            .iter()
-            .any(|one| one["event"] == "ready")
-            .then_some(())
+        said[at..].iter().any(|one| one["event"] == "ready").then_some(())
     });
     // Pressed while it has no connection, and then the power is cut.
     let mut pressed = camera.press_and_save(1, SOON);
@@ -124,10 +109,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let settled = api.wait_for_settings("porch", "partly", SOON);
     let rejected = &settled["camera"]["rejected"][0];
     assert_eq!(rejected["name"], "cloud.url", "{settled:#}");
-    assert_eq!(
-        settled["camera"]["in_force"]["cloud.url"],
-        cloud.mqtt_url().as_str()
-    );
+    assert_eq!(settled["camera"]["in_force"]["cloud.url"], cloud.mqtt_url().as_str());
     // Settings other than the connection were never on trial.
     assert_eq!(settled["camera"]["in_force"]["light.mode"], "heartbeat");
     camera.expect("the way back", since, SOON, event_named("connected"));
@@ -152,10 +134,7 @@ fn a_working_connection_setting_is_kept() {
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
     let other = cloud.mqtt_url().replace("127.0.0.1", "localhost");
     let since = camera.event_count();
-    api.set_settings(
-        "porch",
-        &json!({"cloud.url": other, "cloud.keep_alive_s": 20}),
-    );
+    api.set_settings("porch", &json!({"cloud.url": other, "cloud.keep_alive_s": 20}));
     camera.expect("a new start", since, SOON, event_named("restarting"));
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
@@ -166,12 +145,7 @@ fn a_working_connection_setting_is_kept() {
     camera.is_connected(SOON);
     let settled = api.wait_for_settings("porch", "applied", SOON);
     assert_eq!(settled["camera"]["in_force"]["cloud.keep_alive_s"], 20);
-    assert!(
-        camera
-            .events(since)
-            .iter()
-            .all(|one| one["event"] != "restarting")
-    );
+    assert!(camera.events(since).iter().all(|one| one["event"] != "restarting"));
     camera.stop();
     cloud.stop();
 }
@@ -218,12 +192,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     assert_eq!(result["line"]["connections"], 1);
     assert!(result["machine"]["up_for_s"].as_u64().unwrap() > 0);
     assert!(result.to_string().len() < 16 * 1024);
-    assert!(
-        camera
-            .events(since)
-            .iter()
-            .all(|one| one["event"] != "restarting")
-    );
+    assert!(camera.events(since).iter().all(|one| one["event"] != "restarting"));
     camera.stop();
     cloud.stop();
 }
@@ -253,10 +222,7 @@ fn uploads_respect_the_bandwidth_limit() {
     // One second of credit, and the last message may exceed it: one part is at most 256 KiB.
     let at_least = bytes.saturating_sub(RATE + 256 * 1024) * 1000 / RATE;
     assert!(at_least > 1000, "{bytes} bytes prove nothing");
-    assert!(
-        took.as_millis() >= u128::from(at_least),
-        "{bytes} bytes in {took:?}"
-    );
+    assert!(took.as_millis() >= u128::from(at_least), "{bytes} bytes in {took:?}");
     camera.stop();
     cloud.stop();
 }

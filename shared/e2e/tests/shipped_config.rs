@@ -45,10 +45,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     let mut cloud = Cloud::new(&folder)
         .flag(&format!("--mqtt-broker-url={tls}"))
         .flag(&format!("--mqtt-ca-file={}", ca.display()))
-        .flag(&format!(
-            "--mqtt-password-file={}",
-            cloud_password.display()
-        ));
+        .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
     cloud.start();
 
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
@@ -56,17 +53,14 @@ fn cameras_are_isolated(name: &str, release: Release) {
         .set(&format!("cloud.password_file={}", porch_password.display()));
     let shed_identity = deployed.ca.client("shed");
     let mut shed = camera(&folder, "shed", &url(deployed.certificate_port), &ca)
-        .set(&format!(
-            "cloud.cert_file={}",
-            shed_identity.certificate.display()
-        ))
+        .set(&format!("cloud.cert_file={}", shed_identity.certificate.display()))
         .set(&format!("cloud.key_file={}", shed_identity.key.display()));
     porch.start();
     shed.start();
 
     // A client with the porch's password subscribes to everything, and gets only the porch's messages.
-    let mut spy = Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch")
-        .expect("a name and its password");
+    let mut spy =
+        Client::connect_as(deployed.plain_port, "spy", "porch", "one for the porch").expect("a name and its password");
     for filter in [
         "#",
         "keepsake/v1/+/down/#",
@@ -87,11 +81,7 @@ fn cameras_are_isolated(name: &str, release: Release) {
     let mut receipts = 0;
     while receipts == 0 {
         let heard = spy.next_publication().expect("the porch's own receipts");
-        assert!(
-            heard.topic.starts_with("keepsake/v1/porch/down/"),
-            "{}",
-            heard.topic
-        );
+        assert!(heard.topic.starts_with("keepsake/v1/porch/down/"), "{}", heard.topic);
         receipts += u32::from(heard.topic.ends_with("/receipt"));
     }
 
@@ -136,16 +126,10 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     deployed.broker.start();
 
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!(
-            "--mqtt-broker-url={}",
-            url(deployed.password_port)
-        ))
+        .flag(&format!("--mqtt-broker-url={}", url(deployed.password_port)))
         .flag("--mqtt-username=cloud")
         .flag(&format!("--mqtt-ca-file={}", ca.display()))
-        .flag(&format!(
-            "--mqtt-password-file={}",
-            cloud_password.display()
-        ));
+        .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
     cloud.launch_only();
     cloud.api().wait_until_up(SOON);
     not_ready(&cloud, "the broker refuses the cloud's name or password");
@@ -183,9 +167,7 @@ fn an_untrusted_broker_gets_nothing() {
     let names = ["localhost", "127.0.0.1"];
     let expired = deployed.ca.server("expired", &names, Validity::Past);
     let early = deployed.ca.server("early", &names, Validity::Future);
-    let other = deployed
-        .ca
-        .server("other", &["elsewhere.example"], Validity::Now);
+    let other = deployed.ca.server("other", &["elsewhere.example"], Validity::Now);
     let good = deployed.ca.server("good", &names, Validity::Now);
 
     right();
@@ -233,11 +215,7 @@ fn an_untrusted_broker_gets_nothing() {
     deployed.broker.stop();
 }
 
-fn shipped_mosquitto_or_skip(
-    what: &str,
-    folder: &Path,
-    release: Release,
-) -> Option<ShippedMosquitto> {
+fn shipped_mosquitto_or_skip(what: &str, folder: &Path, release: Release) -> Option<ShippedMosquitto> {
     ShippedMosquitto::new(folder, release)
         .inspect_err(|why| not_run(what, why, "install mosquitto 2"))
         .ok()
@@ -262,11 +240,9 @@ fn expect_reported_once(camera: &Appliance, says: &str) {
         });
         told.count()
     };
-    eventually(
-        &format!("the camera says {says:?}\n{}", camera.log()),
-        SOON,
-        || (told() > 0).then_some(()),
-    );
+    eventually(&format!("the camera says {says:?}\n{}", camera.log()), SOON, || {
+        (told() > 0).then_some(())
+    });
     // It retries after at most two seconds.
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(told(), 1, "{says}");

@@ -23,12 +23,7 @@ enum Damage {
     Yesterdays,
 }
 
-const ALL: [Damage; 4] = [
-    Damage::Deleted,
-    Damage::Truncated,
-    Damage::Noise,
-    Damage::Yesterdays,
-];
+const ALL: [Damage; 4] = [Damage::Deleted, Damage::Truncated, Damage::Noise, Damage::Yesterdays];
 
 #[test]
 fn a_damaged_index_loses_nothing_of_a_full_spool() {
@@ -104,19 +99,12 @@ fn a_second_process_on_the_same_spool_reports_it_and_exits() {
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
     camera.start();
     let (status, said) = camera.start_a_second(SOON);
-    assert!(
-        !status.success(),
-        "a second camera on the same spool: {status}"
-    );
+    assert!(!status.success(), "a second camera on the same spool: {status}");
     assert!(
         said.contains("spool") && !said.contains("panicked"),
         "it should say what is the matter: {said}"
     );
-    assert_eq!(
-        camera.press_and_save(1, SOON)[0].sequence,
-        1,
-        "the first goes on"
-    );
+    assert_eq!(camera.press_and_save(1, SOON)[0].sequence, 1, "the first goes on");
     camera.stop();
 }
 
@@ -163,11 +151,9 @@ fn start_after_damage(camera: &mut Appliance, damage: Damage) {
 fn expect_all_stored(cloud: &Cloud, cameras: &mut [Appliance]) {
     let mut confirmed: Vec<CaptureKey> = Vec::new();
     for camera in cameras.iter_mut() {
-        let device = cloud
-            .api()
-            .wait_for_device(camera.device(), SOON, |device| {
-                device["stored"] == 6 && device["waiting"] == 0
-            });
+        let device = cloud.api().wait_for_device(camera.device(), SOON, |device| {
+            device["stored"] == 6 && device["waiting"] == 0
+        });
         assert_eq!(device["pressed"], 6, "{device:#}");
         assert_eq!(device["missing"], 0, "{device:#}");
         assert_eq!(device["conflicts"], 0, "{device:#}");

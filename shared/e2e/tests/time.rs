@@ -53,11 +53,7 @@ fn wait_for_note(camera: &Appliance, lines: usize) {
     eventually("boot lines on the card", WITHIN, || {
         let notes = notes(camera);
         let waiting = notes["events"].as_array()?.iter();
-        let boots = waiting.filter(|event| {
-            event
-                .as_str()
-                .is_some_and(|json| json.contains(r#""kind":"boot""#))
-        });
+        let boots = waiting.filter(|event| event.as_str().is_some_and(|json| json.contains(r#""kind":"boot""#)));
         (boots.count() >= lines).then_some(())
     });
 }
@@ -67,8 +63,7 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
     let picture = all
         .iter()
         .find(|picture| {
-            picture["sequence"] == pressed.capture.sequence
-                && picture["install"] == pressed.capture.install.to_string()
+            picture["sequence"] == pressed.capture.sequence && picture["install"] == pressed.capture.install.to_string()
         })
         .expect("the picture is stored");
     picture["taken"].clone()
@@ -134,10 +129,7 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     eventually("a receipt for the line", WITHIN, || {
-        notes(&camera)["events"]
-            .as_array()?
-            .is_empty()
-            .then_some(())
+        notes(&camera)["events"].as_array()?.is_empty().then_some(())
     });
     let stated = check_intervals(&cloud.api(), &all);
     for taken in &stated {
@@ -252,17 +244,11 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     eventually("receipts for all lines", WITHIN, || {
-        notes(&camera)["events"]
-            .as_array()?
-            .is_empty()
-            .then_some(())
+        notes(&camera)["events"].as_array()?.is_empty().then_some(())
     });
 
     let stated = check_intervals(&cloud.api(), &all);
-    let states: Vec<&str> = stated
-        .iter()
-        .filter_map(|taken| taken["state"].as_str())
-        .collect();
+    let states: Vec<&str> = stated.iter().filter_map(|taken| taken["state"].as_str()).collect();
     assert_eq!(
         states,
         [
@@ -276,14 +262,8 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
     );
     // Not before the time that was known last, and not after the boot that knew it again.
     for taken in &stated[1..5] {
-        assert!(
-            taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S,
-            "{taken}"
-        );
-        assert!(
-            taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S,
-            "{taken}"
-        );
+        assert!(taken["earliest_us"].as_i64().unwrap() >= known_us - 10 * S, "{taken}");
+        assert!(taken["latest_us"].as_i64().unwrap() <= begun_us + 10 * S, "{taken}");
     }
     camera.stop();
     cloud.stop();

@@ -14,10 +14,7 @@ fn verify(udev: &Prefix, rules: &Path) -> Output {
     let command = udev.command("usr/bin/udevadm");
     let mut command: Command = command.expect("udevadm is in the package udev");
     // The groups of this computer are not those of a camera.
-    let output = command
-        .args(["verify", "--resolve-names=never"])
-        .arg(rules)
-        .output();
+    let output = command.args(["verify", "--resolve-names=never"]).arg(rules).output();
     output.expect("run udevadm")
 }
 
@@ -31,8 +28,7 @@ fn udevadm_accepts_the_rules_and_rejects_a_mistake() {
         }
     };
     let good = verify(&udev, Path::new(RULES));
-    let said =
-        String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
+    let said = String::from_utf8_lossy(&good.stdout).into_owned() + &String::from_utf8_lossy(&good.stderr);
     assert!(good.status.success(), "{said}");
 
     let folder = TempDir::new("udev");

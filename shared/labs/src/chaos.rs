@@ -77,11 +77,7 @@ impl Fault {
         match self {
             Self::DatabaseStopped | Self::DatabaseFrozen => DATABASE_OUTAGE,
             Self::DatabaseReadOnly => READ_ONLY_PERIOD,
-            Self::Broker
-            | Self::Cloud
-            | Self::Camera
-            | Self::DatabaseKilled
-            | Self::DatabaseCut => OUTAGE_MAX,
+            Self::Broker | Self::Cloud | Self::Camera | Self::DatabaseKilled | Self::DatabaseCut => OUTAGE_MAX,
         }
     }
 
@@ -156,9 +152,7 @@ pub struct Counts {
 pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     let start = Instant::now();
     let mut broker = match plan.transport {
-        Transport::Mosquitto(persistence) => {
-            Some(Mosquitto::or_skip(&plan.name, folder, persistence)?)
-        }
+        Transport::Mosquitto(persistence) => Some(Mosquitto::or_skip(&plan.name, folder, persistence)?),
         Transport::Http => None,
     };
     let mut database = match plan.database {
@@ -174,9 +168,7 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     if let Some(database) = &mut database {
         database.start();
         versions = format!("{versions}, {}", database.version());
-        cloud = cloud
-            .storing_in(&create_cloud_schema(database))
-            .flag(CAPTURE_BYTES_MAX);
+        cloud = cloud.storing_in(&create_cloud_schema(database)).flag(CAPTURE_BYTES_MAX);
     }
     let witnesses = Checkers::start(&mut cloud, broker.as_ref());
     let mut camera = Appliance::new(folder, "porch", &witnesses.url);
@@ -229,30 +221,18 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
 
 /// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed captures
 /// and the audit.
-fn check_counts(
-    plan: &Plan,
-    camera: &mut Appliance,
-    cloud: &Cloud,
-    pressed: usize,
-) -> (usize, Audit) {
+fn check_counts(plan: &Plan, camera: &mut Appliance, cloud: &Cloud, pressed: usize) -> (usize, Audit) {
     let confirmed = camera.saved();
     camera.expect_stored(&confirmed, ARRIVAL_TIMEOUT);
-    let device = cloud
-        .api()
-        .wait_for_device("porch", ARRIVAL_TIMEOUT, |device| {
-            device["waiting"] == 0
-                && device["held"] == 0
-                && device["stored"].as_u64() >= Some(confirmed.len() as u64)
-        });
+    let device = cloud.api().wait_for_device("porch", ARRIVAL_TIMEOUT, |device| {
+        device["waiting"] == 0 && device["held"] == 0 && device["stored"].as_u64() >= Some(confirmed.len() as u64)
+    });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["conflicts"], 0, "{device:#}");
     let found = audit(&cloud.store(), &confirmed, &photos::all(&photos::folder()));
     assert_eq!(device["stored"], found.stored, "{device:#}");
     if plan.faults.contains(&Fault::Camera) {
-        assert!(
-            found.stored + found.tombstones <= pressed as u64,
-            "{found:?}"
-        );
+        assert!(found.stored + found.tombstones <= pressed as u64, "{found:?}");
     } else {
         assert_eq!(confirmed.len(), pressed, "every press is confirmed");
         assert_eq!(found.stored, pressed as u64, "{found:?}");
@@ -294,9 +274,7 @@ impl Checkers {
 
     /// Returns how many captures in receipts and how many acknowledgements were checked.
     fn verdict(self) -> (u64, u64) {
-        let mqtt = self
-            .mqtt
-            .map(|(observer, proxy)| (observer.verdict(), proxy.verdict()));
+        let mqtt = self.mqtt.map(|(observer, proxy)| (observer.verdict(), proxy.verdict()));
         mqtt.or(self.http.map(|web| (web.verdict(), 0)))
             .expect("one of the two was started")
     }
@@ -444,16 +422,9 @@ const PASSWORD: &str = "only-for-this-test";
 /// read-only database.
 fn create_cloud_schema(database: &Database) -> String {
     database.create_schema(SCHEMA);
-    database.execute(&format!(
-        "CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'"
-    ));
-    database.execute(&format!(
-        "GRANT ALL PRIVILEGES ON {SCHEMA}.* TO '{USER}'@'%'"
-    ));
-    format!(
-        "mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{SCHEMA}",
-        database.port()
-    )
+    database.execute(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'"));
+    database.execute(&format!("GRANT ALL PRIVILEGES ON {SCHEMA}.* TO '{USER}'@'%'"));
+    format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{}/{SCHEMA}", database.port())
 }
 
 /// Kills every connection but its own.
@@ -461,9 +432,7 @@ fn kill_connections(database: &Database) {
     let mut client = database.connect("");
     let list = "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() AND db IS NOT NULL";
     // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
-    let all: Vec<u64> = eventually("list the connections", STEP_TIMEOUT, || {
-        client.query(list).ok()
-    });
+    let all: Vec<u64> = eventually("list the connections", STEP_TIMEOUT, || client.query(list).ok());
     for id in all {
         // The connection may have ended.
         let _ = client.query_drop(format!("KILL {id}"));

@@ -37,16 +37,9 @@ impl Apt {
     ///
     /// # Errors
     /// apt is missing, a file cannot be written, or the lists cannot be fetched.
-    pub fn update(
-        folder: &Path,
-        sources: Option<&str>,
-        architecture: Option<&str>,
-    ) -> Result<Self> {
+    pub fn update(folder: &Path, sources: Option<&str>, architecture: Option<&str>) -> Result<Self> {
         for program in ["apt-get", "timeout"] {
-            ensure!(
-                find_program(program).is_some(),
-                "there is no {program} on this system"
-            );
+            ensure!(find_program(program).is_some(), "there is no {program} on this system");
         }
         for name in ["state/lists/partial", "cache/archives/partial", "log"] {
             let name = folder.join(name);

@@ -35,8 +35,7 @@ const PACKAGES: &str = "systemd-sysv,udev,dbus,sudo,ca-certificates,openssl,curl
 /// The packages of a system that is not booted. Each costs seconds in QEMU.
 const PACKAGES_EMULATED: &str = "systemd,udev,ca-certificates,iproute2";
 /// The packages of a system that boots on a Pi: a kernel and SSH.
-const PACKAGES_PI: &str =
-    "systemd-sysv,udev,dbus,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
+const PACKAGES_PI: &str = "systemd-sysv,udev,dbus,kmod,openssh-server,passwd,linux-image-arm64,initramfs-tools";
 /// The longest that systemd may take to start everything.
 const BOOT_WITHIN: Duration = Duration::from_secs(180);
 
@@ -75,12 +74,7 @@ pub fn ensure_available() -> Result<()> {
     let missing = |tool: &&&str| !Path::new("/usr/bin").join(tool).exists();
     if tools.iter().any(|tool| missing(&tool)) {
         println!("installing mmdebstrap, slirp4netns, qemu-user-static and util-linux");
-        host::apt_install(&[
-            "mmdebstrap",
-            "slirp4netns",
-            "qemu-user-static",
-            "util-linux",
-        ]);
+        host::apt_install(&["mmdebstrap", "slirp4netns", "qemu-user-static", "util-linux"]);
     }
     if let Some(tool) = tools.iter().find(|tool| missing(tool)) {
         bail!("{tool} is missing: apt-get install mmdebstrap slirp4netns qemu-user-static");
@@ -132,11 +126,7 @@ pub struct Chroot {
 impl Chroot {
     /// Unpacks a fresh system. The first of its kind takes a minute to make, more in QEMU; later ones take seconds.
     pub fn fresh(release: Release, arch: Arch) -> Result<Self> {
-        let packages = if arch.is_own() {
-            PACKAGES
-        } else {
-            PACKAGES_EMULATED
-        };
+        let packages = if arch.is_own() { PACKAGES } else { PACKAGES_EMULATED };
         Self::named("", release, arch, packages)
     }
 
@@ -154,8 +144,7 @@ impl Chroot {
         if !archive.is_file() || old != packages {
             println!("creating {} for {}", release.name(), arch.name());
             debootstrap(release, arch, packages, &archive)?;
-            fs::write(&package_list, packages)
-                .with_context(|| format!("write {}", package_list.display()))?;
+            fs::write(&package_list, packages).with_context(|| format!("write {}", package_list.display()))?;
         }
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -177,8 +166,7 @@ impl Chroot {
             ("hostname", "keepsake\n"),
             ("hosts", "127.0.0.1 localhost\n127.0.1.1 keepsake\n"),
         ] {
-            fs::write(system.root.join("etc").join(file), content)
-                .with_context(|| format!("write /etc/{file}"))?;
+            fs::write(system.root.join("etc").join(file), content).with_context(|| format!("write /etc/{file}"))?;
         }
         Ok(system)
     }
@@ -186,8 +174,7 @@ impl Chroot {
     /// Copies a file into the system.
     pub fn copy_in(&self, from: &Path, to: &str) -> Result<()> {
         let to = self.root.join(to.trim_start_matches('/'));
-        fs::copy(from, &to)
-            .with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
+        fs::copy(from, &to).with_context(|| format!("copy {} to {}", from.display(), to.display()))?;
         fs::set_permissions(&to, fs::Permissions::from_mode(0o644))
             .with_context(|| format!("make {} readable", to.display()))
     }
@@ -197,9 +184,7 @@ impl Chroot {
         let mut command = match beside {
             Some(machine) => {
                 let mut command = Command::new("nsenter");
-                command
-                    .arg(format!("--net=/proc/{}/ns/net", machine.init))
-                    .arg("sh");
+                command.arg(format!("--net=/proc/{}/ns/net", machine.init)).arg("sh");
                 command
             }
             None => {
@@ -266,11 +251,7 @@ impl Chroot {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let slirp = ChildGuard::start(&mut slirp, "slirp4netns")?;
-        let mut start_signal = unshare
-            .child()
-            .stdin
-            .take()
-            .context("open its standard input")?;
+        let mut start_signal = unshare.child().stdin.take().context("open its standard input")?;
         let machine = BootedSystem {
             init,
             unshare: Some(unshare),
@@ -345,7 +326,8 @@ impl BootedSystem {
 
     fn wait_until_up(&self) -> Result<()> {
         // `degraded` is up as well; the failed units are reported below.
-        let up = "state=$(systemctl is-system-running || true); echo $state; [ $state = running ] || [ $state = degraded ]";
+        let up =
+            "state=$(systemctl is-system-running || true); echo $state; [ $state = running ] || [ $state = degraded ]";
         self.eventually("the start of systemd", BOOT_WITHIN, up)?;
         let failed = self.script("systemctl list-units --failed --plain --no-legend")?;
         ensure!(failed.trim().is_empty(), "units have failed: {failed}");

@@ -82,10 +82,7 @@ pub fn appliance_for_pi(given: Option<&Path>) -> Result<PathBuf> {
 
 /// Builds these programs for a processor, the appliance with V4L2.
 pub fn build(arch: Arch, packages: &[&str]) -> Result<()> {
-    ensure!(
-        ensure_libclang(),
-        "libclang is missing; install libclang-dev"
-    );
+    ensure!(ensure_libclang(), "libclang is missing; install libclang-dev");
     let mut cargo = workspace::cargo();
     cargo
         .args(["build", "--release"])

@@ -48,10 +48,7 @@ pub fn ensure_libclang() -> bool {
 
 /// Looks where bindgen looks: the variable, the answer of llvm-config, and the usual folders.
 fn has_libclang() -> bool {
-    let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH")
-        .into_iter()
-        .map(Into::into)
-        .collect();
+    let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH").into_iter().map(Into::into).collect();
     if let Ok(output) = Command::new("llvm-config").arg("--libdir").output() {
         folders.push(String::from_utf8_lossy(&output.stdout).trim().into());
     }
@@ -66,16 +63,10 @@ fn has_libclang() -> bool {
 }
 
 fn holds_libclang(folder: &Path) -> bool {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .any(|entry| {
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // libclang.so, libclang-14.so.1, libclang.so.17; not libclang-cpp.so, which is another library.
-            name.starts_with("libclang")
-                && name.contains(".so")
-                && !name.starts_with("libclang-cpp")
-        })
+    fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // libclang.so, libclang-14.so.1, libclang.so.17; not libclang-cpp.so, which is another library.
+        name.starts_with("libclang") && name.contains(".so") && !name.starts_with("libclang-cpp")
+    })
 }

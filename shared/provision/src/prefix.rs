@@ -66,22 +66,12 @@ impl Prefix {
     ///
     /// # Errors
     /// As [`Prefix::fetch`].
-    pub fn fetch_matching(
-        name: &str,
-        package: &str,
-        matches: fn(&str) -> bool,
-        source: Source,
-    ) -> Result<Self> {
+    pub fn fetch_matching(name: &str, package: &str, matches: fn(&str) -> bool, source: Source) -> Result<Self> {
         let selection = Selection::Matching(package, matches);
         Self::fetch_into(&workspace::cache()?, name, selection, source)
     }
 
-    fn fetch_into(
-        cache: &Path,
-        name: &str,
-        selection: Selection<'_>,
-        source: Source,
-    ) -> Result<Self> {
+    fn fetch_into(cache: &Path, name: &str, selection: Selection<'_>, source: Source) -> Result<Self> {
         let name = format!("{name}-{}", source.name());
         let folder = cache.join(&name);
         let _lock = workspace::lock(cache, &name)?;
@@ -89,10 +79,7 @@ impl Prefix {
         let prefix = folder.join("prefix");
         if !prefix.is_dir() {
             for program in ["dpkg-deb", "ldconfig"] {
-                ensure!(
-                    find_program(program).is_some(),
-                    "there is no {program} on this system"
-                );
+                ensure!(find_program(program).is_some(), "there is no {program} on this system");
             }
             // The rest of an interrupted attempt is worthless; only a complete prefix has this name.
             let _ = fs::remove_dir_all(&folder);
@@ -101,8 +88,7 @@ impl Prefix {
             unpack(&archives, &unpacked)?;
             link_libraries(&library_folders(&unpacked))?;
             write_versions(&archives, &folder.join("packages"))?;
-            fs::rename(&unpacked, &prefix)
-                .with_context(|| format!("rename {}", unpacked.display()))?;
+            fs::rename(&unpacked, &prefix).with_context(|| format!("rename {}", unpacked.display()))?;
             let _ = fs::remove_dir_all(folder.join("apt"));
         }
         Ok(Self(prefix))
@@ -124,11 +110,7 @@ impl Prefix {
     /// There is no such program, or no loader for it.
     pub fn command(&self, program: &str) -> Result<Command> {
         let program = self.0.join(program);
-        ensure!(
-            program.is_file(),
-            "{} was not in the packages",
-            program.display()
-        );
+        ensure!(program.is_file(), "{} was not in the packages", program.display());
         let folders = library_folders(&self.0);
         // The links to the loader in `lib64` are absolute and would lead out of the prefix.
         let inside = folders.iter().flat_map(|folder| loaders_in(folder));
@@ -140,10 +122,7 @@ impl Prefix {
         let mut command = Command::new(loader);
         command
             .arg("--library-path")
-            .arg(
-                std::env::join_paths(&folders)
-                    .context("a library folder has a colon in its name")?,
-            )
+            .arg(std::env::join_paths(&folders).context("a library folder has a colon in its name")?)
             .arg(program);
         Ok(command)
     }
@@ -184,11 +163,7 @@ fn download(folder: &Path, selection: Selection<'_>, source: Source) -> Result<V
         Selection::WithDependencies(packages) => apt.download_with_dependencies(packages)?,
         Selection::Matching(package, matches) => {
             let all = apt.dependencies(package)?;
-            let names: Vec<&str> = all
-                .iter()
-                .map(String::as_str)
-                .filter(|name| matches(name))
-                .collect();
+            let names: Vec<&str> = all.iter().map(String::as_str).filter(|name| matches(name)).collect();
             ensure!(
                 !names.is_empty(),
                 "{package} depends on none of the packages that are needed"

@@ -162,10 +162,7 @@ impl Program {
                 command.env_remove(name);
             }
         }
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log_file);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log_file);
         die_with_parent(&mut command);
         let mut child = command
             .spawn()
@@ -383,8 +380,7 @@ pub fn eventually<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Opti
 
 /// Returns the peak memory of a process in bytes (`VmHWM`).
 pub fn peak_memory_bytes(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
-        .expect("a process that runs has a status");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process that runs has a status");
     status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))

@@ -104,8 +104,12 @@ pub const SETTINGS: &[Setting] = &[
     optional_integer("capture_interval_s", 1, 7 * DAY_S, "seconds", 0)
         .live("Takes a picture automatically at this interval. 0: only when requested."),
     text("status_file", path, ""),
-    text("cloud.url", |url| url.parse::<CloudUrl>().map(drop), "mqtt://127.0.0.1:1883")
-        .connection("The address of the cloud."),
+    text(
+        "cloud.url",
+        |url| url.parse::<CloudUrl>().map(drop),
+        "mqtt://127.0.0.1:1883",
+    )
+    .connection("The address of the cloud."),
     text("cloud.user", credential, "").connection("User name for the broker. Empty: none."),
     text("cloud.password", credential, "")
         .connection("Password for the broker. Empty: none.")
@@ -119,8 +123,7 @@ pub const SETTINGS: &[Setting] = &[
     text("cloud.key_file", path, ""),
     integer("cloud.keep_alive_s", 5, 1200, "seconds", 30)
         .connection("MQTT keep-alive: the camera pings the broker after this much silence."),
-    integer("cloud.connect_timeout_s", 1, 120, "seconds", 10)
-        .connection("Longest wait for a connection."),
+    integer("cloud.connect_timeout_s", 1, 120, "seconds", 10).connection("Longest wait for a connection."),
     integer("cloud.trial_timeout_s", 5, 3600, "seconds", 300),
     integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
         .live("A picture is sent in parts of at most this size."),
@@ -135,17 +138,19 @@ pub const SETTINGS: &[Setting] = &[
     optional_integer("picture.quality", 30, 95, "percent", 0)
         .live("Highest JPEG quality. 0: as the camera delivers it."),
     text("spool.dir", directory, "keepsake-spool"),
-    integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB)
-        .live("Space for all pictures on the card together."),
-    integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB)
-        .live("Space on the card that always stays free."),
-    integer("spool.retain_days", 0, 3650, "days", 7)
-        .live("How long uploaded pictures stay on the card."),
+    integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB).live("Space for all pictures on the card together."),
+    integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB).live("Space on the card that always stays free."),
+    integer("spool.retain_days", 0, 3650, "days", 7).live("How long uploaded pictures stay on the card."),
     integer("spool.retain_percent", 0, 90, "percent", 25)
         .live("The largest share of the space for pictures that uploaded pictures use."),
-    choice("spool.when_full", &["refuse", "drop-oldest"], "refuse")
-        .live("When the card is full of pictures that are not uploaded yet: refuse a press, or delete the oldest picture."),
-    choice("camera.backend", &["auto", "v4l", "rpicam", "simulated", "none"], "auto"),
+    choice("spool.when_full", &["refuse", "drop-oldest"], "refuse").live(
+        "When the card is full of pictures that are not uploaded yet: refuse a press, or delete the oldest picture.",
+    ),
+    choice(
+        "camera.backend",
+        &["auto", "v4l", "rpicam", "simulated", "none"],
+        "auto",
+    ),
     text("camera.device", path, ""),
     integer("camera.width", 64, 8192, "pixels", 1920)
         .live("Requested width. The camera uses the nearest size it supports."),
@@ -179,18 +184,19 @@ pub const SETTINGS: &[Setting] = &[
     text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
     integer("light.brightness_percent", 1, 100, "percent", 100).live("Brightness of the LED."),
-    integer("light.ready_brightness_percent", 1, 100, "percent", 10)
-        .live("Brightness of the steady ready light."),
+    integer("light.ready_brightness_percent", 1, 100, "percent", 10).live("Brightness of the steady ready light."),
     choice("light.mode", &["steady", "heartbeat", "off"], "steady")
         .live("The ready light: steady, a flash every five seconds, or off. A press is always answered."),
     text("light.quiet_hours", quiet_hours, "")
         .live("Hours in which only presses are answered, such as 22:00-06:30. Empty: none."),
     integer("backoff.initial_s", 1, DAY_S, "seconds", 10)
         .live("Delay before an unconfirmed picture is sent again. It doubles with every attempt."),
-    integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600).live("Longest delay before an unconfirmed picture is sent again."),
+    integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600)
+        .live("Longest delay before an unconfirmed picture is sent again."),
     integer("backoff.reconnect_initial_s", 1, 3600, "seconds", 1)
         .connection("Delay before the first attempt to reconnect. It doubles with every attempt."),
-    integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60).connection("Longest delay between attempts to reconnect."),
+    integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60)
+        .connection("Longest delay between attempts to reconnect."),
     Setting {
         key: "simulated.enabled",
         kind: ValueKind::Bool,
@@ -206,31 +212,14 @@ pub const SETTINGS: &[Setting] = &[
 
 /// V4L2 names of the pixel formats that can be converted to JPEG.
 const CAMERA_FORMATS: &[&str] = &[
-    "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3",
-    "BGR3", "GREY",
+    "auto", "MJPG", "JPEG", "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "YU12", "YV12", "RGB3", "BGR3", "GREY",
 ];
 
-const fn integer(
-    key: &'static str,
-    min: u64,
-    max: u64,
-    unit: &'static str,
-    default: u64,
-) -> Setting {
-    setting(
-        key,
-        ValueKind::Integer { min, max, unit },
-        RawValue::Integer(default),
-    )
+const fn integer(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
+    setting(key, ValueKind::Integer { min, max, unit }, RawValue::Integer(default))
 }
 
-const fn optional_integer(
-    key: &'static str,
-    min: u64,
-    max: u64,
-    unit: &'static str,
-    default: u64,
-) -> Setting {
+const fn optional_integer(key: &'static str, min: u64, max: u64, unit: &'static str, default: u64) -> Setting {
     setting(
         key,
         ValueKind::OptionalInteger { min, max, unit },
@@ -238,28 +227,15 @@ const fn optional_integer(
     )
 }
 
-const fn integer_enum(
-    key: &'static str,
-    of: &'static [&'static str],
-    unit: &'static str,
-    default: u64,
-) -> Setting {
-    setting(
-        key,
-        ValueKind::IntegerEnum { of, unit },
-        RawValue::Integer(default),
-    )
+const fn integer_enum(key: &'static str, of: &'static [&'static str], unit: &'static str, default: u64) -> Setting {
+    setting(key, ValueKind::IntegerEnum { of, unit }, RawValue::Integer(default))
 }
 
 const fn choice(key: &'static str, of: &'static [&'static str], default: &'static str) -> Setting {
     setting(key, ValueKind::Choice(of), RawValue::Text(default))
 }
 
-const fn text(
-    key: &'static str,
-    check: fn(&str) -> Result<(), String>,
-    default: &'static str,
-) -> Setting {
+const fn text(key: &'static str, check: fn(&str) -> Result<(), String>, default: &'static str) -> Setting {
     setting(key, ValueKind::Text(check), RawValue::Text(default))
 }
 
@@ -333,15 +309,9 @@ impl Setting {
     /// The end of a sentence that begins with the value, such as "must be true or false".
     pub fn check(&self, given: RawValue<'_>) -> Result<(), String> {
         let good = match (&self.kind, given) {
-            (ValueKind::Integer { min, max, .. }, RawValue::Integer(n)) => {
-                (*min..=*max).contains(&n)
-            }
-            (ValueKind::OptionalInteger { min, max, .. }, RawValue::Integer(n)) => {
-                n == 0 || (*min..=*max).contains(&n)
-            }
-            (ValueKind::IntegerEnum { of, .. }, RawValue::Integer(n)) => {
-                of.contains(&n.to_string().as_str())
-            }
+            (ValueKind::Integer { min, max, .. }, RawValue::Integer(n)) => (*min..=*max).contains(&n),
+            (ValueKind::OptionalInteger { min, max, .. }, RawValue::Integer(n)) => n == 0 || (*min..=*max).contains(&n),
+            (ValueKind::IntegerEnum { of, .. }, RawValue::Integer(n)) => of.contains(&n.to_string().as_str()),
             (ValueKind::Bool, RawValue::Bool(_)) => true,
             (ValueKind::Choice(of), RawValue::Text(word)) => of.contains(&word),
             (ValueKind::Text(check), RawValue::Text(text)) => return check(text),
@@ -363,11 +333,9 @@ impl Setting {
     /// Returns the end of a sentence that begins with the name and says which values are valid.
     pub fn constraint(&self) -> String {
         match self.kind {
-            ValueKind::Integer { min, max, unit } => {
-                format!("must be a whole number, {min} to {max} {unit}")
-                    .trim_end()
-                    .to_owned()
-            }
+            ValueKind::Integer { min, max, unit } => format!("must be a whole number, {min} to {max} {unit}")
+                .trim_end()
+                .to_owned(),
             ValueKind::OptionalInteger { min, max, unit } => {
                 format!("must be 0 or a whole number, {min} to {max} {unit}")
             }
@@ -397,9 +365,6 @@ impl Setting {
     }
 
     const fn secret(self) -> Self {
-        Self {
-            secret: true,
-            ..self
-        }
+        Self { secret: true, ..self }
     }
 }

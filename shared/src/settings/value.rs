@@ -82,9 +82,7 @@ impl FromStr for CloudUrl {
             .ok_or_else(|| format!("begins with {scheme}://, use mqtt(s):// or http(s)://"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains('@') {
-            return Err(
-                "contains a user name; set cloud.user and cloud.password instead".to_owned(),
-            );
+            return Err("contains a user name; set cloud.user and cloud.password instead".to_owned());
         }
         let (host, port) = match rest.rsplit_once(':') {
             // A colon inside the brackets of an IPv6 address does not begin a port.
@@ -112,9 +110,7 @@ impl FromStr for CloudUrl {
             ));
         }
         if six && host.parse::<std::net::Ipv6Addr>().is_err() {
-            return Err(
-                "needs brackets around an IPv6 address, such as mqtt://[::1]:1883".to_owned(),
-            );
+            return Err("needs brackets around an IPv6 address, such as mqtt://[::1]:1883".to_owned());
         }
         Ok(Self {
             scheme,
@@ -223,13 +219,10 @@ impl FromStr for RgbPins {
             .map(|pin| pin.trim().parse().ok().filter(|pin| *pin <= PIN_MAX))
             .collect();
         match pins.as_deref() {
-            Some(&[red, green, blue]) if red != green && green != blue && blue != red => {
-                Ok(Self { red, green, blue })
+            Some(&[red, green, blue]) if red != green && green != blue && blue != red => Ok(Self { red, green, blue }),
+            Some(_) | None => {
+                Err("must be three different pins from 0 to 27 for red, green and blue, such as 27,22,23".to_owned())
             }
-            Some(_) | None => Err(
-                "must be three different pins from 0 to 27 for red, green and blue, such as 27,22,23"
-                    .to_owned(),
-            ),
         }
     }
 }
@@ -280,10 +273,7 @@ mod tests {
             ("https://[::1]", Https, "::1", 443),
         ] {
             let url: CloudUrl = text.parse().unwrap();
-            assert_eq!(
-                (url.scheme, url.host.as_str(), url.port),
-                (scheme, host, port)
-            );
+            assert_eq!((url.scheme, url.host.as_str(), url.port), (scheme, host, port));
             assert_eq!(url.to_string().parse(), Ok(url));
         }
     }
@@ -327,15 +317,7 @@ mod tests {
         let siesta: QuietHours = "13:00-15:00".parse().unwrap();
         assert!(siesta.contains(800) && !siesta.contains(900) && !siesta.contains(0));
         assert_eq!(siesta.to_string(), "13:00-15:00");
-        for bad in [
-            "",
-            "22:00",
-            "24:00-06:00",
-            "22-6",
-            "a:b-c:d",
-            "22:0-6:30",
-            "-",
-        ] {
+        for bad in ["", "22:00", "24:00-06:00", "22-6", "a:b-c:d", "22:0-6:30", "-"] {
             assert!(bad.parse::<QuietHours>().is_err(), "{bad}");
         }
     }

@@ -57,10 +57,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("POST /api/v1/tokens: {error}"));
         assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/tokens");
         let made: Value = answer.body_mut().read_json().expect("a key as JSON");
-        made["secret"]
-            .as_str()
-            .expect("a key has a secret")
-            .to_owned()
+        made["secret"].as_str().expect("a key has a secret").to_owned()
     }
 
     /// Returns the status and the body of a GET.
@@ -72,9 +69,7 @@ impl Api {
         if let Some(key) = &self.key {
             asked = asked.header("authorization", key);
         }
-        let mut answer = asked
-            .call()
-            .map_err(|error| format!("GET {path}: {error}"))?;
+        let mut answer = asked.call().map_err(|error| format!("GET {path}: {error}"))?;
         let body = answer
             .body_mut()
             .with_config()
@@ -86,8 +81,7 @@ impl Api {
 
     /// Returns the JSON of a GET that must succeed.
     pub fn json(&self, path: &str) -> Value {
-        self.try_json(path)
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.try_json(path).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn try_json(&self, path: &str) -> Result<Value, String> {
@@ -100,8 +94,7 @@ impl Api {
     }
 
     pub fn device(&self, device: &str) -> Option<Value> {
-        self.try_device(device)
-            .unwrap_or_else(|error| panic!("{error}"))
+        self.try_device(device).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn try_device(&self, device: &str) -> Result<Option<Value>, String> {
@@ -115,9 +108,7 @@ impl Api {
         let mut all: Vec<Value> = Vec::new();
         let mut after = 0;
         loop {
-            let page = self.json(&format!(
-                "/api/v1/pictures?device={device}&after={after}&limit=500"
-            ));
+            let page = self.json(&format!("/api/v1/pictures?device={device}&after={after}&limit=500"));
             let pictures = page["pictures"].as_array().expect("a list of pictures");
             all.extend(pictures.iter().cloned());
             match (pictures.last(), page["next"].as_u64()) {
@@ -210,12 +201,7 @@ impl Api {
 
     /// Waits until a device meets a condition, and returns the device. Also waits while the database is away and the
     /// cloud has no counters.
-    pub fn wait_for_device(
-        &self,
-        device: &str,
-        within: Duration,
-        as_it_should: impl Fn(&Value) -> bool,
-    ) -> Value {
+    pub fn wait_for_device(&self, device: &str, within: Duration, as_it_should: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         eventually_or(within, || {
             let found = match self.try_device(device) {
@@ -235,9 +221,7 @@ impl Api {
     /// Waits until the API answers.
     pub fn wait_until_up(&self, within: Duration) {
         eventually("an answer on /healthz", within, || {
-            self.get("/healthz")
-                .ok()
-                .filter(|(status, _)| *status == 200)
+            self.get("/healthz").ok().filter(|(status, _)| *status == 200)
         });
     }
 }

@@ -26,11 +26,7 @@ pub struct CaptureKey {
 
 impl CaptureKey {
     fn of(event: &Value) -> Self {
-        let text = |field: &str| {
-            event[field]
-                .as_str()
-                .unwrap_or_else(|| panic!("{field} in {event}"))
-        };
+        let text = |field: &str| event[field].as_str().unwrap_or_else(|| panic!("{field} in {event}"));
         Self {
             install: text("install").parse().expect("an install id"),
             sequence: event["sequence"].as_u64().expect("a sequence"),
@@ -155,18 +151,14 @@ impl Appliance {
     pub fn try_start(&mut self) -> Result<(), WaitError> {
         self.launch();
         self.wait(0, READY_WITHIN, |said| {
-            said.iter()
-                .any(|event| event["event"] == "ready")
-                .then_some(())
+            said.iter().any(|event| event["event"] == "ready").then_some(())
         })
     }
 
     /// Waits until the broker has accepted it in this run.
     pub fn is_connected(&self, within: Duration) {
         self.expect("a connection", self.run_start, within, |said| {
-            said.iter()
-                .any(|event| event["event"] == "connected")
-                .then_some(())
+            said.iter().any(|event| event["event"] == "connected").then_some(())
         });
     }
 
@@ -264,22 +256,14 @@ impl Appliance {
     }
 
     /// Waits until `found` returns something for the events from number `since` on.
-    pub fn expect<T>(
-        &self,
-        what: &str,
-        since: usize,
-        within: Duration,
-        found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> T {
-        self.events
-            .wait(since, within, found)
-            .unwrap_or_else(|missed| {
-                panic!(
-                    "{}: {what}: {missed:?} after at most {within:?}\n{}",
-                    self.device,
-                    last_words(&self.log, &self.events)
-                )
-            })
+    pub fn expect<T>(&self, what: &str, since: usize, within: Duration, found: impl FnMut(&[Value]) -> Option<T>) -> T {
+        self.events.wait(since, within, found).unwrap_or_else(|missed| {
+            panic!(
+                "{}: {what}: {missed:?} after at most {within:?}\n{}",
+                self.device,
+                last_words(&self.log, &self.events)
+            )
+        })
     }
 
     /// Waits for events of the current run, from its event `since` on.
@@ -310,8 +294,7 @@ impl Appliance {
     /// Waits until the cloud's receipts for all of these have come, in whichever run.
     pub fn expect_stored(&self, all: &[CaptureKey], within: Duration) {
         self.expect("a receipt for every capture", 0, within, |said| {
-            let stored: std::collections::HashSet<CaptureKey> =
-                capture_keys(said, "stored").into_iter().collect();
+            let stored: std::collections::HashSet<CaptureKey> = capture_keys(said, "stored").into_iter().collect();
             all.iter().all(|one| stored.contains(one)).then_some(())
         });
     }

@@ -98,10 +98,7 @@ fn wall_us() -> i64 {
 }
 
 fn boottime_us() -> i64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a timespec of our own that outlives the call.
     let answer = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
     assert_eq!(answer, 0, "read CLOCK_BOOTTIME");

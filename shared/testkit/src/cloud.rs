@@ -72,12 +72,8 @@ impl Cloud {
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
         let name = flag.split_once('=').map_or(flag, |(name, _)| name);
-        self.flags.retain(|other| {
-            other
-                .split_once('=')
-                .map_or(other.as_str(), |(name, _)| name)
-                != name
-        });
+        self.flags
+            .retain(|other| other.split_once('=').map_or(other.as_str(), |(name, _)| name) != name);
         self.flags.push(flag.to_owned());
         self
     }
@@ -215,10 +211,7 @@ impl Cloud {
     pub fn store_id(&self) -> String {
         let ready = |line: &Value| line["ready"]["store"].as_str().map(str::to_owned);
         let said = self.events.since(0);
-        said.iter()
-            .rev()
-            .find_map(ready)
-            .expect("a ready line names the store")
+        said.iter().rev().find_map(ready).expect("a ready line names the store")
     }
 }
 

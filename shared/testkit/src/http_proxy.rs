@@ -123,10 +123,7 @@ impl HttpProxy {
     /// Returns how many captures the receipts named.
     pub fn verdict(self) -> u64 {
         let lies = self.seen.violations.lock().unwrap();
-        assert!(
-            lies.is_empty(),
-            "receipts before their commit (P2): {lies:#?}"
-        );
+        assert!(lies.is_empty(), "receipts before their commit (P2): {lies:#?}");
         drop(lies);
         let checked = self.seen.checked.load(Ordering::Relaxed);
         assert!(checked > 0, "no receipt was checked, which proves nothing");
@@ -187,11 +184,7 @@ fn forward(camera: &TcpStream, seen: &Observations) -> io::Result<()> {
                 let half = &answer.body[..answer.body.len() / 2];
                 to_camera.write_all(&response("200 OK", "application/json", half))?;
             }
-            HttpFault::None
-            | HttpFault::Page
-            | HttpFault::Redirect
-            | HttpFault::TooLarge
-            | HttpFault::Nothing => {
+            HttpFault::None | HttpFault::Page | HttpFault::Redirect | HttpFault::TooLarge | HttpFault::Nothing => {
                 to_camera.write_all(&answer.to_bytes())?;
             }
         }
@@ -212,11 +205,7 @@ fn replaced_answer(harm: HttpFault) -> Option<Vec<u8>> {
             "text/html",
             b"",
         )),
-        HttpFault::TooLarge => Some(response(
-            "413 Request Entity Too Large",
-            "text/html",
-            b"<h1>nginx</h1>",
-        )),
+        HttpFault::TooLarge => Some(response("413 Request Entity Too Large", "text/html", b"<h1>nginx</h1>")),
         HttpFault::Nothing => Some(response("200 OK", "application/json", b"")),
     }
 }

@@ -45,11 +45,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
                 sequence: picture.sequence,
                 hash: picture.hash.prefix(),
             };
-            assert_eq!(
-                Hash::of(&picture.bytes),
-                picture.hash,
-                "the bytes of {name:?}"
-            );
+            assert_eq!(Hash::of(&picture.bytes), picture.hash, "the bytes of {name:?}");
             assert!(
                 originals.contains(&Hash::of(&photos::without_comments(&picture.bytes))),
                 "{name:?} is none of the photographs"
@@ -62,10 +58,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
             }
             found.stored += 1;
             found.bytes += picture.bytes.len() as u64;
-            numbers
-                .entry(name.install)
-                .or_default()
-                .insert(name.sequence);
+            numbers.entry(name.install).or_default().insert(name.sequence);
         })
         .expect("read every picture");
 
@@ -74,10 +67,7 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
         twice.is_empty(),
         "two pictures of one number, neither marked: {twice:?}"
     );
-    let lost: Vec<_> = confirmed
-        .iter()
-        .filter(|name| !stored.contains(name))
-        .collect();
+    let lost: Vec<_> = confirmed.iter().filter(|name| !stored.contains(name)).collect();
     assert!(
         lost.is_empty(),
         "{} of {} confirmed captures are not in the cloud (P1, P2): {lost:#?}",
@@ -91,13 +81,8 @@ pub fn audit(store: &StoreProbe, confirmed: &[CaptureKey], photos: &[Vec<u8>]) -
     }
     for (install, numbers) in &numbers {
         let last = *numbers.last().expect("an install with a number");
-        let gaps: Vec<u64> = (1..=last)
-            .filter(|number| !numbers.contains(number))
-            .collect();
-        assert!(
-            gaps.is_empty(),
-            "{install}: no fate of {gaps:?} below {last}"
-        );
+        let gaps: Vec<u64> = (1..=last).filter(|number| !numbers.contains(number)).collect();
+        assert!(gaps.is_empty(), "{install}: no fate of {gaps:?} below {last}");
     }
     found
 }
@@ -111,10 +96,7 @@ mod tests {
     use keepsake_provision::temp_dir::TempDir;
 
     /// Returns the result of an audit of a database with the first photograph as number 1, changed by `change`.
-    fn after(
-        confirmed: &[CaptureKey],
-        harm: impl FnOnce(&ScratchStore, CaptureKey),
-    ) -> Result<Audit, String> {
+    fn after(confirmed: &[CaptureKey], harm: impl FnOnce(&ScratchStore, CaptureKey)) -> Result<Audit, String> {
         let folder = TempDir::new("audit");
         let named = with_one_picture(&folder);
         harm(&ScratchStore::open(&folder), named);
@@ -135,11 +117,7 @@ mod tests {
             sequence: 2,
             hash: Hash([1; 32]).prefix(),
         };
-        assert!(
-            after(&[lost], |_, _| {})
-                .unwrap_err()
-                .contains("not in the cloud")
-        );
+        assert!(after(&[lost], |_, _| {}).unwrap_err().contains("not in the cloud"));
 
         let photos = photos::all(&photos::folder());
         let other = |named: CaptureKey, sequence| CaptureKey { sequence, ..named };

@@ -142,10 +142,7 @@ impl Client {
         client.send(&Packet { first: 0x10, body })?;
         match Packet::read(&mut client.socket)? {
             Some(Packet { first: 0x20, body }) if body.get(1) == Some(&0) => Ok(client),
-            refused => Err(io::Error::new(
-                io::ErrorKind::ConnectionRefused,
-                format!("{refused:?}"),
-            )),
+            refused => Err(io::Error::new(io::ErrorKind::ConnectionRefused, format!("{refused:?}"))),
         }
     }
 
@@ -184,12 +181,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::publish`].
-    pub fn publish_with(
-        &mut self,
-        topic: &[u8],
-        payload: &[u8],
-        retain: bool,
-    ) -> io::Result<Outcome> {
+    pub fn publish_with(&mut self, topic: &[u8], payload: &[u8], retain: bool) -> io::Result<Outcome> {
         self.next_id = self.next_id.checked_add(1).unwrap_or(1);
         let mut body = Vec::with_capacity(payload.len() + topic.len() + 4);
         push_text(&mut body, topic);
@@ -217,8 +209,7 @@ impl Client {
     /// The socket's; `WouldBlock` when nothing comes for 20 s, `UnexpectedEof` when the broker is gone.
     pub fn next_publication(&mut self) -> io::Result<Publication> {
         loop {
-            let packet = Packet::read(&mut self.socket)?
-                .ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
+            let packet = Packet::read(&mut self.socket)?.ok_or(io::Error::from(io::ErrorKind::UnexpectedEof))?;
             if let Some(publication) = packet.publication() {
                 if publication.packet_id != 0 {
                     let body = publication.packet_id.to_be_bytes().to_vec();

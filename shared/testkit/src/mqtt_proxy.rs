@@ -95,10 +95,7 @@ impl MqttProxy {
         assert!(lies.is_empty(), "acknowledged before the commit: {lies:#?}");
         drop(lies);
         let checked = self.seen.checked.load(Ordering::Relaxed);
-        assert!(
-            checked > 0,
-            "a proxy that saw no acknowledgement proves nothing"
-        );
+        assert!(checked > 0, "a proxy that saw no acknowledgement proves nothing");
         checked
     }
 }
@@ -153,11 +150,7 @@ impl HostileBroker {
     }
 }
 
-fn serve_hostile(
-    camera: TcpStream,
-    broker: TcpStream,
-    cameras: &Arc<Mutex<Vec<TcpStream>>>,
-) -> io::Result<()> {
+fn serve_hostile(camera: TcpStream, broker: TcpStream, cameras: &Arc<Mutex<Vec<TcpStream>>>) -> io::Result<()> {
     let (mut from_broker, mut to_broker) = (broker.try_clone()?, broker);
     let (mut from_camera, mut to_camera) = (camera.try_clone()?, camera.try_clone()?);
     cameras.lock().unwrap().push(camera);
@@ -208,8 +201,7 @@ fn join(cloud: TcpStream, broker: TcpStream, seen: &Arc<Observations>) -> io::Re
                 let publication = open.lock().unwrap().remove(&id);
                 match publication {
                     Some(publication) => seen.check_committed(&publication),
-                    None => seen
-                        .report_violation(format!("an acknowledgement of {id}, which is not open")),
+                    None => seen.report_violation(format!("an acknowledgement of {id}, which is not open")),
                 }
             }
         });
@@ -238,9 +230,9 @@ impl Observations {
         let hash = Hash::of(payload);
         let committed = match topic.kind {
             MessageKind::Frame => match codec::decode_frame(payload) {
-                Ok(frame) => self.witness.query(|store| {
-                    Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)
-                }),
+                Ok(frame) => self
+                    .witness
+                    .query(|store| Ok(store.has_bytes_of(&frame.header)? || store.has_quarantined(hash)?)),
                 Err(_) => self.witness.query(|store| store.has_quarantined(hash)),
             },
             MessageKind::Event => match codec::decode::<Event>(payload) {
@@ -341,11 +333,7 @@ mod tests {
             acknowledged(|photo| frame(1, &photo[1..])),
             acknowledged(|_| b"neither a frame nor in quarantine".to_vec()),
         ] {
-            assert!(
-                early
-                    .unwrap_err()
-                    .contains("acknowledged before the commit")
-            );
+            assert!(early.unwrap_err().contains("acknowledged before the commit"));
         }
     }
 }

@@ -6,12 +6,7 @@ use std::sync::LazyLock;
 use keepsake_provision::workspace;
 
 /// Both together, as `cargo build` in the root does, so that neither builds dependencies for itself.
-const TARGETS: &[&str] = &[
-    "--package",
-    "keepsake-appliance",
-    "--package",
-    "keepsake-cloud",
-];
+const TARGETS: &[&str] = &["--package", "keepsake-appliance", "--package", "keepsake-cloud"];
 const FEATURES: &[&str] = if cfg!(feature = "v4l") {
     &["--features", "keepsake-appliance/v4l"]
 } else {

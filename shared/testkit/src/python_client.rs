@@ -13,9 +13,7 @@ use crate::appliance::{CaptureKey, capture_keys};
 
 /// Returns a file of `fixtures/`.
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
 /// A reference client, running or not.
@@ -70,39 +68,24 @@ impl ReferenceClient {
     }
 
     fn write_line(&mut self, line: &str) {
-        self.program
-            .as_mut()
-            .expect("a running camera")
-            .write_line(line);
+        self.program.as_mut().expect("a running camera").write_line(line);
     }
 
     /// Waits until `found` returns something for the events from number `since` on.
-    pub fn expect<T>(
-        &self,
-        what: &str,
-        since: usize,
-        within: Duration,
-        found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> T {
-        self.events
-            .wait(since, within, found)
-            .unwrap_or_else(|missed| {
-                panic!(
-                    "{}: {what}: {missed:?} after at most {within:?}\n{}",
-                    self.device,
-                    last_words(&self.log, &self.events)
-                )
-            })
+    pub fn expect<T>(&self, what: &str, since: usize, within: Duration, found: impl FnMut(&[Value]) -> Option<T>) -> T {
+        self.events.wait(since, within, found).unwrap_or_else(|missed| {
+            panic!(
+                "{}: {what}: {missed:?} after at most {within:?}\n{}",
+                self.device,
+                last_words(&self.log, &self.events)
+            )
+        })
     }
 
     /// Waits for `n` events of this kind from number `since` on, and returns them.
     pub fn expect_some(&self, n: usize, kind: &str, since: usize, within: Duration) -> Vec<Value> {
         self.expect(&format!("{n} times {kind}"), since, within, |said| {
-            let all: Vec<Value> = said
-                .iter()
-                .filter(|event| event["event"] == kind)
-                .cloned()
-                .collect();
+            let all: Vec<Value> = said.iter().filter(|event| event["event"] == kind).cloned().collect();
             (all.len() >= n).then_some(all)
         })
     }

@@ -79,10 +79,7 @@ impl ReceiptObserver {
             "receipts before their commit (P2): {:#?}",
             seen.violations
         );
-        assert!(
-            seen.checked > 0,
-            "an observer that saw no receipt proves nothing"
-        );
+        assert!(seen.checked > 0, "an observer that saw no receipt proves nothing");
         seen.checked
     }
 
@@ -179,10 +176,7 @@ impl ReceiptChecker {
         let deadline = Instant::now() + self.patience;
         let mut open = self.store.lock().unwrap();
         loop {
-            let answer = match open
-                .take()
-                .map_or_else(|| StoreProbe::open(&self.database), Ok)
-            {
+            let answer = match open.take().map_or_else(|| StoreProbe::open(&self.database), Ok) {
                 Ok(store) => ask(&store).inspect(|_| *open = Some(store)),
                 Err(error) => Err(error),
             };

@@ -40,14 +40,8 @@ impl ShippedMosquitto {
             let own = own.display();
             let mut text = shipped_file("keepsake.conf");
             for (from, to) in [
-                (
-                    "listener 8883\n",
-                    format!("listener {password_port} 127.0.0.1\n"),
-                ),
-                (
-                    "listener 8884\n",
-                    format!("listener {certificate_port} 127.0.0.1\n"),
-                ),
+                ("listener 8883\n", format!("listener {password_port} 127.0.0.1\n")),
+                ("listener 8884\n", format!("listener {certificate_port} 127.0.0.1\n")),
                 (
                     "listener 1883 127.0.0.1\n",
                     format!("listener {plain_port} 127.0.0.1\n"),
@@ -87,10 +81,7 @@ impl ShippedMosquitto {
 
     /// Replaces the server's certificate. Call it before the start.
     pub fn replace_certificate(&self, signed: &IssuedCertificate) {
-        for (from, to) in [
-            (&signed.certificate, "server.crt"),
-            (&signed.key, "server.key"),
-        ] {
+        for (from, to) in [(&signed.certificate, "server.crt"), (&signed.key, "server.key")] {
             fs::copy(from, self.folder.join("certs").join(to)).expect("copy a certificate");
         }
     }

@@ -84,9 +84,7 @@ impl StoreProbe {
     pub fn open(database: impl Into<Location>) -> sqlx::Result<Self> {
         sqlx::any::install_default_drivers();
         let Location(url) = database.into();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let connection = runtime.block_on(within(AnyConnection::connect(&url)))?;
         Ok(Self {
             runtime,
@@ -98,16 +96,10 @@ impl StoreProbe {
     ///
     /// # Errors
     /// The database's.
-    pub fn fate(
-        &self,
-        install: SpoolId,
-        sequence: Sequence,
-        hash: HashPrefix,
-    ) -> sqlx::Result<Option<i64>> {
+    pub fn fate(&self, install: SpoolId, sequence: Sequence, hash: HashPrefix) -> sqlx::Result<Option<i64>> {
         // A tombstone of a range has one row for its first sequence or one for each: both count.
-        let query = sqlx::query(
-            "SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?",
-        );
+        let query =
+            sqlx::query("SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?");
         let row = self.one(
             query
                 .bind(install.0.to_vec())
@@ -123,10 +115,8 @@ impl StoreProbe {
     /// # Errors
     /// The database's.
     pub fn has_event(&self, hash: Hash) -> sqlx::Result<bool> {
-        Ok(
-            self.has("SELECT COUNT(*) FROM tombstone WHERE hash = ?", hash)?
-                || self.has("SELECT COUNT(*) FROM event WHERE hash = ?", hash)?,
-        )
+        Ok(self.has("SELECT COUNT(*) FROM tombstone WHERE hash = ?", hash)?
+            || self.has("SELECT COUNT(*) FROM event WHERE hash = ?", hash)?)
     }
 
     /// Returns whether a message with this hash is in quarantine.
@@ -184,9 +174,7 @@ impl StoreProbe {
         ))?;
         for picture in pictures {
             let arrival: i64 = picture.try_get(5)?;
-            let bytes = self.all(
-                sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival),
-            )?;
+            let bytes = self.all(sqlx::query("SELECT bytes FROM picture_bytes WHERE arrival = ?").bind(arrival))?;
             each(Picture {
                 install: SpoolId(bytes_of(&picture, 0)?),
                 sequence: number(&picture, 1)?,
@@ -249,10 +237,7 @@ impl StoreProbe {
         self.run(async |connection| query.fetch_all(connection).await)
     }
 
-    fn run<T>(
-        &self,
-        ask: impl AsyncFnOnce(&mut AnyConnection) -> sqlx::Result<T>,
-    ) -> sqlx::Result<T> {
+    fn run<T>(&self, ask: impl AsyncFnOnce(&mut AnyConnection) -> sqlx::Result<T>) -> sqlx::Result<T> {
         let connection = &mut *self.connection.borrow_mut();
         self.runtime.block_on(within(ask(connection)))
     }
@@ -308,14 +293,10 @@ pub(crate) mod tests {
         pub(crate) fn open(data: &Path) -> Self {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();
-            let file = SqliteConnectOptions::new()
-                .filename(file)
-                .create_if_missing(true);
-            let scratch =
-                Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
+            let file = SqliteConnectOptions::new().filename(file).create_if_missing(true);
+            let scratch = Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
             if new {
-                let migrations =
-                    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
+                let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
                 for file in keepsake_provision::temp_dir::files(&migrations) {
                     let statement = fs::read_to_string(file).unwrap();
                     scratch.execute(sqlx::query(sqlx::AssertSqlSafe(statement)));
@@ -326,9 +307,7 @@ pub(crate) mod tests {
 
         /// Returns how many rows have changed.
         pub(crate) fn execute(&self, statement: AnyQuery<'_>) -> u64 {
-            let done = self
-                .0
-                .run(async |connection| statement.execute(connection).await);
+            let done = self.0.run(async |connection| statement.execute(connection).await);
             done.unwrap().rows_affected()
         }
 

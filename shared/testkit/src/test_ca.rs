@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
 };
 
 /// A CA that keeps its certificate and those it signs as PEM files in one folder.
@@ -39,9 +38,7 @@ impl TestCa {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
-        let certificate = params
-            .self_signed(&key)
-            .expect("sign one's own certificate");
+        let certificate = params.self_signed(&key).expect("sign one's own certificate");
         fs::write(folder.join("ca.crt"), certificate.pem()).expect("write the authority");
         Self {
             folder: folder.to_owned(),
@@ -70,21 +67,14 @@ impl TestCa {
         self.sign(name, params, Validity::Now)
     }
 
-    fn sign(
-        &self,
-        file: &str,
-        mut params: CertificateParams,
-        validity: Validity,
-    ) -> IssuedCertificate {
+    fn sign(&self, file: &str, mut params: CertificateParams, validity: Validity) -> IssuedCertificate {
         (params.not_before, params.not_after) = match validity {
             Validity::Now => (date_time_ymd(2021, 1, 1), date_time_ymd(2089, 12, 31)),
             Validity::Past => (date_time_ymd(2019, 1, 1), date_time_ymd(2020, 12, 31)),
             Validity::Future => (date_time_ymd(2090, 1, 1), date_time_ymd(2099, 12, 31)),
         };
         let key = KeyPair::generate().expect("make a key");
-        let certificate = params
-            .signed_by(&key, &self.issuer)
-            .expect("sign a certificate");
+        let certificate = params.signed_by(&key, &self.issuer).expect("sign a certificate");
         let signed = IssuedCertificate {
             certificate: self.folder.join(format!("{file}.crt")),
             key: self.folder.join(format!("{file}.key")),

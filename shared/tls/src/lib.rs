@@ -51,9 +51,7 @@ pub enum FileError {
     Empty { what: &'static str, path: PathBuf },
     #[error("{path} is damaged: it contains no valid {what}")]
     Damaged { what: &'static str, path: PathBuf },
-    #[error(
-        "the key {key} does not match the certificate {certificate}, or its type is not supported"
-    )]
+    #[error("the key {key} does not match the certificate {certificate}, or its type is not supported")]
     Pair { certificate: PathBuf, key: PathBuf },
     #[error("the system's CA store is empty; name a file with trusted CA certificates")]
     NoAuthorities,
@@ -65,17 +63,11 @@ pub enum FileError {
 ///
 /// # Errors
 /// [`FileError`] if a file is missing or damaged; it names the file. Fix the file and connect again.
-pub fn client(
-    files: &TlsFiles,
-    now: Arc<dyn TimeProvider>,
-) -> Result<Arc<ClientConfig>, FileError> {
+pub fn client(files: &TlsFiles, now: Arc<dyn TimeProvider>) -> Result<Arc<ClientConfig>, FileError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(
-        Arc::new(authorities(files)?),
-        provider.clone(),
-    )
-    .build()
-    .map_err(|_| FileError::NoAuthorities)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities(files)?), provider.clone())
+        .build()
+        .map_err(|_| FileError::NoAuthorities)?;
     let config = ClientConfig::builder_with_details(provider, now)
         .with_safe_default_protocol_versions()
         .expect("ring has suites for both versions")
@@ -116,8 +108,7 @@ pub fn trusting_nobody() -> Arc<ClientConfig> {
 fn authorities(files: &TlsFiles) -> Result<RootCertStore, FileError> {
     let mut store = RootCertStore::empty();
     let Some(path) = &files.ca else {
-        let (known, _) =
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let (known, _) = store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return if known == 0 {
             Err(FileError::NoAuthorities)
         } else {
@@ -133,10 +124,7 @@ fn authorities(files: &TlsFiles) -> Result<RootCertStore, FileError> {
     Ok(store)
 }
 
-fn certificates(
-    what: &'static str,
-    path: &Path,
-) -> Result<Vec<CertificateDer<'static>>, FileError> {
+fn certificates(what: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(what, path)?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<Vec<_>, _>>()
@@ -216,9 +204,7 @@ pub fn classify(error: &(dyn Error + 'static)) -> Option<TlsFailure> {
             return Some(sentence(error));
         }
         // `io::Error::source` skips the error that it wraps, so that one is looked at first.
-        let inside = error
-            .downcast_ref::<io::Error>()
-            .and_then(|error| error.get_ref());
+        let inside = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
         next = match inside {
             Some(inside) => Some(inside),
             None => error.source(),
@@ -231,23 +217,23 @@ fn sentence(error: &rustls::Error) -> TlsFailure {
     match error {
         rustls::Error::InvalidCertificate(error) => TlsFailure::Untrusted(untrusted(error)),
         rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::CertificateRequired => TlsFailure::Refused(
-                "the server requires a client certificate, and none is configured".to_owned(),
-            ),
+            AlertDescription::CertificateRequired => {
+                TlsFailure::Refused("the server requires a client certificate, and none is configured".to_owned())
+            }
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
             | AlertDescription::UnsupportedCertificate
             | AlertDescription::CertificateRevoked
             | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
-            | AlertDescription::AccessDenied => TlsFailure::Refused(format!(
-                "the server rejected the client certificate: {alert:?}"
-            )),
+            | AlertDescription::AccessDenied => {
+                TlsFailure::Refused(format!("the server rejected the client certificate: {alert:?}"))
+            }
             _ => TlsFailure::Failed(format!("the server aborted the TLS handshake: {alert:?}")),
         },
-        rustls::Error::InvalidMessage(_) => TlsFailure::Failed(
-            "the server does not use TLS; is this the plaintext port?".to_owned(),
-        ),
+        rustls::Error::InvalidMessage(_) => {
+            TlsFailure::Failed("the server does not use TLS; is this the plaintext port?".to_owned())
+        }
         other => TlsFailure::Failed(format!("TLS: {other}")),
     }
 }
@@ -262,10 +248,7 @@ fn untrusted(error: &CertificateError) -> String {
                 .to_owned()
         }
         CertificateError::NotValidForName => "its certificate is for another host name".to_owned(),
-        CertificateError::NotValidForNameContext {
-            expected,
-            presented,
-        } => format!(
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, not for {}",
             presented.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "),
             expected.to_str()
@@ -323,10 +306,7 @@ mod tests {
         };
         let (certificate, key) = made_for("camera");
         let (_, other_key) = made_for("another");
-        let (good, nothing) = (
-            write("good.pem", &certificate),
-            write("nothing.pem", "hello"),
-        );
+        let (good, nothing) = (write("good.pem", &certificate), write("nothing.pem", "hello"));
         let broken = write(
             "broken.pem",
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",

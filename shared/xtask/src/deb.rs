@@ -24,10 +24,7 @@ const CARGO_DEB: CargoTool = CargoTool {
 
 /// The settings that differ in the service: the line of `camera.toml`, and the packaged one.
 const SERVICE_SETTINGS: [(&str, &str); 2] = [
-    (
-        "dir = \"keepsake-spool\"",
-        "dir = \"/var/lib/keepsake/pictures\"",
-    ),
+    ("dir = \"keepsake-spool\"", "dir = \"/var/lib/keepsake/pictures\""),
     (
         "status_file = \"\"",
         "status_file = \"/var/lib/keepsake/CAMERA-STATUS.txt\"",
@@ -147,11 +144,7 @@ fn own_version() -> String {
 /// Returns the file of a package, and creates its folder.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     // Apart from the packages that are published.
-    let folder = workspace::target().join(if version == OLDER {
-        "debian-older"
-    } else {
-        "debian"
-    });
+    let folder = workspace::target().join(if version == OLDER { "debian-older" } else { "debian" });
     fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     Ok(folder.join(format!("keepsake-{package}_{version}_{}.deb", arch.name())))
 }
@@ -170,10 +163,7 @@ fn with_service_settings(settings: &str) -> Result<String> {
     let mut settings = settings.to_owned();
     for (own, service) in SERVICE_SETTINGS {
         let found = settings.matches(own).count();
-        ensure!(
-            found == 1,
-            "{own} occurs {found} times in camera.toml instead of once"
-        );
+        ensure!(found == 1, "{own} occurs {found} times in camera.toml instead of once");
         settings = settings.replace(own, service);
     }
     Ok(settings)

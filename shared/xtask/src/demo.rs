@@ -65,9 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         data.display()
     );
     if let Some(link) = &cloud.setup {
-        println!(
-            "The cloud has no owner yet. Open this link and choose a user name and a password: {link}"
-        );
+        println!("The cloud has no owner yet. Open this link and choose a user name and a password: {link}");
     }
     let (events, heard) = mpsc::channel();
     let mut camera = Camera::start(&cloud.mqtt, &data, presses.is_none(), events.clone())?;
@@ -84,8 +82,6 @@ fn build() -> Result<()> {
     let status = workspace::cargo()
         .args([
             "build",
-            "--profile",
-            "demo",
             "--package",
             "keepsake-cloud",
             "--package",
@@ -100,7 +96,7 @@ fn build() -> Result<()> {
 }
 
 fn program(name: &str) -> Result<Command> {
-    let mut command = Command::new(workspace::target().join("demo").join(name));
+    let mut command = Command::new(workspace::target().join("debug").join(name));
     if std::env::var_os("RUST_LOG").is_none() {
         command.env("RUST_LOG", "info");
     }
@@ -131,15 +127,10 @@ impl Cloud {
             .stdout(Stdio::piped())
             .stderr(append_to(&log)?);
         let mut program = ChildGuard::start(&mut command, "the cloud")?;
-        let stdout = program
-            .child()
-            .stdout
-            .take()
-            .context("read the output of the cloud")?;
+        let stdout = program.child().stdout.take().context("read the output of the cloud")?;
         let mut said = BufReader::new(stdout);
         let mut line = String::new();
-        said.read_line(&mut line)
-            .context("read the output of the cloud")?;
+        said.read_line(&mut line).context("read the output of the cloud")?;
         let ready: Value = match serde_json::from_str(&line) {
             Ok(ready) => ready,
             Err(_) => bail!("the cloud did not start:\n{}", end_of(&log)),
@@ -185,15 +176,8 @@ impl Cloud {
             let page = self.get(&format!("/api/v1/pictures?after={arrival}&limit=500"))?;
             let pictures = page["pictures"].as_array().context("a list of pictures")?;
             for picture in pictures {
-                ids.push(
-                    picture["id"]
-                        .as_str()
-                        .context("a picture has an id")?
-                        .to_owned(),
-                );
-                arrival = picture["arrival"]
-                    .as_u64()
-                    .context("a picture has an arrival")?;
+                ids.push(picture["id"].as_str().context("a picture has an id")?.to_owned());
+                arrival = picture["arrival"].as_u64().context("a picture has an arrival")?;
             }
             if page["next"].is_null() || pictures.is_empty() {
                 return Ok(ids);
@@ -257,11 +241,7 @@ impl Camera {
             command.stderr(append_to(&log)?);
         }
         let mut program = ChildGuard::start(&mut command, "the camera")?;
-        let stdout = program
-            .child()
-            .stdout
-            .take()
-            .context("read the output of the camera")?;
+        let stdout = program.child().stdout.take().context("read the output of the camera")?;
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 if let Ok(event) = serde_json::from_str(&line)
@@ -276,27 +256,15 @@ impl Camera {
     }
 
     fn press(&mut self, times: u32) -> Result<()> {
-        let stdin = self
-            .program
-            .child()
-            .stdin
-            .as_mut()
-            .context("the camera has a button")?;
+        let stdin = self.program.child().stdin.as_mut().context("the camera has a button")?;
         let lines = "\n".repeat(usize::try_from(times).unwrap_or(usize::MAX));
-        stdin
-            .write_all(lines.as_bytes())
-            .context("press the button")?;
+        stdin.write_all(lines.as_bytes()).context("press the button")?;
         stdin.flush().context("press the button")
     }
 }
 
 /// Presses, waits for the result of every press, asks the cloud, and prints one line.
-fn press_and_count(
-    presses: u32,
-    camera: &mut Camera,
-    cloud: &mut Cloud,
-    heard: &Receiver<Input>,
-) -> Result<bool> {
+fn press_and_count(presses: u32, camera: &mut Camera, cloud: &mut Cloud, heard: &Receiver<Input>) -> Result<bool> {
     let before = cloud.newest_arrival()?;
     let mut seen = Tally::default();
     wait(camera, cloud, heard, &mut seen, |seen| seen.ready)?;
@@ -403,11 +371,7 @@ fn wait(
                 bail!("the camera stopped:\n{}", end_of(&camera.log))
             }
         }
-        if let Some(end) = camera
-            .program
-            .exit_message()
-            .or_else(|| cloud.program.exit_message())
-        {
+        if let Some(end) = camera.program.exit_message().or_else(|| cloud.program.exit_message()) {
             bail!("{end}");
         }
         if stop_requested() {
@@ -451,11 +415,7 @@ fn run_interactive(
             Ok(Input::Silence) => break,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        if let Some(end) = camera
-            .program
-            .exit_message()
-            .or_else(|| cloud.program.exit_message())
-        {
+        if let Some(end) = camera.program.exit_message().or_else(|| cloud.program.exit_message()) {
             bail!("{end}");
         }
     }
@@ -468,15 +428,8 @@ fn describe(event: &Value, http: &str) -> Option<String> {
     let ms = |field: &str| format_ms(event[field].as_u64());
     let sequence = &event["sequence"];
     Some(match event["event"].as_str()? {
-        "ready" => format!(
-            "the camera is ready; its next picture is number {}",
-            event["next"]
-        ),
-        "pressed" => format!(
-            "press {}: light on after {} ms",
-            event["press"],
-            ms("light_after_us")
-        ),
+        "ready" => format!("the camera is ready; its next picture is number {}", event["next"]),
+        "pressed" => format!("press {}: light on after {} ms", event["press"], ms("light_after_us")),
         "saved" => format!(
             "press {}: number {sequence} is safe on the card after {} ms, {} bytes",
             event["press"],
@@ -540,11 +493,7 @@ mod tests {
             ((1..=20).collect(), 95, Some(19)),
             ((1..=3).collect(), 100, Some(3)),
         ] {
-            assert_eq!(
-                percentile(&mut all, percent),
-                expected,
-                "{percent} of {all:?}"
-            );
+            assert_eq!(percentile(&mut all, percent), expected, "{percent} of {all:?}");
         }
         assert_eq!(format_ms(Some(41_290)), "41.2");
     }

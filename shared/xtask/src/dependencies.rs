@@ -20,12 +20,7 @@ const MACHETE: CargoTool = CargoTool {
 pub(crate) fn deny(checks: &[&str]) -> Result<bool> {
     let status = Command::new(DENY.find()?)
         .current_dir(workspace::root())
-        .args([
-            "--workspace",
-            "--all-features",
-            "check",
-            "--hide-inclusion-graph",
-        ])
+        .args(["--workspace", "--all-features", "check", "--hide-inclusion-graph"])
         .args(checks)
         .status()
         .context("run cargo-deny")?;

@@ -51,11 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     let cloud = deb::package("cloud", own, arguments.no_build)?;
     let appliance = deb::package("appliance", Arch::Arm64, arguments.no_build)?;
     let _emulation = ForeignBinaries::enable(Arch::Arm64)?;
-    for release in arguments
-        .release
-        .iter()
-        .filter(|_| !arguments.user_data_only)
-    {
+    for release in arguments.release.iter().filter(|_| !arguments.user_data_only) {
         println!("\n==> {}, by hand", release.name());
         by_hand(*release, &cloud, &appliance).with_context(|| release.name())?;
     }
@@ -74,9 +70,7 @@ fn code_block<'a>(page: &'a str, heading: &str, language: &str) -> Result<&'a st
     // From the end of that line: a block may begin on the next one.
     let below = &page[at + start.len() - 1..];
     let below = below.split("\n## ").next().unwrap_or(below);
-    let (_, code) = below
-        .split_once(&format!("\n```{language}\n"))
-        .with_context(missing)?;
+    let (_, code) = below.split_once(&format!("\n```{language}\n")).with_context(missing)?;
     let (code, _) = code.split_once("\n```").with_context(missing)?;
     Ok(code)
 }
@@ -151,13 +145,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
 fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     let mut command = machine.command();
     command
-        .args([
-            "runuser",
-            "--login",
-            "admin",
-            "-c",
-            "exec bash -eo pipefail",
-        ])
+        .args(["runuser", "--login", "admin", "-c", "exec bash -eo pipefail"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -166,9 +154,7 @@ fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     // Written at once before it reads: a command that reads standard input would consume the lines after it, as in a
     // terminal.
     let script = format!("main() {{\n{commands}\n}}\nmain < /dev/null\n");
-    stdin
-        .write_all(script.as_bytes())
-        .context("write the commands")?;
+    stdin.write_all(script.as_bytes()).context("write the commands")?;
     drop(stdin);
     let output = child.wait_with_output().context("wait for the commands")?;
     if !output.status.success() {
@@ -183,9 +169,7 @@ fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
 
 /// Requests a page of the dashboard from outside; trusts only the CA of the page.
 fn curl_command(path: &str, more: &str) -> String {
-    format!(
-        "curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}"
-    )
+    format!("curl -fsS --cacert /etc/keepsake/ca.crt --resolve {HOST}:5000:127.0.0.1 {more} https://{HOST}:5000{path}")
 }
 
 /// Creates the first owner with the link, and returns an API token.
@@ -243,19 +227,15 @@ fn check_open_ports(machine: &BootedSystem) -> Result<()> {
         which.insert(port.parse::<u16>().context("a port")?);
     }
     ensure!(open == BTreeSet::from([5000, 8883, 8884]), "open: {said}");
-    ensure!(
-        shut.is_superset(&BTreeSet::from([1883, 3306])),
-        "shut: {said}"
-    );
+    ensure!(shut.is_superset(&BTreeSet::from([1883, 3306])), "shut: {said}");
     report_ok("5000, 8883 and 8884 can be reached from outside; 1883 and 3306 cannot");
     Ok(())
 }
 
 /// Waits until `count` pictures are stored, and none is missing or waiting.
 fn wait_for_counters(machine: &BootedSystem, key: &str, stored: u32) -> Result<()> {
-    let wanted = format!(
-        "{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}"
-    );
+    let wanted =
+        format!("{{\"pressed\":{stored},\"stored\":{stored},\"deleted\":0,\"told\":0,\"held\":0,\"missing\":0}}");
     let header = format!("-H 'Authorization: Bearer {key}'");
     machine.eventually(
         &format!("{stored} are stored"),
@@ -308,40 +288,22 @@ impl Camera {
             code_block(PAGE, "A camera", "toml")?,
         )
         .context("write camera.toml")?;
-        fs::write(
-            system.root.join("etc/hosts"),
-            format!("127.0.0.1 localhost {HOST}\n"),
-        )
-        .context("write hosts")?;
+        fs::write(system.root.join("etc/hosts"), format!("127.0.0.1 localhost {HOST}\n")).context("write hosts")?;
         system.script("appliance check-config /etc/keepsake/camera.toml")?;
 
         let folder = workspace::target().join("systems");
         let [events, log] = ["camera.events", "camera.log"].map(|name| folder.join(name));
         let mut command = system.command(Some(machine));
         command
-            .args([
-                "setpriv",
-                "--reuid=keepsake",
-                "--regid=keepsake",
-                "--init-groups",
-            ])
+            .args(["setpriv", "--reuid=keepsake", "--regid=keepsake", "--init-groups"])
             .args(["appliance", "run"])
-            .args([
-                "--simulated",
-                "--events",
-                "--config",
-                "/etc/keepsake/camera.toml",
-            ])
+            .args(["--simulated", "--events", "--config", "/etc/keepsake/camera.toml"])
             .args(["--spool", "/var/lib/keepsake/pictures"])
             .stdin(Stdio::piped())
             .stdout(File::create(&events).context("create a file for its events")?)
             .stderr(File::create(&log).context("create a file for its log")?);
         let mut program = ChildGuard::start(&mut command, "the camera")?;
-        let button = program
-            .child()
-            .stdin
-            .take()
-            .context("open its standard input")?;
+        let button = program.child().stdin.take().context("open its standard input")?;
         let mut camera = Self {
             program,
             button,
@@ -363,12 +325,8 @@ impl Camera {
 
     fn events(&self) -> Vec<Value> {
         let all = fs::read_to_string(&self.events).unwrap_or_default();
-        let whole = all
-            .split_inclusive('\n')
-            .filter(|line| line.ends_with('\n'));
-        whole
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        let whole = all.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     fn eventually(&mut self, what: &str, there: impl Fn(&[Value]) -> bool) -> Result<()> {
@@ -378,10 +336,7 @@ impl Camera {
             if let Some(ended) = self.program.exit_message() {
                 bail!("{what}: {ended}: {log}");
             }
-            ensure!(
-                Instant::now() < deadline,
-                "{what}: not within {SOON:?}: {log}"
-            );
+            ensure!(Instant::now() < deadline, "{what}: not within {SOON:?}: {log}");
             std::thread::sleep(Duration::from_millis(200));
         }
         Ok(())
@@ -412,17 +367,14 @@ impl Camera {
             .filter_map(|event| event["hash"].as_str().map(str::to_owned))
             .collect();
         ensure!(saved.len() == self.presses, "{} hashes", saved.len());
-        let found =
-            machine.script("mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'")?;
+        let found = machine.script("mysql -N keepsake -e 'SELECT SHA2(bytes, 256) FROM picture_bytes'")?;
         let found: BTreeSet<String> = found.split_whitespace().map(str::to_owned).collect();
         ensure!(found == saved, "saved {saved:?}, in the database {found:?}");
         Ok(())
     }
 
     fn stop(self) -> Result<()> {
-        let Self {
-            program, button, ..
-        } = self;
+        let Self { program, button, .. } = self;
         drop(button);
         program.stop(Duration::from_secs(1));
         Ok(())
@@ -436,12 +388,8 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
     let name = name.to_string_lossy();
     machine.script(ENOUGH_ROOM)?;
     machine.system.copy_in(cloud, &format!("/srv/{name}"))?;
-    machine
-        .script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
-    ensure!(
-        USER_DATA.contains(ADDRESS),
-        "the address of the package has changed"
-    );
+    machine.script("apt-get -q update && apt-get -qy install --no-install-recommends cloud-init")?;
+    ensure!(USER_DATA.contains(ADDRESS), "the address of the package has changed");
     let user_data = USER_DATA.replace(ADDRESS, &format!("file:///srv/{name}"));
     let seed = machine.system.root.join("var/lib/cloud/seed/nocloud");
     fs::create_dir_all(&seed).context("create the seed of cloud-init")?;
@@ -449,10 +397,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
         (seed.join("user-data"), user_data.as_str()),
         (seed.join("meta-data"), "instance-id: keepsake\n"),
         (
-            machine
-                .system
-                .root
-                .join("etc/cloud/cloud.cfg.d/99-check.cfg"),
+            machine.system.root.join("etc/cloud/cloud.cfg.d/99-check.cfg"),
             // Leaves out what these systems lack and an instance has, such as an SSH server.
             "datasource_list: [NoCloud]\nnetwork: {config: disabled}\ncloud_init_modules: [write-files]\n\
              cloud_config_modules: [runcmd]\ncloud_final_modules: [scripts-user]\n",
@@ -465,10 +410,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
         "/var/lib/cloud/seed/nocloud/user-data"
     ))?;
     ensure!(schema.to_lowercase().contains("valid"), "{schema}");
-    report_ok(&format!(
-        "cloud-init finds the file in order: {}",
-        schema.trim()
-    ));
+    report_ok(&format!("cloud-init finds the file in order: {}", schema.trim()));
     // The services of cloud-init run these one after the other.
     machine.script(
         "cloud-init init --local
@@ -476,8 +418,7 @@ fn by_user_data(release: Release, cloud: &Path) -> Result<()> {
          cloud-init modules --mode=config
          cloud-init modules --mode=final > /var/log/cloud-init-output.log 2>&1 || { cat /var/log/cloud-init-output.log; false; }",
     )?;
-    let link =
-        machine.script("grep -m1 -o '/setup?code=[-A-Z0-9]*' /var/log/cloud-init-output.log")?;
+    let link = machine.script("grep -m1 -o '/setup?code=[-A-Z0-9]*' /var/log/cloud-init-output.log")?;
     create_owner(&machine, link.trim())?;
     check_ready(&machine)?;
     check_open_ports(&machine)

@@ -169,10 +169,7 @@ mod tests {
         let workflow = include_str!("../../../.github/workflows/release.yml");
         let parsed = YamlLoader::load_from_str(workflow).unwrap();
         let steps = parsed[0]["jobs"]["release"]["steps"].as_vec().unwrap();
-        let run: Vec<&str> = steps
-            .iter()
-            .filter_map(|step| step["run"].as_str())
-            .collect();
+        let run: Vec<&str> = steps.iter().filter_map(|step| step["run"].as_str()).collect();
         // The first two install Rust on a fresh Debian.
         assert_eq!(
             run[2..],

@@ -59,10 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     } else {
         let v4l = verify.can_build_v4l();
         let (all, packaged): (&[&str], &[&str]) = if v4l {
-            (
-                &["--all-features"],
-                &["--features", "keepsake-appliance/v4l"],
-            )
+            (&["--all-features"], &["--features", "keepsake-appliance/v4l"])
         } else {
             (&[], &[])
         };
@@ -131,10 +128,7 @@ impl Verify {
         let missing = delegate::image_packages_missing()?;
         let missing: Vec<&str> = missing.split_whitespace().collect();
         if !missing.is_empty() {
-            println!(
-                "installing the tools that build images: {}",
-                missing.join(", ")
-            );
+            println!("installing the tools that build images: {}", missing.join(", "));
             apt_install(&missing);
         }
         let output = workspace::cargo()
@@ -169,10 +163,7 @@ impl Verify {
             .stdout(Stdio::piped())
             .spawn()
             .context("run cargo test")?;
-        let stdout = child
-            .stdout
-            .take()
-            .context("read the output of cargo test")?;
+        let stdout = child.stdout.take().context("read the output of cargo test")?;
         for line in BufReader::new(stdout).lines() {
             let line = line.context("read the output of cargo test")?;
             println!("{line}");
@@ -206,8 +197,7 @@ impl Verify {
             let from = workspace::root().join(package);
             let entries = fs::read_dir(&from).with_context(|| format!("read {package}"))?;
             let files = entries.flatten().map(|entry| entry.path());
-            for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service"))
-            {
+            for file in files.filter(|file| file.extension().is_some_and(|kind| kind == "service")) {
                 // Our programs are not installed here, and it only checks that the program exists.
                 let text = fs::read_to_string(&file)
                     .with_context(|| format!("read {}", file.display()))?
@@ -230,10 +220,7 @@ impl Verify {
         };
         // It also checks the units that ours name, reports all problems on stderr, and exits with 0.
         let said = String::from_utf8_lossy(&done.stderr);
-        let ours: Vec<&str> = said
-            .lines()
-            .filter(|line| line.contains("keepsake-"))
-            .collect();
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake-")).collect();
         println!("{} units checked", units.len());
         for line in &ours {
             println!("{line}");
@@ -246,8 +233,8 @@ impl Verify {
         let data = workspace::target()
             .join("tmp")
             .join(format!("demo-{}", std::process::id()));
-        let own = std::env::current_exe().context("find the file of this program")?;
-        let output = Command::new(own)
+        // Not the file of this program: the tests have built it again in the meantime.
+        let output = workspace::cargo()
             .args(["demo", "--presses", "20", "--port", "0", "--data"])
             .arg(&data)
             .stdin(Stdio::null())
@@ -385,9 +372,6 @@ mod tests {
         let line = "pressed 3, stored 3, missing 0, press-to-stored p50 41.2 ms p95 55.0 ms";
         assert_eq!(number_after(line, "press-to-stored p50"), Some(41.2));
         assert_eq!(number_after(line, "press-to-light max"), None);
-        assert_eq!(
-            number_after("press-to-light max - ms", "press-to-light max"),
-            None
-        );
+        assert_eq!(number_after("press-to-light max - ms", "press-to-light max"), None);
     }
 }

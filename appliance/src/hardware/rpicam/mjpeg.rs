@@ -174,10 +174,7 @@ mod tests {
         assert_eq!(splitter.step(), Some(Step::Begun));
         assert_eq!(splitter.step(), None);
         splitter.add(&[0; 1000]);
-        assert!(matches!(
-            splitter.step(),
-            Some(Step::TooLarge { .. } | Step::Broken)
-        ));
+        assert!(matches!(splitter.step(), Some(Step::TooLarge { .. } | Step::Broken)));
     }
 
     proptest! {

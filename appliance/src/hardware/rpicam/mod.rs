@@ -48,9 +48,9 @@ const ATTEMPTS_MAX: u32 = 2;
 /// JPEG quality, percent.
 const QUALITY: u32 = 90;
 
-const NOT_INSTALLED: &str =
-    "install it: sudo apt install rpicam-apps; a USB camera needs camera.backend v4l, or auto";
-const NO_CAMERA: &str = "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
+const NOT_INSTALLED: &str = "install it: sudo apt install rpicam-apps; a USB camera needs camera.backend v4l, or auto";
+const NO_CAMERA: &str =
+    "check the flat cable, power off, both ends; `rpicam-hello --list-cameras` must show the camera";
 
 /// A CSI camera.
 pub struct RpicamCamera {
@@ -115,8 +115,7 @@ impl RpicamCamera {
         let program = self.program().ok_or_else(|| not_installed(None))?;
         let arguments = self.arguments()?;
         tracing::info!(program = %program.display(), ?arguments, "the camera starts");
-        Process::start(&program, &arguments, self.settings.frame_bytes_max)
-            .map_err(|error| not_installed(Some(error)))
+        Process::start(&program, &arguments, self.settings.frame_bytes_max).map_err(|error| not_installed(Some(error)))
     }
 
     fn arguments(&self) -> Result<Vec<String>, CameraError> {
@@ -144,9 +143,10 @@ impl RpicamCamera {
             add("--brightness", format!("{brightness:.2}"));
         }
         if !settings.device.is_empty() {
-            let number: u8 = settings.device.parse().map_err(|_| {
-                self.failed("camera.device must be its number, such as 0, or empty for the first")
-            })?;
+            let number: u8 = settings
+                .device
+                .parse()
+                .map_err(|_| self.failed("camera.device must be its number, such as 0, or empty for the first"))?;
             add("--camera", number.to_string());
         }
         Ok(arguments)
@@ -236,10 +236,7 @@ impl RpicamCamera {
 impl super::Camera for RpicamCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
-            tracing::warn!(
-                error = crate::error::display_chain(&error),
-                "the camera is not ready"
-            );
+            tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");
         }
     }
 
@@ -275,10 +272,7 @@ impl super::Camera for RpicamCamera {
             if !again || Instant::now() >= until {
                 return Err(error);
             }
-            tracing::warn!(
-                error = crate::error::display_chain(&error),
-                "the camera is restarted"
-            );
+            tracing::warn!(error = crate::error::display_chain(&error), "the camera is restarted");
         }
     }
 
@@ -295,9 +289,7 @@ impl super::Camera for RpicamCamera {
                 .map(str::to_owned),
         );
         let settings::CameraSettings { width, height, .. } = self.settings;
-        lines.push(format!(
-            "asked for MJPEG {width}x{height} at {FRAME_RATE} a second"
-        ));
+        lines.push(format!("asked for MJPEG {width}x{height} at {FRAME_RATE} a second"));
         lines
     }
 }

@@ -84,11 +84,7 @@ impl Shared {
 impl Process {
     /// # Errors
     /// The program cannot be started.
-    pub(super) fn start(
-        program: &Path,
-        arguments: &[String],
-        picture_bytes_max: u64,
-    ) -> io::Result<Self> {
+    pub(super) fn start(program: &Path, arguments: &[String], picture_bytes_max: u64) -> io::Result<Self> {
         let mut command = Command::new(program);
         command
             .args(arguments)
@@ -101,9 +97,7 @@ impl Process {
         // SAFETY: prctl(2) is one system call and touches no memory of ours.
         unsafe {
             // Killed with us, however we end: the next start needs the camera.
-            command.pre_exec(|| {
-                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
-            });
+            command.pre_exec(|| nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from));
         }
         let mut process = command.spawn()?;
         let shared = Arc::new(Shared::default());
@@ -124,19 +118,15 @@ impl Process {
     }
 
     /// The first picture that begins to arrive after `under_way` others, counted from now.
-    pub(super) fn picture_after(
-        &self,
-        under_way: u64,
-        until: Instant,
-    ) -> Result<StreamedJpeg, StreamEnd> {
+    pub(super) fn picture_after(&self, under_way: u64, until: Instant) -> Result<StreamedJpeg, StreamEnd> {
         {
             let mut state = self.shared.lock();
             state.wanted = Some(state.begun + under_way + 1);
             state.picture = None;
         }
-        let mut state = self.shared.wait(until, |state| {
-            state.picture.is_some() || state.ended.is_some()
-        });
+        let mut state = self
+            .shared
+            .wait(until, |state| state.picture.is_some() || state.ended.is_some());
         state.wanted = None;
         match (state.picture.take(), &state.ended) {
             (Some(picture), _) => Ok(picture),
@@ -200,10 +190,7 @@ impl Drop for Process {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)
-        .map(drop)
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
 }
 
 fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> StreamEnd {
@@ -221,9 +208,7 @@ fn read_pictures(mut from: impl Read, shared: &Shared, bytes_max: usize) -> Stre
                 Step::Begun => shared.lock().begun += 1,
                 Step::Whole { len, size } => {
                     let mut state = shared.lock();
-                    if state.wanted.is_some_and(|wanted| state.begun >= wanted)
-                        && state.picture.is_none()
-                    {
+                    if state.wanted.is_some_and(|wanted| state.begun >= wanted) && state.picture.is_none() {
                         let bytes = splitter.take(len);
                         state.picture = Some(StreamedJpeg { bytes, size });
                         shared.changed.notify_all();

@@ -116,11 +116,7 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 }
 
 #[track_caller]
-fn assert_error(
-    frame: Result<Frame, CameraError>,
-    reason: keepsake_protocol::event::TombstoneReason,
-    says: &str,
-) {
+fn assert_error(frame: Result<Frame, CameraError>, reason: keepsake_protocol::event::TombstoneReason, says: &str) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
     assert!(error.to_string().contains(says), "{error}");
@@ -174,14 +170,11 @@ fn the_program_is_asked_for_what_the_settings_say() {
 
 #[test]
 fn a_camera_that_starts_dark_is_waited_for() {
-    let stand_in =
-        StandIn::new("for n in 1 2 3; do frame dark; done; while :; do frame bright; done");
+    let stand_in = StandIn::new("for n in 1 2 3; do frame dark; done; while :; do frame bright; done");
     let mut camera = stand_in.camera(|settings| settings.warm_up_frames = 0);
     assert_grey(camera.frame(DEADLINE), 40);
-    let stand_in =
-        StandIn::new("frame dark; frame bright; frame dark; while :; do frame bright; done");
-    let mut camera =
-        stand_in.camera(|settings| (settings.warm_up_frames, settings.warm_up_s) = (60, 30));
+    let stand_in = StandIn::new("frame dark; frame bright; frame dark; while :; do frame bright; done");
+    let mut camera = stand_in.camera(|settings| (settings.warm_up_frames, settings.warm_up_s) = (60, 30));
     assert_grey(camera.frame(DEADLINE), 200);
 }
 
@@ -190,11 +183,7 @@ fn a_program_that_is_not_there_is_named_with_its_package() {
     let stand_in = StandIn::new(STREAM);
     fs::remove_file(stand_in.path("rpicam-vid")).unwrap();
     let mut camera = stand_in.camera(|_| {});
-    assert_error(
-        camera.frame(DEADLINE),
-        CameraNotFound,
-        "apt install rpicam-apps",
-    );
+    assert_error(camera.frame(DEADLINE), CameraNotFound, "apt install rpicam-apps");
     assert!(!is_program(&stand_in.path("rpicam-vid")));
     assert!(!is_program(Path::new("/")));
 }
@@ -219,14 +208,9 @@ fn a_camera_in_use_and_a_program_that_fails_say_so() {
     assert_error(camera.frame(DEADLINE), CameraNotFound, "rpicam-apps");
     let stand_in = StandIn::new(busy);
     let mut camera = stand_in.camera(|_| {});
-    assert_error(
-        camera.frame(DEADLINE),
-        CameraFailed,
-        "another program uses it",
-    );
+    assert_error(camera.frame(DEADLINE), CameraFailed, "another program uses it");
 
-    let stand_in =
-        StandIn::new("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
+    let stand_in = StandIn::new("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
     let mut camera = stand_in.camera(|_| {});
     assert_error(
         camera.frame(DEADLINE),
@@ -271,9 +255,8 @@ fn a_child_that_never_writes_is_killed_at_the_deadline() {
 
 #[test]
 fn half_a_picture_is_passed_over() {
-    let stand_in = StandIn::new(
-        "half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done",
-    );
+    let stand_in =
+        StandIn::new("half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done");
     let mut camera = stand_in.camera(|_| {});
     for _ in 0..3 {
         assert_grey(camera.frame(DEADLINE), 200);
@@ -294,11 +277,7 @@ fn a_child_that_writes_no_pictures_is_given_up() {
     // A picture without end is no better.
     let stand_in = StandIn::new("head -c 9000 dark; exec tr '\\0' x < /dev/zero");
     let mut camera = stand_in.camera(|settings| settings.frame_bytes_max = 200_000);
-    assert_error(
-        camera.frame(DEADLINE),
-        CameraFailed,
-        "camera.frame_bytes_max",
-    );
+    assert_error(camera.frame(DEADLINE), CameraFailed, "camera.frame_bytes_max");
 }
 
 #[test]
@@ -320,10 +299,7 @@ fn what_it_says_is_kept_within_bounds_and_names_the_camera() {
         }
         std::thread::yield_now();
     };
-    assert!(
-        about.contains("imx219") && about.contains("1920x1080"),
-        "{about}"
-    );
+    assert!(about.contains("imx219") && about.contains("1920x1080"), "{about}");
     assert!(!about.contains("fps"), "{about}");
 }
 

@@ -62,8 +62,7 @@ impl SimulatedButton {
     /// The signal handler cannot be had.
     pub fn on(input: File) -> Result<Self, HardwareError> {
         let fix = "allow the program to handle signals";
-        let signals = count_signals()
-            .map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
+        let signals = count_signals().map_err(|e| HardwareError::new("take presses from SIGUSR1", fix).caused_by(e))?;
         Ok(Self {
             input: Some(input),
             lines: 0,
@@ -88,11 +87,7 @@ impl SimulatedButton {
                 self.lines += piece[..n].iter().filter(|&&c| c == b'\n').count();
                 self.line_begun = piece[n - 1] != b'\n';
             }
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
-                ) => {}
+            Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
             // A terminal that was closed.
             Err(_) => self.input = None,
         }
@@ -163,11 +158,7 @@ fn count_signals() -> nix::Result<BorrowedFd<'static>> {
         // Never closed: the handler may run as long as the process lives.
         let counter = std::os::fd::OwnedFd::from(counter).into_raw_fd();
         SIGNALS.store(counter, Ordering::SeqCst);
-        let action = SigAction::new(
-            SigHandler::Handler(count_one),
-            SaFlags::SA_RESTART,
-            SigSet::empty(),
-        );
+        let action = SigAction::new(SigHandler::Handler(count_one), SaFlags::SA_RESTART, SigSet::empty());
         // SAFETY: the handler only loads an atomic and calls write(2), both allowed in a signal handler.
         unsafe { sigaction(Signal::SIGUSR1, &action)? };
         Ok(counter)
@@ -348,9 +339,7 @@ impl super::Camera for SimulatedCamera {
         }
         let plain = match &self.source {
             Source::Photographs(paths) => self.photograph(paths)?,
-            Source::Scene { width, height } => {
-                scene::drawn(*width, *height, self.frames + 1, clock_face())
-            }
+            Source::Scene { width, height } => scene::drawn(*width, *height, self.frames + 1, clock_face()),
         };
         let failed = |what: String| CameraError::Failed {
             camera: "simulated".to_owned(),
@@ -359,10 +348,7 @@ impl super::Camera for SimulatedCamera {
         };
         let (width, height) = check_jpeg(&plain).map_err(|e| failed(e.to_string()))?;
         self.frames += 1;
-        let comment = format!(
-            "keepsake frame {} of boot {} run {}",
-            self.frames, self.boot, self.run
-        );
+        let comment = format!("keepsake frame {} of boot {} run {}", self.frames, self.boot, self.run);
         Ok(Frame {
             bytes: with_comments(&plain, &comment, self.frame_bytes),
             content_type: ContentType::Jpeg,
@@ -382,12 +368,9 @@ fn photographs(folder: &Path) -> Result<Vec<PathBuf>, HardwareError> {
     let doing = || format!("look for photographs in {}", folder.display());
     let fix = "name a folder with JPEG files (--photos, simulated.photos)";
     let mut paths = Vec::new();
-    let entries =
-        fs::read_dir(folder).map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?;
+    let entries = fs::read_dir(folder).map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?;
     for entry in entries {
-        let path = entry
-            .map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?
-            .path();
+        let path = entry.map_err(|e| HardwareError::new(doing(), fix).caused_by(e))?.path();
         let is_jpeg = path
             .extension()
             .is_some_and(|e| e.eq_ignore_ascii_case("jpg") || e.eq_ignore_ascii_case("jpeg"));

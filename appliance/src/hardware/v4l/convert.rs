@@ -4,9 +4,7 @@
 //! the range, and they are rearranged line by line while they are encoded: a detour by RGB would cost a buffer of the
 //! whole picture and two roundings.
 
-use jpeg_encoder::{
-    ColorType, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr,
-};
+use jpeg_encoder::{ColorType, Encoder, EncodingError, ImageBuffer, JpegColorType, SamplingFactor, rgb_to_ycbcr};
 
 use crate::imaging::jpeg::{JpegError, check_jpeg, segments};
 
@@ -55,11 +53,7 @@ fn standard_tables() -> Vec<u8> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Four bytes for two pixels that share their chroma; says where in them the samples are.
-    Packed {
-        lumas: [usize; 2],
-        cb: usize,
-        cr: usize,
-    },
+    Packed { lumas: [usize; 2], cb: usize, cr: usize },
     /// All luma, then one plane of pairs, each for two by two pixels.
     Pairs { cr_first: bool },
     /// All luma, then two planes, a sample for two by two pixels.
@@ -246,10 +240,9 @@ impl ImageBuffer for Lines<'_> {
     fn get_jpeg_color_type(&self) -> JpegColorType {
         match self.raw.layout {
             Layout::Grey => JpegColorType::Luma,
-            Layout::Packed { .. }
-            | Layout::Pairs { .. }
-            | Layout::Planes { .. }
-            | Layout::Rgb { .. } => JpegColorType::Ycbcr,
+            Layout::Packed { .. } | Layout::Pairs { .. } | Layout::Planes { .. } | Layout::Rgb { .. } => {
+                JpegColorType::Ycbcr
+            }
         }
     }
 
@@ -289,8 +282,7 @@ impl ImageBuffer for Lines<'_> {
                 buffers[0].extend(line.iter().map(luma));
                 let (stride, bytes) = (self.stride / 2, width.div_ceil(2));
                 let lines = usize::from(self.raw.height).div_ceil(2);
-                let plane =
-                    |n: usize| &self.frame[chroma_from + (n * lines + y / 2) * stride..][..bytes];
+                let plane = |n: usize| &self.frame[chroma_from + (n * lines + y / 2) * stride..][..bytes];
                 let (cb, cr) = if cr_first { (1, 0) } else { (0, 1) };
                 self.add_chroma(plane(cb).iter(), plane(cr).iter(), buffers);
             }
@@ -311,10 +303,7 @@ impl ImageBuffer for Lines<'_> {
         };
         if has_matrix && self.raw.rec709 {
             let [lumas, cbs, crs, _] = buffers;
-            let line = lumas[begun..]
-                .iter_mut()
-                .zip(&mut cbs[begun..])
-                .zip(&mut crs[begun..]);
+            let line = lumas[begun..].iter_mut().zip(&mut cbs[begun..]).zip(&mut crs[begun..]);
             for ((luma, cb), cr) in line {
                 (*luma, *cb, *cr) = from_rec709(*luma, *cb, *cr);
             }
@@ -356,9 +345,7 @@ mod tests {
 
     /// A JPEG of 32 x 16 pixels, and the same without its Huffman tables.
     fn with_and_without_tables() -> (Vec<u8>, Vec<u8>) {
-        let pixels: Vec<u8> = (0..32 * 16 * 3u32)
-            .map(|n| (n * 7).to_le_bytes()[0])
-            .collect();
+        let pixels: Vec<u8> = (0..32 * 16 * 3u32).map(|n| (n * 7).to_le_bytes()[0]).collect();
         let mut whole = Vec::new();
         Encoder::new(&mut whole, 80)
             .encode(&pixels, 32, 16, ColorType::Rgb)
@@ -391,11 +378,7 @@ mod tests {
     /// Red, green and blue as V4L2 defines them for a matrix and a range, in fractions, as a reference.
     fn samples(rgb: [u8; 3], rec709: bool, full_range: bool) -> [u8; 3] {
         let [r, g, b] = rgb.map(|n| f64::from(n) / 255.0);
-        let (kr, kb) = if rec709 {
-            (0.2126, 0.0722)
-        } else {
-            (0.299, 0.114)
-        };
+        let (kr, kb) = if rec709 { (0.2126, 0.0722) } else { (0.299, 0.114) };
         let luma = kr * r + (1.0 - kr - kb) * g + kb * b;
         let cb = (b - luma) / (2.0 * (1.0 - kb));
         let cr = (r - luma) / (2.0 * (1.0 - kr));
@@ -455,12 +438,9 @@ mod tests {
             bytes.extend(vec![7; padding]);
         }
         let chroma = |which: usize| {
-            (0..SIDE).step_by(2).map(move |y| {
-                (0..SIDE)
-                    .step_by(2)
-                    .map(|x| sample(x, y)[which])
-                    .collect::<Vec<u8>>()
-            })
+            (0..SIDE)
+                .step_by(2)
+                .map(move |y| (0..SIDE).step_by(2).map(|x| sample(x, y)[which]).collect::<Vec<u8>>())
         };
         match layout {
             Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey => {}
@@ -483,9 +463,7 @@ mod tests {
         }
         let used = match layout {
             Layout::Planes { .. } => bytes.len() - padding / 2,
-            Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey | Layout::Pairs { .. } => {
-                bytes.len() - padding
-            }
+            Layout::Packed { .. } | Layout::Rgb { .. } | Layout::Grey | Layout::Pairs { .. } => bytes.len() - padding,
         };
         bytes.truncate(used);
         let side = u16::try_from(SIDE).unwrap();
@@ -503,12 +481,9 @@ mod tests {
     #[test]
     fn every_format_keeps_its_colours_whatever_its_padding_matrix_and_range() {
         for (fourcc, layout) in Layout::KNOWN {
-            for (rec709, full_range, padding) in [
-                (false, false, 0),
-                (false, true, 6),
-                (true, false, 32),
-                (true, true, 0),
-            ] {
+            for (rec709, full_range, padding) in
+                [(false, false, 0), (false, true, 6), (true, false, 32), (true, true, 0)]
+            {
                 let (bytes, raw) = frame_of(layout, rec709, full_range, padding);
                 let case = format!("{} {raw:?}", fourcc.escape_ascii());
                 let picture = decoded(&raw.to_jpeg(&bytes).unwrap().unwrap());
@@ -516,20 +491,15 @@ mod tests {
                     let found = picture.get_pixel(x, y).0;
                     let wanted = match layout {
                         Layout::Grey => {
-                            let [luma, ..] =
-                                samples(tile(x as usize, y as usize), rec709, full_range);
+                            let [luma, ..] = samples(tile(x as usize, y as usize), rec709, full_range);
                             [luma; 3]
                         }
-                        Layout::Packed { .. }
-                        | Layout::Pairs { .. }
-                        | Layout::Planes { .. }
-                        | Layout::Rgb { .. } => tile(x as usize, y as usize),
+                        Layout::Packed { .. } | Layout::Pairs { .. } | Layout::Planes { .. } | Layout::Rgb { .. } => {
+                            tile(x as usize, y as usize)
+                        }
                     };
                     for (found, wanted) in found.into_iter().zip(wanted) {
-                        assert!(
-                            found.abs_diff(wanted) <= 5,
-                            "{case} at {x},{y}: {found} for {wanted}"
-                        );
+                        assert!(found.abs_diff(wanted) <= 5, "{case} at {x},{y}: {found} for {wanted}");
                     }
                 }
             }
@@ -549,10 +519,7 @@ mod tests {
             // A driver that says no stride, or a wrong one, has no padding.
             let (bytes, raw) = frame_of(layout, false, false, 0);
             let unsaid = Raw { stride: 0, ..raw };
-            assert_eq!(
-                unsaid.to_jpeg(&bytes).unwrap(),
-                raw.to_jpeg(&bytes).unwrap()
-            );
+            assert_eq!(unsaid.to_jpeg(&bytes).unwrap(), raw.to_jpeg(&bytes).unwrap());
         }
     }
 
@@ -561,11 +528,7 @@ mod tests {
         for (_, layout) in Layout::KNOWN {
             let (bytes, raw) = frame_of(layout, false, false, 0);
             let (width, height) = (31, 29);
-            let odd = Raw {
-                width,
-                height,
-                ..raw
-            };
+            let odd = Raw { width, height, ..raw };
             let picture = decoded(&odd.to_jpeg(&bytes).unwrap().unwrap());
             assert_eq!(picture.dimensions(), (31, 29), "{layout:?}");
         }

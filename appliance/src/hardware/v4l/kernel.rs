@@ -22,8 +22,8 @@ use v4l::video::capture::Parameters;
 
 use super::discovery::device_paths_below;
 use super::driver::{
-    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc,
-    NegotiatedFormat, Size, Sizes, Stream,
+    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat,
+    Size, Sizes, Stream,
 };
 
 /// The kernel.
@@ -64,8 +64,7 @@ impl Device for OpenDevice {
         let can = |flag| found.capabilities.contains(flag);
         Ok(DeviceInfo {
             capture: can(Capability::VIDEO_CAPTURE),
-            multi_planar: can(Capability::VIDEO_CAPTURE_MPLANE)
-                || can(Capability::VIDEO_M2M_MPLANE),
+            multi_planar: can(Capability::VIDEO_CAPTURE_MPLANE) || can(Capability::VIDEO_M2M_MPLANE),
             streaming: can(Capability::STREAMING),
             driver: found.driver,
             card: found.card,
@@ -117,9 +116,7 @@ impl Device for OpenDevice {
             Err(error) => return Err(error),
         };
         let us = u64::from(interval.numerator) * 1_000_000;
-        Ok(us
-            .checked_div(interval.denominator.into())
-            .filter(|&us| us > 0))
+        Ok(us.checked_div(interval.denominator.into()).filter(|&us| us > 0))
     }
 
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
@@ -166,8 +163,7 @@ impl Device for OpenDevice {
     }
 
     fn stream(&self, buffers: u32) -> io::Result<Box<dyn Stream>> {
-        let stream =
-            catch_panic(|| mmap::Stream::with_buffers(&self.0, Type::VideoCapture, buffers))?;
+        let stream = catch_panic(|| mmap::Stream::with_buffers(&self.0, Type::VideoCapture, buffers))?;
         Ok(Box::new(MappedStream {
             stream: Some(stream),
             runs: false,
@@ -286,10 +282,7 @@ mod tests {
         // SAFETY: it is open until the end of this test.
         let fd = unsafe { BorrowedFd::borrow_raw(handle.fd()) };
         let flags = || FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap());
-        assert!(
-            !flags().contains(FdFlag::FD_CLOEXEC),
-            "the crate has learned it"
-        );
+        assert!(!flags().contains(FdFlag::FD_CLOEXEC), "the crate has learned it");
         close_on_exec(&device).unwrap();
         assert!(flags().contains(FdFlag::FD_CLOEXEC));
     }

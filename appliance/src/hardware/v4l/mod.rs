@@ -51,10 +51,7 @@ pub use without::V4lCamera;
 /// The device is not there any more.
 #[cfg(any(test, feature = "v4l"))]
 fn is_gone(error: &std::io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::ENODEV | libc::ENXIO | libc::ENOENT)
-    )
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENOENT))
 }
 
 #[cfg(feature = "v4l")]
@@ -75,10 +72,7 @@ mod with {
         /// # Errors
         /// None now; a binary without V4L2 has an error here.
         pub fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
-            Ok(Self(camera::DriverCamera::new(
-                Box::new(kernel::Kernel),
-                settings,
-            )))
+            Ok(Self(camera::DriverCamera::new(Box::new(kernel::Kernel), settings)))
         }
 
         /// Whether a frame can be hoped for.
@@ -164,9 +158,7 @@ mod without {
 
         #[test]
         fn a_binary_without_it_names_the_flag() {
-            let error = V4lCamera::open(&settings::Config::default().camera)
-                .err()
-                .unwrap();
+            let error = V4lCamera::open(&settings::Config::default().camera).err().unwrap();
             assert!(error.to_string().contains("--features v4l"), "{error}");
         }
     }

@@ -43,17 +43,13 @@ pub(crate) async fn create(
             .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
     let asked = if is_form {
         let fields = std::str::from_utf8(&body).unwrap_or("").split('&');
-        let named = fields
-            .filter_map(|field| field.strip_prefix("command="))
-            .next();
+        let named = fields.filter_map(|field| field.strip_prefix("command=")).next();
         serde_json::from_value(serde_json::json!({ "command": named }))
     } else {
         serde_json::from_slice(&body)
     };
     let CommandRequest { command } = asked.map_err(|_| {
-        Problem::bad_request(
-            "Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".",
-        )
+        Problem::bad_request("Expected {\"command\": \"snap\"}, or \"identify\", \"restart\" or \"diagnostics\".")
     })?;
     let noted = site.announcer.send_command(&device, command).await?;
     if is_form {
@@ -63,10 +59,7 @@ pub(crate) async fn create(
     Ok((StatusCode::ACCEPTED, Json(told)).into_response())
 }
 
-pub(crate) async fn list(
-    State(site): State<AppState>,
-    Path(device): Path<String>,
-) -> HttpResult<Json<Commands>> {
+pub(crate) async fn list(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<Commands>> {
     let device = find(&site, &device).await?;
     let now_us = now_us();
     let commands = site.store.commands(&device, LIMIT).await?;
@@ -79,11 +72,7 @@ pub(crate) async fn list(
 }
 
 async fn find(site: &AppState, device: &str) -> HttpResult<DeviceId> {
-    let device: DeviceId = device
-        .parse()
-        .map_err(|_| Problem::not_found("such camera"))?;
+    let device: DeviceId = device.parse().map_err(|_| Problem::not_found("such camera"))?;
     let known = site.store.device(&device, now_us()).await?;
-    known
-        .map(|_| device)
-        .ok_or_else(|| Problem::not_found("such camera"))
+    known.map(|_| device).ok_or_else(|| Problem::not_found("such camera"))
 }

@@ -87,9 +87,7 @@ pub(crate) async fn send_message(
     let leaf = words
         .into_iter()
         .find(|word| word.name() == leaf)
-        .ok_or_else(|| {
-            Problem::not_found("such thing to say: have, status, event and reply are")
-        })?;
+        .ok_or_else(|| Problem::not_found("such thing to say: have, status, event and reply are"))?;
     let device = device_of(&principal, &headers, from.device.as_deref())?;
     let verdict = enqueue_and_wait(&site, &device, leaf, &headers, body).await?;
     let receipts = receipts(verdict)?;
@@ -113,9 +111,7 @@ pub(crate) async fn poll_downlink(
     let device = device_of(&principal, &headers, asked.device.as_deref())?;
     let full = |_| busy("Too many cameras are waiting for messages.", FULL_RETRY_S);
     let _place = site.listening.clone().try_acquire_owned().map_err(full)?;
-    let many = |error: crate::downlink::outbox::TooMany| {
-        busy(&format!("There are {error}."), HOLD_RETRY_S)
-    };
+    let many = |error: crate::downlink::outbox::TooMany| busy(&format!("There are {error}."), HOLD_RETRY_S);
     let context = site.outboxes.open(&device).map_err(many)?;
     let mark = asked.after.as_deref().and_then(Cursor::parse);
     if context.is_first(mark) {
@@ -130,19 +126,12 @@ pub(crate) async fn poll_downlink(
 }
 
 /// Returns the camera of the request, if the principal may act for it.
-fn device_of(
-    principal: &Principal,
-    headers: &HeaderMap,
-    asked: Option<&str>,
-) -> Result<DeviceId, Problem> {
+fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) -> Result<DeviceId, Problem> {
     let named = headers.get(DEVICE_HEADER);
     let name = named.map(|name| name.to_str().unwrap_or(""));
     let own = match principal {
         Principal::Camera { device, .. } => Some(device.as_str()),
-        Principal::Anonymous
-        | Principal::User { .. }
-        | Principal::ApiToken { .. }
-        | Principal::LegacyUpload => None,
+        Principal::Anonymous | Principal::User { .. } | Principal::ApiToken { .. } | Principal::LegacyUpload => None,
     };
     let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::bad_request(format!(
@@ -151,9 +140,7 @@ fn device_of(
     };
     let device = name
         .parse()
-        .map_err(|error: keepsake_protocol::id::IdError| {
-            Problem::bad_request(format!("{name:?}: {error}."))
-        })?;
+        .map_err(|error: keepsake_protocol::id::IdError| Problem::bad_request(format!("{name:?}: {error}.")))?;
     if principal.may_act_for(&device) {
         return Ok(device);
     }
@@ -173,11 +160,7 @@ async fn enqueue_and_wait(
 ) -> Result<IngestResponse, DeviceError> {
     let is_frame = leaf == MessageKind::Frame;
     let hold = site.backpressure.state();
-    let reason = if is_frame {
-        hold.reason()
-    } else {
-        hold.store.as_deref()
-    };
+    let reason = if is_frame { hold.reason() } else { hold.store.as_deref() };
     if let Some(reason) = reason {
         let why = format!("Uploads are paused: {reason}.");
         return Err(busy(&why, HOLD_RETRY_S));
@@ -215,12 +198,7 @@ async fn enqueue_and_wait(
 }
 
 /// Reads a body of at most `most` bytes, while the bodies read at once stay within their memory.
-async fn read(
-    site: &AppState,
-    headers: &HeaderMap,
-    body: Body,
-    most: usize,
-) -> Result<Bytes, DeviceError> {
+async fn read(site: &AppState, headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, DeviceError> {
     let too_large = || {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,

@@ -44,18 +44,11 @@ pub(crate) async fn list(State(site): State<AppState>) -> HttpResult<Json<Device
 pub(crate) async fn counters(State(site): State<AppState>) -> HttpResult<Json<dto::Totals>> {
     let devices = site.store.devices(now_us()).await?;
     Ok(Json(
-        devices
-            .iter()
-            .map(|device| device.counters)
-            .sum::<Counters>()
-            .into(),
+        devices.iter().map(|device| device.counters).sum::<Counters>().into(),
     ))
 }
 
-pub(crate) async fn one(
-    State(site): State<AppState>,
-    Path(device): Path<String>,
-) -> HttpResult<Json<dto::Device>> {
+pub(crate) async fn one(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Json<dto::Device>> {
     let device = name(&device)?;
     let found = site.store.device(&device, now_us()).await?;
     let found = found.ok_or_else(|| Problem::not_found("such camera"))?;
@@ -91,7 +84,5 @@ pub(crate) fn limit(asked: Option<u32>) -> HttpResult<u32> {
 }
 
 fn name(device: &str) -> HttpResult<DeviceId> {
-    device
-        .parse()
-        .map_err(|_| Problem::not_found("such camera"))
+    device.parse().map_err(|_| Problem::not_found("such camera"))
 }

@@ -175,9 +175,7 @@ impl From<store::Device> for Device {
     fn from(device: store::Device) -> Self {
         let status = device
             .status
-            .map_or_else(keepsake_protocol::presence::Status::last_will, |status| {
-                *status
-            });
+            .map_or_else(keepsake_protocol::presence::Status::last_will, |status| *status);
         Self {
             id: device.id,
             presence: device.presence,

@@ -45,20 +45,13 @@ pub(crate) async fn alive() -> Json<Alive> {
 
 pub(crate) async fn ready(State(site): State<AppState>) -> (StatusCode, Json<Readiness>) {
     let hold = site.backpressure.state();
-    let mut reasons: Vec<String> = [hold.store, hold.space, hold.room]
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut reasons: Vec<String> = [hold.store, hold.space, hold.room].into_iter().flatten().collect();
     for session in &site.sessions {
         let health = session.health().borrow().clone();
         if !health.connected {
-            let why = health
-                .trouble
-                .map_or_else(String::new, |why| format!(": {why}"));
+            let why = health.trouble.map_or_else(String::new, |why| format!(": {why}"));
             let name = session.name();
-            reasons.push(format!(
-                "the session {name} has no connection to the broker{why}"
-            ));
+            reasons.push(format!("the session {name} has no connection to the broker{why}"));
         }
     }
     if site.store.quarantine_count().await.is_err() {

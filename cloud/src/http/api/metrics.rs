@@ -16,9 +16,8 @@ use crate::store::StoreError;
 pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
     let hold = site.backpressure.state();
     let queued = site.queues.iter().map(|queue| queue.depth());
-    let (queued_messages, queued_bytes) = queued.fold((0, 0), |(messages, bytes), queue| {
-        (messages + queue.0, bytes + queue.1)
-    });
+    let (queued_messages, queued_bytes) =
+        queued.fold((0, 0), |(messages, bytes), queue| (messages + queue.0, bytes + queue.1));
     let state = metrics::MetricsSnapshot {
         version: env!("CARGO_PKG_VERSION"),
         stored: stored(&site).await.ok(),
@@ -37,10 +36,7 @@ pub(crate) async fn metrics(State(site): State<AppState>) -> impl IntoResponse {
         queued_bytes,
         streams: STREAMS_MAX.saturating_sub(site.streams.available_permits()) as u64,
     };
-    (
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        site.metrics.render(&state),
-    )
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], site.metrics.render(&state))
 }
 
 async fn stored(site: &AppState) -> Result<metrics::StoreFigures, StoreError> {

@@ -58,25 +58,16 @@ pub(crate) async fn list(
         None => PageQuery::Before(asked.before),
     };
     // One more than asked for tells whether there is a next page.
-    let mut pictures = site
-        .store
-        .pictures(device.as_ref(), page, limit + 1)
-        .await?;
+    let mut pictures = site.store.pictures(device.as_ref(), page, limit + 1).await?;
     let more = pictures.len() > limit as usize;
     pictures.truncate(limit as usize);
     Ok(Json(Pictures {
-        next: pictures
-            .last()
-            .filter(|_| more)
-            .map(|picture| picture.arrival),
+        next: pictures.last().filter(|_| more).map(|picture| picture.arrival),
         pictures: pictures.into_iter().map(dto::Picture::from).collect(),
     }))
 }
 
-pub(crate) async fn one(
-    State(site): State<AppState>,
-    Path(id): Path<String>,
-) -> HttpResult<Json<dto::Picture>> {
+pub(crate) async fn one(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<Json<dto::Picture>> {
     Ok(Json(find(&site, &id).await?.into()))
 }
 
@@ -99,9 +90,7 @@ pub(crate) async fn image(
     );
     let mut response = ranged(&headers, &etag, bytes, picture.content_type.as_str());
     if let Ok(name) = HeaderValue::from_str(&name) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_DISPOSITION, name);
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     }
     Ok(response)
 }
@@ -113,9 +102,7 @@ pub(crate) async fn thumbnail(
 ) -> HttpResult<Response> {
     let picture = find(&site, &id).await?;
     if picture.thumbnail != Thumbnail::Ready {
-        return Err(Problem::not_found(
-            "small version of this picture, or not yet",
-        ));
+        return Err(Problem::not_found("small version of this picture, or not yet"));
     }
     let etag = format!("\"{}-small\"", picture.hash);
     if let Some(unchanged) = unchanged(&headers, &etag) {
@@ -127,15 +114,11 @@ pub(crate) async fn thumbnail(
 }
 
 /// Row and bytes go, the fate stays `deleted`: whatever a camera brings of it later is not stored again.
-pub(crate) async fn delete(
-    State(site): State<AppState>,
-    Path(id): Path<String>,
-) -> HttpResult<StatusCode> {
+pub(crate) async fn delete(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
     let picture = find(&site, &id).await?;
     site.store.delete(&picture).await?;
     tracing::info!(picture = %picture.id(), "deleted");
-    site.live
-        .publish(ChangeEvent::Device(Arc::new(picture.device)));
+    site.live.publish(ChangeEvent::Device(Arc::new(picture.device)));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -199,9 +182,6 @@ fn sent(bytes: Vec<u8>, content_type: &'static str, etag: &str) -> Response {
 fn kept_forever(etag: &str) -> [(header::HeaderName, String); 2] {
     [
         (header::ETAG, etag.to_owned()),
-        (
-            header::CACHE_CONTROL,
-            "private, max-age=31536000, immutable".to_owned(),
-        ),
+        (header::CACHE_CONTROL, "private, max-age=31536000, immutable".to_owned()),
     ]
 }

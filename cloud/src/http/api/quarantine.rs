@@ -44,27 +44,18 @@ pub(crate) async fn list(
 }
 
 /// The first bytes as they came. They may be anything, so no browser is to look at them.
-pub(crate) async fn bytes(
-    State(site): State<AppState>,
-    Path(id): Path<String>,
-) -> HttpResult<impl IntoResponse> {
+pub(crate) async fn bytes(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<impl IntoResponse> {
     let (device, hash) = split(&id)?;
     let bytes = site.store.quarantined_bytes(device, hash).await?;
     let bytes = bytes.ok_or_else(missing)?;
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"message.bin\"",
-        ),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"message.bin\""),
     ];
     Ok((headers, bytes))
 }
 
-pub(crate) async fn delete(
-    State(site): State<AppState>,
-    Path(id): Path<String>,
-) -> HttpResult<StatusCode> {
+pub(crate) async fn delete(State(site): State<AppState>, Path(id): Path<String>) -> HttpResult<StatusCode> {
     let (device, hash) = split(&id)?;
     if site.store.delete_quarantined(device, hash).await? {
         Ok(StatusCode::NO_CONTENT)

@@ -88,10 +88,7 @@ struct SettingsRequest {
     values: Map<String, Value>,
 }
 
-pub(crate) async fn get(
-    State(site): State<AppState>,
-    Path(device): Path<String>,
-) -> HttpResult<Response> {
+pub(crate) async fn get(State(site): State<AppState>, Path(device): Path<String>) -> HttpResult<Response> {
     let (camera, desired) = find(&site, &device).await?;
     Ok(settings_response(&camera, desired.as_ref()))
 }
@@ -119,9 +116,7 @@ pub(crate) async fn put(
             return Err(version_conflict(StatusCode::PRECONDITION_FAILED, version));
         }
         (Some(None), _) => {
-            return Err(Problem::bad_request(
-                "If-Match must be one version in quotes.",
-            ));
+            return Err(Problem::bad_request("If-Match must be one version in quotes."));
         }
         (Some(Some(tag)), _) => tag,
         (None, Some(said)) => said,
@@ -161,10 +156,7 @@ pub(crate) async fn change(
     }
 }
 
-pub(crate) async fn find(
-    site: &AppState,
-    device: &str,
-) -> HttpResult<(Device, Option<DeviceSettings>)> {
+pub(crate) async fn find(site: &AppState, device: &str) -> HttpResult<(Device, Option<DeviceSettings>)> {
     let missing = || Problem::not_found("such camera");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let camera = site.store.device(&device, now_us()).await?;
@@ -213,10 +205,7 @@ pub(crate) fn progress(
 }
 
 /// What a form wishes for: an empty field is no wish, but an empty secret stays as it is, for nobody was shown it.
-pub(crate) fn values_from_form(
-    fields: &[(String, String)],
-    before: Option<&DeviceSettings>,
-) -> Map<String, Value> {
+pub(crate) fn values_from_form(fields: &[(String, String)], before: Option<&DeviceSettings>) -> Map<String, Value> {
     let mut values = Map::new();
     for (name, text) in fields {
         let Some(setting) = Setting::find(name) else {
@@ -226,15 +215,11 @@ pub(crate) fn values_from_form(
         let value = match setting.kind {
             _ if setting.secret && text.is_empty() && kept => HIDDEN.into(),
             _ if text.is_empty() => continue,
-            ValueKind::Integer { .. }
-            | ValueKind::OptionalInteger { .. }
-            | ValueKind::IntegerEnum { .. } => text
+            ValueKind::Integer { .. } | ValueKind::OptionalInteger { .. } | ValueKind::IntegerEnum { .. } => text
                 .trim()
                 .parse::<u64>()
                 .map_or_else(|_| text.as_str().into(), Value::from),
-            ValueKind::Bool => text
-                .parse::<bool>()
-                .map_or_else(|_| text.as_str().into(), Value::from),
+            ValueKind::Bool => text.parse::<bool>().map_or_else(|_| text.as_str().into(), Value::from),
             ValueKind::Choice(_) | ValueKind::Text(_) => text.as_str().into(),
         };
         values.insert(name.clone(), value);
@@ -243,10 +228,7 @@ pub(crate) fn values_from_form(
 }
 
 /// All of them, or a sentence that names every one that cannot be.
-fn validate(
-    wanted: Map<String, Value>,
-    before: Option<&DeviceSettings>,
-) -> HttpResult<Map<String, Value>> {
+fn validate(wanted: Map<String, Value>, before: Option<&DeviceSettings>) -> HttpResult<Map<String, Value>> {
     let mut values = Map::new();
     let mut wrong = Vec::new();
     for (name, value) in wanted {
@@ -292,8 +274,7 @@ fn shortened(text: &str) -> String {
 }
 
 fn version_conflict(status: StatusCode, version: u64) -> Problem {
-    let text =
-        format!("These settings have changed since (now version {version}). Reload and try again.");
+    let text = format!("These settings have changed since (now version {version}). Reload and try again.");
     Problem::new(status, text)
 }
 
@@ -321,8 +302,7 @@ fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Respo
         }),
         known: all_settings(),
     };
-    let tag = HeaderValue::from_str(&format!("\"{version}\""))
-        .expect("a number in quotes is a valid header value");
+    let tag = HeaderValue::from_str(&format!("\"{version}\"")).expect("a number in quotes is a valid header value");
     ([(header::ETAG, tag)], Json(settings)).into_response()
 }
 
@@ -338,16 +318,12 @@ fn shown(desired: &DeviceSettings) -> Map<String, Value> {
 }
 
 fn all_settings() -> Vec<SettingInfo> {
-    let wishable = SETTINGS
-        .iter()
-        .filter(|setting| setting.scope != Scope::Local);
+    let wishable = SETTINGS.iter().filter(|setting| setting.scope != Scope::Local);
     wishable
         .map(|setting| {
             let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
                 ValueKind::Integer { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
-                ValueKind::OptionalInteger { min, max, unit } => {
-                    ("zero-or", Some((min, max)), unit, &[])
-                }
+                ValueKind::OptionalInteger { min, max, unit } => ("zero-or", Some((min, max)), unit, &[]),
                 ValueKind::IntegerEnum { of, unit } => ("one-of", None, unit, of),
                 ValueKind::Bool => ("switch", None, "", &[]),
                 ValueKind::Choice(of) => ("choice", None, "", of),
@@ -432,9 +408,7 @@ mod tests {
             ..desired(1, 1)
         };
         let kept = validate(
-            values(
-                json!({"cloud.password": HIDDEN, "capture_interval_s": null, "light.mode": "heartbeat"}),
-            ),
+            values(json!({"cloud.password": HIDDEN, "capture_interval_s": null, "light.mode": "heartbeat"})),
             Some(&before),
         );
         assert_eq!(
@@ -443,9 +417,7 @@ mod tests {
         );
         assert!(!format!("{:?}", shown(&before)).contains("sesame"));
         let wrong = validate(
-            values(
-                json!({"capture_interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "heartbeat"}),
-            ),
+            values(json!({"capture_interval_s": -1, "device": "x", "nonsense": 1, "light.mode": "heartbeat"})),
             None,
         );
         let Problem { status, detail, .. } = wrong.unwrap_err();

@@ -36,9 +36,7 @@ const PAGE: u32 = 100;
 
 pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
     let secret = authorize::shown(&context.site, &headers, context.caller);
-    let RequestContext {
-        site, principal, ..
-    } = context;
+    let RequestContext { site, principal, .. } = context;
     let unwelcome = authorize::until_revoked(site.clone(), principal, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
@@ -67,15 +65,10 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
         _place: place,
     };
     let events = stream::unfold(teller, async |mut teller| {
-        teller
-            .next()
-            .await
-            .map(|event| (Ok::<_, Infallible>(event), teller))
+        teller.next().await.map(|event| (Ok::<_, Infallible>(event), teller))
     });
     // An open stream would keep a stopping server from ever ending.
-    let events = events
-        .take_until(Box::pin(stop))
-        .take_until(Box::pin(unwelcome));
+    let events = events.take_until(Box::pin(stop)).take_until(Box::pin(unwelcome));
     // An event and not a comment, as scripts cannot see comments, and a page should notice a dead line.
     let beat = KeepAlive::new()
         .interval(BEAT)
@@ -85,10 +78,7 @@ pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpRes
 }
 
 async fn newest(site: &AppState) -> Result<i64, StoreError> {
-    let newest = site
-        .store
-        .pictures(None, PageQuery::Before(None), 1)
-        .await?;
+    let newest = site.store.pictures(None, PageQuery::Before(None), 1).await?;
     Ok(newest.first().map_or(0, |picture| picture.arrival))
 }
 
@@ -151,9 +141,7 @@ impl EventStream {
         let store = &self.site.store;
         let from = self.told;
         loop {
-            let page = store
-                .pictures(None, PageQuery::After(self.told), PAGE)
-                .await?;
+            let page = store.pictures(None, PageQuery::After(self.told), PAGE).await?;
             self.behind = page.len() == PAGE as usize;
             for picture in page {
                 self.told = picture.arrival;
@@ -171,14 +159,12 @@ impl EventStream {
                 continue;
             }
             if let Some(picture) = store.picture_at(arrival).await? {
-                self.ready
-                    .push_back(event("picture", &dto::Picture::from(picture)));
+                self.ready.push_back(event("picture", &dto::Picture::from(picture)));
             }
         }
         for device in std::mem::take(&mut self.devices) {
             if let Some(device) = store.device(&device, now_us()).await? {
-                self.ready
-                    .push_back(event("device", &dto::Device::from(device)));
+                self.ready.push_back(event("device", &dto::Device::from(device)));
             }
         }
         Ok(())

@@ -83,10 +83,7 @@ struct CreatedToken {
     secret: String,
 }
 
-pub(crate) async fn add(
-    context: RequestContext,
-    given: FormOrJson<NewToken>,
-) -> HttpResult<Response> {
+pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) -> HttpResult<Response> {
     let NewToken { name, role, device } = given.fields;
     let checked = token_name(&name).and_then(|name| Ok((name, scope(&role, &device)?)));
     let (name, scope) = match checked {
@@ -97,10 +94,7 @@ pub(crate) async fn add(
         Err(problem) => return Err(problem),
     };
     let secret = Token::new_api_token();
-    let key = context
-        .store
-        .add_token(name, &scope, &secret.hash(), now_us())
-        .await?;
+    let key = context.store.add_token(name, &scope, &secret.hash(), now_us()).await?;
     tracing::info!(key = %key.id, role, device, by = actor_name(&context.principal), "created an API token");
     if given.is_form {
         let shown = Some((key.name, secret.as_str().to_owned()));
@@ -144,20 +138,16 @@ fn token_name(name: &str) -> HttpResult<&str> {
 fn scope(role: &str, device: &str) -> HttpResult<TokenScope> {
     if role == "camera" {
         let device = device.trim().parse::<DeviceId>();
-        return device.map(TokenScope::Camera).map_err(|error| {
-            Problem::bad_request(format!("Enter the name of the camera: {error}."))
-        });
+        return device
+            .map(TokenScope::Camera)
+            .map_err(|error| Problem::bad_request(format!("Enter the name of the camera: {error}.")));
     }
     let role = role.parse::<Role>();
-    role.map(TokenScope::Role).map_err(|_| {
-        Problem::bad_request("The role of an API token is viewer, operator, owner or camera.")
-    })
+    role.map(TokenScope::Role)
+        .map_err(|_| Problem::bad_request("The role of an API token is viewer, operator, owner or camera."))
 }
 
-async fn view(
-    context: &RequestContext,
-    made: Option<(String, String)>,
-) -> HttpResult<templates::TokensView> {
+async fn view(context: &RequestContext, made: Option<(String, String)>) -> HttpResult<templates::TokensView> {
     let tokens = context.store.tokens().await?;
     let cameras = context.store.presences(now_us()).await?;
     Ok(templates::TokensView {

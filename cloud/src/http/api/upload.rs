@@ -68,10 +68,7 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
     if image.len() as u64 > site.config.capture_bytes_max {
         return Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!(
-                "A picture is at most {} bytes.",
-                site.config.capture_bytes_max
-            ),
+            format!("A picture is at most {} bytes.", site.config.capture_bytes_max),
         ));
     }
     let content_type = ContentType::sniff(&image).ok_or_else(|| {
@@ -102,10 +99,7 @@ async fn keep(site: &AppState, device: &DeviceId, image: Bytes) -> HttpResult<Pi
     Ok(picture.id())
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "made to be handed to map_err"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "made to be handed to map_err")]
 fn broken(error: MultipartError) -> Problem {
     Problem::new(error.status(), error.body_text())
 }

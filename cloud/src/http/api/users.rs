@@ -77,15 +77,9 @@ struct InvitedUser {
 }
 
 /// Adds a user, and shows the invitation link.
-pub(crate) async fn add(
-    context: RequestContext,
-    given: FormOrJson<NewUser>,
-) -> HttpResult<Response> {
+pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewUser>) -> HttpResult<Response> {
     let name = new_name(&given.fields.name)?;
-    let user = context
-        .store
-        .add_user(&name, given.fields.role, None, now_us())
-        .await?;
+    let user = context.store.add_user(&name, given.fields.role, None, now_us()).await?;
     tracing::info!(%name, role = %user.role, by = actor_name(&context.principal), "added a user");
     let link = invite(&context, user.id).await?;
     invitation_response(&context, given.is_form, user, link).await
@@ -99,9 +93,7 @@ pub(crate) async fn reset(
 ) -> HttpResult<Response> {
     let user = find(&context, &id).await?;
     if is_oneself(&context.principal, user.id) {
-        return Err(Problem::bad_request(
-            "Change your own password on your account page.",
-        ));
+        return Err(Problem::bad_request("Change your own password on your account page."));
     }
     let link = invite(&context, user.id).await?;
     tracing::info!(
@@ -138,11 +130,7 @@ pub(crate) async fn remove(
     let user = find(&context, &id).await?;
     context.store.remove_user(user.id).await?;
     context.auth_state.changed();
-    tracing::info!(
-        name = user.name,
-        by = actor_name(&context.principal),
-        "removed a user"
-    );
+    tracing::info!(name = user.name, by = actor_name(&context.principal), "removed a user");
     Ok(change_response(given.is_form))
 }
 
@@ -154,10 +142,7 @@ async fn invite(context: &RequestContext, user: PrincipalId) -> HttpResult<Strin
     let secret = Token::new();
     let lasts_us = i64::try_from(INVITATION_FOR.as_micros()).unwrap_or(i64::MAX);
     let expires_us = now_us().saturating_add(lasts_us);
-    context
-        .store
-        .invite(user, &secret.hash(), expires_us)
-        .await?;
+    context.store.invite(user, &secret.hash(), expires_us).await?;
     context.auth_state.changed();
     Ok(format!("/invitation?code={}", secret.as_str()))
 }
@@ -191,16 +176,10 @@ async fn find(context: &RequestContext, id: &str) -> HttpResult<store::User> {
     let missing = || Problem::not_found("such user");
     let id: PrincipalId = id.parse().map_err(|_| missing())?;
     let users = context.store.users().await?;
-    users
-        .into_iter()
-        .find(|user| user.id == id)
-        .ok_or_else(missing)
+    users.into_iter().find(|user| user.id == id).ok_or_else(missing)
 }
 
-async fn view(
-    context: &RequestContext,
-    invited: Option<(String, String)>,
-) -> HttpResult<templates::UsersView> {
+async fn view(context: &RequestContext, invited: Option<(String, String)>) -> HttpResult<templates::UsersView> {
     let users = context.store.users().await?;
     Ok(templates::UsersView {
         invited,

@@ -25,20 +25,10 @@ struct CurrentUser<'a> {
 impl<'a> CurrentUser<'a> {
     fn of(context: &'a RequestContext) -> HttpResult<Self> {
         match &context.principal {
-            Principal::User {
-                id, name, session, ..
-            } => Ok(Self {
-                id: *id,
-                name,
-                session,
-            }),
-            Principal::Anonymous
-            | Principal::ApiToken { .. }
-            | Principal::Camera { .. }
-            | Principal::LegacyUpload => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "Log in as a user to do this.",
-            )),
+            Principal::User { id, name, session, .. } => Ok(Self { id: *id, name, session }),
+            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
+                Err(Problem::new(StatusCode::FORBIDDEN, "Log in as a user to do this."))
+            }
         }
     }
 }
@@ -55,10 +45,7 @@ pub(crate) struct PasswordForm {
 }
 
 /// Sets another password, and ends all other sessions.
-pub(crate) async fn change_password(
-    context: RequestContext,
-    given: FormOrJson<PasswordForm>,
-) -> HttpResult<Response> {
+pub(crate) async fn change_password(context: RequestContext, given: FormOrJson<PasswordForm>) -> HttpResult<Response> {
     let wrong = match set_password(&context, given.fields).await {
         Ok(()) => return Ok(Redirect::to("/account").into_response()),
         Err(problem) => problem,
@@ -78,16 +65,8 @@ async fn set_password(context: &RequestContext, fields: PasswordForm) -> HttpRes
     let name = crate::http::auth::login::new_name(current_user.name)?;
     let known = context.store.user_named(&name).await?;
     let stored = known.and_then(|user| user.password);
-    if !context
-        .auth_state
-        .passwords
-        .verify(fields.current, stored)
-        .await?
-    {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "Current password is incorrect.",
-        ));
+    if !context.auth_state.passwords.verify(fields.current, stored).await? {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "Current password is incorrect."));
     }
     context.auth_state.reset_throttle(&address);
     check_strength(&fields.new, &name).map_err(Problem::bad_request)?;
@@ -108,19 +87,14 @@ pub(crate) struct EndSessionsForm {
     session: String,
 }
 
-pub(crate) async fn end_sessions(
-    context: RequestContext,
-    given: FormOrJson<EndSessionsForm>,
-) -> HttpResult<Response> {
+pub(crate) async fn end_sessions(context: RequestContext, given: FormOrJson<EndSessionsForm>) -> HttpResult<Response> {
     let current_user = CurrentUser::of(&context)?;
     if given.fields.session.is_empty() {
         let kept = Some(current_user.session);
         context.store.end_sessions(current_user.id, kept).await?;
     } else {
         let all = context.store.sessions(current_user.id, now_us()).await?;
-        let found = all
-            .iter()
-            .find(|login| short(&login.secret) == given.fields.session);
+        let found = all.iter().find(|login| short(&login.secret) == given.fields.session);
         let found = found.ok_or_else(|| Problem::not_found("such session"))?;
         context.store.end_session(&found.secret).await?;
     }
@@ -151,10 +125,7 @@ pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
     }))
 }
 
-async fn view(
-    context: &RequestContext,
-    wrong: Option<String>,
-) -> HttpResult<templates::AccountView> {
+async fn view(context: &RequestContext, wrong: Option<String>) -> HttpResult<templates::AccountView> {
     let current_user = CurrentUser::of(context)?;
     let logins = context.store.sessions(current_user.id, now_us()).await?;
     Ok(templates::AccountView {

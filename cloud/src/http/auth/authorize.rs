@@ -35,13 +35,7 @@ const COOKIE_AGE_S: i64 = 90 * 24 * 3600;
 /// The interval between permission checks of an open stream.
 const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Set by proxies; with one of them in a request, its peer is not who asks.
-const FORWARDED: [&str; 5] = [
-    "forwarded",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-real-ip",
-];
+const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
 /// The permission that a route needs. Each role includes the ones before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,11 +73,7 @@ pub(crate) enum Principal {
         session: TokenHash,
     },
     /// A program with a key.
-    ApiToken {
-        id: PrincipalId,
-        name: String,
-        role: Role,
-    },
+    ApiToken { id: PrincipalId, name: String, role: Role },
     /// A camera with its upload key.
     Camera { id: PrincipalId, device: DeviceId },
     /// A client without credentials that uploads pictures, where anonymous upload is allowed.
@@ -143,9 +133,7 @@ impl ClientInfo {
         let named = last("x-forwarded-for").filter(|_| here);
         let over_tls = here && last("x-forwarded-proto").is_some_and(|proto| proto == "https");
         Self {
-            address: named
-                .and_then(|name| name.parse().ok())
-                .unwrap_or(peer.address),
+            address: named.and_then(|name| name.parse().ok()).unwrap_or(peer.address),
             local: here && !forwarded && is_this_computer(text(headers, header::HOST)),
             secure: peer.tls || over_tls,
         }
@@ -160,11 +148,7 @@ pub(crate) struct Peer {
 }
 
 /// Before everything: refuses what another web site had a browser do, and says how to treat the answer.
-pub(crate) async fn security_headers(
-    State(site): State<AppState>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn security_headers(State(site): State<AppState>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get().copied().unwrap_or(Peer {
         address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         tls: false,
@@ -175,8 +159,7 @@ pub(crate) async fn security_headers(
     {
         // HTTP/2 says it in `:authority`.
         let host = HeaderValue::from_str(authority.as_str());
-        host.map(|host| request.headers_mut().insert(header::HOST, host))
-            .ok();
+        host.map(|host| request.headers_mut().insert(header::HOST, host)).ok();
     }
     let caller = ClientInfo::of(peer, request.headers());
     request.extensions_mut().insert(caller);
@@ -189,14 +172,8 @@ pub(crate) async fn security_headers(
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
-        (
-            HeaderName::from_static("cross-origin-resource-policy"),
-            "same-origin",
-        ),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
@@ -252,15 +229,8 @@ impl std::ops::Deref for RequestContext {
 impl FromRequestParts<AppState> for RequestContext {
     type Rejection = std::convert::Infallible;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        site: &AppState,
-    ) -> Result<Self, Self::Rejection> {
-        let principal = parts
-            .extensions
-            .get()
-            .cloned()
-            .unwrap_or(Principal::Anonymous);
+    async fn from_request_parts(parts: &mut Parts, site: &AppState) -> Result<Self, Self::Rejection> {
+        let principal = parts.extensions.get().cloned().unwrap_or(Principal::Anonymous);
         Ok(Self {
             site: site.clone(),
             principal,
@@ -362,10 +332,9 @@ fn decide(
             Principal::Anonymous if anonymous_upload && access == Permission::Upload => {
                 return Ok(Principal::LegacyUpload);
             }
-            Principal::Anonymous
-            | Principal::LegacyUpload
-            | Principal::User { .. }
-            | Principal::ApiToken { .. } => Role::Operator,
+            Principal::Anonymous | Principal::LegacyUpload | Principal::User { .. } | Principal::ApiToken { .. } => {
+                Role::Operator
+            }
         },
     };
     match (principal.role(), &principal) {
@@ -386,11 +355,7 @@ fn forbidden() -> Denial {
 }
 
 /// Whom the key or the cookie of a request belongs to. A wrong key is refused; a cookie that is over is none.
-async fn identify(
-    site: &AppState,
-    headers: &HeaderMap,
-    caller: ClientInfo,
-) -> Result<Principal, Denial> {
+async fn identify(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
     if headers.contains_key(header::AUTHORIZATION) {
         return identify_token(site, headers, caller).await;
     }
@@ -401,10 +366,7 @@ async fn identify(
     let login = match site.store.session(&secret, now_us()).await {
         Ok(login) => login,
         Err(error) => {
-            return site
-                .auth_state
-                .recently_authenticated(&secret)
-                .ok_or(error.into());
+            return site.auth_state.recently_authenticated(&secret).ok_or(error.into());
         }
     };
     let Some(login) = login else {
@@ -421,20 +383,13 @@ async fn identify(
     Ok(principal)
 }
 
-async fn identify_token(
-    site: &AppState,
-    headers: &HeaderMap,
-    caller: ClientInfo,
-) -> Result<Principal, Denial> {
+async fn identify_token(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
     let shown = bearer(headers).map(TokenHash::of);
     let token = match &shown {
         Some(secret) => match site.store.token(secret).await {
             Ok(token) => token,
             Err(error) => {
-                return site
-                    .auth_state
-                    .recently_authenticated(secret)
-                    .ok_or(error.into());
+                return site.auth_state.recently_authenticated(secret).ok_or(error.into());
             }
         },
         None => None,
@@ -496,19 +451,13 @@ pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: 
 }
 
 /// While the store does not answer, yes.
-async fn is_still_valid(
-    site: &AppState,
-    principal: &Principal,
-    secret: Option<&TokenHash>,
-) -> bool {
+async fn is_still_valid(site: &AppState, principal: &Principal, secret: Option<&TokenHash>) -> bool {
     let Some(secret) = secret else {
         return true;
     };
     match principal {
         Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
-        Principal::ApiToken { .. } | Principal::Camera { .. } => {
-            !matches!(site.store.token(secret).await, Ok(None))
-        }
+        Principal::ApiToken { .. } | Principal::Camera { .. } => !matches!(site.store.token(secret).await, Ok(None)),
         Principal::Anonymous | Principal::LegacyUpload => true,
     }
 }
@@ -564,9 +513,7 @@ fn escaped(request: &Request) -> String {
     wanted
         .bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => {
-                char::from(byte).to_string()
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'/' => char::from(byte).to_string(),
             _ => format!("%{byte:02X}"),
         })
         .collect()
@@ -605,9 +552,7 @@ fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// Why a request is not even looked at.
 fn refusal(method: &Method, headers: &HeaderMap) -> Option<Problem> {
-    if headers.get_all(header::HOST).iter().count() != 1
-        || text(headers, header::HOST).parse::<Authority>().is_err()
-    {
+    if headers.get_all(header::HOST).iter().count() != 1 || text(headers, header::HOST).parse::<Authority>().is_err() {
         return Some(Problem::bad_request(
             "The request must have exactly one valid Host header.",
         ));
@@ -657,10 +602,7 @@ fn is_our_origin(headers: &HeaderMap) -> bool {
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("")
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
 }
 
 fn is_this_computer(host: &str) -> bool {
@@ -683,10 +625,7 @@ mod tests {
     fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in all {
-            headers.append(
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            );
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         headers
     }
@@ -728,11 +667,7 @@ mod tests {
                 tls: false,
             };
             let caller = ClientInfo::of(peer, &headers(all));
-            assert_eq!(
-                caller.address,
-                address.parse::<IpAddr>().unwrap(),
-                "{all:?}"
-            );
+            assert_eq!(caller.address, address.parse::<IpAddr>().unwrap(), "{all:?}");
             assert_eq!(caller.secure, secure, "{all:?}");
         };
         let told = [
@@ -741,12 +676,7 @@ mod tests {
         ];
         check("127.0.0.1", &told, "203.0.113.7", true);
         check("198.51.100.1", &told, "198.51.100.1", false);
-        check(
-            "127.0.0.1",
-            &[("x-forwarded-for", "<b>")],
-            "127.0.0.1",
-            false,
-        );
+        check("127.0.0.1", &[("x-forwarded-for", "<b>")], "127.0.0.1", false);
     }
 
     #[test]
@@ -795,8 +725,7 @@ mod tests {
 
     #[test]
     fn a_camera_speaks_for_itself_alone() {
-        let (porch, field): (DeviceId, DeviceId) =
-            ("porch".parse().unwrap(), "field".parse().unwrap());
+        let (porch, field): (DeviceId, DeviceId) = ("porch".parse().unwrap(), "field".parse().unwrap());
         let id = PrincipalId::new();
         let program = |role| Principal::ApiToken {
             id,

@@ -32,10 +32,7 @@ pub(crate) struct LoginQuery {
     next: String,
 }
 
-pub(crate) async fn setup_page(
-    context: RequestContext,
-    asked: Result<Query<LoginQuery>, QueryRejection>,
-) -> Markup {
+pub(crate) async fn setup_page(context: RequestContext, asked: Result<Query<LoginQuery>, QueryRejection>) -> Markup {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
     let view = templates::SetupView {
         code,
@@ -93,20 +90,14 @@ async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<U
     let name = new_name(&fields.name)?;
     check_strength(&fields.password, &name).map_err(Problem::bad_request)?;
     let hash = context.auth_state.passwords.hash(fields.password).await?;
-    let user = context
-        .store
-        .create_first_owner(&name, &hash, now_us())
-        .await?;
+    let user = context.store.create_first_owner(&name, &hash, now_us()).await?;
     // From now on every request finds him.
     context.auth_state.has_owner(&context.store).await?;
     tracing::info!(%name, from = %context.caller.address, "the first owner is here");
     Ok(user)
 }
 
-pub(crate) async fn login_page(
-    context: RequestContext,
-    asked: Result<Query<LoginQuery>, QueryRejection>,
-) -> Response {
+pub(crate) async fn login_page(context: RequestContext, asked: Result<Query<LoginQuery>, QueryRejection>) -> Response {
     let next = asked.map_or_else(|_| String::new(), |Query(asked)| asked.next);
     let view = templates::LoginView {
         name: String::new(),
@@ -168,11 +159,7 @@ async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> Http
     }
     let stored = user.as_ref().and_then(|user| user.password.clone());
     let began = Instant::now();
-    let right = context
-        .auth_state
-        .passwords
-        .verify(fields.password, stored)
-        .await?;
+    let right = context.auth_state.passwords.verify(fields.password, stored).await?;
     tracing::debug!(took = ?began.elapsed(), "compared a password");
     match user.filter(|_| right) {
         Some(user) => {
@@ -186,19 +173,13 @@ async fn verify_credentials(context: &RequestContext, fields: LoginForm) -> Http
         None => {
             let name = name.as_ref().map_or("no valid name", UserName::as_str);
             tracing::warn!(name, from = %context.caller.address, "wrong name or password");
-            Err(Problem::new(
-                StatusCode::UNAUTHORIZED,
-                "Incorrect name or password.",
-            ))
+            Err(Problem::new(StatusCode::UNAUTHORIZED, "Incorrect name or password."))
         }
     }
 }
 
 /// Returns true if the user has a session from this address: guesses by strangers must not lock the user out.
-async fn has_known_session(
-    context: &RequestContext,
-    user: Option<&User>,
-) -> Result<bool, StoreError> {
+async fn has_known_session(context: &RequestContext, user: Option<&User>) -> Result<bool, StoreError> {
     let Some(user) = user else {
         return Ok(false);
     };
@@ -212,10 +193,7 @@ pub(crate) async fn invitation_page(
     asked: Result<Query<LoginQuery>, QueryRejection>,
 ) -> HttpResult<Response> {
     let code = asked.map_or_else(|_| String::new(), |Query(asked)| asked.code);
-    let invited = context
-        .store
-        .invited(&TokenHash::of(&code), now_us())
-        .await?;
+    let invited = context.store.invited(&TokenHash::of(&code), now_us()).await?;
     let view = templates::InvitationView {
         name: invited.map(|user| user.name),
         code,
@@ -263,13 +241,9 @@ pub(crate) async fn accept_invitation(
             .auth_state
             .reset_throttle(&ThrottleKey::Address(context.caller.network()));
         let name = new_name(&user.name)?;
-        check_strength(&fields.password, &name)
-            .map_err(|why| (Some(user.name.clone()), Problem::bad_request(why)))?;
+        check_strength(&fields.password, &name).map_err(|why| (Some(user.name.clone()), Problem::bad_request(why)))?;
         let hash = context.auth_state.passwords.hash(fields.password).await?;
-        let user = context
-            .store
-            .accept_invitation(&secret, &hash, now_us())
-            .await?;
+        let user = context.store.accept_invitation(&secret, &hash, now_us()).await?;
         context.auth_state.changed();
         Ok(user.ok_or_else(over)?)
     };
@@ -338,12 +312,7 @@ struct NewSession<'a> {
 }
 
 /// Begins a session and shows the way.
-async fn start_session(
-    context: &RequestContext,
-    headers: &HeaderMap,
-    user: &User,
-    next: &str,
-) -> HttpResult<Response> {
+async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &User, next: &str) -> HttpResult<Response> {
     let secret = Token::new();
     let agent = headers
         .get(header::USER_AGENT)
@@ -401,10 +370,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 /// An address of our own, and nothing else: a link to the log-in page must not lead elsewhere afterwards.
 fn local_path(next: &str) -> Option<&str> {
     let path = next.strip_prefix('/')?;
-    let good = !path.starts_with(['/', '\\'])
-        && path
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    let good = !path.starts_with(['/', '\\']) && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     good.then_some(next)
 }
 

@@ -61,10 +61,7 @@ fn uncertainty(taken: &CaptureTime) -> Markup {
         TimeSource::Corrected => (Tone::Ok, "Corrected"),
         TimeSource::Guessed => return chip(Tone::Wait, &html! { "Guessed" }),
     };
-    chip(
-        tone,
-        &html! { (word) @if let Some(error) = error { ", ±" (error) } },
-    )
+    chip(tone, &html! { (word) @if let Some(error) = error { ", ±" (error) } })
 }
 
 /// Why the time of a picture is as sure as it is.
@@ -83,8 +80,7 @@ pub(crate) fn explanation(site: &PageContext, picture: &PictureView) -> Markup {
 fn reason(site: &PageContext, picture: &PictureView) -> Markup {
     let taken = &picture.taken;
     let press = html! { (format_duration(picture.pressed.boottime_us)) " before the press" };
-    let showed =
-        |shown_us: i64| html! { "It showed " (time(shown_us, TimeFormat::Full, site.now_us)) ". " };
+    let showed = |shown_us: i64| html! { "It showed " (time(shown_us, TimeFormat::Full, site.now_us)) ". " };
     // A clock that starts in 1970 shows a time that would only confuse.
     let shown_us = Some(picture.pressed.wall_us).filter(|shown| *shown > NO_DATE_US);
     match taken.source {

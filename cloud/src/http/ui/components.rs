@@ -106,11 +106,7 @@ pub(crate) fn counters_line(counters: &Counters, coarse: bool) -> String {
         line += &format!("{} without a picture, ", count(counters.told));
     }
     // A joined list claims too much for the card, so what is missing hides in it.
-    let (most, least) = if coarse {
-        ("up to ", "at least ")
-    } else {
-        ("", "")
-    };
+    let (most, least) = if coarse { ("up to ", "at least ") } else { ("", "") };
     line + &format!(
         "{most}{} held, {least}{} missing",
         count(counters.held),
@@ -125,10 +121,7 @@ pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec
     let online = cameras.iter().filter(|c| is_online(c)).count();
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let names = |of: &dyn Fn(&CameraView) -> u64| {
-        let mut names = cameras
-            .iter()
-            .filter(|c| of(c) > 0)
-            .map(|c| c.device.as_str());
+        let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.device.as_str());
         match (names.next(), names.count()) {
             (Some(one), 0) => format!(" ({one})"),
             (Some(one), more) => {
@@ -158,9 +151,7 @@ pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec
         ));
         format!("{presence}All other pictures are either in the cloud or safe on a card.")
     } else if coarse {
-        format!(
-            "{presence}Every picture is in the cloud or, as far as the cameras could list them, safe on a card."
-        )
+        format!("{presence}Every picture is in the cloud or, as far as the cameras could list them, safe on a card.")
     } else if sum.deleted > 0 {
         format!("{presence}Every picture is in the cloud, safe on a card, or deleted by you.")
     } else {

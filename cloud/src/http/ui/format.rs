@@ -149,12 +149,7 @@ mod tests {
 
     #[test]
     fn numbers_read_like_a_person_writes_them() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1204, "1,204"),
-            (1_000_000, "1,000,000"),
-        ] {
+        for (number, text) in [(0, "0"), (999, "999"), (1204, "1,204"), (1_000_000, "1,000,000")] {
             assert_eq!(count(number), text);
         }
         for (bytes, text) in [
@@ -185,11 +180,7 @@ mod tests {
             assert_eq!(format_duration(micros), text, "{micros}");
         }
         format_duration(u64::MAX);
-        for (from, to, text) in [
-            (0, 12_000, "+12 ms"),
-            (900_000, 1_099_000, "+0.1 s"),
-            (5, 4, "+0 ms"),
-        ] {
+        for (from, to, text) in [(0, 12_000, "+12 ms"), (900_000, 1_099_000, "+0.1 s"), (5, 4, "+0 ms")] {
             assert_eq!(step(from, to), text);
         }
     }
@@ -214,12 +205,7 @@ mod tests {
 
     #[test]
     fn a_time_carries_its_moment_for_the_browser() {
-        let html = time(
-            1_795_270_327_412_000,
-            TimeFormat::Near,
-            1_795_270_400_000_000,
-        )
-        .into_string();
+        let html = time(1_795_270_327_412_000, TimeFormat::Near, 1_795_270_400_000_000).into_string();
         assert_eq!(
             html,
             "<time datetime=\"2026-11-21T14:12:07.412Z\" data-as=\"near\" \

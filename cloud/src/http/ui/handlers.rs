@@ -42,12 +42,7 @@ pub(crate) async fn cameras(site: RequestContext) -> Response {
 }
 
 pub(crate) async fn camera(site: RequestContext, Path(device): Path<String>) -> Response {
-    draw(
-        &site,
-        device_view(&site, &device).await,
-        templates::camera_page,
-    )
-    .await
+    draw(&site, device_view(&site, &device).await, templates::camera_page).await
 }
 
 pub(crate) async fn settings(site: RequestContext, Path(device): Path<String>) -> Response {
@@ -71,9 +66,7 @@ pub(crate) async fn save_settings(
         let version = fields.iter().find(|(name, _)| name == "version");
         let version = version
             .and_then(|(_, text)| text.parse().ok())
-            .ok_or_else(|| {
-                Problem::bad_request("The form does not say which version it is about.")
-            })?;
+            .ok_or_else(|| Problem::bad_request("The form does not say which version it is about."))?;
         let values = settings::values_from_form(&fields, desired.as_ref());
         let changed = settings::change(&site, &camera, desired.as_ref(), version, values).await;
         let Err(problem) = changed else {
@@ -81,10 +74,7 @@ pub(crate) async fn save_settings(
         };
         let view = settings_view(&camera, desired.as_ref())
             .ok_or_else(|| Problem::not_found("setting this camera would take"))?;
-        Ok(Some((
-            problem.status,
-            submitted_values(view, &fields, problem.detail),
-        )))
+        Ok(Some((problem.status, submitted_values(view, &fields, problem.detail))))
     };
     match saved.await {
         Ok(None) => Redirect::to(&format!("/cameras/{device}")).into_response(),
@@ -116,12 +106,7 @@ pub(crate) async fn gallery(
 }
 
 pub(crate) async fn picture(site: RequestContext, Path(id): Path<String>) -> Response {
-    draw(
-        &site,
-        picture_detail(&site, &id).await,
-        templates::picture_page,
-    )
-    .await
+    draw(&site, picture_detail(&site, &id).await, templates::picture_page).await
 }
 
 pub(crate) async fn quarantine(site: RequestContext) -> Response {
@@ -189,11 +174,7 @@ pub(crate) async fn draw<V>(
 
 async fn around(site: &RequestContext) -> templates::PageContext {
     let hold = site.backpressure.state();
-    let scheme = if site.config.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
+    let scheme = if site.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
         now_us: now_us(),
         store: site.store.id(),
@@ -211,10 +192,9 @@ async fn around(site: &RequestContext) -> templates::PageContext {
                 name: name.clone(),
                 role: *role,
             }),
-            Principal::Anonymous
-            | Principal::ApiToken { .. }
-            | Principal::Camera { .. }
-            | Principal::LegacyUpload => None,
+            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
+                None
+            }
         },
         role: site.principal.role().unwrap_or(Role::Viewer),
         origin: site.caller.origin(&site.host),
@@ -235,9 +215,7 @@ async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::Dev
     let settings = settings_view(&known, desired.as_ref());
     let tombstones = store.tombstones(&device, LISTED).await?;
     let faults = store.faults(&device, LISTED).await?;
-    let recent = store
-        .pictures(Some(&device), PageQuery::Before(None), RECENT)
-        .await?;
+    let recent = store.pictures(Some(&device), PageQuery::Before(None), RECENT).await?;
     Ok(templates::DeviceView {
         camera: camera_view(known),
         said,
@@ -268,22 +246,15 @@ async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::Dev
 }
 
 /// `None` for a camera that never said that it takes settings, unless there are some all the same.
-fn settings_view(
-    camera: &store::Device,
-    desired: Option<&store::DeviceSettings>,
-) -> Option<templates::SettingsView> {
+fn settings_view(camera: &store::Device, desired: Option<&store::DeviceSettings>) -> Option<templates::SettingsView> {
     let (camera_version, said) = settings::said(camera);
     if said.is_none() && desired.is_none() {
         return None;
     }
-    let rejected = said
-        .map(|said| said.rejected.as_slice())
-        .unwrap_or_default();
+    let rejected = said.map(|said| said.rejected.as_slice()).unwrap_or_default();
     let current = |name: &str| {
         let value = said?.effective.get(name)?;
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         (!text.is_empty()).then(|| text.chars().take(100).collect())
     };
     let wished = |name: &str| desired.and_then(|desired| desired.values.get(name));
@@ -309,9 +280,7 @@ fn settings_view(
                     unit,
                 },
                 ValueKind::Bool => templates::FieldKind::Choice(&["true", "false"]),
-                ValueKind::Choice(of) | ValueKind::IntegerEnum { of, .. } => {
-                    templates::FieldKind::Choice(of)
-                }
+                ValueKind::Choice(of) | ValueKind::IntegerEnum { of, .. } => templates::FieldKind::Choice(of),
                 ValueKind::Text(_) => templates::FieldKind::Text,
             },
             value: match wished(setting.key) {
@@ -375,16 +344,10 @@ fn submitted_values(
     view
 }
 
-async fn command_view(
-    store: &store::Store,
-    command: store::Command,
-) -> HttpResult<templates::CommandView> {
+async fn command_view(store: &store::Store, command: store::Command) -> HttpResult<templates::CommandView> {
     let mut stored = None;
     let mut uploading = None;
-    if let Some(capture) = command
-        .capture
-        .filter(|_| command.command == CommandKind::Snap)
-    {
+    if let Some(capture) = command.capture.filter(|_| command.command == CommandKind::Snap) {
         stored = store
             .pictures_of(capture)
             .await?
@@ -440,9 +403,8 @@ async fn gallery_view(site: &AppState, asked: &GalleryQuery) -> HttpResult<templ
         }
         PageQuery::Before(before) => (before.is_some(), more),
     };
-    let cursor = |picture: Option<&store::Picture>, there: bool| {
-        picture.filter(|_| there).map(|picture| picture.arrival)
-    };
+    let cursor =
+        |picture: Option<&store::Picture>, there: bool| picture.filter(|_| there).map(|picture| picture.arrival);
     let cameras = store.presences(now_us()).await?;
     Ok(templates::GalleryView {
         cameras: cameras.into_iter().map(|(device, _)| device).collect(),
@@ -459,14 +421,11 @@ async fn picture_detail(site: &AppState, id: &str) -> HttpResult<templates::Pict
     let missing = || Problem::not_found("such picture");
     let id: PictureId = id.parse().map_err(|_| missing())?;
     let all = store.pictures_of(id.capture).await?;
-    let (mut found, twins): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|picture| picture.id() == id);
+    let (mut found, twins): (Vec<_>, Vec<_>) = all.into_iter().partition(|picture| picture.id() == id);
     let picture = found.pop().ok_or_else(missing)?;
     let (device, arrival) = (Some(&picture.device), picture.arrival);
     let newer = store.pictures(device, PageQuery::After(arrival), 1).await?;
-    let older = store
-        .pictures(device, PageQuery::Before(Some(arrival)), 1)
-        .await?;
+    let older = store.pictures(device, PageQuery::Before(Some(arrival)), 1).await?;
     Ok(templates::PictureDetailView {
         newer: newer.first().map(store::Picture::id),
         older: older.first().map(store::Picture::id),
@@ -476,12 +435,9 @@ async fn picture_detail(site: &AppState, id: &str) -> HttpResult<templates::Pict
 }
 
 fn camera_view(device: store::Device) -> templates::CameraView {
-    let is_camera =
-        device.status.is_some() || device.installs.iter().any(|install| !install.uploads);
+    let is_camera = device.status.is_some() || device.installs.iter().any(|install| !install.uploads);
     let light = device.status.as_ref().map(|status| status.led.clone());
-    let status = device
-        .status
-        .map_or_else(Status::last_will, |status| *status);
+    let status = device.status.map_or_else(Status::last_will, |status| *status);
     templates::CameraView {
         device: device.id,
         presence: is_camera.then_some(device.presence),

@@ -97,9 +97,7 @@ fn picture_stops(picture: &PictureView) -> Vec<TimelineStep> {
     }
     // Times that nobody knows would look as good as the others, so they are left out.
     let pressed_us = exact_time(picture);
-    let at = |after_us: u64| {
-        pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?))
-    };
+    let at = |after_us: u64| pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?));
 
     let mut before_us = 0;
     let mut stops = vec![TimelineStep::done(
@@ -151,11 +149,7 @@ pub(crate) fn command_line(command: &CommandView, now_us: i64) -> Markup {
 pub(crate) fn is_in_progress(command: &CommandView, now_us: i64) -> bool {
     command.stored.is_none()
         && !ended(command)
-        && (now_us < command.expires_us
-            || command
-                .stages
-                .iter()
-                .any(|s| s.stage == CommandStage::Accepted))
+        && (now_us < command.expires_us || command.stages.iter().any(|s| s.stage == CommandStage::Accepted))
 }
 
 fn ended(command: &CommandView) -> bool {
@@ -163,9 +157,7 @@ fn ended(command: &CommandView) -> bool {
     match last {
         Some(CommandStage::Failed | CommandStage::Expired) => true,
         // A snap that is done at the camera may still be on its way here.
-        Some(CommandStage::Done) => {
-            command.command != keepsake_protocol::command::CommandKind::Snap
-        }
+        Some(CommandStage::Done) => command.command != keepsake_protocol::command::CommandKind::Snap,
         Some(CommandStage::Accepted | CommandStage::Captured | CommandStage::Saved) | None => false,
     }
 }
@@ -183,9 +175,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
     let accepted = reached(CommandStage::Accepted);
     let heard_of = accepted.is_some() || passed(CommandStage::Accepted);
     let heard = accepted.map_or(String::new(), |accepted| {
-        format_duration(
-            u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0),
-        )
+        format_duration(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
     });
     stops.push(TimelineStep {
         name: "Sent",
@@ -204,9 +194,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
         ("On the card", CommandStage::Saved),
     ] {
         if let Some(said) = reached(stage) {
-            let note = said
-                .after_us
-                .map_or(String::new(), |after| step(before_us, after));
+            let note = said.after_us.map_or(String::new(), |after| step(before_us, after));
             before_us = said.after_us.unwrap_or(before_us);
             stops.push(TimelineStep::done(name, Some(said.at_us), note));
         } else if passed(stage) {
@@ -255,11 +243,7 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
     // The first stop not reached is where it is now, or where it ended.
     let over = failed.is_some() || (now_us >= command.expires_us && !heard_of);
     if let Some(next) = stops.iter_mut().find(|stop| stop.state == StepState::Next) {
-        next.state = if over {
-            StepState::Failed
-        } else {
-            StepState::Now
-        };
+        next.state = if over { StepState::Failed } else { StepState::Now };
         if next.note.is_empty() {
             next.note = if over { "ended here" } else { "waiting" }.to_owned();
         }

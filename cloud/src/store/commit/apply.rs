@@ -53,14 +53,9 @@ impl Store {
             return self.reject_for_space(tx, deposit, now_us).await;
         }
         match deposit {
-            IngestOp::Capture {
-                device,
-                header,
-                bytes,
-            } => {
+            IngestOp::Capture { device, header, bytes } => {
                 let record = &header.capture;
-                spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us)
-                    .await?;
+                spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
                 let stored = |arrival| CommitOutcome::Stored {
                     install: record.spool,
                     sequence: record.sequence,
@@ -68,8 +63,7 @@ impl Store {
                     arrival,
                 };
                 if header.offset == 0 && header.len == record.total {
-                    let arrival =
-                        picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
+                    let arrival = picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
                     return Ok(stored(arrival));
                 }
                 if fate::is_settled(tx, Key::of(record)).await? {
@@ -78,9 +72,7 @@ impl Store {
                 match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
                     part::PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
                     part::PartOutcome::Whole(whole) => {
-                        let arrival =
-                            picture::insert(tx, batch, device, header, &whole, now_us, false)
-                                .await?;
+                        let arrival = picture::insert(tx, batch, device, header, &whole, now_us, false).await?;
                         Ok(stored(arrival))
                     }
                     part::PartOutcome::WrongHash(whole) => {
@@ -109,8 +101,7 @@ impl Store {
                 hash,
                 payload,
             } => {
-                spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us)
-                    .await?;
+                spool::touch_spool(tx, device, tombstone.spool, tombstone.last().next(), now_us).await?;
                 tombstone::insert(tx, device, tombstone, *hash, payload, now_us).await?;
                 Ok(CommitOutcome::TombstoneStored {
                     install: tombstone.spool,
@@ -126,16 +117,7 @@ impl Store {
                 line,
                 install,
             } => {
-                event::insert(
-                    tx,
-                    device,
-                    kind,
-                    *hash,
-                    payload,
-                    now_us,
-                    self.limits.events_max,
-                )
-                .await?;
+                event::insert(tx, device, kind, *hash, payload, now_us, self.limits.events_max).await?;
                 if let Some(line) = line {
                     boot_clock::insert(tx, device, line, *hash, now_us).await?;
                 }
@@ -174,9 +156,7 @@ impl Store {
                     }
                     inventory::replace(tx, device, &status.spools, now_us).await?;
                     if status.presence == Presence::Online {
-                        wants =
-                            inventory::missing_captures(tx, &status.spools, self.limits.wants_max)
-                                .await?;
+                        wants = inventory::missing_captures(tx, &status.spools, self.limits.wants_max).await?;
                     }
                 }
                 Ok(CommitOutcome::StatusStored { wants })
@@ -206,8 +186,7 @@ impl Store {
                     damaged: false,
                 };
                 let header = upload.header(install, sequence, now_us);
-                let arrival =
-                    picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
+                let arrival = picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
                 upload_dedup::remember(tx, device, *hash, now_us).await?;
                 Ok(CommitOutcome::UploadStored { arrival })
             }
@@ -232,18 +211,10 @@ impl Store {
     }
 
     /// What a deposit becomes that would need one camera too many.
-    async fn reject_for_space(
-        &self,
-        tx: &mut AnyConnection,
-        deposit: &IngestOp,
-        now_us: i64,
-    ) -> Result<CommitOutcome> {
+    async fn reject_for_space(&self, tx: &mut AnyConnection, deposit: &IngestOp, now_us: i64) -> Result<CommitOutcome> {
         const REASON: &str = "this cloud has no room for another camera";
         if let IngestOp::Upload {
-            device,
-            hash,
-            bytes,
-            ..
+            device, hash, bytes, ..
         } = deposit
         {
             // Nobody keeps it and offers it again.

@@ -42,11 +42,7 @@ impl Batch {
 
     /// The next arrival, for a picture of this camera. It is taken if the transaction commits, so readers never see a
     /// higher number before a lower one.
-    pub(crate) async fn arrival(
-        &mut self,
-        tx: &mut AnyConnection,
-        device: &DeviceId,
-    ) -> Result<i64> {
+    pub(crate) async fn arrival(&mut self, tx: &mut AnyConnection, device: &DeviceId) -> Result<i64> {
         let last = match self.arrival {
             Some(last) => last,
             None => meta::last(tx, ARRIVAL).await?,

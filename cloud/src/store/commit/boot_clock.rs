@@ -33,9 +33,7 @@ pub(crate) async fn insert(
     }
     let mut line = line.clone();
     if lines.len() as u64 >= LINES_MAX
-        && let Some((known, latest)) = lines
-            .iter()
-            .rfind(|(_, known)| known.estimated == line.estimated)
+        && let Some((known, latest)) = lines.iter().rfind(|(_, known)| known.estimated == line.estimated)
     {
         line = covering(latest, &line);
         sqlx::query("DELETE FROM boot_line WHERE boot = ? AND device = ? AND hash = ?")
@@ -61,14 +59,13 @@ pub(crate) async fn insert(
     .execute(&mut *tx)
     .await
     .context("note a boot line")?;
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT heard_us FROM boot_line WHERE device = ? ORDER BY heard_us DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(LINES_OF_DEVICE_MAX))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count boot lines")?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT heard_us FROM boot_line WHERE device = ? ORDER BY heard_us DESC LIMIT 1 OFFSET ?")
+            .bind(device.as_str())
+            .bind(to_bigint(LINES_OF_DEVICE_MAX))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("count boot lines")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM boot_line WHERE device = ? AND heard_us <= ?")
             .bind(device.as_str())
@@ -84,9 +81,9 @@ pub(crate) async fn insert(
 fn covering(one: &BootClockOffset, other: &BootClockOffset) -> BootClockOffset {
     // Where a line was measured is given up, so it has to be as unsure as it is at the end of a long boot.
     let spread = |line: &BootClockOffset| {
-        let drift_us = line.at_us.map_or(0, |at| {
-            keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US))
-        });
+        let drift_us = line
+            .at_us
+            .map_or(0, |at| keepsake_protocol::clock::drift_us(at.max(LONG_BOOT_US)));
         let whole = BootClockOffset {
             error_us: line.error_us.saturating_add(drift_us),
             at_us: None,
@@ -137,10 +134,7 @@ async fn of_boot(
 }
 
 /// Says of these pictures when they were taken, by all that is known by now.
-pub(crate) async fn correct(
-    connection: &mut AnyConnection,
-    pictures: &mut [Picture],
-) -> Result<()> {
+pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Picture]) -> Result<()> {
     let boots: Vec<BootId> = pictures
         .iter()
         .map(|picture| picture.pressed.boot.0)
@@ -210,15 +204,9 @@ mod tests {
         let lines = of_boot(&mut tx, &device, boot).await.unwrap();
         assert_eq!(lines.len() as u64, LINES_MAX);
         let said = |guessed| {
-            let of = lines
-                .iter()
-                .filter(move |(_, line)| line.estimated == guessed);
-            let (begins, ends): (Vec<_>, Vec<_>) =
-                of.map(|(_, line)| line.wall_interval(0)).unzip();
-            (
-                begins.into_iter().min().unwrap(),
-                ends.into_iter().max().unwrap(),
-            )
+            let of = lines.iter().filter(move |(_, line)| line.estimated == guessed);
+            let (begins, ends): (Vec<_>, Vec<_>) = of.map(|(_, line)| line.wall_interval(0)).unzip();
+            (begins.into_iter().min().unwrap(), ends.into_iter().max().unwrap())
         };
         assert!(said(false).0 <= 1_000_000_000 && said(false).1 >= 99_000_000_000);
         assert!(said(true).0 <= 0 && said(true).1 >= 90_000_000_000);

@@ -20,13 +20,12 @@ pub(crate) async fn insert(
     now_us: i64,
     events_max: u64,
 ) -> Result<()> {
-    let known: Option<i64> =
-        sqlx::query_scalar("SELECT at_us FROM event WHERE device = ? AND hash = ?")
-            .bind(device.as_str())
-            .bind(hash.0.as_slice())
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for an event")?;
+    let known: Option<i64> = sqlx::query_scalar("SELECT at_us FROM event WHERE device = ? AND hash = ?")
+        .bind(device.as_str())
+        .bind(hash.0.as_slice())
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look for an event")?;
     if known.is_some() {
         return Ok(());
     }
@@ -39,14 +38,13 @@ pub(crate) async fn insert(
         .execute(&mut *tx)
         .await
         .context("note an event")?;
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT at_us FROM event WHERE device = ? ORDER BY at_us DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(events_max))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count events")?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT at_us FROM event WHERE device = ? ORDER BY at_us DESC LIMIT 1 OFFSET ?")
+            .bind(device.as_str())
+            .bind(to_bigint(events_max))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("count events")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM event WHERE device = ? AND at_us <= ?")
             .bind(device.as_str())
@@ -123,10 +121,12 @@ impl Store {
             .context("list faults")?;
             Ok(rows
                 .iter()
-                .filter_map(|row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
-                    Event::Fault(fault) => Some((fault, row.get(1))),
-                    Event::Tombstone(_) | Event::Boot(_) => None,
-                })
+                .filter_map(
+                    |row| match keepsake_protocol::codec::decode(row.get::<&[u8], _>(0)).ok()? {
+                        Event::Fault(fault) => Some((fault, row.get(1))),
+                        Event::Tombstone(_) | Event::Boot(_) => None,
+                    },
+                )
                 .collect())
         })
         .await

@@ -26,12 +26,11 @@ pub(crate) enum PriorFate {
 
 /// Whether this very picture is stored or deleted.
 pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> =
-        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
-            .key(key)
-            .fetch_optional(tx)
-            .await
-            .context("read a fate")?;
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+        .key(key)
+        .fetch_optional(tx)
+        .await
+        .context("read a fate")?;
     Ok(fate.is_some_and(|fate| fate >= STORED))
 }
 
@@ -76,12 +75,11 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
 pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> =
-        sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
-            .key(key)
-            .fetch_optional(&mut *tx)
-            .await
-            .context("read a fate")?;
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+        .key(key)
+        .fetch_optional(&mut *tx)
+        .await
+        .context("read a fate")?;
     if fate != Some(STORED) {
         return Ok(false);
     }
@@ -156,11 +154,7 @@ pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Opt
 }
 
 /// The sequences within `first..=last` that have any fate, in order, each once.
-async fn with_fate(
-    tx: &mut AnyConnection,
-    install: SpoolId,
-    (first, last): (u64, u64),
-) -> Result<Vec<u64>> {
+async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
     let found: Vec<i64> = sqlx::query_scalar(
         "SELECT DISTINCT sequence FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
     )
@@ -174,20 +168,15 @@ async fn with_fate(
 }
 
 /// How many sequences within `first..=last` have any fate.
-pub(crate) async fn count_within(
-    tx: &mut AnyConnection,
-    install: SpoolId,
-    (first, last): (u64, u64),
-) -> Result<u64> {
-    let found: i64 = sqlx::query_scalar(
-        "SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?",
-    )
-    .bind(install.0.as_slice())
-    .bind(to_bigint(first))
-    .bind(to_bigint(last))
-    .fetch_one(tx)
-    .await
-    .context("count fates")?;
+pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
+    let found: i64 =
+        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?")
+            .bind(install.0.as_slice())
+            .bind(to_bigint(first))
+            .bind(to_bigint(last))
+            .fetch_one(tx)
+            .await
+            .context("count fates")?;
     Ok(from_bigint(found))
 }
 
@@ -278,16 +267,15 @@ async fn settled(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
-    let rows = sqlx::query(
-        "SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?",
-    )
-    .bind(install.0.as_slice())
-    .bind(to_bigint(first.get()))
-    .bind(to_bigint(last.get()))
-    .bind(STORED)
-    .fetch_all(tx)
-    .await
-    .context("read fates")?;
+    let rows =
+        sqlx::query("SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
+            .bind(install.0.as_slice())
+            .bind(to_bigint(first.get()))
+            .bind(to_bigint(last.get()))
+            .bind(STORED)
+            .fetch_all(tx)
+            .await
+            .context("read fates")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;

@@ -31,13 +31,12 @@ pub(crate) async fn replace(
     let Some(card) = installs.first().map(|current| current.spool) else {
         return Ok(());
     };
-    let known =
-        sqlx::query("SELECT device, card, install, at_us FROM report WHERE device = ? OR card = ?")
-            .bind(device.as_str())
-            .bind(card.0.as_slice())
-            .fetch_all(&mut *tx)
-            .await
-            .context("read what was said of the card")?;
+    let known = sqlx::query("SELECT device, card, install, at_us FROM report WHERE device = ? OR card = ?")
+        .bind(device.as_str())
+        .bind(card.0.as_slice())
+        .fetch_all(&mut *tx)
+        .await
+        .context("read what was said of the card")?;
     for row in &known {
         let (speaker, its_card): (&str, &[u8]) = (row.get(0), row.get(1));
         let install: SpoolId = id(row.get::<&[u8], _>(2), "an install")?;
@@ -98,12 +97,11 @@ pub(crate) async fn held(
     next_us: i64,
     sequences: u64,
 ) -> Result<(u64, bool)> {
-    let rows =
-        sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
-            .bind(install.0.as_slice())
-            .fetch_all(&mut *connection)
-            .await
-            .context("read what is on the cards")?;
+    let rows = sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
+        .bind(install.0.as_slice())
+        .fetch_all(&mut *connection)
+        .await
+        .context("read what is on the cards")?;
     let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
     // Numbers nobody has reported on yet: a press is on the card before its number leaves the camera, so they are held
     // until a report says otherwise.
@@ -152,11 +150,7 @@ pub(crate) async fn held(
     Ok((held, coarse))
 }
 
-async fn count_all(
-    connection: &mut AnyConnection,
-    install: SpoolId,
-    spans: &[(u64, u64)],
-) -> Result<u64> {
+async fn count_all(connection: &mut AnyConnection, install: SpoolId, spans: &[(u64, u64)]) -> Result<u64> {
     let mut all = 0;
     for span in spans {
         all += fate::count_within(connection, install, *span).await?;

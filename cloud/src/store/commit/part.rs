@@ -31,12 +31,11 @@ pub(crate) async fn insert(
 ) -> Result<PartOutcome> {
     let record = &header.capture;
     let key = Key::of(record);
-    let known =
-        sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
-            .key(key)
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for an unfinished capture")?;
+    let known = sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
+        .key(key)
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look for an unfinished capture")?;
     let known_total = known.map(|row| from_bigint(row.get(0)));
     // One of the two messages lies about the length. Which one cannot be known, so the new one starts over.
     if known_total.is_some_and(|total| total != record.total) {
@@ -73,47 +72,37 @@ pub(crate) async fn insert(
 }
 
 /// Writes the part unless a part that starts there reaches as far. Returns whether anything changed.
-async fn put(
-    tx: &mut AnyConnection,
-    header: &FrameHeader,
-    bytes: &[u8],
-    now_us: i64,
-) -> Result<bool> {
+async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us: i64) -> Result<bool> {
     let key = Key::of(&header.capture);
-    let there: Option<i64> = sqlx::query_scalar(
-        "SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
-    )
-    .key(key)
-    .bind(to_bigint(header.offset))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("look for a part")?;
+    let there: Option<i64> =
+        sqlx::query_scalar("SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+            .key(key)
+            .bind(to_bigint(header.offset))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look for a part")?;
     let len = to_bigint(header.len);
     let (parts, grown) = match there {
         Some(there) if there >= len => return Ok(false),
         Some(there) => {
-            sqlx::query(
-                "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
-            )
-            .key(key)
-            .bind(to_bigint(header.offset))
-            .execute(&mut *tx)
-            .await
-            .context("replace a shorter part")?;
+            sqlx::query("DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+                .key(key)
+                .bind(to_bigint(header.offset))
+                .execute(&mut *tx)
+                .await
+                .context("replace a shorter part")?;
             (0, len - there)
         }
         None => (1, len),
     };
-    sqlx::query(
-        "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .key(key)
-    .bind(to_bigint(header.offset))
-    .bind(len)
-    .bind(bytes)
-    .execute(&mut *tx)
-    .await
-    .context("keep a part")?;
+    sqlx::query("INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)")
+        .key(key)
+        .bind(to_bigint(header.offset))
+        .bind(len)
+        .bind(bytes)
+        .execute(&mut *tx)
+        .await
+        .context("keep a part")?;
     sqlx::query(
         "UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
          WHERE install = ? AND sequence = ? AND hash = ?",
@@ -130,21 +119,19 @@ async fn put(
 
 /// The bytes of an unfinished capture that no part has, as `[start, end)`.
 pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64, u64)>> {
-    let total: Option<i64> = sqlx::query_scalar(
-        "SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
-    )
-    .key(key)
-    .fetch_optional(&mut *tx)
-    .await
-    .context("read an unfinished capture")?;
+    let total: Option<i64> =
+        sqlx::query_scalar("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
+            .key(key)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("read an unfinished capture")?;
     let total = from_bigint(total.unwrap_or(0));
-    let parts = sqlx::query(
-        "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
-    )
-    .key(key)
-    .fetch_all(tx)
-    .await
-    .context("read which parts are here")?;
+    let parts =
+        sqlx::query("SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start")
+            .key(key)
+            .fetch_all(tx)
+            .await
+            .context("read which parts are here")?;
     let mut gaps = Vec::new();
     let mut reached = 0;
     for part in &parts {
@@ -162,23 +149,21 @@ pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64
 
 /// Reads the parts one by one into the whole picture; there is no gap.
 async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
-    let starts: Vec<i64> = sqlx::query_scalar(
-        "SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
-    )
-    .key(key)
-    .fetch_all(&mut *tx)
-    .await
-    .context("list the parts of a capture")?;
+    let starts: Vec<i64> =
+        sqlx::query_scalar("SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start")
+            .key(key)
+            .fetch_all(&mut *tx)
+            .await
+            .context("list the parts of a capture")?;
     let mut whole = Vec::new();
     for start in starts {
-        let part: Vec<u8> = sqlx::query_scalar(
-            "SELECT bytes FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?",
-        )
-        .key(key)
-        .bind(start)
-        .fetch_one(&mut *tx)
-        .await
-        .context("read a part")?;
+        let part: Vec<u8> =
+            sqlx::query_scalar("SELECT bytes FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+                .key(key)
+                .bind(start)
+                .fetch_one(&mut *tx)
+                .await
+                .context("read a part")?;
         let overlap = (whole.len() as u64).saturating_sub(from_bigint(start));
         let overlap = usize::try_from(overlap).unwrap_or(usize::MAX);
         whole.extend_from_slice(part.get(overlap..).unwrap_or_default());
@@ -201,12 +186,7 @@ async fn hashed(bytes: Vec<u8>) -> Result<(Vec<u8>, Hash)> {
 
 /// Drops what has been without progress for longest until the camera is within its limits. The capture just
 /// `touched` goes only if it is beyond them alone, as one cut into absurdly many parts is.
-async fn make_room(
-    tx: &mut AnyConnection,
-    device: &DeviceId,
-    touched: Key,
-    limits: &Limits,
-) -> Result<()> {
+async fn make_room(tx: &mut AnyConnection, device: &DeviceId, touched: Key, limits: &Limits) -> Result<()> {
     let sums = sqlx::query(
         "SELECT CAST(COALESCE(SUM(parts), 0) AS SIGNED), CAST(COALESCE(SUM(bytes), 0) AS SIGNED) \
          FROM partial WHERE device = ?",
@@ -219,20 +199,15 @@ async fn make_room(
     if parts <= limits.parts_max && bytes <= limits.part_bytes_max {
         return Ok(());
     }
-    let oldest = sqlx::query(
-        "SELECT install, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us",
-    )
-    .bind(device.as_str())
-    .fetch_all(&mut *tx)
-    .await
-    .context("list the unfinished captures of a camera")?;
+    let oldest =
+        sqlx::query("SELECT install, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us")
+            .bind(device.as_str())
+            .fetch_all(&mut *tx)
+            .await
+            .context("list the unfinished captures of a camera")?;
     let mut candidates = Vec::with_capacity(oldest.len());
     for row in &oldest {
-        candidates.push((
-            Key::read(row)?,
-            from_bigint(row.get(3)),
-            from_bigint(row.get(4)),
-        ));
+        candidates.push((Key::read(row)?, from_bigint(row.get(3)), from_bigint(row.get(4))));
     }
     // The one that was just touched last, even where several have the same time.
     candidates.sort_by_key(|(key, _, _)| *key == touched);
@@ -253,15 +228,13 @@ pub(crate) async fn unfinished(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
-    let rows = sqlx::query(
-        "SELECT sequence, hash FROM partial WHERE install = ? AND sequence BETWEEN ? AND ?",
-    )
-    .bind(install.0.as_slice())
-    .bind(to_bigint(first.get()))
-    .bind(to_bigint(last.get()))
-    .fetch_all(tx)
-    .await
-    .context("list unfinished captures")?;
+    let rows = sqlx::query("SELECT sequence, hash FROM partial WHERE install = ? AND sequence BETWEEN ? AND ?")
+        .bind(install.0.as_slice())
+        .bind(to_bigint(first.get()))
+        .bind(to_bigint(last.get()))
+        .fetch_all(tx)
+        .await
+        .context("list unfinished captures")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;
@@ -272,12 +245,11 @@ pub(crate) async fn unfinished(
 
 /// Drops all unfinished captures without progress since `before_us`. Returns how many.
 pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Result<u64> {
-    let stale =
-        sqlx::query("SELECT install, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
-            .bind(before_us)
-            .fetch_all(&mut *tx)
-            .await
-            .context("list captures without progress")?;
+    let stale = sqlx::query("SELECT install, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
+        .bind(before_us)
+        .fetch_all(&mut *tx)
+        .await
+        .context("list captures without progress")?;
     for row in &stale {
         delete_parts(tx, Key::read(row)?).await?;
     }

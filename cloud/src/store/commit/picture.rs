@@ -66,13 +66,7 @@ pub struct Picture {
 
 impl Picture {
     /// A picture that was just kept, whose number no other one has.
-    pub(crate) fn stored(
-        arrival: i64,
-        device: &DeviceId,
-        header: FrameHeader,
-        stored_us: i64,
-        damaged: bool,
-    ) -> Self {
+    pub(crate) fn stored(arrival: i64, device: &DeviceId, header: FrameHeader, stored_us: i64, damaged: bool) -> Self {
         let record = header.capture;
         let mut picture = Self {
             arrival,
@@ -94,11 +88,7 @@ impl Picture {
             stored_us,
             conflict: false,
             damaged,
-            thumbnail: if damaged {
-                Thumbnail::None
-            } else {
-                Thumbnail::Pending
-            },
+            thumbnail: if damaged { Thumbnail::None } else { Thumbnail::Pending },
             color: None,
             not_before_us: header.not_before_us,
             taken: capture_time::upload_time(stored_us),
@@ -238,16 +228,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn pictures(
-        &self,
-        device: Option<&DeviceId>,
-        page: PageQuery,
-        limit: u32,
-    ) -> Result<Vec<Picture>> {
+    pub async fn pictures(&self, device: Option<&DeviceId>, page: PageQuery, limit: u32) -> Result<Vec<Picture>> {
         let (statement, from): (&'static str, i64) = match (device.is_some(), page) {
-            (false, PageQuery::After(after)) => {
-                (select!("WHERE arrival > ? ORDER BY arrival LIMIT ?"), after)
-            }
+            (false, PageQuery::After(after)) => (select!("WHERE arrival > ? ORDER BY arrival LIMIT ?"), after),
             (false, PageQuery::Before(before)) => (
                 select!("WHERE arrival < ? ORDER BY arrival DESC LIMIT ?"),
                 before.unwrap_or(i64::MAX),
@@ -285,16 +268,10 @@ impl Store {
     pub async fn picture_count(&self, device: Option<&DeviceId>) -> Result<u64> {
         self.with_timeout(async {
             let query = match device {
-                Some(device) => sqlx::query_scalar("SELECT pictures FROM device WHERE id = ?")
-                    .bind(device.as_str()),
-                None => sqlx::query_scalar(
-                    "SELECT CAST(COALESCE(SUM(pictures), 0) AS SIGNED) FROM device",
-                ),
+                Some(device) => sqlx::query_scalar("SELECT pictures FROM device WHERE id = ?").bind(device.as_str()),
+                None => sqlx::query_scalar("SELECT CAST(COALESCE(SUM(pictures), 0) AS SIGNED) FROM device"),
             };
-            let all: Option<i64> = query
-                .fetch_optional(&self.readers)
-                .await
-                .context("count pictures")?;
+            let all: Option<i64> = query.fetch_optional(&self.readers).await.context("count pictures")?;
             Ok(all.map_or(0, from_bigint))
         })
         .await
@@ -306,9 +283,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn picture(&self, wanted: &PictureId) -> Result<Option<Picture>> {
         let all = self.pictures_of(wanted.capture).await?;
-        Ok(all
-            .into_iter()
-            .find(|picture| picture.hash.prefix() == wanted.hash))
+        Ok(all.into_iter().find(|picture| picture.hash.prefix() == wanted.hash))
     }
 
     /// All pictures of one capture: one, or more where a card was cloned.
@@ -318,14 +293,12 @@ impl Store {
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read a capture")?;
-            let rows = sqlx::query(select!(
-                "WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"
-            ))
-            .bind(capture.spool.0.as_slice())
-            .bind(to_bigint(capture.sequence.get()))
-            .fetch_all(&mut *connection)
-            .await
-            .context("read the pictures of a capture")?;
+            let rows = sqlx::query(select!("WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"))
+                .bind(capture.spool.0.as_slice())
+                .bind(to_bigint(capture.sequence.get()))
+                .fetch_all(&mut *connection)
+                .await
+                .context("read the pictures of a capture")?;
             read_all(&mut connection, &rows).await
         })
         .await
@@ -386,28 +359,24 @@ impl Store {
     pub async fn begin_thumbnail(&self, attempts_max: u32) -> Result<Option<Picture>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a thumbnail").await?;
-            sqlx::query(
-                "UPDATE picture SET thumbnail = ? WHERE thumbnail = ? AND thumbnail_attempts >= ?",
-            )
-            .bind(NONE)
-            .bind(PENDING)
-            .bind(i64::from(attempts_max))
-            .execute(&mut *tx)
-            .await
-            .context("give up on thumbnails")?;
-            let row = sqlx::query(select!("WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"))
-            .fetch_optional(&mut *tx)
-            .await
-            .context("find a picture without a thumbnail")?;
-            let picture = row.as_ref().map(read).transpose()?;
-            if let Some(picture) = &picture {
-                sqlx::query(
-                    "UPDATE picture SET thumbnail_attempts = thumbnail_attempts + 1 WHERE arrival = ?",
-                )
-                .bind(picture.arrival)
+            sqlx::query("UPDATE picture SET thumbnail = ? WHERE thumbnail = ? AND thumbnail_attempts >= ?")
+                .bind(NONE)
+                .bind(PENDING)
+                .bind(i64::from(attempts_max))
                 .execute(&mut *tx)
                 .await
-                .context("note an attempt at a thumbnail")?;
+                .context("give up on thumbnails")?;
+            let row = sqlx::query(select!("WHERE thumbnail = 0 ORDER BY arrival DESC LIMIT 1"))
+                .fetch_optional(&mut *tx)
+                .await
+                .context("find a picture without a thumbnail")?;
+            let picture = row.as_ref().map(read).transpose()?;
+            if let Some(picture) = &picture {
+                sqlx::query("UPDATE picture SET thumbnail_attempts = thumbnail_attempts + 1 WHERE arrival = ?")
+                    .bind(picture.arrival)
+                    .execute(&mut *tx)
+                    .await
+                    .context("note an attempt at a thumbnail")?;
             }
             tx.commit().await.context("commit the attempt at a thumbnail")?;
             Ok(picture)
@@ -420,12 +389,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn finish_thumbnail(
-        &self,
-        arrival: i64,
-        made: Option<(&[u8], u32)>,
-        damaged: bool,
-    ) -> Result<()> {
+    pub async fn finish_thumbnail(&self, arrival: i64, made: Option<(&[u8], u32)>, damaged: bool) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin keeping a thumbnail").await?;
             sqlx::query("DELETE FROM thumbnail WHERE arrival = ?")
@@ -441,16 +405,14 @@ impl Store {
                     .await
                     .context("keep a thumbnail")?;
             }
-            sqlx::query(
-                "UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?",
-            )
-            .bind(if made.is_some() { READY } else { NONE })
-            .bind(i64::from(damaged))
-            .bind(made.map(|(_, color)| i64::from(color)))
-            .bind(arrival)
-            .execute(&mut *tx)
-            .await
-            .context("note a thumbnail")?;
+            sqlx::query("UPDATE picture SET thumbnail = ?, damaged = ?, color = ? WHERE arrival = ?")
+                .bind(if made.is_some() { READY } else { NONE })
+                .bind(i64::from(damaged))
+                .bind(made.map(|(_, color)| i64::from(color)))
+                .bind(arrival)
+                .execute(&mut *tx)
+                .await
+                .context("note a thumbnail")?;
             tx.commit().await.context("commit a thumbnail")
         })
         .await
@@ -480,12 +442,11 @@ pub(crate) async fn summary(
     let damaged = counted(&mut *connection, "damaged").await?;
     // Within a spool the sequence is the order of capture; between spools it is the time of capture. The picture that
     // arrived last counts too: its spool can belong to another camera by now.
-    let mut candidates: Vec<AnyRow> =
-        sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
-            .bind(device.as_str())
-            .fetch_all(&mut *connection)
-            .await
-            .context("read the picture of a camera that arrived last")?;
+    let mut candidates: Vec<AnyRow> = sqlx::query(select!("WHERE device = ? ORDER BY arrival DESC LIMIT 1"))
+        .bind(device.as_str())
+        .fetch_all(&mut *connection)
+        .await
+        .context("read the picture of a camera that arrived last")?;
     for spool in spools.iter().take(LATEST_SPOOLS_MAX) {
         let last = sqlx::query(select!(
             "WHERE install = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
@@ -500,13 +461,7 @@ pub(crate) async fn summary(
     let newest = read_all(connection, &candidates)
         .await?
         .into_iter()
-        .max_by_key(|picture| {
-            (
-                picture.taken.best_us,
-                picture.capture.sequence,
-                picture.arrival,
-            )
-        });
+        .max_by_key(|picture| (picture.taken.best_us, picture.capture.sequence, picture.arrival));
     Ok((from_bigint(conflicts), from_bigint(damaged), newest))
 }
 

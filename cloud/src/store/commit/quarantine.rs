@@ -40,13 +40,12 @@ pub(crate) async fn insert(
     limits: &Limits,
 ) -> Result<()> {
     let device = suspect.device.as_ref().map_or("", |device| device.as_str());
-    let known: Option<i64> =
-        sqlx::query_scalar("SELECT times FROM quarantine WHERE device = ? AND hash = ?")
-            .bind(device)
-            .bind(suspect.hash.0.as_slice())
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look into the quarantine")?;
+    let known: Option<i64> = sqlx::query_scalar("SELECT times FROM quarantine WHERE device = ? AND hash = ?")
+        .bind(device)
+        .bind(suspect.hash.0.as_slice())
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look into the quarantine")?;
     if known.is_some() {
         sqlx::query(
             "UPDATE quarantine SET times = times + 1, last_us = ?, topic = ?, reason = ? WHERE device = ? AND hash = ?",
@@ -83,19 +82,16 @@ pub(crate) async fn insert(
 
 /// Drops the messages that came longest ago until the camera, and all of them together, are within the limits.
 async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Result<()> {
-    let rows = sqlx::query(
-        "SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC",
-    )
-    .bind(device)
-    .fetch_all(&mut *tx)
-    .await
-    .context("measure the quarantine of a camera")?;
+    let rows = sqlx::query("SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC")
+        .bind(device)
+        .fetch_all(&mut *tx)
+        .await
+        .context("measure the quarantine of a camera")?;
     let mut bytes = 0;
     for (at, row) in rows.iter().enumerate() {
         bytes += from_bigint(row.get(1));
         // The newest stays whatever it weighs: it is what someone looks for.
-        let room = at == 0
-            || ((at as u64) < limits.quarantine_rows_max && bytes <= limits.quarantine_bytes_max);
+        let room = at == 0 || ((at as u64) < limits.quarantine_rows_max && bytes <= limits.quarantine_bytes_max);
         if !room {
             sqlx::query("DELETE FROM quarantine WHERE device = ? AND hash = ?")
                 .bind(device)
@@ -132,11 +128,7 @@ impl Store {
     ///
     /// # Errors
     /// [`crate::store::StoreError`].
-    pub async fn quarantine(
-        &self,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<(Vec<QuarantinedMessage>, Option<i64>)> {
+    pub async fn quarantine(&self, before: Option<i64>, limit: u32) -> Result<(Vec<QuarantinedMessage>, Option<i64>)> {
         let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap_or(u32::MAX);
         self.with_timeout(async {
             let rows = sqlx::query(
@@ -192,9 +184,7 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .context("delete a message from quarantine")?;
-            tx.commit()
-                .await
-                .context("commit emptying the quarantine")?;
+            tx.commit().await.context("commit emptying the quarantine")?;
             Ok(done.rows_affected() > 0)
         })
         .await

@@ -87,23 +87,15 @@ pub(crate) async fn touch_spool(
 }
 
 /// The install the cloud made for uploads in the name of `device`, and its next sequence, which is now taken.
-pub(crate) async fn next_upload(
-    tx: &mut AnyConnection,
-    device: &DeviceId,
-    now_us: i64,
-) -> Result<(SpoolId, Sequence)> {
-    let known = sqlx::query(
-        "SELECT install, next FROM install WHERE device = ? AND uploads = 1 ORDER BY install LIMIT 1",
-    )
-    .bind(device.as_str())
-    .fetch_optional(&mut *tx)
-    .await
-    .context("find the install for uploads")?;
+pub(crate) async fn next_upload(tx: &mut AnyConnection, device: &DeviceId, now_us: i64) -> Result<(SpoolId, Sequence)> {
+    let known =
+        sqlx::query("SELECT install, next FROM install WHERE device = ? AND uploads = 1 ORDER BY install LIMIT 1")
+            .bind(device.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .context("find the install for uploads")?;
     let (install, taken) = match known {
-        Some(row) => (
-            id(row.get::<&[u8], _>(0), "an install")?,
-            sequence(row.get(1))?,
-        ),
+        Some(row) => (id(row.get::<&[u8], _>(0), "an install")?, sequence(row.get(1))?),
         None => {
             let install = SpoolId(rand::random());
             insert(tx, device, install, Sequence::FIRST, true, now_us).await?;
@@ -152,11 +144,7 @@ pub(crate) struct CounterDelta {
     pub(crate) deleted: i64,
 }
 
-pub(crate) async fn add_to_counters(
-    tx: &mut AnyConnection,
-    install: SpoolId,
-    by: CounterDelta,
-) -> Result<()> {
+pub(crate) async fn add_to_counters(tx: &mut AnyConnection, install: SpoolId, by: CounterDelta) -> Result<()> {
     sqlx::query(
         "UPDATE install SET sequences = sequences + ?, told = told + ?, pictures = pictures + ?, deleted = deleted + ? \
          WHERE install = ?",
@@ -173,10 +161,7 @@ pub(crate) async fn add_to_counters(
 }
 
 /// All installs of a camera, the one that last gave out a number first.
-pub(crate) async fn list_for_device(
-    connection: &mut AnyConnection,
-    device: &DeviceId,
-) -> Result<Vec<SpoolState>> {
+pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &DeviceId) -> Result<Vec<SpoolState>> {
     let rows = sqlx::query(
         "SELECT install, next, next_us, sequences, told, pictures, deleted, uploads FROM install \
          WHERE device = ? ORDER BY next_us DESC, install",
@@ -205,9 +190,7 @@ pub(crate) async fn list_for_device(
                 stored: from_bigint(row.get(5)),
                 deleted: from_bigint(row.get(6)),
                 held,
-                missing: (next.get() - 1)
-                    .saturating_sub(sequences)
-                    .saturating_sub(held),
+                missing: (next.get() - 1).saturating_sub(sequences).saturating_sub(held),
             },
             coarse,
         });

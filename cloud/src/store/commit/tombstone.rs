@@ -23,13 +23,12 @@ pub(crate) async fn insert(
         sequence: tombstone.sequence,
         hash,
     };
-    let known: Option<i64> = sqlx::query_scalar(
-        "SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?",
-    )
-    .key(key)
-    .fetch_optional(&mut *tx)
-    .await
-    .context("look for a tombstone")?;
+    let known: Option<i64> =
+        sqlx::query_scalar("SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?")
+            .key(key)
+            .fetch_optional(&mut *tx)
+            .await
+            .context("look for a tombstone")?;
     if known.is_some() {
         return Ok(());
     }
@@ -56,15 +55,13 @@ pub(crate) async fn within(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
-    let rows = sqlx::query(
-        "SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?",
-    )
-    .bind(install.0.as_slice())
-    .bind(to_bigint(first.get()))
-    .bind(to_bigint(last.get()))
-    .fetch_all(tx)
-    .await
-    .context("read tombstones")?;
+    let rows = sqlx::query("SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?")
+        .bind(install.0.as_slice())
+        .bind(to_bigint(first.get()))
+        .bind(to_bigint(last.get()))
+        .fetch_all(tx)
+        .await
+        .context("read tombstones")?;
     rows.iter()
         .map(|row| {
             let hash: Hash = id(row.get::<&[u8], _>(1), "a hash")?;

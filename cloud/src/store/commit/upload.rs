@@ -23,12 +23,7 @@ pub struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    pub(in crate::store) fn header(
-        &self,
-        install: SpoolId,
-        sequence: Sequence,
-        now_us: i64,
-    ) -> FrameHeader {
+    pub(in crate::store) fn header(&self, install: SpoolId, sequence: Sequence, now_us: i64) -> FrameHeader {
         let total = self.bytes.len() as u64;
         FrameHeader {
             capture: CaptureMetadata {
@@ -66,17 +61,10 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing is stored.
-    pub async fn upload(
-        &self,
-        device: &DeviceId,
-        upload: &Upload<'_>,
-        now_us: i64,
-    ) -> Result<Picture> {
+    pub async fn upload(&self, device: &DeviceId, upload: &Upload<'_>, now_us: i64) -> Result<Picture> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
-            if !devices::touch_device(&mut tx, device, now_us, false, self.limits.devices_max)
-                .await?
-            {
+            if !devices::touch_device(&mut tx, device, now_us, false, self.limits.devices_max).await? {
                 tx.rollback().await;
                 return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
@@ -84,18 +72,8 @@ impl Store {
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
             let mut batch = Batch::default();
-            let kept = picture::insert(
-                &mut tx,
-                &mut batch,
-                device,
-                &header,
-                upload.bytes,
-                now_us,
-                damaged,
-            )
-            .await?;
-            let arrival =
-                kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
+            let kept = picture::insert(&mut tx, &mut batch, device, &header, upload.bytes, now_us, damaged).await?;
+            let arrival = kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             batch.finish(&mut tx).await?;
             tx.commit().await.context("commit an upload")?;
             // Not read back: it is stored now, and a client that got an error would send it again.

@@ -10,24 +10,14 @@ use crate::store::error::{ErrorContext, Result};
 const RECENT_US: i64 = 24 * 3600 * 1_000_000;
 
 /// Whether the camera has sent just this within a day.
-pub(crate) async fn is_repeat(
-    tx: &mut AnyConnection,
-    device: &DeviceId,
-    hash: Hash,
-    now_us: i64,
-) -> Result<bool> {
+pub(crate) async fn is_repeat(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<bool> {
     Ok(seen(tx, device, hash)
         .await?
         .is_some_and(|seen_us| seen_us > now_us.saturating_sub(RECENT_US)))
 }
 
 /// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
-pub(crate) async fn remember(
-    tx: &mut AnyConnection,
-    device: &DeviceId,
-    hash: Hash,
-    now_us: i64,
-) -> Result<()> {
+pub(crate) async fn remember(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<()> {
     sqlx::query("DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?")
         .bind(device.as_str())
         .bind(now_us.saturating_sub(RECENT_US))
@@ -35,9 +25,7 @@ pub(crate) async fn remember(
         .await
         .context("forget old uploads")?;
     let statement = match seen(tx, device, hash).await? {
-        Some(_) => {
-            sqlx::query("UPDATE recent_upload SET seen_us = ? WHERE device = ? AND hash = ?")
-        }
+        Some(_) => sqlx::query("UPDATE recent_upload SET seen_us = ? WHERE device = ? AND hash = ?"),
         None => sqlx::query("INSERT INTO recent_upload (seen_us, device, hash) VALUES (?, ?, ?)"),
     };
     statement
@@ -74,23 +62,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
         for (statement, uses) in [
-            (
-                SEEN,
-                "SEARCH recent_upload USING PRIMARY KEY (device=? AND hash=?)",
-            ),
+            (SEEN, "SEARCH recent_upload USING PRIMARY KEY (device=? AND hash=?)"),
             (
                 "DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?",
                 "USING COVERING INDEX recent_upload_seen (device=? AND seen_us<?)",
             ),
         ] {
-            let plan = sqlx::query(sqlx::AssertSqlSafe(format!(
-                "EXPLAIN QUERY PLAN {statement}"
-            )))
-            .bind("porch")
-            .bind(1)
-            .fetch_one(&store.readers)
-            .await
-            .unwrap();
+            let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
+                .bind("porch")
+                .bind(1)
+                .fetch_one(&store.readers)
+                .await
+                .unwrap();
             let plan: String = plan.get("detail");
             assert!(plan.contains(uses), "{plan}");
         }

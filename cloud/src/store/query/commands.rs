@@ -59,17 +59,15 @@ impl Store {
     pub async fn insert_command(&self, command: &Command) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a command").await?;
-            sqlx::query(
-                "INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)",
-            )
-            .bind(&command.id)
-            .bind(command.device.as_str())
-            .bind(command.command.as_str())
-            .bind(command.created_us)
-            .bind(command.expires_us)
-            .execute(&mut *tx)
-            .await
-            .context("note a command")?;
+            sqlx::query("INSERT INTO command (id, device, command, created_us, expires_us) VALUES (?, ?, ?, ?, ?)")
+                .bind(&command.id)
+                .bind(command.device.as_str())
+                .bind(command.command.as_str())
+                .bind(command.created_us)
+                .bind(command.expires_us)
+                .execute(&mut *tx)
+                .await
+                .context("note a command")?;
             let oldest: Option<i64> = sqlx::query_scalar(
                 "SELECT created_us FROM command WHERE device = ? ORDER BY created_us DESC LIMIT 1 OFFSET ?",
             )
@@ -146,14 +144,12 @@ impl Store {
     pub async fn commands(&self, device: &DeviceId, limit: u32) -> Result<Vec<Command>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("list commands")?;
-            let rows = sqlx::query(select!(
-                "WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"
-            ))
-            .bind(device.as_str())
-            .bind(i64::from(limit))
-            .fetch_all(&mut *connection)
-            .await
-            .context("list commands")?;
+            let rows = sqlx::query(select!("WHERE device = ? ORDER BY created_us DESC, id DESC LIMIT ?"))
+                .bind(device.as_str())
+                .bind(i64::from(limit))
+                .fetch_all(&mut *connection)
+                .await
+                .context("list commands")?;
             let mut commands = Vec::with_capacity(rows.len());
             for row in &rows {
                 let mut command = read(row, device)?;
@@ -175,8 +171,7 @@ fn read(row: &AnyRow, device: &DeviceId) -> Result<Command> {
     Ok(Command {
         id: row.get(0),
         device: device.clone(),
-        command: serde_json::from_value(kind)
-            .map_err(|_| StoreError::Corrupt("an odd command".to_owned()))?,
+        command: serde_json::from_value(kind).map_err(|_| StoreError::Corrupt("an odd command".to_owned()))?,
         created_us: row.get(2),
         expires_us: row.get(3),
         sent_us: row.get(4),
@@ -216,26 +211,23 @@ pub(crate) async fn record_stage(
             .await
             .context("note the capture of a command")?;
     }
-    let known: Option<i64> =
-        sqlx::query_scalar("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
-            .bind(&reply.id)
-            .bind(reply.stage.as_str())
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for a stage")?;
-    if known.is_none() {
-        let text = reply.text.as_deref();
-        sqlx::query(
-            "INSERT INTO command_stage (command, stage, at_us, after_us, text) VALUES (?, ?, ?, ?, ?)",
-        )
+    let known: Option<i64> = sqlx::query_scalar("SELECT at_us FROM command_stage WHERE command = ? AND stage = ?")
         .bind(&reply.id)
         .bind(reply.stage.as_str())
-        .bind(now_us)
-        .bind(to_bigint(reply.after_us))
-        .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await
-        .context("note a stage")?;
+        .context("look for a stage")?;
+    if known.is_none() {
+        let text = reply.text.as_deref();
+        sqlx::query("INSERT INTO command_stage (command, stage, at_us, after_us, text) VALUES (?, ?, ?, ?, ?)")
+            .bind(&reply.id)
+            .bind(reply.stage.as_str())
+            .bind(now_us)
+            .bind(to_bigint(reply.after_us))
+            .bind(text.map(|text| &text[..text.floor_char_boundary(TEXT_MAX)]))
+            .execute(&mut *tx)
+            .await
+            .context("note a stage")?;
         if let Some(result) = &reply.result {
             keep_result(tx, &reply.id, result).await?;
         }
@@ -244,17 +236,12 @@ pub(crate) async fn record_stage(
 }
 
 /// The first one counts, and the length of what a camera says was looked at before.
-async fn keep_result(
-    tx: &mut AnyConnection,
-    command: &str,
-    result: &Map<String, Value>,
-) -> Result<()> {
-    let known: Option<String> =
-        sqlx::query_scalar("SELECT command FROM command_result WHERE command = ?")
-            .bind(command)
-            .fetch_optional(&mut *tx)
-            .await
-            .context("look for the result of a command")?;
+async fn keep_result(tx: &mut AnyConnection, command: &str, result: &Map<String, Value>) -> Result<()> {
+    let known: Option<String> = sqlx::query_scalar("SELECT command FROM command_result WHERE command = ?")
+        .bind(command)
+        .fetch_optional(&mut *tx)
+        .await
+        .context("look for the result of a command")?;
     if known.is_none() {
         sqlx::query("INSERT INTO command_result (command, result) VALUES (?, ?)")
             .bind(command)
@@ -266,19 +253,14 @@ async fn keep_result(
     Ok(())
 }
 
-async fn result(
-    connection: &mut AnyConnection,
-    command: &str,
-) -> Result<Option<Map<String, Value>>> {
-    let json: Option<String> =
-        sqlx::query_scalar("SELECT result FROM command_result WHERE command = ?")
-            .bind(command)
-            .fetch_optional(connection)
-            .await
-            .context("read the result of a command")?;
+async fn result(connection: &mut AnyConnection, command: &str) -> Result<Option<Map<String, Value>>> {
+    let json: Option<String> = sqlx::query_scalar("SELECT result FROM command_result WHERE command = ?")
+        .bind(command)
+        .fetch_optional(connection)
+        .await
+        .context("read the result of a command")?;
     json.map(|json| {
-        serde_json::from_str(&json)
-            .map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
+        serde_json::from_str(&json).map_err(|error| StoreError::Corrupt(format!("the result of a command: {error}")))
     })
     .transpose()
 }
@@ -308,10 +290,6 @@ async fn stages(connection: &mut AnyConnection, command: &str) -> Result<Vec<Sta
         CommandStage::Failed,
         CommandStage::Expired,
     ];
-    stages.sort_by_key(|reached| {
-        order
-            .iter()
-            .position(|stage| stage.as_str() == reached.stage)
-    });
+    stages.sort_by_key(|reached| order.iter().position(|stage| stage.as_str() == reached.stage));
     Ok(stages)
 }

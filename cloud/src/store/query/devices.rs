@@ -54,15 +54,13 @@ pub(crate) async fn touch_device(
             if from_bigint(all) >= devices_max {
                 return Ok(false);
             }
-            sqlx::query(
-                "INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)",
-            )
-            .bind(device.as_str())
-            .bind(now_us)
-            .bind(now_us)
-            .execute(tx)
-            .await
-            .context("note a camera")?;
+            sqlx::query("INSERT INTO device (id, first_seen_us, last_seen_us, online) VALUES (?, ?, ?, 0)")
+                .bind(device.as_str())
+                .bind(now_us)
+                .bind(now_us)
+                .execute(tx)
+                .await
+                .context("note a camera")?;
         }
         Some(_) if alive => {
             sqlx::query("UPDATE device SET last_seen_us = ? WHERE id = ?")
@@ -117,12 +115,10 @@ impl Store {
     pub async fn devices(&self, now_us: i64) -> Result<Vec<Device>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("list cameras")?;
-            let rows = sqlx::query(
-                "SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id",
-            )
-            .fetch_all(&mut *connection)
-            .await
-            .context("list cameras")?;
+            let rows = sqlx::query("SELECT id, last_seen_us, online, status, status_us FROM device ORDER BY id")
+                .fetch_all(&mut *connection)
+                .await
+                .context("list cameras")?;
             let mut devices = Vec::with_capacity(rows.len());
             for row in &rows {
                 devices.push(read(&mut connection, row, now_us).await?);
@@ -139,13 +135,11 @@ impl Store {
     pub async fn device(&self, device: &DeviceId, now_us: i64) -> Result<Option<Device>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read a camera")?;
-            let row = sqlx::query(
-                "SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?",
-            )
-            .bind(device.as_str())
-            .fetch_optional(&mut *connection)
-            .await
-            .context("read a camera")?;
+            let row = sqlx::query("SELECT id, last_seen_us, online, status, status_us FROM device WHERE id = ?")
+                .bind(device.as_str())
+                .fetch_optional(&mut *connection)
+                .await
+                .context("read a camera")?;
             match row {
                 Some(row) => Ok(Some(read(&mut connection, &row, now_us).await?)),
                 None => Ok(None),

@@ -168,11 +168,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn end_all(
-    tx: &mut AnyConnection,
-    user: PrincipalId,
-    kept: Option<&TokenHash>,
-) -> Result<()> {
+pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
     sqlx::query("DELETE FROM login WHERE person = ? AND secret <> ?")

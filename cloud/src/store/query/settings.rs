@@ -90,10 +90,7 @@ impl Store {
     }
 }
 
-async fn latest(
-    connection: &mut AnyConnection,
-    device: &DeviceId,
-) -> Result<Option<DeviceSettings>> {
+async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Option<DeviceSettings>> {
     let row = sqlx::query(
         "SELECT version, mark, wished, changed_us FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1",
     )
@@ -115,29 +112,26 @@ async fn latest(
 
 async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSettings) -> Result<()> {
     let wished = Value::Object(desired.values.clone()).to_string();
-    sqlx::query(
-        "INSERT INTO setting (device, version, mark, wished, changed_us) VALUES (?, ?, ?, ?, ?)",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(desired.version))
-    .bind(to_bigint(desired.revision))
-    .bind(wished)
-    .bind(desired.changed_us)
-    .execute(tx)
-    .await
-    .context("note settings")?;
+    sqlx::query("INSERT INTO setting (device, version, mark, wished, changed_us) VALUES (?, ?, ?, ?, ?)")
+        .bind(device.as_str())
+        .bind(to_bigint(desired.version))
+        .bind(to_bigint(desired.revision))
+        .bind(wished)
+        .bind(desired.changed_us)
+        .execute(tx)
+        .await
+        .context("note settings")?;
     Ok(())
 }
 
 async fn drop_old(tx: &mut AnyConnection, device: &DeviceId, most: u64) -> Result<()> {
-    let oldest: Option<i64> = sqlx::query_scalar(
-        "SELECT version FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?",
-    )
-    .bind(device.as_str())
-    .bind(to_bigint(most))
-    .fetch_optional(&mut *tx)
-    .await
-    .context("count settings")?;
+    let oldest: Option<i64> =
+        sqlx::query_scalar("SELECT version FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?")
+            .bind(device.as_str())
+            .bind(to_bigint(most))
+            .fetch_optional(&mut *tx)
+            .await
+            .context("count settings")?;
     if let Some(oldest) = oldest {
         sqlx::query("DELETE FROM setting WHERE device = ? AND version <= ?")
             .bind(device.as_str())

@@ -34,13 +34,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::TooMany`], and other [`StoreError`]s: there is no such key.
-    pub async fn add_token(
-        &self,
-        name: &str,
-        scope: &TokenScope,
-        secret: &TokenHash,
-        now_us: i64,
-    ) -> Result<ApiToken> {
+    pub async fn add_token(&self, name: &str, scope: &TokenScope, secret: &TokenHash, now_us: i64) -> Result<ApiToken> {
         let token = ApiToken {
             id: PrincipalId::new(),
             name: name.to_owned(),
@@ -85,13 +79,12 @@ impl Store {
     /// [`StoreError`].
     pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
         self.with_timeout(async {
-            let row = sqlx::query(
-                "SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?",
-            )
-            .bind(secret.0.as_slice())
-            .fetch_optional(&self.readers)
-            .await
-            .context("look for a key")?;
+            let row =
+                sqlx::query("SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?")
+                    .bind(secret.0.as_slice())
+                    .fetch_optional(&self.readers)
+                    .await
+                    .context("look for a key")?;
             row.as_ref().map(token).transpose()
         })
         .await
@@ -102,10 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]: not noted.
     pub async fn record_token_use(&self, token: &ApiToken, now_us: i64) -> Result<()> {
-        if token
-            .used_us
-            .is_some_and(|used| now_us - used < RECORD_USE_EVERY_US)
-        {
+        if token.used_us.is_some_and(|used| now_us - used < RECORD_USE_EVERY_US) {
             return Ok(());
         }
         self.with_timeout(async {
@@ -163,9 +153,7 @@ fn token(row: &AnyRow) -> Result<ApiToken> {
         CAMERA => {
             let device: Option<String> = row.get(3);
             let device = device.unwrap_or_default().parse::<DeviceId>();
-            TokenScope::Camera(
-                device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?,
-            )
+            TokenScope::Camera(device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?)
         }
         role => TokenScope::Role(users::role(role)?),
     };

@@ -43,12 +43,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::HasOwner`], and other [`StoreError`]s: nothing was changed.
-    pub async fn create_first_owner(
-        &self,
-        name: &UserName,
-        password: &str,
-        now_us: i64,
-    ) -> Result<User> {
+    pub async fn create_first_owner(&self, name: &UserName, password: &str, now_us: i64) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin making the owner").await?;
             if owners(&mut tx).await? > 0 {
@@ -73,13 +68,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::NameTaken`], [`UserError::TooMany`], and other [`StoreError`]s: nothing was changed.
-    pub async fn add_user(
-        &self,
-        name: &UserName,
-        role: Role,
-        password: Option<&str>,
-        now_us: i64,
-    ) -> Result<User> {
+    pub async fn add_user(&self, name: &UserName, role: Role, password: Option<&str>, now_us: i64) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin adding a user").await?;
             if named(&mut tx, name).await?.is_some() {
@@ -99,12 +88,11 @@ impl Store {
     /// [`StoreError`].
     pub async fn users(&self) -> Result<Vec<User>> {
         self.with_timeout(async {
-            let rows = sqlx::query(
-                "SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key",
-            )
-            .fetch_all(&self.readers)
-            .await
-            .context("list people")?;
+            let rows =
+                sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key")
+                    .fetch_all(&self.readers)
+                    .await
+                    .context("list people")?;
             rows.iter().map(user).collect()
         })
         .await
@@ -160,12 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
-    pub async fn change_password(
-        &self,
-        user: PrincipalId,
-        password: &str,
-        kept: Option<&TokenHash>,
-    ) -> Result<()> {
+    pub async fn change_password(&self, user: PrincipalId, password: &str, kept: Option<&TokenHash>) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin changing a password").await?;
             known(&mut tx, user).await?;
@@ -182,20 +165,13 @@ impl Store {
     ///
     /// # Errors
     /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
-    pub async fn invite(
-        &self,
-        user: PrincipalId,
-        secret: &TokenHash,
-        expires_us: i64,
-    ) -> Result<()> {
+    pub async fn invite(&self, user: PrincipalId, secret: &TokenHash, expires_us: i64) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
             let before = known(&mut tx, user).await?;
             sessions::end_all(&mut tx, user, None).await?;
             forget_invitation(&mut tx, user).await?;
-            let only_owner = before.role == Role::Owner
-                && before.password.is_some()
-                && owners(&mut tx).await? == 1;
+            let only_owner = before.role == Role::Owner && before.password.is_some() && owners(&mut tx).await? == 1;
             if !only_owner {
                 set_password(&mut tx, user, None).await?;
             }
@@ -227,12 +203,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing was changed.
-    pub async fn accept_invitation(
-        &self,
-        secret: &TokenHash,
-        password: &str,
-        now_us: i64,
-    ) -> Result<Option<User>> {
+    pub async fn accept_invitation(&self, secret: &TokenHash, password: &str, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
             let Some(user) = invited(&mut tx, secret, now_us).await? else {
@@ -248,11 +219,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn record_user_seen(
-    tx: &mut AnyConnection,
-    user: PrincipalId,
-    now_us: i64,
-) -> Result<()> {
+pub(crate) async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
     sqlx::query("UPDATE person SET seen_us = ? WHERE id = ?")
         .bind(now_us)
         .bind(user.0.as_slice())
@@ -263,12 +230,10 @@ pub(crate) async fn record_user_seen(
 }
 
 async fn owners(connection: &mut AnyConnection) -> Result<i64> {
-    sqlx::query_scalar(
-        "SELECT COUNT(*) FROM person WHERE rights = 'owner' AND password IS NOT NULL",
-    )
-    .fetch_one(connection)
-    .await
-    .context("count owners")
+    sqlx::query_scalar("SELECT COUNT(*) FROM person WHERE rights = 'owner' AND password IS NOT NULL")
+        .fetch_one(connection)
+        .await
+        .context("count owners")
 }
 
 /// An owner who can sign in can be removed only if there is another one.
@@ -281,32 +246,24 @@ async fn keep_an_owner(tx: &mut AnyConnection, before: &User) -> Result<()> {
 }
 
 async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<User>> {
-    let row = sqlx::query(
-        "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?",
-    )
-    .bind(name.key())
-    .fetch_optional(connection)
-    .await
-    .context("look up a user by name")?;
+    let row = sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?")
+        .bind(name.key())
+        .fetch_optional(connection)
+        .await
+        .context("look up a user by name")?;
     row.as_ref().map(user).transpose()
 }
 
 async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> {
-    let row = sqlx::query(
-        "SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?",
-    )
-    .bind(id.0.as_slice())
-    .fetch_optional(connection)
-    .await
-    .context("look up a user")?;
+    let row = sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?")
+        .bind(id.0.as_slice())
+        .fetch_optional(connection)
+        .await
+        .context("look up a user")?;
     row.as_ref().map_or(Err(UserError::Unknown.into()), user)
 }
 
-async fn invited(
-    connection: &mut AnyConnection,
-    secret: &TokenHash,
-    now_us: i64,
-) -> Result<Option<User>> {
+async fn invited(connection: &mut AnyConnection, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
     let row = sqlx::query(
         "SELECT person.id, name, rights, password, created_us, seen_us FROM person \
          JOIN invitation ON invitation.person = person.id WHERE invitation.secret = ? AND expires_us > ?",
@@ -334,18 +291,16 @@ async fn insert(
         return Err(UserError::TooMany.into());
     }
     let id = PrincipalId::new();
-    sqlx::query(
-        "INSERT INTO person (id, name, name_key, rights, password, created_us) VALUES (?, ?, ?, ?, ?, ?)",
-    )
-    .bind(id.0.as_slice())
-    .bind(name.as_str())
-    .bind(name.key())
-    .bind(role.as_str())
-    .bind(password)
-    .bind(now_us)
-    .execute(tx)
-    .await
-    .context("store a user")?;
+    sqlx::query("INSERT INTO person (id, name, name_key, rights, password, created_us) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(id.0.as_slice())
+        .bind(name.as_str())
+        .bind(name.key())
+        .bind(role.as_str())
+        .bind(password)
+        .bind(now_us)
+        .execute(tx)
+        .await
+        .context("store a user")?;
     Ok(id)
 }
 
@@ -359,11 +314,7 @@ async fn set_role(tx: &mut AnyConnection, id: PrincipalId, role: Role) -> Result
     Ok(())
 }
 
-async fn set_password(
-    tx: &mut AnyConnection,
-    id: PrincipalId,
-    password: Option<&str>,
-) -> Result<()> {
+async fn set_password(tx: &mut AnyConnection, id: PrincipalId, password: Option<&str>) -> Result<()> {
     sqlx::query("UPDATE person SET password = ? WHERE id = ?")
         .bind(password)
         .bind(id.0.as_slice())

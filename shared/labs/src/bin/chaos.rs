@@ -52,8 +52,7 @@ impl Database {
     }
 
     fn name(self) -> String {
-        self.kind()
-            .map_or("SQLite".to_owned(), |kind| kind.to_string())
+        self.kind().map_or("SQLite".to_owned(), |kind| kind.to_string())
     }
 }
 
@@ -70,11 +69,7 @@ fn main() -> ExitCode {
     } else {
         inject(&arguments)
     };
-    if all_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Returns whether Keepsake has lost nothing.
@@ -160,19 +155,11 @@ fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
         let faults = vec![fault; count];
         if fault == Fault::Broker {
             let old = format!("{fault}, with persistence");
-            cases.push((
-                old,
-                Transport::Mosquitto(Persistence::EverySecond),
-                faults.clone(),
-            ));
+            cases.push((old, Transport::Mosquitto(Persistence::EverySecond), faults.clone()));
             let new = format!("{fault}, without");
             cases.push((new, Transport::Mosquitto(Persistence::Off), faults));
         } else {
-            cases.push((
-                fault.to_string(),
-                Transport::Mosquitto(Persistence::Off),
-                faults,
-            ));
+            cases.push((fault.to_string(), Transport::Mosquitto(Persistence::Off), faults));
         }
     }
     let all = Fault::ALL.to_vec();
@@ -185,12 +172,7 @@ fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
             faults.retain(|fault| *fault != Fault::Broker);
         }
     }
-    cases.retain(|(case, ..)| {
-        arguments
-            .only
-            .as_ref()
-            .is_none_or(|only| case.contains(only))
-    });
+    cases.retain(|(case, ..)| arguments.only.as_ref().is_none_or(|only| case.contains(only)));
     cases
 }
 
@@ -198,10 +180,7 @@ fn cases(arguments: &Arguments) -> Vec<(String, Transport, Vec<Fault>)> {
 fn run_case(plan: &Plan, seed: &mut Seed) -> Result<Option<chaos::Counts>, ()> {
     let folder = TempDir::new("chaos");
     catch_unwind(AssertUnwindSafe(|| chaos::run(plan, &folder, seed))).map_err(|_| {
-        println!(
-            "the files of this case are kept in {}",
-            folder.keep().display()
-        );
+        println!("the files of this case are kept in {}", folder.keep().display());
     })
 }
 
@@ -217,11 +196,7 @@ fn summary(figures: &chaos::Counts) -> String {
 }
 
 fn print_table(arguments: &Arguments, lines: &[Row]) {
-    let heads: Vec<String> = arguments
-        .databases
-        .iter()
-        .map(|database| database.name())
-        .collect();
+    let heads: Vec<String> = arguments.databases.iter().map(|database| database.name()).collect();
     println!("\n| fault | {} |", heads.join(" | "));
     println!("|---|{}", "---|".repeat(heads.len()));
     for Row { case, cells } in lines {

@@ -51,9 +51,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     };
     let album = album_of_small_photos(folder);
     let mut cameras: Vec<Appliance> = (1..=plan.cameras)
-        .map(|number| {
-            Appliance::new(folder, &format!("flood-{number}"), &broker.url()).photographing(&album)
-        })
+        .map(|number| Appliance::new(folder, &format!("flood-{number}"), &broker.url()).photographing(&album))
         .collect();
     let confirmed = fill_the_cards(&mut cameras, plan.each);
 
@@ -61,9 +59,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     let mut cloud = Cloud::new(folder);
     if let Some(database) = &mut database {
         database.start();
-        cloud = cloud
-            .storing_in(&create_cloud_schema(database))
-            .flag(CAPTURE_BYTES_MAX);
+        cloud = cloud.storing_in(&create_cloud_schema(database)).flag(CAPTURE_BYTES_MAX);
     }
     let proxy = MqttProxy::start(broker.port(), cloud.database());
     cloud = cloud.ingesting_through(proxy.port());
@@ -82,9 +78,7 @@ pub fn run(plan: &Plan, folder: &Path) -> Option<Counts> {
     for camera in &mut cameras {
         let device = cloud
             .api()
-            .wait_for_device(camera.device(), STEP_TIMEOUT, |device| {
-                device["waiting"] == 0
-            });
+            .wait_for_device(camera.device(), STEP_TIMEOUT, |device| device["waiting"] == 0);
         assert_eq!(device["missing"], 0, "{device:#}");
         camera.stop();
     }
@@ -129,8 +123,8 @@ fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>
 
 /// Returns a folder with photographs that a camera has resized.
 fn album_of_small_photos(folder: &Path) -> PathBuf {
-    let mut camera = Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1")
-        .set(&format!("picture.bytes_max={PICTURE_BYTES}"));
+    let mut camera =
+        Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1").set(&format!("picture.bytes_max={PICTURE_BYTES}"));
     camera.start();
     camera.press_and_save(5, STEP_TIMEOUT);
     camera.stop();
@@ -138,11 +132,7 @@ fn album_of_small_photos(folder: &Path) -> PathBuf {
     let spool = camera.spool().to_string_lossy().into_owned();
     let to = album.to_string_lossy();
     let done = Appliance::run_tool(&["spool", "export", "--spool", &spool, "--to", &to]);
-    assert!(
-        done.status.success(),
-        "{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let photos = photos::all(&album);
     assert_eq!(photos.len(), 5);
     assert!(photos.iter().all(|photo| photo.len() <= PICTURE_BYTES));

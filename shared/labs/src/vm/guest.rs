@@ -77,10 +77,7 @@ fn set_niceness(niceness: libc::c_int) {
 
 /// Returns CLOCK_BOOTTIME in microseconds.
 fn now_us() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: clock_gettime(2) writes one timespec, which lives here.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
     u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
@@ -150,9 +147,7 @@ impl Guest {
     }
 
     fn chip(&self) -> Result<&Chip, String> {
-        self.chip
-            .as_ref()
-            .ok_or_else(|| "there is no board".to_owned())
+        self.chip.as_ref().ok_or_else(|| "there is no board".to_owned())
     }
 
     fn edge(&self, pin: u8, pressed: bool) -> Result<(), String> {
@@ -205,22 +200,16 @@ impl Guest {
         if let Some(user) = user {
             become_user(&mut command, user);
         }
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("start {PROGRAM}: {error}"))?;
+        let mut child = command.spawn().map_err(|error| format!("start {PROGRAM}: {error}"))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        self.tell.forward_lines(stdout.ok_or("no standard output")?, |line| {
+            match serde_json::from_str(&line) {
+                Ok(event) => Event::Event { event },
+                Err(_) => Event::Log { line },
+            }
+        });
         self.tell
-            .forward_lines(
-                stdout.ok_or("no standard output")?,
-                |line| match serde_json::from_str(&line) {
-                    Ok(event) => Event::Event { event },
-                    Err(_) => Event::Log { line },
-                },
-            );
-        self.tell
-            .forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log {
-                line,
-            });
+            .forward_lines(stderr.ok_or("no standard error")?, |line| Event::Log { line });
         let child = Arc::new(Mutex::new(child));
         self.program = Some(child.clone());
         let tell = self.tell.clone();
@@ -251,15 +240,8 @@ impl Guest {
         // SAFETY: kill(2) takes no pointer, and the child is not waited for before it ended.
         unsafe { libc::kill(pid, libc::SIGTERM) };
         let until = Instant::now() + STOP_WITHIN;
-        let program = self
-            .program
-            .take()
-            .expect("it has a number, so it is there");
-        while lock(&program)
-            .try_wait()
-            .map_err(|error| error.to_string())?
-            .is_none()
-        {
+        let program = self.program.take().expect("it has a number, so it is there");
+        while lock(&program).try_wait().map_err(|error| error.to_string())?.is_none() {
             if Instant::now() > until {
                 let _ = lock(&program).kill();
                 return Err("it did not end in time".to_owned());

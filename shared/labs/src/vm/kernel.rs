@@ -38,30 +38,19 @@ impl Kernel {
             std::env::consts::ARCH == "x86_64",
             "the machine is an x86-64 one, and this computer is not"
         );
-        let prefix = Prefix::fetch_matching(
-            "linux",
-            "linux-image-amd64",
-            is_kernel_package,
-            Source::Suite(SUITE),
-        )?;
+        let prefix = Prefix::fetch_matching("linux", "linux-image-amd64", is_kernel_package, Source::Suite(SUITE))?;
         let files = keepsake_provision::temp_dir::files(prefix.path());
         let is_image = |file: &&PathBuf| {
             file.file_name()
                 .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
         };
         let image = files.iter().find(is_image);
-        let image = image
-            .context("the packages have no kernel in them")?
-            .clone();
+        let image = image.context("the packages have no kernel in them")?.clone();
         let modules = files
             .into_iter()
             .filter_map(|file| Some((module_name(&file)?, file)))
             .collect();
-        Ok(Self {
-            prefix,
-            image,
-            modules,
-        })
+        Ok(Self { prefix, image, modules })
     }
 
     pub fn image(&self) -> &Path {
@@ -131,9 +120,7 @@ fn decompress(file: &Path) -> Result<Vec<u8>> {
 /// Returns the dependencies of a module: a list of names in its section `.modinfo`.
 fn dependencies(module: &[u8]) -> Vec<String> {
     const BEFORE: &[u8] = b"\0depends=";
-    let at = module
-        .windows(BEFORE.len())
-        .position(|window| window == BEFORE);
+    let at = module.windows(BEFORE.len()).position(|window| window == BEFORE);
     let Some(at) = at else {
         return Vec::new();
     };

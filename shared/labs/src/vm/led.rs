@@ -41,18 +41,13 @@ pub fn flashes(events: &[Value], pin: u8) -> Vec<Flash> {
         if event["type"] != "led" || event["pin"] != pin {
             continue;
         }
-        let at_us = event["at_us"]
-            .as_u64()
-            .expect("a change of a lamp has a time");
+        let at_us = event["at_us"].as_u64().expect("a change of a lamp has a time");
         let lit = event["lit"] == true;
         match all.last_mut() {
             Some(last) if !lit && last.for_us.is_none() => {
                 last.for_us = Some(at_us - last.at_us);
             }
-            _ if lit => all.push(Flash {
-                at_us,
-                for_us: None,
-            }),
+            _ if lit => all.push(Flash { at_us, for_us: None }),
             _ => {}
         }
     }

@@ -50,8 +50,7 @@ impl Machine {
     /// It does not come up.
     pub fn start(folder: &Path, qemu: &Qemu, kernel: &Kernel, appliance: &Path) -> Result<Self> {
         let initrd = folder.join("initramfs.cpio");
-        fs::write(&initrd, files(kernel, appliance)?)
-            .with_context(|| format!("write {}", initrd.display()))?;
+        fs::write(&initrd, files(kernel, appliance)?).with_context(|| format!("write {}", initrd.display()))?;
         let boot = Boot {
             folder,
             name: "vm",
@@ -64,12 +63,7 @@ impl Machine {
         // Without acceleration, which computers in a data centre often cannot offer.
         let cpu = ["-accel", "tcg", "-cpu", "Nehalem", "-smp", "1"];
         let board = ["-M", "pc", "-m", &memory, "-nodefaults", "-no-user-config"];
-        let serial = [
-            "-device",
-            "virtio-serial-pci",
-            "-chardev",
-            "stdio,id=requests",
-        ];
+        let serial = ["-device", "virtio-serial-pci", "-chardev", "stdio,id=requests"];
         let network = ["-device", "virtio-net-pci,netdev=net,romfile="];
         let hardware = [
             &cpu[..],
@@ -81,10 +75,7 @@ impl Machine {
         .concat();
         let machine = Self(qemu.boot(&boot, &hardware)?);
         machine.expect("the machine", 0, UP_WITHIN, |events| {
-            events
-                .iter()
-                .any(|event| event["type"] == "up")
-                .then_some(())
+            events.iter().any(|event| event["type"] == "up").then_some(())
         });
         Ok(machine)
     }
@@ -133,13 +124,7 @@ impl Machine {
     ///
     /// # Panics
     /// It does not return anything in time.
-    pub fn expect<T>(
-        &self,
-        what: &str,
-        since: usize,
-        within: Duration,
-        found: impl FnMut(&[Value]) -> Option<T>,
-    ) -> T {
+    pub fn expect<T>(&self, what: &str, since: usize, within: Duration, found: impl FnMut(&[Value]) -> Option<T>) -> T {
         match self.0.events().wait(since, within, found) {
             Ok(found) => found,
             Err(missed @ (WaitError::Ended | WaitError::Deadline)) => panic!(

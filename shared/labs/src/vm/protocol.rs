@@ -16,10 +16,7 @@ pub enum Request {
     /// Become this board: a chip of 54 lines, and the files a program may look for.
     Board(Board),
     /// Start the camera's program with these arguments. `user`: `None` for root.
-    Start {
-        arguments: Vec<String>,
-        user: Option<User>,
-    },
+    Start { arguments: Vec<String>, user: Option<User> },
     /// Stop the program with SIGTERM.
     Stop,
     /// Press the button on `pin` for this long.

@@ -181,11 +181,7 @@ impl Database {
         let kind = self.kind;
         eventually(&format!("{kind} lets clients in"), READY_WITHIN, || {
             let program = self.program.as_mut().expect("just started");
-            assert!(
-                program.is_running(),
-                "{kind} ended\n{}",
-                program.last_words()
-            );
+            assert!(program.is_running(), "{kind} ended\n{}", program.last_words());
             let mut client = connect(&self.url("")).ok()?;
             let version: Option<String> = client.query_first("SELECT VERSION()").ok()?;
             let _ = self.version.set(version?);
@@ -276,12 +272,9 @@ impl Database {
                     WHERE user = 'keepsake' AND id <> CONNECTION_ID()";
         // MySQL fails to list connections while one of them transfers a picture, which is not valid text.
         let within = Duration::from_secs(10);
-        let all: Vec<(u64, Option<String>)> =
-            eventually("list the connections", within, || client.query(list).ok());
+        let all: Vec<(u64, Option<String>)> = eventually("list the connections", within, || client.query(list).ok());
         let cut = |client: &mut Conn, id: u64| client.query_drop(format!("KILL {id}")).is_ok();
-        all.into_iter()
-            .filter(|(id, _)| cut(&mut client, *id))
-            .count()
+        all.into_iter().filter(|(id, _)| cut(&mut client, *id)).count()
     }
 
     /// Returns the log of all its runs.
@@ -392,10 +385,7 @@ fn start_shared(kind: Kind) -> Result<String> {
         let folder = TempDir::new(&format!("shared-{}", kind.folder()));
         let url = Database::new(kind, &folder).map(|mut server| {
             server.start();
-            println!(
-                "{} is running for the tests of this binary",
-                server.version()
-            );
+            println!("{} is running for the tests of this binary", server.version());
             let url = server.url("").trim_end_matches('/').to_owned();
             let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
             if kept.is_empty() {

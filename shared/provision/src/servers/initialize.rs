@@ -23,9 +23,6 @@ pub(super) fn wait_for_success(what: &str, child: Child) -> Result<()> {
         return Ok(());
     }
     let stderr = String::from_utf8_lossy(&done.stderr);
-    let errors: Vec<&str> = stderr
-        .lines()
-        .filter(|line| line.contains("ERROR"))
-        .collect();
+    let errors: Vec<&str> = stderr.lines().filter(|line| line.contains("ERROR")).collect();
     bail!("{what}: {}: {}", done.status, errors.join("; "))
 }

@@ -28,8 +28,7 @@ impl MariaDb {
         }
         match find_program("mariadbd") {
             Some(installed) => Ok(Self::Installed(installed)),
-            None => Prefix::fetch("mariadb", &["mariadb-server-core"], Source::System)
-                .map(Self::Fetched),
+            None => Prefix::fetch("mariadb", &["mariadb-server-core"], Source::System).map(Self::Fetched),
         }
     }
 
@@ -52,10 +51,7 @@ impl MariaDb {
                 command.arg("--no-defaults").args([
                     format!("--basedir={}", usr.display()),
                     format!("--lc-messages-dir={}/share/mysql", usr.display()),
-                    format!(
-                        "--character-sets-dir={}/share/mysql/charsets",
-                        usr.display()
-                    ),
+                    format!("--character-sets-dir={}/share/mysql/charsets", usr.display()),
                     format!("--plugin-dir={}/lib/mysql/plugin", usr.display()),
                 ]);
                 command
@@ -82,8 +78,7 @@ impl MariaDb {
             .to_owned();
         for name in SCRIPTS {
             let file = scripts.join(name);
-            sql +=
-                &fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+            sql += &fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
         }
         sql += &format!(
             "REPLACE INTO global_priv VALUES ('%', '{USER}', JSON_OBJECT('access', 18446744073709551615, \

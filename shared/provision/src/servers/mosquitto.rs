@@ -125,8 +125,7 @@ impl Mosquitto {
         fs::create_dir_all(&folder).expect("create a folder in that of the test");
         // Started by root it would become another user, who may not write into this folder.
         let configuration = format!("user root\n{}", configuration(&folder));
-        fs::write(folder.join("mosquitto.conf"), configuration)
-            .expect("write a file in the folder of the test");
+        fs::write(folder.join("mosquitto.conf"), configuration).expect("write a file in the folder of the test");
         Ok(Self {
             origin,
             version,
@@ -168,11 +167,7 @@ impl Mosquitto {
         let program = self.program.insert(program);
         let port = self.port;
         eventually("mosquitto lets clients in", READY_WITHIN, || {
-            assert!(
-                program.is_running(),
-                "mosquitto ended\n{}",
-                program.last_words()
-            );
+            assert!(program.is_running(), "mosquitto ended\n{}", program.last_words());
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
     }
@@ -231,8 +226,9 @@ impl Mosquitto {
 pub fn publisher() -> Result<Command> {
     match find_program("mosquitto_pub") {
         Some(installed) => Ok(Command::new(installed)),
-        None => Prefix::fetch("mosquitto-clients", &["mosquitto-clients"], Source::System)?
-            .command("usr/bin/mosquitto_pub"),
+        None => {
+            Prefix::fetch("mosquitto-clients", &["mosquitto-clients"], Source::System)?.command("usr/bin/mosquitto_pub")
+        }
     }
 }
 
@@ -252,22 +248,14 @@ fn configuration(port: u16, folder: &Path, persistence: Persistence) -> String {
 /// Runs its help, which starts with the version, so that a broken program is found before the test starts.
 fn version(mut command: Command) -> Result<String> {
     let shown = format!("run {command:?} -h");
-    let done = command
-        .arg("-h")
-        .stdin(Stdio::null())
-        .output()
-        .context(shown.clone())?;
+    let done = command.arg("-h").stdin(Stdio::null()).output().context(shown.clone())?;
     // Its help exits with 3.
     let said = String::from_utf8_lossy(&done.stdout);
     match said.lines().next() {
         Some(first) if first.starts_with("mosquitto version") => Ok(first.to_owned()),
         _ => {
             let error = String::from_utf8_lossy(&done.stderr);
-            bail!(
-                "{shown}: {}: no version of mosquitto {}",
-                done.status,
-                error.trim()
-            )
+            bail!("{shown}: {}: no version of mosquitto {}", done.status, error.trim())
         }
     }
 }

@@ -48,10 +48,7 @@ impl MySql {
                 command.arg("--no-defaults").args([
                     format!("--basedir={}", usr.display()),
                     format!("--lc-messages-dir={}/share/mysql", usr.display()),
-                    format!(
-                        "--character-sets-dir={}/share/mysql/charsets",
-                        usr.display()
-                    ),
+                    format!("--character-sets-dir={}/share/mysql/charsets", usr.display()),
                     format!("--plugin-dir={}/lib/mysql/plugin", usr.display()),
                 ]);
                 command

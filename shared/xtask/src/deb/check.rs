@@ -32,10 +32,7 @@ pub(super) fn run(arch: Arch, release: Release, old: &Packages, new: &Packages) 
     let _emulation = ForeignBinaries::enable(arch)?;
     let system = Chroot::fresh(release, arch)?;
     for packages in [old, new] {
-        for (name, file) in [
-            ("appliance", &packages.appliance),
-            ("cloud", &packages.cloud),
-        ] {
+        for (name, file) in [("appliance", &packages.appliance), ("cloud", &packages.cloud)] {
             system.copy_in(file, &format!("/root/{name}-{}.deb", packages.version))?;
         }
     }
@@ -63,9 +60,7 @@ impl Place<'_> {
         self.check_missing_hardware_messages()?;
         self.check_units()?;
         // The free disk space of this computer is not the subject here.
-        self.script(
-            "sed -i 's/^free_percent_min = 5/free_percent_min = 0/' /etc/keepsake/cloud.toml",
-        )?;
+        self.script("sed -i 's/^free_percent_min = 5/free_percent_min = 0/' /etc/keepsake/cloud.toml")?;
         if let Self::Booted(machine) = self {
             machine.script("systemctl restart keepsake-cloud")?;
         }
@@ -80,10 +75,7 @@ impl Place<'_> {
         self.script("sed -i 's/^debounce_ms = 30/debounce_ms = 25/' /etc/keepsake/camera.toml")?;
         self.script("sed -i 's/^hsts_days = 0/hsts_days = 30/' /etc/keepsake/cloud.toml")?;
         let kept = self.script(KEPT)?;
-        ensure!(
-            kept.lines().count() >= 4,
-            "there is not much to keep: {kept}"
-        );
+        ensure!(kept.lines().count() >= 4, "there is not much to keep: {kept}");
 
         self.script(&install(new))?;
         self.script(&format!(
@@ -111,9 +103,7 @@ impl Place<'_> {
 
         let said = self.script("apt-get -qy purge keepsake-appliance keepsake-cloud 2>&1")?;
         for place in ["/var/lib/keepsake", "/var/lib/keepsake-cloud"] {
-            let told = said
-                .lines()
-                .any(|line| line.contains("stay") && line.ends_with(place));
+            let told = said.lines().any(|line| line.contains("stay") && line.ends_with(place));
             ensure!(told, "purging does not say what stays in {place}: {said}");
         }
         self.script("! test -e /etc/keepsake")?;
@@ -167,7 +157,9 @@ impl Place<'_> {
             "{owners}"
         );
         self.script("systemctl is-enabled -q keepsake-appliance keepsake-cloud")?;
-        self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml")?;
+        self.script(
+            "setpriv --reuid=keepsake --regid=keepsake --init-groups appliance check-config /etc/keepsake/camera.toml",
+        )?;
         self.script("setpriv --reuid=keepsake --regid=keepsake --init-groups test ! -r /etc/keepsake/cloud.toml")?;
         report_ok("users, groups, settings, folders and units are in place");
         Ok(())
@@ -186,18 +178,11 @@ impl Place<'_> {
             lossy(&output.stderr)
         );
         for part in ["light", "button", "camera"] {
-            let line = said
-                .lines()
-                .find(|line| line.starts_with(&format!("FAIL {part}")));
-            ensure!(
-                line.is_some_and(|line| line.len() > 40),
-                "{part} is not told: {said}"
-            );
+            let line = said.lines().find(|line| line.starts_with(&format!("FAIL {part}")));
+            ensure!(line.is_some_and(|line| line.len() > 40), "{part} is not told: {said}");
         }
         for part in ["name", "card", "space"] {
-            let line = said
-                .lines()
-                .find(|line| line.starts_with(&format!("ok   {part}")));
+            let line = said.lines().find(|line| line.starts_with(&format!("ok   {part}")));
             ensure!(line.is_some(), "{part} should be good: {said}");
         }
         report_ok("the self-test says what is missing:");
@@ -213,19 +198,13 @@ impl Place<'_> {
                 "systemd-analyze verify --man=no /lib/systemd/system/{unit}.service 2>&1"
             ))?;
             let said = lossy(&output.stdout);
-            let ours: Vec<&str> = said
-                .lines()
-                .filter(|line| line.contains("keepsake"))
-                .collect();
+            let ours: Vec<&str> = said.lines().filter(|line| line.contains("keepsake")).collect();
             ensure!(output.status.success() && ours.is_empty(), "{unit}: {said}");
             let said = self.script(&format!(
                 "systemd-analyze security --offline=true --no-pager {unit}.service"
             ))?;
             let exposure = exposure(&said).with_context(|| format!("no score in {said}"))?;
-            ensure!(
-                exposure <= EXPOSURE_MAX,
-                "{unit} is exposed by {exposure}: {said}"
-            );
+            ensure!(exposure <= EXPOSURE_MAX, "{unit} is exposed by {exposure}: {said}");
             report_ok(&format!("{unit}: verified, exposure {exposure}"));
         }
         Ok(())
@@ -234,10 +213,7 @@ impl Place<'_> {
     /// Runs both packaged programs without systemd: a press is stored.
     fn press_in_the_foreground(self) -> Result<()> {
         let said = self.script(include_str!("press.sh"))?;
-        ensure!(
-            said.contains("\"event\":\"stored\""),
-            "nothing was stored: {said}"
-        );
+        ensure!(said.contains("\"event\":\"stored\""), "nothing was stored: {said}");
         report_ok("a press of the simulated camera is stored by the cloud");
         Ok(())
     }
@@ -271,10 +247,7 @@ fn check_start_without_button(machine: &BootedSystem) -> Result<()> {
         SOON,
         "journalctl -u keepsake-appliance -o cat | grep -m1 ERROR",
     )?;
-    report_ok(&format!(
-        "without a board the service says: {}",
-        said.trim()
-    ));
+    report_ok(&format!("without a board the service says: {}", said.trim()));
     machine.eventually(
         "it is tried again",
         SOON,
@@ -300,10 +273,7 @@ fn press_under_systemd(machine: &BootedSystem) -> Result<()> {
         "systemctl is-active -q keepsake-appliance keepsake-cloud
          systemctl show -P StatusText keepsake-cloud",
     )?;
-    report_ok(&format!(
-        "systemd sees both ready; the cloud: {}",
-        status.trim()
-    ));
+    report_ok(&format!("systemd sees both ready; the cloud: {}", status.trim()));
     press(machine, 1)
 }
 
@@ -319,9 +289,7 @@ fn press(machine: &BootedSystem, stored: u32) -> Result<()> {
              grep -q '\"pressed\":{stored},\"stored\":{stored},.*\"missing\":0' <<< \"$counters\""
         ),
     )?;
-    report_ok(&format!(
-        "a press in the service is stored, {stored} in all"
-    ));
+    report_ok(&format!("a press in the service is stored, {stored} in all"));
     Ok(())
 }
 
@@ -334,9 +302,7 @@ fn check_recovery(machine: &BootedSystem) -> Result<()> {
     press(machine, 2)?;
 
     // Both hang: they stop notifying, and systemd restarts them.
-    machine.script(
-        "systemctl kill --kill-whom=main --signal=SIGSTOP keepsake-appliance keepsake-cloud",
-    )?;
+    machine.script("systemctl kill --kill-whom=main --signal=SIGSTOP keepsake-appliance keepsake-cloud")?;
     for unit in ["keepsake-appliance", "keepsake-cloud"] {
         machine.eventually(
             &format!("the watchdog of {unit}"),
@@ -358,11 +324,7 @@ fn check_recovery(machine: &BootedSystem) -> Result<()> {
         "[ $(systemctl show -P SubState keepsake-appliance) = stop-post ]
          tr '\\0' ' ' < /proc/$(systemctl show -P ControlPID keepsake-appliance)/cmdline | grep 'show-stopped-pattern --once'",
     )?;
-    machine.eventually(
-        "the camera is back",
-        SOON,
-        "systemctl is-active -q keepsake-appliance",
-    )?;
+    machine.eventually("the camera is back", SOON, "systemctl is-active -q keepsake-appliance")?;
     report_ok("after kill -9 the light says fault 7 before the next start");
     press(machine, 4)?;
 

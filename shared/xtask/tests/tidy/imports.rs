@@ -149,12 +149,7 @@ impl Crate {
     }
 }
 
-fn read_file(
-    file: &Path,
-    folder: &Path,
-    path: &ModulePath,
-    modules: &mut BTreeMap<ModulePath, Module>,
-) {
+fn read_file(file: &Path, folder: &Path, path: &ModulePath, modules: &mut BTreeMap<ModulePath, Module>) {
     let text = fs::read_to_string(file).expect("read a source file");
     let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", shown(file)));
     read_items(&parsed.items, file, folder, path, modules);
@@ -358,8 +353,7 @@ fn no_import_runs_in_a_circle() {
         let sources = Crate::read(folder, name);
         let arrows = sources.arrows();
         arrows_seen += arrows.len();
-        let graph: DiGraphMap<&Path, (), std::hash::RandomState> =
-            DiGraphMap::from_edges(arrows.iter().copied());
+        let graph: DiGraphMap<&Path, (), std::hash::RandomState> = DiGraphMap::from_edges(arrows.iter().copied());
         for circle in tarjan_scc(&graph) {
             if circle.len() > 1 {
                 let inside: Vec<String> = arrows
@@ -371,9 +365,6 @@ fn no_import_runs_in_a_circle() {
             }
         }
     }
-    assert!(
-        arrows_seen > 100,
-        "only {arrows_seen} imports were found at all"
-    );
+    assert!(arrows_seen > 100, "only {arrows_seen} imports were found at all");
     assert_left(&circles, CIRCLES_LEFT, "move what both use below them");
 }

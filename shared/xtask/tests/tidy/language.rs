@@ -29,8 +29,8 @@ const EXCEPT: [&str; 4] = [
 fn the_sources_have_no_stilted_phrases() {
     let banned = Regex::new(BANNED).expect("the pattern is valid");
     let extensions = [
-        "rs", "md", "toml", "html", "js", "css", "ftl", "conf", "yaml", "yml", "txt", "service",
-        "rules", "cnf", "py", "sh",
+        "rs", "md", "toml", "html", "js", "css", "ftl", "conf", "yaml", "yml", "txt", "service", "rules", "cnf", "py",
+        "sh",
     ];
     let mut found = Vec::new();
     for file in files(&root(), &extensions) {
@@ -49,13 +49,12 @@ fn the_sources_have_no_stilted_phrases() {
             let Some(next) = lines.get(index + 1) else {
                 continue;
             };
-            let continued = next
-                .trim_start()
-                .trim_start_matches(['/', '!', '#', '*', ' ']);
+            let continued = next.trim_start().trim_start_matches(['/', '!', '#', '*', ' ']);
             let pair = format!("{} {continued}", line.trim_end());
-            if banned.find_iter(&pair).any(|phrase| {
-                phrase.start() < line.trim_end().len() && phrase.end() > line.trim_end().len()
-            }) {
+            if banned
+                .find_iter(&pair)
+                .any(|phrase| phrase.start() < line.trim_end().len() && phrase.end() > line.trim_end().len())
+            {
                 found.push(format!("{name}:{}: {}", index + 1, pair.trim()));
             }
         }

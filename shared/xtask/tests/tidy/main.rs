@@ -61,8 +61,5 @@ fn assert_left(findings: &[String], left: usize, rule: &str) {
 
 /// The path below the root of the repository, for messages.
 fn shown(path: &Path) -> String {
-    path.strip_prefix(root())
-        .unwrap_or(path)
-        .display()
-        .to_string()
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }

@@ -29,10 +29,7 @@ fn no_file_of_product_code_is_too_long() {
             continue;
         }
         let text = fs::read_to_string(&file).expect("sources are UTF-8");
-        let product = text
-            .lines()
-            .take_while(|line| *line != "#[cfg(test)]")
-            .count();
+        let product = text.lines().take_while(|line| *line != "#[cfg(test)]").count();
         if product > FILE_LINES_MAX {
             long.push(format!("{name}: {product} lines"));
         }

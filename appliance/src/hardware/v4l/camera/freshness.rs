@@ -58,11 +58,8 @@ impl<'a> Freshness<'a> {
         let began_after = match (believed, self.last) {
             (Some(BufferTimestamp::Began(us)), _) => after_the_press(us),
             // It began when the one before had ended, or later.
-            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Ended(before))) => {
-                after_the_press(before)
-            }
-            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Began(_)) | None)
-            | (None, _) => false,
+            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Ended(before))) => after_the_press(before),
+            (Some(BufferTimestamp::Ended(_)), Some(BufferTimestamp::Began(_)) | None) | (None, _) => false,
         };
         let fresh = began_after || self.passed_over >= PASSED_OVER_MAX;
         self.passed_over += 1;
@@ -86,15 +83,11 @@ mod tests {
     }
 
     fn began(us: &[u64]) -> Vec<Option<BufferTimestamp>> {
-        us.iter()
-            .map(|&us| Some(BufferTimestamp::Began(us)))
-            .collect()
+        us.iter().map(|&us| Some(BufferTimestamp::Began(us))).collect()
     }
 
     fn ended(us: &[u64]) -> Vec<Option<BufferTimestamp>> {
-        us.iter()
-            .map(|&us| Some(BufferTimestamp::Ended(us)))
-            .collect()
+        us.iter().map(|&us| Some(BufferTimestamp::Ended(us))).collect()
     }
 
     #[test]
@@ -118,8 +111,7 @@ mod tests {
         let mut ahead = TimestampSkew::default();
         assert!(ahead.learn(BufferTimestamp::Ended(590), 500));
         let mut freshness = Freshness::new(1000, &mut ahead);
-        let fresh = [1040, 1050, 1100, 1110]
-            .map(|us| freshness.is_fresh(Some(BufferTimestamp::Ended(us)), 1101));
+        let fresh = [1040, 1050, 1100, 1110].map(|us| freshness.is_fresh(Some(BufferTimestamp::Ended(us)), 1101));
         assert_eq!(fresh, [false, false, false, true]);
     }
 
@@ -130,10 +122,7 @@ mod tests {
         assert_eq!(taken(&(0..20).map(wall).collect::<Vec<_>>()), eight_passed);
         assert_eq!(taken(&[None; 20]), eight_passed);
         assert_eq!(taken(&[Some(BufferTimestamp::Began(0)); 20]), eight_passed);
-        assert_eq!(
-            taken(&[Some(BufferTimestamp::Ended(1000)); 20]),
-            eight_passed
-        );
+        assert_eq!(taken(&[Some(BufferTimestamp::Ended(1000)); 20]), eight_passed);
         assert_eq!(taken(&[None; 8]), None);
     }
 }

@@ -79,8 +79,7 @@ impl DriverCamera {
 
     /// A stream runs, or there is a device to begin one with.
     pub(super) fn is_there(&self) -> bool {
-        self.running.is_some()
-            || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
+        self.running.is_some() || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
     }
 
     fn start(&mut self) -> Result<RunningStream, CameraError> {
@@ -97,14 +96,13 @@ impl DriverCamera {
             .cloned()
             .collect();
         let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
-        let Selection { agreed, pixels } =
-            negotiate::select_format(device.as_ref(), &wished, self.requested_size())
-                .map_err(|e| failed("set its format", e))?
-                .ok_or_else(|| CameraError::Failed {
-                    camera: path.display().to_string(),
-                    what: negotiate::no_format_message(&offers, &self.settings.format),
-                    source: None,
-                })?;
+        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &wished, self.requested_size())
+            .map_err(|e| failed("set its format", e))?
+            .ok_or_else(|| CameraError::Failed {
+                camera: path.display().to_string(),
+                what: negotiate::no_format_message(&offers, &self.settings.format),
+                source: None,
+            })?;
         if let Err(error) = self.apply_brightness(device.as_ref()) {
             // A picture of another brightness is a picture.
             tracing::warn!(camera = %path.display(), %error, "its brightness stays as it is");
@@ -113,9 +111,7 @@ impl DriverCamera {
             // A picture that came late is a picture.
             tracing::warn!(camera = %path.display(), %error, "its frames come as slowly as before");
         }
-        let stream = device
-            .stream(BUFFERS)
-            .map_err(|e| failed("map its buffers", e))?;
+        let stream = device.stream(BUFFERS).map_err(|e| failed("map its buffers", e))?;
         tracing::info!(
             camera = %path.display(), card = about.card, format = %agreed.fourcc, size = %agreed.size,
             "the camera starts"
@@ -166,12 +162,7 @@ impl DriverCamera {
     }
 
     /// A frame of the stream there is, or of a new one.
-    fn frame_of(
-        &mut self,
-        age: Age,
-        pressed_us: u64,
-        until: Instant,
-    ) -> Result<Frame, CameraError> {
+    fn frame_of(&mut self, age: Age, pressed_us: u64, until: Instant) -> Result<Frame, CameraError> {
         let mut running = match self.running.take() {
             Some(running) => running,
             None => {
@@ -224,12 +215,7 @@ impl DriverCamera {
     }
 
     /// The first frame that began after the press and is whole.
-    fn fresh_frame(
-        &self,
-        running: &mut RunningStream,
-        pressed_us: u64,
-        until: Instant,
-    ) -> Result<Frame, CameraError> {
+    fn fresh_frame(&self, running: &mut RunningStream, pressed_us: u64, until: Instant) -> Result<Frame, CameraError> {
         let asked = Instant::now();
         let camera = running.path.display().to_string();
         let mut freshness = Freshness::new(pressed_us, &mut running.ahead);
@@ -282,10 +268,7 @@ impl DriverCamera {
 impl crate::hardware::Camera for DriverCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
-            tracing::warn!(
-                error = crate::error::display_chain(&error),
-                "the camera is not ready"
-            );
+            tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");
         }
     }
 
@@ -328,31 +311,20 @@ impl crate::hardware::Camera for DriverCamera {
             if !again || Instant::now() >= until {
                 return Err(error);
             }
-            tracing::warn!(
-                error = crate::error::display_chain(&error),
-                "the camera is restarted"
-            );
+            tracing::warn!(error = crate::error::display_chain(&error), "the camera is restarted");
         }
     }
 
     fn describe(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         if let Some(RunningStream {
-            path,
-            about,
-            agreed,
-            ..
+            path, about, agreed, ..
         }) = &self.running
         {
-            let DeviceInfo {
-                driver, card, bus, ..
-            } = about;
+            let DeviceInfo { driver, card, bus, .. } = about;
             lines.push(format!("{card} ({driver}, {bus}) at {}", path.display()));
             lines.push(format!("agreed on {} {}", agreed.fourcc, agreed.size));
-            let offers = self
-                .driver
-                .open(path)
-                .and_then(|device| device.format_options());
+            let offers = self.driver.open(path).and_then(|device| device.format_options());
             lines.extend(offers.iter().flatten().map(negotiate::describe_option));
         }
         lines
@@ -392,11 +364,7 @@ enum Damage {
     Encoding(jpeg_encoder::EncodingError),
 }
 
-fn picture_of(
-    given: &DequeuedFrame<'_>,
-    pixels: &Pixels,
-    other_sizes: u32,
-) -> Result<(Vec<u8>, Size), Damage> {
+fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> Result<(Vec<u8>, Size), Damage> {
     if given.broken {
         return Err(Damage::Marked);
     }
@@ -430,12 +398,9 @@ fn is_transient(error: &CameraError) -> bool {
     match error {
         // A driver that hiccups says so by an error of the system; everything else would only happen again.
         CameraError::Failed {
-            source: Some(source),
-            ..
+            source: Some(source), ..
         } => !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC)),
-        CameraError::Failed { source: None, .. }
-        | CameraError::NotFound { .. }
-        | CameraError::TimedOut { .. } => false,
+        CameraError::Failed { source: None, .. } | CameraError::NotFound { .. } | CameraError::TimedOut { .. } => false,
     }
 }
 
@@ -460,9 +425,7 @@ fn camera_error(path: &Path, doing: &str, asked: Instant, error: io::Error) -> C
         Some(libc::ENOSPC) => {
             " (its USB has no room for so much: set a smaller camera.width and camera.height, or camera.frames_per_s_min = 0, or use another port)"
         }
-        Some(libc::EIO | libc::EPROTO | libc::EPIPE | libc::EILSEQ) => {
-            " (check its cable and the power supply)"
-        }
+        Some(libc::EIO | libc::EPROTO | libc::EPIPE | libc::EILSEQ) => " (check its cable and the power supply)",
         Some(_) | None => "",
     };
     CameraError::Failed {

@@ -5,27 +5,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::convert::{Layout, Raw};
-use super::super::driver::{
-    Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size,
-};
+use super::super::driver::{Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size};
 use super::{CameraError, Pixels, is_gone};
 
-pub(super) const FIX: &str =
-    "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.backend to rpicam";
+pub(super) const FIX: &str = "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.backend to rpicam";
 /// In the settings: whichever suits best.
 const ANY: &str = "auto";
 const FORBIDDEN: &str = "let this user open it: sudo usermod -aG video USER, then log in again";
 
 /// Drivers of boards whose devices look like cameras and are parts of one: they turn pictures of others into pictures,
 /// and wait for ever for the first.
-const NO_CAMERAS: [&str; 6] = [
-    "bcm2835-isp",
-    "bcm2835-codec",
-    "pispbe",
-    "rpivid",
-    "rp1-cfe",
-    "unicam",
-];
+const NO_CAMERAS: [&str; 6] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpivid", "rp1-cfe", "unicam"];
 
 /// JPEG first: the camera has done the work already.
 const JPEGS: [Fourcc; 2] = [Fourcc(*b"MJPG"), Fourcc(*b"JPEG")];
@@ -58,10 +48,7 @@ pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<FoundDevice, Camer
         match open(driver, &path) {
             Ok(found) if NO_CAMERAS.contains(&found.about.driver.as_str()) => {}
             Ok(found) if !has_picture(&found.offers) => {
-                refused.get_or_insert((
-                    path,
-                    Problem::Useless(no_format_message(&found.offers, ANY)),
-                ));
+                refused.get_or_insert((path, Problem::Useless(no_format_message(&found.offers, ANY))));
             }
             Ok(found) => return Ok(found),
             Err(Problem::System(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -98,9 +85,10 @@ impl Problem {
         match self {
             Self::NoCamera => CameraError::Failed {
                 camera,
-                what: "it takes no pictures; a USB camera has a second device that takes none, choose the one that ends \
+                what:
+                    "it takes no pictures; a USB camera has a second device that takes none, choose the one that ends \
                        in index0"
-                    .to_owned(),
+                        .to_owned(),
                 source: None,
             },
             Self::Useless(what) => CameraError::Failed {
@@ -182,11 +170,7 @@ pub(super) struct Selection {
 ///
 /// # Errors
 /// The device fails; `None` = it keeps to none of its offers.
-pub(super) fn select_format(
-    device: &dyn Device,
-    offers: &[FormatOption],
-    wish: Size,
-) -> io::Result<Option<Selection>> {
+pub(super) fn select_format(device: &dyn Device, offers: &[FormatOption], wish: Size) -> io::Result<Option<Selection>> {
     let mut candidates: Vec<_> = offers
         .iter()
         .filter_map(|offer| {
@@ -224,11 +208,7 @@ fn distance(size: Size, wish: Size) -> u32 {
 /// Lower is better; `None` = no format that becomes a picture here.
 fn rank(fourcc: Fourcc) -> Option<usize> {
     let jpeg = JPEGS.iter().position(|known| *known == fourcc);
-    let raw = || {
-        Layout::KNOWN
-            .iter()
-            .position(|(known, _)| *known == fourcc.0)
-    };
+    let raw = || Layout::KNOWN.iter().position(|(known, _)| *known == fourcc.0);
     jpeg.or_else(|| raw().map(|at| JPEGS.len() + at))
 }
 

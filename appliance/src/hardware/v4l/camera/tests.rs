@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::super::driver::{
-    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc,
-    NegotiatedFormat, Size, Sizes, Stream,
+    BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat,
+    Size, Sizes, Stream,
 };
 use super::*;
 use crate::hardware::Camera as _;
@@ -153,11 +153,7 @@ impl Device for Opened {
     }
 
     fn set_frame_rate(&self, frames_per_s: u32) -> io::Result<()> {
-        self.world
-            .lock()
-            .unwrap()
-            .frame_rates_set
-            .push(frames_per_s);
+        self.world.lock().unwrap().frame_rates_set.push(frames_per_s);
         error_of(self.device.rate)
     }
 
@@ -306,11 +302,7 @@ fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
 }
 
 #[track_caller]
-fn assert_error(
-    frame: Result<Frame, CameraError>,
-    reason: keepsake_protocol::event::TombstoneReason,
-    says: &[&str],
-) {
+fn assert_error(frame: Result<Frame, CameraError>, reason: keepsake_protocol::event::TombstoneReason, says: &[&str]) {
     let error = frame.unwrap_err();
     assert_eq!(error.reason(), reason, "{error}");
     let text = crate::error::display_chain(&error);
@@ -323,10 +315,7 @@ use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, Ca
 
 #[test]
 fn a_press_takes_a_picture_and_the_stream_runs_on() {
-    let kernel = Kernel::of(
-        &[jpeg_camera()],
-        &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]],
-    );
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 50);
     assert_grey(camera.frame(DEADLINE), 90);
@@ -335,10 +324,7 @@ fn a_press_takes_a_picture_and_the_stream_runs_on() {
 
 #[test]
 fn a_camera_that_was_prepared_is_running_at_the_first_press() {
-    let kernel = Kernel::of(
-        &[jpeg_camera()],
-        &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]],
-    );
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(50)), Does::Gives(jpeg(90))]]);
     let mut camera = kernel.camera(|_| {});
     camera.prepare(DEADLINE);
     assert_grey(camera.frame(DEADLINE), 90);
@@ -374,11 +360,7 @@ fn a_named_camera_that_is_missing_says_which_ones_are_there() {
 fn what_cannot_become_a_picture_is_named() {
     let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
     let frame = Kernel::of(&[h264], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(
-        frame,
-        CameraFailed,
-        &["none of MJPG JPEG YUYV", "it has H264 pRAA"],
-    );
+    assert_error(frame, CameraFailed, &["none of MJPG JPEG YUYV", "it has H264 pRAA"]);
 
     let mut planes = raw_camera();
     (planes.about.capture, planes.about.multi_planar) = (false, true);
@@ -401,11 +383,7 @@ fn parts_of_a_board_are_not_taken_for_cameras() {
 #[test]
 fn another_format_than_agreed_leads_to_the_next_offer() {
     let sizes = [size(WIDTH, HEIGHT)];
-    let offers = [
-        offer(b"H264", &sizes),
-        offer(b"YUYV", &sizes),
-        offer(b"MJPG", &sizes),
-    ];
+    let offers = [offer(b"H264", &sizes), offer(b"YUYV", &sizes), offer(b"MJPG", &sizes)];
     let mut device = camera_at(BY_ID, &offers);
     device.goes_back_on = vec![Fourcc(*b"MJPG")];
     let kernel = Kernel::of(&[device.clone()], &[&[Does::Gives(raw(126))]]);
@@ -489,11 +467,7 @@ fn a_camera_in_use_or_forbidden_names_the_fix() {
     let mut device = jpeg_camera();
     device.map = Some(libc::ENOSPC);
     let kernel = Kernel::of(&[device], &[]);
-    assert_error(
-        kernel.camera(|_| {}).frame(DEADLINE),
-        CameraFailed,
-        &["camera.width"],
-    );
+    assert_error(kernel.camera(|_| {}).frame(DEADLINE), CameraFailed, &["camera.width"]);
 }
 
 #[test]
@@ -507,17 +481,10 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 
 #[test]
 fn a_kept_stream_that_died_is_built_anew_within_the_press() {
-    for died in [
-        Does::TimesOut,
-        Does::Fails(libc::EIO),
-        Does::Fails(libc::ENODEV),
-    ] {
+    for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
         let kernel = Kernel::of(
             &[jpeg_camera()],
-            &[
-                &[Does::Gives(jpeg(40)), died.clone()],
-                &[Does::Gives(jpeg(80))],
-            ],
+            &[&[Does::Gives(jpeg(40)), died.clone()], &[Does::Gives(jpeg(80))]],
         );
         let mut camera = kernel.camera(|_| {});
         assert_grey(camera.frame(DEADLINE), 40);
@@ -529,10 +496,7 @@ fn a_kept_stream_that_died_is_built_anew_within_the_press() {
 #[test]
 fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
     for errno in [libc::EIO, libc::EPROTO, libc::EINVAL] {
-        let kernel = Kernel::of(
-            &[jpeg_camera()],
-            &[&[Does::Fails(errno)], &[Does::Gives(jpeg(55))]],
-        );
+        let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Fails(errno)], &[Does::Gives(jpeg(55))]]);
         assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 55);
     }
     let fails = [Does::Fails(libc::EIO)];
@@ -544,10 +508,7 @@ fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
 
 #[test]
 fn an_unplugged_camera_is_said_until_it_is_back() {
-    let kernel = Kernel::of(
-        &[jpeg_camera()],
-        &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]],
-    );
+    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 30);
     let unplugged = std::mem::take(&mut kernel.0.lock().unwrap().devices);
@@ -691,10 +652,7 @@ fn frames_without_a_stamp_are_passed_over_by_number() {
 fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
     // It gets brighter for six frames, then stays so.
     let levels = [10, 40, 70, 100, 120, 130, 130, 130, 130, 131];
-    for (make, scripted) in [
-        (jpeg as fn(u8) -> Vec<u8>, jpeg_camera()),
-        (raw, raw_camera()),
-    ] {
+    for (make, scripted) in [(jpeg as fn(u8) -> Vec<u8>, jpeg_camera()), (raw, raw_camera())] {
         let script = levels.map(|level| Does::Gives(make(level)));
         let warmed = |frames: u64, seconds: u64| {
             let kernel = Kernel::of(std::slice::from_ref(&scripted), &[&script]);
@@ -702,10 +660,7 @@ fn a_camera_that_starts_dark_is_waited_for_within_the_bounds() {
             grey(&camera.frame(DEADLINE).unwrap())
         };
         assert!(warmed(30, 20) >= 125, "until it stands still");
-        assert!(
-            warmed(2, 20).abs_diff(70) <= 10,
-            "at most this number of frames"
-        );
+        assert!(warmed(2, 20).abs_diff(70) <= 10, "at most this number of frames");
         assert!(warmed(30, 0) <= 12, "at most so long");
         assert!(warmed(0, 20) <= 12);
     }
@@ -757,10 +712,7 @@ fn a_slow_camera_is_asked_for_more_frames_and_a_quick_one_is_left_alone() {
     for (interval_us, least) in [(Some(100_000), 10), (Some(33_333), 10), (None, 10)] {
         assert!(asked_for(interval_us, least, None).is_empty());
     }
-    assert!(
-        asked_for(Some(1_000_000), 0, None).is_empty(),
-        "0 = as it is"
-    );
+    assert!(asked_for(Some(1_000_000), 0, None).is_empty(), "0 = as it is");
 }
 
 #[test]
@@ -768,10 +720,7 @@ fn other_settings_hold_from_the_next_frame_on() {
     let sizes = [size(WIDTH, HEIGHT), size(32, 24)];
     let device = camera_at(BY_ID, &[offer(b"MJPG", &sizes)]);
     let small = [Does::Gives(jpeg_of(20, 32, 24))];
-    let kernel = Kernel::of(
-        &[device],
-        &[&[Does::Gives(jpeg(10)), Does::Gives(jpeg(15))], &small],
-    );
+    let kernel = Kernel::of(&[device], &[&[Does::Gives(jpeg(10)), Does::Gives(jpeg(15))], &small]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 10);
     let mut settings = camera.settings.clone();

@@ -9,16 +9,13 @@ use crate::auth::Role;
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
-    capitalize, counters_line, fact, fault_advice, fault_name, grid, headline, image, is_online,
-    picture_url,
+    capitalize, counters_line, fact, fault_advice, fault_name, grid, headline, image, is_online, picture_url,
 };
 use crate::http::ui::format::{TimeFormat, age_us, count, format_duration, pluralize, size, time};
 use crate::http::ui::templates::led::{led, strip};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
 use crate::http::ui::timeline::{command_line, is_in_progress, picture_line, press_to_stored_us};
-use crate::http::ui::views::{
-    CameraView, CommandView, DeviceView, FaultView, PageContext, TombstoneView,
-};
+use crate::http::ui::views::{CameraView, CommandView, DeviceView, FaultView, PageContext, TombstoneView};
 
 /// How long a command stands above the picture after it was given, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
@@ -81,9 +78,7 @@ fn buttons(camera: &CameraView) -> Markup {
     let device = &camera.device;
     let why_not = match camera.presence {
         Some(Presence::Online) => None,
-        Some(Presence::Offline) => {
-            Some("Offline. Commands are available again once it reconnects.")
-        }
+        Some(Presence::Offline) => Some("Offline. Commands are available again once it reconnects."),
         None => Some("This camera only uploads pictures. It accepts no commands."),
     };
     html! {
@@ -443,11 +438,7 @@ fn without_picture(site: &PageContext, tombstones: &[TombstoneView]) -> Markup {
     }
     let mut groups: Vec<MissingPictures> = Vec::new();
     for stone in tombstones {
-        let presses = stone
-            .last
-            .get()
-            .saturating_sub(stone.first.get())
-            .saturating_add(1);
+        let presses = stone.last.get().saturating_sub(stone.first.get()).saturating_add(1);
         match groups.last_mut() {
             Some(group) if group.reason == stone.reason => {
                 group.presses = group.presses.saturating_add(presses);

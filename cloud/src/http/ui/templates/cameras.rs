@@ -57,11 +57,7 @@ fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
 fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
-    let (most, least) = if coarse {
-        ("up to ", "at least ")
-    } else {
-        ("", "")
-    };
+    let (most, least) = if coarse { ("up to ", "at least ") } else { ("", "") };
     html! {
         dl.tiles {
             div { dt { "stored in the cloud" } dd { (count(sum.stored)) } }

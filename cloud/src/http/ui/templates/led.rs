@@ -174,10 +174,7 @@ mod tests {
                 }
             }
             for (index, start) in flashes.iter().enumerate() {
-                let within = flashes[index..]
-                    .iter()
-                    .filter(|at| **at < start + 1000)
-                    .count();
+                let within = flashes[index..].iter().filter(|at| **at < start + 1000).count();
                 assert!(within <= 3, "{pattern}: {within} flashes within a second");
             }
         }
@@ -192,14 +189,7 @@ mod tests {
 
     #[test]
     fn an_unknown_pattern_is_a_plain_ring() {
-        for pattern in [
-            "",
-            "fault-0",
-            "fault-8",
-            "fault-",
-            "<b>",
-            "fault-99999999999999999999",
-        ] {
+        for pattern in ["", "fault-0", "fault-8", "fault-", "<b>", "fault-99999999999999999999"] {
             assert!(rhythm(pattern).is_none());
             let html = led(pattern).into_string();
             assert!(!html.contains("animate") && !html.contains("<b>"), "{html}");

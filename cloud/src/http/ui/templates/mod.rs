@@ -86,13 +86,7 @@ impl LiveUpdates<'_> {
     }
 }
 
-fn layout(
-    site: &PageContext,
-    title: &str,
-    nav: Nav,
-    live: &LiveUpdates<'_>,
-    main: &Markup,
-) -> Markup {
+fn layout(site: &PageContext, title: &str, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -172,10 +166,6 @@ fn sentence(text: &str) -> String {
     let Some(first) = letters.next() else {
         return String::new();
     };
-    let end = if text.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{}{}{end}", first.to_uppercase(), letters.as_str())
 }

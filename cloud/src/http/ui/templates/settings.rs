@@ -25,8 +25,7 @@ const SECTIONS: [(&str, &str); 7] = [
 /// `/cameras/{device}/settings`.
 pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
     let device = &view.device;
-    let (connection, plain): (Vec<_>, Vec<_>) =
-        view.fields.iter().partition(|field| field.connection);
+    let (connection, plain): (Vec<_>, Vec<_>) = view.fields.iter().partition(|field| field.connection);
     let main = html! {
         div.headline {
             div {

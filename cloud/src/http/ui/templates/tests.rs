@@ -9,9 +9,7 @@ use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandStage};
 use keepsake_protocol::event::{BootClockOffset, TombstoneReason};
-use keepsake_protocol::id::{
-    BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId,
-};
+use keepsake_protocol::id::{BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
 use crate::auth::Role;
@@ -25,8 +23,7 @@ const NOW_US: i64 = 1_795_271_529_000_000;
 const S: i64 = 1_000_000;
 const MIN: i64 = 60 * S;
 const HOUR: i64 = 60 * MIN;
-const HOSTILE: &str =
-    "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; style=\"x\" javascript:1";
+const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp; style=\"x\" javascript:1";
 
 #[test]
 fn pages_render() {
@@ -103,10 +100,7 @@ fn the_promise_is_made_only_when_it_holds() {
         "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
     );
     let (lead, _) = with(&|camera| camera.coarse = true);
-    assert!(
-        lead.contains("as far as the cameras could list them"),
-        "{lead}"
-    );
+    assert!(lead.contains("as far as the cameras could list them"), "{lead}");
     let (lead, _) = with(&|camera| camera.counters.deleted = 1);
     assert!(lead.ends_with("or deleted by you."), "{lead}");
     for (change, words) in [
@@ -115,10 +109,7 @@ fn the_promise_is_made_only_when_it_holds() {
             "copied or restored",
         ),
         (&|camera| camera.damaged = 1, "1 picture does not decode"),
-        (
-            &|camera| camera.counters.told = 5,
-            "5 presses gave no picture",
-        ),
+        (&|camera| camera.counters.told = 5, "5 presses gave no picture"),
         (
             &|camera| camera.counters.held = 4,
             "4 pictures wait on cards until the cloud takes pictures again",
@@ -250,18 +241,11 @@ fn a_picture_says_how_its_time_became_known() {
         html.contains("Guessed") && html.contains("contradicts itself"),
         "{html}"
     );
-    assert!(
-        html.contains("<h1>between <time") && !html.contains("took "),
-        "{html}"
-    );
+    assert!(html.contains("<h1>between <time") && !html.contains("took "), "{html}");
 }
 
 /// What the store would say of this picture.
-fn taken(
-    picture: &PictureView,
-    not_before_us: Option<i64>,
-    lines: &[BootClockOffset],
-) -> CaptureTime {
+fn taken(picture: &PictureView, not_before_us: Option<i64>, lines: &[BootClockOffset]) -> CaptureTime {
     let press = PressEvidence {
         clock: &picture.pressed,
         stored_us: picture.stored_us,
@@ -285,10 +269,7 @@ fn a_camera_that_is_away_is_not_asked() {
 #[test]
 fn tombstones_of_one_reason_are_one_sentence() {
     let html = camera_page(&site(), &device()).into_string();
-    assert!(
-        html.contains("5 presses without a picture: camera not found"),
-        "{html}"
-    );
+    assert!(html.contains("5 presses without a picture: camera not found"), "{html}");
 }
 
 /// What the browser would refuse to run or draw must not be there at all.
@@ -299,10 +280,7 @@ fn assert_obeys_the_policy(name: &str, html: &str) {
         rest = &rest[start + 1..];
         let (tag, after) = read_tag(rest);
         rest = after;
-        let element = tag
-            .first()
-            .map(|(name, _)| name.as_str())
-            .unwrap_or_default();
+        let element = tag.first().map(|(name, _)| name.as_str()).unwrap_or_default();
         assert_ne!(element, "style", "{name}: inline style");
         if element == "script" {
             scripts += 1;
@@ -332,11 +310,7 @@ fn assert_obeys_the_policy(name: &str, html: &str) {
         !html.contains("<script>") && !html.contains("<img src=x"),
         "{name}: something was not escaped"
     );
-    assert_eq!(
-        html.matches("<h1").count(),
-        1,
-        "{name}: one heading for the page"
-    );
+    assert_eq!(html.matches("<h1").count(), 1, "{name}: one heading for the page");
     assert!(
         html.matches("role=\"status\"").count() <= 1,
         "{name}: one voice for the page"
@@ -436,19 +410,11 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
     vec![
         ("cameras", cameras_page(&site, &cameras())),
         ("settings", settings_page(&site, &settings())),
-        (
-            "settings-hostile",
-            settings_page(&hostile, &hostile_settings()),
-        ),
+        ("settings-hostile", settings_page(&hostile, &hostile_settings())),
         ("cameras-hold", cameras_page(&on_hold, &cameras())),
         (
             "cameras-none",
-            cameras_page(
-                &site,
-                &CamerasView {
-                    cameras: Vec::new(),
-                },
-            ),
+            cameras_page(&site, &CamerasView { cameras: Vec::new() }),
         ),
         (
             "cameras-hostile",
@@ -461,28 +427,17 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
         ),
         (
             "cameras-none-hostile",
-            cameras_page(
-                &hostile,
-                &CamerasView {
-                    cameras: Vec::new(),
-                },
-            ),
+            cameras_page(&hostile, &CamerasView { cameras: Vec::new() }),
         ),
         ("camera", camera_page(&site, &device())),
         ("camera-still", camera_page(&site, &still)),
         ("camera-hostile", camera_page(&hostile, &hostile_device())),
-        (
-            "camera-new",
-            camera_page(&site, &new_device(Some(Presence::Online))),
-        ),
+        ("camera-new", camera_page(&site, &new_device(Some(Presence::Online)))),
         ("camera-upload", camera_page(&site, &new_device(None))),
         ("pictures", gallery_page(&site, &gallery)),
         ("pictures-camera", gallery_page(&site, &filtered)),
         ("pictures-none", gallery_page(&site, &nothing)),
-        (
-            "picture",
-            detail(&picture("boat-shed", 12, NOW_US - MIN), Vec::new()),
-        ),
+        ("picture", detail(&picture("boat-shed", 12, NOW_US - MIN), Vec::new())),
         ("picture-conflict", detail(&twin, vec![other])),
         ("picture-guessed", detail(&guessed, Vec::new())),
         ("picture-upload", detail(&upload, Vec::new())),
@@ -491,10 +446,7 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             "quarantine-none",
             quarantine_page(&site, &QuarantineView { rows: Vec::new() }),
         ),
-        (
-            "problem",
-            problem_page(&site, 404, "No such picture", HOSTILE),
-        ),
+        ("problem", problem_page(&site, 404, "No such picture", HOSTILE)),
         ("refusal", denied_page(403, "Forbidden", HOSTILE)),
         ("setup", setup_page(&set_up(""))),
         ("setup-wrong", setup_page(&set_up(HOSTILE))),
@@ -552,11 +504,7 @@ fn account() -> AccountView {
     AccountView {
         wrong: Some("Current password is incorrect.".to_owned()),
         sessions: vec![
-            session(
-                "1",
-                "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0",
-                true,
-            ),
+            session("1", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0", true),
             session("2", HOSTILE, false),
         ],
     }
@@ -788,8 +736,7 @@ fn device() -> DeviceView {
     camera.light = Some(LedStatus {
         pattern: "uploading".to_owned(),
         appearance: "even blink, twice a second".to_owned(),
-        meaning: "Uploading. Nothing for you to do; pictures are safe on the card meanwhile."
-            .to_owned(),
+        meaning: "Uploading. Nothing for you to do; pictures are safe on the card meanwhile.".to_owned(),
     });
     camera.latest = Some(picture("boat-shed", 311, NOW_US - 17 * S));
     camera.installs.push(SpoolView {
@@ -846,16 +793,10 @@ fn device() -> DeviceView {
                 "c2",
                 CommandKind::Identify,
                 HOUR,
-                vec![
-                    said(CommandStage::Accepted, 0),
-                    said(CommandStage::Done, 1_400_000),
-                ],
+                vec![said(CommandStage::Accepted, 0), said(CommandStage::Done, 1_400_000)],
             ),
             CommandView {
-                stored: Some((
-                    picture("boat-shed", 300, NOW_US).id,
-                    NOW_US - 2 * HOUR + 4_100_000,
-                )),
+                stored: Some((picture("boat-shed", 300, NOW_US).id, NOW_US - 2 * HOUR + 4_100_000)),
                 ..command("c1", CommandKind::Snap, 2 * HOUR, Vec::new())
             },
             command("c0", CommandKind::Snap, 20 * HOUR, Vec::new()),
@@ -879,13 +820,7 @@ fn device() -> DeviceView {
         ],
         recent: (300..312)
             .rev()
-            .map(|n| {
-                picture(
-                    "boat-shed",
-                    n,
-                    NOW_US - (312 - i64::try_from(n).unwrap()) * MIN,
-                )
-            })
+            .map(|n| picture("boat-shed", n, NOW_US - (312 - i64::try_from(n).unwrap()) * MIN))
             .collect(),
         settings: Some(settings()),
     }
@@ -958,12 +893,7 @@ fn settings() -> SettingsView {
             },
             FieldView {
                 connection: true,
-                ..field(
-                    "cloud.url",
-                    "Where it finds the cloud.",
-                    FieldKind::Text,
-                    "",
-                )
+                ..field("cloud.url", "Where it finds the cloud.", FieldKind::Text, "")
             },
             FieldView {
                 connection: true,
@@ -997,18 +927,12 @@ fn every_state_of_settings_is_said_in_words() {
             },
             "reverted in",
         ),
-        (
-            SettingsState::Ahead { version: 20 },
-            "restored from a backup",
-        ),
+        (SettingsState::Ahead { version: 20 }, "restored from a backup"),
     ] {
         let html = said(state, Vec::new());
         assert!(html.contains(says), "{says}");
     }
-    let html = said(
-        SettingsState::Partly,
-        vec![(HOSTILE.to_owned(), HOSTILE.to_owned())],
-    );
+    let html = said(SettingsState::Partly, vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
     assert!(html.contains("except for 1 setting that the camera rejected"));
     // A secret is not in the page, whatever is wished for.
     assert!(html.contains("type=\"password\"") && html.contains("unchanged"));
@@ -1081,11 +1005,7 @@ fn gallery() -> GalleryView {
     let pictures = (0..100_u64)
         .map(|n| {
             let index = usize::try_from(n % 4).unwrap();
-            let mut picture = picture(
-                names[index],
-                1000 - n,
-                NOW_US - i64::try_from(n).unwrap() * 25 * MIN,
-            );
+            let mut picture = picture(names[index], 1000 - n, NOW_US - i64::try_from(n).unwrap() * 25 * MIN);
             match n {
                 1 => picture.conflict = true,
                 2 => picture.damaged = true,
@@ -1122,10 +1042,7 @@ fn quarantine() -> QuarantineView {
     QuarantineView {
         rows: vec![
             row("porch", "the header is 70,000 bytes long, more than 4,096"),
-            row(
-                "boat-shed",
-                "the hash in the header is not the hash of the bytes",
-            ),
+            row("boat-shed", "the hash in the header is not the hash of the bytes"),
             row(HOSTILE, HOSTILE),
         ],
     }

@@ -46,9 +46,7 @@ impl Card {
     fn mtools(&self, program: &str) -> Result<Command> {
         let mut command = host_tools::command(program, 0)?;
         let partition = format!("{}@@{}", self.file.display(), layout::BOOT.start_bytes);
-        command
-            .env("MTOOLS_SKIP_CHECK", "1")
-            .args(["-i", &partition]);
+        command.env("MTOOLS_SKIP_CHECK", "1").args(["-i", &partition]);
         Ok(command)
     }
 
@@ -88,10 +86,7 @@ impl Card {
     /// partition except the settings and the status.
     pub(crate) fn fixed(&self) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
-        for (name, partition) in [
-            ("system A", layout::SYSTEM_A),
-            ("system B", layout::SYSTEM_B),
-        ] {
+        for (name, partition) in [("system A", layout::SYSTEM_A), ("system B", layout::SYSTEM_B)] {
             found.insert(name.to_owned(), self.hash_of(partition)?);
         }
         let folder = self.folder.join("boot");
@@ -137,10 +132,7 @@ impl Card {
             .arg(format!("count={}", data.bytes >> 20));
         run(&mut dd)?;
         // Holes at the end belong to the file system.
-        File::options()
-            .write(true)
-            .open(&copy)?
-            .set_len(data.bytes)?;
+        File::options().write(true).open(&copy)?.set_len(data.bytes)?;
         let mut check = host_tools::command("e2fsck", 0)?;
         let output = check
             .args(["-p", "-f"])
@@ -161,8 +153,7 @@ impl Card {
         }
         fs::create_dir_all(&tree)?;
         let mut dump = host_tools::command("debugfs", 0)?;
-        dump.args(["-R", &format!("rdump / {}", tree.display())])
-            .arg(&copy);
+        dump.args(["-R", &format!("rdump / {}", tree.display())]).arg(&copy);
         run(&mut dump)?;
         let mut command = Command::new(programs::appliance());
         command
@@ -216,9 +207,7 @@ fn with(text: &str, (section, name, value): Setting<'_>) -> Result<String> {
         !text[begins..at].contains("\n["),
         "there is no {name} in [{section}] of camera.toml"
     );
-    let end = text[at..]
-        .find(['\r', '\n'])
-        .map_or(text.len(), |end| at + end);
+    let end = text[at..].find(['\r', '\n']).map_or(text.len(), |end| at + end);
     Ok(format!("{}{value}{}", &text[..at], &text[end..]))
 }
 

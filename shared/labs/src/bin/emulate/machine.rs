@@ -159,11 +159,7 @@ impl Machine {
     ///
     /// # Errors
     /// The machine has ended, or [`WITHIN`] has passed; with the end of its console.
-    pub(crate) fn wait_for<T>(
-        &mut self,
-        what: &str,
-        mut ask: impl FnMut(&Self) -> Result<Option<T>>,
-    ) -> Result<T> {
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut ask: impl FnMut(&Self) -> Result<Option<T>>) -> Result<T> {
         let began = Instant::now();
         loop {
             if let Some(answer) = ask(self)? {

@@ -83,11 +83,7 @@ fn main() -> ExitCode {
     if arguments.keep || !good {
         println!("the files are kept in {}", folder.keep().display());
     }
-    if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(arguments: &Arguments, folder: &Path, checks: &mut Checks) -> Result<()> {
@@ -143,15 +139,7 @@ fn card_image(arguments: &Arguments) -> Result<PathBuf> {
         return Ok(image);
     }
     let mut cargo = workspace::cargo();
-    cargo.args([
-        "run",
-        "--quiet",
-        "--package",
-        "image-build",
-        "--bin",
-        "image",
-        "--",
-    ]);
+    cargo.args(["run", "--quiet", "--package", "image-build", "--bin", "image", "--"]);
     if let Some(program) = &arguments.program {
         cargo.arg("--program").arg(program);
     }

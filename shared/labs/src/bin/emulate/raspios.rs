@@ -31,9 +31,11 @@ const ROOT: Partition = Partition {
     start_bytes: BOOT.start_bytes + BOOT.bytes,
     bytes: card::BYTES - BOOT.start_bytes - BOOT.bytes,
 };
-const CMDLINE: &str = "console=serial0,115200 console=tty1 root=PARTUUID=5052494f-02 rootfstype=ext4 fsck.repair=yes rootwait";
+const CMDLINE: &str =
+    "console=serial0,115200 console=tty1 root=PARTUUID=5052494f-02 rootfstype=ext4 fsck.repair=yes rootwait";
 /// The kernel arguments that Imager adds.
-const RUN_ONCE: &str = " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target";
+const RUN_ONCE: &str =
+    " systemd.run=/boot/firmware/firstrun.sh systemd.run_success_action=reboot systemd.unit=kernel-command-line.target";
 const CONFIG: &str = "arm_64bit=1\nkernel=kernel8.img\ninitramfs initrd.img followkernel\n";
 const FSTAB: &str = "proc /proc proc defaults 0 0\n\
     PARTUUID=5052494f-01 /boot/firmware vfat defaults 0 2\n\
@@ -61,10 +63,7 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
         fs::write(&file, text).with_context(|| format!("write {}", file.display()))
     };
     write("etc/hostname", "raspberrypi\n")?;
-    write(
-        "etc/hosts",
-        "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n",
-    )?;
+    write("etc/hosts", "127.0.0.1\tlocalhost\n127.0.1.1\traspberrypi\n")?;
     write("etc/fstab", FSTAB)?;
     write("etc/systemd/network/wired.network", WIRED)?;
     fs::create_dir_all(system.join("boot/firmware"))?;
@@ -90,16 +89,10 @@ fn make(system: &Path, folder: &Path) -> Result<PathBuf> {
     for (name, from) in [
         ("kernel8.img", only(&system.join("boot"), "vmlinuz-")?),
         ("initrd.img", only(&system.join("boot"), "initrd.img-")?),
-        (
-            "bcm2837-rpi-3-b.dtb",
-            tree.join("broadcom/bcm2837-rpi-3-b.dtb"),
-        ),
+        ("bcm2837-rpi-3-b.dtb", tree.join("broadcom/bcm2837-rpi-3-b.dtb")),
     ] {
         let mut copy = host_tools::command("mcopy", 0)?;
-        copy.arg("-i")
-            .arg(&boot)
-            .arg(&from)
-            .arg(format!("::{name}"));
+        copy.arg("-i").arg(&boot).arg(&from).arg(format!("::{name}"));
         run(&mut copy)?;
     }
     for (name, text) in [("config.txt", CONFIG), ("cmdline.txt", CMDLINE)] {
@@ -172,10 +165,8 @@ impl Scenario<'_> {
 
     fn first_boot_by_imager(&mut self) -> Result<()> {
         println!("first boot: configured by Raspberry Pi Imager with a name, a user and SSH");
-        self.card
-            .put("firstrun.sh", &first_run(&self.pi.public_key()?))?;
-        self.card
-            .put("cmdline.txt", &format!("{CMDLINE}{RUN_ONCE}"))?;
+        self.card.put("firstrun.sh", &first_run(&self.pi.public_key()?))?;
+        self.card.put("cmdline.txt", &format!("{CMDLINE}{RUN_ONCE}"))?;
         let device = format!("\"{DEVICE}\"");
         let settings: [Setting<'_>; 3] = [
             ("", "device", &device),
@@ -200,9 +191,7 @@ impl Scenario<'_> {
         let ready_s = self.report_ready(&machine)?;
         self.wait_until_online(&mut machine)?;
         self.take_pictures(&mut machine, 3)?;
-        machine.wait_for("a greeting by SSH", |machine| {
-            Ok(machine.has_ssh()?.then_some(()))
-        })?;
+        machine.wait_for("a greeting by SSH", |machine| Ok(machine.has_ssh()?.then_some(())))?;
         for (what, command, expected) in [
             ("it has the host name set in Imager", "uname -n", HOSTNAME),
             ("it has the user set in Imager", "id -un", PERSON),
@@ -221,11 +210,7 @@ impl Scenario<'_> {
                 "test -d /var/lib/keepsake && findmnt -n -o FSTYPE /",
                 "ext4",
             ),
-            (
-                "no unit has failed",
-                "systemctl --failed --no-legend --plain",
-                "",
-            ),
+            ("no unit has failed", "systemctl --failed --no-legend --plain", ""),
         ] {
             self.check_output(&machine, what, command, expected);
         }
@@ -246,28 +231,18 @@ impl Scenario<'_> {
         let device = self.wait_until_uploaded(&mut machine)?;
         machine.cut_power();
         // Every picture confirmed before the power cut must be stored.
-        let commands = self
-            .cloud
-            .api()
-            .json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
         let commands = commands["commands"].as_array().context("a list")?;
-        let confirmed = commands
-            .iter()
-            .filter(|command| command["capture"].is_object());
+        let confirmed = commands.iter().filter(|command| command["capture"].is_object());
         let confirmed: Vec<_> = confirmed.map(id).collect();
         let pictures = self.cloud.api().pictures(DEVICE);
-        let kept = confirmed.iter().filter(|id| {
-            pictures
-                .iter()
-                .any(|picture| picture["command"] == id.as_str())
-        });
+        let kept = confirmed
+            .iter()
+            .filter(|id| pictures.iter().any(|picture| picture["command"] == id.as_str()));
         let kept = kept.count();
         self.checks.check(
             kept == confirmed.len() && kept > 0,
-            format!(
-                "{kept} of {} confirmed pictures are stored",
-                confirmed.len()
-            ),
+            format!("{kept} of {} confirmed pictures are stored", confirmed.len()),
         );
         self.cloud.stop();
         println!(

@@ -108,8 +108,7 @@ impl Scenario<'_> {
             status.contains("Time unknown"),
             "CAMERA-STATUS.txt: without a time server the time is unknown",
         );
-        self.checks
-            .check(!machine.has_ssh()?, "SSH is off by default");
+        self.checks.check(!machine.has_ssh()?, "SSH is off by default");
         let grown = self.card.data()?;
         self.checks.check(
             grown.start_bytes + grown.bytes > card::BYTES - (16 << 20),
@@ -146,9 +145,7 @@ impl Scenario<'_> {
             status.matches("Camera: ").count() == 2,
             "CAMERA-STATUS.txt: the previous boot is there as well",
         );
-        machine.wait_for("a greeting by SSH", |machine| {
-            Ok(machine.has_ssh()?.then_some(()))
-        })?;
+        machine.wait_for("a greeting by SSH", |machine| Ok(machine.has_ssh()?.then_some(())))?;
         self.check_inside(&machine)?;
         let card = &self.card;
         machine.wait_for("pictures that are nowhere but on the card", |machine| {
@@ -227,8 +224,7 @@ impl Scenario<'_> {
         self.checks.check(
             self.missing == 0
                 && device["conflicts"] == 0
-                && device["pressed"].as_u64()
-                    == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
+                && device["pressed"].as_u64() == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
             format!(
                 "the cloud counts {} pressed, {} stored, {} tombstones, {} held, {} missing",
                 device["pressed"], device["stored"], device["told"], device["held"], self.missing
@@ -265,16 +261,10 @@ impl Scenario<'_> {
         machine.wait_for("the camera in the cloud", |_| {
             // The cloud may still consider a camera online whose power was cut.
             Ok(self.cloud.api().device(DEVICE).filter(|device| {
-                device["presence"] == "online"
-                    && device["last_seen_us"]
-                        .as_u64()
-                        .is_some_and(|at| at > began_us)
+                device["presence"] == "online" && device["last_seen_us"].as_u64().is_some_and(|at| at > began_us)
             }))
         })?;
-        println!(
-            "  in the cloud after {:.0} CPU seconds of QEMU",
-            machine.cpu_s()?
-        );
+        println!("  in the cloud after {:.0} CPU seconds of QEMU", machine.cpu_s()?);
         Ok(())
     }
 
@@ -352,21 +342,14 @@ impl Scenario<'_> {
             .keys()
             .filter(|named| !stored.contains(&(named.install, named.sequence)))
             .count();
-        let gone = self
-            .on_card
-            .keys()
-            .filter(|named| !pictures.contains_key(named));
+        let gone = self.on_card.keys().filter(|named| !pictures.contains_key(named));
         let gone: Vec<CaptureKey> = gone.copied().collect();
         let lost = gone.len();
         self.lost.extend(gone);
         self.on_card.extend(pictures);
-        println!(
-            "  power cut: {whole} complete pictures on the card, {held} of them not in the cloud yet"
-        );
-        self.checks.check(
-            lost == 0,
-            "every earlier picture on the card is still there",
-        );
+        println!("  power cut: {whole} complete pictures on the card, {held} of them not in the cloud yet");
+        self.checks
+            .check(lost == 0, "every earlier picture on the card is still there");
         Ok(())
     }
 
@@ -380,10 +363,7 @@ impl Scenario<'_> {
         self.checks.check(
             changed.is_empty(),
             if changed.is_empty() {
-                format!(
-                    "both system slots and {} boot files are unchanged",
-                    now.len() - 2
-                )
+                format!("both system slots and {} boot files are unchanged", now.len() - 2)
             } else {
                 format!("files that no boot may change have changed: {changed:?}")
             },
@@ -422,11 +402,7 @@ impl Scenario<'_> {
                 r"grep --invert-match --count '^[^:]*:!\?\*:' /etc/shadow; true",
                 "0",
             ),
-            (
-                "no unit has failed",
-                "systemctl --failed --no-legend --plain",
-                "",
-            ),
+            ("no unit has failed", "systemctl --failed --no-legend --plain", ""),
             (
                 "the Wi-Fi regulatory database is loaded",
                 "dmesg | grep -c 'failed to load regulatory.db'; true",
@@ -444,16 +420,8 @@ impl Scenario<'_> {
     }
 
     /// Runs a command on the Pi and checks its output.
-    pub(crate) fn check_output(
-        &mut self,
-        machine: &Machine,
-        what: &str,
-        command: &str,
-        expected: &str,
-    ) {
-        let said = machine
-            .ssh(command)
-            .unwrap_or_else(|error| format!("{error:#}"));
+    pub(crate) fn check_output(&mut self, machine: &Machine, what: &str, command: &str, expected: &str) {
+        let said = machine.ssh(command).unwrap_or_else(|error| format!("{error:#}"));
         self.checks.check(
             said == expected,
             if said == expected {
@@ -474,9 +442,7 @@ impl Scenario<'_> {
         let (guessed, earlier) = (guessed.count(), earlier().count());
         self.checks.check(
             guessed == earlier && earlier > 0,
-            format!(
-                "{guessed} of {earlier} pictures of boots without a time server are marked as guessed"
-            ),
+            format!("{guessed} of {earlier} pictures of boots without a time server are marked as guessed"),
         );
         if let Err(error) = time {
             println!(
@@ -496,20 +462,14 @@ impl Scenario<'_> {
         let taken = Duration::from_micros(last["taken"]["best_us"].as_u64().unwrap_or_default());
         self.checks.check(
             state(last) == "synchronised" && now.abs_diff(taken) < WITHIN,
-            format!(
-                "a picture taken after that is {}, and dated today",
-                state(last)
-            ),
+            format!("a picture taken after that is {}, and dated today", state(last)),
         );
         let card = &self.card;
         let status = machine.wait_for("the time in CAMERA-STATUS.txt", |_| {
             let text = card.text("CAMERA-STATUS.txt").unwrap_or_default();
             Ok(current_boot(&text).starts_with("20").then_some(text))
         })?;
-        println!(
-            "  | {}",
-            current_boot(&status).lines().next().unwrap_or_default()
-        );
+        println!("  | {}", current_boot(&status).lines().next().unwrap_or_default());
         Ok(())
     }
 
@@ -527,10 +487,7 @@ impl Scenario<'_> {
             ),
         );
         // The camera has saved a picture before it numbers it for a command.
-        let commands = self
-            .cloud
-            .api()
-            .json(&format!("/api/v1/devices/{DEVICE}/commands"));
+        let commands = self.cloud.api().json(&format!("/api/v1/devices/{DEVICE}/commands"));
         let commands = commands["commands"].as_array().context("a list")?;
         let named: BTreeSet<(String, u64)> = confirmed
             .iter()
@@ -566,10 +523,7 @@ fn current_boot(status: &str) -> &str {
 }
 
 pub(crate) fn id(command: &Value) -> String {
-    command["id"]
-        .as_str()
-        .expect("a command has an id")
-        .to_owned()
+    command["id"].as_str().expect("a command has an id").to_owned()
 }
 
 fn sum(device: &Value, names: &[&str]) -> Option<u64> {

@@ -145,11 +145,7 @@ fn setups() -> [Setup; 2] {
                 video_mode("BGR3", 640, 360),
             ],
             hold: (Duration::from_millis(10_300), "forget"),
-            device_groups: &[
-                ("/dev/gpiochip0", GPIO),
-                ("/dev/video0", VIDEO),
-                (SPOOL, KEEPSAKE),
-            ],
+            device_groups: &[("/dev/gpiochip0", GPIO), ("/dev/video0", VIDEO), (SPOOL, KEEPSAKE)],
             log_text: "/dev/gpiochip",
         },
     ]
@@ -168,11 +164,7 @@ impl Provisions {
         let what = "cargo vmtest, the camera with kernel drivers";
         if !ensure_libclang() {
             let how = "install libclang-dev (Debian, Ubuntu) or clang-devel";
-            not_run(
-                what,
-                "libclang is missing, and without it there is no V4L2",
-                how,
-            );
+            not_run(what, "libclang is missing, and without it there is no V4L2", how);
             return Ok(None);
         }
         let fetched = Kernel::fetch().and_then(|kernel| {
@@ -261,11 +253,7 @@ fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> R
     let mut cloud = Cloud::new(&folder);
     cloud.start();
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
-    println!(
-        "vmtest: {}: the machine was up after {}",
-        way.name,
-        seconds(began)
-    );
+    println!("vmtest: {}: the machine was up after {}", way.name, seconds(began));
     Scenario::new(&mut machine, &mut cloud, way, bound_memory).play();
     machine.off();
     cloud.stop();

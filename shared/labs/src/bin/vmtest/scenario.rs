@@ -42,12 +42,7 @@ pub(crate) struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    pub(crate) fn new(
-        machine: &'a mut Machine,
-        cloud: &'a mut Cloud,
-        setup: &'a Setup,
-        bound_memory: bool,
-    ) -> Self {
+    pub(crate) fn new(machine: &'a mut Machine, cloud: &'a mut Cloud, setup: &'a Setup, bound_memory: bool) -> Self {
         Self {
             machine,
             cloud,
@@ -62,8 +57,7 @@ impl<'a> Scenario<'a> {
 
     pub(crate) fn play(mut self) {
         let began = Instant::now();
-        self.machine
-            .request(&Request::Board(self.setup.board.clone()));
+        self.machine.request(&Request::Board(self.setup.board.clone()));
         self.grant_device_access();
         let since = self.start();
         self.expect_log(since, self.setup.log_text);
@@ -83,12 +77,7 @@ impl<'a> Scenario<'a> {
         self.stop();
         self.audit();
 
-        let formats: Vec<_> = self
-            .setup
-            .video_modes
-            .iter()
-            .map(|shot| shot.format)
-            .collect();
+        let formats: Vec<_> = self.setup.video_modes.iter().map(|shot| shot.format).collect();
         println!(
             "vmtest: {}: {PRESSES} pressed, {PRESSES} stored; pictures of {}; edge to light {:.1} ms, of that felt to light \
              max {:.1} ms; at rest {:.1} MiB, after all faults {:.1}; {}",
@@ -111,15 +100,9 @@ impl<'a> Scenario<'a> {
         arguments.push("--cloud".to_owned());
         arguments.push(format!("mqtt://{HOST}:{}", self.cloud.mqtt_port()));
         // Dark except for answers, so that every flash is part of one.
-        let mut settings = vec![
-            "light.mode=off".to_owned(),
-            "backoff.reconnect_max_s=2".to_owned(),
-        ];
+        let mut settings = vec!["light.mode=off".to_owned(), "backoff.reconnect_max_s=2".to_owned()];
         if let super::Led::Rgb(pins) = self.setup.led {
-            settings.push(format!(
-                "light.rgb_pins={}",
-                pins.map(|pin| pin.to_string()).join(",")
-            ));
+            settings.push(format!("light.rgb_pins={}", pins.map(|pin| pin.to_string()).join(",")));
         }
         for setting in settings {
             arguments.extend(["--set".to_owned(), setting]);
@@ -145,8 +128,7 @@ impl<'a> Scenario<'a> {
     /// Sets format and size from the cloud, while the program runs.
     fn set_video_mode(&mut self, shot: VideoMode) {
         let (width, height) = shot.size;
-        let settings =
-            json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
+        let settings = json!({"camera.format": shot.format, "camera.width": width, "camera.height": height});
         let api = self.cloud.api();
         api.set_settings(&self.device, &settings);
         api.wait_for_settings(&self.device, "applied", WITHIN);
@@ -179,11 +161,7 @@ impl<'a> Scenario<'a> {
             let answer = appliance_events(events, "answer").next()?;
             answer["answer"].as_str().map(str::to_owned)
         });
-        assert!(
-            answer == "stored" || answer == "kept",
-            "{}: {answer}",
-            self.device
-        );
+        assert!(answer == "stored" || answer == "kept", "{}: {answer}", self.device);
         answer == "stored"
     }
 
@@ -209,11 +187,9 @@ impl<'a> Scenario<'a> {
             std::thread::sleep(GAP.saturating_sub(began.elapsed()));
         }
         self.expect_events(since, "stored", PRESSES - 1);
-        self.picture_sizes
-            .extend([self.video_mode.size; PRESSES - 1]);
+        self.picture_sizes.extend([self.video_mode.size; PRESSES - 1]);
         let all = self.machine.events(since);
-        let felt =
-            appliance_events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
+        let felt = appliance_events(&all, "pressed").filter_map(|event| event["light_after_us"].as_u64());
         felt.max().expect("presses light up")
     }
 
@@ -243,11 +219,7 @@ impl<'a> Scenario<'a> {
                 .extend(std::iter::repeat_n(self.video_mode.size, saved));
             // A level that was steady for as long as the debounce time means that it was not a single bounce.
             if bounced["took_us"].as_u64().is_some_and(|us| us < STEADY_US) {
-                assert_eq!(
-                    (pressed, saved),
-                    (1, 1),
-                    "a bounce is one press, one picture"
-                );
+                assert_eq!((pressed, saved), (1, 1), "a bounce is one press, one picture");
                 return;
             }
         }
@@ -266,15 +238,8 @@ impl<'a> Scenario<'a> {
         self.expect_log(since, &starts);
         let api = self.cloud.api();
         let pictures = api.pictures(&self.device);
-        let of_it = |picture: &&Value| {
-            picture["hash"]
-                .as_str()
-                .is_some_and(|all| all.starts_with(&hash))
-        };
-        let picture = pictures
-            .iter()
-            .find(of_it)
-            .expect("a stored picture is in the list");
+        let of_it = |picture: &&Value| picture["hash"].as_str().is_some_and(|all| all.starts_with(&hash));
+        let picture = pictures.iter().find(of_it).expect("a stored picture is in the list");
         let image = api.image(picture["id"].as_str().expect("a picture has an id"));
         if let Err(wrong) = color_bars::check(&image, shot.format == "GREY") {
             panic!("{} {width} x {height}: {wrong}", shot.format);
@@ -338,24 +303,16 @@ impl<'a> Scenario<'a> {
                 .map(drop)
         });
         let all = self.machine.events(since);
-        let shown = |pattern: &str| {
-            appliance_events(&all, "light").any(|light| light["pattern"] == pattern)
-        };
+        let shown = |pattern: &str| appliance_events(&all, "light").any(|light| light["pattern"] == pattern);
         assert!(shown("held-reconnect"), "from five seconds on");
-        assert_eq!(
-            shown("held-forget"),
-            action == "forget",
-            "from ten seconds on"
-        );
+        assert_eq!(shown("held-forget"), action == "forget", "from ten seconds on");
         // It took a picture as for any press, and starts again with everything that was on the card.
         self.expect_event(since, "restarting");
         self.machine.expect("a new start", since, WITHIN, |events| {
             let again = events
                 .iter()
                 .position(|event| event["event"]["event"] == "restarting")?;
-            appliance_events(&events[again..], "connected")
-                .next()
-                .map(drop)
+            appliance_events(&events[again..], "connected").next().map(drop)
         });
         self.take_picture();
     }
@@ -377,10 +334,7 @@ impl<'a> Scenario<'a> {
         let since = self.machine.event_count();
         self.machine.request(&Request::Stop);
         let ended = self.machine.expect("its end", since, WITHIN, |events| {
-            events
-                .iter()
-                .find(|event| event["type"] == "ended")
-                .cloned()
+            events.iter().find(|event| event["type"] == "ended").cloned()
         });
         assert_eq!(ended["code"], 0, "a clean stop ends with 0");
         self.machine.expect("a dark lamp", 0, WITHIN, |events| {
@@ -450,11 +404,7 @@ impl<'a> Scenario<'a> {
     fn expect_flashes(&self, pin: u8, since: usize, wanted: &[FlashKind]) -> Vec<Flash> {
         let seen = self.wait_for_flashes(pin, since, wanted.len());
         let device = &self.device;
-        assert_eq!(
-            flash_kinds(&seen[1..]),
-            wanted,
-            "{device}: pin {pin}: {seen:?}"
-        );
+        assert_eq!(flash_kinds(&seen[1..]), wanted, "{device}: pin {pin}: {seen:?}");
         seen
     }
 
@@ -474,12 +424,11 @@ impl<'a> Scenario<'a> {
     /// together with the earlier ones.
     fn is_quiet(&self) {
         let answers = ["capturing", "stored", "kept", "failed"];
-        self.machine
-            .expect("the end of an answer", 0, WITHIN, |events| {
-                let light = appliance_events(events, "light").last()?;
-                let over = answers.iter().all(|answer| light["pattern"] != *answer);
-                (over && !is_lit(events, self.setup.led.pins())).then_some(())
-            });
+        self.machine.expect("the end of an answer", 0, WITHIN, |events| {
+            let light = appliance_events(events, "light").last()?;
+            let over = answers.iter().all(|answer| light["pattern"] != *answer);
+            (over && !is_lit(events, self.setup.led.pins())).then_some(())
+        });
     }
 }
 

@@ -121,11 +121,7 @@ fn in_c(address: Ipv4Addr) -> libc::sockaddr {
     unsafe { std::mem::transmute(address) }
 }
 
-fn control(
-    socket: &std::net::UdpSocket,
-    what: libc::Ioctl,
-    request: &libc::ifreq,
-) -> std::io::Result<()> {
+fn control(socket: &std::net::UdpSocket, what: libc::Ioctl, request: &libc::ifreq) -> std::io::Result<()> {
     use std::os::fd::AsRawFd;
     // SAFETY: these requests read one ifreq, which outlives the call.
     if unsafe { libc::ioctl(socket.as_raw_fd(), what, std::ptr::from_ref(request)) } == -1 {

@@ -100,8 +100,7 @@ impl Chip {
         for &pin in leds {
             levels.insert(pin, (self.level_of(pin)?, false));
         }
-        let (tell, watching, registers) =
-            (tell.clone(), self.watching.clone(), self.registers.clone());
+        let (tell, watching, registers) = (tell.clone(), self.watching.clone(), self.registers.clone());
         Ok(thread::spawn(move || {
             while watching.load(Ordering::Relaxed) {
                 if let Some(registers) = &registers {
