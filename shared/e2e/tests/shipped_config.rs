@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use keepsake_provision::process::eventually;
-use keepsake_provision::servers::mosquitto::Release;
+use keepsake_provision::servers::mosquitto::{self, Release};
 use keepsake_provision::skip::not_run;
 use keepsake_provision::temp_dir::TempDir;
 use keepsake_testkit::appliance::Appliance;
@@ -36,16 +36,11 @@ fn cameras_are_isolated(name: &str, release: Release) {
     let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, release) else {
         return;
     };
-    let cloud_password = deployed.add_user("cloud", "one for the cloud");
     let porch_password = deployed.add_user("porch", "one for the porch");
     deployed.broker.start();
 
     let ca = deployed.ca.certificate();
-    let tls = format!("mqtts://cloud@localhost:{}", deployed.password_port);
-    let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--mqtt-broker-url={tls}"))
-        .flag(&format!("--mqtt-ca-file={}", ca.display()))
-        .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
+    let mut cloud = cloud_elsewhere(&folder, &deployed);
     cloud.start();
 
     let mut porch = camera(&folder, "porch", &url(deployed.password_port), &ca)
@@ -126,9 +121,10 @@ fn a_wrong_password_is_reported_once_and_the_right_one_needs_no_restart() {
     deployed.broker.start();
 
     let mut cloud = Cloud::new(&folder)
-        .flag(&format!("--mqtt-broker-url={}", url(deployed.password_port)))
-        .flag("--mqtt-username=cloud")
-        .flag(&format!("--mqtt-ca-file={}", ca.display()))
+        .flag(&format!(
+            "--mqtt-broker-url=mqtt://cloud@127.0.0.1:{}",
+            deployed.plain_port
+        ))
         .flag(&format!("--mqtt-password-file={}", cloud_password.display()));
     cloud.launch_only();
     cloud.api().wait_until_up(SOON);
@@ -213,6 +209,86 @@ fn an_untrusted_broker_gets_nothing() {
     expect_reported_once(&nobody, "requires a client certificate");
     nobody.stop();
     deployed.broker.stop();
+}
+
+/// The password and the certificate of one camera cannot end another client's session, whatever its client id.
+#[test]
+fn a_cameras_credentials_cannot_disconnect_the_cloud_or_another_camera() {
+    let name = "deployed-eviction";
+    let folder = TempDir::new(name);
+    let Some(mut deployed) = shipped_mosquitto_or_skip(name, &folder, Release::System) else {
+        return;
+    };
+    if let Err(why) = mosquitto::publisher() {
+        return not_run(name, &why, "install mosquitto-clients");
+    }
+    deployed.add_user("porch", "of the porch");
+    let shed_password = deployed.add_user("shed", "of the shed");
+    deployed.broker.start();
+    let ca = deployed.ca.certificate();
+    let mut cloud = cloud_elsewhere(&folder, &deployed);
+    cloud.start();
+    let mut shed = camera(&folder, "shed", &url(deployed.password_port), &ca)
+        .set("cloud.user=shed")
+        .set(&format!("cloud.password_file={}", shed_password.display()));
+    shed.start();
+    let mut confirmed = shed.press_and_save(1, SOON);
+    shed.expect_stored(&confirmed, SOON);
+
+    let porch = deployed.ca.client("porch");
+    let as_client = |port: u16, client_id: &str, credentials: &[&str]| {
+        mosquitto::publisher()
+            .expect("it was found before")
+            .args(["-h", "localhost", "-p", &port.to_string(), "-i", client_id])
+            .args(["--cafile", &ca.display().to_string()])
+            .args(credentials)
+            .args(["-q", "1", "-t", "keepsake/v1/porch/up/none", "-m", "none"])
+            .output()
+            .expect("run mosquitto_pub")
+    };
+    let [certificate, key] = [&porch.certificate, &porch.key].map(|file| file.display().to_string());
+    let password: &[&str] = &["-u", "porch", "-P", "of the porch"];
+    let certificate: &[&str] = &["--cert", &certificate, "--key", &key];
+    let store = cloud.api().json("/api/v1/system")["store"].as_str().expect("an id")[..8].to_owned();
+    let shed_id = format!("shed.{}", &confirmed[0].install.to_string()[..8]);
+    for client_id in [
+        &format!("cloud.frames.{store}"),
+        &format!("cloud.control.{store}"),
+        &shed_id,
+    ] {
+        for (port, credentials) in [
+            (deployed.password_port, password),
+            (deployed.certificate_port, certificate),
+        ] {
+            let done = as_client(port, client_id, credentials);
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        }
+        let refused = as_client(deployed.cloud_port, client_id, certificate);
+        assert!(!refused.status.success(), "the cloud's listener accepts a camera");
+    }
+    confirmed.extend(shed.press_and_save(1, SOON));
+    shed.expect_stored(&confirmed[1..], SOON);
+    let disconnected = shed
+        .run_events()
+        .iter()
+        .filter(|event| event["event"] == "disconnected")
+        .count();
+    assert_eq!(disconnected, 0, "{}", shed.log());
+    let sessions = cloud.log().matches("subscribed at the broker").count();
+    assert_eq!(sessions, 2, "{}", cloud.log());
+    shed.stop();
+    cloud.stop();
+    deployed.broker.stop();
+}
+
+/// A cloud on another computer than the broker's.
+fn cloud_elsewhere(folder: &Path, deployed: &ShippedMosquitto) -> Cloud {
+    let identity = &deployed.cloud_certificate;
+    Cloud::new(folder)
+        .flag(&format!("--mqtt-broker-url={}", url(deployed.cloud_port)))
+        .flag(&format!("--mqtt-ca-file={}", deployed.ca.certificate().display()))
+        .flag(&format!("--mqtt-cert-file={}", identity.certificate.display()))
+        .flag(&format!("--mqtt-key-file={}", identity.key.display()))
 }
 
 fn shipped_mosquitto_or_skip(what: &str, folder: &Path, release: Release) -> Option<ShippedMosquitto> {

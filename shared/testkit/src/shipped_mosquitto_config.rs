@@ -16,8 +16,11 @@ pub struct ShippedMosquitto {
     pub password_port: u16,
     /// The port with TLS and client certificates.
     pub certificate_port: u16,
-    /// The port without TLS, with user name and password.
+    /// The port without TLS, with user name and password, for a cloud on the same computer.
     pub plain_port: u16,
+    /// The port for a cloud on another computer, and its certificate.
+    pub cloud_port: u16,
+    pub cloud_certificate: IssuedCertificate,
     folder: PathBuf,
 }
 
@@ -35,10 +38,15 @@ impl ShippedMosquitto {
     /// # Errors
     /// mosquitto is not on the system and cannot be fetched.
     pub fn new(folder: &Path, release: Release) -> anyhow::Result<Self> {
-        let [password_port, certificate_port, plain_port] = [(); 3].map(|()| free_port());
+        let [password_port, certificate_port, plain_port, cloud_port] = [(); 4].map(|()| free_port());
         let configuration = |own: &Path| {
             let own = own.display();
-            let mut text = shipped_file("keepsake.conf");
+            let text = shipped_file("keepsake.conf");
+            let (text, for_cloud) = text
+                .split_once("#listener 8885\n")
+                .expect("the listener of a cloud elsewhere");
+            let for_cloud = for_cloud.replace('#', "");
+            let mut text = format!("{text}listener {cloud_port} 127.0.0.1\n{for_cloud}");
             for (from, to) in [
                 ("listener 8883\n", format!("listener {password_port} 127.0.0.1\n")),
                 ("listener 8884\n", format!("listener {certificate_port} 127.0.0.1\n")),
@@ -58,6 +66,7 @@ impl ShippedMosquitto {
         let folder = folder.join("mosquitto");
         let authority = TestCa::new(&folder.join("certs"), "Keepsake CA");
         authority.server("server", &["localhost", "127.0.0.1"], Validity::Now);
+        let cloud_certificate = authority.self_signed_client("cloud");
         fs::write(folder.join("keepsake.acl"), shipped_file("keepsake.acl"))
             .expect("write a file in the folder of the test");
         Ok(Self {
@@ -66,6 +75,8 @@ impl ShippedMosquitto {
             password_port,
             certificate_port,
             plain_port,
+            cloud_port,
+            cloud_certificate,
             folder,
         })
     }

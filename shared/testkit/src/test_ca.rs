@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    date_time_ymd,
 };
 
 /// A CA that keeps its certificate and those it signs as PEM files in one folder.
@@ -67,6 +68,16 @@ impl TestCa {
         self.sign(name, params, Validity::Now)
     }
 
+    /// Returns a client certificate that no CA has signed, for a server that trusts just this one.
+    pub fn self_signed_client(&self, name: &str) -> IssuedCertificate {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are good names");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("make a key");
+        let certificate = params.self_signed(&key).expect("sign a certificate");
+        self.write(name, &certificate, &key)
+    }
+
     fn sign(&self, file: &str, mut params: CertificateParams, validity: Validity) -> IssuedCertificate {
         (params.not_before, params.not_after) = match validity {
             Validity::Now => (date_time_ymd(2021, 1, 1), date_time_ymd(2089, 12, 31)),
@@ -75,6 +86,10 @@ impl TestCa {
         };
         let key = KeyPair::generate().expect("make a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("sign a certificate");
+        self.write(file, &certificate, &key)
+    }
+
+    fn write(&self, file: &str, certificate: &Certificate, key: &KeyPair) -> IssuedCertificate {
         let signed = IssuedCertificate {
             certificate: self.folder.join(format!("{file}.crt")),
             key: self.folder.join(format!("{file}.key")),
