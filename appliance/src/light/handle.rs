@@ -9,10 +9,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::light::Pattern;
 use keepsake_protocol::presence::LedStatus;
 
 use crate::hardware::Led;
-use crate::light::indicator::{Indicator, LightEvent, Pattern};
+use crate::light::indicator::{Indicator, LightEvent};
 use crate::light::player::Player;
 use crate::settings;
 use crate::status::events::{Event, EventWriter};

@@ -1,13 +1,15 @@
-//! Which light says what. Pure: events and the time go in, a [`Pattern`] and the [`PressFeedback`]s to presses come out.
+//! Decides which pattern the LED shows. Pure: events and the time go in, a [`Pattern`] and the [`PressFeedback`]s to
+//! presses come out.
 //!
-//! A press lights the lamp at once and is answered: one long = in the cloud, two short = safe on the card, five short
-//! = not taken. Meaning is in the rhythm; colour only repeats it. Presses whose answers would overlap form one group
-//! with one answer, so that a long never hides a press that is not in the cloud: [`Pattern::Stored`] is shown only
-//! when every press of the group is stored. The bound of the wait for an answer is [`FEEDBACK_WITHIN`].
-//!
-//! No pattern flashes more than three times in any second (WCAG 2.3.1).
+//! A press turns the LED on at once and is answered: one long = in the cloud, two short = safe on the card, five short
+//! = not taken. Presses whose answers would overlap form one group with one answer, so that a long never hides a press
+//! that is not in the cloud: [`Pattern::Stored`] is shown only when every press of the group is stored. The bound of
+//! the wait for an answer is [`FEEDBACK_WITHIN`].
 
 use std::time::Duration;
+
+use keepsake_protocol::faults::FaultCode;
+use keepsake_protocol::light::Pattern;
 
 use crate::button::gesture::HoldStage;
 
@@ -23,274 +25,6 @@ pub const IDENTIFY_FOR: Duration = Duration::from_secs(10);
 
 /// More presses than this in one group are answered one by one, oldest first (P4).
 pub const GROUP_PRESSES_MAX: usize = 1024;
-
-/// What is wrong, by its number on the light. They count in the order of setting up: the number says how far it got.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum FaultCode {
-    Config = 1,
-    Network = 2,
-    Cloud = 3,
-    Pairing = 4,
-    Camera = 5,
-    Card = 6,
-    Program = 7,
-}
-
-impl FaultCode {
-    pub const ALL: [Self; 7] = [
-        Self::Config,
-        Self::Network,
-        Self::Cloud,
-        Self::Pairing,
-        Self::Camera,
-        Self::Card,
-        Self::Program,
-    ];
-
-    /// 1 to 7.
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Config => "camera.toml has an error. Run appliance check-config.",
-            Self::Network => "No Wi-Fi or network. Pictures are kept.",
-            Self::Cloud => "Another cloud answers than the one this camera is paired with. Pictures are kept.",
-            Self::Pairing => {
-                "The broker rejected the credentials, or its certificate is not trusted. Pictures are kept."
-            }
-            Self::Camera => "The camera is not found or fails. Check its cable.",
-            Self::Card => "The card is full or failing.",
-            Self::Program => "The program stopped.",
-        }
-    }
-}
-
-/// What the lamp plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    Off,
-    Starting,
-    /// Everything is stored.
-    Ready,
-    Uploading,
-    /// No connection, or nothing moves: pictures are kept.
-    Offline,
-    Setup,
-    Identify,
-    /// The button is held, and letting go now would do this.
-    Hold(HoldStage),
-    Capturing,
-    /// The answer: in the cloud.
-    Stored,
-    /// The answer: safe on the card.
-    Saved,
-    /// The answer: at least one press has no picture.
-    Failed {
-        fault: FaultCode,
-    },
-    Fault(FaultCode),
-}
-
-/// On or off, for so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
-    pub on: bool,
-    pub ms: u32,
-}
-
-/// A rhythm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rhythm {
-    /// Never empty.
-    pub steps: Vec<Step>,
-    /// From the beginning again, else dark afterwards.
-    pub repeat: bool,
-}
-
-impl Rhythm {
-    /// Of one pass.
-    pub fn length(&self) -> Duration {
-        Duration::from_millis(self.steps.iter().map(|step| u64::from(step.ms)).sum())
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Colour {
-    White,
-    Green,
-    Amber,
-    Blue,
-    Red,
-}
-
-impl Colour {
-    /// Red, green, blue, 0 to 255.
-    pub const fn rgb(self) -> [u8; 3] {
-        match self {
-            Self::White => [255, 255, 255],
-            Self::Green => [0, 255, 0],
-            Self::Amber => [255, 140, 0],
-            Self::Blue => [0, 0, 255],
-            Self::Red => [255, 0, 0],
-        }
-    }
-}
-
-impl Pattern {
-    /// As events and `up/status` name it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Uploading => "uploading",
-            Self::Offline => "offline",
-            Self::Setup => "setup",
-            Self::Identify => "identify",
-            Self::Hold(stage) => match stage {
-                HoldStage::Reconnect => "held-reconnect",
-                HoldStage::Forget => "held-forget",
-                HoldStage::Cancelled => "held-cancelled",
-            },
-            Self::Capturing => "capturing",
-            Self::Stored => "stored",
-            Self::Saved => "kept",
-            Self::Failed { .. } => "failed",
-            Self::Fault(fault) => match fault {
-                FaultCode::Config => "fault-1",
-                FaultCode::Network => "fault-2",
-                FaultCode::Cloud => "fault-3",
-                FaultCode::Pairing => "fault-4",
-                FaultCode::Camera => "fault-5",
-                FaultCode::Card => "fault-6",
-                FaultCode::Program => "fault-7",
-            },
-        }
-    }
-
-    /// What a person beside the camera would call it.
-    pub const fn appearance(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Starting => "double pulse",
-            Self::Ready => "steady",
-            Self::Uploading => "even blink, twice a second",
-            Self::Offline => "a short wink every two seconds",
-            Self::Setup => "slow even blink, one second on, one off",
-            Self::Identify => "quick even blink",
-            Self::Hold(stage) => match stage {
-                HoldStage::Reconnect => "slow even blink, one second on, one off",
-                HoldStage::Forget => "quick even blink",
-                HoldStage::Cancelled => "off",
-            },
-            Self::Capturing => "on",
-            Self::Stored => "one long",
-            Self::Saved => "two short",
-            Self::Failed { .. } => "five short, then the number of the fault",
-            Self::Fault(fault) => match fault {
-                FaultCode::Config => "one long, one short",
-                FaultCode::Network => "one long, two short",
-                FaultCode::Cloud => "one long, three short",
-                FaultCode::Pairing => "one long, four short",
-                FaultCode::Camera => "one long, five short",
-                FaultCode::Card => "one long, six short",
-                FaultCode::Program => "one long, seven short",
-            },
-        }
-    }
-
-    /// What it means, and what there is to do.
-    pub const fn meaning(self) -> &'static str {
-        match self {
-            Self::Off => "Switched off, or no power.",
-            Self::Starting => "Starting. Do not unplug.",
-            Self::Ready => "Ready. Everything is stored.",
-            Self::Uploading => "Uploading. Nothing for you to do.",
-            Self::Offline => "Pictures are safe here and will be sent.",
-            Self::Setup => "Setup mode: ready to be talked to.",
-            Self::Identify => "This one.",
-            Self::Hold(stage) => match stage {
-                HoldStage::Reconnect => "Release to read camera.toml again and reconnect.",
-                HoldStage::Forget => "Release to forget the cloud; pictures are kept.",
-                HoldStage::Cancelled => "Held too long. Letting go does nothing.",
-            },
-            Self::Capturing => "Got it, hold still.",
-            Self::Stored => "In the cloud.",
-            Self::Saved => "Safe on the card, will be sent later.",
-            Self::Failed { .. } => "Not taken. Try again.",
-            Self::Fault(fault) => fault.meaning(),
-        }
-    }
-
-    pub const fn colour(self) -> Colour {
-        match self {
-            Self::Off | Self::Starting | Self::Identify | Self::Capturing => Colour::White,
-            Self::Ready | Self::Uploading | Self::Stored => Colour::Green,
-            Self::Offline | Self::Saved => Colour::Amber,
-            Self::Setup | Self::Hold(HoldStage::Reconnect | HoldStage::Cancelled) => Colour::Blue,
-            Self::Failed { .. } | Self::Fault(_) | Self::Hold(HoldStage::Forget) => Colour::Red,
-        }
-    }
-
-    /// Answers a person at the camera, so it is shown in quiet hours and with the LED set to off, too.
-    pub const fn is_feedback(self) -> bool {
-        match self {
-            Self::Identify | Self::Hold(_) | Self::Capturing | Self::Stored | Self::Saved | Self::Failed { .. } => true,
-            Self::Off
-            | Self::Starting
-            | Self::Ready
-            | Self::Uploading
-            | Self::Offline
-            | Self::Setup
-            | Self::Fault(_) => false,
-        }
-    }
-
-    /// The rhythm. Only two speeds of blinking are used that a person must tell apart.
-    pub fn rhythm(self) -> Rhythm {
-        let steps = |pairs: &[(bool, u32)], repeat| Rhythm {
-            steps: pairs.iter().map(|&(on, ms)| Step { on, ms }).collect(),
-            repeat,
-        };
-        match self {
-            Self::Off | Self::Hold(HoldStage::Cancelled) => steps(&[(false, 1000)], true),
-            Self::Ready | Self::Capturing => steps(&[(true, 1000)], true),
-            Self::Starting => steps(&[(true, 150), (false, 150), (true, 150), (false, 600)], true),
-            Self::Uploading => steps(&[(true, 250), (false, 250)], true),
-            Self::Offline => steps(&[(true, 150), (false, 1850)], true),
-            Self::Setup | Self::Hold(HoldStage::Reconnect) => steps(&[(true, 1000), (false, 1000)], true),
-            Self::Identify | Self::Hold(HoldStage::Forget) => steps(&[(true, 200), (false, 200)], true),
-            Self::Stored => steps(&[(false, 250), (true, 1500), (false, 250)], false),
-            Self::Saved => steps(
-                &[(false, 250), (true, 200), (false, 200), (true, 200), (false, 250)],
-                false,
-            ),
-            Self::Failed { fault } => {
-                let mut pairs = vec![(false, 250)];
-                pairs.extend([(true, 150), (false, 200)].repeat(5));
-                // A breath, so that nobody counts the five and the fault together.
-                pairs.push((false, 600));
-                pairs.extend(fault_steps(fault));
-                steps(&pairs, false)
-            }
-            Self::Fault(fault) => steps(&fault_steps(fault), true),
-        }
-    }
-}
-
-/// One long, then as many short as its number. Pi firmware never blinks one long, so a fault of ours is never taken
-/// for one of its own, even on the board's own LED.
-fn fault_steps(fault: FaultCode) -> Vec<(bool, u32)> {
-    let mut pairs = vec![(true, 900), (false, 400)];
-    for short in 1..=fault.number() {
-        let last = short == fault.number();
-        pairs.extend([(true, 200), (false, if last { 2000 } else { 300 })]);
-    }
-    pairs
-}
 
 /// What happened. A press is known by the number its caller gave it; events of unknown presses change nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -310,7 +44,6 @@ pub enum LightEvent {
     Waiting(bool),
     /// Something is on its way right now.
     Uploading(bool),
-    Setup(bool),
     /// The fault holds, or is gone.
     Fault(FaultCode, bool),
     /// A person is looking for this camera.
@@ -347,7 +80,6 @@ struct Conditions {
     connected: bool,
     waiting: bool,
     uploading: bool,
-    setup: bool,
     /// Bit n = fault n.
     faults: u8,
 }
@@ -423,7 +155,6 @@ impl Indicator {
             LightEvent::Connected(on) => conditions.connected = on,
             LightEvent::Waiting(on) => conditions.waiting = on,
             LightEvent::Uploading(on) => conditions.uploading = on,
-            LightEvent::Setup(on) => conditions.setup = on,
             LightEvent::Fault(fault, true) => conditions.faults |= 1 << fault.number(),
             LightEvent::Fault(fault, false) => conditions.faults &= !(1 << fault.number()),
             LightEvent::Identify => self.identify_until = Some(now + IDENTIFY_FOR),
@@ -498,7 +229,7 @@ impl Indicator {
         };
         let member = group.members.remove(oldest);
         let word = match member.state {
-            PressState::Failed(fault) => Some(Pattern::Failed { fault }),
+            PressState::Failed(fault) => Some(Pattern::Failed { fault: Some(fault) }),
             PressState::Stored => None,
             PressState::Capturing | PressState::Captured | PressState::Saved => Some(Pattern::Saved),
         };
@@ -576,15 +307,17 @@ impl Indicator {
         let conditions = &self.conditions;
         // A press is answered first, also that of the hold itself.
         if let Some(stage) = self.hold {
-            Pattern::Hold(stage)
+            match stage {
+                HoldStage::Reconnect => Pattern::HoldReconnect,
+                HoldStage::Forget => Pattern::HoldForget,
+                HoldStage::Cancelled => Pattern::HoldCancelled,
+            }
         } else if self.identify_until.is_some() {
             Pattern::Identify
         } else if conditions.starting {
             Pattern::Starting
         } else if let Some(&fault) = self.faults().first() {
             Pattern::Fault(fault)
-        } else if conditions.setup {
-            Pattern::Setup
         } else if conditions.connected && conditions.uploading {
             Pattern::Uploading
         } else if !conditions.connected || conditions.waiting {
@@ -648,7 +381,7 @@ impl Group {
     /// The one answer to all presses of the group, as things are.
     fn feedback_pattern(&self) -> Pattern {
         let failed = self.members.iter().rev().find_map(|member| match member.state {
-            PressState::Failed(fault) => Some(Pattern::Failed { fault }),
+            PressState::Failed(fault) => Some(Pattern::Failed { fault: Some(fault) }),
             PressState::Capturing | PressState::Captured | PressState::Saved | PressState::Stored => None,
         });
         let all_stored = self.members.iter().all(|m| m.state == PressState::Stored);
@@ -679,7 +412,7 @@ mod tests {
     }
 
     const CAMERA: Pattern = Pattern::Failed {
-        fault: FaultCode::Camera,
+        fault: Some(FaultCode::Camera),
     };
 
     /// Plays `events` (milliseconds, event) and checks what the light shows at the given times.
@@ -915,12 +648,22 @@ mod tests {
             ],
             &[
                 (3999, Pattern::Capturing),
-                (4100, Pattern::Failed { fault: FaultCode::Card }),
+                (
+                    4100,
+                    Pattern::Failed {
+                        fault: Some(FaultCode::Card),
+                    },
+                ),
             ],
         );
         assert_eq!(
             answers(&mut indicator),
-            [(Pattern::Failed { fault: FaultCode::Card }, vec![1, 2])]
+            [(
+                Pattern::Failed {
+                    fault: Some(FaultCode::Card)
+                },
+                vec![1, 2]
+            )]
         );
     }
 
@@ -977,7 +720,6 @@ mod tests {
         after(LightEvent::Waiting(true), Pattern::Offline);
         after(LightEvent::Uploading(true), Pattern::Uploading);
         after(LightEvent::Connected(false), Pattern::Offline);
-        after(LightEvent::Setup(true), Pattern::Setup);
         after(
             LightEvent::Fault(FaultCode::Card, true),
             Pattern::Fault(FaultCode::Card),
@@ -988,8 +730,7 @@ mod tests {
         );
         after(LightEvent::Starting(true), Pattern::Starting);
         after(LightEvent::Identify, Pattern::Identify);
-        let held = Pattern::Hold(HoldStage::Reconnect);
-        after(LightEvent::Hold(Some(HoldStage::Reconnect)), held);
+        after(LightEvent::Hold(Some(HoldStage::Reconnect)), Pattern::HoldReconnect);
         after(LightEvent::Pressed(7), Pattern::Capturing);
         after(LightEvent::Hold(None), Pattern::Capturing);
         assert_eq!(indicator.faults(), [FaultCode::Network, FaultCode::Card]);
@@ -1001,11 +742,13 @@ mod tests {
             indicator.handle(ms(100), event);
             assert_eq!(indicator.view(ms(100)).0, pattern);
         }
-        let not_taken = Pattern::Failed { fault: FaultCode::Card };
+        let not_taken = Pattern::Failed {
+            fault: Some(FaultCode::Card),
+        };
         assert_eq!(indicator.view(ms(600)).0, not_taken);
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Fault(FaultCode::Card));
         indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
-        assert_eq!(indicator.view(ms(20_000)).0, Pattern::Setup);
+        assert_eq!(indicator.view(ms(20_000)).0, Pattern::Offline);
     }
 
     #[test]
@@ -1014,64 +757,6 @@ mod tests {
         indicator.handle(ms(500), LightEvent::Identify);
         assert_eq!(indicator.view(ms(500)), (Pattern::Identify, Some(ms(10_500))));
         assert_eq!(indicator.view(ms(10_500)), (Pattern::Ready, None));
-    }
-
-    fn all_patterns() -> Vec<Pattern> {
-        let mut all = vec![
-            Pattern::Off,
-            Pattern::Starting,
-            Pattern::Ready,
-            Pattern::Uploading,
-            Pattern::Offline,
-            Pattern::Setup,
-            Pattern::Identify,
-            Pattern::Hold(HoldStage::Reconnect),
-            Pattern::Hold(HoldStage::Forget),
-            Pattern::Hold(HoldStage::Cancelled),
-            Pattern::Capturing,
-            Pattern::Stored,
-            Pattern::Saved,
-        ];
-        all.extend(FaultCode::ALL.map(Pattern::Fault));
-        all.extend(FaultCode::ALL.map(|fault| Pattern::Failed { fault }));
-        all
-    }
-
-    #[test]
-    fn no_pattern_flashes_more_than_three_times_in_any_second() {
-        for pattern in all_patterns() {
-            let steps = pattern.rhythm();
-            let passes = if steps.repeat { 4 } else { 1 };
-            let mut lit = Vec::new();
-            let (mut at, mut was_on) = (0, false);
-            for step in steps.steps.repeat(passes) {
-                if step.on && !was_on {
-                    lit.push(at);
-                }
-                was_on = step.on;
-                at += step.ms;
-            }
-            for from in &lit {
-                let within = lit.iter().filter(|at| (*from..from + 1000).contains(at)).count();
-                assert!(within <= 3, "{pattern:?}: {within} from {from} ms");
-            }
-        }
-    }
-
-    #[test]
-    fn every_pattern_can_be_named_and_told_apart() {
-        for pattern in all_patterns() {
-            assert!(!pattern.appearance().is_empty() && !pattern.meaning().is_empty());
-            assert!(pattern.rhythm().length() > Duration::ZERO);
-            let others = all_patterns();
-            let twins = others.iter().filter(|other| {
-                let same_fault = |a: &Pattern| matches!(a, Pattern::Failed { .. });
-                **other != pattern && other.name() == pattern.name() && !same_fault(other)
-            });
-            assert_eq!(twins.count(), 0, "{pattern:?}");
-        }
-        assert_eq!(Pattern::Fault(FaultCode::Camera).name(), "fault-5");
-        assert_eq!(CAMERA.name(), "failed");
     }
 
     /// What a test does to one press, and when after the step before it.
@@ -1164,9 +849,10 @@ mod tests {
                         | Pattern::Ready
                         | Pattern::Uploading
                         | Pattern::Offline
-                        | Pattern::Setup
                         | Pattern::Identify
-                        | Pattern::Hold(_)
+                        | Pattern::HoldReconnect
+                        | Pattern::HoldForget
+                        | Pattern::HoldCancelled
                         | Pattern::Capturing
                         | Pattern::Fault(_) => panic!("{:?} is no answer", answer.pattern),
                     }

@@ -8,8 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use keepsake_protocol::light::{Pattern, Rhythm, Step};
+
 use crate::hardware::{Led, LedState};
-use crate::light::indicator::{Pattern, Rhythm, Step};
 use crate::settings::{LightMode, LightSettings as Settings};
 use crate::time::clock;
 
@@ -207,11 +208,7 @@ fn rhythm(pattern: Pattern, settings: &Settings, night: bool) -> Rhythm {
         return Pattern::Off.rhythm();
     }
     if pattern == Pattern::Ready && settings.mode == LightMode::Heartbeat {
-        let step = |on, ms| Step { on, ms };
-        return Rhythm {
-            steps: vec![step(true, 40), step(false, 4960)],
-            repeat: true,
-        };
+        return Rhythm::repeated(&[(40, 4960)]);
     }
     pattern.rhythm()
 }
@@ -256,9 +253,9 @@ fn is_night(settings: &Settings) -> bool {
 mod tests {
     use std::sync::mpsc::{self, Receiver, Sender};
 
+    use keepsake_protocol::faults::FaultCode;
+
     use super::*;
-    use crate::button::gesture::HoldStage;
-    use crate::light::indicator::FaultCode;
     use crate::settings::Config;
 
     struct Watched(Sender<(LedState, Instant)>);
@@ -326,12 +323,12 @@ mod tests {
         for (settings, night) in [(&off, false), (&settings(), true)] {
             for pattern in [
                 Pattern::Identify,
-                Pattern::Hold(HoldStage::Forget),
+                Pattern::HoldForget,
                 Pattern::Capturing,
                 Pattern::Stored,
                 Pattern::Saved,
                 Pattern::Failed {
-                    fault: FaultCode::Camera,
+                    fault: Some(FaultCode::Camera),
                 },
             ] {
                 assert_eq!(rhythm(pattern, settings, night), pattern.rhythm());
@@ -341,7 +338,6 @@ mod tests {
                 Pattern::Ready,
                 Pattern::Uploading,
                 Pattern::Offline,
-                Pattern::Setup,
                 Pattern::Fault(FaultCode::Card),
             ] {
                 assert_eq!(rhythm(pattern, settings, night), Pattern::Off.rhythm());

@@ -6,10 +6,11 @@
 
 use std::io;
 
+use keepsake_protocol::faults::FaultCode;
+use keepsake_protocol::light::Pattern;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::hardware::Led;
-use crate::light::indicator::{FaultCode, Pattern};
 use crate::light::player::{self, Player};
 use crate::settings;
 

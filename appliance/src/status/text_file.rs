@@ -5,9 +5,9 @@
 use std::fmt::Write as _;
 
 use keepsake_protocol::DeviceId;
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::presence::LedStatus;
 
-use crate::light::indicator::FaultCode;
 use crate::status::diagnostics::Facts;
 
 /// The largest size of the file.
@@ -52,7 +52,12 @@ pub fn text(report: &StatusReport<'_>) -> String {
     ));
     lines.push(format!("Light: {}. {}", report.light.appearance, report.light.meaning));
     for fault in report.faults {
-        lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
+        lines.push(format!(
+            "Fault {}: {} {}",
+            fault.number(),
+            fault.meaning(),
+            fault.remedy()
+        ));
     }
     if !facts.warnings.is_empty() {
         lines.push(String::new());
