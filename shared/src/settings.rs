@@ -6,7 +6,6 @@ pub mod value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use crate::cloud_info::CloudInfo;
 use crate::id::StoreId;
 
 /// The longest reason for a rejected setting, bytes.
