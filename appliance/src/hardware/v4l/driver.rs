@@ -201,6 +201,11 @@ impl ControlRange {
     }
 }
 
+/// Returns true if the error means that the device has been removed.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENOENT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -44,79 +44,9 @@ mod driver;
 mod kernel;
 
 #[cfg(feature = "v4l")]
-pub use with::V4lCamera;
+pub(crate) use camera::V4lCamera;
 #[cfg(not(feature = "v4l"))]
-pub use without::V4lCamera;
-
-/// The device is not there any more.
-#[cfg(any(test, feature = "v4l"))]
-fn is_gone(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENOENT))
-}
-
-#[cfg(feature = "v4l")]
-mod with {
-    use std::time::Duration;
-
-    use super::super::{CameraError, HardwareError};
-    use super::{camera, kernel};
-    use crate::imaging::frame::Frame;
-    use crate::settings;
-
-    /// A camera of this computer's kernel.
-    pub struct V4lCamera(camera::DriverCamera);
-
-    impl V4lCamera {
-        /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-        ///
-        /// # Errors
-        /// None now; a binary without V4L2 has an error here.
-        pub fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
-            Ok(Self(camera::DriverCamera::new(Box::new(kernel::Kernel), settings)))
-        }
-
-        /// Whether a frame can be hoped for.
-        pub fn is_there(&self) -> bool {
-            self.0.is_there()
-        }
-    }
-
-    impl super::super::Camera for V4lCamera {
-        fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-            self.0.frame(deadline)
-        }
-
-        fn prepare(&mut self, within: Duration) {
-            self.0.prepare(within);
-        }
-
-        fn configure(&mut self, settings: &settings::CameraSettings) {
-            self.0.configure(settings);
-        }
-
-        fn describe(&mut self) -> Vec<String> {
-            self.0.describe()
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-        use crate::hardware::Camera as _;
-
-        #[test]
-        fn a_camera_that_is_not_there_says_how_to_look_for_it() {
-            let mut settings = settings::Config::default().camera;
-            settings.device = "/dev/video-that-is-not-there".to_owned();
-            let mut camera = V4lCamera::open(&settings).unwrap();
-            for _ in 0..2 {
-                let error = camera.frame(Duration::from_millis(200)).unwrap_err();
-                assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
-                assert!(error.to_string().contains("camera"));
-            }
-        }
-    }
-}
+pub(crate) use without::V4lCamera;
 
 #[cfg(not(feature = "v4l"))]
 mod without {
@@ -127,21 +57,20 @@ mod without {
     use crate::imaging::frame::Frame;
     use crate::settings;
 
-    /// There is none.
-    pub struct V4lCamera(Infallible);
+    /// A camera that cannot exist in this binary.
+    pub(crate) struct V4lCamera(Infallible);
 
     impl V4lCamera {
         /// # Errors
         /// Always: this binary was built without it.
-        pub fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        pub(crate) fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
             Err(HardwareError::new(
                 "open a V4L2 camera: this program was built without it",
                 "build it with --features v4l, or set camera.backend",
             ))
         }
 
-        /// Whether a frame can be hoped for.
-        pub fn is_there(&self) -> bool {
+        pub(crate) fn is_there(&self) -> bool {
             match self.0 {}
         }
     }

@@ -13,11 +13,14 @@ use std::time::{Duration, Instant};
 use keepsake_protocol::capture::ContentType;
 
 use self::freshness::{Freshness, TimestampSkew};
-use self::negotiate::{FoundDevice, Selection};
-use super::convert::{Raw, from_mjpeg};
-use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream};
-use super::is_gone;
+use self::negotiate::{FoundDevice, Pixels, Selection};
+use super::convert::from_mjpeg;
+use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
+#[cfg(feature = "v4l")]
+use super::kernel::Kernel;
 use crate::hardware::CameraError;
+#[cfg(feature = "v4l")]
+use crate::hardware::HardwareError;
 use crate::hardware::exposure::Exposure;
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
@@ -34,7 +37,7 @@ const DAMAGED_MAX: u32 = 30;
 const OTHER_SIZES_MAX: u32 = 2;
 
 /// A camera by V4L2.
-pub(super) struct DriverCamera {
+pub(crate) struct V4lCamera {
     driver: Box<dyn Driver>,
     settings: settings::CameraSettings,
     running: Option<RunningStream>,
@@ -51,14 +54,7 @@ struct RunningStream {
     ahead: TimestampSkew,
 }
 
-/// What the driver agreed to.
-enum Pixels {
-    /// Of this size, so it says.
-    Jpeg(Size),
-    Raw(Raw),
-}
-
-/// Where a stream comes from.
+/// The age of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Age {
     /// It ran since an earlier press, and may have died since.
@@ -66,9 +62,17 @@ enum Age {
     New,
 }
 
-impl DriverCamera {
+impl V4lCamera {
     /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-    pub(super) fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
+    ///
+    /// # Errors
+    /// None; a binary without V4L2 has an error here.
+    #[cfg(feature = "v4l")]
+    pub(crate) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        Ok(Self::new(Box::new(Kernel), settings))
+    }
+
+    fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
         Self {
             driver,
             settings: settings.clone(),
@@ -78,7 +82,7 @@ impl DriverCamera {
     }
 
     /// A stream runs, or there is a device to begin one with.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.running.is_some() || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
     }
 
@@ -265,7 +269,7 @@ impl DriverCamera {
     }
 }
 
-impl crate::hardware::Camera for DriverCamera {
+impl crate::hardware::Camera for V4lCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");

@@ -5,8 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::convert::{Layout, Raw};
-use super::super::driver::{Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size};
-use super::{CameraError, Pixels, is_gone};
+use super::super::driver::{Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size, is_gone};
+use crate::hardware::CameraError;
 
 pub(super) const FIX: &str = "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.backend to rpicam";
 /// In the settings: whichever suits best.
@@ -19,6 +19,13 @@ const NO_CAMERAS: [&str; 6] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpivid
 
 /// JPEG first: the camera has done the work already.
 const JPEGS: [Fourcc; 2] = [Fourcc(*b"MJPG"), Fourcc(*b"JPEG")];
+
+/// The kind of frames that the driver agreed to.
+pub(super) enum Pixels {
+    /// JPEG of this size, according to the driver.
+    Jpeg(Size),
+    Raw(Raw),
+}
 
 /// A device that takes pictures.
 pub(super) struct FoundDevice {

@@ -83,7 +83,7 @@ impl Kernel {
         self.0.lock().unwrap().streams_begun
     }
 
-    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> DriverCamera {
+    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> V4lCamera {
         let mut settings = settings::CameraSettings {
             width: WIDTH.into(),
             height: HEIGHT.into(),
@@ -91,7 +91,7 @@ impl Kernel {
             ..settings::Config::default().camera
         };
         set(&mut settings);
-        DriverCamera::new(Box::new(self.clone()), &settings)
+        V4lCamera::new(Box::new(self.clone()), &settings)
     }
 }
 
@@ -753,4 +753,17 @@ fn a_camera_tells_what_it_is_and_what_it_has() {
             "offers H264 (not used)",
         ]
     );
+}
+
+#[cfg(feature = "v4l")]
+#[test]
+fn a_camera_that_is_not_there_says_how_to_look_for_it() {
+    let mut settings = settings::Config::default().camera;
+    settings.device = "/dev/video-that-is-not-there".to_owned();
+    let mut camera = V4lCamera::open(&settings).unwrap();
+    for _ in 0..2 {
+        let error = camera.frame(Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
+        assert!(error.to_string().contains("camera"));
+    }
 }
