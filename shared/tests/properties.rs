@@ -1,4 +1,4 @@
-//! What holds for every message there can be: it survives the way there and back, and whatever else comes is an error
+//! Properties of every possible message: it survives the way there and back, and whatever else comes is an error
 //! at the most, never a panic.
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
@@ -148,7 +148,7 @@ proptest! {
     }
 }
 
-/// What may happen to bytes: one changed, some cut out, some doubled, the end cut off.
+/// Damage to bytes: one changed, some cut out, some doubled, the end cut off.
 #[derive(Debug, Clone)]
 enum Damage {
     Change(prop::sample::Index, u8),

@@ -15,10 +15,10 @@ use crate::time::clock;
 /// Too fast for an eye to see it flicker, slow enough for rppal's software PWM.
 const PWM_HZ: f64 = 200.0;
 
-/// Where the registers are: up to the Pi 4, and from the Pi 5 on.
+/// The paths of the registers: up to the Pi 4, and from the Pi 5 on.
 pub(super) const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
-/// Whether rppal could work here.
+/// Returns true if rppal could work on this computer.
 pub(super) fn has_registers() -> bool {
     REGISTERS.iter().any(|path| Path::new(path).exists())
 }

@@ -17,7 +17,7 @@ use super::{ButtonEdge, HardwareError, LedState};
 use crate::settings::{self, Active, Pull};
 use crate::time::clock;
 
-/// As the kernel's drivers for the chip of the header call it: on the Pi 5, on the Pi 4, and before.
+/// The names that the kernel's drivers give the chip of the header: on the Pi 5, on the Pi 4, and before.
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 /// Edges that may wait while a press is handled. The kernel's own default is 16, a few presses.
 const EDGES_MAX: u32 = 64;
@@ -255,7 +255,7 @@ struct PwmTarget {
 }
 
 struct Next {
-    /// How much of each pass each line is on, 0 to 1.
+    /// The share of each pass for which each line is on, 0 to 1.
     shares: Vec<f64>,
     changes: u64,
     stop: bool,

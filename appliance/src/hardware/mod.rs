@@ -40,7 +40,7 @@ pub trait Button: Send {
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError>;
 }
 
-/// What the lamp does now.
+/// The state of the LED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedState {
     Off,
@@ -53,7 +53,7 @@ pub enum LedState {
 }
 
 impl LedState {
-    /// How much of the time each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
+    /// Returns the share of the time for which each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
     fn duty_cycles(self, channels: usize) -> Vec<f64> {
         let Self::On { brightness, colour } = self else {
             return vec![0.0; channels];
@@ -67,13 +67,13 @@ impl LedState {
     }
 }
 
-/// The lamp beside the button.
+/// The LED beside the button.
 pub trait Led: Send {
-    /// Switches the lamp. Quick, never fails: a lamp that is broken must not stop a camera.
-    fn show(&mut self, lamp: LedState);
+    /// Switches the LED. It returns at once and never fails: a broken LED must not stop a camera.
+    fn show(&mut self, state: LedState);
 
-    /// Tells in words what the lamp says from now on, for a lamp that can also write.
-    fn caption(&mut self, _looks: &str, _means: &str) {}
+    /// Describes the pattern that is shown from now on, for an LED that is drawn.
+    fn caption(&mut self, _appearance: &str, _meaning: &str) {}
 }
 
 /// The camera. It has a thread of its own, because a driver may block for as long as it likes.
@@ -119,7 +119,7 @@ pub enum CameraError {
 }
 
 impl CameraError {
-    /// What the tombstone says.
+    /// Returns the reason for the tombstone.
     pub fn reason(&self) -> TombstoneReason {
         match self {
             Self::NotFound { .. } => TombstoneReason::CameraNotFound,

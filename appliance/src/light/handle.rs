@@ -88,7 +88,7 @@ impl LightHandle {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Light {
     indicator: Indicator,
     player: Player,

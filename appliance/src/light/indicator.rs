@@ -20,13 +20,13 @@ pub const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
 /// someone who hammers on the button makes no strobe light.
 pub const PRESS_SHOWN_FOR: Duration = Duration::from_millis(400);
 
-/// How long the camera shows itself when someone looks for it.
+/// The time for which the camera identifies itself to a person who looks for it.
 pub const IDENTIFY_FOR: Duration = Duration::from_secs(10);
 
 /// More presses than this in one group are answered one by one, oldest first (P4).
 pub const GROUP_PRESSES_MAX: usize = 1024;
 
-/// What happened. A press is known by the number its caller gave it; events of unknown presses change nothing.
+/// An event. A press is known by the number its caller gave it; events of unknown presses change nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LightEvent {
     Pressed(u64),
@@ -52,8 +52,8 @@ pub enum LightEvent {
     Hold(Option<HoldStage>),
 }
 
-/// What the light said to these presses. Every press is in exactly one answer, and that has at least begun: one that was
-/// cut short by another press is said again, for all of them together, but told here only for those it is new to.
+/// The answer to these presses. Every press is in exactly one answer, which has at least begun. An answer that was cut
+/// short by another press is shown again for all of them together, but reported only for those to which it is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PressFeedback {
     /// [`Pattern::Stored`], [`Pattern::Saved`] or [`Pattern::Failed`].
@@ -139,7 +139,7 @@ impl Indicator {
         }
     }
 
-    /// Takes in what happened at `now`.
+    /// Handles an event at `now`.
     pub fn handle(&mut self, now: Duration, event: LightEvent) {
         self.advance_time(now);
         let conditions = &mut self.conditions;
@@ -163,18 +163,18 @@ impl Indicator {
         self.decide(now);
     }
 
-    /// What the light shows at `now`, and when to ask again if nothing happens before.
+    /// Returns the pattern at `now`, and when to ask again if nothing happens before.
     pub fn view(&mut self, now: Duration) -> (Pattern, Option<Duration>) {
         self.advance_time(now);
         (self.pattern(now), self.next_deadline(now))
     }
 
-    /// The answers since the last call.
+    /// Returns the answers since the last call.
     pub fn take_feedback(&mut self) -> Vec<PressFeedback> {
         std::mem::take(&mut self.feedback)
     }
 
-    /// The faults that hold, lowest number first.
+    /// Returns the active faults, lowest number first.
     pub fn faults(&self) -> Vec<FaultCode> {
         FaultCode::ALL
             .into_iter()
@@ -759,7 +759,7 @@ mod tests {
         assert_eq!(indicator.view(ms(10_500)), (Pattern::Ready, None));
     }
 
-    /// What a test does to one press, and when after the step before it.
+    /// A step of a test with one press, and its time after the step before it.
     #[derive(Debug, Clone)]
     enum Act {
         Press,

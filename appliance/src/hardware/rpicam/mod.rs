@@ -70,12 +70,12 @@ impl RpicamCamera {
         }
     }
 
-    /// Whether there is a program to ask; the camera shows only then.
+    /// Returns true if the program is installed; whether there is a camera shows when it runs.
     pub fn is_there(&self) -> bool {
         self.program().is_some()
     }
 
-    /// Whether it has given a frame and not failed since.
+    /// Returns true if it has delivered a frame and not failed since.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
     }

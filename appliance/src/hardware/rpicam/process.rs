@@ -42,7 +42,7 @@ pub(super) enum StreamEnd {
     TimedOut,
     /// It is gone, or has closed its output.
     Closed,
-    /// What it writes are no pictures.
+    /// Its output contains no pictures.
     NoPictures,
     /// Bytes of one that has not ended yet.
     TooLarge(usize),
@@ -135,7 +135,7 @@ impl Process {
         }
     }
 
-    /// What it has said so far, the newest lines.
+    /// Returns the newest lines of its messages.
     pub(super) fn recent_output(&self) -> String {
         self.shared.lock().said.join("\n")
     }

@@ -37,7 +37,7 @@ impl StandIn {
         self.folder.path().join(name)
     }
 
-    /// What is before the camera from now on.
+    /// Changes the scene before the camera.
     fn shows(&self, picture: &str) {
         fs::write(self.path("new"), picture).unwrap();
         fs::rename(self.path("new"), self.path("scene")).unwrap();

@@ -49,7 +49,7 @@ fn standard_tables() -> Vec<u8> {
         .collect()
 }
 
-/// How a raw format lays out its samples.
+/// The layout of the samples of a raw format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Four bytes for two pixels that share their chroma; says where in them the samples are.
@@ -91,7 +91,7 @@ impl Layout {
             .find_map(|(known, layout)| (known == fourcc).then_some(layout))
     }
 
-    /// Of the first plane.
+    /// The stride of the first plane.
     fn line_bytes(self, width: usize) -> usize {
         match self {
             Self::Packed { .. } => width.div_ceil(2) * 4,
@@ -163,7 +163,7 @@ struct Lines<'a> {
     raw: Raw,
     frame: &'a [u8],
     stride: usize,
-    /// What a level means in a JPEG.
+    /// Converts a level to that of a JPEG.
     luma: [u8; 256],
     chroma: [u8; 256],
 }

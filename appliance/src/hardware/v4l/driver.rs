@@ -1,4 +1,4 @@
-//! What is asked of a V4L2 driver, in plain types: the seam between what a camera is told and the kernel that tells it.
+//! The operations of a V4L2 driver in plain types: the seam between the camera and the kernel.
 //!
 //! It is as thin as the system calls behind it, so that every fault a driver can have can be played in a test. The
 //! real one is [`super::kernel`].
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// All the cameras of a computer.
 pub(super) trait Driver: Send {
-    /// Where a camera may be, the most lasting names first. Each device once.
+    /// Returns the paths of possible cameras, the most lasting names first. Each device once.
     fn device_paths(&self) -> Vec<PathBuf>;
 
     /// Opens one. Every error is the system's.
@@ -53,7 +53,7 @@ pub(super) trait Stream: Send {
 
 /// One buffer, which belongs to the driver again when the next one is asked for.
 pub(super) struct DequeuedFrame<'a> {
-    /// As many as the driver says are used.
+    /// The bytes that are used, according to the driver.
     pub(super) bytes: &'a [u8],
     pub(super) stamp: Option<BufferTimestamp>,
     /// The driver says that the picture is damaged.
@@ -77,7 +77,7 @@ impl BufferTimestamp {
     }
 }
 
-/// What a driver says about its device.
+/// The description of a device by its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeviceInfo {
     pub(super) driver: String,
@@ -168,7 +168,7 @@ impl fmt::Display for Sizes {
     }
 }
 
-/// What the driver gives from now on.
+/// The format that the driver delivers from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NegotiatedFormat {
     pub(super) fourcc: Fourcc,
@@ -181,7 +181,7 @@ pub(super) struct NegotiatedFormat {
     pub(super) rec709: bool,
 }
 
-/// Of a control.
+/// The range of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ControlRange {
     pub(super) min: i32,

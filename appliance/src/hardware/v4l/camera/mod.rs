@@ -335,7 +335,7 @@ impl crate::hardware::Camera for V4lCamera {
     }
 }
 
-/// What came instead of pictures.
+/// The reasons why frames were no pictures.
 #[derive(Default)]
 struct DamageCount {
     frames: u32,
@@ -397,7 +397,7 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
     }
 }
 
-/// Whether a new stream, just after one that failed so, may do better.
+/// Returns true if a new stream may work after this error.
 fn is_transient(error: &CameraError) -> bool {
     match error {
         // A driver that hiccups says so by an error of the system; everything else would only happen again.

@@ -20,7 +20,7 @@ const HEIGHT: u16 = 48;
 /// Long enough that no test depends on it, and a test that waits for it is seen to.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What a driver does when it is asked for the next frame.
+/// The answer of a driver that is asked for the next frame.
 #[derive(Debug, Clone)]
 enum Does {
     /// Hands out a frame that began now.
@@ -56,7 +56,7 @@ struct Scripted {
 #[derive(Default)]
 struct World {
     devices: Vec<Scripted>,
-    /// What streams do, one after the other. Where a list ends, its stream times out.
+    /// The answers of streams, one after the other. Where a list ends, its stream times out.
     streams: VecDeque<Vec<Does>>,
     agreed: Vec<(Fourcc, Size)>,
     brightness_set: Vec<i32>,
