@@ -1,7 +1,7 @@
-//! Button and lamp on the pins of a Raspberry Pi, by rppal. The only file that names it.
+//! Button and LED on the pins of a Raspberry Pi, by rppal. The only file that names it.
 //!
 //! rppal needs `/dev/gpiomem` (`/dev/gpiomem0` on a Pi 5) for levels and `/dev/gpiochipN` for edges. It puts a pin back
-//! as it was when dropped, so both parts keep theirs for as long as they live, and the lamp does not stay lit.
+//! as it was when dropped, so both parts keep theirs for as long as they live, and the LED does not stay lit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -124,7 +124,7 @@ impl super::Button for RppalButton {
     }
 }
 
-/// A lamp of one colour, or of three, between pins and ground, or between pins and 3.3 V.
+/// An LED of one colour, or of three, between pins and ground, or between pins and 3.3 V.
 pub struct RppalLed {
     channels: Vec<Channel>,
     off: Level,
@@ -137,8 +137,8 @@ struct Channel {
 }
 
 impl super::Led for RppalLed {
-    fn show(&mut self, lamp: LedState) {
-        let shares = lamp.duty_cycles(self.channels.len());
+    fn show(&mut self, state: LedState) {
+        let shares = state.duty_cycles(self.channels.len());
         for (channel, share) in self.channels.iter_mut().zip(shares) {
             channel.set_duty_cycle(share, self.off, self.on);
         }

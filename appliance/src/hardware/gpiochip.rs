@@ -1,7 +1,7 @@
-//! Button and lamp on the character device of the kernel, by gpiocdev. The only file that names it.
+//! Button and LED on the character device of the kernel, by gpiocdev. The only file that names it.
 //!
 //! It works on any kernel and any board, and wants no more than the group of `/dev/gpiochipN`. The kernel debounces the
-//! button. It knows no dimming, so a thread switches a lamp that is to be dim on and off, as rppal does.
+//! button. It knows no dimming, so a thread switches an LED that is to be dim on and off, as rppal does.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use crate::time::clock;
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 /// Edges that may wait while a press is handled. The kernel's own default is 16, a few presses.
 const EDGES_MAX: u32 = 64;
-/// One pass of a dimmed lamp: too fast for an eye to see it flicker.
+/// One pass of a dimmed LED: too fast for an eye to see it flicker.
 const PWM_PERIOD: Duration = Duration::from_millis(5);
 const CONSUMER: &str = "keepsake";
 
@@ -242,7 +242,7 @@ impl super::Button for GpiochipButton {
     }
 }
 
-/// A lamp of one colour, or of three. Dropping it puts it out.
+/// An LED of one colour, or of three. Dropping it puts it out.
 pub struct GpiochipLed {
     shown: Arc<PwmTarget>,
     channels: usize,
@@ -287,9 +287,9 @@ impl GpiochipLed {
 }
 
 impl super::Led for GpiochipLed {
-    fn show(&mut self, lamp: LedState) {
+    fn show(&mut self, state: LedState) {
         let mut next = self.shown.lock();
-        next.shares = lamp.duty_cycles(self.channels);
+        next.shares = state.duty_cycles(self.channels);
         next.changes += 1;
         self.shown.changed.notify_one();
     }
@@ -337,7 +337,7 @@ fn run_pwm(request: &Request, lines: &[u32], shown: &PwmTarget) {
         for (&line, &lit) in lines.iter().zip(lit) {
             values.set(line, if lit { Value::Active } else { Value::Inactive });
         }
-        // A lamp that is broken must not stop a camera.
+        // An LED that is broken must not stop a camera.
         let _ = request.set_values(&values);
     };
     loop {

@@ -45,15 +45,15 @@ pub trait Button: Send {
 pub enum LedState {
     Off,
     On {
-        /// 1 to 100 % of full brightness; a lamp without dimming is simply on.
+        /// 1 to 100 % of full brightness; an LED without dimming is simply on.
         brightness: u8,
-        /// Red, green, blue, 0 to 255; a lamp of one colour ignores it.
+        /// Red, green, blue, 0 to 255; an LED of one colour ignores it.
         colour: [u8; 3],
     },
 }
 
 impl LedState {
-    /// Returns the share of the time for which each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
+    /// Returns the share of the time for which each of `N` channels is lit, 0 to 1: one for an LED of one colour, or red, green and blue.
     fn duty_cycles(self, channels: usize) -> Vec<f64> {
         let Self::On { brightness, colour } = self else {
             return vec![0.0; channels];

@@ -61,7 +61,7 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
     })
 }
 
-/// Opens the lamp alone.
+/// Opens the LED alone.
 ///
 /// # Errors
 /// As [`Hardware::open`].

@@ -16,7 +16,7 @@ use crate::button::gesture::HoldStage;
 /// A press is answered this long after it at the latest, or as soon as its saving ends.
 pub const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
 
-/// A press is seen for at least this long, however fast it is captured. So the lamp goes on at most every 400 ms, and
+/// A press is seen for at least this long, however fast it is captured. So the LED goes on at most every 400 ms, and
 /// someone who hammers on the button makes no strobe light.
 pub const PRESS_SHOWN_FOR: Duration = Duration::from_millis(400);
 

@@ -84,8 +84,8 @@ mod tests {
     struct Written(Arc<Mutex<Vec<bool>>>);
 
     impl Led for Written {
-        fn show(&mut self, lamp: LedState) {
-            self.0.lock().unwrap().push(lamp != LedState::Off);
+        fn show(&mut self, state: LedState) {
+            self.0.lock().unwrap().push(state != LedState::Off);
         }
     }
 

@@ -180,13 +180,13 @@ extern "C" fn count_one(_signal: libc::c_int) {
     }
 }
 
-/// The lamp as a dot with its meaning, on one line of the terminal that is always written over.
+/// The LED as a dot with its meaning, on one line of the terminal that is overwritten.
 pub struct SimulatedLed {
     /// `None` when stderr is no terminal: a log needs no drawing.
     terminal: Option<io::Stderr>,
-    lamp: LedState,
-    looks: String,
-    means: String,
+    state: LedState,
+    appearance: String,
+    meaning: String,
 }
 
 impl SimulatedLed {
@@ -194,14 +194,14 @@ impl SimulatedLed {
         let stderr = io::stderr();
         Self {
             terminal: stderr.is_terminal().then_some(stderr),
-            lamp: LedState::Off,
-            looks: String::new(),
-            means: String::new(),
+            state: LedState::Off,
+            appearance: String::new(),
+            meaning: String::new(),
         }
     }
 
     fn draw(&mut self) {
-        let line = drawn(self.lamp, &self.looks, &self.means);
+        let line = drawn(self.state, &self.appearance, &self.meaning);
         if let Some(terminal) = &mut self.terminal {
             // A terminal that went away must not stop a camera.
             let _ = terminal.write_all(line.as_bytes());
@@ -211,14 +211,14 @@ impl SimulatedLed {
 }
 
 impl super::Led for SimulatedLed {
-    fn show(&mut self, lamp: LedState) {
-        self.lamp = lamp;
+    fn show(&mut self, state: LedState) {
+        self.state = state;
         self.draw();
     }
 
-    fn caption(&mut self, looks: &str, means: &str) {
-        looks.clone_into(&mut self.looks);
-        means.clone_into(&mut self.means);
+    fn caption(&mut self, appearance: &str, meaning: &str) {
+        appearance.clone_into(&mut self.appearance);
+        meaning.clone_into(&mut self.meaning);
         self.draw();
     }
 }
@@ -233,8 +233,8 @@ impl Drop for SimulatedLed {
 }
 
 /// Back to the first column, the line, and the rest of what stood there before wiped away.
-fn drawn(lamp: LedState, looks: &str, means: &str) -> String {
-    let dot = match lamp {
+fn drawn(state: LedState, appearance: &str, meaning: &str) -> String {
+    let dot = match state {
         LedState::Off => "\x1b[2m○\x1b[0m".to_owned(),
         LedState::On { brightness, colour } => {
             // An eye sees a tenth of the light as about a third.
@@ -243,7 +243,7 @@ fn drawn(lamp: LedState, looks: &str, means: &str) -> String {
             format!("\x1b[38;2;{r:.0};{g:.0};{b:.0}m●\x1b[0m")
         }
     };
-    format!("\r{dot} {looks}: {means}\x1b[K")
+    format!("\r{dot} {appearance}: {meaning}\x1b[K")
 }
 
 /// Photographs in turn, or a drawn scene.
@@ -569,12 +569,12 @@ mod tests {
     }
 
     #[test]
-    fn the_lamp_is_a_dot_with_its_meaning() {
-        let lamp = LedState::On {
+    fn the_led_is_a_dot_with_its_meaning() {
+        let state = LedState::On {
             brightness: 100,
             colour: [0, 255, 0],
         };
-        let line = drawn(lamp, "one long", "In the cloud.");
+        let line = drawn(state, "one long", "In the cloud.");
         let dot = "\x1b[38;2;0;255;0m●\x1b[0m";
         assert_eq!(line, format!("\r{dot} one long: In the cloud.\x1b[K"));
         assert!(drawn(LedState::Off, "off", "").contains('○'));
