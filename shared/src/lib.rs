@@ -25,6 +25,8 @@ pub mod id;
 pub mod inventory;
 pub mod light;
 pub mod presence;
+#[cfg(test)]
+mod properties;
 pub mod ranges;
 pub mod receipt;
 pub mod settings;
