@@ -414,10 +414,14 @@ mod tests {
     const CAMERA: Pattern = Pattern::Failed {
         fault: Some(FaultCode::Camera),
     };
+    const CARD: Pattern = Pattern::Failed {
+        fault: Some(FaultCode::Card),
+    };
 
-    /// Plays `events` (milliseconds, event) and checks what the light shows at the given times.
+    /// Plays `events` (milliseconds, event) and checks the pattern at the given times, and the answers to presses.
     #[track_caller]
-    fn check(indicator: &mut Indicator, events: &[(u64, LightEvent)], shown: &[(u64, Pattern)]) {
+    fn check(events: &[(u64, LightEvent)], shown: &[(u64, Pattern)], answers: &[(Pattern, &[u64])]) {
+        let mut indicator = ready();
         let mut moments: Vec<u64> = events.iter().map(|e| e.0).chain(shown.iter().map(|s| s.0)).collect();
         moments.sort_unstable();
         moments.dedup();
@@ -438,18 +442,14 @@ mod tests {
                 assert_eq!(indicator.view(at).0, *pattern, "at {moment} ms");
             }
         }
-    }
-
-    fn answers(indicator: &mut Indicator) -> Vec<(Pattern, Vec<u64>)> {
-        let answers = indicator.take_feedback();
-        answers.into_iter().map(|a| (a.pattern, a.presses)).collect()
+        let given = indicator.take_feedback();
+        let given: Vec<_> = given.iter().map(|a| (a.pattern, a.presses.as_slice())).collect();
+        assert_eq!(given, answers);
     }
 
     #[test]
     fn a_press_that_is_stored_is_one_long() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1500, LightEvent::Captured(1)),
@@ -467,13 +467,12 @@ mod tests {
                 (3899, Pattern::Stored),
                 (3900, Pattern::Ready),
             ],
+            &[(Pattern::Stored, &[1])],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Stored, vec![1])]);
     }
 
     #[test]
     fn a_fast_press_is_seen_before_it_is_answered() {
-        let mut indicator = ready();
         let events = [
             (1000, LightEvent::Pressed(1)),
             (1001, LightEvent::Captured(1)),
@@ -485,14 +484,12 @@ mod tests {
             (1399, Pattern::Capturing),
             (1400, Pattern::Stored),
         ];
-        check(&mut indicator, &events, &shown);
+        check(&events, &shown, &[(Pattern::Stored, &[1])]);
     }
 
     #[test]
     fn without_a_connection_a_press_is_two_short_at_once() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (0, LightEvent::Connected(false)),
                 (1000, LightEvent::Pressed(1)),
@@ -510,15 +507,13 @@ mod tests {
                 (3199, Pattern::Saved),
                 (3200, Pattern::Ready),
             ],
+            &[(Pattern::Saved, &[1])],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
     }
 
     #[test]
     fn a_slow_cloud_is_two_short_within_ten_seconds() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1100, LightEvent::Captured(1)),
@@ -530,15 +525,13 @@ mod tests {
                 (10_600, Pattern::Saved),
                 (11_700, Pattern::Uploading),
             ],
+            &[(Pattern::Saved, &[1])],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1])]);
     }
 
     #[test]
     fn a_press_without_a_picture_is_five_short_then_its_fault() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1500, LightEvent::Failed(1, FaultCode::Camera)),
@@ -549,8 +542,8 @@ mod tests {
                 (9599, CAMERA),
                 (9600, Pattern::Fault(FaultCode::Camera)),
             ],
+            &[(CAMERA, &[1])],
         );
-        assert_eq!(answers(&mut indicator), [(CAMERA, vec![1])]);
         let steps = CAMERA.rhythm();
         let shorts = steps.steps.iter().filter(|s| s.on && s.ms == 150).count();
         let counted = steps.steps.iter().filter(|s| s.on && s.ms == 200).count();
@@ -559,9 +552,7 @@ mod tests {
 
     #[test]
     fn presses_in_quick_succession_get_one_answer() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (0, LightEvent::Connected(false)),
                 (1000, LightEvent::Pressed(1)),
@@ -576,15 +567,13 @@ mod tests {
                 (1699, Pattern::Capturing),
                 (1700, Pattern::Saved),
             ],
+            &[(Pattern::Saved, &[1, 2])],
         );
-        assert_eq!(answers(&mut indicator), [(Pattern::Saved, vec![1, 2])]);
     }
 
     #[test]
     fn presses_that_overlap_get_one_long_only_when_all_are_stored() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1100, LightEvent::Captured(1)),
@@ -603,18 +592,13 @@ mod tests {
                 (4999, Pattern::Ready),
                 (5000, Pattern::Stored),
             ],
-        );
-        assert_eq!(
-            answers(&mut indicator),
-            [(Pattern::Stored, vec![1]), (Pattern::Stored, vec![2])]
+            &[(Pattern::Stored, &[1]), (Pattern::Stored, &[2])],
         );
     }
 
     #[test]
     fn a_long_never_follows_when_one_of_the_group_failed() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1100, LightEvent::Failed(1, FaultCode::Camera)),
@@ -630,15 +614,13 @@ mod tests {
                 (2200, CAMERA),
                 (10_299, CAMERA),
             ],
+            &[(CAMERA, &[1]), (CAMERA, &[2])],
         );
-        assert_eq!(answers(&mut indicator), [(CAMERA, vec![1]), (CAMERA, vec![2])]);
     }
 
     #[test]
     fn one_not_taken_waits_for_those_still_being_captured() {
-        let mut indicator = ready();
         check(
-            &mut indicator,
             &[
                 (1000, LightEvent::Pressed(1)),
                 (1300, LightEvent::Pressed(2)),
@@ -646,24 +628,8 @@ mod tests {
                 (4000, LightEvent::Captured(2)),
                 (4100, LightEvent::Saved(2)),
             ],
-            &[
-                (3999, Pattern::Capturing),
-                (
-                    4100,
-                    Pattern::Failed {
-                        fault: Some(FaultCode::Card),
-                    },
-                ),
-            ],
-        );
-        assert_eq!(
-            answers(&mut indicator),
-            [(
-                Pattern::Failed {
-                    fault: Some(FaultCode::Card)
-                },
-                vec![1, 2]
-            )]
+            &[(3999, Pattern::Capturing), (4100, CARD)],
+            &[(CARD, &[1, 2])],
         );
     }
 
@@ -742,9 +708,7 @@ mod tests {
             indicator.handle(ms(100), event);
             assert_eq!(indicator.view(ms(100)).0, pattern);
         }
-        let not_taken = Pattern::Failed {
-            fault: Some(FaultCode::Card),
-        };
+        let not_taken = CARD;
         assert_eq!(indicator.view(ms(600)).0, not_taken);
         assert_eq!(indicator.view(ms(20_000)).0, Pattern::Fault(FaultCode::Card));
         indicator.handle(ms(20_000), LightEvent::Fault(FaultCode::Card, false));
