@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lamp_of_one_colour_ignores_it_and_one_of_three_mixes_it() {
+    fn an_led_of_one_colour_ignores_the_colour_and_one_of_three_mixes_it() {
         let amber = LedState::On {
             brightness: 50,
             colour: [255, 140, 0],

@@ -634,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_presses_on_and_on_is_answered() {
+    fn a_person_who_keeps_pressing_is_answered() {
         let mut indicator = ready();
         let mut now = Duration::ZERO;
         for press in 0..100 {
@@ -675,7 +675,7 @@ mod tests {
     }
 
     #[test]
-    fn what_matters_more_wins() {
+    fn the_more_important_pattern_wins() {
         let mut indicator = ready();
         let mut at = 0;
         let mut after = |event, pattern| {

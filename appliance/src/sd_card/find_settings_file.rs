@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_somebody_has_just_saved_is_the_one_that_is_read() {
+    fn the_file_that_was_saved_last_is_read() {
         let file = |name: &str, changed_at_s, is_as_shipped| Candidate {
             name: name.to_owned(),
             changed_at_s,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_five_starts_are_told_the_newest_first() {
+    fn the_last_five_starts_are_listed_newest_first() {
         let mut starts = Starts::default();
         for number in 1..=7 {
             assert!(starts.record(start(&number.to_string(), &[&format!("start {number}")])));

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_and_certificates_that_are_of_no_use_are_told() {
+    fn unused_passwords_and_certificates_are_reported() {
         for (text, says) in [
             ("cert_file = \"/c\"", "must both be set"),
             ("ca_file = \"/c\"", "only used with TLS"),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_value_is_told_and_the_right_ones_apply() {
+    fn every_wrong_value_is_reported_and_the_right_ones_apply() {
         let loaded = of_file("capture_interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
         assert_eq!(loaded.config.button.debounce_ms, 20);

@@ -189,7 +189,7 @@ fn a_program_that_is_not_there_is_named_with_its_package() {
 }
 
 #[test]
-fn no_camera_is_said_until_there_is_one() {
+fn a_missing_camera_is_reported_until_there_is_one() {
     let stand_in = StandIn::new("echo 'ERROR: *** no cameras available ***' >&2; exit 255");
     let mut camera = stand_in.camera(|_| {});
     for _ in 0..2 {
@@ -232,7 +232,7 @@ fn a_child_that_was_killed_between_presses_costs_no_picture() {
 }
 
 #[test]
-fn a_child_that_stopped_writing_is_killed_and_started_anew() {
+fn a_child_that_stopped_writing_is_killed_and_restarted() {
     let stand_in = StandIn::new("frame dark; exec sleep 1000");
     let mut camera = stand_in.camera(|_| {});
     camera.frame(DEADLINE).unwrap();

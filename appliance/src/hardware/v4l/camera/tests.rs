@@ -335,7 +335,7 @@ fn a_camera_that_was_prepared_is_running_at_the_first_press() {
 }
 
 #[test]
-fn no_camera_at_all_is_said_at_once() {
+fn a_missing_camera_is_reported_at_once() {
     let kernel = Kernel::of(&[], &[]);
     let frame = kernel.camera(|_| {}).frame(DEADLINE);
     assert_error(frame, CameraNotFound, &["check its cable", "rpicam"]);
@@ -426,7 +426,7 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
 }
 
 #[test]
-fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
+fn the_format_of_the_settings_is_used_or_reported_as_missing() {
     let sizes = [size(WIDTH, HEIGHT)];
     let offers = [offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)];
     let device = camera_at(BY_ID, &offers);
@@ -480,7 +480,7 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 }
 
 #[test]
-fn a_kept_stream_that_died_is_built_anew_within_the_press() {
+fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
     for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
         let kernel = Kernel::of(
             &[jpeg_camera()],
@@ -507,7 +507,7 @@ fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
 }
 
 #[test]
-fn an_unplugged_camera_is_said_until_it_is_back() {
+fn an_unplugged_camera_is_reported_until_it_is_back() {
     let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 30);
@@ -735,7 +735,7 @@ fn other_settings_hold_from_the_next_frame_on() {
 }
 
 #[test]
-fn a_camera_tells_what_it_is_and_what_it_has() {
+fn a_camera_describes_itself_and_its_formats() {
     let offers = [
         offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]),
         offer(b"H264", &[]),
