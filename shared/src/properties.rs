@@ -1,5 +1,5 @@
-//! Properties of every possible message: it survives the way there and back, and whatever else comes is an error
-//! at the most, never a panic.
+//! Properties of every possible message: it decodes to itself, and any other bytes cause at most an error, never a
+//! panic.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -93,7 +93,7 @@ pub struct RppalButton {
 }
 
 impl RppalButton {
-    /// The kernel debounces: an edge is told once the level has been steady for so long.
+    /// The kernel debounces: an edge is reported once the level has been stable for this time.
     fn listen_for_edges(&mut self) -> Result<(), HardwareError> {
         let debounce = (!self.debounce.is_zero()).then_some(self.debounce);
         self.pin

@@ -1,7 +1,7 @@
 //! Button and LED on the character device of the kernel, by gpiocdev. The only file that names it.
 //!
-//! It works on any kernel and any board, and wants no more than the group of `/dev/gpiochipN`. The kernel debounces the
-//! button. It knows no dimming, so a thread switches an LED that is to be dim on and off, as rppal does.
+//! It works on any kernel and any board, and needs only the group of `/dev/gpiochipN`. The kernel debounces the button.
+//! It cannot dim, so a thread switches a dimmed LED on and off, as rppal does.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -118,7 +118,7 @@ impl Gpiochip {
             .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))
     }
 
-    /// Looks before it takes: the kernel would only say that it is busy, and not who has it.
+    /// Checks the line before requesting it: the kernel's error would not name the program that uses it.
     fn check_free(&self, pin: u8, setting: &str) -> Result<(), HardwareError> {
         let doing = || format!("use line {pin} of {self} ({setting})");
         let info = Chip::from_path(&self.path)
@@ -242,7 +242,7 @@ impl super::Button for GpiochipButton {
     }
 }
 
-/// An LED of one colour, or of three. Dropping it puts it out.
+/// An LED of one colour, or of three. Dropping it turns it off.
 pub struct GpiochipLed {
     shown: Arc<PwmTarget>,
     channels: usize,

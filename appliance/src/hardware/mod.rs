@@ -23,7 +23,7 @@ use keepsake_protocol::event::TombstoneReason;
 use crate::imaging::frame::Frame;
 use crate::settings;
 
-/// The button was pressed down or let go, debounced.
+/// The button was pressed or released, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ButtonEdge {
     pub down: bool,
@@ -31,9 +31,9 @@ pub struct ButtonEdge {
     pub at_boottime_us: u64,
 }
 
-/// The button. It has a thread of its own, which does nothing but wait.
+/// The button. Its own thread waits for it.
 pub trait Button: Send {
-    /// Waits at most `timeout` until it is pressed down or let go; `None` = it was not.
+    /// Waits at most `timeout` until it is pressed or released; `None` = it was not.
     ///
     /// # Errors
     /// The button cannot be read any more. Waiting again later is allowed: it opens the pin again.
@@ -76,22 +76,22 @@ pub trait Led: Send {
     fn caption(&mut self, _appearance: &str, _meaning: &str) {}
 }
 
-/// The camera. It has a thread of its own, because a driver may block for as long as it likes.
+/// The camera. It has its own thread, because a driver may block for any time.
 pub trait Camera: Send {
     /// Takes a frame that began after this call, or gives up after about `deadline`.
     ///
     /// # Errors
-    /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
+    /// [`CameraError`] explains the failure to a person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
 
-    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
-    /// is said in the log, and again by the first frame.
+    /// Does the slow part of the first frame in advance, in about `within`, so that no press waits for it. Errors are
+    /// logged, and returned again by the first frame.
     fn prepare(&mut self, _within: Duration) {}
 
-    /// Other settings from the next frame on. A camera that has nothing to set ignores them.
+    /// Applies settings from the next frame on. A camera without such settings ignores them.
     fn configure(&mut self, _settings: &settings::CameraSettings) {}
 
-    /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
+    /// Describes, after a frame, the camera, its negotiated format and its other formats, one per line.
     fn describe(&mut self) -> Vec<String> {
         Vec::new()
     }

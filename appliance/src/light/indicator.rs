@@ -32,23 +32,23 @@ pub enum LightEvent {
     Pressed(u64),
     /// The camera has the frame: no need to hold still any longer.
     Captured(u64),
-    /// No power cut loses it any more (P1).
+    /// It survives a power cut (P1).
     Saved(u64),
     /// There will be no picture.
     Failed(u64, FaultCode),
-    /// Its receipt came (P2).
+    /// Its receipt arrived (P2).
     Stored(u64),
     Starting(bool),
     Connected(bool),
     /// Something on the card is not in the cloud yet.
     Waiting(bool),
-    /// Something is on its way right now.
+    /// A capture is being sent.
     Uploading(bool),
-    /// The fault holds, or is gone.
+    /// The fault is active, or no longer.
     Fault(FaultCode, bool),
     /// A person is looking for this camera.
     Identify,
-    /// The button is held so long already, or not any more.
+    /// The stage that the held button has reached; `None` after its release.
     Hold(Option<HoldStage>),
 }
 
@@ -90,7 +90,7 @@ struct Group {
     members: Vec<Member>,
     last_press_at: Duration,
     showing: Option<Showing>,
-    /// The worst of the members that were let go because there were too many.
+    /// The worst outcome of the members that were dropped because there were too many.
     dropped: Option<Pattern>,
 }
 
@@ -210,7 +210,7 @@ impl Indicator {
             return;
         };
         member.state = match (member.state, to) {
-            // The end of a capture is final; a later word about it is about something else.
+            // The end of a capture is final.
             (PressState::Failed(_) | PressState::Stored, _) => member.state,
             (PressState::Saved, PressState::Capturing | PressState::Captured) => member.state,
             (PressState::Captured, PressState::Capturing) => member.state,
@@ -223,7 +223,7 @@ impl Indicator {
         if group.members.len() <= GROUP_PRESSES_MAX {
             return;
         }
-        // Those that are still being captured are bounded by the camera's own queue and stay.
+        // Those that are still being captured stay; the camera's own queue bounds them.
         let Some(oldest) = group.members.iter().position(|m| m.state.is_settled()) else {
             return;
         };
@@ -286,7 +286,7 @@ impl Indicator {
         let group = &mut self.group;
         if let Some(over) = group.showing.take_if(|showing| showing.until <= now) {
             group.members.retain(|member| !member.has_feedback);
-            // Presses that overlap one that failed are told so, even if they are answered later.
+            // Presses that overlap a failed one get its answer, even if they are answered later.
             let failed = matches!(over.pattern, Pattern::Failed { .. });
             group.dropped = (failed && !group.members.is_empty()).then_some(over.pattern);
         }
@@ -360,7 +360,7 @@ impl Group {
             .map(|member| member.at + FEEDBACK_WITHIN - PRESS_SHOWN_FOR)
     }
 
-    /// The oldest press is safe and must not wait any longer, whatever becomes of the others.
+    /// The oldest press is safe and must not wait any longer, whatever happens to the others.
     fn is_overdue(&self, now: Duration) -> bool {
         let settled = |member: &Member| member.state.is_settled();
         self.oldest_without_feedback().is_some_and(settled) && self.feedback_due().is_some_and(|due| now >= due)
@@ -372,7 +372,7 @@ impl Group {
         let Some(due) = self.feedback_due() else {
             return false;
         };
-        // One that was let go as kept cannot become a long any more.
+        // With a dropped member that was only saved, the answer can no longer be one long.
         let may_improve = self.feedback_pattern() == Pattern::Saved && self.dropped.is_none();
         let waits_for_the_cloud = may_improve && connected && now < due;
         self.members.iter().all(|m| m.state.is_settled()) && !waits_for_the_cloud
@@ -748,7 +748,7 @@ mod tests {
         (gap, act)
     }
 
-    /// Drives an indicator as its thread does and looks at everything it says.
+    /// Drives an indicator as its thread does, and checks everything it shows.
     #[derive(Default)]
     struct Watch {
         indicator: Indicator,
@@ -791,7 +791,7 @@ mod tests {
                     assert!(self.stored.contains(&member.press), "long, but not all are stored");
                 }
             }
-            // One that fails while the others are told of theirs is told next.
+            // One that fails while the others get their answer is answered next.
             let told = |m: &Member| m.has_feedback && self.failed.contains(&m.press);
             if group.members.iter().any(told) {
                 assert!(!matches!(pattern, Pattern::Stored | Pattern::Saved), "{pattern:?}");

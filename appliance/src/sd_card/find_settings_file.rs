@@ -104,7 +104,7 @@ mod tests {
         };
         check(&[file("camera.toml", 5, false)], "camera.toml", false);
         check(&[file("camera.toml.txt", 5, false)], "camera.toml.txt", true);
-        // Notepad has added .txt, and the file of the image is still there, with whatever time.
+        // Notepad has added .txt, and the file of the image is still there, with any time.
         check(
             &[file("camera.toml", 9, true), file("camera.toml.txt", 5, false)],
             "camera.toml.txt",

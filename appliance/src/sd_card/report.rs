@@ -1,4 +1,4 @@
-//! The status of the running camera in sentences, from what the system says.
+//! The status of the running camera in sentences, as the system reports it.
 
 use std::process::Command;
 

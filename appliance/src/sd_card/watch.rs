@@ -22,7 +22,7 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 const WRITES_MAX: u32 = 20;
 const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 
-/// Keeps the Wi-Fi that works, and `CAMERA-STATUS.txt` up to date, without end.
+/// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever.
 ///
 /// # Errors
 /// [`prepare`] has not run.
@@ -114,8 +114,8 @@ fn secrets_of(places: &Paths, prepared: &Prepared) -> Vec<String> {
     secrets
 }
 
-/// In the place of the file that is there: nothing else on the partition moves, so a plug pulled now harms this file at the
-/// most.
+/// Overwrites the existing file in place: nothing else on the partition moves, so a power cut now harms at most this
+/// file.
 fn write_status(boot: &Path, text: &str) -> Result<()> {
     remount(boot, "rw")?;
     let written = (|| {
@@ -134,7 +134,7 @@ fn write_status(boot: &Path, text: &str) -> Result<()> {
 }
 
 fn remount(boot: &Path, how: &str) -> Result<()> {
-    // A folder is what it is; the partition is opened for the moment of writing.
+    // A plain directory needs no mount; the partition is writable only while it is written.
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let is_mounted = |line: &str| line.split(' ').nth(1).is_some_and(|at| Path::new(at) == boot);
     if !mounts.lines().any(is_mounted) {

@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(state.effective["capture_interval_s"], 60);
         let old = settings.apply(&desired(3, json!({"capture_interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
-        // What is wished for no more is the file's again.
+        // A setting that the cloud no longer sends has the file's value again.
         settings.apply(&desired(4, json!({})), at(5)).unwrap();
         assert_eq!(settings.config().capture_interval_s, 5);
     }
@@ -573,7 +573,7 @@ mod tests {
         let mut settings = card.open(at(0));
         let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
         assert_eq!(settings.apply(&desired, at(10)).unwrap(), ApplyOutcome::Trial);
-        // The running program goes on with the old one; what is not of the connection holds at once.
+        // The running program continues with the old one; other settings apply at once.
         assert_eq!(settings.config().cloud.url.host, "old");
         assert_eq!(settings.config().capture_interval_s, 9);
         let mut settings = card.open(at(11));

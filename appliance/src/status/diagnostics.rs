@@ -236,7 +236,7 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
     }
 }
 
-/// A line of the log: what it says, then its fields.
+/// A line of the log: its message, then its fields.
 #[derive(Default)]
 struct Line {
     message: String,

@@ -1,8 +1,8 @@
-//! Button, light and camera without a Pi: a line on stdin or SIGUSR1, the terminal, and a folder of photographs or a
+//! Button, LED and camera without a Pi: a line on stdin or SIGUSR1, the terminal, and a directory of photographs or a
 //! drawn scene.
 //!
-//! The whole camera runs on a laptop with these, in tests and under `--simulated`. Every frame is unique: a JPEG
-//! comment carries its number, the boot and some random digits, so that two presses never look like a repeat (P3).
+//! The whole camera runs on a laptop with these, in tests and with `--simulated`. Every frame is unique: a JPEG comment
+//! carries its number, the boot and random digits, so that two presses never look like a repeat (P3).
 
 mod scene;
 
@@ -28,10 +28,10 @@ use crate::time::clock::{self, Clock};
 /// Lines are read in pieces of this size; what is not read yet waits in the pipe.
 const READ_BYTES: usize = 4096;
 
-/// One press a line, one press a SIGUSR1, and let go at once.
+/// One press per line or SIGUSR1, released at once.
 ///
-/// A press has the time at which it is taken, like a button that is pressed again once the hand is free: lines that
-/// come without spacing wait in the pipe and none is lost. The end of the input is the end of its presses only.
+/// A press has the time at which it is read: lines that come together wait in the pipe, and none is lost. The end of the
+/// input ends only its presses.
 pub struct SimulatedButton {
     /// `None` after its end.
     input: Option<File>,
@@ -40,7 +40,7 @@ pub struct SimulatedButton {
     /// The last bytes read are a line that has no end yet.
     line_begun: bool,
     signals: BorrowedFd<'static>,
-    /// It is down, and let go next.
+    /// It is down, and released next.
     down: bool,
 }
 
@@ -437,7 +437,7 @@ mod tests {
         (writer, button)
     }
 
-    /// Pressed down, and let go.
+    /// Pressed, and released.
     fn is_pressed(button: &mut SimulatedButton) -> bool {
         let mut touch = || button.wait(LONG).unwrap().is_some_and(|touch| touch.down);
         touch() && !touch()

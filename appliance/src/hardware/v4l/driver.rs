@@ -24,7 +24,7 @@ pub(super) trait Device: Send {
     /// Every format with its sizes, in the driver's order. Empty = it takes no pictures.
     fn format_options(&self) -> io::Result<Vec<FormatOption>>;
 
-    /// Asks for a format and says what the driver gives instead, which may be anything.
+    /// Requests a format and returns the driver's choice, which may be any other.
     fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat>;
 
     /// Microseconds from one frame to the next; `None` = the driver does not say.
@@ -56,7 +56,7 @@ pub(super) struct DequeuedFrame<'a> {
     /// The bytes that are used, according to the driver.
     pub(super) bytes: &'a [u8],
     pub(super) stamp: Option<BufferTimestamp>,
-    /// The driver says that the picture is damaged.
+    /// The driver marked the picture as damaged.
     pub(super) broken: bool,
 }
 
@@ -138,21 +138,21 @@ pub(super) enum Sizes {
 }
 
 impl Sizes {
-    /// The one of them that is nearest to `wish`.
-    pub(super) fn nearest(self, wish: Size) -> Size {
+    /// Returns the size that is nearest to the requested one.
+    pub(super) fn nearest(self, requested: Size) -> Size {
         match self {
             Self::One(size) => size,
             Self::Steps { min, max, step } => {
-                let side = |min: u32, max: u32, step: u32, wish: u32| {
-                    let above = wish.clamp(min, max.max(min)) - min;
+                let side = |min: u32, max: u32, step: u32, requested: u32| {
+                    let above = requested.clamp(min, max.max(min)) - min;
                     let steps = (above + step / 2).checked_div(step).unwrap_or(0);
                     // Half a step up may lie behind the last one.
                     let last = (max.max(min) - min).checked_div(step).unwrap_or(0);
                     min + steps.min(last) * step
                 };
                 Size {
-                    width: side(min.width, max.width, step.width, wish.width),
-                    height: side(min.height, max.height, step.height, wish.height),
+                    width: side(min.width, max.width, step.width, requested.width),
+                    height: side(min.height, max.height, step.height, requested.height),
                 }
             }
         }
@@ -221,14 +221,14 @@ mod tests {
             max: size(1920, 1088),
             step: size(8, 16),
         };
-        for (wish, nearest) in [
+        for (requested, nearest) in [
             (size(1920, 1080), size(1920, 1088)),
             (size(4096, 4096), size(1920, 1088)),
             (size(1, 1), size(16, 16)),
             (size(641, 481), size(640, 480)),
             (size(645, 489), size(648, 496)),
         ] {
-            assert_eq!(steps.nearest(wish), nearest, "{wish}");
+            assert_eq!(steps.nearest(requested), nearest, "{requested}");
         }
         // Drivers that say nonsense are no reason to panic.
         let nonsense = Sizes::Steps {

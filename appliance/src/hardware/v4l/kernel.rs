@@ -87,8 +87,8 @@ impl Device for OpenDevice {
     }
 
     fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat> {
-        let wish = v4l::Format::new(size.width, size.height, FourCC::new(&fourcc.0));
-        let given = catch_panic(|| self.0.set_format(&wish))?;
+        let requested = v4l::Format::new(size.width, size.height, FourCC::new(&fourcc.0));
+        let given = catch_panic(|| self.0.set_format(&requested))?;
         let full_range = match given.quantization {
             Quantization::FullRange => true,
             Quantization::LimitedRange => false,

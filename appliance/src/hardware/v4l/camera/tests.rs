@@ -410,7 +410,7 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         offer(b"GREY", &[]),
         any,
     ];
-    for (wish, fourcc, agreed) in [
+    for (requested, fourcc, agreed) in [
         ((1920, 1080), b"MJPG", size(1920, 1080)),
         ((1300, 700), b"NV12", size(1296, 704)),
         ((1280, 720), b"MJPG", size(1280, 720)),
@@ -418,10 +418,10 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         ((640, 480), b"YUYV", size(640, 480)),
     ] {
         let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[]);
-        let mut camera = kernel.camera(|s| (s.width, s.height) = wish);
+        let mut camera = kernel.camera(|s| (s.width, s.height) = requested);
         let _ = camera.frame(Duration::from_millis(1));
         let asked = kernel.0.lock().unwrap().agreed.clone();
-        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{wish:?}");
+        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{requested:?}");
     }
 }
 
@@ -436,7 +436,7 @@ fn the_format_of_the_settings_is_used_or_reported_as_missing() {
     let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
     let says = ["none of NV12;", "it has MJPG YUYV"];
     assert_error(camera.frame(DEADLINE), CameraFailed, &says);
-    // Every format that is known here can be wished for, and no other.
+    // Every format that is known here can be set, and no other.
     let setting = keepsake_protocol::settings::schema::Setting::find("camera.format").unwrap();
     let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
     known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
