@@ -13,6 +13,8 @@ pub mod open;
 mod rotated;
 pub mod rpicam;
 pub mod simulated;
+#[cfg(test)]
+mod testing;
 pub mod v4l;
 
 use std::borrow::Cow;

@@ -336,6 +336,7 @@ fn from_rec709(luma: u8, cb: u8, cr: u8) -> (u8, u8, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::testing::without_tables;
 
     fn decoded(jpeg: &[u8]) -> image::RgbImage {
         image::load_from_memory_with_format(jpeg, image::ImageFormat::Jpeg)
@@ -350,16 +351,7 @@ mod tests {
         Encoder::new(&mut whole, 80)
             .encode(&pixels, 32, 16, ColorType::Rgb)
             .unwrap();
-        let mut bare = vec![0xff, 0xd8];
-        let mut scan_at = 0;
-        for segment in segments(&whole).flatten() {
-            match segment.marker {
-                SCAN => scan_at = segment.at,
-                TABLES => {}
-                _ => bare.extend_from_slice(segment.bytes),
-            }
-        }
-        bare.extend_from_slice(&whole[scan_at..]);
+        let bare = without_tables(&whole);
         (whole, bare)
     }
 

@@ -12,8 +12,8 @@ use super::super::driver::{
 };
 use super::*;
 use crate::hardware::Camera as _;
+use crate::hardware::testing::{self, assert_error, grey, grey_jpeg, without_tables};
 use crate::hardware::v4l::convert::Layout;
-use crate::imaging::jpeg::check_jpeg;
 
 const WIDTH: u16 = 64;
 const HEIGHT: u16 = 48;
@@ -272,43 +272,21 @@ fn jpeg(grey: u8) -> Vec<u8> {
 }
 
 fn jpeg_of(grey: u8, width: u16, height: u16) -> Vec<u8> {
-    let mut jpeg = Vec::new();
-    let pixels = vec![grey; usize::from(width) * usize::from(height)];
-    jpeg_encoder::Encoder::new(&mut jpeg, 90)
-        .encode(&pixels, width, height, jpeg_encoder::ColorType::Luma)
-        .unwrap();
-    jpeg
+    grey_jpeg(&vec![grey; usize::from(width) * usize::from(height)], width, height)
 }
 
 fn raw(grey: u8) -> Vec<u8> {
     [grey, 128].repeat(usize::from(WIDTH) * usize::from(HEIGHT))
 }
 
-/// Which picture it is.
-fn grey(frame: &Frame) -> u8 {
-    assert_eq!(
-        check_jpeg(&frame.bytes),
-        Ok((frame.width, frame.height)),
-        "the frame is whole and as large as it says"
-    );
-    brightness(&frame.bytes, frame.content_type).unwrap()
+#[track_caller]
+fn assert_grey(frame: Result<Frame, CameraError>, expected: u8) {
+    testing::assert_grey(frame, expected, 3);
 }
 
-#[track_caller]
-fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
-    let frame = frame.unwrap();
-    let found = grey(&frame);
-    assert!(found.abs_diff(wanted) <= 3, "{found} instead of {wanted}");
-}
-
-#[track_caller]
-fn assert_error(frame: Result<Frame, CameraError>, reason: keepsake_protocol::event::TombstoneReason, says: &[&str]) {
-    let error = frame.unwrap_err();
-    assert_eq!(error.reason(), reason, "{error}");
-    let text = crate::error::display_chain(&error);
-    for words in says {
-        assert!(text.contains(words), "{words:?} is not in {text:?}");
-    }
+/// Plays one stream of a device and takes one frame.
+fn frame_of(device: Scripted, stream: &[Does]) -> Result<Frame, CameraError> {
+    Kernel::of(&[device], &[stream]).camera(|_| {}).frame(DEADLINE)
 }
 
 use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
@@ -359,13 +337,15 @@ fn a_named_camera_that_is_missing_says_which_ones_are_there() {
 #[test]
 fn what_cannot_become_a_picture_is_named() {
     let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
-    let frame = Kernel::of(&[h264], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["none of MJPG JPEG YUYV", "it has H264 pRAA"]);
+    assert_error(
+        frame_of(h264, &[]),
+        CameraFailed,
+        &["none of MJPG JPEG YUYV", "it has H264 pRAA"],
+    );
 
     let mut planes = raw_camera();
     (planes.about.capture, planes.about.multi_planar) = (false, true);
-    let frame = Kernel::of(&[planes], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["every plane", "rpicam"]);
+    assert_error(frame_of(planes, &[]), CameraFailed, &["every plane", "rpicam"]);
 }
 
 #[test]
@@ -389,8 +369,7 @@ fn another_format_than_agreed_leads_to_the_next_offer() {
     let kernel = Kernel::of(&[device.clone()], &[&[Does::Gives(raw(126))]]);
     assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
     device.goes_back_on.push(Fourcc(*b"YUYV"));
-    let frame = Kernel::of(&[device], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["it has H264 YUYV MJPG"]);
+    assert_error(frame_of(device, &[]), CameraFailed, &["it has H264 YUYV MJPG"]);
 }
 
 #[test]
@@ -549,12 +528,10 @@ fn damaged_jpegs_are_passed_over() {
         jpeg_of(200, 32, 32),
     ] {
         let script = [Does::Gives(damaged.clone()), Does::Gives(jpeg(100))];
-        let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-        assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+        assert_grey(frame_of(jpeg_camera(), &script), 100);
     }
     let script = [Does::GivesMarked(whole), Does::Gives(jpeg(100))];
-    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+    assert_grey(frame_of(jpeg_camera(), &script), 100);
 }
 
 #[test]
@@ -569,35 +546,23 @@ fn a_camera_that_keeps_to_another_size_is_believed() {
 #[test]
 fn a_frame_without_huffman_tables_becomes_a_picture() {
     let whole = jpeg(140);
-    let mut bare = vec![0xff, 0xd8];
-    let mut scan_at = 0;
-    for segment in crate::imaging::jpeg::segments(&whole).flatten() {
-        match segment.marker {
-            0xda => scan_at = segment.at,
-            0xc4 => {}
-            _ => bare.extend_from_slice(segment.bytes),
-        }
-    }
-    bare.extend_from_slice(&whole[scan_at..]);
+    let bare = without_tables(&whole);
     assert_eq!(brightness(&bare, ContentType::Jpeg), None);
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(bare)]]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 140);
+    assert_grey(frame_of(jpeg_camera(), &[Does::Gives(bare)]), 140);
 }
 
 #[test]
 fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
     let short = raw(235)[1..].to_vec();
     let script = [Does::Gives(short), Does::Gives(raw(126))];
-    let kernel = Kernel::of(&[raw_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+    assert_grey(frame_of(raw_camera(), &script), 128);
 
     let mut padded = raw_camera();
     let line_bytes = usize::from(WIDTH) * 2;
     padded.stride = u32::from(WIDTH) * 2 + 32;
     let line = [[126, 128].repeat(line_bytes / 2), vec![235; 32]].concat();
     let frame = line.repeat(HEIGHT.into());
-    let kernel = Kernel::of(&[padded], &[&[Does::Gives(frame)]]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+    assert_grey(frame_of(padded, &[Does::Gives(frame)]), 128);
 }
 
 #[test]
@@ -644,8 +609,7 @@ fn frames_without_a_stamp_are_passed_over_by_number() {
         vec![Does::GivesUnstamped(jpeg(80))],
     ]
     .concat();
-    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 80);
+    assert_grey(frame_of(jpeg_camera(), &script), 80);
 }
 
 #[test]
