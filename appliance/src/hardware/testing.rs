@@ -1,4 +1,4 @@
-//! What tests of several cameras need.
+//! Helpers for the tests of several cameras.
 
 use keepsake_protocol::event::TombstoneReason;
 
