@@ -10,6 +10,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use anyhow::Context;
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{DeviceId, SpoolId};
@@ -23,7 +24,7 @@ use crate::engine::command_log::CommandLog;
 use crate::engine::{Engine, EngineParts, Exit};
 use crate::hardware::open::Hardware;
 use crate::light::handle::LightHandle;
-use crate::light::indicator::{FaultCode, LightEvent};
+use crate::light::indicator::LightEvent;
 use crate::settings::effective::EffectiveSettings;
 use crate::settings::{Config, Scheme};
 use crate::spool::{self, SharedSpool, Spool};

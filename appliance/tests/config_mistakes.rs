@@ -216,7 +216,7 @@ fn mistakes() -> Vec<Mistake> {
 }
 
 #[test]
-fn every_mistake_earns_a_sentence_and_the_last_good_settings() {
+fn every_mistake_is_explained_and_the_last_good_settings_apply() {
     let mistakes = mistakes();
     assert!(mistakes.len() >= 30, "{}", mistakes.len());
     let mut wrong = String::new();
@@ -292,7 +292,7 @@ fn told(status: &str) -> String {
 }
 
 #[test]
-fn a_card_without_settings_keeps_the_ones_it_had() {
+fn a_card_without_settings_keeps_its_previous_ones() {
     let card = Card::with_good_settings();
     let seen = card.start();
     assert_eq!(
@@ -319,7 +319,7 @@ fn a_card_without_settings_keeps_the_ones_it_had() {
 }
 
 #[test]
-fn a_card_that_never_had_any_settings_says_that_the_camera_works_without() {
+fn a_card_that_never_had_settings_reports_that_the_camera_works_without_them() {
     let card = Card::new();
     let seen = card.start();
     assert!(seen.is_bad, "fault 1");
@@ -337,7 +337,7 @@ fn a_card_that_never_had_any_settings_says_that_the_camera_works_without() {
 }
 
 #[test]
-fn of_two_files_the_one_saved_last_is_read_and_the_other_named() {
+fn the_newer_of_two_files_is_read_and_the_other_is_named() {
     for (other, first) in [
         ("camera.toml.txt", true),
         ("camera.txt", true),
@@ -372,7 +372,7 @@ fn of_two_files_the_one_saved_last_is_read_and_the_other_named() {
 }
 
 #[test]
-fn settings_that_may_not_be_read_are_told_as_such() {
+fn settings_without_read_permission_are_reported() {
     let card = Card::with_good_settings();
     card.save("camera.toml", GOOD.as_bytes());
     let closed = fs::Permissions::from_mode(0o000);
@@ -404,7 +404,7 @@ fn settings_that_may_not_be_read_are_told_as_such() {
 
 /// One missing quote costs neither the Wi-Fi nor the other mistakes their sentences.
 #[test]
-fn every_line_is_judged_by_itself() {
+fn every_line_is_checked_separately() {
     let card = Card::new();
     card.save(
         "camera.toml",

@@ -37,7 +37,7 @@ fn a_press_is_confirmed_only_after_its_file_and_folder_are_flushed() {
     assert_eq!(disk.confirmed, PRESSES);
 }
 
-/// What the system calls so far have done to the frames.
+/// The effect of the system calls so far on the frames.
 #[derive(Default)]
 struct Disk {
     /// Paths by file descriptor, as opened.

@@ -5,11 +5,11 @@ mod harness;
 use std::time::Duration;
 
 use harness::{Camera, Cloud, WAIT, photograph, request, request_bytes};
+use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{Hash, Sequence, codec};
 use sqlx::{Executor, Row};
@@ -73,7 +73,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(2, &[(1, 1)]).await;
-    let first: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let first: CloudInfo = porch.next(MessageKind::Cloud).await;
     assert_eq!(first.hold, None);
     // Someone else holds the database: nothing can be committed.
     let mut other = cloud.database().await;
@@ -87,7 +87,7 @@ async fn while_nothing_can_be_committed_there_is_no_receipt_and_cameras_hold() {
             .unwrap();
         assert!(!topic.ends_with("/down/receipt"), "a receipt of nothing");
         if topic.ends_with("/down/cloud") {
-            let cloud: settings::CloudInfo = codec::decode(&payload).unwrap();
+            let cloud: CloudInfo = codec::decode(&payload).unwrap();
             assert_eq!(cloud.started, first.started);
             if let Some(hold) = cloud.hold {
                 break hold;
@@ -117,7 +117,7 @@ async fn a_nearly_full_disk_takes_no_pictures_and_hears_everything_else() {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.send(1, &photograph(1)).await;
     porch.online(2, &[(1, 1)]).await;
-    let told: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let told: CloudInfo = porch.next(MessageKind::Cloud).await;
     assert!(told.hold.unwrap().contains("disk is nearly full"));
     let payload = codec::encode(&Event::Tombstone(Tombstone {
         spool: porch.install,
@@ -261,7 +261,7 @@ async fn a_command_reaches_the_camera_that_is_there_and_its_stages_are_told() {
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     let path = "/api/v1/devices/porch/commands";
     let (status, told) = request(
         cloud.ready.http,
@@ -316,7 +316,7 @@ async fn a_command_waits_for_a_camera_that_is_away_and_a_will_says_that_it_is() 
     let cloud = Cloud::start(&[]).await;
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     porch.online(1, &[]).await;
-    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     let presence = async |wanted: &str| {
         let there = async {
             loop {
@@ -550,7 +550,7 @@ async fn a_restarted_cloud_knows_every_capture() {
     assert_eq!(cloud.ready.store, store);
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     // Known from the store, so it is told about the cloud before it says anything.
-    let _: settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let _: CloudInfo = porch.next(MessageKind::Cloud).await;
     porch.send(1, &bytes).await;
     porch.stored(&[(1, Hash::of(&bytes))]).await;
     let listed = cloud.json("/api/v1/pictures").await;

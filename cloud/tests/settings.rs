@@ -17,7 +17,7 @@ async fn with_porch() -> (Cloud, Camera) {
     let mut porch = Camera::connect(&cloud, "porch", 1).await;
     say(&porch, 0, 0, SettingsReport::default()).await;
     // Known from now on.
-    let _: keepsake_protocol::settings::CloudInfo = porch.next(MessageKind::Cloud).await;
+    let _: keepsake_protocol::cloud_info::CloudInfo = porch.next(MessageKind::Cloud).await;
     (cloud, porch)
 }
 

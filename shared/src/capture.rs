@@ -7,6 +7,7 @@ use crate::id::{CaptureId, Hash, Sequence, SpoolId};
 
 /// Why a capture exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
 pub enum Cause {
     Button,
@@ -31,6 +32,7 @@ impl Cause {
 
 /// The media type of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub enum ContentType {
     #[serde(rename = "image/jpeg")]
     Jpeg,
@@ -68,6 +70,7 @@ impl ContentType {
 
 /// Everything known about a capture when it is saved. The same record is stored in the spool file and sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct CaptureMetadata {
     #[serde(rename = "install")]
     pub spool: SpoolId,
@@ -102,6 +105,7 @@ impl CaptureMetadata {
 
 /// The JSON header of an `up/frame` message: the capture, and which of its bytes follow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct FrameHeader {
     #[serde(flatten)]
     pub capture: CaptureMetadata,

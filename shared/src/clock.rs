@@ -6,6 +6,7 @@ use crate::id::BootId;
 
 /// A reading of the camera's clocks. Readings of one boot compare by `boottime_us`; wall time is a claim with an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct ClockReading {
     pub boot: BootId,
     /// CLOCK_BOOTTIME, microseconds since that boot, sleep included.

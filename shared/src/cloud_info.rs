@@ -6,6 +6,7 @@ use crate::id::StoreId;
 
 /// `down/cloud`: what a camera must know about the cloud before it sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct CloudInfo {
     pub store: StoreId,
     /// Changes with every start of the cloud: the camera then sends its inventory again.

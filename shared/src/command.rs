@@ -9,6 +9,7 @@ use crate::id::CaptureId;
 pub const RESULT_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
 pub enum CommandKind {
     Snap,
@@ -30,6 +31,7 @@ impl CommandKind {
 
 /// `down/command`. The camera stores the id durably before it executes the command; a known id is only answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Command {
     /// 1 to 64 characters, chosen by the cloud.
     pub id: String,
@@ -49,6 +51,7 @@ impl Command {
 
 /// The progress of a command. Stages are reported once and in this order; some commands skip some of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
 pub enum CommandStage {
     /// The camera has received the command and stored its id.
@@ -77,6 +80,7 @@ impl CommandStage {
 
 /// `up/reply`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct CommandReply {
     pub id: String,
     pub stage: CommandStage,
@@ -90,5 +94,6 @@ pub struct CommandReply {
     pub text: Option<String>,
     /// The result of `diagnostics`, with stage `done`; at most [`RESULT_BYTES_MAX`] as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, proptest(strategy = "proptest::option::of(crate::properties::values())"))]
     pub result: Option<Map<String, Value>>,
 }

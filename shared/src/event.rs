@@ -11,6 +11,7 @@ pub const TOMBSTONE_RANGE_MAX: u64 = 100_000;
 
 /// The reason why a sequence has no picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "kebab-case")]
 pub enum TombstoneReason {
     CameraNotFound,
@@ -47,6 +48,7 @@ impl TombstoneReason {
 /// A tombstone gets a receipt like a picture. Its hash is the SHA-256 of its JSON exactly as sent, so a camera keeps
 /// those bytes and sends them unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Tombstone {
     #[serde(rename = "install")]
     pub spool: SpoolId,
@@ -71,6 +73,7 @@ impl Tombstone {
 
 /// A fault of the camera, by its number on the LED.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Fault {
     /// 1 to 7, as the LED counts them.
     pub number: u8,
@@ -87,6 +90,7 @@ pub struct Fault {
 /// A camera whose clock is set during a boot sends one offset for each setting. They contradict each other, so only an
 /// interval that covers all of them is honest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct BootClockOffset {
     pub boot: BootId,
     /// Wall time minus CLOCK_BOOTTIME, microseconds.
@@ -128,6 +132,7 @@ impl BootClockOffset {
 
 /// `up/event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Event {
     Tombstone(Tombstone),

@@ -75,6 +75,7 @@ macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(proptest_derive::Arbitrary))]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(pub [u8; $bytes]);
 
@@ -213,6 +214,7 @@ impl fmt::Display for Sequence {
 
 /// The permanent name of a capture: its spool, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct CaptureId {
     #[serde(rename = "install")]
     pub spool: SpoolId,

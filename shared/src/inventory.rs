@@ -12,6 +12,7 @@ pub const INVENTORY_PAGE_MAX: usize = 1000;
 /// A [`Receipt`](crate::receipt::Receipt) with the same `id` and `page` answers each page. The camera waits 10 s for the
 /// answers, then sends anyway.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Inventory {
     #[serde(rename = "install")]
     pub spool: SpoolId,

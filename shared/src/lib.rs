@@ -1,4 +1,4 @@
-//! The Keepsake wire protocol, and nothing else: no async, no clock, no files, no sockets.
+//! The Keepsake wire protocol and its tables: no async, no clock, no files, no sockets.
 //!
 //! A camera writes `keepsake/v1/{device}/up/#` and reads `keepsake/v1/{device}/down/#`. A press becomes a
 //! *capture*, named by its [`CaptureId`] (spool, sequence) and the SHA-256 [`struct@Hash`] of the whole picture. The bytes
@@ -10,7 +10,8 @@
 //!
 //! The modules in reading order: names ([`id`], [`topic`], [`ranges`], [`clock`]), messages from the camera
 //! ([`capture`], [`inventory`], [`presence`], [`event`]), messages from the cloud ([`receipt`], [`command`],
-//! [`settings`], [`cloud_info`]), their HTTP envelope ([`downlink`]), and their encoding ([`codec`]).
+//! [`settings`], [`cloud_info`]), their HTTP envelope ([`downlink`]), and their encoding ([`codec`]). [`light`] and
+//! [`faults`] are the tables of LED patterns and faults, by the names and numbers that the messages carry.
 
 pub mod capture;
 pub mod clock;
@@ -19,9 +20,13 @@ pub mod codec;
 pub mod command;
 pub mod downlink;
 pub mod event;
+pub mod faults;
 pub mod id;
 pub mod inventory;
+pub mod light;
 pub mod presence;
+#[cfg(test)]
+mod properties;
 pub mod ranges;
 pub mod receipt;
 pub mod settings;

@@ -8,6 +8,7 @@ use crate::ranges::Ranges;
 use crate::settings;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     Online,
@@ -17,6 +18,7 @@ pub enum Presence {
 
 /// The captures of one spool on the card.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct SpoolInventory {
     #[serde(rename = "install")]
     pub spool: SpoolId,
@@ -33,6 +35,7 @@ pub struct SpoolInventory {
 
 /// Totals of the upload queue over all spools.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Queue {
     pub waiting: u64,
     pub waiting_bytes: u64,
@@ -51,6 +54,7 @@ pub struct Queue {
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Health {
     /// Free space of the spool's file system, bytes.
     #[serde(default)]
@@ -64,6 +68,7 @@ pub struct Health {
 
 /// The pattern that the LED shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct LedStatus {
     /// The name of the pattern, such as `ready`, `uploading`, `offline`, `fault-5`.
     pub pattern: String,
@@ -77,10 +82,12 @@ pub struct LedStatus {
 
 /// `up/status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Status {
     pub presence: Presence,
     /// The current spool first, then older ones that still have files. Empty in a last will.
     #[serde(rename = "installs", default)]
+    #[cfg_attr(test, proptest(strategy = "crate::properties::few()"))]
     pub spools: Vec<SpoolInventory>,
     #[serde(default)]
     pub queue: Queue,

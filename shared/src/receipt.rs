@@ -9,15 +9,18 @@ pub const RECEIPT_ENTRIES_MAX: usize = 2000;
 
 /// A capture that the cloud requests again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct ResendRequest {
     pub sequence: Sequence,
     /// The missing bytes as `[start, end)`; empty = the whole picture.
     #[serde(default)]
+    #[cfg_attr(test, proptest(strategy = "crate::properties::few()"))]
     pub ranges: Vec<(u64, u64)>,
 }
 
 /// A capture that the cloud cannot accept now. The camera defers it and never deletes it for this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Rejection {
     pub sequence: Sequence,
     /// The hash of the rejected bytes, so that no other capture with this number is deferred by mistake.
@@ -30,6 +33,7 @@ pub struct Rejection {
 
 /// Identifies the inventory page that a receipt answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct InventoryAck {
     pub id: u32,
     pub page: u32,
@@ -37,6 +41,7 @@ pub struct InventoryAck {
 
 /// `down/receipt`. It is created only after the commit that it confirms (P2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(proptest_derive::Arbitrary))]
 pub struct Receipt {
     pub store: StoreId,
     #[serde(rename = "install")]
@@ -45,8 +50,10 @@ pub struct Receipt {
     #[serde(default)]
     pub stored: Vec<(Sequence, HashPrefix)>,
     #[serde(default)]
+    #[cfg_attr(test, proptest(strategy = "crate::properties::few()"))]
     pub want: Vec<ResendRequest>,
     #[serde(rename = "refused", default)]
+    #[cfg_attr(test, proptest(strategy = "crate::properties::few()"))]
     pub rejected: Vec<Rejection>,
     /// Set if this answers a page of `up/have`.
     #[serde(rename = "answers", default, skip_serializing_if = "Option::is_none")]

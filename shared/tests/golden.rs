@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 
 use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType, FrameHeader};
 use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::codec;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::{BootClockOffset, Event, Fault, Tombstone, TombstoneReason};
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, SpoolInventory, Status};
 use keepsake_protocol::receipt::{InventoryAck, Receipt, Rejection, ResendRequest};
-use keepsake_protocol::settings::{CloudInfo, DesiredSettings, RejectedSetting, SettingsReport, TrialStatus};
+use keepsake_protocol::settings::{DesiredSettings, RejectedSetting, SettingsReport, TrialStatus};
 use keepsake_protocol::{BootId, CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -1,13 +1,14 @@
 //! A newer peer may say more than we know, and an older one less; neither stops the conversation. And nobody can break
 //! it: what is too long, too deep or too large is an error before it costs anything.
 
+use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::codec::{self, DecodeError, HEADER_BYTES_MAX, JSON_BYTES_MAX};
 use keepsake_protocol::command::{Command, CommandReply};
 use keepsake_protocol::event::Event;
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::{CloudInfo, DesiredSettings};
+use keepsake_protocol::settings::DesiredSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 

@@ -55,8 +55,6 @@ impl Engine {
             device: &self.device,
             cloud: &config.cloud.url.to_string(),
             not_connected_because: self.disconnect_reasons.last().map(String::as_str),
-            light: &self.light.status(),
-            faults: &self.faults.iter().copied().collect::<Vec<_>>(),
             facts: &self.facts(),
         });
         let path = &config.status_file;

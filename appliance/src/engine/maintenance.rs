@@ -88,8 +88,8 @@ impl Engine {
             rate: self.drain.rate(),
             connections: self.connections,
             connected_for_s: self.connected_at.map(|at| at.elapsed().as_secs()),
-            faults: self.faults.iter().map(|fault| fault.number()).collect(),
-            light: self.light.status().pattern,
+            faults: self.faults.iter().copied().collect(),
+            led: self.light.status(),
             settings_version: self.settings.version(),
             warnings: self.recent_warnings.latest(),
         }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
 use keepsake_protocol::event::Fault;
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::inventory::{INVENTORY_PAGE_MAX, Inventory};
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue, Status};
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::CloudInfo;
 use keepsake_protocol::topic::MessageKind;
 use keepsake_protocol::{CaptureId, DeviceId, HashPrefix, SpoolId};
 use tokio::sync::{mpsc, watch};
@@ -29,7 +30,7 @@ use crate::capture::pipeline::{CaptureOutcome, CaptureRequest, CaptureSettings, 
 use crate::engine::command_log::{CommandLog, is_valid_id};
 use crate::error::display_chain;
 use crate::light::handle::LightHandle;
-use crate::light::indicator::{FaultCode, LightEvent};
+use crate::light::indicator::LightEvent;
 use crate::net;
 use crate::settings::effective::EffectiveSettings;
 use crate::spool::{Key, PendingCapture, SharedSpool, SpoolChange, SpoolError};

@@ -1,7 +1,7 @@
 //! `camera.backend = "auto"`: a camera by V4L2 if there is one, else a CSI camera if its program is there.
 //!
-//! Every press that finds no camera running detects again, so one that is plugged in later is found. One that runs is
-//! kept to.
+//! Every press that finds no running camera detects again, so one that is plugged in later is found. A running one is
+//! kept.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use crate::imaging::frame::Frame;
 use crate::settings;
 
 pub(super) struct AutoCamera {
-    /// `None`: this binary was built without.
+    /// `None`: this binary was built without V4L2.
     v4l: Option<v4l::V4lCamera>,
     rpicam: rpicam::RpicamCamera,
-    /// The last frame came from there.
+    /// The last frame came from `rpicam`.
     on_rpicam: bool,
 }
 
 impl AutoCamera {
     /// # Errors
-    /// This binary knows no V4L2, and there is no program for CSI cameras either.
+    /// This binary was built without V4L2, and there is no program for CSI cameras either.
     pub(super) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
         let rpicam = rpicam::RpicamCamera::open(settings);
         let v4l = match v4l::V4lCamera::open(settings) {
@@ -34,13 +34,13 @@ impl AutoCamera {
         })
     }
 
-    /// The one to ask now.
+    /// Returns the camera to use now.
     fn chosen(&mut self) -> &mut dyn super::Camera {
         let by_v4l = match &self.v4l {
             None => false,
             Some(v4l) => {
                 let rpicam_runs = self.on_rpicam && self.rpicam.is_running();
-                // With neither, V4L2 says best what is missing.
+                // With neither, the error of V4L2 is the more helpful one.
                 !rpicam_runs && (v4l.is_there() || !self.rpicam.is_there())
             }
         };

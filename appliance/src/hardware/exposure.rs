@@ -3,7 +3,7 @@
 /// Number of frames in a row that are as bright as the one before: a control loop that swings crosses the right value as well, but
 /// does not stay there.
 const STEADY_FRAMES: u32 = 3;
-/// Of 255: what noise and a flickering lamp make.
+/// The change, of 255, that noise and flickering light cause.
 const TOLERANCE: u8 = 4;
 
 #[derive(Debug, Default)]

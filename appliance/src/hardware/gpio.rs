@@ -1,7 +1,7 @@
-//! Button and lamp on the pins of a Raspberry Pi, by rppal. The only file that names it.
+//! Button and LED on the pins of a Raspberry Pi, by rppal. The only file that names it.
 //!
 //! rppal needs `/dev/gpiomem` (`/dev/gpiomem0` on a Pi 5) for levels and `/dev/gpiochipN` for edges. It puts a pin back
-//! as it was when dropped, so both parts keep theirs for as long as they live, and the lamp does not stay lit.
+//! as it was when dropped, so both parts keep theirs for as long as they live, and the LED does not stay lit.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::time::clock;
 /// Too fast for an eye to see it flicker, slow enough for rppal's software PWM.
 const PWM_HZ: f64 = 200.0;
 
-/// Where the registers are: up to the Pi 4, and from the Pi 5 on.
+/// The paths of the registers: up to the Pi 4, and from the Pi 5 on.
 pub(super) const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
-/// Whether rppal could work here.
+/// Returns true if rppal could work on this computer.
 pub(super) fn has_registers() -> bool {
     REGISTERS.iter().any(|path| Path::new(path).exists())
 }
@@ -93,7 +93,7 @@ pub struct RppalButton {
 }
 
 impl RppalButton {
-    /// The kernel debounces: an edge is told once the level has been steady for so long.
+    /// The kernel debounces: an edge is reported once the level has been stable for this time.
     fn listen_for_edges(&mut self) -> Result<(), HardwareError> {
         let debounce = (!self.debounce.is_zero()).then_some(self.debounce);
         self.pin
@@ -124,7 +124,7 @@ impl super::Button for RppalButton {
     }
 }
 
-/// A lamp of one colour, or of three, between pins and ground, or between pins and 3.3 V.
+/// An LED of one colour, or of three, between pins and ground, or between pins and 3.3 V.
 pub struct RppalLed {
     channels: Vec<Channel>,
     off: Level,
@@ -137,8 +137,8 @@ struct Channel {
 }
 
 impl super::Led for RppalLed {
-    fn show(&mut self, lamp: LedState) {
-        let shares = lamp.duty_cycles(self.channels.len());
+    fn show(&mut self, state: LedState) {
+        let shares = state.duty_cycles(self.channels.len());
         for (channel, share) in self.channels.iter_mut().zip(shares) {
             channel.set_duty_cycle(share, self.off, self.on);
         }

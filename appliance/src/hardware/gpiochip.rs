@@ -1,11 +1,11 @@
-//! Button and lamp on the character device of the kernel, by gpiocdev. The only file that names it.
+//! Button and LED on the character device of the kernel, by gpiocdev. The only file that names it.
 //!
-//! It works on any kernel and any board, and wants no more than the group of `/dev/gpiochipN`. The kernel debounces the
-//! button. It knows no dimming, so a thread switches a lamp that is to be dim on and off, as rppal does.
+//! It works on any kernel and any board, and needs only the group of `/dev/gpiochipN`. The kernel debounces the button.
+//! It cannot dim, so a thread switches a dimmed LED on and off, as rppal does.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,14 @@ use super::{ButtonEdge, HardwareError, LedState};
 use crate::settings::{self, Active, Pull};
 use crate::time::clock;
 
-/// As the kernel's drivers for the chip of the header call it: on the Pi 5, on the Pi 4, and before.
+/// The names that the kernel's drivers give the chip of the header: on the Pi 5, on the Pi 4, and before.
 const HEADERS: [&str; 3] = ["pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"];
 /// Edges that may wait while a press is handled. The kernel's own default is 16, a few presses.
 const EDGES_MAX: u32 = 64;
-/// One pass of a dimmed lamp: too fast for an eye to see it flicker.
+/// One pass of a dimmed LED: too fast for an eye to see it flicker.
 const PWM_PERIOD: Duration = Duration::from_millis(5);
+/// States of the LED that may wait. The thread takes them at once, unless the kernel is slow.
+const STATES_MAX: usize = 16;
 const CONSUMER: &str = "keepsake";
 
 /// The chip whose lines are the pins of the header.
@@ -118,7 +120,7 @@ impl Gpiochip {
             .map_err(|e| HardwareError::new("start the light's thread", "free some memory").caused_by(e))
     }
 
-    /// Looks before it takes: the kernel would only say that it is busy, and not who has it.
+    /// Checks the line before requesting it: the kernel's error would not name the program that uses it.
     fn check_free(&self, pin: u8, setting: &str) -> Result<(), HardwareError> {
         let doing = || format!("use line {pin} of {self} ({setting})");
         let info = Chip::from_path(&self.path)
@@ -242,44 +244,31 @@ impl super::Button for GpiochipButton {
     }
 }
 
-/// A lamp of one colour, or of three. Dropping it puts it out.
+/// An LED of one colour, or of three. Dropping it turns it off.
 pub struct GpiochipLed {
-    shown: Arc<PwmTarget>,
+    /// `None` only while it is dropped, which ends the thread.
+    duty_cycles: Option<SyncSender<Vec<f64>>>,
     channels: usize,
     thread: Option<JoinHandle<()>>,
-}
-
-struct PwmTarget {
-    next: Mutex<Next>,
-    changed: Condvar,
-}
-
-struct Next {
-    /// How much of each pass each line is on, 0 to 1.
-    shares: Vec<f64>,
-    changes: u64,
-    stop: bool,
 }
 
 impl GpiochipLed {
     fn start(request: Request, lines: Vec<u32>) -> std::io::Result<Self> {
         let channels = lines.len();
-        let shown = Arc::new(PwmTarget {
-            next: Mutex::new(Next {
-                shares: vec![0.0; channels],
-                changes: 0,
-                stop: false,
-            }),
-            changed: Condvar::new(),
-        });
-        let thread = {
-            let shown = Arc::clone(&shown);
-            thread::Builder::new()
-                .name("lines".to_owned())
-                .spawn(move || run_pwm(&request, &lines, &shown))?
+        let (duty_cycles, to_play) = sync_channel(STATES_MAX);
+        let drive = move |lit: &[bool]| {
+            let mut values = Values::default();
+            for (&line, &lit) in lines.iter().zip(lit) {
+                values.set(line, if lit { Value::Active } else { Value::Inactive });
+            }
+            // An LED that is broken must not stop a camera.
+            let _ = request.set_values(&values);
         };
+        let thread = thread::Builder::new()
+            .name("lines".to_owned())
+            .spawn(move || run_pwm(drive, channels, &to_play))?;
         Ok(Self {
-            shown,
+            duty_cycles: Some(duty_cycles),
             channels,
             thread: Some(thread),
         })
@@ -287,81 +276,57 @@ impl GpiochipLed {
 }
 
 impl super::Led for GpiochipLed {
-    fn show(&mut self, lamp: LedState) {
-        let mut next = self.shown.lock();
-        next.shares = lamp.duty_cycles(self.channels);
-        next.changes += 1;
-        self.shown.changed.notify_one();
+    fn show(&mut self, state: LedState) {
+        if let Some(duty_cycles) = &self.duty_cycles {
+            let _ = duty_cycles.send(state.duty_cycles(self.channels));
+        }
     }
 }
 
 impl Drop for GpiochipLed {
     fn drop(&mut self) {
-        self.shown.lock().stop = true;
-        self.shown.changed.notify_one();
+        self.duty_cycles = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-impl PwmTarget {
-    fn lock(&self) -> MutexGuard<'_, Next> {
-        // The value is always complete, even if another thread panicked.
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits for a change, at most until `until`; `None` = as long as it takes.
-    fn wait(&self, seen: u64, until: Option<Instant>) {
-        let mut next = self.lock();
-        while next.changes == seen && !next.stop {
-            let Some(until) = until else {
-                next = self.changed.wait(next).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            next = match self.changed.wait_timeout(next, left) {
-                Ok((next, _)) => next,
-                Err(poisoned) => poisoned.into_inner().0,
-            };
+/// Plays the latest duty cycles of the channels, 0 to 1 each, until their sender is dropped.
+fn run_pwm(mut drive: impl FnMut(&[bool]), channels: usize, duty_cycles: &Receiver<Vec<f64>>) {
+    let mut shares = vec![0.0; channels];
+    loop {
+        match play_pass(&mut drive, &shares, duty_cycles) {
+            Ok(next) => shares = next,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
+    drive(&vec![false; channels]);
 }
 
-fn run_pwm(request: &Request, lines: &[u32], shown: &PwmTarget) {
-    let drive = |lit: &[bool]| {
-        let mut values = Values::default();
-        for (&line, &lit) in lines.iter().zip(lit) {
-            values.set(line, if lit { Value::Active } else { Value::Inactive });
-        }
-        // A lamp that is broken must not stop a camera.
-        let _ = request.set_values(&values);
-    };
-    loop {
-        let (shares, seen) = {
-            let next = shown.lock();
-            if next.stop {
-                break;
-            }
-            (next.shares.clone(), next.changes)
-        };
-        let pass = pwm_steps(&shares);
-        if let [(_, lit)] = pass.as_slice() {
-            drive(lit);
-            shown.wait(seen, None);
-            continue;
-        }
-        let began = Instant::now();
-        for (from, lit) in &pass {
-            shown.wait(seen, Some(began + PWM_PERIOD.mul_f64(*from)));
-            drive(lit);
-        }
-        shown.wait(seen, Some(began + PWM_PERIOD));
+/// Plays one pass, or less if other duty cycles arrive, which are returned.
+fn play_pass(
+    drive: &mut impl FnMut(&[bool]),
+    shares: &[f64],
+    duty_cycles: &Receiver<Vec<f64>>,
+) -> Result<Vec<f64>, RecvTimeoutError> {
+    let steps = pwm_steps(shares);
+    if let [(_, lit)] = steps.as_slice() {
+        drive(lit);
+        return duty_cycles.recv().map_err(|_| RecvTimeoutError::Disconnected);
     }
-    drive(&vec![false; lines.len()]);
+    let began = Instant::now();
+    let ends = steps.iter().skip(1).map(|(from, _)| *from).chain([1.0]);
+    for ((_, lit), end) in steps.iter().zip(ends) {
+        drive(lit);
+        let step_left = (began + PWM_PERIOD.mul_f64(end)).saturating_duration_since(Instant::now());
+        match duty_cycles.recv_timeout(step_left) {
+            Err(RecvTimeoutError::Timeout) => {}
+            changed => return changed,
+        }
+    }
+    Err(RecvTimeoutError::Timeout)
 }
 
 /// One pass as steps: from which part of it on which channels are lit. A single step is no dimming.
@@ -397,6 +362,22 @@ mod tests {
         ] {
             assert_eq!(pwm_steps(shares), steps, "{shares:?}");
         }
+    }
+
+    #[test]
+    fn a_dimmed_led_is_switched_on_and_off_until_it_is_dropped() {
+        let (driven, seen) = std::sync::mpsc::channel();
+        let (duty_cycles, to_play) = sync_channel(STATES_MAX);
+        let thread = thread::spawn(move || run_pwm(move |lit| driven.send(lit.to_vec()).unwrap(), 2, &to_play));
+        let next = || seen.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert_eq!(next(), [false, false]);
+        duty_cycles.send(vec![1.0, 0.5]).unwrap();
+        for lit in [true, false].repeat(3) {
+            assert_eq!(next(), [true, lit]);
+        }
+        drop(duty_cycles);
+        thread.join().unwrap();
+        assert_eq!(seen.iter().last().unwrap(), [false, false]);
     }
 
     #[test]

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use crate::settings::Config;
 
-/// Who this computer is, as far as it can tell.
+/// The identity of this computer, as far as it can be read.
 ///
 /// A spool that wakes up beside another identity is a moved card or a copy of one, and begins a new install.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Of the board; the default device name ends in its last six characters. Lower-case letters and digits.
+    /// The serial number of the board; the default device name ends in its last six characters. Lower-case letters and digits.
     pub serial: String,
     /// Serial and, where the card can be read, its CID.
     pub fingerprint: String,

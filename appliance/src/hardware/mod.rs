@@ -13,6 +13,8 @@ pub mod open;
 mod rotated;
 pub mod rpicam;
 pub mod simulated;
+#[cfg(test)]
+mod testing;
 pub mod v4l;
 
 use std::borrow::Cow;
@@ -23,7 +25,7 @@ use keepsake_protocol::event::TombstoneReason;
 use crate::imaging::frame::Frame;
 use crate::settings;
 
-/// The button was pressed down or let go, debounced.
+/// The button was pressed or released, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ButtonEdge {
     pub down: bool,
@@ -31,29 +33,29 @@ pub struct ButtonEdge {
     pub at_boottime_us: u64,
 }
 
-/// The button. It has a thread of its own, which does nothing but wait.
+/// The button. Its own thread waits for it.
 pub trait Button: Send {
-    /// Waits at most `timeout` until it is pressed down or let go; `None` = it was not.
+    /// Waits at most `timeout` until it is pressed or released; `None` = it was not.
     ///
     /// # Errors
     /// The button cannot be read any more. Waiting again later is allowed: it opens the pin again.
     fn wait(&mut self, timeout: Duration) -> Result<Option<ButtonEdge>, HardwareError>;
 }
 
-/// What the lamp does now.
+/// The state of the LED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LedState {
     Off,
     On {
-        /// 1 to 100 % of full brightness; a lamp without dimming is simply on.
+        /// 1 to 100 % of full brightness; an LED without dimming is simply on.
         brightness: u8,
-        /// Red, green, blue, 0 to 255; a lamp of one colour ignores it.
+        /// Red, green, blue, 0 to 255; an LED of one colour ignores it.
         colour: [u8; 3],
     },
 }
 
 impl LedState {
-    /// How much of the time each of `N` channels is lit, 0 to 1: one for a lamp of one colour, or red, green and blue.
+    /// Returns the share of the time for which each of `N` channels is lit, 0 to 1: one for an LED of one colour, or red, green and blue.
     fn duty_cycles(self, channels: usize) -> Vec<f64> {
         let Self::On { brightness, colour } = self else {
             return vec![0.0; channels];
@@ -67,31 +69,31 @@ impl LedState {
     }
 }
 
-/// The lamp beside the button.
+/// The LED beside the button.
 pub trait Led: Send {
-    /// Switches the lamp. Quick, never fails: a lamp that is broken must not stop a camera.
-    fn show(&mut self, lamp: LedState);
+    /// Switches the LED. It returns at once and never fails: a broken LED must not stop a camera.
+    fn show(&mut self, state: LedState);
 
-    /// Tells in words what the lamp says from now on, for a lamp that can also write.
-    fn caption(&mut self, _looks: &str, _means: &str) {}
+    /// Describes the pattern that is shown from now on, for an LED that is drawn.
+    fn caption(&mut self, _appearance: &str, _meaning: &str) {}
 }
 
-/// The camera. It has a thread of its own, because a driver may block for as long as it likes.
+/// The camera. It has its own thread, because a driver may block for any time.
 pub trait Camera: Send {
     /// Takes a frame that began after this call, or gives up after about `deadline`.
     ///
     /// # Errors
-    /// [`CameraError`] says what to tell the person; the next call tries again from the beginning.
+    /// [`CameraError`] explains the failure to a person; the next call tries again from the beginning.
     fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError>;
 
-    /// Does beforehand what takes long at the first frame, in about `within`, so that no press waits for it. What fails
-    /// is said in the log, and again by the first frame.
+    /// Does the slow part of the first frame in advance, in about `within`, so that no press waits for it. Errors are
+    /// logged, and returned again by the first frame.
     fn prepare(&mut self, _within: Duration) {}
 
-    /// Other settings from the next frame on. A camera that has nothing to set ignores them.
+    /// Applies settings from the next frame on. A camera without such settings ignores them.
     fn configure(&mut self, _settings: &settings::CameraSettings) {}
 
-    /// After a frame: what the camera is, what was agreed on with it and what it could do instead, a line each.
+    /// Describes, after a frame, the camera, its negotiated format and its other formats, one per line.
     fn describe(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -119,7 +121,7 @@ pub enum CameraError {
 }
 
 impl CameraError {
-    /// What the tombstone says.
+    /// Returns the reason for the tombstone.
     pub fn reason(&self) -> TombstoneReason {
         match self {
             Self::NotFound { .. } => TombstoneReason::CameraNotFound,
@@ -159,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lamp_of_one_colour_ignores_it_and_one_of_three_mixes_it() {
+    fn an_led_of_one_colour_ignores_the_colour_and_one_of_three_mixes_it() {
         let amber = LedState::On {
             brightness: 50,
             colour: [255, 140, 0],

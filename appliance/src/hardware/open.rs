@@ -7,7 +7,7 @@ use super::{Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochi
 use crate::imaging::frame::Frame;
 use crate::settings::{self, CameraBackend, Config, GpioBackend};
 
-/// A camera put together.
+/// The opened parts.
 pub struct Hardware {
     pub button: Box<dyn Button>,
     pub led: Box<dyn Led>,
@@ -17,13 +17,12 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// Opens what the settings name: real parts, or simulated ones with `simulated.enabled`.
+    /// Opens the parts that the settings name: real parts, or simulated ones with `simulated.enabled`.
     ///
-    /// A camera that is merely not plugged in is no error here: every press then becomes a tombstone that says so, and
-    /// works again once it is back.
+    /// A camera that is not plugged in is no error: every press becomes a tombstone until it is back.
     ///
     /// # Errors
-    /// A part that cannot work until someone changes something; the text says what.
+    /// A part cannot work until a person changes something; the text names it.
     pub fn open(config: &Config) -> Result<Self, HardwareError> {
         if !config.simulated.enabled {
             let way = Pins::open(&config.gpio)?.describe();
@@ -61,7 +60,7 @@ pub(crate) fn open_button(config: &Config) -> Result<Box<dyn Button>, HardwareEr
     })
 }
 
-/// Opens the lamp alone.
+/// Opens only the LED.
 ///
 /// # Errors
 /// As [`Hardware::open`].
@@ -76,18 +75,18 @@ pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
     })
 }
 
-/// The pins of this board, one way or the other.
+/// The pins of this board, through rppal or the character device.
 pub(crate) enum Pins {
     Rppal(gpio::Gpio),
     Gpiochip(gpiochip::Gpiochip),
 }
 
 impl Pins {
-    /// Finds the way to the pins. On the kernel of Raspberry Pi rppal has `/dev/gpiomem`; any other has the character
-    /// device alone, which is also taken where rppal does not know the board.
+    /// Opens the pins. The kernel of Raspberry Pi OS has `/dev/gpiomem` for rppal; others have only the character device,
+    /// which is also used where rppal does not know the board.
     ///
     /// # Errors
-    /// Neither way works, or not the one that was asked for.
+    /// Neither works, or not the one that the settings name.
     pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
         match settings.backend {
             GpioBackend::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
@@ -104,7 +103,7 @@ impl Pins {
         }
     }
 
-    /// In words, for the log and for `appliance self-test`.
+    /// Describes the access for the log and for `appliance self-test`.
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Rppal(_) => {
@@ -118,7 +117,7 @@ impl Pins {
     }
 }
 
-/// `camera.backend = "none"`: for a box that has only a button, and for trying out what that looks like.
+/// `camera.backend = "none"`: a box that has only a button, or a trial without a camera.
 struct NoCamera;
 
 impl Camera for NoCamera {

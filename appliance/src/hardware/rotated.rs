@@ -73,7 +73,7 @@ impl Rotation {
         }
     }
 
-    /// What a viewer has to do to a picture that asked for `before` already.
+    /// Returns the orientation for a viewer of a picture that asked for `before` already.
     fn applied_to(self, before: Orientation) -> Orientation {
         let before = Self::from_orientation(before);
         // Turning right before a mirror is turning left behind it.
@@ -152,7 +152,7 @@ mod tests {
         bytes.into_inner()
     }
 
-    /// As a viewer shows it.
+    /// Returns the picture as a viewer shows it.
     fn seen(frame: &Frame) -> GrayImage {
         use image::ImageDecoder as _;
         let mut decoder = image::ImageReader::new(std::io::Cursor::new(&frame.bytes))

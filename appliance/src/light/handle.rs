@@ -1,31 +1,31 @@
-//! The light as the rest of the program sees it: send what happened, and the right pattern is played.
+//! The LED as the rest of the program sees it: send what happened, and the right pattern is played.
 //!
-//! Joins the deciding [`indicator`](crate::light::indicator) to the playing [`light`](crate::light::player), on a thread of its own,
-//! so that a press is answered whatever else is busy.
+//! One thread lets the [`Indicator`] decide and the [`Player`] play, so that a press is answered whatever else is busy.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use keepsake_protocol::light::Pattern;
 use keepsake_protocol::presence::LedStatus;
 
 use crate::hardware::Led;
-use crate::light::indicator::{Indicator, LightEvent, Pattern};
+use crate::light::indicator::{Indicator, LightEvent};
 use crate::light::player::Player;
-use crate::settings;
+use crate::settings::LightSettings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::boottime_us;
 
-/// Events that may wait; the thread only decides, so there are never many.
+/// Events that may wait; the thread never blocks, so there are never many.
 const EVENTS_MAX: usize = 1024;
 
 enum Input {
     Event(LightEvent),
     /// A press and when it was felt, CLOCK_BOOTTIME in microseconds.
     Pressed(u64, u64),
-    Settings(Box<settings::LightSettings>),
+    Settings(Box<LightSettings>),
     Stop,
 }
 
@@ -38,28 +38,21 @@ pub struct LightHandle {
 }
 
 impl LightHandle {
-    /// Starts the threads; the light says that the camera is starting until [`LightHandle::send`] says otherwise.
-    pub fn start(light: Box<dyn Led>, settings: &settings::LightSettings, events: &EventWriter) -> io::Result<Self> {
-        let (inputs, to_decide) = sync_channel(EVENTS_MAX);
+    /// Starts the thread; the LED shows that the camera is starting until [`LightHandle::send`] says otherwise.
+    pub fn start(led: Box<dyn Led>, settings: &LightSettings, events: &EventWriter) -> io::Result<Self> {
+        let (inputs, to_handle) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
-        // Presses whose light is not on the lamp yet, with the moment they were felt.
-        let unlit: Arc<Mutex<BTreeMap<u64, u64>>> = Arc::default();
-        let player = {
-            let (status, unlit, events) = (status.clone(), unlit.clone(), events.clone());
-            Player::start(light, settings, move |pattern, at_us| {
-                if pattern == Pattern::Capturing {
-                    report_light_delay(&unlit, at_us, &events);
-                }
-                *locked(&status) = led_status(pattern);
-                events.emit(&Event::Light {
-                    pattern: pattern.name(),
-                });
-            })?
+        let light = Light {
+            indicator: Indicator::new(),
+            player: Player::new(led, settings, Instant::now()),
+            began: Instant::now(),
+            unlit: BTreeMap::new(),
+            status: Arc::clone(&status),
+            events: events.clone(),
         };
-        let events = events.clone();
         let thread = std::thread::Builder::new()
-            .name("lamp".to_owned())
-            .spawn(move || run(&to_decide, player, &unlit, &events))?;
+            .name("light".to_owned())
+            .spawn(move || light.run(&to_handle))?;
         Ok(Self {
             inputs,
             status,
@@ -67,7 +60,7 @@ impl LightHandle {
         })
     }
 
-    /// A press was felt: the light goes on at once.
+    /// Turns the LED on at once for a press that was felt.
     pub fn pressed(&self, press: u64, at_boottime_us: u64) {
         let _ = self.inputs.send(Input::Pressed(press, at_boottime_us));
     }
@@ -76,17 +69,17 @@ impl LightHandle {
         let _ = self.inputs.send(Input::Event(event));
     }
 
-    /// Other brightness, mode and hours of the night from now on.
-    pub fn configure(&self, settings: &settings::LightSettings) {
+    /// Applies another brightness, mode and quiet hours.
+    pub fn configure(&self, settings: &LightSettings) {
         let _ = self.inputs.send(Input::Settings(Box::new(settings.clone())));
     }
 
-    /// What the light shows now, for the page.
+    /// Returns the pattern that the LED shows now.
     pub fn status(&self) -> LedStatus {
         locked(&self.status).clone()
     }
 
-    /// Puts the light out: it must not lie when the program is gone.
+    /// Turns the LED off, because it must not lie when the program is gone.
     pub fn stop(&self) {
         let _ = self.inputs.send(Input::Stop);
         if let Some(thread) = locked(&self.thread).take() {
@@ -95,46 +88,68 @@ impl LightHandle {
     }
 }
 
-fn run(inputs: &Receiver<Input>, player: Player, unlit: &Mutex<BTreeMap<u64, u64>>, events: &EventWriter) {
-    let began = Instant::now();
-    let mut indicator = Indicator::new();
-    let mut shown = None;
-    loop {
-        let now = began.elapsed();
-        let (pattern, deadline) = indicator.view(now);
-        for answer in indicator.take_feedback() {
-            events.emit(&Event::Answer {
+/// The state of the thread.
+struct Light {
+    indicator: Indicator,
+    player: Player,
+    /// The start of the indicator's time.
+    began: Instant,
+    /// Presses for which the LED is not on yet, with the moment they were felt.
+    unlit: BTreeMap<u64, u64>,
+    status: Arc<Mutex<LedStatus>>,
+    events: EventWriter,
+}
+
+impl Light {
+    fn run(mut self, inputs: &Receiver<Input>) {
+        loop {
+            let wake_at = self.update();
+            match inputs.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
+                Ok(Input::Event(event)) => self.indicator.handle(self.began.elapsed(), event),
+                Ok(Input::Pressed(press, at_us)) => {
+                    self.unlit.insert(press, at_us);
+                    self.indicator.handle(self.began.elapsed(), LightEvent::Pressed(press));
+                }
+                Ok(Input::Settings(settings)) => self.player.configure(&settings, Instant::now()),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Plays what is to be seen now, and returns when to look again.
+    fn update(&mut self) -> Instant {
+        let now = Instant::now();
+        let (pattern, deadline) = self.indicator.view(now - self.began);
+        for answer in self.indicator.take_feedback() {
+            self.events.emit(&Event::Answer {
                 answer: answer.pattern.name(),
                 presses: &answer.presses,
             });
         }
-        if shown != Some(pattern) {
-            shown = Some(pattern);
-            player.show(pattern);
-        } else if pattern == Pattern::Capturing {
-            // The light was on already when these were felt.
-            report_light_delay(unlit, boottime_us(), events);
+        let begun = self.player.show(pattern, now);
+        self.player.advance(now);
+        if pattern == Pattern::Capturing {
+            self.report_light_delay();
         }
-        let wait = deadline.map_or(Duration::from_secs(60), |at| at.saturating_sub(began.elapsed()));
-        match inputs.recv_timeout(wait) {
-            Ok(Input::Event(event)) => indicator.handle(began.elapsed(), event),
-            Ok(Input::Pressed(press, at_us)) => {
-                locked(unlit).insert(press, at_us);
-                indicator.handle(began.elapsed(), LightEvent::Pressed(press));
-            }
-            Ok(Input::Settings(settings)) => player.configure(&settings),
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(Input::Stop) | Err(RecvTimeoutError::Disconnected) => return player.stop(),
+        if begun {
+            *locked(&self.status) = led_status(pattern);
+            self.events.emit(&Event::Light {
+                pattern: pattern.name(),
+            });
         }
+        let step_ends = self.player.step_ends();
+        deadline.map_or(step_ends, |deadline| step_ends.min(self.began + deadline))
     }
-}
 
-fn report_light_delay(unlit: &Mutex<BTreeMap<u64, u64>>, at_us: u64, events: &EventWriter) {
-    for (press, felt_us) in std::mem::take(&mut *locked(unlit)) {
-        events.emit(&Event::Pressed {
-            press,
-            light_after_us: at_us.saturating_sub(felt_us),
-        });
+    fn report_light_delay(&mut self) {
+        let lit_us = boottime_us();
+        for (press, felt_us) in std::mem::take(&mut self.unlit) {
+            self.events.emit(&Event::Pressed {
+                press,
+                light_after_us: lit_us.saturating_sub(felt_us),
+            });
+        }
     }
 }
 
@@ -148,4 +163,42 @@ fn led_status(pattern: Pattern) -> LedStatus {
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::hardware::LedState;
+    use crate::settings::Config;
+
+    struct Watched(mpsc::Sender<LedState>);
+
+    impl Led for Watched {
+        fn show(&mut self, led: LedState) {
+            let _ = self.0.send(led);
+        }
+    }
+
+    #[test]
+    fn a_press_does_not_wait_for_the_step_being_played() {
+        let (states, seen) = mpsc::channel();
+        let settings = Config::default().light;
+        let light = LightHandle::start(Box::new(Watched(states)), &settings, &EventWriter::default()).unwrap();
+        // A steady LED is one step of twenty seconds; `next` waits for ten.
+        light.send(LightEvent::Connected(true));
+        light.send(LightEvent::Starting(false));
+        let next = || seen.recv_timeout(Duration::from_secs(10)).unwrap();
+        let brightness = |state| match state {
+            LedState::On { brightness, .. } => brightness,
+            LedState::Off => 0,
+        };
+        while brightness(next()) != settings.ready_brightness_percent {}
+        light.pressed(1, boottime_us());
+        assert_eq!(brightness(next()), settings.brightness_percent);
+        light.stop();
+        assert_eq!(next(), LedState::Off);
+    }
 }

@@ -1,22 +1,26 @@
-//! The light when the program is gone: fault 7.
+//! The LED pattern when the program has stopped: fault 7.
 //!
-//! A program that was killed leaves the lamp as it was, and a lamp that says "ready" then lies. systemd runs this in its
-//! place (`ExecStopPost=` and `keepsake-stopped.service` in `appliance/debian`): one pass of the rhythm before the program
+//! A program that was killed leaves the LED as it was, and an LED that shows "ready" then lies. systemd runs this
+//! instead (`ExecStopPost=` and `keepsake-stopped.service` in `appliance/debian`): one pass of the rhythm before the program
 //! starts again, or repeats where it does not.
 
 use std::io;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Instant;
 
+use keepsake_protocol::faults::FaultCode;
+use keepsake_protocol::light::Pattern;
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::hardware::Led;
-use crate::light::indicator::{FaultCode, Pattern};
 use crate::light::player::{self, Player};
-use crate::settings;
+use crate::settings::LightSettings;
 
-/// What systemd says in `$SERVICE_RESULT` of a service that was stopped as asked.
+/// The value of `$SERVICE_RESULT` of a service that was stopped on request.
 const SUCCESS: &str = "success";
 
-/// Whether the program has ended without having been asked to.
+/// Returns true if the program ended without a request to stop.
 ///
 /// `service_result`: `$SERVICE_RESULT`; absent = a person wants to see what it looks like.
 pub fn should_show(service_result: Option<&str>) -> bool {
@@ -27,10 +31,10 @@ pub fn should_show(service_result: Option<&str>) -> bool {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn show(mut light: Box<dyn Led>, settings: &settings::LightSettings, once: bool) -> io::Result<()> {
+pub fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(FaultCode::Program);
     if once {
-        player::play_once(&mut *light, pattern, settings);
+        player::play_once(&mut *led, pattern, settings);
         return Ok(());
     }
     // Before there is a thread that could be hit: a signal must not leave the LED lit.
@@ -38,11 +42,20 @@ pub fn show(mut light: Box<dyn Led>, settings: &settings::LightSettings, once: b
     end.add(Signal::SIGTERM);
     end.add(Signal::SIGINT);
     end.thread_block()?;
-    let player = Player::start(light, settings, |_, _| {})?;
-    player.show(pattern);
-    end.wait()?;
-    player.stop();
-    Ok(())
+    let (signalled, stop) = sync_channel(1);
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || signalled.send(end.wait()))?;
+    let mut player = Player::new(led, settings, Instant::now());
+    player.show(pattern, Instant::now());
+    loop {
+        let step_left = player.step_ends().saturating_duration_since(Instant::now());
+        match stop.recv_timeout(step_left) {
+            Err(RecvTimeoutError::Timeout) => player.advance(Instant::now()),
+            Ok(signal) => return signal.map(drop).map_err(Into::into),
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -67,12 +80,12 @@ mod tests {
         }
     }
 
-    /// Writes down what the lamp is told.
+    /// Records the states of the LED.
     struct Written(Arc<Mutex<Vec<bool>>>);
 
     impl Led for Written {
-        fn show(&mut self, lamp: LedState) {
-            self.0.lock().unwrap().push(lamp != LedState::Off);
+        fn show(&mut self, state: LedState) {
+            self.0.lock().unwrap().push(state != LedState::Off);
         }
     }
 

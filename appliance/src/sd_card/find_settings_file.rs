@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_somebody_has_just_saved_is_the_one_that_is_read() {
+    fn the_file_that_was_saved_last_is_read() {
         let file = |name: &str, changed_at_s, is_as_shipped| Candidate {
             name: name.to_owned(),
             changed_at_s,
@@ -104,7 +104,7 @@ mod tests {
         };
         check(&[file("camera.toml", 5, false)], "camera.toml", false);
         check(&[file("camera.toml.txt", 5, false)], "camera.toml.txt", true);
-        // Notepad has added .txt, and the file of the image is still there, with whatever time.
+        // Notepad has added .txt, and the file of the image is still there, with any time.
         check(
             &[file("camera.toml", 9, true), file("camera.toml.txt", 5, false)],
             "camera.toml.txt",

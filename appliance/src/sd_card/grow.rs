@@ -88,7 +88,7 @@ mod tests {
         assert!(room(mib(516), mib(64), mib(1024)));
         assert!(!room(mib(516), mib(64), mib(580)));
         assert!(!room(mib(516), mib(64), mib(581)));
-        // A table that says more than the card has.
+        // A table for more than the card has.
         assert!(!room(mib(516), mib(6400), mib(1024)));
     }
 }

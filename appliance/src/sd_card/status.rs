@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::status::plain_text::PlainText;
+
 /// The constant size: overwriting the file in place moves nothing else on the partition.
 pub const BYTES: usize = 4096;
 const STARTS: usize = 5;
@@ -42,41 +44,38 @@ impl Starts {
         }
     }
 
-    /// The whole file: [`BYTES`] bytes, lines as Windows ends them, and none of the `secrets`.
+    /// Returns the whole file: [`BYTES`] bytes, and none of the `secrets`.
     ///
-    /// If the space is too small, older starts are left out first.
+    /// If the space is too small, older starts are left out first, then the last sentences of the newest.
     pub fn text(&self, secrets: &[&str]) -> String {
-        let mut text = "The last starts of this Keepsake camera, newest first. Times are in UTC.\n".to_owned();
-        for start in &self.0 {
-            let at = if start.at.is_empty() { "Time unknown" } else { &start.at };
-            let mut part = format!("\n{at}\n");
-            for sentence in &start.sentences {
-                part.push_str(&format!("- {sentence}\n"));
-            }
-            for secret in secrets.iter().filter(|s| s.chars().count() >= SECRET_CHARS_MIN) {
-                part = part.replace(secret, "(hidden)");
-            }
-            let bytes = |text: &str| text.len() + text.matches('\n').count();
-            if bytes(&text) + bytes(&part) > BYTES - 2 {
-                let room = (BYTES - 64).saturating_sub(bytes(&text));
-                // A single start that is longer than the file is cut at a line.
-                if text.lines().count() == 1 {
-                    for line in part.split_inclusive('\n') {
-                        if bytes(&text) + bytes(line) > room {
-                            break;
-                        }
-                        text.push_str(line);
-                    }
-                }
+        let mut text = PlainText::new(BYTES - 2);
+        text.push("The last starts of this Keepsake camera, newest first. Times are in UTC.");
+        for (index, start) in self.0.iter().enumerate() {
+            let lines = start.lines(secrets);
+            if index > 0 && !text.fits(&lines) {
                 break;
             }
-            text.push_str(&part);
+            for line in &lines {
+                if !text.push(line) {
+                    break;
+                }
+            }
         }
-        let mut text = text.replace('\n', "\r\n");
-        let spaces = (BYTES - 2).saturating_sub(text.len());
-        text.push_str(&" ".repeat(spaces));
-        text.push_str("\r\n");
-        text
+        text.finish_padded(BYTES)
+    }
+}
+
+impl Start {
+    fn lines(&self, secrets: &[&str]) -> Vec<String> {
+        let at = if self.at.is_empty() { "Time unknown" } else { &self.at };
+        let mut lines = vec![String::new(), at.to_owned()];
+        lines.extend(self.sentences.iter().map(|sentence| format!("- {sentence}")));
+        for secret in secrets.iter().filter(|s| s.chars().count() >= SECRET_CHARS_MIN) {
+            for line in &mut lines {
+                *line = line.replace(secret, "(hidden)");
+            }
+        }
+        lines
     }
 }
 
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_five_starts_are_told_the_newest_first() {
+    fn the_last_five_starts_are_listed_newest_first() {
         let mut starts = Starts::default();
         for number in 1..=7 {
             assert!(starts.record(start(&number.to_string(), &[&format!("start {number}")])));

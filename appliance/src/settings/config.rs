@@ -1,4 +1,4 @@
-//! The types of all settings, with their defaults.
+//! The types of all settings. Their defaults and bounds are in `keepsake_protocol::settings::schema`.
 //!
 //! Later layers override earlier ones: defaults, `camera.toml`, settings from the cloud ([`crate::settings::effective`]), the environment
 //! (`KEEPSAKE_CLOUD_URL` is `cloud.url`), `--set name=value`.
@@ -12,14 +12,16 @@ use std::time::Duration;
 
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use super::empty_as_none;
+use super::value::default_table;
 use super::{CloudUrl, QuietHours, RgbPins};
 
 /// The name of the copy of the last good file, in the spool directory.
 pub const LAST_GOOD: &str = "camera.last-good.toml";
 
-/// All settings, each within its bounds. Field names are the keys in `camera.toml`; bounds are in `keepsake_protocol::settings::schema`.
+/// All settings, each within its bounds. Field names are the keys in `camera.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     /// The camera's name; empty in the file: `camera-` and the last six characters of the board's serial number.
@@ -348,90 +350,9 @@ impl Config {
 }
 
 impl Default for Config {
+    /// Returns the defaults of the table of settings.
     fn default() -> Self {
-        Self {
-            device: None,
-            capture_interval_s: 0,
-            status_file: PathBuf::new(),
-            cloud: CloudSettings {
-                url: CloudUrl::default(),
-                user: String::new(),
-                password: String::new(),
-                password_file: PathBuf::new(),
-                token: String::new(),
-                ca_file: PathBuf::new(),
-                cert_file: PathBuf::new(),
-                key_file: PathBuf::new(),
-                keep_alive_s: 30,
-                connect_timeout_s: 10,
-                trial_timeout_s: 300,
-                part_bytes_max: 256 << 10,
-                window_bytes: 4 << 20,
-                rate_bytes_per_s: 0,
-            },
-            picture: PictureSettings {
-                bytes_max: 0,
-                width_max: 0,
-                quality: 0,
-            },
-            spool: SpoolSettings {
-                dir: PathBuf::from("keepsake-spool"),
-                bytes_max: 8 << 30,
-                reserve_bytes: 16 << 20,
-                retain_days: 7,
-                retain_percent: 25,
-                when_full: WhenFull::Refuse,
-            },
-            camera: CameraSettings {
-                backend: CameraBackend::Auto,
-                device: String::new(),
-                width: 1920,
-                height: 1080,
-                format: "auto".to_owned(),
-                frames_per_s_min: 10,
-                brightness_percent: 0,
-                rotation_degrees: 0,
-                flip: Flip::None,
-                timeout_s: 8,
-                warm_up_frames: 30,
-                warm_up_s: 2,
-                frame_bytes_max: 32 << 20,
-            },
-            gpio: GpioSettings {
-                backend: GpioBackend::Auto,
-                device: PathBuf::new(),
-            },
-            button: ButtonSettings {
-                pin: 17,
-                pull: Pull::Up,
-                active: Active::Low,
-                debounce_ms: 30,
-                repeat_ms_min: 300,
-            },
-            light: LightSettings {
-                pin: 27,
-                rgb_pins: None,
-                active: Active::High,
-                brightness_percent: 100,
-                ready_brightness_percent: 10,
-                mode: LightMode::Steady,
-                quiet_hours: None,
-            },
-            backoff: BackoffSettings {
-                initial_s: 10,
-                max_s: 6 * 3600,
-                reconnect_initial_s: 1,
-                reconnect_max_s: 60,
-            },
-            simulated: SimulatedSettings {
-                enabled: false,
-                photos: PathBuf::new(),
-                fingerprint: String::new(),
-                camera_missing_presses: 0,
-                frame_bytes: 0,
-                frame_ms: 0,
-            },
-        }
+        Table::try_into(default_table()).expect("a test checks that the table has a valid default for every setting")
     }
 }
 

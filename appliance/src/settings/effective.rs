@@ -185,11 +185,7 @@ impl EffectiveSettings {
                 starts: 1,
             });
         }
-        let before = std::mem::replace(&mut self.persisted, persisted);
-        if let Err(error) = self.persist() {
-            self.persisted = before;
-            return Err(error);
-        }
+        self.replace(persisted)?;
         // A trial starts with the next restart: a running program only changes live settings.
         self.config = self.loaded.with_overrides(&self.persisted.values);
         Ok(if trial_names.is_empty() {
@@ -207,17 +203,12 @@ impl EffectiveSettings {
         let Some(trial) = &self.persisted.trial else {
             return Ok(false);
         };
-        let mut persisted = self.persisted.clone();
-        let (_, mut values) = split(persisted.values);
-        values.extend(trial.values.clone());
-        persisted.file_values = self.file_values(&trial.values);
-        persisted.values = values;
-        persisted.trial = None;
-        let before = std::mem::replace(&mut self.persisted, persisted);
-        if let Err(error) = self.persist() {
-            self.persisted = before;
-            return Err(error);
-        }
+        self.replace(Persisted {
+            file_values: self.file_values(&trial.values),
+            values: self.values_with(trial),
+            trial: None,
+            ..self.persisted.clone()
+        })?;
         Ok(true)
     }
 
@@ -283,20 +274,22 @@ impl EffectiveSettings {
     }
 
     fn merged(&self) -> Config {
-        let Some(trial) = &self.persisted.trial else {
-            return self.loaded.with_overrides(&self.persisted.values);
-        };
-        let (_, mut values) = split(self.persisted.values.clone());
-        values.extend(trial.values.clone());
+        let trial = self.persisted.trial.as_ref();
+        let values = trial.map_or_else(|| self.persisted.values.clone(), |trial| self.values_with(trial));
         self.loaded.with_overrides(&values)
     }
 
-    fn trial_names(&self, trial: &ConnectionTrial) -> Vec<String> {
+    /// Returns the values of the cloud with the connection settings of the trial.
+    fn values_with(&self, trial: &ConnectionTrial) -> Map<String, Value> {
         let (_, mut values) = split(self.persisted.values.clone());
         values.extend(trial.values.clone());
+        values
+    }
+
+    fn trial_names(&self, trial: &ConnectionTrial) -> Vec<String> {
         changed(
             &self.loaded.with_overrides(&self.persisted.values),
-            &self.loaded.with_overrides(&values),
+            &self.loaded.with_overrides(&self.values_with(trial)),
         )
     }
 
@@ -349,6 +342,12 @@ impl EffectiveSettings {
 
     fn warn(&mut self, text: String) {
         self.warnings.push(text);
+    }
+
+    /// Replaces the state, unless it cannot be saved.
+    fn replace(&mut self, persisted: Persisted) -> io::Result<()> {
+        let before = std::mem::replace(&mut self.persisted, persisted);
+        self.persist().inspect_err(|_| self.persisted = before)
     }
 
     /// Saves the state privately, because it may contain a password.
@@ -499,13 +498,13 @@ mod tests {
         assert_eq!(state.effective["capture_interval_s"], 60);
         let old = settings.apply(&desired(3, json!({"capture_interval_s": 1})), at(4));
         assert_eq!(old.unwrap(), ApplyOutcome::Outdated);
-        // What is wished for no more is the file's again.
+        // A setting that the cloud no longer sends has the file's value again.
         settings.apply(&desired(4, json!({})), at(5)).unwrap();
         assert_eq!(settings.config().capture_interval_s, 5);
     }
 
     #[test]
-    fn another_database_and_another_camera_account_count_anew() {
+    fn versions_start_again_with_another_database_or_camera_account() {
         let card = Card::new("");
         let mut settings = card.open(at(0));
         settings
@@ -529,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_wish_is_told_and_the_good_ones_apply() {
+    fn an_invalid_setting_is_reported_and_the_valid_ones_apply() {
         let mut card = Card::new("");
         card.started_with.push(("light.mode".to_owned(), "off".to_owned()));
         let mut settings = card.open(at(0));
@@ -574,7 +573,7 @@ mod tests {
         let mut settings = card.open(at(0));
         let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
         assert_eq!(settings.apply(&desired, at(10)).unwrap(), ApplyOutcome::Trial);
-        // The running program goes on with the old one; what is not of the connection holds at once.
+        // The running program continues with the old one; other settings apply at once.
         assert_eq!(settings.config().cloud.url.host, "old");
         assert_eq!(settings.config().capture_interval_s, 9);
         let mut settings = card.open(at(11));
@@ -612,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn the_running_program_gives_a_trial_up_by_itself() {
+    fn the_running_program_ends_a_trial_at_its_deadline() {
         let card = Card::new("[cloud]\ntrial_timeout_s = 5\n");
         card.open(at(0))
             .apply(
@@ -632,7 +631,7 @@ mod tests {
     }
 
     #[test]
-    fn a_power_cut_begins_a_trial_anew_but_not_for_ever() {
+    fn a_power_cut_restarts_a_trial_a_limited_number_of_times() {
         let card = Card::new("[cloud]\nurl = \"mqtt://old:1\"\n");
         card.open(at(0))
             .apply(&desired(1, json!({"cloud.url": "mqtt://new:2"})), at(10))
@@ -654,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_changes_the_connection_on_the_card_has_the_last_word() {
+    fn a_connection_changed_on_the_card_overrides_the_cloud() {
         let card = Card::new("capture_interval_s = 1\n[cloud]\nurl = \"mqtt://old:1\"\n");
         let mut settings = card.open(at(0));
         let desired = desired(1, json!({"cloud.url": "mqtt://new:2", "capture_interval_s": 9}));
@@ -671,7 +670,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_file_is_set_aside_and_the_wishes_come_again() {
+    fn a_truncated_file_is_set_aside_and_the_settings_are_applied_again() {
         let card = Card::new("");
         card.open(at(0))
             .apply(&desired(5, json!({"capture_interval_s": 9})), at(1))
@@ -687,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_that_takes_nothing_changes_nothing() {
+    fn a_card_that_cannot_be_written_changes_nothing() {
         let card = Card::new("");
         let mut settings = card.open(at(0));
         std::fs::remove_dir_all(card.folder.path().join("spool")).unwrap();
@@ -701,7 +700,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_wished_for_every_setting_stays_within_its_bounds(
+        fn every_setting_stays_within_its_bounds_whatever_the_cloud_sends(
             names in proptest::collection::vec(0..SETTINGS.len(), 1..8),
             text in "\\PC{0,300}", number: i64, which in 0..5_usize,
         ) {

@@ -1,65 +1,16 @@
 //! Loads the layers of settings, merges them, and reports the problems of each.
 
 use std::env;
-use std::fmt;
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use keepsake_protocol::settings::schema::{SETTINGS, Scope, Setting};
+use keepsake_protocol::settings::schema::{Scope, Setting};
 use serde_json::{Map, Value as Json};
-use toml::{Table, Value};
 
-use super::value::{closest, closest_setting, environment_variable, is_section, parse_text, raw_value};
-use super::{CloudSettings, Config, lenient_toml, suggest, system};
-
-/// The severity of a problem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// All known settings are valid.
-    Warning,
-    /// A setting, or the whole file, cannot be used.
-    Error,
-}
-
-/// The source of a setting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    File(PathBuf),
-    Environment,
-    CommandLine,
-    /// Each setting is valid, but they conflict with each other.
-    Combination,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "{}", path.display()),
-            Self::Environment => f.write_str("the environment"),
-            Self::CommandLine => f.write_str("the command line"),
-            Self::Combination => f.write_str("all settings together"),
-        }
-    }
-}
-
-/// A problem with the settings: a sentence with the key, its value and the valid values.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    pub level: Level,
-    pub origin: Origin,
-    /// The line of the file, from 1; `None` if it concerns more than one line.
-    pub line: Option<usize>,
-    pub text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}: line {line}: {}", self.origin, self.text),
-            None => write!(f, "{}: {}", self.origin, self.text),
-        }
-    }
-}
+use super::layer::{Layer, shortened};
+use super::merge::{merge, value_in};
+use super::problem::{Level, Origin, Problem};
+use super::value::closest_setting;
+use super::{Config, lenient_toml, system};
 
 /// The result of loading. `config` is usable whatever `problems` contains.
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +57,7 @@ impl Loaded {
             environment,
             command_line,
         } = &self.layers;
-        merge(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
+        merge_layers(&[file, &Layer::from_cloud(overrides), environment, command_line]).0
     }
 
     /// Checks a setting from the cloud.
@@ -136,7 +87,7 @@ impl Loaded {
 
     /// Returns the value that the camera's own file gives this setting; `null` for an unknown name.
     pub fn file_value(&self, name: &str) -> Json {
-        value_in(&merge(&[&self.layers.file]).0, name)
+        value_in(&merge(&self.layers.file.values).0, name)
     }
 
     /// Saves a copy of a good file in the spool directory, in case the file is damaged later. The directory must exist.
@@ -169,7 +120,7 @@ pub fn load(file: Option<&Path>, overrides: &[(String, String)], use_last_good: 
     load_from(file, &environment, overrides, use_last_good)
 }
 
-fn load_from(
+pub(super) fn load_from(
     path: Option<&Path>,
     environment: &[(String, String)],
     overrides: &[(String, String)],
@@ -182,7 +133,7 @@ fn load_from(
         .map(|layer| layer.problems.clone())
         .concat();
 
-    let mut merged = merge(&[&file, &environment, &command_line]);
+    let mut merged = merge_layers(&[&file, &environment, &command_line]);
     let good_file = bytes.filter(|_| !file.has_errors());
     let mut file = file;
     let mut used_last_good = false;
@@ -190,7 +141,7 @@ fn load_from(
         // The valid settings of the file say where the spool is.
         let (last_good, _) = Layer::from_file(&merged.0.last_good_path());
         if !last_good.has_errors() {
-            merged = merge(&[&last_good, &environment, &command_line]);
+            merged = merge_layers(&[&last_good, &environment, &command_line]);
             file = last_good;
             used_last_good = true;
         }
@@ -209,319 +160,8 @@ fn load_from(
     }
 }
 
-/// Returns the value of a setting in `config` as JSON; `null` for an unknown name.
-pub(crate) fn value_in(config: &Config, name: &str) -> Json {
-    let config = serde_json::to_value(config).unwrap_or_default();
-    let value = match name.split_once('.') {
-        Some((section, name)) => &config[section][name],
-        None => &config[name],
-    };
-    value.clone()
-}
-
-/// The valid settings of one origin, and the problems of the others.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Layer {
-    values: Vec<(&'static str, Value)>,
-    problems: Vec<Problem>,
-}
-
-impl Layer {
-    fn has_errors(&self) -> bool {
-        self.problems.iter().any(|p| p.level == Level::Error)
-    }
-
-    /// The layer of `camera.toml`, and the bytes of the file if it could be read.
-    fn from_file(path: &Path) -> (Self, Option<Vec<u8>>) {
-        let origin = Origin::File(path.to_owned());
-        let mut layer = Self::default();
-        let (bytes, warning) = match lenient_toml::read(path) {
-            Ok(read) => read,
-            Err(error) => {
-                layer.report(Level::Error, &origin, None, error);
-                return (layer, None);
-            }
-        };
-        if let Some(text) = warning {
-            layer.report(Level::Warning, &origin, None, text);
-        }
-        match lenient_toml::parse(&bytes) {
-            Ok(mut parsed) => {
-                for remark in std::mem::take(&mut parsed.warnings) {
-                    layer.report(Level::Warning, &origin, remark.line, remark.text);
-                }
-                let mistakes = std::mem::take(&mut parsed.mistakes);
-                let is_whole = mistakes.is_empty();
-                for remark in mistakes {
-                    layer.report(Level::Error, &origin, remark.line, remark.text);
-                }
-                let (_, remarks) = system::system_settings(&parsed.table);
-                for remark in remarks {
-                    // A missing setting may be in a line that cannot be read.
-                    if !is_whole && !parsed.has(&remark.key) {
-                        continue;
-                    }
-                    let line = parsed.line_of(&remark.key);
-                    layer.report(remark.level, &origin, line, remark.text);
-                }
-                let table = std::mem::take(&mut parsed.table);
-                layer.insert_table(&origin, "", table, &|key| parsed.line_of(key));
-                layer.reject_pin_conflict(&origin, &|key| parsed.line_of(key));
-                // As a person goes through the file.
-                layer.problems.sort_by_key(|problem| problem.line);
-            }
-            Err(error) => layer.report(Level::Error, &origin, None, error),
-        }
-        (layer, Some(bytes))
-    }
-
-    fn insert_table(&mut self, origin: &Origin, section: &str, table: Table, line_of: &dyn Fn(&str) -> Option<usize>) {
-        for (name, value) in table {
-            let key = if section.is_empty() {
-                name
-            } else {
-                format!("{section}.{name}")
-            };
-            let line = line_of(&key);
-            match (value, Setting::find(&key)) {
-                (Value::Table(inner), None) if section.is_empty() && is_section(&key) => {
-                    self.insert_table(origin, &key, inner, line_of);
-                }
-                (value, Some(setting)) => self.insert(origin, line, setting, value),
-                // Settings of the operating system, which are already checked.
-                (_, None) if section.is_empty() && system::is_system_section(&key) => {}
-                (Value::Array(_), None) if section.is_empty() && is_section(&key) => {
-                    let text = format!("write [{key}], with one bracket on each side");
-                    self.report(Level::Error, origin, line, text);
-                }
-                (_, None) if section.is_empty() && is_section(&key) => {
-                    let text = format!("{key} is a section; write [{key}] on a line of its own");
-                    self.report(Level::Error, origin, line, text);
-                }
-                (Value::Table(_) | Value::Array(_), None) if section.is_empty() => {
-                    self.report(Level::Error, origin, line, unknown_section(&key));
-                }
-                (_, None) => self.report(Level::Error, origin, line, unknown(&key)),
-            }
-        }
-    }
-
-    /// Rejects both pins if button and light use the same one, because neither would work.
-    fn reject_pin_conflict(&mut self, origin: &Origin, line_of: &dyn Fn(&str) -> Option<usize>) {
-        const BUTTON: &str = "button.pin";
-        let config = merge(&[self]).0;
-        let pin = config.button.pin;
-        if !config.light.pins().contains(&pin) {
-            return;
-        }
-        let (light, other) = if config.light.rgb_pins.is_some() {
-            ("light.rgb_pins", "one of light.rgb_pins")
-        } else {
-            ("light.pin", "light.pin")
-        };
-        self.values.retain(|(key, _)| ![BUTTON, light].contains(key));
-        let line = line_of(BUTTON).max(line_of(light));
-        let text = format!(
-            "button.pin and {other} are both {pin}; each needs a pin of its own, such as 17 for the button and 27 for the light"
-        );
-        self.report(Level::Error, origin, line, text);
-    }
-
-    fn from_environment(variables: &[(String, String)]) -> Self {
-        let mut layer = Self::default();
-        for (name, text) in variables {
-            let known = SETTINGS.iter().find(|setting| &environment_variable(setting) == name);
-            if let Some(setting) = known {
-                layer.insert(&Origin::Environment, None, setting, parse_text(setting, text));
-                continue;
-            }
-            // Other Keepsake programs have variables too, so only a name that is close to ours is reported.
-            let near = SETTINGS
-                .iter()
-                .map(environment_variable)
-                .find(|ours| strsim::damerau_levenshtein(ours, name) <= 2);
-            if let Some(near) = near {
-                let text = format!("{name} is not a setting, did you mean {near}?");
-                layer.report(Level::Warning, &Origin::Environment, None, text);
-            }
-        }
-        layer
-    }
-
-    fn from_command_line(overrides: &[(String, String)]) -> Self {
-        let mut layer = Self::default();
-        for (key, text) in overrides {
-            match Setting::find(key) {
-                Some(setting) => {
-                    layer.insert(&Origin::CommandLine, None, setting, parse_text(setting, text));
-                }
-                // A person is present, so a typing error is reported as an error.
-                None => layer.report(Level::Error, &Origin::CommandLine, None, unknown(key)),
-            }
-        }
-        layer
-    }
-
-    /// Creates a layer from values that were already checked.
-    fn from_cloud(overrides: &Map<String, Json>) -> Self {
-        let mut layer = Self::default();
-        for (name, value) in overrides {
-            if let Some(setting) = Setting::find(name)
-                && let Ok(value) = Value::try_from(value)
-                && setting.check(raw_value(&value)).is_ok()
-            {
-                layer.values.push((setting.key, value));
-            }
-        }
-        layer
-    }
-
-    fn insert(&mut self, origin: &Origin, line: Option<usize>, setting: &'static Setting, value: Value) {
-        match setting.check(raw_value(&value)) {
-            Ok(()) => self.values.push((setting.key, value)),
-            Err(what) => {
-                let text = format!(
-                    "{} = {} {what}{}",
-                    setting.key,
-                    display_value(setting, &value),
-                    suggest::for_value(setting, &value)
-                );
-                self.report(Level::Error, origin, line, text);
-            }
-        }
-    }
-
-    fn report(&mut self, level: Level, origin: &Origin, line: Option<usize>, text: String) {
-        self.problems.push(Problem {
-            level,
-            origin: origin.clone(),
-            line,
-            text,
-        });
-    }
-}
-
-/// Returns the value as it may be shown.
-fn display_value(setting: &Setting, value: &Value) -> String {
-    // An address that contains a password is hidden too.
-    let holds_a_user = setting.key == "cloud.url" && value.to_string().contains('@');
-    if setting.secret || holds_a_user {
-        "(hidden)".to_owned()
-    } else {
-        shortened(&value.to_string())
-    }
-}
-
-fn unknown(key: &str) -> String {
-    let key = shortened(key);
-    match closest_setting(&key) {
-        Some(near) => format!("{key} is not a setting, did you mean {near}?"),
-        None => format!("{key} is not a setting; compare it with the camera.toml of the image"),
-    }
-}
-
-fn unknown_section(key: &str) -> String {
-    let key = shortened(key);
-    let ours = SETTINGS.iter().filter_map(|setting| setting.key.split_once('.'));
-    let sections = ours.map(|(section, _)| section).chain(system::SECTIONS);
-    match closest(&key, sections) {
-        Some("wifi") => format!("[{key}] is not a section, did you mean [[wifi]]?"),
-        Some(name) => format!("[{key}] is not a section, did you mean [{name}]?"),
-        None => format!("[{key}] is not a section, and nothing below it is used"),
-    }
-}
-
-/// Limits the length of text from the file.
-fn shortened(text: &str) -> String {
-    const CHARS_MAX: usize = 60;
-    let mut short: String = text
-        .chars()
-        .take(CHARS_MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(CHARS_MAX).is_some() {
-        short.push('…');
-    }
-    short
-}
-
-/// Merges the layers; later ones override earlier ones. The problems are conflicts between valid settings.
-fn merge(layers: &[&Layer]) -> (Config, Vec<Problem>) {
-    let mut table = Table::try_from(Config::default()).expect("every default is a TOML value");
-    for (key, value) in layers.iter().flat_map(|layer| &layer.values) {
-        match key.split_once('.') {
-            Some((section, name)) => table[section][name] = value.clone(),
-            None => table[*key] = value.clone(),
-        }
-    }
-    let mut problems = Vec::new();
-    let mut say = |level, text| {
-        problems.push(Problem {
-            level,
-            origin: Origin::Combination,
-            line: None,
-            text,
-        });
-    };
-    let mut config: Config = table.try_into().unwrap_or_else(|error| {
-        // Every value was checked against the table, so this is a mistake in the table; even then the camera runs.
-        say(Level::Error, format!("the defaults are used: {error}"));
-        Config::default()
-    });
-    if config.cloud.part_bytes_max > config.cloud.window_bytes {
-        config.cloud.part_bytes_max = config.cloud.window_bytes;
-        let text = "cloud.part_bytes_max is above cloud.window_bytes and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
-    }
-    for text in credential_warnings(&config.cloud) {
-        say(Level::Warning, text.to_owned());
-    }
-    let backoff = &mut config.backoff;
-    if backoff.max_s < backoff.initial_s {
-        backoff.max_s = backoff.initial_s;
-        let text = "backoff.max_s is below backoff.initial_s and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
-    }
-    if backoff.reconnect_max_s < backoff.reconnect_initial_s {
-        backoff.reconnect_max_s = backoff.reconnect_initial_s;
-        let text = "backoff.reconnect_max_s is below backoff.reconnect_initial_s and is treated as equal to it";
-        say(Level::Warning, text.to_owned());
-    }
-    (config, problems)
-}
-
-/// Returns warnings about passwords and certificates that have no effect.
-fn credential_warnings(cloud: &CloudSettings) -> Vec<&'static str> {
-    let there = |path: &PathBuf| !path.as_os_str().is_empty();
-    let CloudSettings {
-        ca_file: ca,
-        cert_file: cert,
-        key_file: key,
-        password_file,
-        ..
-    } = cloud;
-    let password = !cloud.password.is_empty();
-    [
-        (
-            there(cert) != there(key),
-            "cloud.cert_file and cloud.key_file must both be set; one alone is ignored",
-        ),
-        (
-            !cloud.url.scheme.tls() && [ca, cert, key].into_iter().any(there),
-            "cloud.ca_file, cloud.cert_file and cloud.key_file are only used with TLS, which cloud.url does not use",
-        ),
-        (
-            password && there(password_file),
-            "cloud.password and cloud.password_file are both set; the file is used",
-        ),
-        (
-            cloud.user.is_empty() && (password || there(password_file)),
-            "there is a password without cloud.user; it is ignored",
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(wrong, text)| wrong.then_some(text))
-    .collect()
+fn merge_layers(layers: &[&Layer]) -> (Config, Vec<Problem>) {
+    merge(layers.iter().flat_map(|layer| &layer.values))
 }
 
 /// Returns the valid system settings in these bytes; the defaults if they are not settings at all.
@@ -532,64 +172,19 @@ pub fn read_system_settings(bytes: &[u8]) -> system::SystemSettings {
     )
 }
 
-/// Returns the output of `appliance check-config FILE`, and true if the file has neither errors nor warnings.
-pub fn check_config(path: &Path) -> (String, bool) {
-    let loaded = load_from(Some(path), &[], &[], false);
-    let mut text = String::new();
-    for problem in &loaded.problems {
-        let level = match problem.level {
-            Level::Warning => "warning",
-            Level::Error => "error",
-        };
-        let _ = writeln!(text, "{level}: {problem}");
-    }
-    let good = loaded.problems.is_empty();
-    if good {
-        let _ = writeln!(text, "{}: no mistakes", path.display());
-    }
-    let _ = write!(text, "{}", non_default_settings(&loaded.config));
-    (text, good)
-}
-
-/// Lists the settings that differ from their defaults, one per line, without secrets.
-fn non_default_settings(config: &Config) -> String {
-    let flat = |config: &Config| Table::try_from(config).unwrap_or_default();
-    let (ours, defaults) = (flat(config), flat(&Config::default()));
-    let mut text = String::new();
-    for setting in SETTINGS {
-        let (value, default) = (value_at(&ours, setting.key), value_at(&defaults, setting.key));
-        let (Some(value), Some(default)) = (value, default) else {
-            continue;
-        };
-        if value != default {
-            let shown = if setting.secret {
-                "(hidden)".to_owned()
-            } else {
-                format!("{value} (default {default})")
-            };
-            let _ = writeln!(text, "  {} = {shown}", setting.key);
-        }
-    }
-    if text.is_empty() {
-        text.push_str("  all settings have their default values\n");
-    }
-    text
-}
-
-fn value_at<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
-    match key.split_once('.') {
-        Some((section, name)) => table.get(section)?.get(name),
-        None => table.get(key),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use proptest::prelude::*;
 
+    use keepsake_protocol::settings::schema::SETTINGS;
+    use toml::{Table, Value};
+
     use super::*;
+    use crate::settings::check_config;
+    use crate::settings::merge::value_at;
+    use crate::settings::value::raw_value;
 
     const TEMPLATE: &str = include_str!("../../camera.toml");
 
@@ -633,24 +228,42 @@ mod tests {
         }
     }
 
+    /// Returns each key of the shipped file with the comment above it, in the order of the file.
+    fn explanations() -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut section = String::new();
+        for paragraph in TEMPLATE.split("\n\n") {
+            let mut comment = String::new();
+            for line in paragraph.lines() {
+                if let Some(name) = line.strip_prefix('[') {
+                    section = name.replace(']', ".");
+                } else if let Some(text) = line.strip_prefix('#') {
+                    comment += text;
+                } else if let Some((name, _)) = line.split_once(" = ") {
+                    found.push((format!("{section}{name}"), comment.clone()));
+                }
+            }
+        }
+        found
+    }
+
     #[test]
-    fn the_shipped_file_explains_every_bound() {
-        for setting in SETTINGS {
-            use keepsake_protocol::settings::schema::ValueKind;
-            let says = |words: &[String]| {
-                for word in words {
-                    assert!(TEMPLATE.contains(word), "{}: {word} is not explained", setting.key);
-                }
+    fn the_shipped_file_is_in_the_order_of_the_table_and_explains_every_bound() {
+        use keepsake_protocol::settings::schema::ValueKind;
+
+        let explanations = explanations();
+        let keys: Vec<&str> = explanations.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, SETTINGS.iter().map(|setting| setting.key).collect::<Vec<_>>());
+        for (setting, (key, comment)) in SETTINGS.iter().zip(&explanations) {
+            let bounds = match setting.kind {
+                ValueKind::Integer { min, max, .. } => vec![format!("{min} to {max}")],
+                ValueKind::OptionalInteger { min, max, .. } => vec![format!("{min} to {max}"), "0: ".to_owned()],
+                ValueKind::Choice(of) => of.iter().map(|word| format!("\"{word}\"")).collect(),
+                ValueKind::IntegerEnum { of, .. } => vec![of.join(", ")],
+                ValueKind::Bool | ValueKind::Text(_) => Vec::new(),
             };
-            match setting.kind {
-                ValueKind::Integer { max, .. } | ValueKind::OptionalInteger { max, .. } => {
-                    says(&[max.to_string()]);
-                }
-                ValueKind::Choice(of) => {
-                    says(&of.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>());
-                }
-                ValueKind::IntegerEnum { of, .. } => says(&[of.join(", ")]),
-                ValueKind::Bool | ValueKind::Text(_) => {}
+            for bound in bounds {
+                assert!(comment.contains(&bound), "{key}: {bound} is not explained");
             }
         }
     }
@@ -696,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn passwords_and_certificates_that_are_of_no_use_are_told() {
+    fn unused_passwords_and_certificates_are_reported() {
         for (text, says) in [
             ("cert_file = \"/c\"", "must both be set"),
             ("ca_file = \"/c\"", "only used with TLS"),
@@ -756,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_value_is_told_and_the_right_ones_apply() {
+    fn every_wrong_value_is_reported_and_the_right_ones_apply() {
         let loaded = of_file("capture_interval_s = -5\n[button]\npin = 99\ndebounce_ms = 20\n");
         assert_eq!(loaded.problems.len(), 2, "{:?}", loaded.problems);
         assert_eq!(loaded.config.button.debounce_ms, 20);

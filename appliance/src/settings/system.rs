@@ -5,7 +5,7 @@
 
 use toml::{Table, Value};
 
-use super::Level;
+use super::problem::Level;
 
 /// The most networks.
 pub const NETWORKS_MAX: usize = 16;
@@ -121,19 +121,8 @@ impl Reader {
         let misspelt = self.unknown("[[wifi]]", &section, table, &WIFI);
         let name = self.text(&section, table, "name");
         let password = self.text(&section, table, "password");
-        let country = self.text(&section, table, "country");
-        if let Some(country) = country.filter(|country| !country.is_empty()) {
-            let capital = country.trim().to_ascii_uppercase();
-            if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
-                // People write UK; the kernel's code is GB.
-                let capital = if capital == "UK" { "GB".to_owned() } else { capital };
-                self.settings.country.get_or_insert(capital);
-            } else {
-                self.error(
-                    at("country"),
-                    "a country is two letters; write country = \"NO\" for Norway, \"DE\" for Germany, \"US\" for the United States",
-                );
-            }
+        if let Some(country) = self.text(&section, table, "country").filter(|text| !text.is_empty()) {
+            self.country(at("country"), country.trim());
         }
         let (Some(name), Some(password)) = (name, password) else {
             return;
@@ -174,27 +163,8 @@ impl Reader {
             let text = format!("the Wi-Fi name \"{name}\" begins or ends with a space; is that intended?");
             self.report(Level::Warning, at("name"), text);
         }
-        let count = password.chars().count();
-        let is_key = count == 64 && password.bytes().all(|c| c.is_ascii_hexdigit());
-        let is_plain = password.bytes().all(|c| (b' '..=b'~').contains(&c));
-        if !is_key && count > 0 && !PASSPHRASE_CHARS.contains(&count) {
-            self.error(
-                at("password"),
-                format!(
-                    "the password of Wi-Fi \"{name}\" has {count} characters; a Wi-Fi password has {} to {}; it is on the label of the router",
-                    PASSPHRASE_CHARS.start(),
-                    PASSPHRASE_CHARS.end()
-                ),
-            );
-            return;
-        }
-        if !is_plain {
-            self.error(
-                at("password"),
-                format!(
-                    "the password of Wi-Fi \"{name}\" has a character that is not allowed; a Wi-Fi password has only letters without accents, digits and punctuation"
-                ),
-            );
+        if let Some(text) = password_mistake(&name, &password) {
+            self.error(at("password"), text);
             return;
         }
         if self.settings.networks.iter().any(|other| other.name == name) {
@@ -205,6 +175,21 @@ impl Reader {
             return;
         }
         self.settings.networks.push(Network { name, password });
+    }
+
+    /// The first country of the file applies.
+    fn country(&mut self, key: String, country: &str) {
+        let capital = country.to_ascii_uppercase();
+        if capital.len() == 2 && capital.bytes().all(|c| c.is_ascii_uppercase()) {
+            // People write UK; the kernel's code is GB.
+            let capital = if capital == "UK" { "GB".to_owned() } else { capital };
+            self.settings.country.get_or_insert(capital);
+        } else {
+            self.error(
+                key,
+                "a country is two letters; write country = \"NO\" for Norway, \"DE\" for Germany, \"US\" for the United States",
+            );
+        }
     }
 
     fn system(&mut self, table: &Table) {
@@ -306,6 +291,25 @@ impl Reader {
         }
         misspelt
     }
+}
+
+/// Returns why this cannot be the password of a Wi-Fi network.
+fn password_mistake(name: &str, password: &str) -> Option<String> {
+    let count = password.chars().count();
+    let is_key = count == 64 && password.bytes().all(|c| c.is_ascii_hexdigit());
+    if !is_key && count > 0 && !PASSPHRASE_CHARS.contains(&count) {
+        return Some(format!(
+            "the password of Wi-Fi \"{name}\" has {count} characters; a Wi-Fi password has {} to {}; it is on the label of the router",
+            PASSPHRASE_CHARS.start(),
+            PASSPHRASE_CHARS.end()
+        ));
+    }
+    let is_plain = password.bytes().all(|c| (b' '..=b'~').contains(&c));
+    (!is_plain).then(|| {
+        format!(
+            "the password of Wi-Fi \"{name}\" has a character that is not allowed; a Wi-Fi password has only letters without accents, digits and punctuation"
+        )
+    })
 }
 
 /// Returns our name for another system's name.

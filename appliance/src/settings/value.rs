@@ -1,7 +1,7 @@
 //! Conversions of values from `camera.toml`, the environment and the command line.
 
 use keepsake_protocol::settings::schema::{RawValue, SETTINGS, Setting, ValueKind};
-use toml::Value;
+use toml::{Table, Value};
 
 /// Converts a TOML value for [`Setting::check`].
 pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
@@ -11,6 +11,31 @@ pub(super) fn raw_value(value: &Value) -> RawValue<'_> {
         Value::String(text) => RawValue::Text(text),
         Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => RawValue::Other,
     }
+}
+
+/// Returns the defaults of all settings.
+pub(super) fn default_table() -> Table {
+    let mut table = Table::new();
+    for setting in SETTINGS {
+        let value = match setting.default {
+            RawValue::Integer(number) => i64::try_from(number).map_or(Value::Array(Vec::new()), Value::Integer),
+            RawValue::Bool(on) => Value::Boolean(on),
+            RawValue::Text(text) => Value::String(text.to_owned()),
+            // No setting has such a default: a test checks them all.
+            RawValue::Other => Value::Array(Vec::new()),
+        };
+        let section = setting.key.split_once('.').map(|(section, _)| section);
+        let within = match section {
+            Some(section) => table
+                .entry(section)
+                .or_insert_with(|| Value::Table(Table::new()))
+                .as_table_mut()
+                .expect("no setting has the name of a section"),
+            None => &mut table,
+        };
+        within.insert(short_name(setting).to_owned(), value);
+    }
+    table
 }
 
 /// Returns the name of the environment variable of a setting.

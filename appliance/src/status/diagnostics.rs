@@ -7,6 +7,8 @@ use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::faults::FaultCode;
+use keepsake_protocol::presence::LedStatus;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -40,8 +42,8 @@ pub struct Facts {
     /// Since this program began.
     pub connections: u64,
     pub connected_for_s: Option<u64>,
-    pub faults: Vec<u8>,
-    pub light: String,
+    pub faults: Vec<FaultCode>,
+    pub led: LedStatus,
     pub settings_version: u64,
     pub warnings: Vec<Warning>,
 }
@@ -113,8 +115,8 @@ fn to_json(facts: &Facts, now_us: u64, warnings: &VecDeque<Value>) -> Map<String
             "connected_for_s": facts.connected_for_s,
             "wifi_dbm": read_fact("/proc/net/wireless").and_then(|table| wifi_dbm(&table)),
         },
-        "light": facts.light,
-        "faults": facts.faults,
+        "light": facts.led.pattern,
+        "faults": facts.faults.iter().map(|fault| fault.number()).collect::<Vec<_>>(),
         "troubles": warnings,
     });
     match said {
@@ -234,7 +236,7 @@ impl<S: Subscriber> Layer<S> for RecentWarnings {
     }
 }
 
-/// A line of the log: what it says, then its fields.
+/// A line of the log: its message, then its fields.
 #[derive(Default)]
 struct Line {
     message: String,
@@ -284,8 +286,8 @@ mod tests {
             rate: None,
             connections: 1,
             connected_for_s: None,
-            faults: vec![5],
-            light: "ready".to_owned(),
+            faults: vec![FaultCode::Camera],
+            led: LedStatus::default(),
             settings_version: 7,
             warnings,
         }

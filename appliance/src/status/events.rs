@@ -93,7 +93,7 @@ enum Line {
 }
 
 impl EventWriter {
-    /// Writes to standard output, on a thread of its own.
+    /// Writes to standard output, on its own thread.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -114,7 +114,7 @@ impl EventWriter {
         }
     }
 
-    /// Waits until what was told is written, but not for long.
+    /// Waits until all events are written, but not for long.
     pub fn flush(&self) {
         let Some(lines) = &self.lines else { return };
         let (written, done) = sync_channel(1);

@@ -2,4 +2,5 @@
 
 pub mod diagnostics;
 pub mod events;
+pub(crate) mod plain_text;
 pub mod text_file;

@@ -1,14 +1,10 @@
-//! The status of the camera in plain text, for a file that any computer can read from the card. Pure.
-//!
-//! Lines end as on Windows, where the first partition of a card is most often opened. No secret is in it.
-
-use std::fmt::Write as _;
+//! The status of the camera in plain text, for a file that any computer can read from the card. Pure. It contains no
+//! secret.
 
 use keepsake_protocol::DeviceId;
-use keepsake_protocol::presence::LedStatus;
 
-use crate::light::indicator::FaultCode;
 use crate::status::diagnostics::Facts;
+use crate::status::plain_text::PlainText;
 
 /// The largest size of the file.
 pub const BYTES_MAX: usize = 4096;
@@ -20,8 +16,6 @@ pub struct StatusReport<'a> {
     pub cloud: &'a str,
     /// The last connection error since the last connection.
     pub not_connected_because: Option<&'a str>,
-    pub light: &'a LedStatus,
-    pub faults: &'a [FaultCode],
     pub facts: &'a Facts,
 }
 
@@ -50,9 +44,14 @@ pub fn text(report: &StatusReport<'_>) -> String {
         facts.card_free >> 20,
         facts.card_total >> 20
     ));
-    lines.push(format!("Light: {}. {}", report.light.appearance, report.light.meaning));
-    for fault in report.faults {
-        lines.push(format!("Fault {}: {}", fault.number(), fault.meaning()));
+    lines.push(format!("Light: {}. {}", facts.led.appearance, facts.led.meaning));
+    for fault in &facts.faults {
+        lines.push(format!(
+            "Fault {}: {} {}",
+            fault.number(),
+            fault.meaning(),
+            fault.remedy()
+        ));
     }
     if !facts.warnings.is_empty() {
         lines.push(String::new());
@@ -65,16 +64,13 @@ pub fn text(report: &StatusReport<'_>) -> String {
             trouble.text
         ));
     }
-    let mut file = String::new();
+    let mut file = PlainText::new(BYTES_MAX);
     for line in lines {
-        // Line breaks in an error must not break the line.
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        if file.len() + line.len() + 2 > BYTES_MAX {
+        if !file.push(&line) {
             break;
         }
-        let _ = write!(file, "{line}\r\n");
     }
-    file
+    file.finish()
 }
 
 fn written_at(facts: &Facts) -> Option<String> {
@@ -88,6 +84,9 @@ fn written_at(facts: &Facts) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use keepsake_protocol::faults::FaultCode;
+    use keepsake_protocol::presence::LedStatus;
+
     use super::*;
     use crate::status::diagnostics::Warning;
     use crate::time::clock::Clock;
@@ -111,8 +110,12 @@ mod tests {
             rate: None,
             connections: 0,
             connected_for_s: None,
-            faults: vec![3],
-            light: "fault-3".to_owned(),
+            faults: vec![FaultCode::Cloud],
+            led: LedStatus {
+                pattern: "fault-3".to_owned(),
+                appearance: "one long, three short".to_owned(),
+                meaning: "The cloud cannot be reached.".to_owned(),
+            },
             settings_version: 0,
             warnings: vec![Warning {
                 at_boottime_us: 12_000_000,
@@ -126,12 +129,6 @@ mod tests {
             device: &"porch".parse().unwrap(),
             cloud: "mqtt://broker.example:1883",
             not_connected_because: why,
-            light: &LedStatus {
-                pattern: "fault-3".to_owned(),
-                appearance: "one long, three short".to_owned(),
-                meaning: "The cloud cannot be reached.".to_owned(),
-            },
-            faults: &[FaultCode::Cloud],
             facts,
         })
     }

@@ -5,8 +5,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use keepsake_protocol::cloud_info::CloudInfo as Said;
 use keepsake_protocol::receipt::Receipt;
-use keepsake_protocol::settings::CloudInfo as Said;
 use keepsake_protocol::topic::{MessageKind, ROOT};
 use keepsake_protocol::{Hash, StoreId, codec};
 use keepsake_provision::process::eventually;

@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lamp_of_three_colours_has_three_pins() {
+    fn an_led_of_three_colours_has_three_pins() {
         let pins: RgbPins = "27, 22,23".parse().unwrap();
         assert_eq!((pins.red, pins.green, pins.blue), (27, 22, 23));
         assert_eq!(pins.to_string(), "27,22,23");

@@ -8,14 +8,14 @@ const NOISE_BYTES_MAX: usize = 1 << 20;
 /// Bounded by the largest picture and one read.
 pub(super) struct MjpegSplitter {
     bytes: Vec<u8>,
-    /// Of the picture at the beginning of `bytes`.
+    /// The size of the picture at the beginning of `bytes`.
     walk: Option<JpegScanner>,
     /// Since the last whole picture.
     noise: usize,
     picture_bytes_max: usize,
 }
 
-/// What was found next.
+/// The next part of the stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// A picture begins.

@@ -1,22 +1,22 @@
 //! CSI cameras on Raspberry Pi OS: the program `rpicam-vid` as a child that is kept running.
 //!
-//! These cameras have no driver that hands out pictures; libcamera makes them, and its programs come with the system. The
-//! child writes JPEGs one after the other, and a press takes one that began after it: the picture is of the moment of the
-//! press, exposure is right already, and between presses nothing is kept but the frame that is just arriving.
-//! docs/decisions/0015-cameras.md says why it is this program, and how.
+//! These cameras have no driver that delivers pictures; libcamera makes them, and its programs come with the system. The
+//! child writes one JPEG after the other, and a press takes the first that began after it: the picture shows the moment
+//! of the press, exposure is already right, and between presses only the arriving frame is kept.
+//! docs/decisions/0015-cameras.md gives the reasons.
 //!
-//! | the child | what is done | the press becomes |
+//! | the child | reaction | the press becomes |
 //! |---|---|---|
-//! | is not installed | said, with the package | tombstone: camera not found |
-//! | says that there are no cameras | said, with what to check | tombstone: camera not found |
-//! | says that another program has the camera | said | tombstone: camera failed |
-//! | died or was killed between presses | restarted within the press | a picture |
-//! | dies again and again | given up after the second time, with its last words | tombstone: camera failed |
+//! | is not installed | error with the package | tombstone: camera not found |
+//! | reports no cameras | error with what to check | tombstone: camera not found |
+//! | reports that another program uses the camera | error | tombstone: camera failed |
+//! | died or was killed between presses | restarted during the press | a picture |
+//! | dies repeatedly | given up after the second time; error with its last message | tombstone: camera failed |
 //! | writes nothing for half of the deadline, having run before | killed, restarted | a picture |
 //! | writes nothing, being new | killed at the deadline | tombstone: camera timed out |
-//! | writes half a picture, or what is none | passed over up to the next one | a picture |
+//! | writes half a picture, or other bytes | skipped up to the next one | a picture |
 //! | writes no picture in a mebibyte | killed | tombstone: camera failed |
-//! | writes a picture above `camera.frame_bytes_max` | killed, said, with the setting | tombstone: camera failed |
+//! | writes a picture above `camera.frame_bytes_max` | killed; error with the setting | tombstone: camera failed |
 
 mod mjpeg;
 mod process;
@@ -37,13 +37,13 @@ use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
 
-/// By its name, and the one it had until Raspberry Pi OS 12.
+/// The program's name, and its name until Raspberry Pi OS 12.
 const PROGRAMS: [&str; 2] = ["rpicam-vid", "libcamera-vid"];
 /// Frames a second: a press waits for a few of them, and each costs the processor something around the clock.
 const FRAME_RATE: u32 = 15;
 /// Frames that are in the pipeline (exposure, readout, processing, encoding) when a press comes, and began before it.
 const UNDER_WAY: u64 = 4;
-/// So often is the child started within one press.
+/// The most starts of the child during one press.
 const ATTEMPTS_MAX: u32 = 2;
 /// JPEG quality, percent.
 const QUALITY: u32 = 90;
@@ -70,12 +70,12 @@ impl RpicamCamera {
         }
     }
 
-    /// Whether there is a program to ask; the camera shows only then.
+    /// Returns true if the program is installed; whether there is a camera shows when it runs.
     pub fn is_there(&self) -> bool {
         self.program().is_some()
     }
 
-    /// Whether it has given a frame and not failed since.
+    /// Returns true if it has delivered a frame and not failed since.
     pub fn is_running(&self) -> bool {
         self.process.is_some()
     }
@@ -152,7 +152,7 @@ impl RpicamCamera {
         Ok(arguments)
     }
 
-    /// A picture of the child there is, or of a new one. `kept`: it ran since an earlier press.
+    /// Takes a picture of the running child, or of a new one. `kept`: it has run since an earlier press.
     fn picture(&mut self, kept: bool, until: Instant) -> Result<StreamedJpeg, CameraError> {
         let process = match self.process.take() {
             Some(process) => process,
@@ -168,7 +168,7 @@ impl RpicamCamera {
         let taken = if kept {
             process.picture_after(UNDER_WAY, until)
         } else {
-            // All it has are from after the press.
+            // All its frames are from after the press.
             self.warm_up(&process, until)
                 .and_then(|()| process.picture_after(0, until))
         };
@@ -181,7 +181,7 @@ impl RpicamCamera {
         }
     }
 
-    /// Passes frames over until the exposure stands still, within the bounds of the settings.
+    /// Skips frames until the exposure is stable, within the bounds of the settings.
     fn warm_up(&self, process: &Process, until: Instant) -> Result<(), StreamEnd> {
         let ends = until.min(Instant::now() + self.settings.warm_up());
         let mut exposure = Exposure::default();

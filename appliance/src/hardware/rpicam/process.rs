@@ -35,14 +35,14 @@ pub(super) struct StreamedJpeg {
     pub(super) size: (u32, u32),
 }
 
-/// Why there are no more pictures.
+/// The reason for the end of the pictures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StreamEnd {
     /// There was none in time.
     TimedOut,
     /// It is gone, or has closed its output.
     Closed,
-    /// What it writes are no pictures.
+    /// Its output contains no pictures.
     NoPictures,
     /// Bytes of one that has not ended yet.
     TooLarge(usize),
@@ -135,14 +135,14 @@ impl Process {
         }
     }
 
-    /// What it has said so far, the newest lines.
+    /// Returns the newest lines of its messages.
     pub(super) fn recent_output(&self) -> String {
         self.shared.lock().said.join("\n")
     }
 
-    /// Ends it: how it ended, and what it said.
+    /// Ends it, and returns its status and messages.
     pub(super) fn end(mut self) -> (String, String) {
-        // One that closed its output is about to end by itself, and its status says more than our signal would.
+        // A child that closed its output is about to end, and its own status is more informative than our signal.
         let closed = self.shared.lock().ended == Some(StreamEnd::Closed);
         let status = if closed { self.wait_for_end() } else { None };
         let status = status.or_else(|| self.kill());
@@ -159,7 +159,7 @@ impl Process {
 
     fn kill(&mut self) -> Option<std::process::ExitStatus> {
         if let Ok(id) = i32::try_from(self.process.id()) {
-            // With whatever it started itself.
+            // Including its own children.
             let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
         }
         let _ = self.process.kill();

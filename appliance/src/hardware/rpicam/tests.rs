@@ -1,4 +1,4 @@
-//! Against a program that speaks like `rpicam-vid`: a script that keeps to the same arguments, and writes real JPEGs.
+//! Tests with a script in place of `rpicam-vid`: it takes the same arguments and writes real JPEGs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::hardware::Camera as _;
-use crate::imaging::jpeg::check_jpeg;
+use crate::hardware::testing::{self, assert_error, grey_jpeg};
 
 /// Long enough that no test depends on it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -15,29 +15,29 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(900);
 
 /// A folder with the script and what it writes.
-struct StandIn {
+struct FakeProgram {
     folder: tempfile::TempDir,
 }
 
-impl StandIn {
+impl FakeProgram {
     /// `writes`: shell, run in the folder, that writes frames to stdout. `frame NAME` writes one and waits a moment.
     fn new(writes: &str) -> Self {
-        let stand_in = Self {
+        let program = Self {
             folder: tempfile::tempdir().unwrap(),
         };
         for (name, grey) in [("dark", 40), ("bright", 200)] {
-            fs::write(stand_in.path(name), jpeg(grey)).unwrap();
+            fs::write(program.path(name), jpeg(grey)).unwrap();
         }
-        stand_in.shows("dark");
-        stand_in.does(writes);
-        stand_in
+        program.shows("dark");
+        program.does(writes);
+        program
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// What is before the camera from now on.
+    /// Changes the scene before the camera.
     fn shows(&self, picture: &str) {
         fs::write(self.path("new"), picture).unwrap();
         fs::rename(self.path("new"), self.path("scene")).unwrap();
@@ -99,55 +99,47 @@ fn jpeg(grey: u8) -> Vec<u8> {
             grey - 20 + grain % 40
         })
         .collect();
-    let mut jpeg = Vec::new();
-    jpeg_encoder::Encoder::new(&mut jpeg, 90)
-        .encode(&pixels, 640, 480, jpeg_encoder::ColorType::Luma)
-        .unwrap();
+    let jpeg = grey_jpeg(&pixels, 640, 480);
     assert!(jpeg.len() > 80_000, "{}", jpeg.len());
     jpeg
 }
 
 #[track_caller]
-fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
-    let frame = frame.unwrap();
-    assert_eq!(check_jpeg(&frame.bytes), Ok((frame.width, frame.height)));
-    let found = brightness(&frame.bytes, frame.content_type).unwrap();
-    assert!(found.abs_diff(wanted) <= 5, "{found} instead of {wanted}");
-}
-
-#[track_caller]
-fn assert_error(frame: Result<Frame, CameraError>, reason: keepsake_protocol::event::TombstoneReason, says: &str) {
-    let error = frame.unwrap_err();
-    assert_eq!(error.reason(), reason, "{error}");
-    assert!(error.to_string().contains(says), "{error}");
+fn assert_grey(frame: Result<Frame, CameraError>, expected: u8) {
+    testing::assert_grey(frame, expected, 5);
 }
 
 use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
 
+fn streaming() -> (FakeProgram, RpicamCamera) {
+    let program = FakeProgram::new(STREAM);
+    let camera = program.camera(|_| {});
+    (program, camera)
+}
+
 #[test]
 fn a_press_takes_a_picture_that_began_after_it() {
-    let stand_in = StandIn::new(STREAM);
-    let mut camera = stand_in.camera(|_| {});
+    let (program, mut camera) = streaming();
     assert_grey(camera.frame(DEADLINE), 40);
     for turn in 0..10 {
         let (scene, grey) = [("bright", 200), ("dark", 40)][turn % 2];
-        stand_in.shows(scene);
+        program.shows(scene);
         assert_grey(camera.frame(DEADLINE), grey);
     }
-    assert_eq!(stand_in.starts().len(), 1, "it runs on between presses");
+    assert_eq!(program.starts().len(), 1, "it runs on between presses");
 }
 
 #[test]
 fn the_program_is_asked_for_what_the_settings_say() {
-    let stand_in = StandIn::new(STREAM);
-    let mut camera = stand_in.camera(|settings| {
+    let program = FakeProgram::new(STREAM);
+    let mut camera = program.camera(|settings| {
         (settings.width, settings.height) = (800, 600);
         settings.device = "1".to_owned();
         settings.brightness_percent = 75;
     });
     camera.frame(DEADLINE).unwrap();
     assert_eq!(
-        stand_in.starts(),
+        program.starts(),
         [
             "--nopreview --timeout 0 --codec mjpeg --flush --output - --quality 90 --framerate 15 --width 800 \
           --height 600 --brightness 0.50 --camera 1"
@@ -158,86 +150,85 @@ fn the_program_is_asked_for_what_the_settings_say() {
     settings.timeout_s = 5;
     camera.configure(&settings);
     camera.frame(DEADLINE).unwrap();
-    assert_eq!(stand_in.starts().len(), 1);
+    assert_eq!(program.starts().len(), 1);
     settings.width = 1024;
     camera.configure(&settings);
     camera.frame(DEADLINE).unwrap();
-    assert!(stand_in.starts()[1].contains("--width 1024"));
+    assert!(program.starts()[1].contains("--width 1024"));
     settings.device = "/dev/video0".to_owned();
     camera.configure(&settings);
-    assert_error(camera.frame(DEADLINE), CameraFailed, "camera.device");
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["camera.device"]);
 }
 
 #[test]
 fn a_camera_that_starts_dark_is_waited_for() {
-    let stand_in = StandIn::new("for n in 1 2 3; do frame dark; done; while :; do frame bright; done");
-    let mut camera = stand_in.camera(|settings| settings.warm_up_frames = 0);
+    let program = FakeProgram::new("for n in 1 2 3; do frame dark; done; while :; do frame bright; done");
+    let mut camera = program.camera(|settings| settings.warm_up_frames = 0);
     assert_grey(camera.frame(DEADLINE), 40);
-    let stand_in = StandIn::new("frame dark; frame bright; frame dark; while :; do frame bright; done");
-    let mut camera = stand_in.camera(|settings| (settings.warm_up_frames, settings.warm_up_s) = (60, 30));
+    let program = FakeProgram::new("frame dark; frame bright; frame dark; while :; do frame bright; done");
+    let mut camera = program.camera(|settings| (settings.warm_up_frames, settings.warm_up_s) = (60, 30));
     assert_grey(camera.frame(DEADLINE), 200);
 }
 
 #[test]
 fn a_program_that_is_not_there_is_named_with_its_package() {
-    let stand_in = StandIn::new(STREAM);
-    fs::remove_file(stand_in.path("rpicam-vid")).unwrap();
-    let mut camera = stand_in.camera(|_| {});
-    assert_error(camera.frame(DEADLINE), CameraNotFound, "apt install rpicam-apps");
-    assert!(!is_program(&stand_in.path("rpicam-vid")));
+    let program = FakeProgram::new(STREAM);
+    fs::remove_file(program.path("rpicam-vid")).unwrap();
+    let mut camera = program.camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraNotFound, &["apt install rpicam-apps"]);
+    assert!(!is_program(&program.path("rpicam-vid")));
     assert!(!is_program(Path::new("/")));
 }
 
 #[test]
-fn no_camera_is_said_until_there_is_one() {
-    let stand_in = StandIn::new("echo 'ERROR: *** no cameras available ***' >&2; exit 255");
-    let mut camera = stand_in.camera(|_| {});
+fn a_missing_camera_is_reported_until_there_is_one() {
+    let program = FakeProgram::new("echo 'ERROR: *** no cameras available ***' >&2; exit 255");
+    let mut camera = program.camera(|_| {});
     for _ in 0..2 {
-        assert_error(camera.frame(DEADLINE), CameraNotFound, "flat cable");
+        assert_error(camera.frame(DEADLINE), CameraNotFound, &["flat cable"]);
     }
-    assert_eq!(stand_in.starts().len(), 2, "once a press");
-    stand_in.does(STREAM);
+    assert_eq!(program.starts().len(), 2, "once a press");
+    program.does(STREAM);
     assert_grey(camera.frame(DEADLINE), 40);
 }
 
 #[test]
 fn a_camera_in_use_and_a_program_that_fails_say_so() {
     let busy = "echo 'ERROR: *** failed to acquire camera /base/soc/i2c0mux/i2c@1/imx219@10 ***' >&2; exit 255";
-    let mut camera = StandIn::new(busy).camera(|_| {});
-    // The folder is gone with its stand-in: that is a program that is not there.
-    assert_error(camera.frame(DEADLINE), CameraNotFound, "rpicam-apps");
-    let stand_in = StandIn::new(busy);
-    let mut camera = stand_in.camera(|_| {});
-    assert_error(camera.frame(DEADLINE), CameraFailed, "another program uses it");
+    let mut camera = FakeProgram::new(busy).camera(|_| {});
+    // The directory is removed with the fake program, so nothing is found.
+    assert_error(camera.frame(DEADLINE), CameraNotFound, &["rpicam-apps"]);
+    let program = FakeProgram::new(busy);
+    let mut camera = program.camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["another program uses it"]);
 
-    let stand_in = StandIn::new("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
-    let mut camera = stand_in.camera(|_| {});
+    let program = FakeProgram::new("echo 'first' >&2; printf 'ERROR: *** it is tired ***' >&2; exit 3");
+    let mut camera = program.camera(|_| {});
     assert_error(
         camera.frame(DEADLINE),
         CameraFailed,
-        "ended (exit status: 3): ERROR: *** it is tired ***",
+        &["ended (exit status: 3): ERROR: *** it is tired ***"],
     );
-    assert_eq!(stand_in.starts().len(), 2, "twice and no more");
+    assert_eq!(program.starts().len(), 2, "twice and no more");
 }
 
 #[test]
 fn a_child_that_was_killed_between_presses_costs_no_picture() {
-    let stand_in = StandIn::new(STREAM);
-    let mut camera = stand_in.camera(|_| {});
+    let (program, mut camera) = streaming();
     camera.frame(DEADLINE).unwrap();
-    kill(stand_in.pid(), Signal::SIGKILL).unwrap();
-    stand_in.shows("bright");
+    kill(program.pid(), Signal::SIGKILL).unwrap();
+    program.shows("bright");
     assert_grey(camera.frame(DEADLINE), 200);
-    assert_eq!(stand_in.starts().len(), 2);
+    assert_eq!(program.starts().len(), 2);
 }
 
 #[test]
-fn a_child_that_stopped_writing_is_killed_and_started_anew() {
-    let stand_in = StandIn::new("frame dark; exec sleep 1000");
-    let mut camera = stand_in.camera(|_| {});
+fn a_child_that_stopped_writing_is_killed_and_restarted() {
+    let program = FakeProgram::new("frame dark; exec sleep 1000");
+    let mut camera = program.camera(|_| {});
     camera.frame(DEADLINE).unwrap();
-    let hangs = stand_in.pid();
-    stand_in.does(STREAM);
+    let hangs = program.pid();
+    program.does(STREAM);
     assert_grey(camera.frame(Duration::from_secs(6)), 40);
     assert_eq!(kill(hangs, None), Err(nix::Error::ESRCH), "it is gone");
 }
@@ -245,49 +236,50 @@ fn a_child_that_stopped_writing_is_killed_and_started_anew() {
 #[test]
 fn a_child_that_never_writes_is_killed_at_the_deadline() {
     // With a child of its own that has the pipes, too.
-    let stand_in = StandIn::new("sleep 1000 & wait");
-    let mut camera = stand_in.camera(|_| {});
-    assert_error(camera.frame(SHORT), CameraTimedOut, "wait for a frame");
-    assert_eq!(kill(stand_in.pid(), None), Err(nix::Error::ESRCH));
-    stand_in.does(STREAM);
+    let program = FakeProgram::new("sleep 1000 & wait");
+    let mut camera = program.camera(|_| {});
+    assert_error(camera.frame(SHORT), CameraTimedOut, &["wait for a frame"]);
+    assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));
+    program.does(STREAM);
     assert_grey(camera.frame(DEADLINE), 40);
 }
 
 #[test]
 fn half_a_picture_is_passed_over() {
-    let stand_in =
-        StandIn::new("half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done");
-    let mut camera = stand_in.camera(|_| {});
+    let program = FakeProgram::new(
+        "half=$(($(wc -c < dark) / 2)); while :; do head -c $half dark; printf noise; frame bright; done",
+    );
+    let mut camera = program.camera(|_| {});
     for _ in 0..3 {
         assert_grey(camera.frame(DEADLINE), 200);
     }
     // A child that dies in the middle of one leaves no picture, but a second try.
-    let stand_in = StandIn::new("head -c 9000 dark; exit 1");
-    let mut camera = stand_in.camera(|_| {});
-    assert_error(camera.frame(DEADLINE), CameraFailed, "ended");
-    assert_eq!(stand_in.starts().len(), 2);
+    let program = FakeProgram::new("head -c 9000 dark; exit 1");
+    let mut camera = program.camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["ended"]);
+    assert_eq!(program.starts().len(), 2);
 }
 
 #[test]
 fn a_child_that_writes_no_pictures_is_given_up() {
-    let stand_in = StandIn::new("exec cat /dev/zero");
-    let mut camera = stand_in.camera(|_| {});
-    assert_error(camera.frame(DEADLINE), CameraFailed, "no JPEGs");
-    assert_eq!(kill(stand_in.pid(), None), Err(nix::Error::ESRCH));
+    let program = FakeProgram::new("exec cat /dev/zero");
+    let mut camera = program.camera(|_| {});
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["no JPEGs"]);
+    assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));
     // A picture without end is no better.
-    let stand_in = StandIn::new("head -c 9000 dark; exec tr '\\0' x < /dev/zero");
-    let mut camera = stand_in.camera(|settings| settings.frame_bytes_max = 200_000);
-    assert_error(camera.frame(DEADLINE), CameraFailed, "camera.frame_bytes_max");
+    let program = FakeProgram::new("head -c 9000 dark; exec tr '\\0' x < /dev/zero");
+    let mut camera = program.camera(|settings| settings.frame_bytes_max = 200_000);
+    assert_error(camera.frame(DEADLINE), CameraFailed, &["camera.frame_bytes_max"]);
 }
 
 #[test]
 fn what_it_says_is_kept_within_bounds_and_names_the_camera() {
-    let stand_in = StandIn::new(
+    let program = FakeProgram::new(
         "i=0; while [ $i -lt 300 ]; do echo \"#$i (15.00 fps) exp 66\"; i=$((i+1)); done >&2
          echo '[0:01] INFO RPI vc4.cpp:447 Registered camera /base/soc/i2c0mux/i2c@1/imx219@10 to Unicam' >&2
          while :; do frame dark; done",
     );
-    let mut camera = stand_in.camera(|_| {});
+    let mut camera = program.camera(|_| {});
     assert_eq!(camera.describe(), Vec::<String>::new());
     camera.frame(DEADLINE).unwrap();
     // Its words come by another pipe than its pictures.
@@ -305,9 +297,8 @@ fn what_it_says_is_kept_within_bounds_and_names_the_camera() {
 
 #[test]
 fn the_child_goes_with_the_camera() {
-    let stand_in = StandIn::new(STREAM);
-    let mut camera = stand_in.camera(|_| {});
+    let (program, mut camera) = streaming();
     camera.frame(DEADLINE).unwrap();
     drop(camera);
-    assert_eq!(kill(stand_in.pid(), None), Err(nix::Error::ESRCH));
+    assert_eq!(kill(program.pid(), None), Err(nix::Error::ESRCH));
 }

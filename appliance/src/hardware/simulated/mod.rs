@@ -1,8 +1,8 @@
-//! Button, light and camera without a Pi: a line on stdin or SIGUSR1, the terminal, and a folder of photographs or a
+//! Button, LED and camera without a Pi: a line on stdin or SIGUSR1, the terminal, and a directory of photographs or a
 //! drawn scene.
 //!
-//! The whole camera runs on a laptop with these, in tests and under `--simulated`. Every frame is unique: a JPEG
-//! comment carries its number, the boot and some random digits, so that two presses never look like a repeat (P3).
+//! The whole camera runs on a laptop with these, in tests and with `--simulated`. Every frame is unique: a JPEG comment
+//! carries its number, the boot and random digits, so that two presses never look like a repeat (P3).
 
 mod scene;
 
@@ -28,10 +28,10 @@ use crate::time::clock::{self, Clock};
 /// Lines are read in pieces of this size; what is not read yet waits in the pipe.
 const READ_BYTES: usize = 4096;
 
-/// One press a line, one press a SIGUSR1, and let go at once.
+/// One press per line or SIGUSR1, released at once.
 ///
-/// A press has the time at which it is taken, like a button that is pressed again once the hand is free: lines that
-/// come without spacing wait in the pipe and none is lost. The end of the input is the end of its presses only.
+/// A press has the time at which it is read: lines that come together wait in the pipe, and none is lost. The end of the
+/// input ends only its presses.
 pub struct SimulatedButton {
     /// `None` after its end.
     input: Option<File>,
@@ -40,7 +40,7 @@ pub struct SimulatedButton {
     /// The last bytes read are a line that has no end yet.
     line_begun: bool,
     signals: BorrowedFd<'static>,
-    /// It is down, and let go next.
+    /// It is down, and released next.
     down: bool,
 }
 
@@ -180,13 +180,13 @@ extern "C" fn count_one(_signal: libc::c_int) {
     }
 }
 
-/// The lamp as a dot with its meaning, on one line of the terminal that is always written over.
+/// The LED as a dot with its meaning, on one line of the terminal that is overwritten.
 pub struct SimulatedLed {
     /// `None` when stderr is no terminal: a log needs no drawing.
     terminal: Option<io::Stderr>,
-    lamp: LedState,
-    looks: String,
-    means: String,
+    state: LedState,
+    appearance: String,
+    meaning: String,
 }
 
 impl SimulatedLed {
@@ -194,14 +194,14 @@ impl SimulatedLed {
         let stderr = io::stderr();
         Self {
             terminal: stderr.is_terminal().then_some(stderr),
-            lamp: LedState::Off,
-            looks: String::new(),
-            means: String::new(),
+            state: LedState::Off,
+            appearance: String::new(),
+            meaning: String::new(),
         }
     }
 
     fn draw(&mut self) {
-        let line = drawn(self.lamp, &self.looks, &self.means);
+        let line = drawn(self.state, &self.appearance, &self.meaning);
         if let Some(terminal) = &mut self.terminal {
             // A terminal that went away must not stop a camera.
             let _ = terminal.write_all(line.as_bytes());
@@ -211,14 +211,14 @@ impl SimulatedLed {
 }
 
 impl super::Led for SimulatedLed {
-    fn show(&mut self, lamp: LedState) {
-        self.lamp = lamp;
+    fn show(&mut self, state: LedState) {
+        self.state = state;
         self.draw();
     }
 
-    fn caption(&mut self, looks: &str, means: &str) {
-        looks.clone_into(&mut self.looks);
-        means.clone_into(&mut self.means);
+    fn caption(&mut self, appearance: &str, meaning: &str) {
+        appearance.clone_into(&mut self.appearance);
+        meaning.clone_into(&mut self.meaning);
         self.draw();
     }
 }
@@ -233,8 +233,8 @@ impl Drop for SimulatedLed {
 }
 
 /// Back to the first column, the line, and the rest of what stood there before wiped away.
-fn drawn(lamp: LedState, looks: &str, means: &str) -> String {
-    let dot = match lamp {
+fn drawn(state: LedState, appearance: &str, meaning: &str) -> String {
+    let dot = match state {
         LedState::Off => "\x1b[2m○\x1b[0m".to_owned(),
         LedState::On { brightness, colour } => {
             // An eye sees a tenth of the light as about a third.
@@ -243,7 +243,7 @@ fn drawn(lamp: LedState, looks: &str, means: &str) -> String {
             format!("\x1b[38;2;{r:.0};{g:.0};{b:.0}m●\x1b[0m")
         }
     };
-    format!("\r{dot} {looks}: {means}\x1b[K")
+    format!("\r{dot} {appearance}: {meaning}\x1b[K")
 }
 
 /// Photographs in turn, or a drawn scene.
@@ -437,7 +437,7 @@ mod tests {
         (writer, button)
     }
 
-    /// Pressed down, and let go.
+    /// Pressed, and released.
     fn is_pressed(button: &mut SimulatedButton) -> bool {
         let mut touch = || button.wait(LONG).unwrap().is_some_and(|touch| touch.down);
         touch() && !touch()
@@ -569,12 +569,12 @@ mod tests {
     }
 
     #[test]
-    fn the_lamp_is_a_dot_with_its_meaning() {
-        let lamp = LedState::On {
+    fn the_led_is_a_dot_with_its_meaning() {
+        let state = LedState::On {
             brightness: 100,
             colour: [0, 255, 0],
         };
-        let line = drawn(lamp, "one long", "In the cloud.");
+        let line = drawn(state, "one long", "In the cloud.");
         let dot = "\x1b[38;2;0;255;0m●\x1b[0m";
         assert_eq!(line, format!("\r{dot} one long: In the cloud.\x1b[K"));
         assert!(drawn(LedState::Off, "off", "").contains('○'));

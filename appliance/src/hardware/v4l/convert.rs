@@ -49,7 +49,7 @@ fn standard_tables() -> Vec<u8> {
         .collect()
 }
 
-/// How a raw format lays out its samples.
+/// The layout of the samples of a raw format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Four bytes for two pixels that share their chroma; says where in them the samples are.
@@ -91,7 +91,7 @@ impl Layout {
             .find_map(|(known, layout)| (known == fourcc).then_some(layout))
     }
 
-    /// Of the first plane.
+    /// The stride of the first plane.
     fn line_bytes(self, width: usize) -> usize {
         match self {
             Self::Packed { .. } => width.div_ceil(2) * 4,
@@ -163,7 +163,7 @@ struct Lines<'a> {
     raw: Raw,
     frame: &'a [u8],
     stride: usize,
-    /// What a level means in a JPEG.
+    /// Converts a level to that of a JPEG.
     luma: [u8; 256],
     chroma: [u8; 256],
 }
@@ -336,6 +336,7 @@ fn from_rec709(luma: u8, cb: u8, cr: u8) -> (u8, u8, u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::testing::without_tables;
 
     fn decoded(jpeg: &[u8]) -> image::RgbImage {
         image::load_from_memory_with_format(jpeg, image::ImageFormat::Jpeg)
@@ -350,16 +351,7 @@ mod tests {
         Encoder::new(&mut whole, 80)
             .encode(&pixels, 32, 16, ColorType::Rgb)
             .unwrap();
-        let mut bare = vec![0xff, 0xd8];
-        let mut scan_at = 0;
-        for segment in segments(&whole).flatten() {
-            match segment.marker {
-                SCAN => scan_at = segment.at,
-                TABLES => {}
-                _ => bare.extend_from_slice(segment.bytes),
-            }
-        }
-        bare.extend_from_slice(&whole[scan_at..]);
+        let bare = without_tables(&whole);
         (whole, bare)
     }
 

@@ -1,4 +1,4 @@
-//! Where the cameras of a computer are.
+//! Lists the devices that may be cameras.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What is asked of a V4L2 driver, in plain types: the seam between what a camera is told and the kernel that tells it.
+//! The operations of a V4L2 driver in plain types: the seam between the camera and the kernel.
 //!
 //! It is as thin as the system calls behind it, so that every fault a driver can have can be played in a test. The
 //! real one is [`super::kernel`].
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// All the cameras of a computer.
 pub(super) trait Driver: Send {
-    /// Where a camera may be, the most lasting names first. Each device once.
+    /// Returns the paths of possible cameras, the most lasting names first. Each device once.
     fn device_paths(&self) -> Vec<PathBuf>;
 
     /// Opens one. Every error is the system's.
@@ -24,7 +24,7 @@ pub(super) trait Device: Send {
     /// Every format with its sizes, in the driver's order. Empty = it takes no pictures.
     fn format_options(&self) -> io::Result<Vec<FormatOption>>;
 
-    /// Asks for a format and says what the driver gives instead, which may be anything.
+    /// Requests a format and returns the driver's choice, which may be any other.
     fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat>;
 
     /// Microseconds from one frame to the next; `None` = the driver does not say.
@@ -53,10 +53,10 @@ pub(super) trait Stream: Send {
 
 /// One buffer, which belongs to the driver again when the next one is asked for.
 pub(super) struct DequeuedFrame<'a> {
-    /// As many as the driver says are used.
+    /// The bytes that are used, according to the driver.
     pub(super) bytes: &'a [u8],
     pub(super) stamp: Option<BufferTimestamp>,
-    /// The driver says that the picture is damaged.
+    /// The driver marked the picture as damaged.
     pub(super) broken: bool,
 }
 
@@ -77,7 +77,7 @@ impl BufferTimestamp {
     }
 }
 
-/// What a driver says about its device.
+/// The description of a device by its driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DeviceInfo {
     pub(super) driver: String,
@@ -138,21 +138,21 @@ pub(super) enum Sizes {
 }
 
 impl Sizes {
-    /// The one of them that is nearest to `wish`.
-    pub(super) fn nearest(self, wish: Size) -> Size {
+    /// Returns the size that is nearest to the requested one.
+    pub(super) fn nearest(self, requested: Size) -> Size {
         match self {
             Self::One(size) => size,
             Self::Steps { min, max, step } => {
-                let side = |min: u32, max: u32, step: u32, wish: u32| {
-                    let above = wish.clamp(min, max.max(min)) - min;
+                let side = |min: u32, max: u32, step: u32, requested: u32| {
+                    let above = requested.clamp(min, max.max(min)) - min;
                     let steps = (above + step / 2).checked_div(step).unwrap_or(0);
                     // Half a step up may lie behind the last one.
                     let last = (max.max(min) - min).checked_div(step).unwrap_or(0);
                     min + steps.min(last) * step
                 };
                 Size {
-                    width: side(min.width, max.width, step.width, wish.width),
-                    height: side(min.height, max.height, step.height, wish.height),
+                    width: side(min.width, max.width, step.width, requested.width),
+                    height: side(min.height, max.height, step.height, requested.height),
                 }
             }
         }
@@ -168,7 +168,7 @@ impl fmt::Display for Sizes {
     }
 }
 
-/// What the driver gives from now on.
+/// The format that the driver delivers from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NegotiatedFormat {
     pub(super) fourcc: Fourcc,
@@ -181,7 +181,7 @@ pub(super) struct NegotiatedFormat {
     pub(super) rec709: bool,
 }
 
-/// Of a control.
+/// The range of a control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ControlRange {
     pub(super) min: i32,
@@ -201,6 +201,11 @@ impl ControlRange {
     }
 }
 
+/// Returns true if the error means that the device has been removed.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENOENT))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -216,14 +221,14 @@ mod tests {
             max: size(1920, 1088),
             step: size(8, 16),
         };
-        for (wish, nearest) in [
+        for (requested, nearest) in [
             (size(1920, 1080), size(1920, 1088)),
             (size(4096, 4096), size(1920, 1088)),
             (size(1, 1), size(16, 16)),
             (size(641, 481), size(640, 480)),
             (size(645, 489), size(648, 496)),
         ] {
-            assert_eq!(steps.nearest(wish), nearest, "{wish}");
+            assert_eq!(steps.nearest(requested), nearest, "{requested}");
         }
         // Drivers that say nonsense are no reason to panic.
         let nonsense = Sizes::Steps {

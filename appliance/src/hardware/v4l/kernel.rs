@@ -23,7 +23,7 @@ use v4l::video::capture::Parameters;
 use super::discovery::device_paths_below;
 use super::driver::{
     BufferTimestamp, ControlRange, DequeuedFrame, Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat,
-    Size, Sizes, Stream,
+    Size, Sizes, Stream, is_gone,
 };
 
 /// The kernel.
@@ -87,8 +87,8 @@ impl Device for OpenDevice {
     }
 
     fn negotiate(&self, fourcc: Fourcc, size: Size) -> io::Result<NegotiatedFormat> {
-        let wish = v4l::Format::new(size.width, size.height, FourCC::new(&fourcc.0));
-        let given = catch_panic(|| self.0.set_format(&wish))?;
+        let requested = v4l::Format::new(size.width, size.height, FourCC::new(&fourcc.0));
+        let given = catch_panic(|| self.0.set_format(&requested))?;
         let full_range = match given.quantization {
             Quantization::FullRange => true,
             Quantization::LimitedRange => false,
@@ -259,7 +259,7 @@ impl Drop for MappedStream {
             return;
         };
         match stream.stop() {
-            Err(error) if !super::is_gone(&error) => {
+            Err(error) if !is_gone(&error) => {
                 // Its buffers and its descriptor are lost until the program ends. That is the smaller evil.
                 tracing::warn!(%error, "the camera refuses to stop");
                 std::mem::forget(stream);

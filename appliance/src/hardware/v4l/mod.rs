@@ -1,37 +1,36 @@
-//! USB cameras, and all others whose driver hands out pictures by V4L2.
+//! USB cameras, and all others whose driver delivers pictures by V4L2.
 //!
-//! The stream runs on between presses, so that exposure is right when the button is pressed, and a press takes the first
-//! frame that began after it. What can go wrong, and what becomes of it (`camera.rs` does it, `camera/tests.rs` plays
-//! every row on a scripted driver):
+//! The stream continues between presses, so that exposure is right when the button is pressed, and a press takes the first
+//! frame that began after it. The reactions to faults (`camera/tests.rs` plays every row on a scripted driver):
 //!
-//! | the driver | what is done | the press becomes |
+//! | the driver | reaction | the press becomes |
 //! |---|---|---|
-//! | has no camera at all | said at once, with what was found instead | tombstone: camera not found |
-//! | lacks the device that the settings name | the same, and the names of the cameras that are there | tombstone: camera not found |
-//! | offers no format that becomes a picture, or not the one that the settings name, or buffers of several planes | said, with what it offers | tombstone: camera failed |
+//! | has no camera | error at once, with what was found instead | tombstone: camera not found |
+//! | lacks the device that the settings name | the same, with the names of the present cameras | tombstone: camera not found |
+//! | offers no format that can be converted, or not the one that the settings name, or buffers of several planes | error with its formats | tombstone: camera failed |
 //! | agrees to another format than it offered | the next best offer | a picture |
-//! | gives fewer frames a second than `camera.frames_per_s_min` | is asked for more; if it refuses, said | a picture |
-//! | is used by another program (EBUSY), or forbidden (EACCES) | said, with the fix | tombstone: camera failed, not found |
-//! | gives no frame, the stream being fresh | given up at the deadline | tombstone: camera timed out |
-//! | gives no frame, the stream being kept from before | rebuilt after half of the deadline | a picture |
+//! | delivers fewer frames per second than `camera.frames_per_s_min` | a higher rate is requested; a refusal is logged | a picture |
+//! | is used by another program (EBUSY), or forbidden (EACCES) | error with the fix | tombstone: camera failed, not found |
+//! | delivers no frame on a new stream | given up at the deadline | tombstone: camera timed out |
+//! | delivers no frame on a kept stream | rebuilt after half of the deadline | a picture |
 //! | fails once with EIO, EPROTO or the like | the stream is rebuilt, at most twice | a picture |
-//! | fails so again and again | given up after the second time | tombstone: camera failed |
-//! | is gone (ENODEV) while it waits for a press, and back | rebuilt within the press | a picture |
-//! | is gone, and stays away | said at once | tombstone: camera not found, until it is back |
-//! | marks a frame as damaged, or gives an empty one | the next frame | a picture |
-//! | gives a raw frame that is short | the next frame | a picture |
-//! | gives half a JPEG, or one with no end, no size or another size | the next frame | a picture |
-//! | gives no Huffman tables (DHT) | the standard ones are put in | a picture |
-//! | gives damaged frames only | given up after 30 of them, or at the deadline | tombstone: camera failed |
-//! | gives a frame above `camera.frame_bytes_max` | said, with the setting | tombstone: camera failed |
-//! | hands out frames from before the press | passed over by their stamps, or by number | a picture |
-//! | stamps frames ahead of time, by less than a second | the lead is measured and taken off | a picture |
-//! | stamps frames by a clock of its own, or by none | passed over by number | a picture |
+//! | fails repeatedly | given up after the second time | tombstone: camera failed |
+//! | was gone (ENODEV) between presses, and is back | rebuilt during the press | a picture |
+//! | is gone, and stays away | error at once | tombstone: camera not found, until it is back |
+//! | marks a frame as damaged, or delivers an empty one | the next frame | a picture |
+//! | delivers a raw frame that is short | the next frame | a picture |
+//! | delivers half a JPEG, or one with no end, no size or another size | the next frame | a picture |
+//! | delivers no Huffman tables (DHT) | the standard ones are inserted | a picture |
+//! | delivers only damaged frames | given up after 30 of them, or at the deadline | tombstone: camera failed |
+//! | delivers a frame above `camera.frame_bytes_max` | error with the setting | tombstone: camera failed |
+//! | delivers frames from before the press | skipped by timestamp, or by number | a picture |
+//! | stamps frames ahead of time, by less than a second | the lead is measured and subtracted | a picture |
+//! | stamps frames by another clock, or by none | skipped by number | a picture |
 //!
 //! After any error the stream is taken down and the next press rebuilds it, so no state of a fault remains.
 //!
 //! The crate v4l needs libclang at build time, so it comes with the feature `v4l`, and is named in `v4l/kernel.rs` only.
-//! A binary without it says so when such a camera is asked for, and names the flag.
+//! A binary without it returns an error that names the flag.
 
 #[cfg(any(test, feature = "v4l"))]
 mod camera;
@@ -44,79 +43,9 @@ mod driver;
 mod kernel;
 
 #[cfg(feature = "v4l")]
-pub use with::V4lCamera;
+pub(crate) use camera::V4lCamera;
 #[cfg(not(feature = "v4l"))]
-pub use without::V4lCamera;
-
-/// The device is not there any more.
-#[cfg(any(test, feature = "v4l"))]
-fn is_gone(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENXIO | libc::ENOENT))
-}
-
-#[cfg(feature = "v4l")]
-mod with {
-    use std::time::Duration;
-
-    use super::super::{CameraError, HardwareError};
-    use super::{camera, kernel};
-    use crate::imaging::frame::Frame;
-    use crate::settings;
-
-    /// A camera of this computer's kernel.
-    pub struct V4lCamera(camera::DriverCamera);
-
-    impl V4lCamera {
-        /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-        ///
-        /// # Errors
-        /// None now; a binary without V4L2 has an error here.
-        pub fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
-            Ok(Self(camera::DriverCamera::new(Box::new(kernel::Kernel), settings)))
-        }
-
-        /// Whether a frame can be hoped for.
-        pub fn is_there(&self) -> bool {
-            self.0.is_there()
-        }
-    }
-
-    impl super::super::Camera for V4lCamera {
-        fn frame(&mut self, deadline: Duration) -> Result<Frame, CameraError> {
-            self.0.frame(deadline)
-        }
-
-        fn prepare(&mut self, within: Duration) {
-            self.0.prepare(within);
-        }
-
-        fn configure(&mut self, settings: &settings::CameraSettings) {
-            self.0.configure(settings);
-        }
-
-        fn describe(&mut self) -> Vec<String> {
-            self.0.describe()
-        }
-    }
-
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-        use crate::hardware::Camera as _;
-
-        #[test]
-        fn a_camera_that_is_not_there_says_how_to_look_for_it() {
-            let mut settings = settings::Config::default().camera;
-            settings.device = "/dev/video-that-is-not-there".to_owned();
-            let mut camera = V4lCamera::open(&settings).unwrap();
-            for _ in 0..2 {
-                let error = camera.frame(Duration::from_millis(200)).unwrap_err();
-                assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
-                assert!(error.to_string().contains("camera"));
-            }
-        }
-    }
-}
+pub(crate) use without::V4lCamera;
 
 #[cfg(not(feature = "v4l"))]
 mod without {
@@ -127,21 +56,20 @@ mod without {
     use crate::imaging::frame::Frame;
     use crate::settings;
 
-    /// There is none.
-    pub struct V4lCamera(Infallible);
+    /// A camera that cannot exist in this binary.
+    pub(crate) struct V4lCamera(Infallible);
 
     impl V4lCamera {
         /// # Errors
         /// Always: this binary was built without it.
-        pub fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        pub(crate) fn open(_settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
             Err(HardwareError::new(
                 "open a V4L2 camera: this program was built without it",
                 "build it with --features v4l, or set camera.backend",
             ))
         }
 
-        /// Whether a frame can be hoped for.
-        pub fn is_there(&self) -> bool {
+        pub(crate) fn is_there(&self) -> bool {
             match self.0 {}
         }
     }

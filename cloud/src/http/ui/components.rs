@@ -1,5 +1,6 @@
 //! Components that several pages share: chips, pictures, counters, the summary.
 
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;
 use maud::{Markup, html};
@@ -43,52 +44,17 @@ pub(crate) fn card_nearly_full(camera: &CameraView) -> bool {
     camera.health.card_total > 0 && camera.health.card_free < camera.health.card_total / 10
 }
 
-/// The faults by their number on the light.
-pub(crate) const fn fault_name(number: u8) -> &'static str {
-    match number {
-        1 => "Settings unreadable",
-        2 => "No network",
-        3 => "Another cloud",
-        4 => "Access denied",
-        5 => "Camera not found",
-        6 => "Card full or failing",
-        7 => "Program stopped",
-        _ => "Fault",
-    }
+/// Returns the title of a fault.
+pub(crate) fn fault_name(number: u8) -> &'static str {
+    FaultCode::from_number(number).map_or("Fault", FaultCode::title)
 }
 
-/// What to do about a fault, in words for the person beside the camera.
-pub(crate) const fn fault_advice(number: u8) -> &'static str {
-    match number {
-        1 => {
-            "Its camera.toml has a mistake, so it works with the last good settings and goes on taking pictures. Put the \
-             card into a computer and correct the line that `appliance check-config` names."
-        }
-        2 => {
-            "It found no network. Check the name and password of the Wi-Fi in camera.toml, or the cable; pictures are \
-             safe on the card meanwhile."
-        }
-        3 => {
-            "The camera is paired with another cloud, and this one answers. If that is intended, hold the button for 10 s \
-             or run `appliance forget-cloud`; pictures are safe on the card meanwhile."
-        }
-        4 => {
-            "The broker or the cloud rejected the camera's credentials, or the camera does not trust its certificate. \
-             Check user, password, token and ca_file in camera.toml; pictures are safe on the card meanwhile."
-        }
-        5 => {
-            "The camera was not found. Disconnect the power, check the ribbon or USB cable at both ends, and plug \
-             it in again. Until then a press is noted without a picture."
-        }
-        6 => {
-            "Its card is full or fails to write. If it is online, waiting pictures make room as they arrive here. \
-             Otherwise put in another card; the old one can be read on any computer."
-        }
-        7 => {
-            "Its program stopped. It is started again by itself; if this stays, unplug the power and plug it in again."
-        }
-        _ => "This page does not know the number. The camera may be newer than this cloud.",
-    }
+/// Returns what is wrong and what to do, for the person beside the camera.
+pub(crate) fn fault_advice(number: u8) -> String {
+    FaultCode::from_number(number).map_or_else(
+        || "This page does not know the number. The camera may be newer than this cloud.".to_owned(),
+        |fault| format!("{} {}", fault.meaning(), fault.remedy()),
+    )
 }
 
 /// `1,204 pressed, 1,204 stored, 0 held, 0 missing`, with what was explained or deleted where there is any, so that the
@@ -303,18 +269,4 @@ pub(crate) fn capitalize(text: &str) -> String {
         .next()
         .map(|first| format!("{}{}", first.to_uppercase(), letters.as_str()))
         .unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A camera reports fault 3 only to a cloud that it has reached, so advice about reaching it would be wrong.
-    #[test]
-    fn faults_3_and_4_are_explained_as_the_camera_means_them() {
-        assert!(fault_advice(3).contains("paired with another cloud"));
-        assert!(!fault_advice(3).contains("reach"));
-        assert!(fault_advice(4).contains("credentials"));
-        assert!(fault_advice(4).contains("certificate"));
-    }
 }

@@ -1,5 +1,5 @@
-//! One camera over any driver: find it, agree on a format, wait for its exposure, take one fresh frame, survive its
-//! faults. [The table](super) says what becomes of each.
+//! A camera over any driver: finds it, negotiates a format, waits for its exposure, takes one fresh frame, and survives
+//! its faults, which are listed [in a table](super).
 
 mod freshness;
 mod negotiate;
@@ -13,32 +13,35 @@ use std::time::{Duration, Instant};
 use keepsake_protocol::capture::ContentType;
 
 use self::freshness::{Freshness, TimestampSkew};
-use self::negotiate::{FoundDevice, Selection};
-use super::convert::{Raw, from_mjpeg};
-use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream};
-use super::is_gone;
+use self::negotiate::{FoundDevice, Pixels, Selection};
+use super::convert::from_mjpeg;
+use super::driver::{DequeuedFrame, Device, DeviceInfo, Driver, NegotiatedFormat, Size, Stream, is_gone};
+#[cfg(feature = "v4l")]
+use super::kernel::Kernel;
 use crate::hardware::CameraError;
+#[cfg(feature = "v4l")]
+use crate::hardware::HardwareError;
 use crate::hardware::exposure::Exposure;
 use crate::imaging::brightness::brightness;
 use crate::imaging::frame::Frame;
 use crate::settings;
 use crate::time::clock;
 
-/// One is in our hands, and with two the driver never has to wait for us. Each is four megabytes of our memory at 1080p.
+/// We hold one, and with two more the driver never waits for us. Each takes four megabytes at 1080p.
 const BUFFERS: u32 = 3;
-/// So often is a stream built within one press: a driver that fails twice running will not come right by itself.
+/// The most streams built during one press: a driver that fails twice in a row will not recover.
 const ATTEMPTS_MAX: u32 = 2;
-/// Number of damaged frames that end a press: a second of a usual camera, and no cable gets better within one.
+/// The number of damaged frames that ends a press: one second of a usual camera.
 const DAMAGED_MAX: u32 = 30;
-/// A JPEG of another size than agreed may be left over from the one before. From the third on it is what the camera does.
+/// A JPEG of another size than negotiated may be left over from the previous stream. The third is believed.
 const OTHER_SIZES_MAX: u32 = 2;
 
 /// A camera by V4L2.
-pub(super) struct DriverCamera {
+pub(crate) struct V4lCamera {
     driver: Box<dyn Driver>,
     settings: settings::CameraSettings,
     running: Option<RunningStream>,
-    /// Brightness was set by us, and is put back when it is not wished for any more.
+    /// Brightness was set by us, and is restored when the setting is 0 again.
     brightened: bool,
 }
 
@@ -51,24 +54,25 @@ struct RunningStream {
     ahead: TimestampSkew,
 }
 
-/// What the driver agreed to.
-enum Pixels {
-    /// Of this size, so it says.
-    Jpeg(Size),
-    Raw(Raw),
-}
-
-/// Where a stream comes from.
+/// The age of a stream.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Age {
-    /// It ran since an earlier press, and may have died since.
+    /// It has run since an earlier press, and may have died since.
     Kept,
     New,
 }
 
-impl DriverCamera {
+impl V4lCamera {
     /// Keeps the settings; the device is opened by the first frame, because it may be plugged in later.
-    pub(super) fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
+    ///
+    /// # Errors
+    /// None; a binary without V4L2 has an error here.
+    #[cfg(feature = "v4l")]
+    pub(crate) fn open(settings: &settings::CameraSettings) -> Result<Self, HardwareError> {
+        Ok(Self::new(Box::new(Kernel), settings))
+    }
+
+    fn new(driver: Box<dyn Driver>, settings: &settings::CameraSettings) -> Self {
         Self {
             driver,
             settings: settings.clone(),
@@ -77,8 +81,8 @@ impl DriverCamera {
         }
     }
 
-    /// A stream runs, or there is a device to begin one with.
-    pub(super) fn is_there(&self) -> bool {
+    /// Returns true if a stream runs or a device is present.
+    pub(crate) fn is_there(&self) -> bool {
         self.running.is_some() || negotiate::find(self.driver.as_ref(), &self.settings.device).is_ok()
     }
 
@@ -90,13 +94,13 @@ impl DriverCamera {
             about,
             offers,
         } = negotiate::find(self.driver.as_ref(), &self.settings.device)?;
-        let wished: Vec<_> = offers
+        let suitable: Vec<_> = offers
             .iter()
             .filter(|offer| negotiate::matches_format(offer, &self.settings.format))
             .cloned()
             .collect();
         let failed = |doing: &str, error| camera_error(&path, doing, asked, error);
-        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &wished, self.requested_size())
+        let Selection { agreed, pixels } = negotiate::select_format(device.as_ref(), &suitable, self.requested_size())
             .map_err(|e| failed("set its format", e))?
             .ok_or_else(|| CameraError::Failed {
                 camera: path.display().to_string(),
@@ -265,7 +269,7 @@ impl DriverCamera {
     }
 }
 
-impl crate::hardware::Camera for DriverCamera {
+impl crate::hardware::Camera for V4lCamera {
     fn prepare(&mut self, within: Duration) {
         if let Err(error) = self.frame(within) {
             tracing::warn!(error = crate::error::display_chain(&error), "the camera is not ready");
@@ -331,7 +335,7 @@ impl crate::hardware::Camera for DriverCamera {
     }
 }
 
-/// What came instead of pictures.
+/// The reasons why frames were no pictures.
 #[derive(Default)]
 struct DamageCount {
     frames: u32,
@@ -393,10 +397,10 @@ fn picture_of(given: &DequeuedFrame<'_>, pixels: &Pixels, other_sizes: u32) -> R
     }
 }
 
-/// Whether a new stream, just after one that failed so, may do better.
+/// Returns true if a new stream may work after this error.
 fn is_transient(error: &CameraError) -> bool {
     match error {
-        // A driver that hiccups says so by an error of the system; everything else would only happen again.
+        // A transient fault of the driver is a system error; anything else would only happen again.
         CameraError::Failed {
             source: Some(source), ..
         } => !matches!(source.raw_os_error(), Some(libc::EBUSY | libc::ENOSPC)),

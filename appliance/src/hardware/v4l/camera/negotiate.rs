@@ -1,12 +1,12 @@
-//! Which device, which format, which size.
+//! Selects device, format and size.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::super::convert::{Layout, Raw};
-use super::super::driver::{Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size};
-use super::{CameraError, Pixels, is_gone};
+use super::super::driver::{Device, DeviceInfo, Driver, FormatOption, Fourcc, NegotiatedFormat, Size, is_gone};
+use crate::hardware::CameraError;
 
 pub(super) const FIX: &str = "check its cable, and `ls /dev/v4l/by-id`; for a CSI camera set camera.backend to rpicam";
 /// In the settings: whichever suits best.
@@ -14,11 +14,18 @@ const ANY: &str = "auto";
 const FORBIDDEN: &str = "let this user open it: sudo usermod -aG video USER, then log in again";
 
 /// Drivers of boards whose devices look like cameras and are parts of one: they turn pictures of others into pictures,
-/// and wait for ever for the first.
+/// and wait for the first for ever.
 const NO_CAMERAS: [&str; 6] = ["bcm2835-isp", "bcm2835-codec", "pispbe", "rpivid", "rp1-cfe", "unicam"];
 
 /// JPEG first: the camera has done the work already.
 const JPEGS: [Fourcc; 2] = [Fourcc(*b"MJPG"), Fourcc(*b"JPEG")];
+
+/// The kind of frames that the driver agreed to.
+pub(super) enum Pixels {
+    /// JPEG of this size, according to the driver.
+    Jpeg(Size),
+    Raw(Raw),
+}
 
 /// A device that takes pictures.
 pub(super) struct FoundDevice {
@@ -28,18 +35,18 @@ pub(super) struct FoundDevice {
     pub(super) offers: Vec<FormatOption>,
 }
 
-/// The device that is wished for, or the first camera.
+/// Opens the requested device, or the first camera.
 ///
-/// `wish`: a path, empty = any.
-pub(super) fn find(driver: &dyn Driver, wish: &str) -> Result<FoundDevice, CameraError> {
-    if !wish.is_empty() {
-        return open(driver, Path::new(wish)).map_err(|problem| match problem {
+/// `requested`: a path; empty = any.
+pub(super) fn find(driver: &dyn Driver, requested: &str) -> Result<FoundDevice, CameraError> {
+    if !requested.is_empty() {
+        return open(driver, Path::new(requested)).map_err(|problem| match problem {
             Problem::System(error) if is_gone(&error) => CameraError::NotFound {
-                camera: wish.to_owned(),
+                camera: requested.to_owned(),
                 fix: list_cameras(driver).into(),
                 source: Some(error),
             },
-            problem => problem.into_camera_error(wish.to_owned()),
+            problem => problem.into_camera_error(requested.to_owned()),
         });
     }
     let mut forbidden = None;
@@ -170,18 +177,22 @@ pub(super) struct Selection {
 ///
 /// # Errors
 /// The device fails; `None` = it keeps to none of its offers.
-pub(super) fn select_format(device: &dyn Device, offers: &[FormatOption], wish: Size) -> io::Result<Option<Selection>> {
+pub(super) fn select_format(
+    device: &dyn Device,
+    offers: &[FormatOption],
+    requested: Size,
+) -> io::Result<Option<Selection>> {
     let mut candidates: Vec<_> = offers
         .iter()
         .filter_map(|offer| {
             let nearest = offer
                 .sizes
                 .iter()
-                .map(|sizes| sizes.nearest(wish))
-                .map(|size| (distance(size, wish), size))
+                .map(|sizes| sizes.nearest(requested))
+                .map(|size| (distance(size, requested), size))
                 .min_by_key(|(distance, _)| *distance);
             // Formats that list no sizes are tried last.
-            let (distance, size) = nearest.unwrap_or((u32::MAX, wish));
+            let (distance, size) = nearest.unwrap_or((u32::MAX, requested));
             Some((distance, rank(offer.fourcc)?, offer.fourcc, size))
         })
         .collect();
@@ -201,8 +212,8 @@ pub(super) fn select_format(device: &dyn Device, offers: &[FormatOption], wish: 
     Ok(None)
 }
 
-fn distance(size: Size, wish: Size) -> u32 {
-    size.width.abs_diff(wish.width) + size.height.abs_diff(wish.height)
+fn distance(size: Size, requested: Size) -> u32 {
+    size.width.abs_diff(requested.width) + size.height.abs_diff(requested.height)
 }
 
 /// Lower is better; `None` = no format that becomes a picture here.

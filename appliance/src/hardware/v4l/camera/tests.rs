@@ -12,15 +12,15 @@ use super::super::driver::{
 };
 use super::*;
 use crate::hardware::Camera as _;
+use crate::hardware::testing::{self, assert_error, grey, grey_jpeg, without_tables};
 use crate::hardware::v4l::convert::Layout;
-use crate::imaging::jpeg::check_jpeg;
 
 const WIDTH: u16 = 64;
 const HEIGHT: u16 = 48;
 /// Long enough that no test depends on it, and a test that waits for it is seen to.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What a driver does when it is asked for the next frame.
+/// The answer of a driver that is asked for the next frame.
 #[derive(Debug, Clone)]
 enum Does {
     /// Hands out a frame that began now.
@@ -56,7 +56,7 @@ struct Scripted {
 #[derive(Default)]
 struct World {
     devices: Vec<Scripted>,
-    /// What streams do, one after the other. Where a list ends, its stream times out.
+    /// The answers of streams, one after the other. Where a list ends, its stream times out.
     streams: VecDeque<Vec<Does>>,
     agreed: Vec<(Fourcc, Size)>,
     brightness_set: Vec<i32>,
@@ -83,7 +83,7 @@ impl Kernel {
         self.0.lock().unwrap().streams_begun
     }
 
-    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> DriverCamera {
+    fn camera(&self, set: impl FnOnce(&mut settings::CameraSettings)) -> V4lCamera {
         let mut settings = settings::CameraSettings {
             width: WIDTH.into(),
             height: HEIGHT.into(),
@@ -91,7 +91,7 @@ impl Kernel {
             ..settings::Config::default().camera
         };
         set(&mut settings);
-        DriverCamera::new(Box::new(self.clone()), &settings)
+        V4lCamera::new(Box::new(self.clone()), &settings)
     }
 }
 
@@ -272,43 +272,21 @@ fn jpeg(grey: u8) -> Vec<u8> {
 }
 
 fn jpeg_of(grey: u8, width: u16, height: u16) -> Vec<u8> {
-    let mut jpeg = Vec::new();
-    let pixels = vec![grey; usize::from(width) * usize::from(height)];
-    jpeg_encoder::Encoder::new(&mut jpeg, 90)
-        .encode(&pixels, width, height, jpeg_encoder::ColorType::Luma)
-        .unwrap();
-    jpeg
+    grey_jpeg(&vec![grey; usize::from(width) * usize::from(height)], width, height)
 }
 
 fn raw(grey: u8) -> Vec<u8> {
     [grey, 128].repeat(usize::from(WIDTH) * usize::from(HEIGHT))
 }
 
-/// Which picture it is.
-fn grey(frame: &Frame) -> u8 {
-    assert_eq!(
-        check_jpeg(&frame.bytes),
-        Ok((frame.width, frame.height)),
-        "the frame is whole and as large as it says"
-    );
-    brightness(&frame.bytes, frame.content_type).unwrap()
+#[track_caller]
+fn assert_grey(frame: Result<Frame, CameraError>, expected: u8) {
+    testing::assert_grey(frame, expected, 3);
 }
 
-#[track_caller]
-fn assert_grey(frame: Result<Frame, CameraError>, wanted: u8) {
-    let frame = frame.unwrap();
-    let found = grey(&frame);
-    assert!(found.abs_diff(wanted) <= 3, "{found} instead of {wanted}");
-}
-
-#[track_caller]
-fn assert_error(frame: Result<Frame, CameraError>, reason: keepsake_protocol::event::TombstoneReason, says: &[&str]) {
-    let error = frame.unwrap_err();
-    assert_eq!(error.reason(), reason, "{error}");
-    let text = crate::error::display_chain(&error);
-    for words in says {
-        assert!(text.contains(words), "{words:?} is not in {text:?}");
-    }
+/// Plays one stream of a device and takes one frame.
+fn frame_of(device: Scripted, stream: &[Does]) -> Result<Frame, CameraError> {
+    Kernel::of(&[device], &[stream]).camera(|_| {}).frame(DEADLINE)
 }
 
 use keepsake_protocol::event::TombstoneReason::{CameraFailed, CameraNotFound, CameraTimedOut};
@@ -335,7 +313,7 @@ fn a_camera_that_was_prepared_is_running_at_the_first_press() {
 }
 
 #[test]
-fn no_camera_at_all_is_said_at_once() {
+fn a_missing_camera_is_reported_at_once() {
     let kernel = Kernel::of(&[], &[]);
     let frame = kernel.camera(|_| {}).frame(DEADLINE);
     assert_error(frame, CameraNotFound, &["check its cable", "rpicam"]);
@@ -359,13 +337,15 @@ fn a_named_camera_that_is_missing_says_which_ones_are_there() {
 #[test]
 fn what_cannot_become_a_picture_is_named() {
     let h264 = camera_at(BY_ID, &[offer(b"H264", &[]), offer(b"pRAA", &[])]);
-    let frame = Kernel::of(&[h264], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["none of MJPG JPEG YUYV", "it has H264 pRAA"]);
+    assert_error(
+        frame_of(h264, &[]),
+        CameraFailed,
+        &["none of MJPG JPEG YUYV", "it has H264 pRAA"],
+    );
 
     let mut planes = raw_camera();
     (planes.about.capture, planes.about.multi_planar) = (false, true);
-    let frame = Kernel::of(&[planes], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["every plane", "rpicam"]);
+    assert_error(frame_of(planes, &[]), CameraFailed, &["every plane", "rpicam"]);
 }
 
 #[test]
@@ -389,8 +369,7 @@ fn another_format_than_agreed_leads_to_the_next_offer() {
     let kernel = Kernel::of(&[device.clone()], &[&[Does::Gives(raw(126))]]);
     assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
     device.goes_back_on.push(Fourcc(*b"YUYV"));
-    let frame = Kernel::of(&[device], &[]).camera(|_| {}).frame(DEADLINE);
-    assert_error(frame, CameraFailed, &["it has H264 YUYV MJPG"]);
+    assert_error(frame_of(device, &[]), CameraFailed, &["it has H264 YUYV MJPG"]);
 }
 
 #[test]
@@ -410,7 +389,7 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         offer(b"GREY", &[]),
         any,
     ];
-    for (wish, fourcc, agreed) in [
+    for (requested, fourcc, agreed) in [
         ((1920, 1080), b"MJPG", size(1920, 1080)),
         ((1300, 700), b"NV12", size(1296, 704)),
         ((1280, 720), b"MJPG", size(1280, 720)),
@@ -418,15 +397,15 @@ fn the_nearest_size_wins_and_then_the_cheapest_format() {
         ((640, 480), b"YUYV", size(640, 480)),
     ] {
         let kernel = Kernel::of(&[camera_at(BY_ID, &offers)], &[]);
-        let mut camera = kernel.camera(|s| (s.width, s.height) = wish);
+        let mut camera = kernel.camera(|s| (s.width, s.height) = requested);
         let _ = camera.frame(Duration::from_millis(1));
         let asked = kernel.0.lock().unwrap().agreed.clone();
-        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{wish:?}");
+        assert_eq!(asked, [(Fourcc(*fourcc), agreed)], "{requested:?}");
     }
 }
 
 #[test]
-fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
+fn the_format_of_the_settings_is_used_or_reported_as_missing() {
     let sizes = [size(WIDTH, HEIGHT)];
     let offers = [offer(b"MJPG", &sizes), offer(b"YUYV", &sizes)];
     let device = camera_at(BY_ID, &offers);
@@ -436,7 +415,7 @@ fn a_format_that_is_wished_for_is_taken_or_said_to_be_missing() {
     let mut camera = kernel.camera(|s| s.format = "NV12".to_owned());
     let says = ["none of NV12;", "it has MJPG YUYV"];
     assert_error(camera.frame(DEADLINE), CameraFailed, &says);
-    // Every format that is known here can be wished for, and no other.
+    // Every format that is known here can be set, and no other.
     let setting = keepsake_protocol::settings::schema::Setting::find("camera.format").unwrap();
     let mut known: Vec<String> = Layout::KNOWN.map(|(f, _)| Fourcc(f).to_string()).into();
     known.extend(["auto", "MJPG", "JPEG"].map(str::to_owned));
@@ -480,7 +459,7 @@ fn a_new_stream_without_a_frame_times_out_and_the_next_press_builds_another() {
 }
 
 #[test]
-fn a_kept_stream_that_died_is_built_anew_within_the_press() {
+fn a_kept_stream_that_died_is_rebuilt_within_the_press() {
     for died in [Does::TimesOut, Does::Fails(libc::EIO), Does::Fails(libc::ENODEV)] {
         let kernel = Kernel::of(
             &[jpeg_camera()],
@@ -507,7 +486,7 @@ fn a_driver_that_hiccups_costs_no_picture_and_one_that_fails_on_is_given_up() {
 }
 
 #[test]
-fn an_unplugged_camera_is_said_until_it_is_back() {
+fn an_unplugged_camera_is_reported_until_it_is_back() {
     let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(jpeg(30)), Does::Fails(libc::ENODEV)]]);
     let mut camera = kernel.camera(|_| {});
     assert_grey(camera.frame(DEADLINE), 30);
@@ -549,12 +528,10 @@ fn damaged_jpegs_are_passed_over() {
         jpeg_of(200, 32, 32),
     ] {
         let script = [Does::Gives(damaged.clone()), Does::Gives(jpeg(100))];
-        let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-        assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+        assert_grey(frame_of(jpeg_camera(), &script), 100);
     }
     let script = [Does::GivesMarked(whole), Does::Gives(jpeg(100))];
-    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 100);
+    assert_grey(frame_of(jpeg_camera(), &script), 100);
 }
 
 #[test]
@@ -569,35 +546,23 @@ fn a_camera_that_keeps_to_another_size_is_believed() {
 #[test]
 fn a_frame_without_huffman_tables_becomes_a_picture() {
     let whole = jpeg(140);
-    let mut bare = vec![0xff, 0xd8];
-    let mut scan_at = 0;
-    for segment in crate::imaging::jpeg::segments(&whole).flatten() {
-        match segment.marker {
-            0xda => scan_at = segment.at,
-            0xc4 => {}
-            _ => bare.extend_from_slice(segment.bytes),
-        }
-    }
-    bare.extend_from_slice(&whole[scan_at..]);
+    let bare = without_tables(&whole);
     assert_eq!(brightness(&bare, ContentType::Jpeg), None);
-    let kernel = Kernel::of(&[jpeg_camera()], &[&[Does::Gives(bare)]]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 140);
+    assert_grey(frame_of(jpeg_camera(), &[Does::Gives(bare)]), 140);
 }
 
 #[test]
 fn short_raw_frames_are_passed_over_and_padding_is_none_of_the_picture() {
     let short = raw(235)[1..].to_vec();
     let script = [Does::Gives(short), Does::Gives(raw(126))];
-    let kernel = Kernel::of(&[raw_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+    assert_grey(frame_of(raw_camera(), &script), 128);
 
     let mut padded = raw_camera();
     let line_bytes = usize::from(WIDTH) * 2;
     padded.stride = u32::from(WIDTH) * 2 + 32;
     let line = [[126, 128].repeat(line_bytes / 2), vec![235; 32]].concat();
     let frame = line.repeat(HEIGHT.into());
-    let kernel = Kernel::of(&[padded], &[&[Does::Gives(frame)]]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 128);
+    assert_grey(frame_of(padded, &[Does::Gives(frame)]), 128);
 }
 
 #[test]
@@ -644,8 +609,7 @@ fn frames_without_a_stamp_are_passed_over_by_number() {
         vec![Does::GivesUnstamped(jpeg(80))],
     ]
     .concat();
-    let kernel = Kernel::of(&[jpeg_camera()], &[&script]);
-    assert_grey(kernel.camera(|_| {}).frame(DEADLINE), 80);
+    assert_grey(frame_of(jpeg_camera(), &script), 80);
 }
 
 #[test]
@@ -735,7 +699,7 @@ fn other_settings_hold_from_the_next_frame_on() {
 }
 
 #[test]
-fn a_camera_tells_what_it_is_and_what_it_has() {
+fn a_camera_describes_itself_and_its_formats() {
     let offers = [
         offer(b"MJPG", &[size(WIDTH, HEIGHT), size(32, 24)]),
         offer(b"H264", &[]),
@@ -753,4 +717,17 @@ fn a_camera_tells_what_it_is_and_what_it_has() {
             "offers H264 (not used)",
         ]
     );
+}
+
+#[cfg(feature = "v4l")]
+#[test]
+fn a_camera_that_is_not_there_says_how_to_look_for_it() {
+    let mut settings = settings::Config::default().camera;
+    settings.device = "/dev/video-that-is-not-there".to_owned();
+    let mut camera = V4lCamera::open(&settings).unwrap();
+    for _ in 0..2 {
+        let error = camera.frame(Duration::from_millis(200)).unwrap_err();
+        assert!(matches!(error, CameraError::NotFound { .. }), "{error}");
+        assert!(error.to_string().contains("camera"));
+    }
 }
