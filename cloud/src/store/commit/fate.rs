@@ -26,7 +26,7 @@ pub(crate) enum PriorFate {
 
 /// Whether this very picture is stored or deleted.
 pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
         .key(key)
         .fetch_optional(tx)
         .await
@@ -36,7 +36,7 @@ pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool>
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
 pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
-    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
+    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
         .bind(key.install.0.as_slice())
         .bind(to_bigint(key.sequence.get()))
         .fetch_all(&mut *tx)
@@ -54,7 +54,7 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
         }
     }
     if told > 0 {
-        sqlx::query("DELETE FROM fate WHERE install = ? AND sequence = ? AND fate = ?")
+        sqlx::query("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
             .bind(key.install.0.as_slice())
             .bind(to_bigint(key.sequence.get()))
             .bind(TOMBSTONE)
@@ -75,7 +75,7 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
 pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
         .key(key)
         .fetch_optional(&mut *tx)
         .await
@@ -83,7 +83,7 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
     if fate != Some(STORED) {
         return Ok(false);
     }
-    sqlx::query("UPDATE fate SET fate = ? WHERE install = ? AND sequence = ? AND hash = ?")
+    sqlx::query("UPDATE fate SET fate = ? WHERE spool = ? AND sequence = ? AND hash = ?")
         .bind(DELETED)
         .key(key)
         .execute(&mut *tx)
@@ -134,7 +134,7 @@ pub(crate) async fn mark_tombstone(
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
-    sqlx::query("INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, ?)")
         .key(key)
         .bind(fate)
         .execute(tx)
@@ -145,7 +145,7 @@ async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
 
 /// One more than the highest sequence with a fate.
 pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE install = ?")
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE spool = ?")
         .bind(install.0.as_slice())
         .fetch_one(tx)
         .await
@@ -156,7 +156,7 @@ pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Opt
 /// The sequences within `first..=last` that have any fate, in order, each once.
 async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
     let found: Vec<i64> = sqlx::query_scalar(
-        "SELECT DISTINCT sequence FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
+        "SELECT DISTINCT sequence FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
     )
     .bind(install.0.as_slice())
     .bind(to_bigint(first))
@@ -170,7 +170,7 @@ async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64
 /// How many sequences within `first..=last` have any fate.
 pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
     let found: i64 =
-        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?")
+        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
             .bind(install.0.as_slice())
             .bind(to_bigint(first))
             .bind(to_bigint(last))
@@ -268,7 +268,7 @@ async fn settled(
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows =
-        sqlx::query("SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
+        sqlx::query("SELECT sequence, hash FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
             .bind(install.0.as_slice())
             .bind(to_bigint(first.get()))
             .bind(to_bigint(last.get()))

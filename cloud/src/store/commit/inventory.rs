@@ -31,7 +31,7 @@ pub(crate) async fn replace(
     let Some(card) = installs.first().map(|current| current.spool) else {
         return Ok(());
     };
-    let known = sqlx::query("SELECT device, card, install, at_us FROM report WHERE device = ? OR card = ?")
+    let known = sqlx::query("SELECT device, card, spool, at_us FROM inventory WHERE device = ? OR card = ?")
         .bind(device.as_str())
         .bind(card.0.as_slice())
         .fetch_all(&mut *tx)
@@ -49,9 +49,9 @@ pub(crate) async fn replace(
             continue;
         }
         sqlx::query(
-            "UPDATE report SET waiting = '[]', kept = '[]', coarse = 0, at_us = ?, \
-             next = (SELECT next FROM install WHERE install.install = report.install) \
-             WHERE device = ? AND card = ? AND install = ?",
+            "UPDATE inventory SET waiting = '[]', retained = '[]', coarse = 0, at_us = ?, \
+             next = (SELECT next FROM spool WHERE spool.spool = inventory.spool) \
+             WHERE device = ? AND card = ? AND spool = ?",
         )
         .bind(now_us)
         .bind(speaker)
@@ -62,7 +62,7 @@ pub(crate) async fn replace(
         .context("note that nothing of an install is on a card")?;
     }
     for held in installs {
-        sqlx::query("DELETE FROM report WHERE device = ? AND card = ? AND install = ?")
+        sqlx::query("DELETE FROM inventory WHERE device = ? AND card = ? AND spool = ?")
             .bind(device.as_str())
             .bind(card.0.as_slice())
             .bind(held.spool.0.as_slice())
@@ -70,7 +70,7 @@ pub(crate) async fn replace(
             .await
             .context("replace what is on a card")?;
         sqlx::query(
-            "INSERT INTO report (device, card, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO inventory (device, card, spool, next, waiting, retained, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(device.as_str())
         .bind(card.0.as_slice())
@@ -97,7 +97,7 @@ pub(crate) async fn held(
     next_us: i64,
     sequences: u64,
 ) -> Result<(u64, bool)> {
-    let rows = sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
+    let rows = sqlx::query("SELECT next, waiting, retained, coarse, at_us FROM inventory WHERE spool = ?")
         .bind(install.0.as_slice())
         .fetch_all(&mut *connection)
         .await

@@ -134,7 +134,7 @@ pub enum PageQuery {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
+            "SELECT arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, command, \
              pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
              captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, \
              damaged, thumbnail, color, not_before_us FROM picture ",
@@ -161,7 +161,7 @@ pub(crate) async fn insert(
     let arrival = batch.arrival(tx, device).await?;
     let optional = |number: Option<u64>| number.map(to_bigint);
     sqlx::query(
-        "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
+        "INSERT INTO picture (arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
          thumbnail, not_before_us, thumbnail_attempts, color) \

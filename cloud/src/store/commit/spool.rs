@@ -64,7 +64,7 @@ pub(crate) async fn touch_spool(
     next: Sequence,
     now_us: i64,
 ) -> Result<()> {
-    let known: Option<i64> = sqlx::query_scalar("SELECT next FROM install WHERE install = ?")
+    let known: Option<i64> = sqlx::query_scalar("SELECT next FROM spool WHERE spool = ?")
         .bind(install.0.as_slice())
         .fetch_optional(&mut *tx)
         .await
@@ -72,7 +72,7 @@ pub(crate) async fn touch_spool(
     match known {
         None => insert(tx, device, install, next, false, now_us).await,
         Some(known) if to_bigint(next.get()) > known => {
-            sqlx::query("UPDATE install SET device = ?, next = ?, next_us = ? WHERE install = ?")
+            sqlx::query("UPDATE spool SET device = ?, next = ?, next_us = ? WHERE spool = ?")
                 .bind(device.as_str())
                 .bind(to_bigint(next.get()))
                 .bind(now_us)
@@ -88,12 +88,11 @@ pub(crate) async fn touch_spool(
 
 /// The install the cloud made for uploads in the name of `device`, and its next sequence, which is now taken.
 pub(crate) async fn next_upload(tx: &mut AnyConnection, device: &DeviceId, now_us: i64) -> Result<(SpoolId, Sequence)> {
-    let known =
-        sqlx::query("SELECT install, next FROM install WHERE device = ? AND uploads = 1 ORDER BY install LIMIT 1")
-            .bind(device.as_str())
-            .fetch_optional(&mut *tx)
-            .await
-            .context("find the install for uploads")?;
+    let known = sqlx::query("SELECT spool, next FROM spool WHERE device = ? AND uploads = 1 ORDER BY spool LIMIT 1")
+        .bind(device.as_str())
+        .fetch_optional(&mut *tx)
+        .await
+        .context("find the install for uploads")?;
     let (install, taken) = match known {
         Some(row) => (id(row.get::<&[u8], _>(0), "an install")?, sequence(row.get(1))?),
         None => {
@@ -102,7 +101,7 @@ pub(crate) async fn next_upload(tx: &mut AnyConnection, device: &DeviceId, now_u
             (install, Sequence::FIRST)
         }
     };
-    sqlx::query("UPDATE install SET next = ?, next_us = ? WHERE install = ?")
+    sqlx::query("UPDATE spool SET next = ?, next_us = ? WHERE spool = ?")
         .bind(to_bigint(taken.next().get()))
         .bind(now_us)
         .bind(install.0.as_slice())
@@ -121,7 +120,7 @@ async fn insert(
     now_us: i64,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO install (install, device, uploads, next, next_us, sequences, told, pictures, deleted) \
+        "INSERT INTO spool (spool, device, uploads, next, next_us, sequences, failed, pictures, deleted) \
          VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0)",
     )
     .bind(install.0.as_slice())
@@ -146,8 +145,8 @@ pub(crate) struct CounterDelta {
 
 pub(crate) async fn add_to_counters(tx: &mut AnyConnection, install: SpoolId, by: CounterDelta) -> Result<()> {
     sqlx::query(
-        "UPDATE install SET sequences = sequences + ?, told = told + ?, pictures = pictures + ?, deleted = deleted + ? \
-         WHERE install = ?",
+        "UPDATE spool SET sequences = sequences + ?, failed = failed + ?, pictures = pictures + ?, deleted = deleted + ? \
+         WHERE spool = ?",
     )
     .bind(by.sequences)
     .bind(by.told)
@@ -163,8 +162,8 @@ pub(crate) async fn add_to_counters(tx: &mut AnyConnection, install: SpoolId, by
 /// All installs of a camera, the one that last gave out a number first.
 pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &DeviceId) -> Result<Vec<SpoolState>> {
     let rows = sqlx::query(
-        "SELECT install, next, next_us, sequences, told, pictures, deleted, uploads FROM install \
-         WHERE device = ? ORDER BY next_us DESC, install",
+        "SELECT spool, next, next_us, sequences, failed, pictures, deleted, uploads FROM spool \
+         WHERE device = ? ORDER BY next_us DESC, spool",
     )
     .bind(device.as_str())
     .fetch_all(&mut *connection)

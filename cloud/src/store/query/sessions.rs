@@ -59,7 +59,7 @@ impl Store {
         let agent: String = agent.chars().take(AGENT_MAX).collect();
         self.with_timeout(async {
             let mut tx = self.begin("begin a session").await?;
-            sqlx::query("DELETE FROM login WHERE used_us < ? OR created_us < ?")
+            sqlx::query("DELETE FROM session WHERE used_us < ? OR created_us < ?")
                 .bind(now_us - IDLE_US)
                 .bind(now_us - ABSOLUTE_US)
                 .execute(&mut *tx)
@@ -69,7 +69,7 @@ impl Store {
                 end(&mut tx, &login.secret).await?;
             }
             sqlx::query(
-                "INSERT INTO login (secret, person, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO session (token_hash, user_id, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(secret.0.as_slice())
             .bind(user.0.as_slice())
@@ -93,8 +93,8 @@ impl Store {
     pub async fn session(&self, secret: &TokenHash, now_us: i64) -> Result<Option<LoginSession>> {
         self.with_timeout(async {
             let row = sqlx::query(
-                "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
-                 FROM login JOIN person ON person.id = login.person WHERE secret = ?",
+                "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+                 FROM session JOIN user_account ON user_account.id = session.user_id WHERE token_hash = ?",
             )
             .bind(secret.0.as_slice())
             .fetch_optional(&self.readers)
@@ -116,7 +116,7 @@ impl Store {
         }
         self.with_timeout(async {
             let mut tx = self.begin("begin noting use").await?;
-            sqlx::query("UPDATE login SET used_us = ? WHERE secret = ?")
+            sqlx::query("UPDATE session SET used_us = ? WHERE token_hash = ?")
                 .bind(now_us)
                 .bind(login.secret.0.as_slice())
                 .execute(&mut *tx)
@@ -171,7 +171,7 @@ impl Store {
 pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
-    sqlx::query("DELETE FROM login WHERE person = ? AND secret <> ?")
+    sqlx::query("DELETE FROM session WHERE user_id = ? AND token_hash <> ?")
         .bind(user.0.as_slice())
         .bind(kept)
         .execute(tx)
@@ -181,7 +181,7 @@ pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Opt
 }
 
 async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
-    sqlx::query("DELETE FROM login WHERE secret = ?")
+    sqlx::query("DELETE FROM session WHERE token_hash = ?")
         .bind(secret.0.as_slice())
         .execute(tx)
         .await
@@ -191,8 +191,8 @@ async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
 
 async fn of(connection: &mut AnyConnection, user: PrincipalId) -> Result<Vec<LoginSession>> {
     let rows = sqlx::query(
-        "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
-         FROM login JOIN person ON person.id = login.person WHERE person = ? ORDER BY used_us DESC",
+        "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+         FROM session JOIN user_account ON user_account.id = session.user_id WHERE user_id = ? ORDER BY used_us DESC",
     )
     .bind(user.0.as_slice())
     .fetch_all(connection)

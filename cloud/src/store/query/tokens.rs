@@ -56,7 +56,7 @@ impl Store {
                 return Err(UserError::TooMany.into());
             }
             sqlx::query(
-                "INSERT INTO api_token (id, name, secret, rights, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO api_token (id, name, token_hash, role, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(token.id.0.as_slice())
             .bind(name)
@@ -80,7 +80,7 @@ impl Store {
     pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
         self.with_timeout(async {
             let row =
-                sqlx::query("SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?")
+                sqlx::query("SELECT id, name, role, device, created_us, used_us FROM api_token WHERE token_hash = ?")
                     .bind(secret.0.as_slice())
                     .fetch_optional(&self.readers)
                     .await
@@ -118,7 +118,7 @@ impl Store {
     pub async fn tokens(&self) -> Result<Vec<ApiToken>> {
         self.with_timeout(async {
             let rows = sqlx::query(
-                "SELECT id, name, rights, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
+                "SELECT id, name, role, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
             )
             .fetch_all(&self.readers)
             .await
