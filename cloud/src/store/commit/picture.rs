@@ -293,7 +293,7 @@ impl Store {
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read a capture")?;
-            let rows = sqlx::query(select!("WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"))
+            let rows = sqlx::query(select!("WHERE spool = ? AND sequence = ? ORDER BY arrival LIMIT 100"))
                 .bind(capture.spool.0.as_slice())
                 .bind(to_bigint(capture.sequence.get()))
                 .fetch_all(&mut *connection)
@@ -449,7 +449,7 @@ pub(crate) async fn summary(
         .context("read the picture of a camera that arrived last")?;
     for spool in spools.iter().take(LATEST_SPOOLS_MAX) {
         let last = sqlx::query(select!(
-            "WHERE install = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
+            "WHERE spool = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
         ))
         .bind(spool.0.as_slice())
         .bind(device.as_str())
