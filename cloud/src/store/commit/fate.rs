@@ -1,15 +1,12 @@
 //! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
 //! ever taken earns its receipt and nothing is stored twice (P3).
 
-use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::receipt::ResendRequest;
 use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
 use crate::store::commit::spool;
 use crate::store::commit::spool::CounterDelta;
-use crate::store::commit::{part, tombstone};
 use crate::store::error::{ErrorContext, Result};
 
 pub(crate) const TOMBSTONE: i64 = 1;
@@ -217,52 +214,8 @@ pub(crate) async fn without_fate(
     Ok(found)
 }
 
-/// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
-pub(crate) async fn answer_inventory(
-    tx: &mut AnyConnection,
-    have: &Inventory,
-) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
-    /// Captures this close together are looked up by one query.
-    const WINDOW: u64 = 2000;
-    let mut asked = have.captures.clone();
-    asked.sort_unstable();
-    asked.dedup();
-    let mut stored = Vec::new();
-    let mut want = Vec::new();
-    for window in asked.chunk_by(|a, b| b.0.get() / WINDOW == a.0.get() / WINDOW) {
-        let (Some(first), Some(last)) = (window.first(), window.last()) else {
-            continue;
-        };
-        let span = (first.0, last.0);
-        let mut known = settled(tx, have.spool, span).await?;
-        known.extend(tombstone::within(tx, have.spool, span).await?);
-        known.sort_unstable();
-        let unfinished = part::unfinished(tx, have.spool, span).await?;
-        for entry in window {
-            if known.binary_search(entry).is_ok() {
-                stored.push(*entry);
-            } else if let Some((_, _, hash)) = unfinished
-                .iter()
-                .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
-            {
-                let key = Key {
-                    install: have.spool,
-                    sequence: entry.0,
-                    hash: *hash,
-                };
-                let ranges = part::missing(tx, key).await?;
-                want.push(ResendRequest {
-                    sequence: entry.0,
-                    ranges,
-                });
-            }
-        }
-    }
-    Ok((stored, want))
-}
-
 /// The pictures within a span that are stored or deleted.
-async fn settled(
+pub(crate) async fn settled(
     tx: &mut AnyConnection,
     install: SpoolId,
     (first, last): (Sequence, Sequence),

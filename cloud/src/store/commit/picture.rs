@@ -448,14 +448,12 @@ pub(crate) async fn summary(
         .await
         .context("read the picture of a camera that arrived last")?;
     for spool in spools.iter().take(LATEST_SPOOLS_MAX) {
-        let last = sqlx::query(select!(
-            "WHERE spool = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
-        ))
-        .bind(spool.0.as_slice())
-        .bind(device.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .context("read the last picture of a spool")?;
+        let last = sqlx::query(select!("WHERE spool = ? AND device = ? ORDER BY sequence DESC LIMIT 1"))
+            .bind(spool.0.as_slice())
+            .bind(device.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .context("read the last picture of a spool")?;
         candidates.extend(last);
     }
     let newest = read_all(connection, &candidates)

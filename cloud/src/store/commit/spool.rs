@@ -3,57 +3,8 @@
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{from_bigint, id, sequence, to_bigint};
-use crate::store::commit::inventory;
+use crate::store::bind::{id, sequence, to_bigint};
 use crate::store::error::{ErrorContext, Result};
-
-/// Where the presses went. Each is counted once: pressed = stored + deleted + told + held + missing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    pub stored: u64,
-    /// Deleted by the owner after they were stored.
-    pub deleted: u64,
-    /// Sequences that have a reason instead of a picture.
-    pub told: u64,
-    /// On the camera's card and not in the cloud.
-    pub held: u64,
-    /// Given out, with no fate, and not on the card.
-    pub missing: u64,
-}
-
-impl Counters {
-    pub fn pressed(&self) -> u64 {
-        self.stored
-            .saturating_add(self.deleted)
-            .saturating_add(self.told)
-            .saturating_add(self.held)
-            .saturating_add(self.missing)
-    }
-}
-
-impl std::iter::Sum for Counters {
-    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
-        all.fold(Self::default(), |sum, one| Self {
-            stored: sum.stored.saturating_add(one.stored),
-            deleted: sum.deleted.saturating_add(one.deleted),
-            told: sum.told.saturating_add(one.told),
-            held: sum.held.saturating_add(one.held),
-            missing: sum.missing.saturating_add(one.missing),
-        })
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpoolState {
-    pub install: SpoolId,
-    /// Made by the cloud for uploads; there is no card behind it.
-    pub uploads: bool,
-    /// The highest "next sequence" heard of.
-    pub next: Sequence,
-    pub counters: Counters,
-    /// The camera joined ranges to fit its message, so `held` may be too high and `missing` too low.
-    pub coarse: bool,
-}
 
 /// Notes that `device` speaks of `install`, whose next sequence is at least `next`. Who raises that number owns it: a
 /// camera that was renamed goes on counting, and a copy of its card that only repeats what was known takes nothing.
@@ -157,42 +108,4 @@ pub(crate) async fn add_to_counters(tx: &mut AnyConnection, install: SpoolId, by
     .await
     .context("count in an install")?;
     Ok(())
-}
-
-/// All installs of a camera, the one that last gave out a number first.
-pub(crate) async fn list_for_device(connection: &mut AnyConnection, device: &DeviceId) -> Result<Vec<SpoolState>> {
-    let rows = sqlx::query(
-        "SELECT spool, next, next_us, sequences, failed, pictures, deleted, uploads FROM spool \
-         WHERE device = ? ORDER BY next_us DESC, spool",
-    )
-    .bind(device.as_str())
-    .fetch_all(&mut *connection)
-    .await
-    .context("read the installs of a camera")?;
-    let mut installs = Vec::with_capacity(rows.len());
-    for row in rows {
-        let install: SpoolId = id(row.get::<&[u8], _>(0), "an install")?;
-        let next = sequence(row.get(1))?;
-        let sequences = from_bigint(row.get(3));
-        let uploads = row.get::<i64, _>(7) != 0;
-        let (held, coarse) = if uploads {
-            (0, false)
-        } else {
-            inventory::held(connection, install, next, row.get(2), sequences).await?
-        };
-        installs.push(SpoolState {
-            install,
-            uploads,
-            next,
-            counters: Counters {
-                told: from_bigint(row.get(4)),
-                stored: from_bigint(row.get(5)),
-                deleted: from_bigint(row.get(6)),
-                held,
-                missing: (next.get() - 1).saturating_sub(sequences).saturating_sub(held),
-            },
-            coarse,
-        });
-    }
-    Ok(installs)
 }

@@ -5,10 +5,9 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
-use crate::store::bind::id;
+use crate::store::bind::{id, role};
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
-use crate::store::query::users;
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
 /// password each time.
@@ -80,7 +79,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .context("note a session")?;
-            users::record_user_seen(&mut tx, user, now_us).await?;
+            record_user_seen(&mut tx, user, now_us).await?;
             tx.commit().await.context("commit a session")
         })
         .await
@@ -207,10 +206,20 @@ fn login(row: &AnyRow) -> Result<LoginSession> {
         secret: id(row.get::<&[u8], _>(0), "a session")?,
         user: id(row.get::<&[u8], _>(1), "a person")?,
         name: row.get(2),
-        role: users::role(row.get(3))?,
+        role: role(row.get(3))?,
         created_us: row.get(4),
         used_us: row.get(5),
         address: row.get(6),
         agent: row.get(7),
     })
+}
+
+async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
+    sqlx::query("UPDATE user_account SET seen_us = ? WHERE id = ?")
+        .bind(now_us)
+        .bind(user.0.as_slice())
+        .execute(tx)
+        .await
+        .context("note when a user signed in")?;
+    Ok(())
 }

@@ -5,8 +5,8 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, UserName};
-use crate::store::bind::id;
-use crate::store::error::{ErrorContext, Result, StoreError, UserError};
+use crate::store::bind::{id, role};
+use crate::store::error::{ErrorContext, Result, UserError};
 use crate::store::open::Store;
 use crate::store::query::sessions;
 
@@ -219,16 +219,6 @@ impl Store {
     }
 }
 
-pub(crate) async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
-    sqlx::query("UPDATE user_account SET seen_us = ? WHERE id = ?")
-        .bind(now_us)
-        .bind(user.0.as_slice())
-        .execute(tx)
-        .await
-        .context("note when a user signed in")?;
-    Ok(())
-}
-
 async fn owners(connection: &mut AnyConnection) -> Result<i64> {
     sqlx::query_scalar("SELECT COUNT(*) FROM user_account WHERE role = 'owner' AND password IS NOT NULL")
         .fetch_one(connection)
@@ -343,9 +333,4 @@ fn user(row: &AnyRow) -> Result<User> {
         created_us: row.get(4),
         seen_us: row.get(5),
     })
-}
-
-pub(crate) fn role(text: &str) -> Result<Role> {
-    text.parse()
-        .map_err(|_| StoreError::Corrupt(format!("the role {text}")))
 }
