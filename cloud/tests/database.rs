@@ -298,11 +298,9 @@ async fn a_migration_that_died_halfway_is_finished(kind: Kind) {
     store.close().await;
     let mut witness = schema.connect();
     for statement in [
-        // Begun, and died before the table was there.
+        // Created some of the tables, and died before the rest.
         "DROP TABLE thumbnail",
-        "UPDATE _sqlx_migrations SET success = FALSE WHERE version = 14",
-        // Made a table, an index and a column, and died before each was noted.
-        "UPDATE _sqlx_migrations SET success = FALSE WHERE version IN (9, 28, 42)",
+        "UPDATE _sqlx_migrations SET success = FALSE",
     ] {
         witness.query_drop(statement).unwrap();
     }

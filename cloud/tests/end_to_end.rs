@@ -31,7 +31,7 @@ async fn a_picture_is_committed_before_its_receipt_and_shown_afterwards() {
         for (sequence, prefix) in receipt.stored {
             // The observer has a connection of its own, so it sees only what is committed.
             let hash: Vec<u8> = sqlx::query_scalar(
-                "SELECT fate.hash FROM fate JOIN picture USING (install, sequence, hash) \
+                "SELECT fate.hash FROM fate JOIN picture USING (spool, sequence, hash) \
                  JOIN picture_bytes USING (arrival) WHERE fate.sequence = ?",
             )
             .bind(i64::try_from(sequence.get()).unwrap())

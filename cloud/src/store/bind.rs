@@ -7,6 +7,7 @@ use sqlx::Row;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::{Query, QueryScalar};
 
+use crate::auth::Role;
 use crate::store::error::{Result, StoreError};
 
 /// Which picture or tombstone exactly: its number and its hash (P3).
@@ -80,4 +81,10 @@ pub(in crate::store) fn sequence(number: i64) -> Result<Sequence> {
         .ok()
         .and_then(|number| Sequence::try_from(number).ok())
         .ok_or_else(|| StoreError::Corrupt(format!("sequence {number}")))
+}
+
+/// A role read back from its column.
+pub(in crate::store) fn role(text: &str) -> Result<Role> {
+    text.parse()
+        .map_err(|_| StoreError::Corrupt(format!("the role {text}")))
 }

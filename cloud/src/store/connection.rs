@@ -140,12 +140,12 @@ impl Connector {
         };
         if self.id.get().is_none() {
             match &self.place.address {
-                Address::Folder(_) => schema::of_sqlite(&mut connection).await?,
+                Address::Folder(_) => schema::update_sqlite(&mut connection).await?,
                 Address::Server(_) if led => schema::check_server(&mut connection).await?,
                 Address::Server(_) => {
                     // Before the first table, so that nothing of ours is ever in a database that cannot keep it.
                     self.check_settings(&mut connection).await?;
-                    schema::of_server(&mut connection).await?;
+                    schema::update_server(&mut connection).await?;
                 }
             }
             let id = meta::store_id(&mut connection).await?;

@@ -99,7 +99,7 @@ impl StoreProbe {
     pub fn fate(&self, install: SpoolId, sequence: Sequence, hash: HashPrefix) -> sqlx::Result<Option<i64>> {
         // A tombstone of a range has one row for its first sequence or one for each: both count.
         let query =
-            sqlx::query("SELECT MAX(fate) FROM fate WHERE install = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?");
+            sqlx::query("SELECT MAX(fate) FROM fate WHERE spool = ? AND sequence = ? AND SUBSTR(hash, 1, 8) = ?");
         let row = self.one(
             query
                 .bind(install.0.to_vec())
@@ -136,7 +136,7 @@ impl StoreProbe {
             // In one transaction: a picture that is completed between two queries would be in neither table.
             let mut transaction = connection.begin().await?;
             let whole: i64 = bind_capture(
-                sqlx::query("SELECT COUNT(*) FROM fate WHERE install = ? AND sequence = ? AND hash = ? AND fate >= 2"),
+                sqlx::query("SELECT COUNT(*) FROM fate WHERE spool = ? AND sequence = ? AND hash = ? AND fate >= 2"),
                 header,
             )
             .fetch_one(&mut *transaction)
@@ -146,9 +146,7 @@ impl StoreProbe {
                 return Ok(true);
             }
             let parts = bind_capture(
-                sqlx::query(
-                    "SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start",
-                ),
+                sqlx::query("SELECT start, len FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start"),
                 header,
             )
             .fetch_all(&mut *transaction)
@@ -170,7 +168,7 @@ impl StoreProbe {
     /// The database's.
     pub fn for_each_picture(&self, mut each: impl FnMut(Picture)) -> sqlx::Result<()> {
         let pictures = self.all(sqlx::query(
-            "SELECT install, sequence, hash, device, conflict, arrival FROM picture ORDER BY install, sequence, hash",
+            "SELECT spool, sequence, hash, device, conflict, arrival FROM picture ORDER BY spool, sequence, hash",
         ))?;
         for picture in pictures {
             let arrival: i64 = picture.try_get(5)?;
@@ -196,7 +194,7 @@ impl StoreProbe {
     /// The database's.
     pub fn tombstones(&self) -> sqlx::Result<Vec<Tombstone>> {
         let rows = self.all(sqlx::query(
-            "SELECT install, sequence, through, reason FROM tombstone ORDER BY install, sequence",
+            "SELECT spool, sequence, through, reason FROM tombstone ORDER BY spool, sequence",
         ))?;
         rows.iter()
             .map(|row| {
@@ -319,10 +317,10 @@ pub(crate) mod tests {
                     .bind(Hash::of(bytes).0.to_vec())
             };
             self.execute(key(sqlx::query(
-                "INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, 2)",
+                "INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, 2)",
             )));
             let picture = sqlx::query(
-                "INSERT INTO picture (install, sequence, hash, arrival, device, bytes, content_type, width, height,
+                "INSERT INTO picture (spool, sequence, hash, arrival, device, bytes, content_type, width, height,
                      cause, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised,
                      pressed_error_us, captured_after_us, attempt, settings_version, stored_us, conflict, damaged,
                      thumbnail, thumbnail_attempts)
@@ -361,9 +359,8 @@ pub(crate) mod tests {
             .unwrap()
         };
         for (start, len) in [(0_i64, 40_i64), (30, 30), (80, 20)] {
-            let part = sqlx::query(
-                "INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')",
-            );
+            let part =
+                sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, 2, ?, ?, ?, X'')");
             database.execute(
                 part.bind(stored.install.0.to_vec())
                     .bind(vec![5_u8; 32])

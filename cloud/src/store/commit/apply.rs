@@ -1,19 +1,24 @@
 //! Commits a batch of deposits in one transaction.
 
-use keepsake_protocol::presence::Presence;
+use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::inventory::Inventory;
+use keepsake_protocol::presence::{Presence, Status};
+use keepsake_protocol::receipt::InventoryAck;
+use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, Hash};
 use sqlx::AnyConnection;
 
-use crate::ingest::operation::{CommitOutcome, IngestOp};
+use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use crate::store::bind::Key;
 use crate::store::commit::batch::Batch;
+use crate::store::commit::part::PartOutcome;
 use crate::store::commit::upload::Upload;
 use crate::store::commit::{
-    boot_clock, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
+    boot_clock, device, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
 };
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
-use crate::store::query::{commands, devices};
+use crate::store::query::commands;
 
 /// How long a camera waits before it offers again what this cloud has no place for, seconds.
 const RETRY_S: u64 = 6 * 3600;
@@ -54,46 +59,7 @@ impl Store {
         }
         match deposit {
             IngestOp::Capture { device, header, bytes } => {
-                let record = &header.capture;
-                spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
-                let stored = |arrival| CommitOutcome::Stored {
-                    install: record.spool,
-                    sequence: record.sequence,
-                    hash: record.hash.prefix(),
-                    arrival,
-                };
-                if header.offset == 0 && header.len == record.total {
-                    let arrival = picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
-                    return Ok(stored(arrival));
-                }
-                if fate::is_settled(tx, Key::of(record)).await? {
-                    return Ok(stored(None));
-                }
-                match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
-                    part::PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
-                    part::PartOutcome::Whole(whole) => {
-                        let arrival = picture::insert(tx, batch, device, header, &whole, now_us, false).await?;
-                        Ok(stored(arrival))
-                    }
-                    part::PartOutcome::WrongHash(whole) => {
-                        let suspect = crate::ingest::operation::QuarantineEntry {
-                            device: Some(device.clone()),
-                            topic: keepsake_protocol::topic::Topic::new(
-                                device,
-                                keepsake_protocol::topic::MessageKind::Frame,
-                            )
-                            .to_string(),
-                            reason: format!(
-                                "the parts of capture {} together do not have the hash their headers claim",
-                                record.id()
-                            ),
-                            hash: Hash::of(&whole),
-                            bytes: whole.into(),
-                        };
-                        quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
-                        Ok(CommitOutcome::WrongHash)
-                    }
-                }
+                self.apply_capture(tx, batch, device, header, bytes, now_us).await
             }
             IngestOp::Tombstone {
                 device,
@@ -125,42 +91,12 @@ impl Store {
                     awaited: install.map(|install| (install, hash.prefix())),
                 })
             }
-            IngestOp::Inventory {
-                device,
-                inventory: have,
-            } => {
-                spool::touch_spool(tx, device, have.spool, have.next, now_us).await?;
-                let (stored, want) = fate::answer_inventory(tx, have).await?;
-                Ok(CommitOutcome::InventoryAnswered {
-                    install: have.spool,
-                    stored,
-                    want,
-                    answers: keepsake_protocol::receipt::InventoryAck {
-                        id: have.id,
-                        page: have.page,
-                    },
-                    next: fate::next(tx, have.spool).await?,
-                })
-            }
+            IngestOp::Inventory { device, inventory } => apply_inventory(tx, device, inventory, now_us).await,
             IngestOp::Status {
                 device,
                 status,
                 retained,
-            } => {
-                devices::store_status(tx, device, status, now_us, *retained).await?;
-                let mut wants = Vec::new();
-                // A last will knows nothing of the card, so what was known before stays.
-                if status.reported_at.is_some() {
-                    for held in &status.spools {
-                        spool::touch_spool(tx, device, held.spool, held.next, now_us).await?;
-                    }
-                    inventory::replace(tx, device, &status.spools, now_us).await?;
-                    if status.presence == Presence::Online {
-                        wants = inventory::missing_captures(tx, &status.spools, self.limits.wants_max).await?;
-                    }
-                }
-                Ok(CommitOutcome::StatusStored { wants })
-            }
+            } => self.apply_status(tx, device, status, *retained, now_us).await,
             IngestOp::Reply { device, reply } => {
                 commands::record_stage(tx, device, reply, now_us).await?;
                 Ok(CommitOutcome::ReplyStored)
@@ -172,12 +108,11 @@ impl Store {
                 content_type,
                 width,
                 height,
-                maybe_repeat: again,
+                maybe_repeat,
             } => {
-                if *again && upload_dedup::is_repeat(tx, device, *hash, now_us).await? {
+                if *maybe_repeat && upload_dedup::is_repeat(tx, device, *hash, now_us).await? {
                     return Ok(CommitOutcome::UploadStored { arrival: None });
                 }
-                let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
                 let upload = Upload {
                     bytes,
                     content_type: *content_type,
@@ -185,6 +120,7 @@ impl Store {
                     height: *height,
                     damaged: false,
                 };
+                let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
                 let header = upload.header(install, sequence, now_us);
                 let arrival = picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
                 upload_dedup::remember(tx, device, *hash, now_us).await?;
@@ -210,6 +146,78 @@ impl Store {
         }
     }
 
+    /// Stores a whole picture, or a part and the picture that it completes.
+    async fn apply_capture(
+        &self,
+        tx: &mut AnyConnection,
+        batch: &mut Batch,
+        device: &DeviceId,
+        header: &FrameHeader,
+        bytes: &[u8],
+        now_us: i64,
+    ) -> Result<CommitOutcome> {
+        let record = &header.capture;
+        spool::touch_spool(tx, device, record.spool, record.sequence.next(), now_us).await?;
+        let stored = |arrival| CommitOutcome::Stored {
+            install: record.spool,
+            sequence: record.sequence,
+            hash: record.hash.prefix(),
+            arrival,
+        };
+        if header.offset == 0 && header.len == record.total {
+            let arrival = picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
+            return Ok(stored(arrival));
+        }
+        if fate::is_settled(tx, Key::of(record)).await? {
+            return Ok(stored(None));
+        }
+        match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
+            PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
+            PartOutcome::Whole(whole) => {
+                let arrival = picture::insert(tx, batch, device, header, &whole, now_us, false).await?;
+                Ok(stored(arrival))
+            }
+            PartOutcome::WrongHash(whole) => {
+                let suspect = QuarantineEntry {
+                    device: Some(device.clone()),
+                    topic: Topic::new(device, MessageKind::Frame).to_string(),
+                    reason: format!(
+                        "the parts of capture {} together do not have the hash their headers claim",
+                        record.id()
+                    ),
+                    hash: Hash::of(&whole),
+                    bytes: whole.into(),
+                };
+                quarantine::insert(tx, &suspect, now_us, &self.limits).await?;
+                Ok(CommitOutcome::WrongHash)
+            }
+        }
+    }
+
+    /// Stores a status and what it reports of the card, and finds the captures to ask for.
+    async fn apply_status(
+        &self,
+        tx: &mut AnyConnection,
+        device: &DeviceId,
+        status: &Status,
+        retained: bool,
+        now_us: i64,
+    ) -> Result<CommitOutcome> {
+        device::store_status(tx, device, status, now_us, retained).await?;
+        let mut wants = Vec::new();
+        // A last will knows nothing of the card, so what was known before stays.
+        if status.reported_at.is_some() {
+            for held in &status.spools {
+                spool::touch_spool(tx, device, held.spool, held.next, now_us).await?;
+            }
+            inventory::replace(tx, device, &status.spools, now_us).await?;
+            if status.presence == Presence::Online {
+                wants = inventory::missing_captures(tx, &status.spools, self.limits.wants_max).await?;
+            }
+        }
+        Ok(CommitOutcome::StatusStored { wants })
+    }
+
     /// What a deposit becomes that would need one camera too many.
     async fn reject_for_space(&self, tx: &mut AnyConnection, deposit: &IngestOp, now_us: i64) -> Result<CommitOutcome> {
         const REASON: &str = "this cloud has no room for another camera";
@@ -218,7 +226,7 @@ impl Store {
         } = deposit
         {
             // Nobody keeps it and offers it again.
-            let suspect = crate::ingest::operation::QuarantineEntry {
+            let suspect = QuarantineEntry {
                 device: None,
                 topic: format!("an upload of {device}"),
                 reason: REASON.to_owned(),
@@ -239,6 +247,26 @@ impl Store {
             None => CommitOutcome::Dropped,
         })
     }
+}
+
+async fn apply_inventory(
+    tx: &mut AnyConnection,
+    device: &DeviceId,
+    have: &Inventory,
+    now_us: i64,
+) -> Result<CommitOutcome> {
+    spool::touch_spool(tx, device, have.spool, have.next, now_us).await?;
+    let (stored, want) = inventory::answer_inventory(tx, have).await?;
+    Ok(CommitOutcome::InventoryAnswered {
+        install: have.spool,
+        stored,
+        want,
+        answers: InventoryAck {
+            id: have.id,
+            page: have.page,
+        },
+        next: fate::next(tx, have.spool).await?,
+    })
 }
 
 /// The camera that made this deposit, and whether that is a sign of life.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use keepsake_protocol::DeviceId;
 use sqlx::AnyConnection;
 
+use crate::store::commit::device;
 use crate::store::error::{ErrorContext, Result};
 use crate::store::meta;
-use crate::store::query::devices;
 
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -20,20 +20,20 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// As `devices::seen`, once a camera.
+    /// Records contact with a camera once; returns false if there is no room for another camera.
     pub(crate) async fn record_contact(
         &mut self,
         tx: &mut AnyConnection,
-        device: &DeviceId,
+        camera: &DeviceId,
         now_us: i64,
         alive: bool,
         devices_max: u64,
     ) -> Result<bool> {
-        let key = (device.clone(), alive);
+        let key = (camera.clone(), alive);
         if self.seen.contains(&key) {
             return Ok(true);
         }
-        let room = devices::touch_device(tx, device, now_us, alive, devices_max).await?;
+        let room = device::touch_device(tx, camera, now_us, alive, devices_max).await?;
         if room {
             self.seen.insert(key);
         }

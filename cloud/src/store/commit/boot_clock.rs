@@ -36,7 +36,7 @@ pub(crate) async fn insert(
         && let Some((known, latest)) = lines.iter().rfind(|(_, known)| known.estimated == line.estimated)
     {
         line = covering(latest, &line);
-        sqlx::query("DELETE FROM boot_line WHERE boot = ? AND device = ? AND hash = ?")
+        sqlx::query("DELETE FROM boot_clock WHERE boot = ? AND device = ? AND hash = ?")
             .bind(line.boot.0.as_slice())
             .bind(device.as_str())
             .bind(known.0.as_slice())
@@ -45,7 +45,7 @@ pub(crate) async fn insert(
             .context("join boot lines")?;
     }
     sqlx::query(
-        "INSERT INTO boot_line (boot, device, hash, offset_us, error_us, measured_us, guessed, heard_us) \
+        "INSERT INTO boot_clock (boot, device, hash, offset_us, error_us, measured_us, estimated, received_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(line.boot.0.as_slice())
@@ -59,15 +59,16 @@ pub(crate) async fn insert(
     .execute(&mut *tx)
     .await
     .context("note a boot line")?;
-    let oldest: Option<i64> =
-        sqlx::query_scalar("SELECT heard_us FROM boot_line WHERE device = ? ORDER BY heard_us DESC LIMIT 1 OFFSET ?")
-            .bind(device.as_str())
-            .bind(to_bigint(LINES_OF_DEVICE_MAX))
-            .fetch_optional(&mut *tx)
-            .await
-            .context("count boot lines")?;
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "SELECT received_us FROM boot_clock WHERE device = ? ORDER BY received_us DESC LIMIT 1 OFFSET ?",
+    )
+    .bind(device.as_str())
+    .bind(to_bigint(LINES_OF_DEVICE_MAX))
+    .fetch_optional(&mut *tx)
+    .await
+    .context("count boot lines")?;
     if let Some(oldest) = oldest {
-        sqlx::query("DELETE FROM boot_line WHERE device = ? AND heard_us <= ?")
+        sqlx::query("DELETE FROM boot_clock WHERE device = ? AND received_us <= ?")
             .bind(device.as_str())
             .bind(oldest)
             .execute(tx)
@@ -110,8 +111,8 @@ async fn of_boot(
     boot: BootId,
 ) -> Result<Vec<(Hash, BootClockOffset)>> {
     let rows = sqlx::query(
-        "SELECT hash, offset_us, error_us, measured_us, guessed FROM boot_line WHERE boot = ? AND device = ? \
-         ORDER BY heard_us, hash",
+        "SELECT hash, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot = ? AND device = ? \
+         ORDER BY received_us, hash",
     )
     .bind(boot.0.as_slice())
     .bind(device.as_str())
@@ -146,7 +147,7 @@ pub(crate) async fn correct(connection: &mut AnyConnection, pictures: &mut [Pict
     for boots in boots.chunks(BOOTS_MAX) {
         let marks = vec!["?"; boots.len()].join(", ");
         let statement = format!(
-            "SELECT boot, device, offset_us, error_us, measured_us, guessed FROM boot_line WHERE boot IN ({marks})"
+            "SELECT boot, device, offset_us, error_us, measured_us, estimated FROM boot_clock WHERE boot IN ({marks})"
         );
         let mut query = sqlx::query(AssertSqlSafe(statement));
         for boot in boots {

@@ -1,15 +1,12 @@
 //! Table `fate`: what became of every capture. Fates only rise and are never forgotten, so that a repeat of anything
 //! ever taken earns its receipt and nothing is stored twice (P3).
 
-use keepsake_protocol::inventory::Inventory;
-use keepsake_protocol::receipt::ResendRequest;
 use keepsake_protocol::{Hash, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
 use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
 use crate::store::commit::spool;
 use crate::store::commit::spool::CounterDelta;
-use crate::store::commit::{part, tombstone};
 use crate::store::error::{ErrorContext, Result};
 
 pub(crate) const TOMBSTONE: i64 = 1;
@@ -26,7 +23,7 @@ pub(crate) enum PriorFate {
 
 /// Whether this very picture is stored or deleted.
 pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
         .key(key)
         .fetch_optional(tx)
         .await
@@ -36,7 +33,7 @@ pub(crate) async fn is_settled(tx: &mut AnyConnection, key: Key) -> Result<bool>
 
 /// Makes the fate of a picture `stored`, unless it is that or deleted already.
 pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<PriorFate> {
-    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE install = ? AND sequence = ?")
+    let rows = sqlx::query("SELECT hash, fate FROM fate WHERE spool = ? AND sequence = ?")
         .bind(key.install.0.as_slice())
         .bind(to_bigint(key.sequence.get()))
         .fetch_all(&mut *tx)
@@ -54,7 +51,7 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
         }
     }
     if told > 0 {
-        sqlx::query("DELETE FROM fate WHERE install = ? AND sequence = ? AND fate = ?")
+        sqlx::query("DELETE FROM fate WHERE spool = ? AND sequence = ? AND fate = ?")
             .bind(key.install.0.as_slice())
             .bind(to_bigint(key.sequence.get()))
             .bind(TOMBSTONE)
@@ -75,7 +72,7 @@ pub(crate) async fn mark_stored(tx: &mut AnyConnection, key: Key) -> Result<Prio
 
 /// Makes the fate of a stored picture `deleted`. Returns whether it was stored.
 pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<bool> {
-    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE install = ? AND sequence = ? AND hash = ?")
+    let fate: Option<i64> = sqlx::query_scalar("SELECT fate FROM fate WHERE spool = ? AND sequence = ? AND hash = ?")
         .key(key)
         .fetch_optional(&mut *tx)
         .await
@@ -83,7 +80,7 @@ pub(crate) async fn mark_deleted(tx: &mut AnyConnection, key: Key) -> Result<boo
     if fate != Some(STORED) {
         return Ok(false);
     }
-    sqlx::query("UPDATE fate SET fate = ? WHERE install = ? AND sequence = ? AND hash = ?")
+    sqlx::query("UPDATE fate SET fate = ? WHERE spool = ? AND sequence = ? AND hash = ?")
         .bind(DELETED)
         .key(key)
         .execute(&mut *tx)
@@ -134,7 +131,7 @@ pub(crate) async fn mark_tombstone(
 }
 
 async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
-    sqlx::query("INSERT INTO fate (install, sequence, hash, fate) VALUES (?, ?, ?, ?)")
+    sqlx::query("INSERT INTO fate (spool, sequence, hash, fate) VALUES (?, ?, ?, ?)")
         .key(key)
         .bind(fate)
         .execute(tx)
@@ -145,7 +142,7 @@ async fn insert(tx: &mut AnyConnection, key: Key, fate: i64) -> Result<()> {
 
 /// One more than the highest sequence with a fate.
 pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Option<Sequence>> {
-    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE install = ?")
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(sequence) FROM fate WHERE spool = ?")
         .bind(install.0.as_slice())
         .fetch_one(tx)
         .await
@@ -156,7 +153,7 @@ pub(crate) async fn next(tx: &mut AnyConnection, install: SpoolId) -> Result<Opt
 /// The sequences within `first..=last` that have any fate, in order, each once.
 async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<Vec<u64>> {
     let found: Vec<i64> = sqlx::query_scalar(
-        "SELECT DISTINCT sequence FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
+        "SELECT DISTINCT sequence FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? ORDER BY sequence",
     )
     .bind(install.0.as_slice())
     .bind(to_bigint(first))
@@ -170,7 +167,7 @@ async fn with_fate(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64
 /// How many sequences within `first..=last` have any fate.
 pub(crate) async fn count_within(tx: &mut AnyConnection, install: SpoolId, (first, last): (u64, u64)) -> Result<u64> {
     let found: i64 =
-        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE install = ? AND sequence BETWEEN ? AND ?")
+        sqlx::query_scalar("SELECT COUNT(DISTINCT sequence) FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ?")
             .bind(install.0.as_slice())
             .bind(to_bigint(first))
             .bind(to_bigint(last))
@@ -217,58 +214,14 @@ pub(crate) async fn without_fate(
     Ok(found)
 }
 
-/// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
-pub(crate) async fn answer_inventory(
-    tx: &mut AnyConnection,
-    have: &Inventory,
-) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
-    /// Captures this close together are looked up by one query.
-    const WINDOW: u64 = 2000;
-    let mut asked = have.captures.clone();
-    asked.sort_unstable();
-    asked.dedup();
-    let mut stored = Vec::new();
-    let mut want = Vec::new();
-    for window in asked.chunk_by(|a, b| b.0.get() / WINDOW == a.0.get() / WINDOW) {
-        let (Some(first), Some(last)) = (window.first(), window.last()) else {
-            continue;
-        };
-        let span = (first.0, last.0);
-        let mut known = settled(tx, have.spool, span).await?;
-        known.extend(tombstone::within(tx, have.spool, span).await?);
-        known.sort_unstable();
-        let unfinished = part::unfinished(tx, have.spool, span).await?;
-        for entry in window {
-            if known.binary_search(entry).is_ok() {
-                stored.push(*entry);
-            } else if let Some((_, _, hash)) = unfinished
-                .iter()
-                .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
-            {
-                let key = Key {
-                    install: have.spool,
-                    sequence: entry.0,
-                    hash: *hash,
-                };
-                let ranges = part::missing(tx, key).await?;
-                want.push(ResendRequest {
-                    sequence: entry.0,
-                    ranges,
-                });
-            }
-        }
-    }
-    Ok((stored, want))
-}
-
 /// The pictures within a span that are stored or deleted.
-async fn settled(
+pub(crate) async fn settled(
     tx: &mut AnyConnection,
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
     let rows =
-        sqlx::query("SELECT sequence, hash FROM fate WHERE install = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
+        sqlx::query("SELECT sequence, hash FROM fate WHERE spool = ? AND sequence BETWEEN ? AND ? AND fate >= ?")
             .bind(install.0.as_slice())
             .bind(to_bigint(first.get()))
             .bind(to_bigint(last.get()))

@@ -1,18 +1,15 @@
 //! Table `report`: what cameras say they have on their cards, and what follows for `held` and `want`.
 
+use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::SpoolInventory;
 use keepsake_protocol::ranges::Ranges;
 use keepsake_protocol::receipt::ResendRequest;
-use keepsake_protocol::{DeviceId, Sequence, SpoolId};
+use keepsake_protocol::{DeviceId, HashPrefix, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};
 
-use crate::store::bind::{id, sequence, to_bigint};
-use crate::store::commit::fate;
-use crate::store::error::{ErrorContext, Result, StoreError};
-
-/// A report this much younger than the highest number heard of knows of that number, microseconds. Below, a picture may
-/// have overtaken the status that speaks of it, as they travel in two sessions.
-const OVERTAKEN_US: i64 = 10_000_000;
+use crate::store::bind::{Key, id, sequence, to_bigint};
+use crate::store::commit::{fate, part, tombstone};
+use crate::store::error::{ErrorContext, Result};
 
 /// A card that has been silent for so long while another speaks in its place was replaced, microseconds.
 const REPLACED_US: i64 = 24 * 3600 * 1_000_000;
@@ -31,7 +28,7 @@ pub(crate) async fn replace(
     let Some(card) = installs.first().map(|current| current.spool) else {
         return Ok(());
     };
-    let known = sqlx::query("SELECT device, card, install, at_us FROM report WHERE device = ? OR card = ?")
+    let known = sqlx::query("SELECT device, card, spool, at_us FROM inventory WHERE device = ? OR card = ?")
         .bind(device.as_str())
         .bind(card.0.as_slice())
         .fetch_all(&mut *tx)
@@ -49,9 +46,9 @@ pub(crate) async fn replace(
             continue;
         }
         sqlx::query(
-            "UPDATE report SET waiting = '[]', kept = '[]', coarse = 0, at_us = ?, \
-             next = (SELECT next FROM install WHERE install.install = report.install) \
-             WHERE device = ? AND card = ? AND install = ?",
+            "UPDATE inventory SET waiting = '[]', retained = '[]', coarse = 0, at_us = ?, \
+             next = (SELECT next FROM spool WHERE spool.spool = inventory.spool) \
+             WHERE device = ? AND card = ? AND spool = ?",
         )
         .bind(now_us)
         .bind(speaker)
@@ -62,7 +59,7 @@ pub(crate) async fn replace(
         .context("note that nothing of an install is on a card")?;
     }
     for held in installs {
-        sqlx::query("DELETE FROM report WHERE device = ? AND card = ? AND install = ?")
+        sqlx::query("DELETE FROM inventory WHERE device = ? AND card = ? AND spool = ?")
             .bind(device.as_str())
             .bind(card.0.as_slice())
             .bind(held.spool.0.as_slice())
@@ -70,7 +67,7 @@ pub(crate) async fn replace(
             .await
             .context("replace what is on a card")?;
         sqlx::query(
-            "INSERT INTO report (device, card, install, next, waiting, kept, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO inventory (device, card, spool, next, waiting, retained, coarse, at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(device.as_str())
         .bind(card.0.as_slice())
@@ -87,75 +84,48 @@ pub(crate) async fn replace(
     Ok(())
 }
 
-/// How many captures below `next` are on some card and have no fate, and whether that may be too many.
-///
-/// `next_us`: when `next` was first heard of. `sequences`: how many have any fate.
-pub(crate) async fn held(
-    connection: &mut AnyConnection,
-    install: SpoolId,
-    next: Sequence,
-    next_us: i64,
-    sequences: u64,
-) -> Result<(u64, bool)> {
-    let rows = sqlx::query("SELECT next, waiting, kept, coarse, at_us FROM report WHERE install = ?")
-        .bind(install.0.as_slice())
-        .fetch_all(&mut *connection)
-        .await
-        .context("read what is on the cards")?;
-    let mut on_cards: Vec<(Sequence, Sequence)> = Vec::new();
-    // Numbers nobody has reported on yet: a press is on the card before its number leaves the camera, so they are held
-    // until a report says otherwise.
-    let mut reported = Sequence::FIRST;
-    let mut coarse = false;
-    for row in &rows {
-        let said = sequence(row.get(0))?.min(next);
-        let knows_all = row.get::<i64, _>(4) > next_us.saturating_add(OVERTAKEN_US);
-        reported = reported.max(if knows_all { next } else { said });
-        on_cards.extend(ranges(row.get(1))?.iter());
-        on_cards.extend(ranges(row.get(2))?.iter());
-        coarse |= row.get::<i64, _>(3) != 0;
-    }
-    if reported < next {
-        on_cards.push((reported, Sequence::MAX));
-    }
-    let on_cards: Ranges = on_cards.into_iter().collect();
-    let last = next.get() - 1;
-    let mut spans = Vec::new();
-    let mut between = Vec::new();
-    let mut reached = 1;
-    for (first, through) in on_cards.iter() {
-        let span = (first.get(), through.get().min(last));
-        if span.0 > span.1 {
+/// What of a page of `up/have` is here already, and which bytes of the unfinished ones are missing.
+pub(crate) async fn answer_inventory(
+    tx: &mut AnyConnection,
+    have: &Inventory,
+) -> Result<(Vec<(Sequence, HashPrefix)>, Vec<ResendRequest>)> {
+    /// Captures this close together are looked up by one query.
+    const WINDOW: u64 = 2000;
+    let mut asked = have.captures.clone();
+    asked.sort_unstable();
+    asked.dedup();
+    let mut stored = Vec::new();
+    let mut want = Vec::new();
+    for window in asked.chunk_by(|a, b| b.0.get() / WINDOW == a.0.get() / WINDOW) {
+        let (Some(first), Some(last)) = (window.first(), window.last()) else {
             continue;
+        };
+        let span = (first.0, last.0);
+        let mut known = fate::settled(tx, have.spool, span).await?;
+        known.extend(tombstone::within(tx, have.spool, span).await?);
+        known.sort_unstable();
+        let unfinished = part::unfinished(tx, have.spool, span).await?;
+        for entry in window {
+            if known.binary_search(entry).is_ok() {
+                stored.push(*entry);
+            } else if let Some((_, _, hash)) = unfinished
+                .iter()
+                .find(|(sequence, prefix, _)| (*sequence, *prefix) == *entry)
+            {
+                let key = Key {
+                    install: have.spool,
+                    sequence: entry.0,
+                    hash: *hash,
+                };
+                let ranges = part::missing(tx, key).await?;
+                want.push(ResendRequest {
+                    sequence: entry.0,
+                    ranges,
+                });
+            }
         }
-        if reached < span.0 {
-            between.push((reached, span.0 - 1));
-        }
-        reached = span.1 + 1;
-        spans.push(span);
     }
-    if reached <= last {
-        between.push((reached, last));
-    }
-    let length = |spans: &[(u64, u64)]| spans.iter().map(|(a, z)| z - a + 1).sum::<u64>();
-    // Every number with a fate is below `next`. So the fates on the cards may be counted, or those beside them and taken
-    // from all: a camera that keeps all it ever sent must not make the store count all of it for each page.
-    let known = if length(&spans) <= length(&between) {
-        count_all(connection, install, &spans).await?
-    } else {
-        let beside = count_all(connection, install, &between).await?;
-        sequences.saturating_sub(beside)
-    };
-    let held = length(&spans).saturating_sub(known);
-    Ok((held, coarse))
-}
-
-async fn count_all(connection: &mut AnyConnection, install: SpoolId, spans: &[(u64, u64)]) -> Result<u64> {
-    let mut all = 0;
-    for span in spans {
-        all += fate::count_within(connection, install, *span).await?;
-    }
-    Ok(all)
+    Ok((stored, want))
 }
 
 /// What cameras keep after a receipt and this store knows nothing of: it has been restored from an older copy.
@@ -199,8 +169,4 @@ pub(crate) async fn missing_captures(
 
 fn json(ranges: &Ranges) -> String {
     serde_json::to_string(ranges).expect("ranges are a list of pairs of numbers")
-}
-
-fn ranges(json: &str) -> Result<Ranges> {
-    serde_json::from_str(json).map_err(|error| StoreError::Corrupt(format!("ranges: {error}")))
 }

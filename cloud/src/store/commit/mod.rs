@@ -4,6 +4,7 @@ mod apply;
 pub(crate) mod batch;
 pub(crate) mod boot_clock;
 mod delete;
+pub(crate) mod device;
 pub(crate) mod event;
 pub(crate) mod fate;
 pub(crate) mod inventory;

@@ -31,7 +31,7 @@ pub(crate) async fn insert(
 ) -> Result<PartOutcome> {
     let record = &header.capture;
     let key = Key::of(record);
-    let known = sqlx::query("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
+    let known = sqlx::query("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
         .key(key)
         .fetch_optional(&mut *tx)
         .await
@@ -43,7 +43,7 @@ pub(crate) async fn insert(
     }
     if known_total != Some(record.total) {
         sqlx::query(
-            "INSERT INTO partial (install, sequence, hash, device, total, parts, bytes, progress_us) \
+            "INSERT INTO partial (spool, sequence, hash, device, total, parts, bytes, progress_us) \
              VALUES (?, ?, ?, ?, ?, 0, 0, ?)",
         )
         .key(key)
@@ -75,7 +75,7 @@ pub(crate) async fn insert(
 async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us: i64) -> Result<bool> {
     let key = Key::of(&header.capture);
     let there: Option<i64> =
-        sqlx::query_scalar("SELECT len FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+        sqlx::query_scalar("SELECT len FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
             .key(key)
             .bind(to_bigint(header.offset))
             .fetch_optional(&mut *tx)
@@ -85,7 +85,7 @@ async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us:
     let (parts, grown) = match there {
         Some(there) if there >= len => return Ok(false),
         Some(there) => {
-            sqlx::query("DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+            sqlx::query("DELETE FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
                 .key(key)
                 .bind(to_bigint(header.offset))
                 .execute(&mut *tx)
@@ -95,7 +95,7 @@ async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us:
         }
         None => (1, len),
     };
-    sqlx::query("INSERT INTO part (install, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO part (spool, sequence, hash, start, len, bytes) VALUES (?, ?, ?, ?, ?, ?)")
         .key(key)
         .bind(to_bigint(header.offset))
         .bind(len)
@@ -105,7 +105,7 @@ async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us:
         .context("keep a part")?;
     sqlx::query(
         "UPDATE partial SET parts = parts + ?, bytes = bytes + ?, progress_us = ? \
-         WHERE install = ? AND sequence = ? AND hash = ?",
+         WHERE spool = ? AND sequence = ? AND hash = ?",
     )
     .bind(parts)
     .bind(grown)
@@ -120,18 +120,17 @@ async fn put(tx: &mut AnyConnection, header: &FrameHeader, bytes: &[u8], now_us:
 /// The bytes of an unfinished capture that no part has, as `[start, end)`.
 pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64, u64)>> {
     let total: Option<i64> =
-        sqlx::query_scalar("SELECT total FROM partial WHERE install = ? AND sequence = ? AND hash = ?")
+        sqlx::query_scalar("SELECT total FROM partial WHERE spool = ? AND sequence = ? AND hash = ?")
             .key(key)
             .fetch_optional(&mut *tx)
             .await
             .context("read an unfinished capture")?;
     let total = from_bigint(total.unwrap_or(0));
-    let parts =
-        sqlx::query("SELECT start, len FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start")
-            .key(key)
-            .fetch_all(tx)
-            .await
-            .context("read which parts are here")?;
+    let parts = sqlx::query("SELECT start, len FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
+        .key(key)
+        .fetch_all(tx)
+        .await
+        .context("read which parts are here")?;
     let mut gaps = Vec::new();
     let mut reached = 0;
     for part in &parts {
@@ -150,7 +149,7 @@ pub(crate) async fn missing(tx: &mut AnyConnection, key: Key) -> Result<Vec<(u64
 /// Reads the parts one by one into the whole picture; there is no gap.
 async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
     let starts: Vec<i64> =
-        sqlx::query_scalar("SELECT start FROM part WHERE install = ? AND sequence = ? AND hash = ? ORDER BY start")
+        sqlx::query_scalar("SELECT start FROM part WHERE spool = ? AND sequence = ? AND hash = ? ORDER BY start")
             .key(key)
             .fetch_all(&mut *tx)
             .await
@@ -158,7 +157,7 @@ async fn assemble(tx: &mut AnyConnection, key: Key) -> Result<Vec<u8>> {
     let mut whole = Vec::new();
     for start in starts {
         let part: Vec<u8> =
-            sqlx::query_scalar("SELECT bytes FROM part WHERE install = ? AND sequence = ? AND hash = ? AND start = ?")
+            sqlx::query_scalar("SELECT bytes FROM part WHERE spool = ? AND sequence = ? AND hash = ? AND start = ?")
                 .key(key)
                 .bind(start)
                 .fetch_one(&mut *tx)
@@ -200,7 +199,7 @@ async fn make_room(tx: &mut AnyConnection, device: &DeviceId, touched: Key, limi
         return Ok(());
     }
     let oldest =
-        sqlx::query("SELECT install, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us")
+        sqlx::query("SELECT spool, sequence, hash, parts, bytes FROM partial WHERE device = ? ORDER BY progress_us")
             .bind(device.as_str())
             .fetch_all(&mut *tx)
             .await
@@ -228,7 +227,7 @@ pub(crate) async fn unfinished(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix, Hash)>> {
-    let rows = sqlx::query("SELECT sequence, hash FROM partial WHERE install = ? AND sequence BETWEEN ? AND ?")
+    let rows = sqlx::query("SELECT sequence, hash FROM partial WHERE spool = ? AND sequence BETWEEN ? AND ?")
         .bind(install.0.as_slice())
         .bind(to_bigint(first.get()))
         .bind(to_bigint(last.get()))
@@ -245,7 +244,7 @@ pub(crate) async fn unfinished(
 
 /// Drops all unfinished captures without progress since `before_us`. Returns how many.
 pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Result<u64> {
-    let stale = sqlx::query("SELECT install, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
+    let stale = sqlx::query("SELECT spool, sequence, hash FROM partial WHERE progress_us < ? LIMIT 1000")
         .bind(before_us)
         .fetch_all(&mut *tx)
         .await
@@ -258,8 +257,8 @@ pub(crate) async fn drop_before(tx: &mut AnyConnection, before_us: i64) -> Resul
 
 async fn delete_parts(tx: &mut AnyConnection, key: Key) -> Result<()> {
     for statement in [
-        "DELETE FROM part WHERE install = ? AND sequence = ? AND hash = ?",
-        "DELETE FROM partial WHERE install = ? AND sequence = ? AND hash = ?",
+        "DELETE FROM part WHERE spool = ? AND sequence = ? AND hash = ?",
+        "DELETE FROM partial WHERE spool = ? AND sequence = ? AND hash = ?",
     ] {
         sqlx::query(statement)
             .key(key)
@@ -278,7 +277,7 @@ impl Store {
     pub async fn progress(&self, capture: CaptureId) -> Result<Option<(u64, u64)>> {
         self.with_timeout(async {
             let row = sqlx::query(
-                "SELECT bytes, total FROM partial WHERE install = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
+                "SELECT bytes, total FROM partial WHERE spool = ? AND sequence = ? ORDER BY progress_us DESC LIMIT 1",
             )
             .bind(capture.spool.0.as_slice())
             .bind(to_bigint(capture.sequence.get()))

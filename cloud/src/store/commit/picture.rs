@@ -134,7 +134,7 @@ pub enum PageQuery {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, command, \
+            "SELECT arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, command, \
              pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
              captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, \
              damaged, thumbnail, color, not_before_us FROM picture ",
@@ -161,7 +161,7 @@ pub(crate) async fn insert(
     let arrival = batch.arrival(tx, device).await?;
     let optional = |number: Option<u64>| number.map(to_bigint);
     sqlx::query(
-        "INSERT INTO picture (arrival, install, sequence, hash, device, bytes, content_type, width, height, cause, \
+        "INSERT INTO picture (arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, \
          command, pressed_boot, pressed_boottime_us, pressed_wall_us, pressed_synchronised, pressed_error_us, \
          captured_after_us, saved_after_us, sent_after_us, attempt, settings_version, stored_us, conflict, damaged, \
          thumbnail, not_before_us, thumbnail_attempts, color) \
@@ -293,7 +293,7 @@ impl Store {
     pub async fn pictures_of(&self, capture: CaptureId) -> Result<Vec<Picture>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read a capture")?;
-            let rows = sqlx::query(select!("WHERE install = ? AND sequence = ? ORDER BY arrival LIMIT 100"))
+            let rows = sqlx::query(select!("WHERE spool = ? AND sequence = ? ORDER BY arrival LIMIT 100"))
                 .bind(capture.spool.0.as_slice())
                 .bind(to_bigint(capture.sequence.get()))
                 .fetch_all(&mut *connection)
@@ -448,14 +448,12 @@ pub(crate) async fn summary(
         .await
         .context("read the picture of a camera that arrived last")?;
     for spool in spools.iter().take(LATEST_SPOOLS_MAX) {
-        let last = sqlx::query(select!(
-            "WHERE install = ? AND device = ? ORDER BY sequence DESC LIMIT 1"
-        ))
-        .bind(spool.0.as_slice())
-        .bind(device.as_str())
-        .fetch_optional(&mut *connection)
-        .await
-        .context("read the last picture of a spool")?;
+        let last = sqlx::query(select!("WHERE spool = ? AND device = ? ORDER BY sequence DESC LIMIT 1"))
+            .bind(spool.0.as_slice())
+            .bind(device.as_str())
+            .fetch_optional(&mut *connection)
+            .await
+            .context("read the last picture of a spool")?;
         candidates.extend(last);
     }
     let newest = read_all(connection, &candidates)

@@ -62,7 +62,7 @@ pub(crate) async fn insert(
     }
     let kept = suspect.bytes.len().min(limits.quarantine_message_bytes_max);
     sqlx::query(
-        "INSERT INTO quarantine (device, hash, topic, reason, size, kept, times, first_us, last_us, bytes) \
+        "INSERT INTO quarantine (device, hash, topic, reason, size, stored_bytes, times, first_us, last_us, bytes) \
          VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
     )
     .bind(device)
@@ -82,11 +82,12 @@ pub(crate) async fn insert(
 
 /// Drops the messages that came longest ago until the camera, and all of them together, are within the limits.
 async fn make_room(tx: &mut AnyConnection, device: &str, limits: &Limits) -> Result<()> {
-    let rows = sqlx::query("SELECT hash, kept FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC")
-        .bind(device)
-        .fetch_all(&mut *tx)
-        .await
-        .context("measure the quarantine of a camera")?;
+    let rows =
+        sqlx::query("SELECT hash, stored_bytes FROM quarantine WHERE device = ? ORDER BY last_us DESC, first_us DESC")
+            .bind(device)
+            .fetch_all(&mut *tx)
+            .await
+            .context("measure the quarantine of a camera")?;
     let mut bytes = 0;
     for (at, row) in rows.iter().enumerate() {
         bytes += from_bigint(row.get(1));

@@ -24,7 +24,7 @@ pub(crate) async fn insert(
         hash,
     };
     let known: Option<i64> =
-        sqlx::query_scalar("SELECT at_us FROM tombstone WHERE install = ? AND sequence = ? AND hash = ?")
+        sqlx::query_scalar("SELECT at_us FROM tombstone WHERE spool = ? AND sequence = ? AND hash = ?")
             .key(key)
             .fetch_optional(&mut *tx)
             .await
@@ -33,7 +33,7 @@ pub(crate) async fn insert(
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO tombstone (install, sequence, hash, through, device, reason, payload, at_us) \
+        "INSERT INTO tombstone (spool, sequence, hash, through, device, reason, payload, at_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .key(key)
@@ -55,7 +55,7 @@ pub(crate) async fn within(
     install: SpoolId,
     (first, last): (Sequence, Sequence),
 ) -> Result<Vec<(Sequence, HashPrefix)>> {
-    let rows = sqlx::query("SELECT sequence, hash FROM tombstone WHERE install = ? AND sequence BETWEEN ? AND ?")
+    let rows = sqlx::query("SELECT sequence, hash FROM tombstone WHERE spool = ? AND sequence BETWEEN ? AND ?")
         .bind(install.0.as_slice())
         .bind(to_bigint(first.get()))
         .bind(to_bigint(last.get()))

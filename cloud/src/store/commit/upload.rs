@@ -5,10 +5,9 @@ use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
 use crate::store::commit::batch::Batch;
 use crate::store::commit::picture::Picture;
-use crate::store::commit::{picture, spool};
+use crate::store::commit::{device, picture, spool};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::open::Store;
-use crate::store::query::devices;
 
 /// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
 #[derive(Debug)]
@@ -61,23 +60,23 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]: nothing is stored.
-    pub async fn upload(&self, device: &DeviceId, upload: &Upload<'_>, now_us: i64) -> Result<Picture> {
+    pub async fn upload(&self, camera: &DeviceId, upload: &Upload<'_>, now_us: i64) -> Result<Picture> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an upload").await?;
-            if !devices::touch_device(&mut tx, device, now_us, false, self.limits.devices_max).await? {
+            if !device::touch_device(&mut tx, camera, now_us, false, self.limits.devices_max).await? {
                 tx.rollback().await;
                 return Err(StoreError::TooManyDevices(self.limits.devices_max));
             }
-            let (install, sequence) = spool::next_upload(&mut tx, device, now_us).await?;
+            let (install, sequence) = spool::next_upload(&mut tx, camera, now_us).await?;
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
             let mut batch = Batch::default();
-            let kept = picture::insert(&mut tx, &mut batch, device, &header, upload.bytes, now_us, damaged).await?;
+            let kept = picture::insert(&mut tx, &mut batch, camera, &header, upload.bytes, now_us, damaged).await?;
             let arrival = kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
             batch.finish(&mut tx).await?;
             tx.commit().await.context("commit an upload")?;
             // Not read back: it is stored now, and a client that got an error would send it again.
-            Ok(Picture::stored(arrival, device, header, now_us, damaged))
+            Ok(Picture::stored(arrival, camera, header, now_us, damaged))
         })
         .await
     }

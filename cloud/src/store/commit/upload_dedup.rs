@@ -18,15 +18,15 @@ pub(crate) async fn is_repeat(tx: &mut AnyConnection, device: &DeviceId, hash: H
 
 /// Notes that the camera has sent it now, and forgets what it sent more than a day ago.
 pub(crate) async fn remember(tx: &mut AnyConnection, device: &DeviceId, hash: Hash, now_us: i64) -> Result<()> {
-    sqlx::query("DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?")
+    sqlx::query("DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?")
         .bind(device.as_str())
         .bind(now_us.saturating_sub(RECENT_US))
         .execute(&mut *tx)
         .await
         .context("forget old uploads")?;
     let statement = match seen(tx, device, hash).await? {
-        Some(_) => sqlx::query("UPDATE recent_upload SET seen_us = ? WHERE device = ? AND hash = ?"),
-        None => sqlx::query("INSERT INTO recent_upload (seen_us, device, hash) VALUES (?, ?, ?)"),
+        Some(_) => sqlx::query("UPDATE upload_dedup SET seen_us = ? WHERE device = ? AND hash = ?"),
+        None => sqlx::query("INSERT INTO upload_dedup (seen_us, device, hash) VALUES (?, ?, ?)"),
     };
     statement
         .bind(now_us)
@@ -47,7 +47,7 @@ async fn seen(tx: &mut AnyConnection, device: &DeviceId, hash: Hash) -> Result<O
         .context("look for an upload")
 }
 
-const SEEN: &str = "SELECT seen_us FROM recent_upload WHERE device = ? AND hash = ?";
+const SEEN: &str = "SELECT seen_us FROM upload_dedup WHERE device = ? AND hash = ?";
 
 #[cfg(test)]
 mod tests {
@@ -62,10 +62,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
         for (statement, uses) in [
-            (SEEN, "SEARCH recent_upload USING PRIMARY KEY (device=? AND hash=?)"),
+            (SEEN, "SEARCH upload_dedup USING PRIMARY KEY (device=? AND hash=?)"),
             (
-                "DELETE FROM recent_upload WHERE device = ? AND seen_us <= ?",
-                "USING COVERING INDEX recent_upload_seen (device=? AND seen_us<?)",
+                "DELETE FROM upload_dedup WHERE device = ? AND seen_us <= ?",
+                "USING COVERING INDEX upload_dedup_seen (device=? AND seen_us<?)",
             ),
         ] {
             let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))

@@ -45,7 +45,7 @@ const TEXT_MAX: usize = 500;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, command, created_us, expires_us, sent_us, install, sequence FROM command ",
+            "SELECT id, command, created_us, expires_us, sent_us, spool, sequence FROM command ",
             $rest
         )
     };
@@ -203,7 +203,7 @@ pub(crate) async fn record_stage(
         return Ok(());
     }
     if let Some(capture) = reply.capture {
-        sqlx::query("UPDATE command SET install = ?, sequence = ? WHERE id = ?")
+        sqlx::query("UPDATE command SET spool = ?, sequence = ? WHERE id = ?")
             .bind(capture.spool.0.as_slice())
             .bind(to_bigint(capture.sequence.get()))
             .bind(&reply.id)

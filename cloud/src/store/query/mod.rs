@@ -5,5 +5,6 @@ pub(crate) mod devices;
 pub(crate) mod sessions;
 pub(crate) mod settings;
 mod space;
+pub(crate) mod spools;
 pub(crate) mod tokens;
 pub(crate) mod users;

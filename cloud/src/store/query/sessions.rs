@@ -5,10 +5,9 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
-use crate::store::bind::id;
+use crate::store::bind::{id, role};
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
-use crate::store::query::users;
 
 /// Without a request for so long a session is over: two weeks, as a camera one looks at on Sundays should not ask for a
 /// password each time.
@@ -59,7 +58,7 @@ impl Store {
         let agent: String = agent.chars().take(AGENT_MAX).collect();
         self.with_timeout(async {
             let mut tx = self.begin("begin a session").await?;
-            sqlx::query("DELETE FROM login WHERE used_us < ? OR created_us < ?")
+            sqlx::query("DELETE FROM session WHERE used_us < ? OR created_us < ?")
                 .bind(now_us - IDLE_US)
                 .bind(now_us - ABSOLUTE_US)
                 .execute(&mut *tx)
@@ -69,7 +68,7 @@ impl Store {
                 end(&mut tx, &login.secret).await?;
             }
             sqlx::query(
-                "INSERT INTO login (secret, person, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO session (token_hash, user_id, created_us, used_us, address, agent) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(secret.0.as_slice())
             .bind(user.0.as_slice())
@@ -80,7 +79,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .context("note a session")?;
-            users::record_user_seen(&mut tx, user, now_us).await?;
+            record_user_seen(&mut tx, user, now_us).await?;
             tx.commit().await.context("commit a session")
         })
         .await
@@ -93,8 +92,8 @@ impl Store {
     pub async fn session(&self, secret: &TokenHash, now_us: i64) -> Result<Option<LoginSession>> {
         self.with_timeout(async {
             let row = sqlx::query(
-                "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
-                 FROM login JOIN person ON person.id = login.person WHERE secret = ?",
+                "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+                 FROM session JOIN user_account ON user_account.id = session.user_id WHERE token_hash = ?",
             )
             .bind(secret.0.as_slice())
             .fetch_optional(&self.readers)
@@ -116,7 +115,7 @@ impl Store {
         }
         self.with_timeout(async {
             let mut tx = self.begin("begin noting use").await?;
-            sqlx::query("UPDATE login SET used_us = ? WHERE secret = ?")
+            sqlx::query("UPDATE session SET used_us = ? WHERE token_hash = ?")
                 .bind(now_us)
                 .bind(login.secret.0.as_slice())
                 .execute(&mut *tx)
@@ -171,7 +170,7 @@ impl Store {
 pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Option<&TokenHash>) -> Result<()> {
     // No session has an empty secret.
     let kept = kept.map_or(&[][..], |kept| kept.0.as_slice());
-    sqlx::query("DELETE FROM login WHERE person = ? AND secret <> ?")
+    sqlx::query("DELETE FROM session WHERE user_id = ? AND token_hash <> ?")
         .bind(user.0.as_slice())
         .bind(kept)
         .execute(tx)
@@ -181,7 +180,7 @@ pub(crate) async fn end_all(tx: &mut AnyConnection, user: PrincipalId, kept: Opt
 }
 
 async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
-    sqlx::query("DELETE FROM login WHERE secret = ?")
+    sqlx::query("DELETE FROM session WHERE token_hash = ?")
         .bind(secret.0.as_slice())
         .execute(tx)
         .await
@@ -191,8 +190,8 @@ async fn end(tx: &mut AnyConnection, secret: &TokenHash) -> Result<()> {
 
 async fn of(connection: &mut AnyConnection, user: PrincipalId) -> Result<Vec<LoginSession>> {
     let rows = sqlx::query(
-        "SELECT secret, person, name, rights, login.created_us, used_us, address, agent \
-         FROM login JOIN person ON person.id = login.person WHERE person = ? ORDER BY used_us DESC",
+        "SELECT token_hash, user_id, name, role, session.created_us, used_us, address, agent \
+         FROM session JOIN user_account ON user_account.id = session.user_id WHERE user_id = ? ORDER BY used_us DESC",
     )
     .bind(user.0.as_slice())
     .fetch_all(connection)
@@ -207,10 +206,20 @@ fn login(row: &AnyRow) -> Result<LoginSession> {
         secret: id(row.get::<&[u8], _>(0), "a session")?,
         user: id(row.get::<&[u8], _>(1), "a person")?,
         name: row.get(2),
-        role: users::role(row.get(3))?,
+        role: role(row.get(3))?,
         created_us: row.get(4),
         used_us: row.get(5),
         address: row.get(6),
         agent: row.get(7),
     })
+}
+
+async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
+    sqlx::query("UPDATE user_account SET seen_us = ? WHERE id = ?")
+        .bind(now_us)
+        .bind(user.0.as_slice())
+        .execute(tx)
+        .await
+        .context("note when a user signed in")?;
+    Ok(())
 }

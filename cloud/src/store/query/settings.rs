@@ -92,7 +92,7 @@ impl Store {
 
 async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Option<DeviceSettings>> {
     let row = sqlx::query(
-        "SELECT version, mark, wished, changed_us FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1",
+        "SELECT version, revision, desired, changed_us FROM device_settings WHERE device = ? ORDER BY version DESC LIMIT 1",
     )
     .bind(device.as_str())
     .fetch_optional(connection)
@@ -112,7 +112,7 @@ async fn latest(connection: &mut AnyConnection, device: &DeviceId) -> Result<Opt
 
 async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSettings) -> Result<()> {
     let wished = Value::Object(desired.values.clone()).to_string();
-    sqlx::query("INSERT INTO setting (device, version, mark, wished, changed_us) VALUES (?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO device_settings (device, version, revision, desired, changed_us) VALUES (?, ?, ?, ?, ?)")
         .bind(device.as_str())
         .bind(to_bigint(desired.version))
         .bind(to_bigint(desired.revision))
@@ -125,15 +125,16 @@ async fn note(tx: &mut AnyConnection, device: &DeviceId, desired: &DeviceSetting
 }
 
 async fn drop_old(tx: &mut AnyConnection, device: &DeviceId, most: u64) -> Result<()> {
-    let oldest: Option<i64> =
-        sqlx::query_scalar("SELECT version FROM setting WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?")
-            .bind(device.as_str())
-            .bind(to_bigint(most))
-            .fetch_optional(&mut *tx)
-            .await
-            .context("count settings")?;
+    let oldest: Option<i64> = sqlx::query_scalar(
+        "SELECT version FROM device_settings WHERE device = ? ORDER BY version DESC LIMIT 1 OFFSET ?",
+    )
+    .bind(device.as_str())
+    .bind(to_bigint(most))
+    .fetch_optional(&mut *tx)
+    .await
+    .context("count settings")?;
     if let Some(oldest) = oldest {
-        sqlx::query("DELETE FROM setting WHERE device = ? AND version <= ?")
+        sqlx::query("DELETE FROM device_settings WHERE device = ? AND version <= ?")
             .bind(device.as_str())
             .bind(oldest)
             .execute(tx)

@@ -6,15 +6,14 @@ use sqlx::any::AnyRow;
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, TokenScope};
-use crate::store::bind::id;
+use crate::store::bind::{id, role};
 use crate::store::error::{ErrorContext, Result, StoreError, UserError};
 use crate::store::open::Store;
 use crate::store::query::sessions::RECORD_USE_EVERY_US;
-use crate::store::query::users;
 
 /// Keys of one cloud: one for each of its cameras, and some for programs (P4).
 const TOKENS_MAX: i64 = 2_000;
-/// The value of `rights` for a camera.
+/// The value of `role` for a camera.
 const CAMERA: &str = "camera";
 
 /// A key, without what proves it.
@@ -56,7 +55,7 @@ impl Store {
                 return Err(UserError::TooMany.into());
             }
             sqlx::query(
-                "INSERT INTO api_token (id, name, secret, rights, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO api_token (id, name, token_hash, role, device, created_us) VALUES (?, ?, ?, ?, ?, ?)",
             )
             .bind(token.id.0.as_slice())
             .bind(name)
@@ -80,7 +79,7 @@ impl Store {
     pub async fn token(&self, secret: &TokenHash) -> Result<Option<ApiToken>> {
         self.with_timeout(async {
             let row =
-                sqlx::query("SELECT id, name, rights, device, created_us, used_us FROM api_token WHERE secret = ?")
+                sqlx::query("SELECT id, name, role, device, created_us, used_us FROM api_token WHERE token_hash = ?")
                     .bind(secret.0.as_slice())
                     .fetch_optional(&self.readers)
                     .await
@@ -118,7 +117,7 @@ impl Store {
     pub async fn tokens(&self) -> Result<Vec<ApiToken>> {
         self.with_timeout(async {
             let rows = sqlx::query(
-                "SELECT id, name, rights, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
+                "SELECT id, name, role, device, created_us, used_us FROM api_token ORDER BY created_us DESC, id",
             )
             .fetch_all(&self.readers)
             .await
@@ -155,7 +154,7 @@ fn token(row: &AnyRow) -> Result<ApiToken> {
             let device = device.unwrap_or_default().parse::<DeviceId>();
             TokenScope::Camera(device.map_err(|error| StoreError::Corrupt(format!("a camera's name: {error}")))?)
         }
-        role => TokenScope::Role(users::role(role)?),
+        name => TokenScope::Role(role(name)?),
     };
     Ok(ApiToken {
         id: id(row.get::<&[u8], _>(0), "a key")?,

@@ -5,8 +5,8 @@ use sqlx::{AnyConnection, Row};
 
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role, UserName};
-use crate::store::bind::id;
-use crate::store::error::{ErrorContext, Result, StoreError, UserError};
+use crate::store::bind::{id, role};
+use crate::store::error::{ErrorContext, Result, UserError};
 use crate::store::open::Store;
 use crate::store::query::sessions;
 
@@ -89,7 +89,7 @@ impl Store {
     pub async fn users(&self) -> Result<Vec<User>> {
         self.with_timeout(async {
             let rows =
-                sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person ORDER BY name_key")
+                sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account ORDER BY name_key")
                     .fetch_all(&self.readers)
                     .await
                     .context("list people")?;
@@ -133,7 +133,7 @@ impl Store {
             let before = known(&mut tx, user).await?;
             sessions::end_all(&mut tx, user, None).await?;
             forget_invitation(&mut tx, user).await?;
-            sqlx::query("DELETE FROM person WHERE id = ?")
+            sqlx::query("DELETE FROM user_account WHERE id = ?")
                 .bind(user.0.as_slice())
                 .execute(&mut *tx)
                 .await
@@ -175,7 +175,7 @@ impl Store {
             if !only_owner {
                 set_password(&mut tx, user, None).await?;
             }
-            sqlx::query("INSERT INTO invitation (person, secret, expires_us) VALUES (?, ?, ?)")
+            sqlx::query("INSERT INTO invitation (user_id, token_hash, expires_us) VALUES (?, ?, ?)")
                 .bind(user.0.as_slice())
                 .bind(secret.0.as_slice())
                 .bind(expires_us)
@@ -219,18 +219,8 @@ impl Store {
     }
 }
 
-pub(crate) async fn record_user_seen(tx: &mut AnyConnection, user: PrincipalId, now_us: i64) -> Result<()> {
-    sqlx::query("UPDATE person SET seen_us = ? WHERE id = ?")
-        .bind(now_us)
-        .bind(user.0.as_slice())
-        .execute(tx)
-        .await
-        .context("note when a user signed in")?;
-    Ok(())
-}
-
 async fn owners(connection: &mut AnyConnection) -> Result<i64> {
-    sqlx::query_scalar("SELECT COUNT(*) FROM person WHERE rights = 'owner' AND password IS NOT NULL")
+    sqlx::query_scalar("SELECT COUNT(*) FROM user_account WHERE role = 'owner' AND password IS NOT NULL")
         .fetch_one(connection)
         .await
         .context("count owners")
@@ -246,7 +236,7 @@ async fn keep_an_owner(tx: &mut AnyConnection, before: &User) -> Result<()> {
 }
 
 async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option<User>> {
-    let row = sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person WHERE name_key = ?")
+    let row = sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE name_key = ?")
         .bind(name.key())
         .fetch_optional(connection)
         .await
@@ -255,7 +245,7 @@ async fn named(connection: &mut AnyConnection, name: &UserName) -> Result<Option
 }
 
 async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> {
-    let row = sqlx::query("SELECT id, name, rights, password, created_us, seen_us FROM person WHERE id = ?")
+    let row = sqlx::query("SELECT id, name, role, password, created_us, seen_us FROM user_account WHERE id = ?")
         .bind(id.0.as_slice())
         .fetch_optional(connection)
         .await
@@ -265,8 +255,8 @@ async fn known(connection: &mut AnyConnection, id: PrincipalId) -> Result<User> 
 
 async fn invited(connection: &mut AnyConnection, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
     let row = sqlx::query(
-        "SELECT person.id, name, rights, password, created_us, seen_us FROM person \
-         JOIN invitation ON invitation.person = person.id WHERE invitation.secret = ? AND expires_us > ?",
+        "SELECT user_account.id, name, role, password, created_us, seen_us FROM user_account \
+         JOIN invitation ON invitation.user_id = user_account.id WHERE invitation.token_hash = ? AND expires_us > ?",
     )
     .bind(secret.0.as_slice())
     .bind(now_us)
@@ -283,7 +273,7 @@ async fn insert(
     password: Option<&str>,
     now_us: i64,
 ) -> Result<PrincipalId> {
-    let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM person")
+    let there: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM user_account")
         .fetch_one(&mut *tx)
         .await
         .context("count people")?;
@@ -291,7 +281,7 @@ async fn insert(
         return Err(UserError::TooMany.into());
     }
     let id = PrincipalId::new();
-    sqlx::query("INSERT INTO person (id, name, name_key, rights, password, created_us) VALUES (?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO user_account (id, name, name_key, role, password, created_us) VALUES (?, ?, ?, ?, ?, ?)")
         .bind(id.0.as_slice())
         .bind(name.as_str())
         .bind(name.key())
@@ -305,7 +295,7 @@ async fn insert(
 }
 
 async fn set_role(tx: &mut AnyConnection, id: PrincipalId, role: Role) -> Result<()> {
-    sqlx::query("UPDATE person SET rights = ? WHERE id = ?")
+    sqlx::query("UPDATE user_account SET role = ? WHERE id = ?")
         .bind(role.as_str())
         .bind(id.0.as_slice())
         .execute(tx)
@@ -315,7 +305,7 @@ async fn set_role(tx: &mut AnyConnection, id: PrincipalId, role: Role) -> Result
 }
 
 async fn set_password(tx: &mut AnyConnection, id: PrincipalId, password: Option<&str>) -> Result<()> {
-    sqlx::query("UPDATE person SET password = ? WHERE id = ?")
+    sqlx::query("UPDATE user_account SET password = ? WHERE id = ?")
         .bind(password)
         .bind(id.0.as_slice())
         .execute(tx)
@@ -325,7 +315,7 @@ async fn set_password(tx: &mut AnyConnection, id: PrincipalId, password: Option<
 }
 
 async fn forget_invitation(tx: &mut AnyConnection, id: PrincipalId) -> Result<()> {
-    sqlx::query("DELETE FROM invitation WHERE person = ?")
+    sqlx::query("DELETE FROM invitation WHERE user_id = ?")
         .bind(id.0.as_slice())
         .execute(tx)
         .await
@@ -343,9 +333,4 @@ fn user(row: &AnyRow) -> Result<User> {
         created_us: row.get(4),
         seen_us: row.get(5),
     })
-}
-
-pub(crate) fn role(text: &str) -> Result<Role> {
-    text.parse()
-        .map_err(|_| StoreError::Corrupt(format!("the role {text}")))
 }

@@ -1,1 +1,0 @@
-CREATE INDEX report_install ON report (install);

@@ -1,1 +1,0 @@
-CREATE INDEX picture_device ON picture (device, arrival);

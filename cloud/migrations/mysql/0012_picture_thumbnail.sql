@@ -1,1 +1,0 @@
-CREATE INDEX picture_thumbnail ON picture (thumbnail, arrival);

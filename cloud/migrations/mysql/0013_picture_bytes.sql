@@ -1,5 +1,0 @@
-CREATE TABLE picture_bytes (
-    arrival BIGINT NOT NULL PRIMARY KEY,
-    bytes LONGBLOB NOT NULL
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4
-  COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */;

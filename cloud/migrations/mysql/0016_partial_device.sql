@@ -1,1 +1,0 @@
-CREATE INDEX partial_device ON partial (device, progress_us);

@@ -1,1 +1,0 @@
-CREATE INDEX picture_damaged ON picture (device, damaged);

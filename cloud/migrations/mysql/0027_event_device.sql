@@ -1,1 +1,0 @@
-CREATE INDEX event_device ON event (device, at_us);

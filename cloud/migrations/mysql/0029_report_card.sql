@@ -1,1 +1,0 @@
-CREATE INDEX report_card ON report (card);

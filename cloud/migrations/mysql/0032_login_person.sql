@@ -1,1 +1,0 @@
-CREATE INDEX login_person ON login (person, used_us);

@@ -1,1 +1,0 @@
-CREATE INDEX tombstone_listed ON tombstone (device, at_us, sequence);

@@ -1,1 +1,0 @@
-CREATE INDEX command_listed ON command (device, created_us, id);

@@ -1,9 +1,0 @@
--- A camera account. `status` is its last full up/status as JSON: a last will says only that it is gone and keeps it.
-CREATE TABLE device (
-    id VARCHAR(64) NOT NULL PRIMARY KEY,
-    first_seen_us BIGINT NOT NULL,
-    last_seen_us BIGINT NOT NULL,
-    online SMALLINT NOT NULL,
-    status TEXT,
-    status_us BIGINT
-);

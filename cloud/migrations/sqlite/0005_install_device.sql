@@ -1,1 +1,0 @@
-CREATE INDEX install_device ON install (device);

@@ -1,1 +1,0 @@
-CREATE UNIQUE INDEX picture_capture ON picture (install, sequence, hash);

@@ -1,1 +1,0 @@
-CREATE INDEX command_device ON command (device, created_us);

@@ -1,1 +1,0 @@
-CREATE INDEX picture_conflict ON picture (device, conflict);

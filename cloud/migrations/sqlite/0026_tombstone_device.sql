@@ -1,1 +1,0 @@
-CREATE INDEX tombstone_device ON tombstone (device, at_us);

@@ -1,1 +1,0 @@
-CREATE INDEX quarantine_last ON quarantine (last_us);

@@ -1,8 +1,0 @@
--- Pictures of cameras that know nothing of Keepsake, by their hash: what such a camera has sent within a day. The same one
--- brought again by the broker is a repeat, also when its picture was deleted meanwhile.
-CREATE TABLE recent_upload (
-    device VARCHAR(64) NOT NULL,
-    hash BLOB NOT NULL,
-    seen_us BIGINT NOT NULL,
-    PRIMARY KEY (device, hash)
-) WITHOUT ROWID;

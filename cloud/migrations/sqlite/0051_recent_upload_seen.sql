@@ -1,1 +1,0 @@
-CREATE INDEX recent_upload_seen ON recent_upload (device, seen_us);

@@ -1,2 +1,0 @@
--- STORED is a reserved word of MySQL.
-ALTER TABLE install RENAME COLUMN `stored` TO pictures;
