@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use clap::Parser;
-use harness::{Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
+use harness::{Camera, Cloud, OWNER, PASSWORD, as_browser, cookie, request_bare};
 use keepsake_cloud::args::Args;
 use keepsake_cloud::auth::token::{Token, TokenHash};
 use keepsake_cloud::auth::{PrincipalId, Role, TokenScope};
@@ -15,6 +15,8 @@ use keepsake_cloud::config::Config;
 use keepsake_cloud::http::{Permission, route_table};
 use keepsake_cloud::now_us;
 use keepsake_cloud::store::{Limits, Store};
+use keepsake_protocol::Hash;
+use rumqttc::{AsyncClient, Event, Incoming, MqttOptions, PublishOptions, QoS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -557,11 +559,7 @@ async fn anonymous_upload_ends_with_the_first_owner() {
         (false, &NO_ANONYMOUS_UPLOAD[..], 403),
         (true, &NO_ANONYMOUS_UPLOAD[..], 401),
     ] {
-        let cloud = if owner {
-            Cloud::start(flags).await
-        } else {
-            Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
-        };
+        let cloud = start_with_or_without_owner(owner, flags).await;
         let picture = form("image", "a.jpg", &harness::photograph(1));
         let to = cloud.ready.http;
         let status = request_bare(to, "POST", "/upload", FORM, &picture).await.0;
@@ -577,6 +575,53 @@ async fn anonymous_upload_ends_with_the_first_owner() {
             assert_eq!(status, denied, "{owner} {flags:?} {path}");
         }
         cloud.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn anonymous_publishing_ends_with_the_first_owner() {
+    let unset: [&str; 0] = [];
+    for (owner, flags, expected) in [
+        (false, &unset[..], 1),
+        (true, &unset[..], 0),
+        (true, &["--anonymous-upload", "loopback"][..], 1),
+        (true, &["--anonymous-upload", "everyone"][..], 1),
+        (false, &NO_ANONYMOUS_UPLOAD[..], 0),
+        (true, &NO_ANONYMOUS_UPLOAD[..], 0),
+    ] {
+        let cloud = start_with_or_without_owner(owner, flags).await;
+        publish_anonymously(&cloud, "camera/image", harness::photograph(1)).await;
+        // The cloud receives both over one session, so this receipt comes after the decision on the other picture.
+        let mut camera = Camera::connect(&cloud, "porch", 1).await;
+        let known = harness::photograph(2);
+        camera.send(1, &known).await;
+        camera.stored(&[(1, Hash::of(&known))]).await;
+        let count = "SELECT COUNT(*) FROM picture WHERE device = 'camera'";
+        let stored: i64 = sqlx::query_scalar(count)
+            .fetch_one(&mut cloud.database().await)
+            .await
+            .unwrap();
+        assert_eq!(stored, expected, "{owner} {flags:?}");
+        cloud.stop().await;
+    }
+}
+
+/// Publishes without credentials, and returns once the broker has acknowledged the message or closed the connection.
+async fn publish_anonymously(cloud: &Cloud, topic: &str, bytes: Vec<u8>) {
+    let broker = cloud.ready.mqtt.expect("the embedded broker runs");
+    let mut options = MqttOptions::new("observer", (broker.ip().to_string(), broker.port()));
+    options.set_max_packet_size(80 * 1024 * 1024, 80 * 1024 * 1024);
+    let (client, mut events) = AsyncClient::builder(options).capacity(10).build();
+    let at_least_once = PublishOptions::new(QoS::AtLeastOnce);
+    client.publish(topic, bytes, at_least_once).await.unwrap();
+    while !matches!(events.poll().await, Ok(Event::Incoming(Incoming::PubAck(_))) | Err(_)) {}
+}
+
+async fn start_with_or_without_owner(owner: bool, flags: &[&str]) -> Cloud {
+    if owner {
+        Cloud::start(flags).await
+    } else {
+        Cloud::start_unowned(tempfile::tempdir().unwrap(), flags).await
     }
 }
 

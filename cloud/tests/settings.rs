@@ -66,6 +66,12 @@ async fn a_wish_goes_out_and_what_became_of_it_comes_back() {
     let known = before["known"].as_array().unwrap();
     let interval = known.iter().find(|one| one["name"] == "capture_interval_s").unwrap();
     assert_eq!((&interval["max"], &interval["default"]), (&json!(604_800), &json!(0)));
+    assert_eq!(interval["kind"], "optional-integer");
+    assert!(
+        known
+            .iter()
+            .all(|one| one["description"].as_str().is_some_and(|text| !text.is_empty()))
+    );
     assert!(known.iter().all(|one| one["name"] != "spool.dir"));
 
     let wished = json!({"version": 0, "values": {"capture_interval_s": 60, "light.mode": "heartbeat"}});

@@ -125,7 +125,7 @@ async fn owners_key(ready: &Ready, folder: &Path) -> String {
     let (status, _, made) = request_bare(ready.http, "POST", "/api/v1/tokens", &headers, body).await;
     assert_eq!(status, 201, "{}", String::from_utf8_lossy(&made));
     let made: serde_json::Value = serde_json::from_slice(&made).unwrap();
-    let key = made["secret"].as_str().unwrap().to_owned();
+    let key = made["token"].as_str().unwrap().to_owned();
     std::fs::write(file, &key).unwrap();
     key
 }

@@ -195,7 +195,7 @@ fn check_sums(cloud: &Cloud, device: &Value) {
             .as_u64()
             .unwrap_or_else(|| panic!("{field} in {device:#}"))
     };
-    let parts = ["stored", "deleted", "told", "held", "missing"].map(number);
+    let parts = ["stored", "deleted", "failed", "held", "missing"].map(number);
     assert_eq!(number("pressed"), parts.iter().sum::<u64>(), "{device:#}");
 
     let html = |path: &str| {

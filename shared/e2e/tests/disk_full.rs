@@ -48,7 +48,7 @@ fn a_full_card_refuses_presses_until_receipts_make_room() {
     let photos = photos::all(&photos::folder());
     let found = audit(&cloud.store(), &camera.saved(), &photos);
     assert_eq!(found.stored, camera.saved().len() as u64);
-    assert_eq!(device["told"], found.tombstones, "{device:#}");
+    assert_eq!(device["failed"], found.tombstones, "{device:#}");
     println!("full: {} fitted, {refused} refused, {found:?}", kept.len());
     camera.stop();
 }

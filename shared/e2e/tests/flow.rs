@@ -235,7 +235,7 @@ fn five_presses_without_a_camera_are_five_tombstones() {
     assert_eq!(saved[0].sequence, 6);
     let device = cloud
         .api()
-        .wait_for_device("porch", SOON, |device| device["told"] == 5 && device["stored"] == 1);
+        .wait_for_device("porch", SOON, |device| device["failed"] == 5 && device["stored"] == 1);
     assert_eq!(device["pressed"], 6, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");
     let told = cloud.store().tombstones().unwrap();

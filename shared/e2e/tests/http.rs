@@ -38,7 +38,7 @@ fn an_http_camera_works_like_any_other() {
     });
     assert_eq!(snapped.sequence, 5);
     let device = cloud.api().wait_for_device("porch", SOON, |device| {
-        device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
+        device["stored"] == 4 && device["failed"] == 1 && device["waiting"] == 0
     });
     assert_eq!(device["missing"], 0, "{device:#}");
     assert_eq!(device["presence"], "online", "{device:#}");

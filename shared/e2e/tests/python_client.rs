@@ -49,7 +49,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
 
     let api = cloud.api();
     let device = api.wait_for_device("porch", SOON, |device| {
-        device["stored"] == 4 && device["told"] == 1 && device["waiting"] == 0
+        device["stored"] == 4 && device["failed"] == 1 && device["waiting"] == 0
     });
     assert_eq!(device["pressed"], 5, "{device:#}");
     assert_eq!(device["missing"], 0, "{device:#}");

@@ -32,7 +32,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
 
     api.set_settings("porch", &json!({"camera.width": 320, "camera.height": 240}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
-    assert_eq!(settled["camera"]["in_force"]["camera.width"], 320);
+    assert_eq!(settled["camera"]["effective"]["camera.width"], 320);
     camera.press_and_save(1, SOON);
     let small = json!({"camera.width": 320, "camera.height": 240, "picture.quality": 30});
     api.set_settings("porch", &small);
@@ -53,7 +53,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
     });
     api.set_settings("porch", &json!({}));
     let settled = api.wait_for_settings("porch", "applied", SOON);
-    assert_eq!(settled["camera"]["in_force"]["capture_interval_s"], 0);
+    assert_eq!(settled["camera"]["effective"]["capture_interval_s"], 0);
     let since = camera.event_count();
     // Long enough for two more, if there were any.
     std::thread::sleep(Duration::from_millis(2500));
@@ -109,9 +109,9 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let settled = api.wait_for_settings("porch", "partly", SOON);
     let rejected = &settled["camera"]["rejected"][0];
     assert_eq!(rejected["name"], "cloud.url", "{settled:#}");
-    assert_eq!(settled["camera"]["in_force"]["cloud.url"], cloud.mqtt_url().as_str());
+    assert_eq!(settled["camera"]["effective"]["cloud.url"], cloud.mqtt_url().as_str());
     // Settings other than the connection were never on trial.
-    assert_eq!(settled["camera"]["in_force"]["light.mode"], "heartbeat");
+    assert_eq!(settled["camera"]["effective"]["light.mode"], "heartbeat");
     camera.expect("the way back", since, SOON, event_named("connected"));
     camera.expect_stored(&pressed, SOON);
     let found = audit(&cloud.store(), &pressed, &photos::all(&photos::folder()));
@@ -137,14 +137,14 @@ fn a_working_connection_setting_is_kept() {
     api.set_settings("porch", &json!({"cloud.url": other, "cloud.keep_alive_s": 20}));
     camera.expect("a new start", since, SOON, event_named("restarting"));
     let settled = api.wait_for_settings("porch", "applied", SOON);
-    assert_eq!(settled["camera"]["in_force"]["cloud.url"], other.as_str());
+    assert_eq!(settled["camera"]["effective"]["cloud.url"], other.as_str());
     // Kept for good: the next start needs no trial, and nothing is rolled back.
     camera.kill();
     let since = camera.event_count();
     camera.start();
     camera.is_connected(SOON);
     let settled = api.wait_for_settings("porch", "applied", SOON);
-    assert_eq!(settled["camera"]["in_force"]["cloud.keep_alive_s"], 20);
+    assert_eq!(settled["camera"]["effective"]["cloud.keep_alive_s"], 20);
     assert!(camera.events(since).iter().all(|one| one["event"] != "restarting"));
     camera.stop();
     cloud.stop();

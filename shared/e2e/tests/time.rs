@@ -63,7 +63,7 @@ fn taken(api: &Api, pressed: &Pressed) -> Value {
     let picture = all
         .iter()
         .find(|picture| {
-            picture["sequence"] == pressed.capture.sequence && picture["install"] == pressed.capture.install.to_string()
+            picture["sequence"] == pressed.capture.sequence && picture["spool"] == pressed.capture.install.to_string()
         })
         .expect("the picture is stored");
     picture["taken"].clone()
@@ -104,7 +104,7 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     camera.expect_stored(&[all[2].capture, all[3].capture], WITHIN);
 
     let stated = check_intervals(&cloud.api(), &all);
-    assert!(stated.iter().all(|taken| taken["state"] == "guessed"));
+    assert!(stated.iter().all(|taken| taken["state"] == "estimated"));
     // By then it knows the cloud's clock, and an upload takes no longer than that.
     assert!(width_us(&stated[3]) < 30 * S, "{}", stated[3]);
     camera.stop();
@@ -153,7 +153,7 @@ fn stored_pictures_are_corrected_too() {
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
     let before = check_intervals(&cloud.api(), &all);
-    assert!(before.iter().all(|taken| taken["state"] == "guessed"));
+    assert!(before.iter().all(|taken| taken["state"] == "estimated"));
 
     clock.synchronize(0);
     eventually("all of them corrected", WITHIN, || {
@@ -191,7 +191,7 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
         (lines == 2 && notes["events"].as_array()?.is_empty()).then_some(())
     });
     for taken in check_intervals(&cloud.api(), &all) {
-        assert_eq!(taken["state"], "guessed");
+        assert_eq!(taken["state"], "estimated");
         assert_eq!(taken["contradicted"], true);
     }
 
@@ -253,10 +253,10 @@ fn two_boots_without_time_lie_between_the_two_that_had_it() {
         states,
         [
             "synchronised",
-            "guessed",
-            "guessed",
-            "guessed",
-            "guessed",
+            "estimated",
+            "estimated",
+            "estimated",
+            "estimated",
             "synchronised"
         ]
     );

@@ -57,7 +57,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("POST /api/v1/tokens: {error}"));
         assert_eq!(answer.status().as_u16(), 201, "POST /api/v1/tokens");
         let made: Value = answer.body_mut().read_json().expect("a key as JSON");
-        made["secret"].as_str().expect("a key has a secret").to_owned()
+        made["token"].as_str().expect("the text of the token").to_owned()
     }
 
     /// Returns the status and the body of a GET.
@@ -139,8 +139,7 @@ impl Api {
             .unwrap_or_else(|error| panic!("POST {path}: {error}"));
         assert_eq!(answer.status().as_u16(), 201, "POST {path}");
         let made: Value = answer.body_mut().read_json().expect("a key as JSON");
-        let secret = made["secret"].as_str().expect("a key has a secret");
-        secret.to_owned()
+        made["token"].as_str().expect("the text of the token").to_owned()
     }
 
     pub fn snap(&self, device: &str) -> Value {

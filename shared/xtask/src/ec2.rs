@@ -189,7 +189,7 @@ fn create_owner(machine: &BootedSystem, link: &str) -> Result<String> {
         ),
     ))?;
     let made: Value = serde_json::from_str(&made).context("a token as JSON")?;
-    let key = made["secret"].as_str().context("a token has a secret")?;
+    let key = made["token"].as_str().context("the text of the token")?;
     report_ok("the first owner is made by the link, over https");
     Ok(key.to_owned())
 }

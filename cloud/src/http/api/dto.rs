@@ -18,7 +18,7 @@ pub(crate) struct Picture {
     id: PictureId,
     arrival: i64,
     device: DeviceId,
-    install: SpoolId,
+    spool: SpoolId,
     sequence: Sequence,
     hash: Hash,
     bytes: u64,
@@ -60,7 +60,7 @@ impl From<capture_time::CaptureTime> for CaptureTime {
             state: match taken.source {
                 TimeSource::Synchronised => "synchronised",
                 TimeSource::Corrected => "corrected",
-                TimeSource::Guessed => "guessed",
+                TimeSource::Guessed => "estimated",
             },
             earliest_us: taken.earliest_us,
             latest_us: taken.latest_us,
@@ -76,7 +76,7 @@ impl From<store::Picture> for Picture {
             id: picture.id(),
             arrival: picture.arrival,
             device: picture.device,
-            install: picture.capture.spool,
+            spool: picture.capture.spool,
             sequence: picture.capture.sequence,
             hash: picture.hash,
             bytes: picture.bytes,
@@ -108,7 +108,7 @@ impl From<store::Picture> for Picture {
 struct CounterFields {
     stored: u64,
     deleted: u64,
-    told: u64,
+    failed: u64,
     held: u64,
     missing: u64,
 }
@@ -118,7 +118,7 @@ impl From<store::Counters> for CounterFields {
         Self {
             stored: counters.stored,
             deleted: counters.deleted,
-            told: counters.told,
+            failed: counters.told,
             held: counters.held,
             missing: counters.missing,
         }
@@ -143,10 +143,28 @@ impl From<store::Counters> for Totals {
 
 #[derive(Debug, Serialize)]
 struct Spool {
-    install: SpoolId,
+    spool: SpoolId,
     next: Sequence,
     #[serde(flatten)]
     counted: CounterFields,
+}
+
+/// The pattern that the LED shows.
+#[derive(Debug, Serialize)]
+struct Light {
+    pattern: String,
+    appearance: String,
+    meaning: String,
+}
+
+impl From<LedStatus> for Light {
+    fn from(led: LedStatus) -> Self {
+        Self {
+            pattern: led.pattern,
+            appearance: led.appearance,
+            meaning: led.meaning,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -161,14 +179,14 @@ pub(crate) struct Device {
     damaged: u64,
     waiting: u64,
     waiting_bytes: u64,
-    kept: u64,
+    retained: u64,
     coarse: bool,
-    light: LedStatus,
+    light: Light,
     faults: Vec<u8>,
     version: String,
     health: keepsake_protocol::presence::Health,
     latest: Option<Picture>,
-    installs: Vec<Spool>,
+    spools: Vec<Spool>,
 }
 
 impl From<store::Device> for Device {
@@ -186,28 +204,28 @@ impl From<store::Device> for Device {
             damaged: device.damaged,
             waiting: status.queue.waiting,
             waiting_bytes: status.queue.waiting_bytes,
-            kept: kept(&status),
-            coarse: device.installs.iter().any(|install| install.coarse),
-            light: status.led,
+            retained: retained(&status),
+            coarse: device.installs.iter().any(|spool| spool.coarse),
+            light: status.led.into(),
             faults: status.faults,
             version: status.version,
             health: status.health,
             latest: device.latest.map(Picture::from),
-            installs: device
+            spools: device
                 .installs
                 .into_iter()
-                .map(|install| Spool {
-                    install: install.install,
-                    next: install.next,
-                    counted: install.counters.into(),
+                .map(|spool| Spool {
+                    spool: spool.install,
+                    next: spool.next,
+                    counted: spool.counters.into(),
                 })
                 .collect(),
         }
     }
 }
 
-/// How many captures a camera keeps although it has a receipt for them.
-pub(crate) fn kept(status: &keepsake_protocol::presence::Status) -> u64 {
+/// Returns how many captures a camera retains although it has a receipt for them.
+pub(crate) fn retained(status: &keepsake_protocol::presence::Status) -> u64 {
     status
         .spools
         .iter()
@@ -226,6 +244,21 @@ struct CommandStageInfo {
 }
 
 #[derive(Debug, Serialize)]
+struct Capture {
+    spool: SpoolId,
+    sequence: Sequence,
+}
+
+impl From<CaptureId> for Capture {
+    fn from(capture: CaptureId) -> Self {
+        Self {
+            spool: capture.spool,
+            sequence: capture.sequence,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
 pub(crate) struct Command {
     id: String,
     device: DeviceId,
@@ -236,7 +269,7 @@ pub(crate) struct Command {
     expires_us: i64,
     stages: Vec<CommandStageInfo>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    capture: Option<CaptureId>,
+    capture: Option<Capture>,
     /// What a camera says about itself when it is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<serde_json::Map<String, serde_json::Value>>,
@@ -271,13 +304,13 @@ impl Command {
             created_us: command.created_us,
             expires_us: command.expires_us,
             stages,
-            capture: command.capture,
+            capture: command.capture.map(Capture::from),
             result: command.result,
         }
     }
 }
 
-/// What a camera told besides pictures, as it stands on the wire.
+/// An event of a camera, as on the wire.
 #[derive(Debug, Serialize)]
 pub(crate) struct Event {
     at_us: i64,

@@ -58,12 +58,27 @@ struct CameraSettings {
     version: u64,
     said_us: i64,
     rejected: Vec<RejectedSetting>,
-    trying: Option<TrialStatus>,
-    #[serde(rename = "in_force")]
+    trial: Option<Trial>,
     effective: Map<String, Value>,
 }
 
-/// A setting that may be wished for.
+/// Connection settings on trial.
+#[derive(Debug, Serialize)]
+struct Trial {
+    names: Vec<String>,
+    remaining_s: u64,
+}
+
+impl From<&TrialStatus> for Trial {
+    fn from(trial: &TrialStatus) -> Self {
+        Self {
+            names: trial.names.clone(),
+            remaining_s: trial.remaining_s,
+        }
+    }
+}
+
+/// A setting that the cloud can change.
 #[derive(Debug, Serialize)]
 struct SettingInfo {
     name: &'static str,
@@ -79,7 +94,7 @@ struct SettingInfo {
     choices: &'static [&'static str],
     /// It is tried, and given up again unless a connection with it is confirmed.
     connection: bool,
-    what: &'static str,
+    description: &'static str,
 }
 
 #[derive(Debug, Deserialize)]
@@ -297,7 +312,7 @@ fn settings_response(device: &Device, desired: Option<&DeviceSettings>) -> Respo
             version: has,
             said_us: device.status_us.unwrap_or_default(),
             rejected: said.rejected.clone(),
-            trying: said.trial.clone(),
+            trial: said.trial.as_ref().map(Trial::from),
             effective: said.effective.clone(),
         }),
         known: all_settings(),
@@ -322,10 +337,10 @@ fn all_settings() -> Vec<SettingInfo> {
     wishable
         .map(|setting| {
             let (kind, bounds, unit, choices): (_, _, _, &[&str]) = match setting.kind {
-                ValueKind::Integer { min, max, unit } => ("whole", Some((min, max)), unit, &[]),
-                ValueKind::OptionalInteger { min, max, unit } => ("zero-or", Some((min, max)), unit, &[]),
-                ValueKind::IntegerEnum { of, unit } => ("one-of", None, unit, of),
-                ValueKind::Bool => ("switch", None, "", &[]),
+                ValueKind::Integer { min, max, unit } => ("integer", Some((min, max)), unit, &[]),
+                ValueKind::OptionalInteger { min, max, unit } => ("optional-integer", Some((min, max)), unit, &[]),
+                ValueKind::IntegerEnum { of, unit } => ("integer-enum", None, unit, of),
+                ValueKind::Bool => ("bool", None, "", &[]),
                 ValueKind::Choice(of) => ("choice", None, "", of),
                 ValueKind::Text(_) => ("text", None, "", &[]),
             };
@@ -338,7 +353,7 @@ fn all_settings() -> Vec<SettingInfo> {
                 unit,
                 choices,
                 connection: setting.scope == Scope::Connection,
-                what: setting.description,
+                description: setting.description,
             }
         })
         .collect()

@@ -80,7 +80,7 @@ struct CreatedToken {
     #[serde(flatten)]
     key: TokenInfo,
     /// The key itself; the cloud keeps only its hash.
-    secret: String,
+    token: String,
 }
 
 pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) -> HttpResult<Response> {
@@ -103,7 +103,7 @@ pub(crate) async fn add(context: RequestContext, given: FormOrJson<NewToken>) ->
     }
     let body = CreatedToken {
         key: key.into(),
-        secret: secret.as_str().to_owned(),
+        token: secret.as_str().to_owned(),
     };
     Ok((StatusCode::CREATED, Json(body)).into_response())
 }

@@ -106,14 +106,14 @@ pub(crate) async fn end_sessions(context: RequestContext, given: FormOrJson<EndS
 pub(crate) struct Me {
     name: String,
     role: Role,
-    /// `user` or `api_token`.
+    /// `user` or `token`.
     kind: &'static str,
 }
 
 pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
     let (name, role, kind) = match &context.principal {
         Principal::User { name, role, .. } => (name, *role, "user"),
-        Principal::ApiToken { name, role, .. } => (name, *role, "api_token"),
+        Principal::ApiToken { name, role, .. } => (name, *role, "token"),
         Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
             return Err(Problem::not_found("such user"));
         }

@@ -446,7 +446,7 @@ fn camera_view(device: store::Device) -> templates::CameraView {
         counters: device.counters,
         conflicts: device.conflicts,
         damaged: device.damaged,
-        kept: dto::kept(&status),
+        kept: dto::retained(&status),
         coarse: device.installs.iter().any(|install| install.coarse),
         light,
         queue: status.queue,

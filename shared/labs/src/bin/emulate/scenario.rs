@@ -224,10 +224,10 @@ impl Scenario<'_> {
         self.checks.check(
             self.missing == 0
                 && device["conflicts"] == 0
-                && device["pressed"].as_u64() == sum(&device, &["stored", "told", "deleted", "held", "missing"]),
+                && device["pressed"].as_u64() == sum(&device, &["stored", "failed", "deleted", "held", "missing"]),
             format!(
                 "the cloud counts {} pressed, {} stored, {} tombstones, {} held, {} missing",
-                device["pressed"], device["stored"], device["told"], device["held"], self.missing
+                device["pressed"], device["stored"], device["failed"], device["held"], self.missing
             ),
         );
         Ok(device)
@@ -438,11 +438,11 @@ impl Scenario<'_> {
         let state = |picture: &Value| picture["taken"]["state"].clone();
         let this = boot(pictures.last().context("there are pictures")?);
         let earlier = || pictures.iter().filter(|picture| boot(picture) != this);
-        let guessed = earlier().filter(|picture| state(picture) == "guessed");
-        let (guessed, earlier) = (guessed.count(), earlier().count());
+        let estimated = earlier().filter(|picture| state(picture) == "estimated");
+        let (estimated, earlier) = (estimated.count(), earlier().count());
         self.checks.check(
-            guessed == earlier && earlier > 0,
-            format!("{guessed} of {earlier} pictures of boots without a time server are marked as guessed"),
+            estimated == earlier && earlier > 0,
+            format!("{estimated} of {earlier} pictures of boots without a time server are marked as estimated"),
         );
         if let Err(error) = time {
             println!(
@@ -499,9 +499,9 @@ impl Scenario<'_> {
             .filter(|capture| capture.is_object())
             .collect();
         let there = numbered.iter().filter(|capture| {
-            let install = capture["install"].as_str().unwrap_or_default();
+            let spool = capture["spool"].as_str().unwrap_or_default();
             let sequence = capture["sequence"].as_u64().unwrap_or_default();
-            named.contains(&(install.to_owned(), sequence))
+            named.contains(&(spool.to_owned(), sequence))
         });
         let there = there.count();
         self.checks.check(

@@ -346,9 +346,9 @@ impl<'a> Scenario<'a> {
     fn audit(&self) {
         let api = self.cloud.api();
         let device = &self.device;
-        let (taken, told) = (self.picture_sizes.len(), self.failed_presses);
+        let (taken, failed) = (self.picture_sizes.len(), self.failed_presses);
         api.wait_for_device(device, WITHIN, |found| {
-            found["stored"] == taken && found["told"] == told && found["missing"] == 0
+            found["stored"] == taken && found["failed"] == failed && found["missing"] == 0
         });
         let pictures = api.pictures(device);
         let size = |picture: &Value| (picture["width"].as_u64(), picture["height"].as_u64());
