@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 
 use keepsake_provision::process::eventually;
 
+/// The owner of every cloud under test.
+pub const OWNER_NAME: &str = "ada";
+pub const OWNER_PASSWORD: &str = "correct horse battery";
+
 /// The API of one cloud.
 #[derive(Debug, Clone)]
 pub struct Api {
@@ -43,7 +47,7 @@ impl Api {
         let answer = self
             .agent
             .post(format!("{}/setup", self.base))
-            .send_json(json!({"code": code, "name": "ada", "password": "correct horse battery"}))
+            .send_json(json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD}))
             .unwrap_or_else(|error| panic!("POST /setup: {error}"));
         assert_eq!(answer.status().as_u16(), 201, "POST /setup");
         let cookie = answer.headers().get("set-cookie").expect("a session");

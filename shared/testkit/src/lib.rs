@@ -13,6 +13,7 @@ pub use keepsake_provision::{process, servers, skip, temp_dir};
 
 pub mod api;
 pub mod appliance;
+pub mod browser;
 pub mod clock;
 pub mod cloud;
 pub mod http_proxy;
