@@ -29,8 +29,7 @@ fn sign_in(browser: &mut Browser, cloud: &Cloud) {
 fn every_link_of_navigation_and_account_can_be_tapped_on_a_phone() {
     let Some(mut browser) = browser() else { return };
     let folder = TempDir::new("browser-links");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     sign_in(&mut browser, &cloud);
     for width in [390, 1280] {
         browser.set_size(width, 844).unwrap();

@@ -146,9 +146,9 @@ impl Browser {
         Ok(done["result"]["value"].clone())
     }
 
-    /// Returns a picture of what the window shows, as PNG.
+    /// Returns a picture of what the window shows, as WebP.
     pub fn screenshot(&mut self) -> Result<Vec<u8>> {
-        let taken = self.call("Page.captureScreenshot", json!({"format": "png"}))?;
+        let taken = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}))?;
         let text = taken["data"].as_str().context("a screenshot has data")?;
         STANDARD.decode(text).context("decode a screenshot")
     }

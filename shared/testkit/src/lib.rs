@@ -16,6 +16,7 @@ pub mod appliance;
 pub mod browser;
 pub mod clock;
 pub mod cloud;
+pub mod demo;
 pub mod http_proxy;
 pub mod ledger;
 pub mod mqtt_client;

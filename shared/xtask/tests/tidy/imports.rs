@@ -14,7 +14,7 @@ use crate::{assert_left, root, shown};
 /// Circles that are left to cut.
 const CIRCLES_LEFT: usize = 13;
 
-/// The crates whose modules are looked at: folder, and the name their code is imported by.
+/// The crates whose modules are looked at: directory, and the name their code is imported by.
 pub(crate) const CRATES: &[(&str, &str)] = &[
     ("shared", "keepsake_protocol"),
     ("shared/tls", "keepsake_tls"),

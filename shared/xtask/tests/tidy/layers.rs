@@ -36,7 +36,7 @@ impl Layer {
     }
 }
 
-/// The layer of each folder or file; the longest prefix counts.
+/// The layer of each directory or file; the longest prefix counts.
 type Layers = &'static [(&'static str, Layer)];
 
 const APPLIANCE: Layers = &[
