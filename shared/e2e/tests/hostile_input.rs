@@ -44,7 +44,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     let folder = TempDir::new("hostile");
     let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
-    let before = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
 
     let mut sender = Sender::new(&cloud);
     for leaf in UP {
@@ -74,7 +74,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 
     let (status, body) = cloud.api().get("/readyz").unwrap();
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-    let after = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["stored"] == 2);
@@ -94,7 +94,7 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
     let mut camera = Appliance::started(&folder, "porch", &url);
-    let before = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
 
     for leaf in DOWN {
         let topic = format!("{ROOT}/porch/{}", leaf.path());
@@ -108,12 +108,12 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
                 (intruder.inject(&topic, &message) > 0).then_some(())
             });
         }
-        let saved = camera.press_and_store(1, SOON);
+        camera.press_and_store(1, SOON);
     }
     for topic in hostile_topics() {
         intruder.inject(&topic, b"{}");
     }
-    let saved = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
     assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
@@ -135,7 +135,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
     let mut camera = Appliance::started(&folder, "porch", &url);
-    let before = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
 
     let since = camera.event_count();
     let another = StoreId([0xaa; 16]);

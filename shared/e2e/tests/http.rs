@@ -25,7 +25,7 @@ fn an_http_camera_works_like_any_other() {
     camera.is_connected(SOON);
     // The first press finds no camera, which is reported too.
     camera.press();
-    let saved = camera.press_and_store(3, SOON);
+    camera.press_and_store(3, SOON);
 
     let since = camera.event_count();
     let asked = cloud.api().snap("porch");
@@ -160,7 +160,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
         .wait_for_device("porch", SOON, |device| device["waiting"] == 1);
     keepsake_provision::process::eventually("an answer with 413", SOON, || (web.faults_injected() > 0).then_some(()));
     web.inject(HttpFault::None, "");
-    let second = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
     camera.expect_stored(&first, SOON);
     let connected = camera
         .events(0)
@@ -179,12 +179,12 @@ fn a_restored_cloud_gets_back_what_it_lost() {
     let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.http_url()).set(&cloud.camera_token("porch"));
     camera.start();
-    let early = camera.press_and_store(2, SOON);
+    camera.press_and_store(2, SOON);
     cloud.stop();
     let backup = folder.join("backup");
     temp_dir::copy(cloud.data(), &backup);
     cloud.start();
-    let late = camera.press_and_store(3, SOON);
+    camera.press_and_store(3, SOON);
     cloud.kill();
     temp_dir::restore(&backup, cloud.data());
     cloud.start();

@@ -170,7 +170,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     let said = camera.events(since);
     let of = |kind: &str| said.iter().filter(|one| one["event"] == kind).count();
     assert_eq!((of("restarting"), of("ready")), (1, 1));
-    let pressed = camera.press_and_store(1, SOON);
+    camera.press_and_store(1, SOON);
     // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());
     let since = camera.event_count();
