@@ -24,7 +24,7 @@ pub struct BuiltImage<'a> {
     pub image: &'a Path,
     pub built: &'a Built,
     pub packages: &'a [Package],
-    /// The folder of the workspace, whose `Cargo.lock` lists the crates of the program.
+    /// The directory of the workspace, whose `Cargo.lock` lists the crates of the program.
     pub sources: &'a Path,
     pub epoch_s: u64,
 }

@@ -23,7 +23,7 @@ pub struct Inputs<'a> {
     pub program: &'a Path,
     /// The workspace, which has the units, rules and settings.
     pub workspace: &'a Path,
-    /// A scratch folder; its contents are deleted.
+    /// A scratch directory; its contents are deleted.
     pub work: &'a Path,
     /// The time of every file in the image, seconds since 1970.
     pub epoch_s: u64,
@@ -115,7 +115,7 @@ fn squash(root: &Path, to: &Path, epoch_s: u64) -> Result<()> {
     run(&mut command).map(drop)
 }
 
-/// Creates the file system for pictures, empty except for two folders, small until it is on a card.
+/// Creates the file system for pictures, empty except for two directories, small until it is on a card.
 ///
 /// ext4, because it survives power cuts best and every Linux can read it. `meta_bg` lets it grow from 64 MiB to any
 /// card; checksums detect torn blocks; a journal of 16 MiB is large enough after growing. The inodes suffice for

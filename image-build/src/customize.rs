@@ -28,7 +28,7 @@ pub struct Inputs<'a> {
     /// The camera's program for the Pi.
     pub program: &'a Path,
     pub workspace: &'a Path,
-    /// A scratch folder; its contents are deleted.
+    /// A scratch directory; its contents are deleted.
     pub work: &'a Path,
     pub epoch_s: u64,
 }
@@ -186,7 +186,7 @@ impl Root<'_> {
     /// Runs a request of debugfs. It exits with 0 even after an error, so callers check the result.
     fn debugfs(&self, request: &str) -> Result<Vec<u8>> {
         let mut debugfs = host_tools::command("debugfs", self.inputs.epoch_s)?;
-        // The requests use names of our own, which are safe from spaces in folder names.
+        // The requests use names of our own, which are safe from spaces in directory names.
         debugfs
             .current_dir(self.inputs.work)
             .args(["-w", "-R", request])

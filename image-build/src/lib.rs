@@ -20,7 +20,7 @@ pub mod prepare;
 pub mod reproducible;
 pub mod write;
 
-/// The image that was made last in this folder, whether or not there is one.
+/// The image that was made last in this directory, whether or not there is one.
 pub fn image_in(output: &Path) -> PathBuf {
     let version = env!("CARGO_PKG_VERSION");
     output.join(format!("keepsake-{version}-arm64.img.zst"))

@@ -16,13 +16,14 @@ struct Arguments {
     /// The camera's program for arm64, instead of building it
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// The folder for the image and everything it is built from, instead of target/image
+    /// The directory for the image and everything it is built from, instead of target/image
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Use the packages fetched for the last image, without network
     #[arg(long)]
     offline: bool,
-    /// Build the image twice, the second time in another folder with another umask, time zone and language, and compare
+    /// Build the image twice, the second time in another directory with another umask, time zone and language, and
+    /// compare
     #[arg(long)]
     verify_reproducible: bool,
     /// Add the camera to this image of Raspberry Pi OS Lite (64-bit) instead: .img, .img.xz or .img.zst
@@ -43,7 +44,7 @@ struct Arguments {
     /// Print the Debian packages that building an image needs and that are not installed
     #[arg(long, hide = true, exclusive = true)]
     packages_missing: bool,
-    /// The folder of the fetched packages, instead of one below the output
+    /// The directory of the fetched packages, instead of one below the output
     #[arg(long, value_name = "DIR", hide = true)]
     packages: Option<PathBuf>,
     /// The workspace that units, rules and settings are taken from

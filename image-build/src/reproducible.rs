@@ -1,7 +1,7 @@
 //! Checks that the image is reproducible by building it twice in different environments.
 //!
-//! The second build has another folder, umask, time zone and language, and a copy of the sources that was unpacked in
-//! another order. The camera's program is the same: cargo writes the source folder into what it builds
+//! The second build has another directory, umask, time zone and language, and a copy of the sources that was unpacked
+//! in another order. The camera's program is the same: cargo writes the source directory into what it builds
 //! (docs/decisions/0018-image.md).
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub struct ReproducibilityCheck<'a> {
     pub program: &'a Path,
     pub packages: &'a Path,
     pub workspace: &'a Path,
-    /// A scratch folder; its contents are deleted.
+    /// A scratch directory; its contents are deleted.
     pub work: &'a Path,
     pub epoch_s: u64,
 }

@@ -13,10 +13,10 @@ use crate::layout::{BOOT, DATA, Partition, SYSTEM_A, SYSTEM_B};
 
 /// Smaller entries are summed up in one line, bytes.
 const SHOWN: u64 = 200_000;
-/// The depth to which folders are listed: `usr/lib/modules`.
+/// The depth to which directories are listed: `usr/lib/modules`.
 const DEPTH: usize = 3;
 
-/// Returns a text with the partitions, the files of the boot partition, the folders of the system, and its largest
+/// Returns a text with the partitions, the files of the boot partition, the directories of the system, and its largest
 /// files.
 pub(super) fn render(built: &Built) -> Result<String> {
     let work = built.image.parent().context("the image is in a folder")?;

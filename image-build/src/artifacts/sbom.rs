@@ -130,7 +130,7 @@ fn crates(sources: &Path) -> Result<BTreeSet<(String, String, String)>> {
     Ok(crates)
 }
 
-/// Parses `serde v1.0.228|MIT OR Apache-2.0`; workspace crates have their folder after the version, which is left
+/// Parses `serde v1.0.228|MIT OR Apache-2.0`; workspace crates have their directory after the version, which is left
 /// out.
 fn crate_named(line: &str) -> Option<(String, String, String)> {
     let (package, licence) = line.split_once('|')?;

@@ -28,7 +28,7 @@ pub fn kernel_command_line() -> String {
     )
 }
 
-/// Puts everything except the kernel into the folder `boot`. The firmware is moved out of the system, which does not
+/// Puts everything except the kernel into the directory `boot`. The firmware is moved out of the system, which does not
 /// read it.
 ///
 /// # Errors

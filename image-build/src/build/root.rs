@@ -64,7 +64,7 @@ const NOT_STARTED: [&str; 24] = [
     "systemd-update-done.service",
 ];
 
-/// Files and folders below the root that a camera never reads.
+/// Files and directories below the root that a camera never reads.
 const TAKEN_AWAY: [&str; 36] = [
     "boot",
     "etc/default/raspi-firmware",
@@ -326,7 +326,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Returns the files directly in a folder, sorted by name.
+/// Returns the files directly in a directory, sorted by name.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))? {
@@ -339,7 +339,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Returns all files and links below a folder; links are not followed.
+/// Returns all files and links below a directory; links are not followed.
 pub fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

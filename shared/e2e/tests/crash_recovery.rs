@@ -155,8 +155,8 @@ fn kill_and_restart(name: &str, settings: &[&str], start_proxy: fn(&mut Cloud) -
     cloud.stop();
 }
 
-/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed captures
-/// and the audit.
+/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed
+/// captures and the audit.
 fn check_counts(cloud: &Cloud, camera: &Appliance, pressed: usize) -> (usize, Audit) {
     let device = cloud
         .api()

@@ -22,10 +22,8 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn a_press_is_stored_and_the_light_confirms_it() {
     let folder = TempDir::new("press");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
+    let mut cloud = Cloud::started(&folder);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
     // Without a connection the answer would rightly be "safe on the card".
     camera.is_connected(SOON);
     let since = camera.event_count();
@@ -214,8 +212,7 @@ fn header(install: SpoolId, photo: &[u8]) -> FrameHeader {
 #[test]
 fn five_presses_without_a_camera_are_five_tombstones() {
     let folder = TempDir::new("missing");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).set("simulated.camera_missing_presses=5");
     camera.start();
     for press in 1..=5 {
@@ -263,12 +260,9 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
         let photo = photos::folder().join(format!("{name}.jpg"));
         fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
     }
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
-    camera.start();
-    let first = camera.press_and_save(1, SOON);
-    camera.expect_stored(&first, SOON);
-    let saved = camera.press_and_save(3, SOON);
-    camera.expect_stored(&saved, SOON);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    camera.press_and_store(1, SOON);
+    camera.press_and_store(3, SOON);
     let api = cloud.api();
     for picture in api.pictures("porch") {
         let bytes = api.image(picture["id"].as_str().unwrap());
@@ -288,8 +282,7 @@ fn a_full_cloud_gets_everything_later() {
     let folder = TempDir::new("hold");
     let mut full = Cloud::new(&folder).flag("--free-bytes-min=1152921504606846976");
     full.start();
-    let mut camera = Appliance::new(&folder, "porch", &full.mqtt_url());
-    camera.start();
+    let mut camera = Appliance::started(&folder, "porch", &full.mqtt_url());
     camera.is_connected(SOON);
     let since = camera.event_count();
     let saved = camera.press_and_save(3, SOON);

@@ -42,12 +42,9 @@ const DOWN: [MessageKind; 4] = [
 fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
     let mut seed = Seed::from_env_or_random("hostile");
     let folder = TempDir::new("hostile");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
-    let before = camera.press_and_save(1, SOON);
-    camera.expect_stored(&before, SOON);
+    let mut cloud = Cloud::started(&folder);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
+    camera.press_and_store(1, SOON);
 
     let mut sender = Sender::new(&cloud);
     for leaf in UP {
@@ -77,8 +74,7 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 
     let (status, body) = cloud.api().get("/readyz").unwrap();
     assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
-    let after = camera.press_and_save(1, SOON);
-    camera.expect_stored(&after, SOON);
+    camera.press_and_store(1, SOON);
     let device = cloud
         .api()
         .wait_for_device("porch", SOON, |device| device["stored"] == 2);
@@ -94,14 +90,11 @@ fn a_hundred_hostile_messages_on_every_topic_change_nothing_for_the_others() {
 fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
     let mut seed = Seed::from_env_or_random("hostile-down");
     let folder = TempDir::new("hostile-down");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
-    let mut camera = Appliance::new(&folder, "porch", &url);
-    camera.start();
-    let before = camera.press_and_save(1, SOON);
-    camera.expect_stored(&before, SOON);
+    let mut camera = Appliance::started(&folder, "porch", &url);
+    camera.press_and_store(1, SOON);
 
     for leaf in DOWN {
         let topic = format!("{ROOT}/porch/{}", leaf.path());
@@ -115,14 +108,12 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
                 (intruder.inject(&topic, &message) > 0).then_some(())
             });
         }
-        let saved = camera.press_and_save(1, SOON);
-        camera.expect_stored(&saved, SOON);
+        camera.press_and_store(1, SOON);
     }
     for topic in hostile_topics() {
         intruder.inject(&topic, b"{}");
     }
-    let saved = camera.press_and_save(1, SOON);
-    camera.expect_stored(&saved, SOON);
+    camera.press_and_store(1, SOON);
     assert!(camera.is_running());
     let log = camera.log();
     assert!(!log.contains("panicked"), "the camera panicked:\n{log}");
@@ -140,14 +131,11 @@ fn a_hundred_hostile_messages_on_every_topic_to_a_camera_do_not_stop_it() {
 #[test]
 fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
     let folder = TempDir::new("another-cloud");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let intruder = HostileBroker::start(cloud.mqtt_port());
     let url = format!("mqtt://127.0.0.1:{}", intruder.port());
-    let mut camera = Appliance::new(&folder, "porch", &url);
-    camera.start();
-    let before = camera.press_and_save(1, SOON);
-    camera.expect_stored(&before, SOON);
+    let mut camera = Appliance::started(&folder, "porch", &url);
+    camera.press_and_store(1, SOON);
 
     let since = camera.event_count();
     let another = StoreId([0xaa; 16]);
@@ -189,8 +177,7 @@ fn another_cloud_on_the_broker_gets_nothing_and_frees_nothing() {
 #[test]
 fn a_decompression_bomb_is_stored_and_not_unpacked() {
     let folder = TempDir::new("bomb");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let bomb = bomb_of_zeros(16_384);
     let mut header = header_for(&bomb);
     header["content_type"] = json!("image/png");
@@ -206,10 +193,8 @@ fn a_decompression_bomb_is_stored_and_not_unpacked() {
     let id = pictures[0]["id"].as_str().unwrap();
     assert_eq!(cloud.api().image(id), bomb, "its bytes are kept as they came");
 
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
-    let saved = camera.press_and_save(1, SOON);
-    camera.expect_stored(&saved, SOON);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
+    let saved = camera.press_and_store(1, SOON);
     let mut photos = photos::all(&photos::folder());
     photos.push(bomb);
     audit(&cloud.store(), &saved, &photos);

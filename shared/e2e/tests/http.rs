@@ -16,8 +16,7 @@ const SOON: Duration = Duration::from_secs(60);
 #[test]
 fn an_http_camera_works_like_any_other() {
     let folder = TempDir::new("http");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url())
         .set(&cloud.camera_token("porch"))
@@ -26,8 +25,7 @@ fn an_http_camera_works_like_any_other() {
     camera.is_connected(SOON);
     // The first press finds no camera, which is reported too.
     camera.press();
-    let saved = camera.press_and_save(3, SOON);
-    camera.expect_stored(&saved, SOON);
+    camera.press_and_store(3, SOON);
 
     let since = camera.event_count();
     let asked = cloud.api().snap("porch");
@@ -62,8 +60,7 @@ fn an_http_camera_works_like_any_other() {
 #[test]
 fn an_https_camera_needs_its_own_token() {
     let folder = TempDir::new("https");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let [porch_key, shed_key] = ["porch", "shed"].map(|name| cloud.api().camera_key(name));
     cloud.stop();
     let authority = TestCa::new(&folder.join("authority"), "Keepsake CA");
@@ -106,8 +103,7 @@ fn an_https_camera_needs_its_own_token() {
 #[test]
 fn only_a_complete_receipt_frees_a_picture() {
     let folder = TempDir::new("http-harm");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url()).set(&cloud.camera_token("porch"));
     camera.start();
@@ -150,8 +146,7 @@ fn only_a_complete_receipt_frees_a_picture() {
 #[test]
 fn a_rejected_part_waits_and_blocks_nothing() {
     let folder = TempDir::new("http-413");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let web = HttpProxy::start(cloud.http_port(), cloud.database());
     let mut camera = Appliance::new(&folder, "porch", &web.url())
         .set(&cloud.camera_token("porch"))
@@ -165,8 +160,7 @@ fn a_rejected_part_waits_and_blocks_nothing() {
         .wait_for_device("porch", SOON, |device| device["waiting"] == 1);
     keepsake_provision::process::eventually("an answer with 413", SOON, || (web.faults_injected() > 0).then_some(()));
     web.inject(HttpFault::None, "");
-    let second = camera.press_and_save(1, SOON);
-    camera.expect_stored(&second, SOON);
+    camera.press_and_store(1, SOON);
     camera.expect_stored(&first, SOON);
     let connected = camera
         .events(0)
@@ -182,18 +176,15 @@ fn a_rejected_part_waits_and_blocks_nothing() {
 #[test]
 fn a_restored_cloud_gets_back_what_it_lost() {
     let folder = TempDir::new("http-restored");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.http_url()).set(&cloud.camera_token("porch"));
     camera.start();
-    let early = camera.press_and_save(2, SOON);
-    camera.expect_stored(&early, SOON);
+    camera.press_and_store(2, SOON);
     cloud.stop();
     let backup = folder.join("backup");
     temp_dir::copy(cloud.data(), &backup);
     cloud.start();
-    let late = camera.press_and_save(3, SOON);
-    camera.expect_stored(&late, SOON);
+    camera.press_and_store(3, SOON);
     cloud.kill();
     temp_dir::restore(&backup, cloud.data());
     cloud.start();

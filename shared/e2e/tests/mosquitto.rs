@@ -41,8 +41,7 @@ fn killed_and_restarted(name: &str, persistence: Persistence) {
     cloud.start();
     let observer = ReceiptObserver::start(broker.port(), cloud.database());
     observer.wait_until_subscribed(Duration::from_secs(20));
-    let mut camera = Appliance::new(&folder, "porch", &broker.url());
-    camera.start();
+    let mut camera = Appliance::started(&folder, "porch", &broker.url());
     camera.is_connected(Duration::from_secs(20));
 
     // One kill in each third of the presses, and none in the remaining ones.

@@ -22,8 +22,7 @@ const ROOM: &str = "--free-bytes-min=1";
 #[test]
 fn the_reference_client_uploads_whole_pictures_and_parts() {
     let folder = TempDir::new("stranger");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let Some(mut camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
     };
@@ -78,8 +77,7 @@ fn the_reference_client_uploads_whole_pictures_and_parts() {
 #[test]
 fn the_reference_client_uploads_what_the_cloud_requests() {
     let folder = TempDir::new("stranger-want");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let Some(camera) = camera(&folder, cloud.mqtt_port()) else {
         return;
     };
@@ -147,8 +145,7 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
 #[test]
 fn the_reference_client_keeps_everything_without_a_receipt() {
     let folder = TempDir::new("stranger-hold");
-    let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder).flag(NO_ROOM);
     // The embedded broker lets no one else publish for the cloud; another broker may.
     let between = HostileBroker::start(cloud.mqtt_port());
     let Some(mut camera) = camera(&folder, between.port()) else {

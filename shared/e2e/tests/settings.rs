@@ -19,8 +19,7 @@ fn event_named(event: &str) -> impl Fn(&[Value]) -> Option<()> {
 #[test]
 fn settings_of_the_cloud_apply_without_a_restart() {
     let folder = TempDir::new("settings");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         // A drawn scene has the requested size.
         .set("simulated.photos=");
@@ -82,8 +81,7 @@ fn settings_of_the_cloud_apply_without_a_restart() {
 #[test]
 fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
     let folder = TempDir::new("trial");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
         .set("cloud.trial_timeout_s=8");
@@ -123,8 +121,7 @@ fn a_broken_connection_setting_is_rolled_back_even_after_a_power_cut() {
 #[test]
 fn a_working_connection_setting_is_kept() {
     let folder = TempDir::new("confirmed");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url())
         .with_a_file()
         .set("cloud.trial_timeout_s=20");
@@ -153,10 +150,8 @@ fn a_working_connection_setting_is_kept() {
 #[test]
 fn a_restart_command_restarts_and_is_answered_once() {
     let folder = TempDir::new("restart");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
+    let mut cloud = Cloud::started(&folder);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
     camera.is_connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");
@@ -175,8 +170,7 @@ fn a_restart_command_restarts_and_is_answered_once() {
     let said = camera.events(since);
     let of = |kind: &str| said.iter().filter(|one| one["event"] == kind).count();
     assert_eq!((of("restarting"), of("ready")), (1, 1));
-    let pressed = camera.press_and_save(1, SOON);
-    camera.expect_stored(&pressed, SOON);
+    camera.press_and_store(1, SOON);
     // It is over: neither the next connection nor the next start repeats it.
     assert!(!camera.spool().join("restart.json").exists());
     let since = camera.event_count();
@@ -201,10 +195,8 @@ fn a_restart_command_restarts_and_is_answered_once() {
 fn uploads_respect_the_bandwidth_limit() {
     const RATE: u64 = 100_000;
     let folder = TempDir::new("rate");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
+    let mut cloud = Cloud::started(&folder);
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
     camera.is_connected(SOON);
     let api = cloud.api();
     api.wait_for_device("porch", SOON, |device| device["presence"] == "online");

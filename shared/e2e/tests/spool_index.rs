@@ -1,4 +1,4 @@
-//! P1, P2, P6: the files are the truth, and the index may vanish. Whatever happens to sled's folder between two
+//! P1, P2, P6: the files are the truth, and the index may vanish. Whatever happens to sled's directory between two
 //! starts, no capture is lost, no number is used twice, and a warning is reported.
 
 use std::fs;
@@ -14,7 +14,7 @@ use keepsake_testkit::seed::Seed;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// The damage to the folder of the index.
+/// The damage to the directory of the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Damage {
     Deleted,
@@ -25,28 +25,35 @@ enum Damage {
 
 const ALL: [Damage; 4] = [Damage::Deleted, Damage::Truncated, Damage::Noise, Damage::Yesterdays];
 
+/// Returns a stopped camera with five captures for each kind of damage to its index.
+fn cameras_with_damage(
+    folder: &Path,
+    cloud: &Cloud,
+    seed: &mut Seed,
+    press: impl Fn(&mut Appliance, usize, Duration) -> Vec<CaptureKey>,
+) -> Vec<Appliance> {
+    let damaged = ALL.iter().map(|damage| {
+        let name = format!("{damage:?}").to_lowercase();
+        let mut camera = Appliance::started(folder, &name, &cloud.mqtt_url());
+        press(&mut camera, 3, SOON);
+        camera.stop();
+        let yesterday = folder.join(format!("{name}-yesterday"));
+        temp_dir::copy(&index_of(&camera), &yesterday);
+        camera.start();
+        press(&mut camera, 2, SOON);
+        camera.stop();
+        apply_damage(*damage, &index_of(&camera), &yesterday, seed);
+        camera
+    });
+    damaged.collect()
+}
+
 #[test]
 fn a_damaged_index_loses_nothing_of_a_full_spool() {
     let mut seed = Seed::from_env_or_random("index-full");
     let folder = TempDir::new("index-full");
     let mut cloud = Cloud::new(&folder);
-    let mut cameras: Vec<Appliance> = ALL
-        .iter()
-        .map(|damage| {
-            let name = format!("{damage:?}").to_lowercase();
-            let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
-            camera.start();
-            camera.press_and_save(3, SOON);
-            camera.stop();
-            let yesterday = folder.join(format!("{name}-yesterday"));
-            temp_dir::copy(&index_of(&camera), &yesterday);
-            camera.start();
-            camera.press_and_save(2, SOON);
-            camera.stop();
-            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
-            camera
-        })
-        .collect();
+    let mut cameras = cameras_with_damage(&folder, &cloud, &mut seed, Appliance::press_and_save);
 
     for (camera, damage) in cameras.iter_mut().zip(ALL) {
         start_after_damage(camera, damage);
@@ -61,27 +68,8 @@ fn a_damaged_index_loses_nothing_of_a_full_spool() {
 fn a_damaged_index_loses_nothing_of_a_drained_spool() {
     let mut seed = Seed::from_env_or_random("index-drained");
     let folder = TempDir::new("index-drained");
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
-    let mut cameras: Vec<Appliance> = ALL
-        .iter()
-        .map(|damage| {
-            let name = format!("{damage:?}").to_lowercase();
-            let mut camera = Appliance::new(&folder, &name, &cloud.mqtt_url());
-            camera.start();
-            let first = camera.press_and_save(3, SOON);
-            camera.expect_stored(&first, SOON);
-            camera.stop();
-            let yesterday = folder.join(format!("{name}-yesterday"));
-            temp_dir::copy(&index_of(&camera), &yesterday);
-            camera.start();
-            let second = camera.press_and_save(2, SOON);
-            camera.expect_stored(&second, SOON);
-            camera.stop();
-            apply_damage(*damage, &index_of(&camera), &yesterday, &mut seed);
-            camera
-        })
-        .collect();
+    let cloud = Cloud::started(&folder);
+    let mut cameras = cameras_with_damage(&folder, &cloud, &mut seed, Appliance::press_and_store);
 
     for (camera, damage) in cameras.iter_mut().zip(ALL) {
         start_after_damage(camera, damage);
@@ -96,8 +84,7 @@ fn a_damaged_index_loses_nothing_of_a_drained_spool() {
 fn a_second_process_on_the_same_spool_reports_it_and_exits() {
     let folder = TempDir::new("second");
     let cloud = Cloud::new(&folder);
-    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url());
-    camera.start();
+    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url());
     let (status, said) = camera.start_a_second(SOON);
     assert!(!status.success(), "a second camera on the same spool: {status}");
     assert!(

@@ -219,8 +219,8 @@ pub fn run(plan: &Plan, folder: &Path, seed: &mut Seed) -> Option<Counts> {
     Some(figures)
 }
 
-/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed captures
-/// and the audit.
+/// Waits until everything has arrived, compares camera, cloud and database, and returns the number of confirmed
+/// captures and the audit.
 fn check_counts(plan: &Plan, camera: &mut Appliance, cloud: &Cloud, pressed: usize) -> (usize, Audit) {
     let confirmed = camera.saved();
     camera.expect_stored(&confirmed, ARRIVAL_TIMEOUT);

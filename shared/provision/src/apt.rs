@@ -1,6 +1,6 @@
 //! apt with a state of its own: it fetches packages without root and without touching those of the system.
 //!
-//! Everything it writes is below one folder. Signatures are checked as always. As far as this apt knows nothing is
+//! Everything it writes is below one directory. Signatures are checked as always. As far as this apt knows nothing is
 //! installed, so that it fetches all dependencies of a package, down to the C library.
 
 use std::fs;
@@ -62,7 +62,7 @@ impl Apt {
         Ok(apt)
     }
 
-    /// Returns the folder that downloaded packages are in.
+    /// Returns the directory that downloaded packages are in.
     pub fn archives(&self) -> PathBuf {
         self.folder.join("cache/archives")
     }

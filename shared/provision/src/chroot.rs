@@ -1,5 +1,5 @@
-//! Fresh Debian and Ubuntu systems in folders, in which packages and instructions are tested: entered with a command,
-//! or booted with their own systemd.
+//! Fresh Debian and Ubuntu systems in directories, in which packages and instructions are tested: entered with a
+//! command, or booted with their own systemd.
 //!
 //! mmdebstrap makes a system once, with the archives and keys that apt has, and it is kept as an archive in
 //! `target/systems`; each check unpacks a fresh copy and removes it afterwards. Nothing is installed or started on
@@ -117,7 +117,7 @@ impl Drop for ForeignBinaries {
     }
 }
 
-/// A system in a folder, which is removed when this is dropped.
+/// A system in a directory, which is removed when this is dropped.
 pub struct Chroot {
     pub root: PathBuf,
     enter: PathBuf,

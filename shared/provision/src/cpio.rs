@@ -25,7 +25,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// Folders come before what is in them.
+    /// Directories come before what is in them.
     ///
     /// # Errors
     /// The writer's.

@@ -52,7 +52,7 @@ impl Arch {
         self.processor() == std::env::consts::ARCH
     }
 
-    /// Returns cargo's arguments. The build for this computer is in another folder and is not repeated.
+    /// Returns cargo's arguments. The build for this computer is in another directory and is not repeated.
     pub fn target_arguments(self) -> Vec<&'static str> {
         if self.is_own() {
             Vec::new()

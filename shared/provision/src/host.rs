@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Returns the file of a program of the system. Daemons are in folders that a user's `PATH` may not name.
+/// Returns the file of a program of the system. Daemons are in directories that a user's `PATH` may not name.
 pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
@@ -46,7 +46,7 @@ pub fn ensure_libclang() -> bool {
     apt_install(&["libclang-dev"]) && has_libclang()
 }
 
-/// Looks where bindgen looks: the variable, the answer of llvm-config, and the usual folders.
+/// Looks where bindgen looks: the variable, the answer of llvm-config, and the usual directories.
 fn has_libclang() -> bool {
     let mut folders: Vec<PathBuf> = std::env::var_os("LIBCLANG_PATH").into_iter().map(Into::into).collect();
     if let Ok(output) = Command::new("llvm-config").arg("--libdir").output() {

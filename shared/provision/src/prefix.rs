@@ -1,8 +1,8 @@
 //! Programs from Debian packages that run without being installed.
 //!
 //! [`crate::apt`] fetches the packages with all dependencies down to the C library, or a chosen part of them (a kernel
-//! needs none of the tools that install it). They are unpacked into a prefix below `target/fetched` and run from there. Needs no root and
-//! leaves the system as it is.
+//! needs none of the tools that install it). They are unpacked into a prefix below `target/fetched` and run from there.
+//! Needs no root and leaves the system as it is.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ enum Selection<'a> {
     Matching(&'a str, fn(&str) -> bool),
 }
 
-/// A folder with unpacked packages.
+/// A directory with unpacked packages.
 #[derive(Debug, Clone)]
 pub struct Prefix(PathBuf);
 
@@ -98,7 +98,8 @@ impl Prefix {
         &self.0
     }
 
-    /// Returns the file names of its packages with their versions, one a line: suites move, so tests print what they ran.
+    /// Returns the file names of its packages with their versions, one a line: suites move, so tests print what they
+    /// ran.
     pub fn packages(&self) -> String {
         fs::read_to_string(self.0.with_file_name("packages")).unwrap_or_default()
     }
@@ -128,7 +129,8 @@ impl Prefix {
     }
 }
 
-/// Returns `usr/lib/x86_64-linux-gnu` and the like with systemd's folder in it; also without `usr`, as in Debian before 13.
+/// Returns `usr/lib/x86_64-linux-gnu` and the like with systemd's directory in it; also without `usr`, as in Debian
+/// before 13.
 fn library_folders(prefix: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = ["usr/lib", "lib"]
         .into_iter()
@@ -191,7 +193,7 @@ fn link_libraries(folders: &[PathBuf]) -> Result<()> {
         return Ok(());
     }
     let ldconfig = find_program("ldconfig").context("there is no ldconfig on this system")?;
-    // With -n it leaves the system's folders and its cache alone.
+    // With -n it leaves the system's directories and its cache alone.
     run(Command::new(ldconfig).arg("-n").args(folders))?;
     Ok(())
 }

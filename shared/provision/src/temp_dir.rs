@@ -1,4 +1,4 @@
-//! Temporary folders of tests, kept when the test fails.
+//! Temporary directories of tests, kept when the test fails.
 
 use std::fs;
 use std::ops::Deref;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::workspace;
 
-/// A folder on the disk of the build: in a `/tmp` in memory fsync would mean nothing.
+/// A directory on the disk of the build: in a `/tmp` in memory fsync would mean nothing.
 #[derive(Debug)]
 pub struct TempDir {
     path: PathBuf,
@@ -27,7 +27,7 @@ impl TempDir {
         }
     }
 
-    /// Keeps the folder, as after a failure.
+    /// Keeps the directory, as after a failure.
     pub fn keep(mut self) -> PathBuf {
         self.stays = true;
         self.path.clone()
@@ -55,7 +55,7 @@ impl Drop for TempDir {
     }
 }
 
-/// Copies a folder and everything below it.
+/// Copies a directory and everything below it.
 pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -1,4 +1,4 @@
-//! The workspace: its folders, and cargo.
+//! The workspace: its directories, and cargo.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 /// Set by `cargo verify`, which builds the programs before it runs the tests.
 pub const ALREADY_BUILT: &str = "KEEPSAKE_PROGRAMS_BUILT";
 
-/// Returns the folder of the workspace.
+/// Returns the directory of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors()
@@ -18,18 +18,18 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Returns the folder of the profile this program was built with, such as `target/debug`.
+/// Returns the directory of the profile this program was built with, such as `target/debug`.
 pub fn profile_dir() -> PathBuf {
     let own = std::env::current_exe().expect("a running program knows its own file");
     let folder = own.parent().expect("a file is in a folder");
-    // Cargo puts tests and examples one folder below other programs.
+    // Cargo puts tests and examples one directory below other programs.
     match folder.file_name().and_then(|name| name.to_str()) {
         Some("deps" | "examples") => folder.parent().expect("deps is in a folder").to_owned(),
         Some(_) | None => folder.to_owned(),
     }
 }
 
-/// Returns the folder cargo builds into.
+/// Returns the directory cargo builds into.
 pub fn target() -> PathBuf {
     let profile = profile_dir();
     profile
@@ -38,7 +38,7 @@ pub fn target() -> PathBuf {
         .to_owned()
 }
 
-/// Returns the folder below `target/` that keeps what was fetched, created if it is missing.
+/// Returns the directory below `target/` that keeps what was fetched, created if it is missing.
 ///
 /// # Errors
 /// It cannot be created.
@@ -73,9 +73,10 @@ pub fn cargo() -> Command {
     cargo
 }
 
-/// Builds programs with the profile of this program, and returns the folder they are in.
+/// Builds programs with the profile of this program, and returns the directory they are in.
 ///
-/// `targets`: such as `--package` and its name, as cargo reads them. Nothing is built where `cargo verify` did it before.
+/// `targets`: such as `--package` and its name, as cargo reads them. Nothing is built where `cargo verify` did it
+/// before.
 ///
 /// # Errors
 /// The build fails.
@@ -93,7 +94,7 @@ pub fn build(targets: &[&str]) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Builds release programs, and returns the folder they are in.
+/// Builds release programs, and returns the directory they are in.
 ///
 /// # Errors
 /// The build fails.

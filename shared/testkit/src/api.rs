@@ -3,8 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use ureq::typestate::WithBody;
 
 use keepsake_provision::process::eventually;
+
+/// The owner of every cloud under test.
+pub const OWNER_NAME: &str = "ada";
+pub const OWNER_PASSWORD: &str = "correct horse battery";
 
 /// The API of one cloud.
 #[derive(Debug, Clone)]
@@ -43,7 +48,7 @@ impl Api {
         let answer = self
             .agent
             .post(format!("{}/setup", self.base))
-            .send_json(json!({"code": code, "name": "ada", "password": "correct horse battery"}))
+            .send_json(json!({"code": code, "name": OWNER_NAME, "password": OWNER_PASSWORD}))
             .unwrap_or_else(|error| panic!("POST /setup: {error}"));
         assert_eq!(answer.status().as_u16(), 201, "POST /setup");
         let cookie = answer.headers().get("set-cookie").expect("a session");
@@ -129,16 +134,8 @@ impl Api {
 
     /// Creates a token with which a camera of this name can upload over HTTP, and nothing else.
     pub fn camera_key(&self, device: &str) -> String {
-        let path = "/api/v1/tokens";
-        let mut asked = self.agent.post(format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            asked = asked.header("authorization", key);
-        }
-        let mut answer = asked
-            .send_json(json!({"name": device, "role": "camera", "device": device}))
-            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
-        assert_eq!(answer.status().as_u16(), 201, "POST {path}");
-        let made: Value = answer.body_mut().read_json().expect("a key as JSON");
+        let token = json!({"name": device, "role": "camera", "device": device});
+        let made = self.send(ureq::Agent::post, "/api/v1/tokens", &token, 201);
         made["token"].as_str().expect("the text of the token").to_owned()
     }
 
@@ -149,15 +146,27 @@ impl Api {
     /// Sends a command to a camera, and returns the command.
     pub fn send_command(&self, device: &str, command: &str) -> Value {
         let path = format!("/api/v1/devices/{device}/commands");
-        let mut asked = self.agent.post(format!("{}{path}", self.base));
+        self.send(ureq::Agent::post, &path, &json!({"command": command}), 202)
+    }
+
+    /// Sends JSON and returns the answer, which must have this status.
+    fn send(
+        &self,
+        method: impl Fn(&ureq::Agent, String) -> ureq::RequestBuilder<WithBody>,
+        path: &str,
+        body: &Value,
+        expected: u16,
+    ) -> Value {
+        let mut request = method(&self.agent, format!("{}{path}", self.base));
         if let Some(key) = &self.key {
-            asked = asked.header("authorization", key);
+            request = request.header("authorization", key);
         }
-        let mut answer = asked
-            .send_json(json!({"command": command}))
-            .unwrap_or_else(|error| panic!("POST {path}: {error}"));
-        assert_eq!(answer.status().as_u16(), 202, "POST {path}");
-        answer.body_mut().read_json().expect("a command as JSON")
+        let mut answer = request
+            .send_json(body)
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let json: Value = answer.body_mut().read_json().expect("an answer in JSON");
+        assert_eq!(answer.status().as_u16(), expected, "{path}: {json}");
+        json
     }
 
     /// Waits until a command has reached this stage, and returns it.
@@ -175,16 +184,12 @@ impl Api {
     pub fn set_settings(&self, device: &str, values: &Value) -> Value {
         let path = format!("/api/v1/devices/{device}/settings");
         let version = self.json(&path)["version"].clone();
-        let mut asked = self.agent.put(format!("{}{path}", self.base));
-        if let Some(key) = &self.key {
-            asked = asked.header("authorization", key);
-        }
-        let mut answer = asked
-            .send_json(json!({"version": version, "values": values}))
-            .unwrap_or_else(|error| panic!("PUT {path}: {error}"));
-        let told: Value = answer.body_mut().read_json().expect("settings as JSON");
-        assert_eq!(answer.status().as_u16(), 200, "PUT {path}: {told}");
-        told
+        self.send(
+            ureq::Agent::put,
+            &path,
+            &json!({"version": version, "values": values}),
+            200,
+        )
     }
 
     /// Waits until the settings of a camera have this state, and returns them.

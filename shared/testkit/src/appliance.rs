@@ -86,6 +86,13 @@ impl Appliance {
         }
     }
 
+    /// As [`Appliance::new`], started and ready for a press.
+    pub fn started(folder: &Path, device: &str, cloud: &str) -> Self {
+        let mut camera = Self::new(folder, device, cloud);
+        camera.start();
+        camera
+    }
+
     #[must_use]
     pub fn set(mut self, setting: &str) -> Self {
         self.change(setting);
@@ -113,7 +120,7 @@ impl Appliance {
         self
     }
 
-    /// Sets another folder for its spool.
+    /// Sets another directory for its spool.
     #[must_use]
     pub fn spooling_to(mut self, spool: &Path) -> Self {
         spool.clone_into(&mut self.spool);
@@ -253,6 +260,13 @@ impl Appliance {
             let saved = capture_keys(said, "saved");
             (saved.len() >= n).then_some(saved)
         })
+    }
+
+    /// Presses `n` times, waits until every capture is stored, and returns them.
+    pub fn press_and_store(&mut self, n: usize, within: Duration) -> Vec<CaptureKey> {
+        let saved = self.press_and_save(n, within);
+        self.expect_stored(&saved, within);
+        saved
     }
 
     /// Waits until `found` returns something for the events from number `since` on.

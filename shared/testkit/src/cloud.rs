@@ -16,7 +16,7 @@ use keepsake_provision::process::{Events, Program, WaitError, free_port, last_wo
 /// The longest that a cloud may take to be ready: on a busy machine, in a debug build.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
-/// A cloud and its data folder, running or not.
+/// A cloud and its data directory, running or not.
 #[derive(Debug)]
 pub struct Cloud {
     data: PathBuf,
@@ -47,6 +47,13 @@ impl Cloud {
             events: Arc::default(),
             program: None,
         }
+    }
+
+    /// Returns a cloud with its data in `folder/cloud` that is ready.
+    pub fn started(folder: &Path) -> Self {
+        let mut cloud = Self::new(folder);
+        cloud.start();
+        cloud
     }
 
     /// Lets its own broker sessions go through this port, where a proxy listens.

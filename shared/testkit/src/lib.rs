@@ -13,8 +13,10 @@ pub use keepsake_provision::{process, servers, skip, temp_dir};
 
 pub mod api;
 pub mod appliance;
+pub mod browser;
 pub mod clock;
 pub mod cloud;
+pub mod demo;
 pub mod http_proxy;
 pub mod ledger;
 pub mod mqtt_client;

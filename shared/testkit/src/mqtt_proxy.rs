@@ -41,7 +41,7 @@ pub struct MqttProxy {
 }
 
 impl MqttProxy {
-    /// `broker_port`: of the broker, which need not be up yet; `database`: the cloud's, or its data folder.
+    /// `broker_port`: of the broker, which need not be up yet; `database`: the cloud's, or its data directory.
     pub fn start(broker_port: u16, database: impl Into<Location>) -> Self {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("bind a free port");

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::seed::Seed;
 
-/// Returns the folder of the real photographs.
+/// Returns the directory of the real photographs.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("photos")
 }
 
-/// Returns every photograph of a folder.
+/// Returns every photograph of a directory.
 pub fn all(folder: &Path) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("read {}: {error}", folder.display()))

@@ -33,7 +33,7 @@ pub struct ReceiptObserver {
 }
 
 impl ReceiptObserver {
-    /// `mqtt_port`: of the broker; `database`: the cloud's, or its data folder.
+    /// `mqtt_port`: of the broker; `database`: the cloud's, or its data directory.
     pub fn start(mqtt_port: u16, database: impl Into<Location>) -> Self {
         let database = database.into();
         let seen: Arc<Mutex<Observations>> = Arc::default();

@@ -1,4 +1,4 @@
-//! mosquitto exactly as `cloud/deploy/mosquitto` configures it, with only ports and folders changed: the tests run
+//! mosquitto exactly as `cloud/deploy/mosquitto` configures it, with only ports and directories changed: the tests run
 //! what the documentation tells users to do.
 
 use std::fs;

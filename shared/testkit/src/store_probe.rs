@@ -21,7 +21,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 pub struct Location(String);
 
 impl Location {
-    /// Returns the SQLite database that a cloud creates in its data folder by default.
+    /// Returns the SQLite database that a cloud creates in its data directory by default.
     pub fn in_folder(data: &Path) -> Self {
         let file = SqliteConnectOptions::new()
             .filename(data.join("keepsake.sqlite"))
@@ -287,7 +287,7 @@ pub(crate) mod tests {
     pub(crate) struct ScratchStore(StoreProbe);
 
     impl ScratchStore {
-        /// Opens the database in this folder, with the tables the cloud would have created.
+        /// Opens the database in this directory, with the tables the cloud would have created.
         pub(crate) fn open(data: &Path) -> Self {
             let file = data.join("keepsake.sqlite");
             let new = !file.exists();

@@ -8,7 +8,7 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// A CA that keeps its certificate and those it signs as PEM files in one folder.
+/// A CA that keeps its certificate and those it signs as PEM files in one directory.
 pub struct TestCa {
     folder: PathBuf,
     issuer: Issuer<'static, KeyPair>,

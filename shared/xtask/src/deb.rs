@@ -141,7 +141,7 @@ fn own_version() -> String {
     format!("{}-1", env!("CARGO_PKG_VERSION"))
 }
 
-/// Returns the file of a package, and creates its folder.
+/// Returns the file of a package, and creates its directory.
 fn file(package: &str, arch: Arch, version: &str) -> Result<PathBuf> {
     // Apart from the packages that are published.
     let folder = workspace::target().join(if version == OLDER { "debian-older" } else { "debian" });

@@ -30,6 +30,11 @@ pub(crate) const EMULATE: Delegate = Delegate {
     binary: "emulate",
     features: &[],
 };
+pub(crate) const SCREENSHOTS: Delegate = Delegate {
+    package: "keepsake-labs",
+    binary: "screenshots",
+    features: &[],
+};
 pub(crate) const IMAGE: Delegate = Delegate {
     package: "image-build",
     binary: "image",

@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
     /// The port of the dashboard; 0 takes any free port
     #[arg(long, value_name = "PORT", default_value_t = 5000)]
     port: u16,
-    /// The folder of cloud and camera; a later demo in the same folder continues
+    /// The directory of cloud and camera; a later demo in the same directory continues
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
@@ -64,7 +64,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
         cloud.http,
         data.display()
     );
-    if let Some(link) = &cloud.setup {
+    // After counted presses the cloud stops, and the link with it.
+    if let Some(link) = &cloud.setup
+        && presses.is_none()
+    {
         println!("The cloud has no owner yet. Open this link and choose a user name and a password: {link}");
     }
     let (events, heard) = mpsc::channel();

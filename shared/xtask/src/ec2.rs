@@ -141,7 +141,7 @@ fn by_hand(release: Release, cloud: &Path, appliance: &Path) -> Result<()> {
     camera.stop()
 }
 
-/// Runs commands as a user who has logged in over SSH: in a login shell, in the home folder.
+/// Runs commands as a user who has logged in over SSH: in a login shell, in the home directory.
 fn as_admin(machine: &BootedSystem, commands: &str) -> Result<String> {
     let mut command = machine.command();
     command

@@ -34,6 +34,9 @@ enum Command {
     /// Inject faults into broker, cloud, camera and database while presses go on.
     #[command(disable_help_flag = true)]
     Chaos(delegate::Arguments),
+    /// Take pictures of every page, and of the demo for the README.
+    #[command(disable_help_flag = true)]
+    Screenshots(delegate::Arguments),
     /// Make the packages for Debian, Ubuntu and Raspberry Pi OS in target/debian; with --check also test them.
     Deb(deb::Arguments),
     /// Build the SD card image for the Raspberry Pi 3, 3+ and 4 in target/image. Not yet tested on a board; see
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Vmtest(arguments) => delegate::VMTEST.run(&arguments),
         Command::Chaos(arguments) => delegate::CHAOS.run(&arguments),
+        Command::Screenshots(arguments) => delegate::SCREENSHOTS.run(&arguments),
         Command::Deb(arguments) => deb::run(&arguments),
         Command::Image(arguments) => delegate::IMAGE.run(&arguments),
         Command::Emulate(arguments) => delegate::EMULATE.run(&arguments),

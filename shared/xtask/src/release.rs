@@ -1,4 +1,4 @@
-//! `cargo xtask release`: the files of a release in one folder, `target/release-files`, with a manifest and
+//! `cargo xtask release`: the files of a release in one directory, `target/release-files`, with a manifest and
 //! checksums. A file that is not built yet is an error.
 //!
 //! `manifest.json` has the commit, and the name, size and SHA-256 of each file; `SHA256SUMS` has the same for
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<bool> {
     Ok(true)
 }
 
-/// Copies the files, and writes manifest and checksums beside them. The folder is emptied before.
+/// Copies the files, and writes manifest and checksums beside them. The directory is emptied before.
 fn collect(files: &[PathBuf], folder: &Path, commit: &str) -> Result<Vec<PathBuf>> {
     if folder.exists() {
         fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use keepsake_provision::host::{apt_install, ensure_libclang};
+use keepsake_provision::host::{apt_install, ensure_libclang, find_program};
 use keepsake_provision::workspace;
 
 use crate::delegate::VMTEST;
@@ -131,6 +131,10 @@ impl Verify {
             println!("installing the tools that build images: {}", missing.join(", "));
             apt_install(&missing);
         }
+        if find_program("chromium").is_none() {
+            println!("installing chromium for the tests of the pages");
+            apt_install(&["chromium"]);
+        }
         let output = workspace::cargo()
             .args([
                 "run",
@@ -228,7 +232,7 @@ impl Verify {
         Ok(ours.is_empty() && !units.is_empty())
     }
 
-    /// Runs a demo in a folder of its own on a free port, and checks its times.
+    /// Runs a demo in a directory of its own on a free port, and checks its times.
     fn demo(&mut self) -> Result<bool> {
         let data = workspace::target()
             .join("tmp")

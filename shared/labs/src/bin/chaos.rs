@@ -1,5 +1,5 @@
-//! `cargo xtask chaos`: injects faults into broker, cloud, camera and database while presses go on, with one table at the
-//! end.
+//! `cargo xtask chaos`: injects faults into broker, cloud, camera and database while presses go on, with one table at
+//! the end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

@@ -121,7 +121,7 @@ fn fill_the_cards(cameras: &mut [Appliance], each: usize) -> Vec<Vec<CaptureKey>
         .collect()
 }
 
-/// Returns a folder with photographs that a camera has resized.
+/// Returns a directory with photographs that a camera has resized.
 fn album_of_small_photos(folder: &Path) -> PathBuf {
     let mut camera =
         Appliance::new(folder, "shrinks", "mqtt://127.0.0.1:1").set(&format!("picture.bytes_max={PICTURE_BYTES}"));

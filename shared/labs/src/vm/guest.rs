@@ -18,7 +18,7 @@ use gpio_chip::Chip;
 
 /// The path of the camera's program in the machine.
 pub const PROGRAM: &str = "/usr/bin/appliance";
-/// The folder of its pictures, on a file system of its own: the initial one does not report its free space.
+/// The directory of its pictures, on a file system of its own: the initial one does not report its free space.
 pub const SPOOL: &str = "/spool";
 const CAMERA: &str = "vivid.0";
 const CAMERA_DRIVER: &str = "/sys/bus/platform/drivers/vivid";

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use keepsake_provision::cpio::Archive;
 use keepsake_provision::process::run;
 
-/// The archive being written, with the folders its files need.
+/// The archive being written, with the directories its files need.
 #[derive(Debug)]
 pub(super) struct Initramfs {
     archive: Archive<Vec<u8>>,

@@ -33,7 +33,7 @@ pub enum Request {
     Camera { plugged: bool },
     /// Report the memory of the program.
     Memory,
-    /// Let a group read and write this file or folder, as the udev rules would.
+    /// Let a group read and write this file or directory, as the udev rules would.
     GrantAccess { path: String, group: u32 },
     /// Switch the machine off.
     Off,

@@ -1,5 +1,5 @@
-//! Fetches the servers and the Python that tests need before they need them, and prints their versions: some come from a
-//! suite that moves. What cannot be fetched is printed here, and again by each test that is not run.
+//! Fetches the servers and the Python that tests need before they need them, and prints their versions: some come from
+//! a suite that moves. What cannot be fetched is printed here, and again by each test that is not run.
 
 use std::thread;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! MariaDB and MySQL as private servers with durable settings, on a port that they keep over restarts.
 //!
-//! An initialized data folder is kept below `target/fetched` and copied for every server, so that a start takes one
+//! An initialized data directory is kept below `target/fetched` and copied for every server, so that a start takes one
 //! or two seconds. Tests that only need some database share one server per test binary ([`Database::shared_schema`]),
 //! each with a schema of its own; tests that kill have their own ([`Database::or_skip`]).
 
@@ -172,7 +172,7 @@ impl Database {
             .args(SMALL)
             .args(DURABLE)
             .arg(format!("--port={}", self.port))
-            // Relative to the data folder: the full path may be too long for a socket.
+            // Relative to the data directory: the full path may be too long for a socket.
             .args(["--socket=s", "--pid-file=pid"])
             .args(&self.flags);
         let events: Arc<Events> = Arc::default();
@@ -406,11 +406,11 @@ fn start_shared(kind: Kind) -> Result<String> {
     receiver.recv().expect("the server starts; see above")
 }
 
-/// Returns an initialized data folder, made once and then copied.
+/// Returns an initialized data directory, made once and then copied.
 fn template(kind: Kind, engine: &Installation) -> Result<PathBuf> {
     let cache = workspace::cache()?;
     let _lock = workspace::lock(&cache, &format!("{}-data", kind.folder()))?;
-    // Another program or version needs another folder.
+    // Another program or version needs another directory.
     let made_by = format!("{:?}", engine.command(Path::new(""))?);
     let ready = cache.join(format!("{}-data", kind.folder()));
     let label = cache.join(format!("{}-data.made-by", kind.folder()));

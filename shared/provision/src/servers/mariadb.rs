@@ -1,4 +1,4 @@
-//! MariaDB: finding it, initializing a data folder, and the command that starts it.
+//! MariaDB: finding it, initializing a data directory, and the command that starts it.
 
 use std::fs;
 use std::io::Write;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
+use super::initialize::{PASSWORD, ServerProgram, USER, wait_for_success};
 use crate::host::find_program;
 use crate::prefix::{Prefix, Source};
 
@@ -16,19 +16,17 @@ const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MARIADBD";
 
 /// A MariaDB that can be run.
 #[derive(Debug)]
-pub(super) enum MariaDb {
-    Installed(PathBuf),
-    Fetched(Prefix),
-}
+pub(super) struct MariaDb(ServerProgram);
 
 impl MariaDb {
     pub(super) fn find() -> Result<Self> {
         if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
-            return Ok(Self::Installed(chosen.into()));
+            return Ok(Self(ServerProgram::Installed(chosen.into())));
         }
         match find_program("mariadbd") {
-            Some(installed) => Ok(Self::Installed(installed)),
-            None => Prefix::fetch("mariadb", &["mariadb-server-core"], Source::System).map(Self::Fetched),
+            Some(installed) => Ok(Self(ServerProgram::Installed(installed))),
+            None => Prefix::fetch("mariadb", &["mariadb-server-core"], Source::System)
+                .map(|prefix| Self(ServerProgram::Fetched(prefix))),
         }
     }
 
@@ -39,39 +37,19 @@ impl MariaDb {
 
     /// Returns the server's command, without the settings of a test.
     pub(super) fn command(&self, data: &Path) -> Result<Command> {
-        let mut command = match self {
-            Self::Installed(path) => {
-                let mut command = Command::new(path);
-                command.arg("--no-defaults");
-                command
-            }
-            Self::Fetched(prefix) => {
-                let mut command = prefix.command("usr/sbin/mariadbd")?;
-                let usr = prefix.path().join("usr");
-                command.arg("--no-defaults").args([
-                    format!("--basedir={}", usr.display()),
-                    format!("--lc-messages-dir={}/share/mysql", usr.display()),
-                    format!("--character-sets-dir={}/share/mysql/charsets", usr.display()),
-                    format!("--plugin-dir={}/lib/mysql/plugin", usr.display()),
-                ]);
-                command
-            }
-        };
-        allow_root(&mut command);
-        command.arg(format!("--datadir={}", data.display()));
-        Ok(command)
+        self.0.command("usr/sbin/mariadbd", data)
     }
 
-    /// Creates the system tables and our user in the empty folder `data`, as the script `mariadb-install-db` does:
+    /// Creates the system tables and our user in the empty directory `data`, as the script `mariadb-install-db` does:
     /// that one only finds programs of the system.
     pub(super) fn initialize(&self, data: &Path) -> Result<()> {
-        let scripts = match self {
-            Self::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
+        let scripts = match &self.0 {
+            ServerProgram::Installed(_) => ["/usr/share/mysql", "/usr/share/mariadb"]
                 .map(PathBuf::from)
                 .into_iter()
                 .find(|folder| SCRIPTS.iter().all(|name| folder.join(name).is_file()))
                 .context("the scripts that make system tables are not in /usr/share/mysql")?,
-            Self::Fetched(prefix) => prefix.path().join("usr/share/mysql"),
+            ServerProgram::Fetched(prefix) => prefix.path().join("usr/share/mysql"),
         };
         let mut sql = "CREATE DATABASE mysql;\nUSE mysql;\n\
                        SET @skip_auth_anonymous = 1;\nSET @auth_root_socket = NULL;\n"

@@ -27,7 +27,7 @@ pub enum Persistence {
     EverySecond,
 }
 
-/// A mosquitto and its folder, running or not.
+/// A mosquitto and its directory, running or not.
 #[derive(Debug)]
 pub struct Mosquitto {
     origin: Installation,
@@ -109,7 +109,8 @@ impl Mosquitto {
 
     /// Returns a broker with its own configuration, not started.
     ///
-    /// `port`: one of its listeners, which shows that it is up. `configuration`: called with the folder of its files.
+    /// `port`: one of its listeners, which shows that it is up. `configuration`: called with the directory of its
+    /// files.
     ///
     /// # Errors
     /// It is not on the system and cannot be fetched.
@@ -123,7 +124,7 @@ impl Mosquitto {
         let version = version(origin.command()?)?;
         let folder = folder.join("mosquitto");
         fs::create_dir_all(&folder).expect("create a folder in that of the test");
-        // Started by root it would become another user, who may not write into this folder.
+        // Started by root it would become another user, who may not write into this directory.
         let configuration = format!("user root\n{}", configuration(&folder));
         fs::write(folder.join("mosquitto.conf"), configuration).expect("write a file in the folder of the test");
         Ok(Self {

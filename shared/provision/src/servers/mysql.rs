@@ -1,12 +1,12 @@
-//! MySQL: finding it, initializing a data folder, and the command that starts it.
+//! MySQL: finding it, initializing a data directory, and the command that starts it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::initialize::{PASSWORD, USER, allow_root, wait_for_success};
+use super::initialize::{PASSWORD, ServerProgram, USER, wait_for_success};
 use crate::prefix::{Prefix, Source};
 
 /// The variable with a `mysqld` of MySQL to use instead of a fetched one. The path is not searched: on most systems
@@ -15,18 +15,16 @@ const PROGRAM_VARIABLE: &str = "KEEPSAKE_TEST_MYSQLD";
 
 /// A MySQL that can be run.
 #[derive(Debug)]
-pub(super) enum MySql {
-    Installed(PathBuf),
-    Fetched(Prefix),
-}
+pub(super) struct MySql(ServerProgram);
 
 impl MySql {
     /// Only Debian's unstable suite has it. The suite moves, so tests print the version.
     pub(super) fn find() -> Result<Self> {
         if let Some(chosen) = std::env::var_os(PROGRAM_VARIABLE) {
-            return Ok(Self::Installed(chosen.into()));
+            return Ok(Self(ServerProgram::Installed(chosen.into())));
         }
-        Prefix::fetch("mysql", &["mysql-server-core"], Source::Suite("unstable")).map(Self::Fetched)
+        Prefix::fetch("mysql", &["mysql-server-core"], Source::Suite("unstable"))
+            .map(|prefix| Self(ServerProgram::Fetched(prefix)))
     }
 
     /// Returns how to install one.
@@ -36,34 +34,15 @@ impl MySql {
 
     /// Returns the server's command, without the settings of a test.
     pub(super) fn command(&self, data: &Path) -> Result<Command> {
-        let mut command = match self {
-            Self::Installed(path) => {
-                let mut command = Command::new(path);
-                command.arg("--no-defaults");
-                command
-            }
-            Self::Fetched(prefix) => {
-                let mut command = prefix.command("usr/sbin/mysqld")?;
-                let usr = prefix.path().join("usr");
-                command.arg("--no-defaults").args([
-                    format!("--basedir={}", usr.display()),
-                    format!("--lc-messages-dir={}/share/mysql", usr.display()),
-                    format!("--character-sets-dir={}/share/mysql/charsets", usr.display()),
-                    format!("--plugin-dir={}/lib/mysql/plugin", usr.display()),
-                ]);
-                command
-            }
-        };
-        allow_root(&mut command);
+        let mut command = self.0.command("usr/sbin/mysqld", data)?;
         command
-            .arg(format!("--datadir={}", data.display()))
             .arg("--mysqlx=OFF")
-            // The folder for reading and writing files by SQL does not exist.
+            // The directory for reading and writing files by SQL does not exist.
             .arg("--secure-file-priv=NULL");
         Ok(command)
     }
 
-    /// Creates the system tables and our user in the empty folder `data`.
+    /// Creates the system tables and our user in the empty directory `data`.
     pub(super) fn initialize(&self, data: &Path) -> Result<()> {
         let sql = data.with_file_name("mysql-user.sql");
         let made = format!(

@@ -219,7 +219,7 @@ impl Place<'_> {
     }
 }
 
-/// Installs the files from the folder they were copied to.
+/// Installs the files from the directory they were copied to.
 fn install(version: &str) -> String {
     format!("apt-get -qy install /root/appliance-{version}.deb /root/cloud-{version}.deb")
 }

@@ -4,6 +4,7 @@
 
 mod imports;
 mod language;
+mod layers;
 mod sizes;
 
 use std::path::{Path, PathBuf};

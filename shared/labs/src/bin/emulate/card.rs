@@ -19,7 +19,7 @@ pub(crate) const BYTES: u64 = 1 << 30;
 /// A setting: its section (empty: before the first section), its name, and its TOML value.
 pub(crate) type Setting<'a> = (&'a str, &'a str, &'a str);
 
-/// The card, and a folder for files copied from it.
+/// The card, and a directory for files copied from it.
 pub(crate) struct Card {
     pub(crate) file: PathBuf,
     folder: PathBuf,
@@ -57,7 +57,7 @@ impl Card {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Copies a file of the boot partition to the folder, and returns its path.
+    /// Copies a file of the boot partition to the directory, and returns its path.
     pub(crate) fn copy_out(&self, name: &str) -> Result<PathBuf> {
         let to = self.folder.join(name);
         let mut copy = self.mtools("mcopy")?;
@@ -181,7 +181,7 @@ impl Card {
         Ok(found)
     }
 
-    /// Returns a folder of the data partition, as of the last [`Card::pictures`].
+    /// Returns a directory of the data partition, as of the last [`Card::pictures`].
     pub(crate) fn data_folder(&self, name: &str) -> PathBuf {
         self.folder.join("data").join(name)
     }

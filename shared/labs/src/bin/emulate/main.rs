@@ -101,8 +101,7 @@ fn run(arguments: &Arguments, folder: &Path, checks: &mut Checks) -> Result<()> 
     let card = Card::new(&image, folder)?;
     let pi = Pi::new(&card, folder, person)?;
     println!("{}, {}", image.display(), pi.version()?);
-    let mut cloud = Cloud::new(folder);
-    cloud.start();
+    let cloud = Cloud::started(folder);
     let mut scenario = Scenario {
         cloud_url: format!("\"mqtt://10.0.2.2:{}\"", cloud.mqtt_port()),
         key: format!("\"{}\"", pi.public_key()?),

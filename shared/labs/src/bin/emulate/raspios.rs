@@ -44,7 +44,7 @@ const WIRED: &str = "[Match]\nType=ether\n\n[Network]\nDHCP=yes\n";
 
 /// Makes the image in `folder` and adds the camera to it.
 ///
-/// `system`: a folder with the system, which is changed.
+/// `system`: a directory with the system, which is changed.
 pub(crate) fn build_image(system: &Path, program: &Path, folder: &Path) -> Result<PathBuf> {
     let inputs = customize::Inputs {
         image: &make(system, folder)?,

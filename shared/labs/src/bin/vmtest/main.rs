@@ -55,7 +55,7 @@ struct Setup {
     video_modes: Vec<VideoMode>,
     /// How long the button is held at the end, and the action it triggers.
     hold: (Duration, &'static str),
-    /// The device files and folders that the udev rules give to a group; empty: the program runs as root.
+    /// The device files and directories that the udev rules give to a group; empty: the program runs as root.
     device_groups: &'static [(&'static str, u32)],
     /// The text that its log must contain.
     log_text: &'static str,
@@ -250,8 +250,7 @@ fn play(way: &Setup, parts: &Provisions, folder: &Path, bound_memory: bool) -> R
     let began = Instant::now();
     let folder = folder.join(way.name);
     std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
-    let mut cloud = Cloud::new(&folder);
-    cloud.start();
+    let mut cloud = Cloud::started(&folder);
     let mut machine = Machine::start(&folder, &parts.qemu, &parts.kernel, &parts.appliance)?;
     println!("vmtest: {}: the machine was up after {}", way.name, seconds(began));
     Scenario::new(&mut machine, &mut cloud, way, bound_memory).play();

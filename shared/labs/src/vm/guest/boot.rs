@@ -11,7 +11,7 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use super::SPOOL;
 
-/// The folder of the modules, in files whose names begin with their position.
+/// The directory of the modules, in files whose names begin with their position.
 pub(in crate::vm) const MODULES: &str = "modules";
 /// One video capture device, no output or radio.
 const VIVID: &str = "n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0 num_outputs=0";

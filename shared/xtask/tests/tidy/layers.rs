@@ -1,0 +1,278 @@
+//! The direction of the imports: `main` → assembly → flows → edges and decisions → plain types → protocol.
+//!
+//! `docs/architecture.md` describes the layers. Exceptions are what old code still has: they are removed, never added.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::imports::{CRATES, Crate};
+use crate::{root, shown};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layer {
+    /// Builds the parts, starts and stops them.
+    Assembly,
+    /// Moves data between edges and decisions.
+    Flow,
+    /// Does I/O and decides nothing.
+    Edge,
+    /// Decides; events and the time go in, actions come out.
+    Decision,
+    /// Types without behaviour, such as identifiers, keys and limits.
+    Plain,
+}
+
+impl Layer {
+    fn may_import(self, imported: Self) -> bool {
+        match self {
+            Self::Assembly => true,
+            Self::Flow => imported != Self::Assembly,
+            Self::Edge => matches!(imported, Self::Edge | Self::Plain),
+            Self::Decision => matches!(imported, Self::Decision | Self::Plain),
+            Self::Plain => imported == Self::Plain,
+        }
+    }
+}
+
+/// The layer of each directory or file; the longest prefix counts.
+type Layers = &'static [(&'static str, Layer)];
+
+const APPLIANCE: Layers = &[
+    ("appliance/src/", Layer::Assembly),
+    ("appliance/src/button/", Layer::Flow),
+    ("appliance/src/button/gesture", Layer::Decision),
+    ("appliance/src/capture/", Layer::Flow),
+    ("appliance/src/engine/", Layer::Flow),
+    ("appliance/src/error.rs", Layer::Plain),
+    ("appliance/src/hardware/", Layer::Edge),
+    ("appliance/src/imaging/", Layer::Plain),
+    ("appliance/src/light/", Layer::Flow),
+    ("appliance/src/light/indicator", Layer::Decision),
+    ("appliance/src/net.rs", Layer::Edge),
+    ("appliance/src/sd_card/", Layer::Edge),
+    ("appliance/src/settings/", Layer::Edge),
+    ("appliance/src/settings/config.rs", Layer::Plain),
+    ("appliance/src/settings/empty_as_none.rs", Layer::Plain),
+    ("appliance/src/settings/mod.rs", Layer::Plain),
+    ("appliance/src/settings/value.rs", Layer::Plain),
+    ("appliance/src/spool/", Layer::Edge),
+    ("appliance/src/status/", Layer::Flow),
+    ("appliance/src/time/", Layer::Edge),
+    ("appliance/src/time/boot_history", Layer::Decision),
+    ("appliance/src/transport/", Layer::Flow),
+    ("appliance/src/upload/", Layer::Decision),
+];
+
+const CLOUD: Layers = &[
+    ("cloud/src/", Layer::Assembly),
+    ("cloud/src/args.rs", Layer::Plain),
+    ("cloud/src/auth/", Layer::Plain),
+    ("cloud/src/auth/login_throttle", Layer::Decision),
+    ("cloud/src/auth/password", Layer::Edge),
+    ("cloud/src/broker/", Layer::Edge),
+    ("cloud/src/config/", Layer::Plain),
+    ("cloud/src/downlink/", Layer::Flow),
+    ("cloud/src/http/", Layer::Flow),
+    ("cloud/src/ingest/", Layer::Flow),
+    ("cloud/src/ingest/decode", Layer::Decision),
+    ("cloud/src/ingest/external", Layer::Decision),
+    ("cloud/src/ingest/operation", Layer::Plain),
+    ("cloud/src/lib.rs", Layer::Plain),
+    ("cloud/src/mqtt/", Layer::Flow),
+    ("cloud/src/ops/", Layer::Flow),
+    ("cloud/src/ops/presence", Layer::Decision),
+    ("cloud/src/pictures/", Layer::Decision),
+    ("cloud/src/pictures/thumbnail", Layer::Flow),
+    ("cloud/src/store/", Layer::Edge),
+    ("cloud/src/store/address.rs", Layer::Plain),
+];
+
+/// Imports against the direction.
+const IMPORTS_LEFT: &[(&str, &str)] = &[
+    ("appliance/src/time/journal.rs", "appliance/src/time/boot_history.rs"),
+    ("appliance/src/upload/drain.rs", "appliance/src/spool/mod.rs"),
+    ("cloud/src/args.rs", "cloud/src/commands/mod.rs"),
+    ("cloud/src/broker/embedded.rs", "cloud/src/ingest/external.rs"),
+    ("cloud/src/config/mod.rs", "cloud/src/ingest/external.rs"),
+    ("cloud/src/store/address.rs", "cloud/src/store/mod.rs"),
+    (
+        "cloud/src/store/commit/picture.rs",
+        "cloud/src/pictures/capture_time.rs",
+    ),
+    ("cloud/src/store/query/devices.rs", "cloud/src/ops/presence.rs"),
+];
+
+/// Clocks, threads and I/O that decisions and plain types still use.
+const IMPURE_LEFT: &[(&str, &str)] = &[
+    ("cloud/src/config/mod.rs", "std::fs::File::open"),
+    ("cloud/src/config/secret.rs", "std::fs::read"),
+];
+
+/// The files that may name a foreign crate: one home per program.
+const HOMES: &[(&str, &[&str])] = &[
+    ("gpiocdev", &["appliance/src/hardware/gpiochip"]),
+    ("mqtt5", &["cloud/src/broker/"]),
+    ("rppal", &["appliance/src/hardware/gpio.rs"]),
+    ("rumqttc", &["appliance/src/transport/mqtt", "cloud/src/mqtt/"]),
+    ("rustls", &["shared/tls/src/"]),
+    ("sled", &["appliance/src/spool/index"]),
+    ("sqlx", &["cloud/src/store/", "shared/testkit/src/"]),
+    ("v4l", &["appliance/src/hardware/v4l/kernel"]),
+];
+
+/// Uses of a foreign crate away from its home.
+const AWAY_FROM_HOME_LEFT: &[(&str, &str)] = &[
+    ("cloud/src/config/broker.rs", "rustls"),
+    ("cloud/src/http/server.rs", "rustls"),
+    ("cloud/src/mqtt/session.rs", "rustls"),
+];
+
+/// The crates of the workspace that both programs may depend on.
+const MEETING_POINTS: &[&str] = &["keepsake-protocol", "keepsake-tls"];
+
+fn layer_of(layers: Layers, file: &str) -> Layer {
+    let fitting = layers.iter().filter(|(prefix, _)| file.starts_with(prefix));
+    let (_, layer) = fitting
+        .max_by_key(|(prefix, _)| prefix.len())
+        .expect("the first row fits every file");
+    *layer
+}
+
+/// Returns whether a path reads a clock, starts a task or thread, or does I/O.
+fn is_impure(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["tokio", ..] | ["std", "fs" | "process" | "thread", ..] => true,
+        ["std", "net", name, ..] => name.starts_with("Tcp") || name.starts_with("Udp"),
+        [.., "Instant" | "SystemTime" | "OffsetDateTime", "now" | "now_utc"] => true,
+        _ => false,
+    }
+}
+
+/// Fails when there is a finding that is not an exception, and when an exception is no longer needed.
+fn assert_exceptions(found: &BTreeSet<(String, String)>, exceptions: &[(&str, &str)], rule: &str) {
+    let exceptions = exceptions
+        .iter()
+        .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()));
+    let exceptions: BTreeSet<(String, String)> = exceptions.collect();
+    let list = |pairs: Vec<&(String, String)>| -> String {
+        pairs
+            .iter()
+            .map(|(from, to)| format!("    (\"{from}\", \"{to}\"),\n"))
+            .collect()
+    };
+    let new = list(found.difference(&exceptions).collect());
+    assert!(new.is_empty(), "{rule}:\n{new}");
+    let gone = list(exceptions.difference(found).collect());
+    assert!(
+        gone.is_empty(),
+        "remove these exceptions, they are no longer needed:\n{gone}"
+    );
+}
+
+#[test]
+fn imports_follow_the_direction_of_the_layers() {
+    let mut against = BTreeSet::new();
+    for (folder, name, layers) in [
+        ("appliance", "keepsake_appliance", APPLIANCE),
+        ("cloud", "keepsake_cloud", CLOUD),
+    ] {
+        let sources = Crate::read(folder, name);
+        for (from, to) in sources.arrows() {
+            let (from, to) = (shown(from), shown(to));
+            if !layer_of(layers, &from).may_import(layer_of(layers, &to)) {
+                against.insert((from, to));
+            }
+        }
+    }
+    assert_exceptions(
+        &against,
+        IMPORTS_LEFT,
+        "a lower layer imports a higher one, or an edge and a decision meet",
+    );
+}
+
+#[test]
+fn decisions_use_neither_clocks_nor_tasks_nor_files() {
+    let mut impure = BTreeSet::new();
+    for (folder, name, layers) in [
+        ("appliance", "keepsake_appliance", APPLIANCE),
+        ("cloud", "keepsake_cloud", CLOUD),
+    ] {
+        for (file, path) in Crate::read(folder, name).foreign_uses() {
+            let file = shown(file);
+            let layer = layer_of(layers, &file);
+            if matches!(layer, Layer::Decision | Layer::Plain) && is_impure(path) {
+                impure.insert((file, path.join("::")));
+            }
+        }
+    }
+    assert_exceptions(&impure, IMPURE_LEFT, "let the caller do it and pass the result");
+}
+
+#[test]
+fn a_foreign_crate_has_one_home() {
+    let mut away = BTreeSet::new();
+    let mut homes_seen = BTreeSet::new();
+    for (folder, name) in CRATES {
+        for (file, path) in Crate::read(folder, name).foreign_uses() {
+            let file = shown(file);
+            for (foreign, homes) in HOMES.iter().filter(|(foreign, _)| path[0] == *foreign) {
+                match homes.iter().find(|home| file.starts_with(**home)) {
+                    Some(home) => {
+                        homes_seen.insert((*foreign, *home));
+                    }
+                    None => {
+                        away.insert((file.clone(), (*foreign).to_owned()));
+                    }
+                }
+            }
+        }
+    }
+    assert_exceptions(&away, AWAY_FROM_HOME_LEFT, "a foreign crate is used away from its home");
+    let homes: usize = HOMES.iter().map(|(_, homes)| homes.len()).sum();
+    assert_eq!(
+        homes_seen.len(),
+        homes,
+        "only these homes use their crate: {homes_seen:?}"
+    );
+}
+
+#[test]
+fn camera_and_cloud_meet_only_in_the_shared_crates() {
+    let metadata = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version=1"])
+        .current_dir(root())
+        .output()
+        .expect("run cargo metadata");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("cargo prints JSON");
+    let packages = metadata["packages"].as_array().expect("a list of packages");
+    let name = |value: &Value| value["name"].as_str().expect("a name").to_owned();
+    let members: BTreeSet<String> = packages.iter().map(name).collect();
+    assert!(
+        members.contains("keepsake-appliance") && members.contains("keepsake-cloud"),
+        "{members:?}"
+    );
+    for package in packages {
+        let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
+        let product = dependencies
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null())
+            .map(name);
+        let own: Vec<String> = product.filter(|dependency| members.contains(dependency)).collect();
+        match name(package).as_str() {
+            "keepsake-appliance" | "keepsake-cloud" => {
+                let allowed = own.iter().all(|own| MEETING_POINTS.contains(&own.as_str()));
+                assert!(allowed, "{} depends on {own:?}", name(package));
+            }
+            other => {
+                let programs = own
+                    .iter()
+                    .filter(|own| matches!(own.as_str(), "keepsake-appliance" | "keepsake-cloud"));
+                assert!(programs.count() < 2, "{other} depends on both programs");
+            }
+        }
+    }
+}
