@@ -3,6 +3,7 @@
 
 import { clock, localise, partDays } from './time.js';
 import { morph } from './morph.js';
+import { count, text } from './texts.js';
 
 const STREAM = '/api/v1/live';
 const GATHER_MS = 250;         // news that come together are drawn together
@@ -12,13 +13,6 @@ const SILENT_MAX_MS = 45_000;  // the server's beat is every 15 s; three of them
 const SHAPES = {
   on: '<circle cx="6" cy="6" r="5" fill="currentColor"/>',
   off: '<circle cx="6" cy="6" r="4.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="2.6 2.1"/>',
-};
-
-const SAID = {
-  snap: (device) => `${device}: picture requested.`,
-  identify: (device) => `${device}: LED blinks for 10 s.`,
-  restart: (device) => `${device} is restarting. This takes a few seconds.`,
-  diagnostics: (device) => `${device}: diagnostics requested.`,
 };
 
 const { live: way, device: onlyDevice } = document.body.dataset;
@@ -105,11 +99,11 @@ function wake() {
 }
 
 function show(state) {
-  const text = state === 'on' ? 'Live' : `Reconnecting, last update ${clock(lastNews)}`;
+  const label = state === 'on' ? text('live') : text('reconnecting', { time: clock(lastNews) });
   indicator.hidden = false;
   indicator.className = `live live-${state}`;
   indicator.innerHTML = `<svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">${SHAPES[state]}</svg>`;
-  indicator.append(text);
+  indicator.append(label);
 }
 
 // ---- news
@@ -125,7 +119,7 @@ function news(kind, what, isNew) {
   lastNews = Date.now();
   if (isNew) {
     const before = unspoken.get(device);
-    unspoken.set(device, { count: (before?.count ?? 0) + 1, at: what.stored_us / 1000 });
+    unspoken.set(device, { pictures: (before?.pictures ?? 0) + 1, at: what.stored_us / 1000 });
     speakSoon();
   }
   if (way === 'redraw') redraw();
@@ -133,11 +127,11 @@ function news(kind, what, isNew) {
   else awaitThumbnails();
 }
 
-function offer(count) {
-  offered = count;
+function offer(pictures) {
+  offered = pictures;
   const pill = document.getElementById('news');
-  if (!pill || count === 0) return;
-  pill.textContent = count === 1 ? '1 new picture' : `${count.toLocaleString('en')} new pictures`;
+  if (!pill || pictures === 0) return;
+  pill.textContent = pictures === 1 ? text('newPicture') : text('newPictures', { count: count(pictures) });
   pill.hidden = false;
 }
 
@@ -160,17 +154,18 @@ function speak() {
   const [first] = unspoken;
   if (!first) return;
   lastSpoken = Date.now();
-  const count = [...unspoken.values()].reduce((sum, { count }) => sum + count, 0);
-  const from = unspoken.size === 1 ? first[0] : `${unspoken.size} cameras`;
+  const pictures = [...unspoken.values()].reduce((sum, { pictures }) => sum + pictures, 0);
+  const from = unspoken.size === 1 ? first[0] : text('cameras', { count: unspoken.size });
+  const time = clock(first[1].at).slice(0, 5);
   unspoken.clear();
-  say(`${count} new ${count === 1 ? 'picture' : 'pictures'} from ${from}, ${clock(first[1].at).slice(0, 5)}`, false);
+  say(text(pictures === 1 ? 'pictureFrom' : 'picturesFrom', { count: count(pictures), from, time }), false);
 }
 
 let sayTimer = 0;
-function say(text, seen) {
+function say(sentence, seen) {
   clearTimeout(sayTimer);
   status.className = `status ${seen ? 'toast' : 'hear'}`;
-  status.textContent = text;
+  status.textContent = sentence;
   sayTimer = setTimeout(() => { status.textContent = ''; }, 8000);
 }
 
@@ -266,7 +261,7 @@ async function ask(event) {
   const words = button.textContent;
   button.style.minWidth = `${button.offsetWidth}px`;
   button.dataset.busy = 'yes';
-  button.textContent = 'Sending…';
+  button.textContent = text('sending');
   try {
     const answer = await fetch(form.action, {
       method: 'POST',
@@ -275,13 +270,14 @@ async function ask(event) {
       signal: AbortSignal.timeout(15_000),
     });
     if (answer.ok) {
-      say(SAID[command]?.(device) ?? `${device}: command sent.`, true);
+      say(text(command, { camera: device }), true);
     } else {
-      const problem = await answer.json().catch(() => ({}));
-      say(problem.detail ?? problem.title ?? `The command failed (${answer.status}).`, true);
+      // The API answers in English only.
+      const { detail } = document.documentElement.lang === 'en' ? await answer.json().catch(() => ({})) : {};
+      say(detail ?? text('failed', { status: answer.status }), true);
     }
   } catch {
-    say('No response from the cloud. Check the command list before trying again.', true);
+    say(text('noResponse'), true);
   } finally {
     button.textContent = words;
     button.style.minWidth = '';

@@ -7,29 +7,28 @@ use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
-use crate::http::ui::format::{TimeFormat, count, pluralize, time};
+use crate::http::ui::format::{TimeFormat, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::{named, t};
 use crate::http::ui::views::{CameraView, Counters, PictureView, Thumbnail};
 
-/// The worst there is to say about a camera, in one chip.
-pub(crate) fn headline(camera: &CameraView, now_us: i64) -> (Tone, Markup) {
+/// The most important fact about a camera, in one chip.
+pub(crate) fn headline(lang: Language, camera: &CameraView, now_us: i64) -> (Tone, Markup) {
     match camera.presence {
-        None => (Tone::Off, html! { "Uploads only" }),
-        Some(Presence::Offline) => (
-            Tone::Off,
-            html! { "Offline " (time(camera.last_seen_us, TimeFormat::Age, now_us)) },
-        ),
+        None => (Tone::Off, t!(lang, "uploads-only")),
+        Some(Presence::Offline) => {
+            let since = time(lang, camera.last_seen_us, TimeFormat::Age, now_us);
+            (Tone::Off, t!(lang, "offline-for", duration = since))
+        }
         Some(Presence::Online) => {
             if let Some(number) = camera.faults.first() {
-                (Tone::Err, html! { (fault_name(*number)) })
+                (Tone::Err, fault_title(lang, *number))
             } else if card_nearly_full(camera) {
-                (Tone::Err, html! { "Card nearly full" })
+                (Tone::Err, t!(lang, "card-nearly-full"))
             } else if camera.queue.waiting > 0 {
-                (
-                    Tone::Wait,
-                    html! { "Online, " (count(camera.queue.waiting)) " waiting" },
-                )
+                (Tone::Wait, t!(lang, "online-waiting", count = camera.queue.waiting))
             } else {
-                (Tone::Ok, html! { "Online" })
+                (Tone::Ok, t!(lang, "online"))
             }
         }
     }
@@ -45,142 +44,144 @@ pub(crate) fn card_nearly_full(camera: &CameraView) -> bool {
 }
 
 /// Returns the title of a fault.
-pub(crate) fn fault_name(number: u8) -> &'static str {
-    FaultCode::from_number(number).map_or("Fault", FaultCode::title)
+pub(crate) fn fault_title(lang: Language, number: u8) -> Markup {
+    match FaultCode::from_number(number) {
+        Some(fault) => named(lang, &format!("{}-title", fault.name()), fault.title()),
+        None => t!(lang, "fault-unknown-title"),
+    }
 }
 
 /// Returns what is wrong and what to do, for the person beside the camera.
-pub(crate) fn fault_advice(number: u8) -> String {
-    FaultCode::from_number(number).map_or_else(
-        || "This page does not know the number. The camera may be newer than this cloud.".to_owned(),
-        |fault| format!("{} {}", fault.meaning(), fault.remedy()),
-    )
+pub(crate) fn fault_advice(lang: Language, number: u8) -> Markup {
+    match FaultCode::from_number(number) {
+        Some(fault) => html! {
+            (named(lang, &format!("{}-meaning", fault.name()), fault.meaning())) " "
+            (named(lang, &format!("{}-remedy", fault.name()), fault.remedy()))
+        },
+        None => t!(lang, "fault-unknown-advice"),
+    }
 }
 
 /// `1,204 pressed, 1,204 stored, 0 held, 0 missing`, with what was explained or deleted where there is any, so that the
 /// sum is always right.
-pub(crate) fn counters_line(counters: &Counters, coarse: bool) -> String {
-    let mut line = format!(
-        "{} pressed, {} stored, ",
-        count(counters.pressed()),
-        count(counters.stored)
-    );
+pub(crate) fn counters_line(lang: Language, counters: &Counters, coarse: bool) -> Markup {
+    let mut parts = vec![
+        t!(lang, "counter-pressed", count = counters.pressed()),
+        t!(lang, "counter-stored", count = counters.stored),
+    ];
     if counters.deleted > 0 {
-        line += &format!("{} deleted, ", count(counters.deleted));
+        parts.push(t!(lang, "counter-deleted", count = counters.deleted));
     }
     if counters.told > 0 {
-        line += &format!("{} without a picture, ", count(counters.told));
+        parts.push(t!(lang, "counter-failed", count = counters.told));
     }
     // A joined list claims too much for the card, so what is missing hides in it.
-    let (most, least) = if coarse { ("up to ", "at least ") } else { ("", "") };
-    line + &format!(
-        "{most}{} held, {least}{} missing",
-        count(counters.held),
-        count(counters.missing)
-    )
+    if coarse {
+        parts.push(t!(lang, "counter-held-most", count = counters.held));
+        parts.push(t!(lang, "counter-missing-least", count = counters.missing));
+    } else {
+        parts.push(t!(lang, "counter-held", count = counters.held));
+        parts.push(t!(lang, "counter-missing", count = counters.missing));
+    }
+    html! {
+        @for (index, part) in parts.iter().enumerate() {
+            @if index > 0 { ", " }
+            (part)
+        }
+    }
 }
 
 /// Whether every picture of these cameras can be pointed at, in sentences. The first is for everyone; the others are
 /// troubles, each to be shown with its mark.
-pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
-    let speaking = cameras.iter().filter(|c| c.presence.is_some()).count();
-    let online = cameras.iter().filter(|c| is_online(c)).count();
+pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool) -> (Markup, Vec<(Tone, Markup)>) {
+    let reporting = cameras.iter().filter(|c| c.presence.is_some()).count() as u64;
+    let online = cameras.iter().filter(|c| is_online(c)).count() as u64;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
-    let names = |of: &dyn Fn(&CameraView) -> u64| {
+    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let promise = if sum.pressed() == 0 {
+        t!(lang, "summary-no-picture")
+    } else if sum.missing > 0 {
+        t!(lang, "summary-all-other")
+    } else if coarse {
+        t!(lang, "summary-coarse")
+    } else if sum.deleted > 0 {
+        t!(lang, "summary-deleted")
+    } else {
+        t!(lang, "summary-all")
+    };
+    let lead = html! {
+        @if reporting > 0 { (t!(lang, "summary-online", online = online, total = reporting)) " " }
+        (promise)
+    };
+    (lead, troubles(lang, cameras, hold))
+}
+
+fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Markup)> {
+    let sum_of = |of: fn(&CameraView) -> u64| cameras.iter().map(of).fold(0, u64::saturating_add);
+    let names = |of: fn(&CameraView) -> u64| {
         let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.device.as_str());
-        match (names.next(), names.count()) {
-            (Some(one), 0) => format!(" ({one})"),
-            (Some(one), more) => {
-                format!(" ({one} and {})", pluralize(more as u64, "other", "others"))
-            }
-            (None, _) => String::new(),
+        let first = names.next().unwrap_or_default();
+        match names.count() {
+            0 => t!(lang, "cameras-one", camera = first),
+            more => t!(lang, "cameras-more", camera = first, count = more as u64),
         }
     };
-
-    let presence = match speaking {
-        0 => String::new(),
-        _ => format!("{online} of {speaking} online. "),
-    };
-    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let (missing, held): (fn(&CameraView) -> u64, _) = (|c| c.counters.missing, sum_of(|c| c.counters.held));
     let mut troubles = Vec::new();
-    let lead = if sum.pressed() == 0 {
-        format!("{presence}No picture has been taken yet.")
-    } else if sum.missing > 0 {
-        let least = if coarse { "At least " } else { "" };
-        troubles.push((
+    match sum_of(missing) {
+        0 => {}
+        count if cameras.iter().any(|camera| camera.coarse) => troubles.push((
             Tone::Err,
-            format!(
-                "{least}{} missing{}: taken, but neither in the cloud nor on a known card.",
-                pluralize(sum.missing, "picture is", "pictures are"),
-                names(&|c| c.counters.missing),
-            ),
-        ));
-        format!("{presence}All other pictures are either in the cloud or safe on a card.")
-    } else if coarse {
-        format!("{presence}Every picture is in the cloud or, as far as the cameras could list them, safe on a card.")
-    } else if sum.deleted > 0 {
-        format!("{presence}Every picture is in the cloud, safe on a card, or deleted by you.")
-    } else {
-        format!("{presence}Every picture is either in the cloud or safe on a card.")
-    };
-    if hold && sum.held > 0 {
-        troubles.push((
+            t!(lang, "trouble-missing-least", count = count, cameras = names(missing)),
+        )),
+        count => troubles.push((
             Tone::Err,
-            format!(
-                "{} on cards until the cloud takes pictures again.",
-                pluralize(sum.held, "picture waits", "pictures wait")
-            ),
-        ));
+            t!(lang, "trouble-missing", count = count, cameras = names(missing)),
+        )),
     }
-    if sum.told > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} no picture; the camera reported the reason{}.",
-                pluralize(sum.told, "press gave", "presses gave"),
-                names(&|c| c.counters.told),
-            ),
-        ));
+    if hold && held > 0 {
+        troubles.push((Tone::Err, t!(lang, "trouble-hold", count = held)));
     }
-    let conflicts: u64 = cameras.iter().map(|c| c.conflicts).sum();
-    if conflicts > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} a duplicate number{}: a card was copied or restored. All are kept and shown.",
-                pluralize(conflicts, "picture has", "pictures have"),
-                names(&|c| c.conflicts),
-            ),
-        ));
+    let failed: fn(&CameraView) -> u64 = |c| c.counters.told;
+    if sum_of(failed) > 0 {
+        let text = t!(lang, "trouble-failed", count = sum_of(failed), cameras = names(failed));
+        troubles.push((Tone::Wait, text));
     }
-    let damaged: u64 = cameras.iter().map(|c| c.damaged).sum();
-    if damaged > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} not decode{}. The bytes are kept exactly as they came.",
-                pluralize(damaged, "picture does", "pictures do"),
-                names(&|c| c.damaged),
-            ),
-        ));
+    let conflicts: fn(&CameraView) -> u64 = |c| c.conflicts;
+    if sum_of(conflicts) > 0 {
+        let text = t!(
+            lang,
+            "trouble-conflict",
+            count = sum_of(conflicts),
+            cameras = names(conflicts)
+        );
+        troubles.push((Tone::Wait, text));
     }
-    let parked: u64 = cameras.iter().map(|c| c.queue.parked).sum();
-    if parked > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} on the card because the cloud refuses {}{}.",
-                pluralize(parked, "picture stays", "pictures stay"),
-                if parked == 1 { "it" } else { "them" },
-                names(&|c| c.queue.parked),
-            ),
-        ));
+    let damaged: fn(&CameraView) -> u64 = |c| c.damaged;
+    if sum_of(damaged) > 0 {
+        let text = t!(
+            lang,
+            "trouble-damaged",
+            count = sum_of(damaged),
+            cameras = names(damaged)
+        );
+        troubles.push((Tone::Wait, text));
     }
-    (lead, troubles)
+    let deferred: fn(&CameraView) -> u64 = |c| c.queue.parked;
+    if sum_of(deferred) > 0 {
+        let text = t!(
+            lang,
+            "trouble-deferred",
+            count = sum_of(deferred),
+            cameras = names(deferred)
+        );
+        troubles.push((Tone::Wait, text));
+    }
+    troubles
 }
 
 /// The picture in an area whose shape the style decides: its colour first, then its thumbnail, or the whole picture.
-pub(crate) fn image(picture: &PictureView, whole: bool, alt: &str) -> Markup {
+pub(crate) fn image(lang: Language, picture: &PictureView, whole: bool, alt: &Markup) -> Markup {
     let id = picture.id;
     html! {
         @if let Some(color) = picture.color {
@@ -189,7 +190,7 @@ pub(crate) fn image(picture: &PictureView, whole: bool, alt: &str) -> Markup {
             }
         }
         @if picture.damaged || (!whole && picture.thumbnail == Thumbnail::None) {
-            span.no-image { "No preview" }
+            span.no-image { (t!(lang, "no-preview")) }
         } @else if whole {
             img src=(image_url(&id)) alt=(alt) width=[known(picture.width)] height=[known(picture.height)] decoding="async";
         } @else if picture.thumbnail == Thumbnail::Ready {
@@ -222,32 +223,32 @@ fn thumbnail_url(id: &PictureId) -> String {
 }
 
 /// Marks that a picture carries in a grid, as words.
-pub(crate) fn badges(picture: &PictureView) -> Markup {
+pub(crate) fn badges(lang: Language, picture: &PictureView) -> Markup {
     html! {
         @if picture.conflict || picture.damaged {
             span.marks {
-                @if picture.conflict { (chip(Tone::Wait, &html! { "Duplicate number" })) }
-                @if picture.damaged { (chip(Tone::Err, &html! { "Damaged" })) }
+                @if picture.conflict { (chip(Tone::Wait, &t!(lang, "duplicate-number"))) }
+                @if picture.damaged { (chip(Tone::Err, &t!(lang, "damaged"))) }
             }
         }
     }
 }
 
 /// A grid of pictures. Each says its time; the camera too where they are mixed.
-pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
+pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Markup {
     html! {
         ul.grid {
             @for picture in pictures {
                 li data-key=(picture.id) data-stored=(picture.stored_us / 1000) {
                     a.tile href=(picture_url(&picture.id)) {
-                        (image(picture, false, if named { "" } else { picture.device.as_str() }))
-                        (badges(picture))
+                        (image(lang, picture, false, &html! { @if !named { (picture.device) } }))
+                        (badges(lang, picture))
                         span.tile-words {
                             @if named { span.tile-name { (picture.device) } }
                             span.tile-time {
-                                @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
+                                @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { (t!(lang, "arrived-late")) } }
                                 // With its date if that is not the day it stands under.
-                                (capture_time::short(picture, picture.stored_us))
+                                (capture_time::short(lang, picture, picture.stored_us))
                             }
                         }
                     }
@@ -258,15 +259,6 @@ pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
 }
 
 /// One row of a list of facts.
-pub(crate) fn fact(name: &str, value: &Markup) -> Markup {
+pub(crate) fn fact(name: &Markup, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
-}
-
-/// A capital first: the appliance's words begin in lower case.
-pub(crate) fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    letters
-        .next()
-        .map(|first| format!("{}{}", first.to_uppercase(), letters.as_str()))
-        .unwrap_or_default()
 }

@@ -164,9 +164,7 @@ pub(crate) async fn draw<V>(
     match view {
         Ok(view) => with(&around, &view).into_response(),
         Err(problem) => {
-            let title = problem.status.canonical_reason().unwrap_or("Problem");
-            let status = problem.status.as_u16();
-            let markup = templates::problem_page(&around, status, title, &problem.detail);
+            let markup = templates::problem_page(&around, problem.status, &problem.detail);
             (problem.status, markup).into_response()
         }
     }
@@ -176,6 +174,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
     let hold = site.backpressure.state();
     let scheme = if site.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
+        visitor: site.visitor.clone(),
         now_us: now_us(),
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -8,11 +8,13 @@ use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::id::{DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
-use crate::auth::Role;
+use crate::auth::{Role, TokenScope};
+use crate::http::ui::language::Language;
 
 /// What every page shows around its own matter. All times are microseconds UTC since 1970.
 #[derive(Debug, Clone)]
 pub struct PageContext {
+    pub visitor: Visitor,
     pub now_us: i64,
     pub store: StoreId,
     /// Version of the cloud's program.
@@ -37,6 +39,14 @@ pub struct PageContext {
     pub role: Role,
     /// How the browser reached this page, such as `https://cam.example:5000`.
     pub origin: String,
+}
+
+/// The reader of a page, logged in or not.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    pub language: Language,
+    /// The path of this page, to show it again in another language.
+    pub here: String,
 }
 
 impl PageContext {
@@ -409,8 +419,7 @@ pub struct TokensView {
 pub struct TokenView {
     pub id: String,
     pub name: String,
-    /// A role, or which camera's uploads.
-    pub opens: String,
+    pub scope: TokenScope,
     pub created_us: i64,
     pub used_us: Option<i64>,
 }

@@ -7,115 +7,116 @@ use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{camera_url, fact, image, image_url, picture_url};
 use crate::http::ui::format::{count, format_duration, size};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::timeline::{picture_list, press_to_stored_us};
 use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
 
 /// `/pictures/{id}`.
 pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
+    let lang = site.visitor.language;
     let picture = &view.picture;
+    let title = t!(lang, "picture-by", camera = picture.device.as_str());
     let main = html! {
         div.headline {
             div {
                 p.crumbs {
                     a href=(camera_url(&picture.device)) { (picture.device) } " / "
-                    a href={ "/pictures?device=" (picture.device) } { "Pictures" }
+                    a href={ "/pictures?device=" (picture.device) } { (t!(lang, "pictures-title")) }
                 }
-                h1 { (capture_time::full(picture, site.now_us)) }
+                h1 { (capture_time::full(lang, picture, site.now_us)) }
             }
             div.ask-buttons {
-                @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ Older" } }
-                @if let Some(newer) = &view.newer { a.button rel="next" href=(picture_url(newer)) { "Newer ›" } }
+                @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ " (t!(lang, "older")) } }
+                @if let Some(newer) = &view.newer { a.button rel="next" href=(picture_url(newer)) { (t!(lang, "newer")) " ›" } }
                 a.button.button-first href=(image_url(&picture.id)) download=(file_name(picture)) {
-                    "Download, " (size(picture.bytes))
+                    (t!(lang, "download", size = size(picture.bytes).as_str()))
                 }
             }
         }
         div.columns {
             div.column {
                 div.panel.whole {
-                    a href=(image_url(&picture.id)) { (image(picture, true, &format!("Picture by {}", picture.device))) }
+                    a href=(image_url(&picture.id)) { (image(lang, picture, true, &title)) }
                 }
             }
             div.column {
-                (explained(view))
+                (explained(lang, view))
                 section.panel aria-labelledby="journey" {
                     h2 #journey {
-                        "Journey"
-                        @if let Some(total) = press_to_stored_us(picture) { span.quiet { " took " (format_duration(total)) } }
+                        (t!(lang, "journey"))
+                        @if let Some(total) = press_to_stored_us(picture) {
+                            " " span.quiet { (t!(lang, "journey-took", duration = format_duration(lang, total))) }
+                        }
                     }
-                    (picture_list(picture))
+                    (picture_list(lang, picture))
                 }
                 (clock(site, picture))
-                (facts(picture))
+                (facts(lang, picture))
             }
         }
     };
-    layout(
-        site,
-        &format!("Picture by {}", picture.device),
-        Nav::Pictures,
-        &LiveUpdates::No,
-        &main,
-    )
+    layout(site, &title, Nav::Pictures, &LiveUpdates::No, &main)
 }
 
 fn clock(site: &PageContext, picture: &PictureView) -> Markup {
+    let lang = site.visitor.language;
     html! {
         section.panel aria-labelledby="clock" {
-            h2 #clock { "When" }
+            h2 #clock { (t!(lang, "when")) }
             (capture_time::explanation(site, picture))
         }
     }
 }
 
-fn explained(view: &PictureDetailView) -> Markup {
+fn explained(lang: Language, view: &PictureDetailView) -> Markup {
     let picture = &view.picture;
     html! {
         @if picture.conflict || !view.twins.is_empty() {
             section.panel.notice aria-labelledby="conflict" {
-                h2 #conflict { (shape(Tone::Wait)) " Duplicate number" }
+                h2 #conflict { (shape(Tone::Wait)) " " (t!(lang, "duplicate-number")) }
                 p {
-                    "A card was copied or restored, and both continued with the same numbers. Both pictures are kept."
+                    (t!(lang, "conflict-why"))
                 }
                 @for twin in &view.twins {
-                    p { a href=(picture_url(twin)) { "The other picture, " code { (twin.hash) } } }
+                    p { a href=(picture_url(twin)) { (t!(lang, "other-picture", hash = html! { code { (twin.hash) } })) } }
                 }
             }
         }
         @if picture.damaged {
             section.panel.fault aria-labelledby="damaged" {
-                h2 #damaged { (chip(Tone::Err, &html! { "Damaged" })) }
+                h2 #damaged { (chip(Tone::Err, &t!(lang, "damaged"))) }
                 p {
-                    "These bytes do not decode as a picture. They arrived complete: their hash is the one the camera computed. They are kept as they are and can be downloaded; a repair program may read a part."
+                    (t!(lang, "damaged-why"))
                 }
             }
         }
     }
 }
 
-fn facts(picture: &PictureView) -> Markup {
+fn facts(lang: Language, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="facts" {
-            h2 #facts { "The picture" }
+            h2 #facts { (t!(lang, "picture-facts")) }
             dl.facts {
-                (fact("Trigger", &html! {
+                (fact(&t!(lang, "fact-trigger"), &html! {
                     (match picture.cause {
-                        Cause::Button => "button press",
-                        Cause::Command => "requested from this page or the API",
-                        Cause::Interval => "interval",
-                        Cause::Test => "test",
-                        Cause::Upload => "upload",
+                        Cause::Button => t!(lang, "trigger-button"),
+                        Cause::Command => t!(lang, "trigger-command"),
+                        Cause::Interval => t!(lang, "trigger-interval"),
+                        Cause::Test => t!(lang, "trigger-test"),
+                        Cause::Upload => t!(lang, "trigger-upload"),
                     })
                 }))
-                (fact("Number", &html! { (count(picture.id.capture.sequence.get())) }))
+                (fact(&t!(lang, "fact-number"), &html! { (count(picture.id.capture.sequence.get())) }))
                 @if picture.width > 0 && picture.height > 0 {
-                    (fact("Pixels", &html! { (picture.width) " × " (picture.height) }))
+                    (fact(&t!(lang, "fact-pixels"), &html! { (picture.width) " × " (picture.height) }))
                 }
-                (fact("Size", &html! { (size(picture.bytes)) }))
-                (fact("Kind", &html! { (picture.content_type.as_str()) }))
-                (fact("Spool", &html! { code { (picture.id.capture.spool) } }))
-                (fact("SHA-256", &html! { code { (picture.hash) } }))
+                (fact(&t!(lang, "fact-size"), &html! { (size(picture.bytes)) }))
+                (fact(&t!(lang, "fact-kind"), &html! { (picture.content_type.as_str()) }))
+                (fact(&t!(lang, "fact-spool"), &html! { code { (picture.id.capture.spool) } }))
+                (fact(&html! { "SHA-256" }, &html! { code { (picture.hash) } }))
             }
         }
     }

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::Path;
 
+use axum::http::StatusCode;
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::command::{CommandKind, CommandStage};
@@ -12,9 +13,10 @@ use keepsake_protocol::event::{BootClockOffset, TombstoneReason};
 use keepsake_protocol::id::{BootId, CaptureId, DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
-use crate::auth::Role;
+use crate::auth::{Role, TokenScope};
 use crate::http::ui::badge::Tone;
 use crate::http::ui::components::{counters_line, headline, status_summary};
+use crate::http::ui::language::Language;
 use crate::http::ui::templates::*;
 use crate::pictures::capture_time::{CaptureTime, PressEvidence};
 
@@ -28,14 +30,93 @@ const HOSTILE: &str = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>
 #[test]
 fn pages_render() {
     let preview = std::env::var_os("KEEPSAKE_PAGE_PREVIEW");
-    for (name, page) in all_pages() {
-        let html = page.into_string();
-        assert_obeys_the_policy(name, &html);
-        if let Some(folder) = &preview {
-            fs::create_dir_all(folder).unwrap();
-            fs::write(Path::new(folder).join(format!("{name}.html")), html).unwrap();
+    for language in Language::ALL {
+        for (name, page) in all_pages(language) {
+            let html = page.into_string();
+            assert_obeys_the_policy(name, &html);
+            if let Some(folder) = &preview {
+                let folder = Path::new(folder).join(language.code());
+                fs::create_dir_all(&folder).unwrap();
+                fs::write(folder.join(format!("{name}.html")), html).unwrap();
+            }
         }
     }
+}
+
+/// The texts of the disguised language have no letter of the Latin alphabet, so each one left is data or a text that is
+/// not from a message file.
+#[test]
+fn every_text_is_from_a_message_file() {
+    const DATA: &[&str] = &[
+        "Keepsake",
+        "SHA",
+        "UTC",
+        "LED",
+        "English",
+        "KB",
+        "MB",
+        "GB",
+        "TB",
+        "B",
+        "C",
+        "ada",
+        "grace",
+        "porch",
+        "boat",
+        "shed",
+        "north",
+        "field",
+        "greenhouse",
+        "jetty",
+        "camera",
+        "prometheus",
+        "image",
+        "jpeg",
+        "ago",
+        "Mozilla",
+    ];
+    for (name, page) in all_pages(Language::Disguised) {
+        if name.contains("hostile") {
+            continue;
+        }
+        for text in shown_texts(&page.into_string()) {
+            let is_word = |word: &&str| word.chars().any(|letter| letter.is_ascii_alphabetic());
+            let words = text
+                .split(|letter: char| !letter.is_ascii_alphanumeric())
+                .filter(is_word);
+            let unknown: Vec<_> = words.filter(|word| !DATA.contains(word)).collect();
+            assert!(
+                unknown.is_empty(),
+                "{name}: {text:?} is not from a message file: {unknown:?}"
+            );
+        }
+    }
+}
+
+/// The texts between tags and in the attributes that a person sees or hears, without code and times.
+fn shown_texts(html: &str) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut hidden = 0_u32;
+    let mut rest = html;
+    while let Some(start) = rest.find('<') {
+        if hidden == 0 {
+            texts.push(rest[..start].to_owned());
+        }
+        let (tag, after) = read_tag(&rest[start + 1..]);
+        rest = after;
+        let name = tag[0].0.as_str();
+        match name {
+            "code" | "pre" | "time" => hidden += 1,
+            "/code" | "/pre" | "/time" => hidden -= 1,
+            _ => {}
+        }
+        let shown = ["aria-label", "alt", "placeholder", "title"];
+        let attributes = tag[1..].iter().filter(|(name, _)| shown.contains(&name.as_str()));
+        if hidden == 0 {
+            texts.extend(attributes.map(|(_, value)| value.clone()));
+        }
+    }
+    texts
 }
 
 #[test]
@@ -71,10 +152,18 @@ fn the_line_of_counters_is_exact() {
         ),
     ];
     for (counters, coarse, line) in cases {
-        assert_eq!(counters_line(&counters, coarse), line);
+        assert_eq!(counters_line(Language::English, &counters, coarse).0, line);
     }
     let html = cameras_page(&site(), &cameras()).into_string();
     assert!(html.contains(">1,204 pressed, 1,204 stored, 0 held, 0 missing<"));
+}
+
+fn summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
+    let (lead, troubles) = status_summary(Language::English, cameras, hold);
+    (
+        lead.0,
+        troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect(),
+    )
 }
 
 #[test]
@@ -85,12 +174,12 @@ fn the_promise_is_made_only_when_it_holds() {
         camera("uploads", None),
     ];
     let holds = "1 of 2 online. Every picture is either in the cloud or safe on a card.";
-    assert_eq!(status_summary(&well, false), (holds.to_owned(), Vec::new()));
+    assert_eq!(summary(&well, false), (holds.to_owned(), Vec::new()));
 
     let with = |change: &dyn Fn(&mut CameraView)| {
         let mut cameras = well.clone();
         change(&mut cameras[0]);
-        status_summary(&cameras, true)
+        summary(&cameras, true)
     };
     let (lead, troubles) = with(&|camera| camera.counters.missing = 3);
     assert!(!lead.contains("Every"), "{lead}");
@@ -122,7 +211,7 @@ fn the_promise_is_made_only_when_it_holds() {
     let mut new = camera("new", Some(Presence::Online));
     new.counters = Counters::default();
     assert_eq!(
-        status_summary(&[new], false).0,
+        summary(&[new], false).0,
         "1 of 1 online. No picture has been taken yet."
     );
 }
@@ -133,7 +222,7 @@ fn the_headline_is_the_worst_there_is_to_say() {
     let say = |change: &dyn Fn(&mut CameraView)| {
         let mut camera = online.clone();
         change(&mut camera);
-        let (tone, words) = headline(&camera, NOW_US);
+        let (tone, words) = headline(Language::English, &camera, NOW_US);
         (tone.as_str(), words.into_string())
     };
     assert_eq!(say(&|_| ()), ("ok", "Online".to_owned()));
@@ -346,8 +435,9 @@ fn read_tag(text: &str) -> (Attributes, &str) {
     panic!("a tag without an end: {text}");
 }
 
-fn all_pages() -> Vec<(&'static str, Markup)> {
-    let site = site();
+fn all_pages(language: Language) -> Vec<(&'static str, Markup)> {
+    let site = site_in(language);
+    let visitor = &site.visitor;
     let on_hold = PageContext {
         hold: Some("the disk has 0.9 GB free, less than the 1 GB it must keep".to_owned()),
         quarantined: 3,
@@ -446,27 +536,33 @@ fn all_pages() -> Vec<(&'static str, Markup)> {
             "quarantine-none",
             quarantine_page(&site, &QuarantineView { rows: Vec::new() }),
         ),
-        ("problem", problem_page(&site, 404, "No such picture", HOSTILE)),
-        ("refusal", denied_page(403, "Forbidden", HOSTILE)),
-        ("setup", setup_page(&set_up(""))),
-        ("setup-wrong", setup_page(&set_up(HOSTILE))),
-        ("login", login_page(&log_in(""))),
-        ("login-wrong", login_page(&log_in(HOSTILE))),
+        ("problem", problem_page(&site, StatusCode::NOT_FOUND, HOSTILE)),
+        ("refusal", denied_page(visitor, StatusCode::FORBIDDEN, HOSTILE)),
+        ("setup", setup_page(visitor, &set_up(""))),
+        ("setup-wrong", setup_page(visitor, &set_up(HOSTILE))),
+        ("login", login_page(visitor, &log_in(""))),
+        ("login-wrong", login_page(visitor, &log_in(HOSTILE))),
         (
             "invitation",
-            invitation_page(&InvitationView {
-                name: Some("ada".to_owned()),
-                code: HOSTILE.to_owned(),
-                wrong: Some(HOSTILE.to_owned()),
-            }),
+            invitation_page(
+                visitor,
+                &InvitationView {
+                    name: Some("ada".to_owned()),
+                    code: HOSTILE.to_owned(),
+                    wrong: Some(HOSTILE.to_owned()),
+                },
+            ),
         ),
         (
             "invitation-over",
-            invitation_page(&InvitationView {
-                name: None,
-                code: HOSTILE.to_owned(),
-                wrong: None,
-            }),
+            invitation_page(
+                visitor,
+                &InvitationView {
+                    name: None,
+                    code: HOSTILE.to_owned(),
+                    wrong: None,
+                },
+            ),
         ),
         ("account", account_page(&site, &account())),
         ("users", users_page(&site, &people())),
@@ -530,10 +626,10 @@ fn people() -> UsersView {
 }
 
 fn keys() -> TokensView {
-    let key = |name: &str, opens: &str, used_us| TokenView {
+    let key = |name: &str, scope, used_us| TokenView {
         id: "00".repeat(16),
         name: name.to_owned(),
-        opens: opens.to_owned(),
+        scope,
         created_us: NOW_US - HOUR,
         used_us,
     };
@@ -541,8 +637,8 @@ fn keys() -> TokensView {
         made: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
         cameras: vec![id("porch")],
         tokens: vec![
-            key("prometheus", "viewer", Some(NOW_US - MIN)),
-            key(HOSTILE, "uploads of porch", None),
+            key("prometheus", TokenScope::Role(Role::Viewer), Some(NOW_US - MIN)),
+            key(HOSTILE, TokenScope::Camera(id("porch")), None),
         ],
     }
 }
@@ -575,8 +671,20 @@ fn a_viewer_sees_no_button_that_only_an_operator_may_press() {
     assert!(!account(&looks).contains("href=\"/users\""));
 }
 
+fn visitor(language: Language) -> Visitor {
+    Visitor {
+        language,
+        here: "/pictures?device=porch".to_owned(),
+    }
+}
+
 fn site() -> PageContext {
+    site_in(Language::English)
+}
+
+fn site_in(language: Language) -> PageContext {
     PageContext {
+        visitor: visitor(language),
         now_us: NOW_US,
         store: StoreId([0x5e; 16]),
         version: "0.1.0".to_owned(),
