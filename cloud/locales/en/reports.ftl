@@ -66,3 +66,5 @@ report-power-lost = power lost while saving
 report-card-damaged = the card damaged the picture
 report-card-full = the card was full
 report-made-room = given up to make room on a full card
+report-environment = the environment
+report-command-line = the command line

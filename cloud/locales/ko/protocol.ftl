@@ -69,6 +69,7 @@ unit-bytes-per-second = 바이트/초
 unit-pixels = 픽셀
 unit-percent = %
 unit-days = 일
+unit-degrees = 도
 unit-frames = 프레임
 unit-frames-per-second = 프레임/초
 
@@ -92,6 +93,9 @@ setting-spool-retain-percent = 사진용 공간 중 업로드한 사진이 사�
 setting-spool-when-full = 아직 업로드하지 않은 사진으로 카드가 가득 찼을 때: 촬영을 거부하거나(refuse) 가장 오래된 사진을 삭제합니다(drop-oldest).
 setting-camera-width = 요청할 너비입니다. 카메라는 지원하는 가장 가까운 크기를 사용합니다.
 setting-camera-height = 요청할 높이입니다.
+setting-camera-timeout-s = 이 시간 안에 카메라가 프레임을 보내지 않으면 촬영에 실패합니다.
+setting-camera-rotation-degrees = 사진을 시계 방향으로 회전합니다.
+setting-camera-flip = 회전한 뒤 사진을 뒤집습니다: 좌우(horizontal), 상하(vertical), 둘 다(both).
 setting-camera-format = USB 카메라에 요청할 픽셀 형식입니다. 기본값의 결과가 좋지 않으면 변경하십시오.
 setting-camera-frames-per-s-min = USB 카메라의 최저 프레임 속도입니다. 촬영은 다음 프레임을 기다립니다. 0: 카메라의 속도를 사용합니다.
 setting-camera-brightness-percent = 사진의 밝기입니다. 0: 카메라의 설정을 사용합니다.

@@ -66,3 +66,5 @@ report-power-lost = 저장하는 동안 전원이 끊김
 report-card-damaged = 카드에서 사진이 손상됨
 report-card-full = 카드가 가득 참
 report-made-room = 가득 찬 카드의 공간을 확보하기 위해 포기함
+report-environment = 환경 변수
+report-command-line = 명령줄

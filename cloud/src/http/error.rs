@@ -35,13 +35,13 @@ impl Problem {
 
     /// Too many requests for a reason, which is a sentence. The answer names the time to wait.
     pub(crate) fn retry_after(seconds: u64, reason: &str) -> Self {
-        let unit = if seconds == 1 { "second" } else { "seconds" };
+        let wait = match seconds {
+            1 => "1 second".to_owned(),
+            _ => format!("{seconds} seconds"),
+        };
         Self {
             retry_after_s: Some(seconds),
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                format!("{reason} Try again in {seconds} {unit}."),
-            )
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("{reason} Try again in {wait}."))
         }
     }
 

@@ -1,6 +1,6 @@
 //! The texts of the pages, from `cloud/locales/{language}/*.ftl`, which are embedded in the program.
 //!
-//! Code names a text by its key: `t!(language, "cameras-title")`, `t!(language, "waiting", count = 3)`. A value may be
+//! Code names a text by its key: `t!(language, "cameras-title")`, `t!(language, "picture-count", count = 3)`. A value may be
 //! markup, such as a link or a `<time>`, because the order of words differs between languages; plain text is escaped.
 //!
 //! Sentences that arrive in English (problems of the API, reports of cameras) are translated by their English text,
@@ -220,11 +220,6 @@ impl ReportPattern {
             match piece {
                 Piece::Variable(name) => open = Some(name),
                 Piece::Literal(literal) => {
-                    let literal = if index + 1 == self.pieces.len() {
-                        literal.trim_end_matches('.')
-                    } else {
-                        literal
-                    };
                     if let Some(name) = open.take() {
                         let (value, after) = rest.split_once(literal)?;
                         found.push((name, value));
@@ -259,7 +254,7 @@ fn report_patterns() -> Vec<ReportPattern> {
         .filter_map(|entry| match entry {
             ast::Entry::Message(message) => Some(ReportPattern {
                 key: message.id.name.to_owned(),
-                pieces: message.value.as_ref()?.elements.iter().filter_map(piece).collect(),
+                pieces: pieces(message.value.as_ref()?),
             }),
             _ => None,
         })
@@ -269,14 +264,24 @@ fn report_patterns() -> Vec<ReportPattern> {
     patterns
 }
 
-fn piece(element: &ast::PatternElement<&str>) -> Option<Piece> {
-    match element {
-        ast::PatternElement::TextElement { value } => Some(Piece::Literal((*value).to_owned())),
-        ast::PatternElement::Placeable {
-            expression: ast::Expression::Inline(ast::InlineExpression::VariableReference { id }),
-        } => Some(Piece::Variable(id.name.to_owned())),
-        ast::PatternElement::Placeable { .. } => None,
+/// Returns the parts of a sentence without the full stop at its end.
+fn pieces(pattern: &ast::Pattern<&str>) -> Vec<Piece> {
+    let mut pieces: Vec<Piece> = pattern
+        .elements
+        .iter()
+        .filter_map(|element| match element {
+            ast::PatternElement::TextElement { value } => Some(Piece::Literal((*value).to_owned())),
+            ast::PatternElement::Placeable {
+                expression: ast::Expression::Inline(ast::InlineExpression::VariableReference { id }),
+            } => Some(Piece::Variable(id.name.to_owned())),
+            ast::PatternElement::Placeable { .. } => None,
+        })
+        .collect();
+    if let Some(Piece::Literal(last)) = pieces.last_mut() {
+        last.truncate(last.trim_end_matches('.').len());
     }
+    pieces.retain(|piece| !matches!(piece, Piece::Literal(literal) if literal.is_empty()));
+    pieces
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn collect_inline(expression: &ast::InlineExpression<&str>, variables: &mut BTre
     }
 }
 
-/// All product code of the cloud, without its tests and what `tail` cuts off.
+/// Returns all product code below a folder.
 fn product_code(folder: &Path) -> String {
     let mut code = String::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -80,29 +80,31 @@ fn product_code(folder: &Path) -> String {
 /// The names of the values that code passes to each key, from the calls of `t!`.
 fn calls(code: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut calls = BTreeMap::new();
-    for call in code.split("t!(").skip(1) {
-        let mut parts = call.splitn(3, '"');
-        let (Some(before), Some(key), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
-            continue;
-        };
-        // `assert!(` and `format!(` end with the same letters.
-        if !before.trim().trim_end_matches(',').ends_with("lang") && !before.contains("language") {
+    for (start, name) in code.match_indices("t!(") {
+        // `format!(` ends with the same letters.
+        if code[..start].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '_') {
             continue;
         }
+        let Some((_, rest)) = code[start + name.len()..].split_once('"') else {
+            continue;
+        };
+        let Some((key, rest)) = rest.split_once('"') else {
+            continue;
+        };
         let mut depth = 0;
-        let mut level = String::new();
+        let mut arguments = String::new();
         for letter in rest.chars() {
             match letter {
                 '(' | '{' | '[' => depth += 1,
                 ')' | '}' | ']' if depth == 0 => break,
                 ')' | '}' | ']' => depth -= 1,
-                other if depth == 0 => level.push(other),
+                other if depth == 0 => arguments.push(other),
                 _ => {}
             }
         }
-        let names = level
+        let names = arguments
             .split(',')
-            .filter_map(|part| part.split_once(" = "))
+            .filter_map(|argument| argument.split_once(" = "))
             .map(|(name, _)| name.trim().to_owned());
         calls.insert(key.to_owned(), names.collect());
     }
@@ -131,16 +133,18 @@ fn every_report_is_written_by_some_code() {
     let code = ["cloud/src", "shared/src", "appliance/src"]
         .map(|folder| product_code(&root.join(folder)))
         .concat()
-        .replace("\\\n", "");
+        .replace("\\\n", "")
+        .to_lowercase();
     for pattern in report_patterns() {
         for piece in &pattern.pieces {
             if let Piece::Literal(literal) = piece {
+                let literal = literal.to_lowercase();
                 for part in literal
                     .split(['.', '(', ')', ':'])
                     .map(str::trim)
                     .filter(|part| part.len() > 3)
                 {
-                    let found = code.contains(part) || code.contains(part.strip_prefix("There is no ").unwrap_or(part));
+                    let found = code.contains(part) || code.contains(part.strip_prefix("there is no ").unwrap_or(part));
                     assert!(found, "{}: no code writes {part:?}", pattern.key);
                 }
             }
