@@ -1,4 +1,5 @@
-# Korean for the texts whose English is in the tables of the protocol: faults, LED patterns, settings.
+# Korean for texts whose English is in the tables of the protocol (faults, LED patterns, settings), or which are the
+# names of values in the diagnostics of a camera.
 
 fault-1-title = 설정을 읽을 수 없음
 fault-1-meaning = camera.toml에 오류가 있습니다. 카메라는 마지막으로 올바른 설정으로 동작하며 계속 촬영합니다.
@@ -12,7 +13,7 @@ fault-3-remedy = 의도한 것이라면 버튼을 10초 동안 누르거나 `app
 fault-4-title = 접근 거부
 fault-4-meaning = 브로커나 클라우드가 카메라의 인증 정보를 거부했거나, 카메라가 상대의 인증서를 신뢰하지 않습니다. 사진은 보관됩니다.
 fault-4-remedy = camera.toml의 `[cloud]` 아래 `user`, `password`, `token`, `ca_file`을 확인하십시오.
-fault-5-title = 카메라를 찾을 수 없음
+fault-5-title = 카메라 모듈을 찾을 수 없음
 fault-5-meaning = 카메라 모듈을 찾을 수 없거나 오류가 있습니다. 버튼을 누르면 사진 없이 기록만 남습니다.
 fault-5-remedy = 전원을 끄고 리본 케이블이나 USB 케이블의 양쪽을 확인한 뒤 다시 연결하십시오. `appliance self-test`로 카메라를 시험할 수 있습니다.
 fault-6-title = 카드가 가득 찼거나 고장
@@ -110,3 +111,41 @@ setting-backoff-initial-s = 확인되지 않은 사진을 다시 보내기 전�
 setting-backoff-max-s = 확인되지 않은 사진을 다시 보내기 전의 최대 대기 시간입니다.
 setting-backoff-reconnect-initial-s = 처음 다시 연결하기 전의 대기 시간입니다. 시도할 때마다 두 배가 됩니다.
 setting-backoff-reconnect-max-s = 다시 연결을 시도하는 간격의 최댓값입니다.
+
+diagnostic-version = 버전
+diagnostic-running = 프로그램 실행 시간
+diagnostic-settings-version = 설정 버전
+diagnostic-machine = 기기
+diagnostic-model = 모델
+diagnostic-kernel = 커널
+diagnostic-system = 운영 체제
+diagnostic-processor = 프로세서
+diagnostic-up = 가동 시간
+diagnostic-load = 부하
+diagnostic-temperature = 온도
+diagnostic-throttled = 성능 제한
+diagnostic-memory = 메모리
+diagnostic-clock = 시계
+diagnostic-synchronised = 동기화됨
+diagnostic-error-us = 오차(마이크로초)
+diagnostic-wall-us = 시각(마이크로초)
+diagnostic-card = 카드
+diagnostic-free = 여유 공간
+diagnostic-total = 전체
+diagnostic-spool = 스풀
+diagnostic-waiting = 대기 중
+diagnostic-kept = 업로드 후 남음
+diagnostic-lost = 유실
+diagnostic-refused = 거부됨
+diagnostic-installs = 스풀 수
+diagnostic-oldest = 가장 오래된 사진
+diagnostic-line = 연결
+diagnostic-bytes-per = 초당 바이트
+diagnostic-connections = 연결 횟수
+diagnostic-connected = 연결 시간
+diagnostic-wifi-dbm = Wi-Fi 신호(dBm)
+diagnostic-light = LED
+diagnostic-faults = 장애
+diagnostic-troubles = 최근 문제
+diagnostic-ago = 경과
+diagnostic-text = 내용

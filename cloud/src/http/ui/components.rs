@@ -3,7 +3,7 @@
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
@@ -56,9 +56,18 @@ pub(crate) fn fault_advice(lang: Language, number: u8) -> Markup {
     match FaultCode::from_number(number) {
         Some(fault) => html! {
             (named(lang, &format!("{}-meaning", fault.name()), fault.meaning())) " "
-            (named(lang, &format!("{}-remedy", fault.name()), fault.remedy()))
+            (commands_as_code(&named(lang, &format!("{}-remedy", fault.name()), fault.remedy())))
         },
         None => t!(lang, "fault-unknown-advice"),
+    }
+}
+
+/// Marks what stands between backticks as code.
+fn commands_as_code(text: &Markup) -> Markup {
+    html! {
+        @for (index, part) in text.0.split('`').map(PreEscaped).enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
     }
 }
 

@@ -172,7 +172,9 @@ fn every_text_of_the_protocol_has_a_translation() {
             wanted.insert(format!("unit-{}", unit.replace(' ', "-")));
         }
     }
-    let found: BTreeSet<String> = messages("ko", |file| file == PROTOCOL).into_keys().collect();
+    let found = messages("ko", |file| file == PROTOCOL).into_keys();
+    // A camera may name its diagnostics as it likes; those of this version are in the file.
+    let found: BTreeSet<String> = found.filter(|key| !key.starts_with("diagnostic-")).collect();
     assert_eq!(found, wanted);
 }
 
