@@ -202,7 +202,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
 
 async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
     let store = &site.store;
-    let missing = || Problem::not_found("camera of that name");
+    let missing = || Problem::not_found("camera with that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let known = store.device(&device, now_us()).await?.ok_or_else(missing)?;
     let said = known.status.as_ref().and_then(|status| status.reported_at);

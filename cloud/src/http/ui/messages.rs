@@ -165,7 +165,7 @@ impl Catalog {
     fn load(language: &str) -> Self {
         let identifier = language.parse().expect("a language of this program");
         let mut bundle = FluentBundle::new_concurrent(vec![identifier]);
-        // The marks of direction around values would be seen by whoever copies a text.
+        // Marks of direction around values would end up in copied text.
         bundle.set_use_isolating(false);
         bundle.set_formatter(Some(|value, _| match value {
             FluentValue::Number(number) => number.as_string().parse().ok().map(format::count),
