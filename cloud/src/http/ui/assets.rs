@@ -58,7 +58,7 @@ pub fn asset(path: &str) -> Option<Asset> {
     })
 }
 
-/// Where a page finds the asset `name`.
+/// Returns the URL of the asset `name`.
 pub(crate) fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }

@@ -100,8 +100,7 @@ pub(crate) fn counters_line(lang: Language, counters: &Counters, coarse: bool) -
     }
 }
 
-/// Whether every picture of these cameras can be pointed at, in sentences. The first is for everyone; the others are
-/// troubles, each to be shown with its mark.
+/// Returns the summary of all cameras: one sentence about where every picture is, and the troubles with their marks.
 pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool) -> (Markup, Vec<(Tone, Markup)>) {
     let reporting = cameras.iter().filter(|c| c.presence.is_some()).count() as u64;
     let online = cameras.iter().filter(|c| is_online(c)).count() as u64;
@@ -270,4 +269,140 @@ pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Mar
 /// One row of a list of facts.
 pub(crate) fn fact(name: &Markup, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, camera};
+
+    #[test]
+    fn the_line_of_counters_is_exact() {
+        let cases = [
+            (
+                Counters {
+                    stored: 1204,
+                    ..Counters::default()
+                },
+                false,
+                "1,204 pressed, 1,204 stored, 0 held, 0 missing",
+            ),
+            (
+                Counters {
+                    stored: 1000,
+                    deleted: 3,
+                    told: 5,
+                    held: 38,
+                    missing: 2,
+                },
+                false,
+                "1,048 pressed, 1,000 stored, 3 deleted, 5 without a picture, 38 held, 2 missing",
+            ),
+            (
+                Counters {
+                    stored: 1,
+                    held: 7,
+                    ..Counters::default()
+                },
+                true,
+                "8 pressed, 1 stored, up to 7 held, at least 0 missing",
+            ),
+        ];
+        for (counters, coarse, line) in cases {
+            assert_eq!(counters_line(Language::English, &counters, coarse).0, line);
+        }
+    }
+
+    fn summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
+        let (lead, troubles) = status_summary(Language::English, cameras, hold);
+        (
+            lead.0,
+            troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect(),
+        )
+    }
+
+    #[test]
+    fn the_promise_is_made_only_when_it_holds() {
+        let well = vec![
+            camera("porch", Some(Presence::Online)),
+            camera("field", Some(Presence::Offline)),
+            camera("uploads", None),
+        ];
+        let holds = "1 of 2 online. Every picture is either in the cloud or safe on a card.";
+        assert_eq!(summary(&well, false), (holds.to_owned(), Vec::new()));
+
+        let with = |change: &dyn Fn(&mut CameraView)| {
+            let mut cameras = well.clone();
+            change(&mut cameras[0]);
+            summary(&cameras, true)
+        };
+        let (lead, troubles) = with(&|camera| camera.counters.missing = 3);
+        assert!(!lead.contains("Every"), "{lead}");
+        assert_eq!(troubles[0].0, Tone::Err);
+        assert_eq!(
+            troubles[0].1,
+            "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
+        );
+        let (lead, _) = with(&|camera| camera.coarse = true);
+        assert!(lead.contains("as far as the cameras could list them"), "{lead}");
+        let (lead, _) = with(&|camera| camera.counters.deleted = 1);
+        assert!(lead.ends_with("or deleted by you."), "{lead}");
+        for (change, words) in [
+            (
+                (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
+                "copied or restored",
+            ),
+            (&|camera| camera.damaged = 1, "1 picture does not decode"),
+            (&|camera| camera.counters.told = 5, "5 presses gave no picture"),
+            (
+                &|camera| camera.counters.held = 4,
+                "4 pictures wait on cards until the cloud takes pictures again",
+            ),
+            (&|camera| camera.queue.parked = 1, "the cloud refuses it"),
+        ] {
+            let (_, troubles) = with(change);
+            assert!(troubles[0].1.contains(words), "{troubles:?}");
+        }
+        let mut new = camera("new", Some(Presence::Online));
+        new.counters = Counters::default();
+        assert_eq!(
+            summary(&[new], false).0,
+            "1 of 1 online. No picture has been taken yet."
+        );
+    }
+
+    #[test]
+    fn the_headline_is_the_worst_there_is_to_say() {
+        let online = camera("porch", Some(Presence::Online));
+        let say = |change: &dyn Fn(&mut CameraView)| {
+            let mut camera = online.clone();
+            change(&mut camera);
+            let (tone, words) = headline(Language::English, &camera, NOW_US);
+            (tone.as_str(), words.into_string())
+        };
+        assert_eq!(say(&|_| ()), ("ok", "Online".to_owned()));
+        assert_eq!(
+            say(&|c| c.queue.waiting = 38),
+            ("wait", "Online, 38 waiting".to_owned())
+        );
+        let full = |c: &mut CameraView| {
+            c.queue.waiting = 38;
+            c.health.card_free = c.health.card_total / 11;
+        };
+        assert_eq!(say(&full), ("err", "Card nearly full".to_owned()));
+        let fault = |c: &mut CameraView| {
+            full(c);
+            c.faults = vec![5];
+        };
+        assert_eq!(say(&fault), ("err", "Camera not found".to_owned()));
+        let (tone, words) = say(&|c| {
+            fault(c);
+            c.presence = Some(Presence::Offline);
+            c.last_seen_us = NOW_US - 130 * MIN;
+        });
+        assert!(
+            tone == "off" && words.starts_with("Offline <time") && words.contains(">2 h 10 min<"),
+            "{words}"
+        );
+    }
 }

@@ -81,7 +81,7 @@ pub(crate) fn step(lang: Language, from_us: u64, to_us: u64) -> Markup {
     }
 }
 
-/// How a moment is written.
+/// The format of a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeFormat {
     /// `14:32:07`.
@@ -157,7 +157,7 @@ fn date(moment: &Zoned, pattern: &Markup) -> Markup {
     moment.strftime(&pattern.0).to_string().render()
 }
 
-/// How long ago, rounded down to whole seconds; 0 for what is still to come.
+/// Returns the age, rounded down to whole seconds; 0 for a moment in the future.
 pub(crate) fn age_us(micros: i64, now_us: i64) -> u64 {
     let age = u64::try_from(now_us.saturating_sub(micros)).unwrap_or(0);
     age / 1_000_000 * 1_000_000

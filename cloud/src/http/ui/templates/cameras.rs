@@ -127,7 +127,7 @@ fn card(site: &PageContext, camera: &CameraView) -> Markup {
     }
 }
 
-/// What the headline of a card has no room for.
+/// The notes for which the headline of a card has no room.
 fn notes(lang: Language, camera: &CameraView) -> Markup {
     let missing = camera.counters.missing;
     html! {
@@ -167,5 +167,70 @@ fn no_camera(site: &PageContext) -> Markup {
             h2 { (t!(lang, "first-upload")) }
             pre { code { "curl -F image=@photo.jpg " (site.http) "/upload" } }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::presence::Presence;
+
+    use super::*;
+    use crate::http::ui::templates::camera::tests::{device, hostile_device};
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, picture, site};
+    use crate::http::ui::views::{PictureView, Thumbnail};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let none = CamerasView { cameras: Vec::new() };
+        let hostile_cameras = CamerasView {
+            cameras: vec![hostile_device().camera],
+        };
+        vec![
+            ("cameras", cameras_page(site, &cameras())),
+            ("cameras-hold", cameras_page(&on_hold(site), &cameras())),
+            ("cameras-none", cameras_page(site, &none)),
+            ("cameras-hostile", cameras_page(&hostile(site), &hostile_cameras)),
+            ("cameras-none-hostile", cameras_page(&hostile(site), &none)),
+        ]
+    }
+
+    fn cameras() -> CamerasView {
+        let porch = camera("porch", Some(Presence::Online));
+        let shed = device().camera;
+        let mut field = camera("north-field", Some(Presence::Offline));
+        field.last_seen_us = NOW_US - 130 * MIN;
+        field.counters = Counters {
+            stored: 88,
+            held: 47,
+            ..Counters::default()
+        };
+        field.queue.waiting = 47;
+        field.latest = Some(picture("north-field", 88, NOW_US - 132 * MIN));
+        let mut greenhouse = camera("greenhouse", Some(Presence::Online));
+        greenhouse.counters = Counters {
+            stored: 640,
+            held: 212,
+            missing: 2,
+            ..Counters::default()
+        };
+        greenhouse.queue.waiting = 212;
+        greenhouse.health.card_free = 1_000_000_000;
+        greenhouse.coarse = true;
+        greenhouse.latest = Some(PictureView {
+            thumbnail: Thumbnail::Pending,
+            ..picture("greenhouse", 640, NOW_US - 149 * S)
+        });
+        let mut lab = camera("camera", None);
+        lab.light = None;
+        lab.latest = None;
+        CamerasView {
+            cameras: vec![porch, shed, field, greenhouse, lab],
+        }
+    }
+
+    #[test]
+    fn a_card_shows_the_line_of_counters() {
+        let html = cameras_page(&site(), &cameras()).into_string();
+        assert!(html.contains(">1,204 pressed, 1,204 stored, 0 held, 0 missing<"));
     }
 }

@@ -112,3 +112,64 @@ fn nothing(site: &PageContext, view: &GalleryView, device: Option<&str>) -> Mark
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, id, picture, taken};
+    use crate::http::ui::views::Thumbnail;
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let all = gallery();
+        let filtered = GalleryView {
+            device: Some(id("boat-shed")),
+            newer: Some(900),
+            older: Some(700),
+            pictures: all.pictures.iter().take(30).cloned().collect(),
+            ..all.clone()
+        };
+        let nothing = GalleryView {
+            cameras: Vec::new(),
+            device: None,
+            pictures: Vec::new(),
+            total: 0,
+            newer: None,
+            older: None,
+        };
+        vec![
+            ("pictures", gallery_page(site, &all)),
+            ("pictures-camera", gallery_page(site, &filtered)),
+            ("pictures-none", gallery_page(site, &nothing)),
+        ]
+    }
+
+    fn gallery() -> GalleryView {
+        let names = ["porch", "boat-shed", "north-field", "greenhouse"];
+        let pictures = (0..100_u64)
+            .map(|n| {
+                let index = usize::try_from(n % 4).unwrap();
+                let mut picture = picture(names[index], 1000 - n, NOW_US - i64::try_from(n).unwrap() * 25 * MIN);
+                match n {
+                    1 => picture.conflict = true,
+                    2 => picture.damaged = true,
+                    3 => picture.pressed.synchronised = false,
+                    4 => picture.thumbnail = Thumbnail::Pending,
+                    5 => picture.pressed.wall_us -= 30 * HOUR,
+                    6 => (picture.pressed.synchronised, picture.pressed.wall_us) = (false, 0),
+                    _ => {}
+                }
+                picture.taken = taken(&picture, None, &[]);
+                picture
+            })
+            .collect();
+        GalleryView {
+            cameras: names.iter().map(|name| id(name)).collect(),
+            device: None,
+            pictures,
+            total: 12_431,
+            newer: None,
+            older: Some(901),
+        }
+    }
+}

@@ -143,3 +143,48 @@ fn bare(visitor: &Visitor, title: &Markup, main: &Markup) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::HOSTILE;
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(visitor: &Visitor) -> Vec<(&'static str, Markup)> {
+        let invitation = |name: Option<&str>, wrong: Option<&str>| InvitationView {
+            name: name.map(str::to_owned),
+            code: HOSTILE.to_owned(),
+            wrong: wrong.map(str::to_owned),
+        };
+        vec![
+            ("refusal", denied_page(visitor, StatusCode::FORBIDDEN, HOSTILE)),
+            ("setup", setup_page(visitor, &set_up(""))),
+            ("setup-wrong", setup_page(visitor, &set_up(HOSTILE))),
+            ("login", login_page(visitor, &log_in(""))),
+            ("login-wrong", login_page(visitor, &log_in(HOSTILE))),
+            (
+                "invitation",
+                invitation_page(visitor, &invitation(Some("ada"), Some(HOSTILE))),
+            ),
+            ("invitation-over", invitation_page(visitor, &invitation(None, None))),
+        ]
+    }
+
+    fn set_up(text: &str) -> SetupView {
+        SetupView {
+            code: text.to_owned(),
+            name: text.to_owned(),
+            wrong: (!text.is_empty()).then(|| text.to_owned()),
+            plain_http: !text.is_empty(),
+        }
+    }
+
+    fn log_in(text: &str) -> LoginView {
+        LoginView {
+            name: text.to_owned(),
+            next: text.to_owned(),
+            wrong: (!text.is_empty()).then(|| text.to_owned()),
+            plain_http: !text.is_empty(),
+        }
+    }
+}

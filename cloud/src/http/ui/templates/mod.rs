@@ -10,6 +10,8 @@
 
 mod camera;
 mod cameras;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod gallery;
 mod led;
 mod login;

@@ -135,3 +135,112 @@ fn file_name(picture: &PictureView) -> String {
         picture.content_type.extension()
     )
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::event::BootClockOffset;
+    use keepsake_protocol::id::PictureId;
+
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, S, picture, site, taken};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let mut twin = picture("boat-shed", 12, NOW_US - MIN);
+        twin.conflict = true;
+        twin.damaged = true;
+        twin.attempt = 2;
+        let mut guessed = picture("north-field", 9, NOW_US - 2 * HOUR);
+        guessed.pressed.synchronised = false;
+        guessed.taken = taken(&guessed, None, &[]);
+        let mut upload = picture("camera", 3, NOW_US - MIN);
+        upload.cause = Cause::Upload;
+        let other = picture("boat-shed", 13, NOW_US).id;
+        let page = |picture: PictureView, twins: Vec<PictureId>| {
+            let view = PictureDetailView {
+                picture,
+                newer: Some(other),
+                older: Some(other),
+                twins,
+            };
+            picture_page(site, &view)
+        };
+        vec![
+            ("picture", page(picture("boat-shed", 12, NOW_US - MIN), Vec::new())),
+            ("picture-conflict", page(twin, vec![other])),
+            ("picture-guessed", page(guessed, Vec::new())),
+            ("picture-upload", page(upload, Vec::new())),
+        ]
+    }
+
+    fn show(picture: &PictureView) -> String {
+        let view = PictureDetailView {
+            picture: picture.clone(),
+            newer: None,
+            older: None,
+            twins: Vec::new(),
+        };
+        picture_page(&site(), &view).into_string()
+    }
+
+    #[test]
+    fn a_time_that_nobody_knew_is_not_shown_as_known() {
+        let mut guessed = picture("porch", 7, NOW_US - MIN);
+        guessed.pressed.synchronised = false;
+        guessed.taken = taken(&guessed, None, &[]);
+        let html = show(&guessed);
+        assert!(html.contains("Guessed") && !html.contains("Sure"), "{html}");
+        assert!(
+            !html.contains("took "),
+            "no length of time between two clocks of which one was never set"
+        );
+        guessed.pressed.wall_us = 17 * S;
+        guessed.taken = taken(&guessed, None, &[]);
+        let html = show(&guessed);
+        assert!(!html.contains("1970"), "{html}");
+        assert!(html.contains("<h1>before <time"), "{html}");
+
+        // The card had noted a time two hours before, then one a minute before.
+        guessed.sent_after_us = None;
+        guessed.taken = taken(&guessed, Some(NOW_US - 2 * HOUR), &[]);
+        let html = show(&guessed);
+        assert!(html.contains("<h1>between <time"), "{html}");
+        assert!(html.contains("Sat 21 Nov 2026 12:32:09"), "{html}");
+        guessed.taken = taken(&guessed, Some(NOW_US - 2 * MIN), &[]);
+        let html = show(&guessed);
+        assert!(html.contains("<h1>about <time"), "{html}");
+    }
+
+    #[test]
+    fn a_picture_says_how_its_time_became_known() {
+        let mut picture = picture("porch", 7, NOW_US - MIN);
+        let html = show(&picture);
+        assert!(html.contains("Sure, ±40 ms"), "{html}");
+
+        // Its clock was three hours behind, and was set ten minutes after the press.
+        let mut later = picture.pressed;
+        later.boottime_us += 600_000_000;
+        later.wall_us += 10 * MIN;
+        let line = BootClockOffset::from_reading(&later).unwrap();
+        picture.pressed.synchronised = false;
+        picture.pressed.wall_us -= 3 * HOUR;
+        picture.taken = taken(&picture, None, std::slice::from_ref(&line));
+        let html = show(&picture);
+        assert!(html.contains("Corrected, ±340 ms"), "{html}");
+        assert!(html.contains("moved by +3 h."), "{html}");
+        assert!(html.contains("took 4.1 s"), "{html}");
+
+        // And then back by a day, and called right again.
+        let back = BootClockOffset {
+            offset_us: line.offset_us - 24 * HOUR,
+            ..line.clone()
+        };
+        picture.taken = taken(&picture, None, &[line, back]);
+        let html = show(&picture);
+        assert!(
+            html.contains("Guessed") && html.contains("contradicts itself"),
+            "{html}"
+        );
+        assert!(html.contains("<h1>between <time") && !html.contains("took "), "{html}");
+    }
+}

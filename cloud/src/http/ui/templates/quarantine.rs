@@ -55,3 +55,42 @@ pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
     };
     layout(site, &t!(lang, "quarantine-title"), Nav::None, &LiveUpdates::No, &main)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::id::Hash;
+
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, NOW_US, on_hold};
+    use crate::http::ui::views::QuarantineRow;
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        vec![
+            ("quarantine", quarantine_page(&on_hold(site), &quarantine())),
+            (
+                "quarantine-none",
+                quarantine_page(site, &QuarantineView { rows: Vec::new() }),
+            ),
+        ]
+    }
+
+    fn quarantine() -> QuarantineView {
+        let row = |device: &str, reason: &str| QuarantineRow {
+            device: device.to_owned(),
+            topic: format!("keepsake/v1/{device}/up/frame"),
+            reason: reason.to_owned(),
+            hash: Hash::of(device.as_bytes()).to_string(),
+            bytes: 4711,
+            times: 3,
+            last_us: NOW_US - HOUR,
+        };
+        QuarantineView {
+            rows: vec![
+                row("porch", "the header is 70,000 bytes long, more than 4,096"),
+                row("boat-shed", "the hash in the header is not the hash of the bytes"),
+                row(HOSTILE, HOSTILE),
+            ],
+        }
+    }
+}

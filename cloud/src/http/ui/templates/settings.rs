@@ -68,7 +68,7 @@ pub fn settings_page(site: &PageContext, view: &SettingsView) -> Markup {
     layout(site, &title, Nav::Cameras, &LiveUpdates::No, &main)
 }
 
-/// What the camera's page says about settings: where they are, and what it did not take.
+/// The section of the camera's page: state of the settings, and those that the camera rejected.
 pub(crate) fn summary(site: &PageContext, view: &SettingsView) -> Markup {
     let lang = site.visitor.language;
     html! {
@@ -226,5 +226,122 @@ fn explained(site: &PageContext, view: &SettingsView) -> Markup {
             duration = format_duration(lang, for_s.saturating_mul(1_000_000))
         ),
         SettingsState::Ahead { version: theirs } => t!(lang, "settings-ahead", version = *theirs),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, NOW_US, hostile, site};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        vec![
+            ("settings", settings_page(site, &settings())),
+            ("settings-hostile", settings_page(&hostile(site), &hostile_settings())),
+        ]
+    }
+
+    /// A form with a field of every kind, some wished for, one of them not taken.
+    pub(in crate::http::ui::templates) fn settings() -> SettingsView {
+        let field = |name, what, kind, value: &str| FieldView {
+            name,
+            what,
+            kind,
+            connection: false,
+            value: value.to_owned(),
+            is_set: !value.is_empty(),
+            current: Some("60".to_owned()),
+            rejected: None,
+        };
+        let seconds = FieldKind::Number {
+            min: 1,
+            max: 604_800,
+            or_zero: true,
+            unit: "seconds",
+        };
+        SettingsView {
+            device: "boat-shed".parse().unwrap(),
+            version: 13,
+            changed_us: Some(NOW_US - HOUR),
+            camera_version: 13,
+            state: SettingsState::Partly,
+            rejected: vec![(
+                "light.mode".to_owned(),
+                "is set by the command line of the camera, which overrides it".to_owned(),
+            )],
+            fields: vec![
+                field(
+                    "capture_interval_s",
+                    "Takes a picture automatically at this interval.",
+                    seconds,
+                    "60",
+                ),
+                FieldView {
+                    rejected: Some("is set by the command line of the camera, which overrides it".to_owned()),
+                    ..field(
+                        "light.mode",
+                        "Ready is a steady light, or a wink.",
+                        FieldKind::Choice(&["steady", "heartbeat", "off"]),
+                        "heartbeat",
+                    )
+                },
+                FieldView {
+                    connection: true,
+                    ..field("cloud.url", "Where it finds the cloud.", FieldKind::Text, "")
+                },
+                FieldView {
+                    connection: true,
+                    current: None,
+                    is_set: true,
+                    ..field("cloud.password", "Its password.", FieldKind::Token, "")
+                },
+            ],
+            problem: None,
+        }
+    }
+
+    fn hostile_settings() -> SettingsView {
+        let mut view = settings();
+        view.problem = Some(HOSTILE.to_owned());
+        view.rejected = vec![(HOSTILE.to_owned(), HOSTILE.to_owned())];
+        for field in &mut view.fields {
+            field.value = HOSTILE.to_owned();
+            field.current = Some(HOSTILE.to_owned());
+            field.rejected = Some(HOSTILE.to_owned());
+        }
+        view
+    }
+
+    #[test]
+    fn every_state_of_settings_is_said_in_words() {
+        let said = |state, rejected| {
+            let view = SettingsView {
+                state,
+                rejected,
+                ..settings()
+            };
+            settings_page(&site(), &view).into_string()
+        };
+        for (state, says) in [
+            (SettingsState::None, "is using camera.toml on the device"),
+            (SettingsState::Waiting, "waiting for the camera"),
+            (SettingsState::Applied, "is applied"),
+            (
+                SettingsState::Trying {
+                    names: vec!["cloud.url".to_owned()],
+                    for_s: 240,
+                },
+                "reverted in",
+            ),
+            (SettingsState::Ahead { version: 20 }, "restored from a backup"),
+        ] {
+            let html = said(state, Vec::new());
+            assert!(html.contains(says), "{says}");
+        }
+        let html = said(SettingsState::Partly, vec![(HOSTILE.to_owned(), HOSTILE.to_owned())]);
+        assert!(html.contains("except for 1 setting that the camera rejected"));
+        // A secret is not in the page, whatever is wished for.
+        assert!(html.contains("type=\"password\"") && html.contains("unchanged"));
     }
 }

@@ -266,3 +266,86 @@ fn access(lang: Language, scope: &TokenScope) -> Markup {
         TokenScope::Camera(device) => t!(lang, "access-uploads", camera = device.as_str()),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, MIN, NOW_US, id, site};
+    use crate::http::ui::views::{SessionView, TokenView};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        vec![
+            ("account", account_page(site, &account())),
+            ("users", users_page(site, &users())),
+            ("tokens", tokens_page(site, &tokens())),
+        ]
+    }
+
+    fn account() -> AccountView {
+        let session = |id: &str, agent: &str, this| SessionView {
+            id: id.to_owned(),
+            this,
+            created_us: NOW_US - 30 * HOUR,
+            used_us: NOW_US - MIN,
+            address: "203.0.113.7".to_owned(),
+            agent: agent.to_owned(),
+        };
+        AccountView {
+            wrong: Some("Current password is incorrect.".to_owned()),
+            sessions: vec![
+                session("1", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0", true),
+                session("2", HOSTILE, false),
+            ],
+        }
+    }
+
+    fn users() -> UsersView {
+        let person = |name: &str, role, has_password, current_user| UserView {
+            id: "00".repeat(16),
+            name: name.to_owned(),
+            role,
+            current_user,
+            has_password,
+            seen_us: has_password.then_some(NOW_US - HOUR),
+        };
+        UsersView {
+            invited: Some(("grace".to_owned(), "/invitation?code=0123".to_owned())),
+            users: vec![
+                person("ada", Role::Owner, true, true),
+                person("grace", Role::Viewer, false, false),
+                person(HOSTILE, Role::Operator, true, false),
+            ],
+        }
+    }
+
+    fn tokens() -> TokensView {
+        let key = |name: &str, scope, used_us| TokenView {
+            id: "00".repeat(16),
+            name: name.to_owned(),
+            scope,
+            created_us: NOW_US - HOUR,
+            used_us,
+        };
+        TokensView {
+            made: Some((HOSTILE.to_owned(), "ks_0123".to_owned())),
+            cameras: vec![id("porch")],
+            tokens: vec![
+                key("prometheus", TokenScope::Role(Role::Viewer), Some(NOW_US - MIN)),
+                key(HOSTILE, TokenScope::Camera(id("porch")), None),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_viewer_sees_no_link_that_only_an_owner_may_follow() {
+        let account = |site| account_page(site, &account()).into_string();
+        let owner = site();
+        let viewer = PageContext {
+            role: Role::Viewer,
+            ..site()
+        };
+        assert!(account(&owner).contains("href=\"/users\""));
+        assert!(!account(&viewer).contains("href=\"/users\""));
+    }
+}

@@ -97,7 +97,7 @@ fn command_name(lang: Language, kind: CommandKind) -> Markup {
     }
 }
 
-/// What is known while a picture is awaited, instead of a wheel that turns.
+/// The last known step while a picture is awaited, instead of a wheel that turns.
 pub(super) fn expectation(lang: Language, command: &CommandView, now_us: i64) -> Markup {
     let reached = |stage: CommandStage| command.stages.iter().find(|said| said.stage == stage);
     if let Some(failed) = reached(CommandStage::Failed) {

@@ -4,6 +4,8 @@ mod commands;
 mod counters;
 mod diagnostics;
 mod status;
+#[cfg(test)]
+pub(super) mod tests;
 
 use keepsake_protocol::command::CommandKind;
 use maud::{Markup, html};
@@ -18,7 +20,7 @@ use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
 use crate::http::ui::timeline::{command_line, is_in_progress, picture_line, press_to_stored_us};
 use crate::http::ui::views::{CommandView, DeviceView, PageContext};
 
-/// How long a command stands above the picture after it was given, unless its picture came.
+/// A command is shown above the picture for this time, unless its picture came.
 const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
 
 /// `/cameras/{device}`.
