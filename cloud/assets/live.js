@@ -2,8 +2,8 @@
 // page and carries the differences over. There is no second way to draw anything.
 
 import { clock, localise, partDays } from './time.js';
-import { morph } from './morph.js';
 import { count, text } from './texts.js';
+import { Idiomorph } from './vendor/idiomorph-0.8.0.esm.js';
 
 const STREAM = '/api/v1/live';
 const GATHER_MS = 250;         // news that come together are drawn together
@@ -137,10 +137,10 @@ function offer(pictures) {
 
 // After a rest nobody counted, so count what the server has above the first tile here.
 async function catchUpOffer() {
-  const first = document.querySelector('#days .grid > li')?.dataset.key;
+  const first = document.querySelector('#days .grid > li')?.id;
   const page = await fetchPage();
   if (!page) return;
-  const keys = [...page.querySelectorAll('#days .grid > li')].map((tile) => tile.dataset.key);
+  const keys = [...page.querySelectorAll('#days .grid > li')].map((tile) => tile.id);
   const known = first ? keys.indexOf(first) : -1;
   offer(known < 0 ? keys.length : known);
 }
@@ -188,23 +188,33 @@ async function draw() {
     const page = await fetchPage();
     if (!page) return;
     localise(page);
-    const focused = document.activeElement;
     for (const id of ['main', 'foot']) {
       const [from, to] = [document.getElementById(id), page.getElementById(id)];
-      if (from && to) morph(from, document.adoptNode(to));
+      if (from && to) morph(from, to);
     }
     const [hold, held] = [document.getElementById('hold'), page.getElementById('hold')];
-    if (hold && held) morph(hold, document.adoptNode(held));
+    if (hold && held) morph(hold, held);
     else if (hold) hold.remove();
     else if (held) document.getElementById('main').before(document.adoptNode(held));
-    // What changed its place lost the focus on the way.
-    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     lastNews = Date.now();
     awaitThumbnails();
   } finally {
     drawing = false;
     if (drawAgain) { drawAgain = false; redraw(); }
   }
+}
+
+// Makes one piece of the page equal to another and touches only what differs, so that the focus, a half-typed word, a
+// playing light and a loaded picture stay where they are. What a person has opened stays open.
+function morph(from, to) {
+  Idiomorph.morph(from, document.adoptNode(to), {
+    ignoreActiveValue: true,
+    callbacks: {
+      beforeNodeMorphed(before, after) {
+        if (before.nodeName === 'DETAILS' && after.nodeName === 'DETAILS') after.open = before.open;
+      },
+    },
+  });
 }
 
 async function fetchPage() {

@@ -247,7 +247,7 @@ pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Mar
     html! {
         ul.grid {
             @for picture in pictures {
-                li data-key=(picture.id) data-stored=(picture.stored_us / 1000) {
+                li #{ "tile-" (picture.id) } data-stored=(picture.stored_us / 1000) {
                     a.tile href=(picture_url(&picture.id)) {
                         (image(lang, picture, false, &html! { @if !named { (picture.device) } }))
                         (badges(lang, picture))

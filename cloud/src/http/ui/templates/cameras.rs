@@ -31,7 +31,7 @@ pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
             (tiles(site, &view.cameras))
             ul.cards {
                 @for camera in in_order(&view.cameras) {
-                    li data-key=(camera.device) { (card(site, camera)) }
+                    li #{ "camera-" (camera.device) } { (card(site, camera)) }
                 }
             }
         }

@@ -72,7 +72,7 @@ pub(super) fn service(site: &PageContext, view: &DeviceView) -> Markup {
                 p.quiet { (t!(lang, "restart-hint")) }
             }
             @if let Some((command, result)) = said {
-                details data-key={ "said-" (command.id) } {
+                details #{ "diagnostics-" (command.id) } {
                     summary {
                         (t!(
                             lang,
@@ -133,7 +133,7 @@ pub(super) fn commands(site: &PageContext, commands: &[CommandView]) -> Markup {
             h2 #commands { (t!(lang, "commands")) }
             ul.rows {
                 @for command in commands.iter().take(10) {
-                    li data-key=(command.id) {
+                    li {
                         span {
                             span.quiet { (time(lang, command.created_us, TimeFormat::Near, site.now_us)) } " "
                             (command_name(lang, command.command))

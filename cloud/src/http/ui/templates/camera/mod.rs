@@ -99,7 +99,7 @@ fn latest(site: &PageContext, view: &DeviceView) -> Markup {
     html! {
         section class={ "panel latest" @if old { " card-old" } } aria-labelledby="latest" {
             @if let Some(picture) = &camera.latest {
-                a.latest-picture href=(picture_url(&picture.id)) data-key=(picture.id) {
+                a.latest-picture #{ "latest-" (picture.id) } href=(picture_url(&picture.id)) {
                     (image(lang, picture, true, &title))
                     span.over-time { (capture_time::short(lang, picture, site.now_us)) }
                 }
