@@ -125,8 +125,9 @@ pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool)
 }
 
 fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Markup)> {
-    let sum_of = |of: fn(&CameraView) -> u64| cameras.iter().map(of).fold(0, u64::saturating_add);
-    let names = |of: fn(&CameraView) -> u64| {
+    type Count = fn(&CameraView) -> u64;
+    let sum = |of: Count| cameras.iter().map(of).fold(0, u64::saturating_add);
+    let names = |of: Count| {
         let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.device.as_str());
         let first = names.next().unwrap_or_default();
         match names.count() {
@@ -134,57 +135,34 @@ fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Ma
             more => t!(lang, "cameras-more", camera = first, count = more as u64),
         }
     };
-    let (missing, held): (fn(&CameraView) -> u64, _) = (|c| c.counters.missing, sum_of(|c| c.counters.held));
     let mut troubles = Vec::new();
-    match sum_of(missing) {
-        0 => {}
-        count if cameras.iter().any(|camera| camera.coarse) => troubles.push((
-            Tone::Err,
-            t!(lang, "trouble-missing-least", count = count, cameras = names(missing)),
-        )),
-        count => troubles.push((
-            Tone::Err,
-            t!(lang, "trouble-missing", count = count, cameras = names(missing)),
-        )),
+    let mut add = |tone, of: Count, text: &dyn Fn(u64, Markup) -> Markup| {
+        if sum(of) > 0 {
+            troubles.push((tone, text(sum(of), names(of))));
+        }
+    };
+    let coarse = cameras.iter().any(|camera| camera.coarse);
+    add(Tone::Err, |c| c.counters.missing, &|count, cameras| match coarse {
+        true => t!(lang, "trouble-missing-least", count = count, cameras = cameras),
+        false => t!(lang, "trouble-missing", count = count, cameras = cameras),
+    });
+    if hold {
+        add(Tone::Err, |c| c.counters.held, &|count, _| {
+            t!(lang, "trouble-hold", count = count)
+        });
     }
-    if hold && held > 0 {
-        troubles.push((Tone::Err, t!(lang, "trouble-hold", count = held)));
-    }
-    let failed: fn(&CameraView) -> u64 = |c| c.counters.told;
-    if sum_of(failed) > 0 {
-        let text = t!(lang, "trouble-failed", count = sum_of(failed), cameras = names(failed));
-        troubles.push((Tone::Wait, text));
-    }
-    let conflicts: fn(&CameraView) -> u64 = |c| c.conflicts;
-    if sum_of(conflicts) > 0 {
-        let text = t!(
-            lang,
-            "trouble-conflict",
-            count = sum_of(conflicts),
-            cameras = names(conflicts)
-        );
-        troubles.push((Tone::Wait, text));
-    }
-    let damaged: fn(&CameraView) -> u64 = |c| c.damaged;
-    if sum_of(damaged) > 0 {
-        let text = t!(
-            lang,
-            "trouble-damaged",
-            count = sum_of(damaged),
-            cameras = names(damaged)
-        );
-        troubles.push((Tone::Wait, text));
-    }
-    let deferred: fn(&CameraView) -> u64 = |c| c.queue.parked;
-    if sum_of(deferred) > 0 {
-        let text = t!(
-            lang,
-            "trouble-deferred",
-            count = sum_of(deferred),
-            cameras = names(deferred)
-        );
-        troubles.push((Tone::Wait, text));
-    }
+    add(Tone::Wait, |c| c.counters.told, &|count, cameras| {
+        t!(lang, "trouble-failed", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.conflicts, &|count, cameras| {
+        t!(lang, "trouble-conflict", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.damaged, &|count, cameras| {
+        t!(lang, "trouble-damaged", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.queue.parked, &|count, cameras| {
+        t!(lang, "trouble-deferred", count = count, cameras = cameras)
+    });
     troubles
 }
 
