@@ -2,7 +2,8 @@
 // page and carries the differences over. There is no second way to draw anything.
 
 import { clock, localise, partDays } from './time.js';
-import { morph } from './morph.js';
+import { count, text } from './texts.js';
+import { Idiomorph } from './vendor/idiomorph-0.8.0.esm.js';
 
 const STREAM = '/api/v1/live';
 const GATHER_MS = 250;         // news that come together are drawn together
@@ -12,13 +13,6 @@ const SILENT_MAX_MS = 45_000;  // the server's beat is every 15 s; three of them
 const SHAPES = {
   on: '<circle cx="6" cy="6" r="5" fill="currentColor"/>',
   off: '<circle cx="6" cy="6" r="4.5" fill="none" stroke="currentColor" stroke-width="2" stroke-dasharray="2.6 2.1"/>',
-};
-
-const SAID = {
-  snap: (device) => `${device}: picture requested.`,
-  identify: (device) => `${device}: LED blinks for 10 s.`,
-  restart: (device) => `${device} is restarting. This takes a few seconds.`,
-  diagnostics: (device) => `${device}: diagnostics requested.`,
 };
 
 const { live: way, device: onlyDevice } = document.body.dataset;
@@ -105,11 +99,11 @@ function wake() {
 }
 
 function show(state) {
-  const text = state === 'on' ? 'Live' : `Reconnecting, last update ${clock(lastNews)}`;
+  const label = state === 'on' ? text('live') : text('reconnecting', { time: clock(lastNews) });
   indicator.hidden = false;
   indicator.className = `live live-${state}`;
   indicator.innerHTML = `<svg viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">${SHAPES[state]}</svg>`;
-  indicator.append(text);
+  indicator.append(label);
 }
 
 // ---- news
@@ -125,7 +119,7 @@ function news(kind, what, isNew) {
   lastNews = Date.now();
   if (isNew) {
     const before = unspoken.get(device);
-    unspoken.set(device, { count: (before?.count ?? 0) + 1, at: what.stored_us / 1000 });
+    unspoken.set(device, { pictures: (before?.pictures ?? 0) + 1, at: what.stored_us / 1000 });
     speakSoon();
   }
   if (way === 'redraw') redraw();
@@ -133,20 +127,20 @@ function news(kind, what, isNew) {
   else awaitThumbnails();
 }
 
-function offer(count) {
-  offered = count;
+function offer(pictures) {
+  offered = pictures;
   const pill = document.getElementById('news');
-  if (!pill || count === 0) return;
-  pill.textContent = count === 1 ? '1 new picture' : `${count.toLocaleString('en')} new pictures`;
+  if (!pill || pictures === 0) return;
+  pill.textContent = pictures === 1 ? text('newPicture') : text('newPictures', { count: count(pictures) });
   pill.hidden = false;
 }
 
 // After a rest nobody counted, so count what the server has above the first tile here.
 async function catchUpOffer() {
-  const first = document.querySelector('#days .grid > li')?.dataset.key;
+  const first = document.querySelector('#days .grid > li')?.id;
   const page = await fetchPage();
   if (!page) return;
-  const keys = [...page.querySelectorAll('#days .grid > li')].map((tile) => tile.dataset.key);
+  const keys = [...page.querySelectorAll('#days .grid > li')].map((tile) => tile.id);
   const known = first ? keys.indexOf(first) : -1;
   offer(known < 0 ? keys.length : known);
 }
@@ -160,17 +154,18 @@ function speak() {
   const [first] = unspoken;
   if (!first) return;
   lastSpoken = Date.now();
-  const count = [...unspoken.values()].reduce((sum, { count }) => sum + count, 0);
-  const from = unspoken.size === 1 ? first[0] : `${unspoken.size} cameras`;
+  const pictures = [...unspoken.values()].reduce((sum, { pictures }) => sum + pictures, 0);
+  const from = unspoken.size === 1 ? first[0] : text('cameras', { count: unspoken.size });
+  const time = clock(first[1].at).slice(0, 5);
   unspoken.clear();
-  say(`${count} new ${count === 1 ? 'picture' : 'pictures'} from ${from}, ${clock(first[1].at).slice(0, 5)}`, false);
+  say(text(pictures === 1 ? 'pictureFrom' : 'picturesFrom', { count: count(pictures), from, time }), false);
 }
 
 let sayTimer = 0;
-function say(text, seen) {
+function say(sentence, seen) {
   clearTimeout(sayTimer);
   status.className = `status ${seen ? 'toast' : 'hear'}`;
-  status.textContent = text;
+  status.textContent = sentence;
   sayTimer = setTimeout(() => { status.textContent = ''; }, 8000);
 }
 
@@ -193,23 +188,33 @@ async function draw() {
     const page = await fetchPage();
     if (!page) return;
     localise(page);
-    const focused = document.activeElement;
     for (const id of ['main', 'foot']) {
       const [from, to] = [document.getElementById(id), page.getElementById(id)];
-      if (from && to) morph(from, document.adoptNode(to));
+      if (from && to) morph(from, to);
     }
     const [hold, held] = [document.getElementById('hold'), page.getElementById('hold')];
-    if (hold && held) morph(hold, document.adoptNode(held));
+    if (hold && held) morph(hold, held);
     else if (hold) hold.remove();
     else if (held) document.getElementById('main').before(document.adoptNode(held));
-    // What changed its place lost the focus on the way.
-    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
     lastNews = Date.now();
     awaitThumbnails();
   } finally {
     drawing = false;
     if (drawAgain) { drawAgain = false; redraw(); }
   }
+}
+
+// Makes one piece of the page equal to another and touches only what differs, so that the focus, a half-typed word, a
+// playing light and a loaded picture stay where they are. What a person has opened stays open.
+function morph(from, to) {
+  Idiomorph.morph(from, document.adoptNode(to), {
+    ignoreActiveValue: true,
+    callbacks: {
+      beforeNodeMorphed(before, after) {
+        if (before.nodeName === 'DETAILS' && after.nodeName === 'DETAILS') after.open = before.open;
+      },
+    },
+  });
 }
 
 async function fetchPage() {
@@ -266,7 +271,7 @@ async function ask(event) {
   const words = button.textContent;
   button.style.minWidth = `${button.offsetWidth}px`;
   button.dataset.busy = 'yes';
-  button.textContent = 'Sending…';
+  button.textContent = text('sending');
   try {
     const answer = await fetch(form.action, {
       method: 'POST',
@@ -275,13 +280,14 @@ async function ask(event) {
       signal: AbortSignal.timeout(15_000),
     });
     if (answer.ok) {
-      say(SAID[command]?.(device) ?? `${device}: command sent.`, true);
+      say(text(command, { camera: device }), true);
     } else {
-      const problem = await answer.json().catch(() => ({}));
-      say(problem.detail ?? problem.title ?? `The command failed (${answer.status}).`, true);
+      // The API answers in English only.
+      const { detail } = document.documentElement.lang === 'en' ? await answer.json().catch(() => ({})) : {};
+      say(detail ?? text('failed', { status: answer.status }), true);
     }
   } catch {
-    say('No response from the cloud. Check the command list before trying again.', true);
+    say(text('noResponse'), true);
   } finally {
     button.textContent = words;
     button.style.minWidth = '';

@@ -1,38 +1,43 @@
-// Says every <time> in the zone of the browser. The server wrote UTC, and says in `data-as` which form it chose.
+// Writes every <time> in the time zone of the browser and the language of the page. The server wrote UTC, and names the
+// format in `data-as`.
+
+import { text } from './texts.js';
 
 const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const formats = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: ZONE, hourCycle: 'h23', ...options });
-const CLOCK = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit' });
-const TENTHS = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 1 });
-const SHORT = formats({ hour: '2-digit', minute: '2-digit' });
+const LANGUAGE = { en: 'en-GB' }[document.documentElement.lang] ?? document.documentElement.lang;
+const formats = (options, language = LANGUAGE) =>
+  new Intl.DateTimeFormat(language, { timeZone: ZONE, hourCycle: 'h23', ...options });
+// The digits of a clock are the same in every language.
+const CLOCK = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, 'en-GB');
+const TENTHS = formats({ hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 1 }, 'en-GB');
+const SHORT = formats({ hour: '2-digit', minute: '2-digit' }, 'en-GB');
 const DATE = formats({ weekday: 'short', day: 'numeric', month: 'short', year: 'numeric' });
 const DAY = formats({ weekday: 'long', day: 'numeric', month: 'long', year: 'numeric' });
 const DAY_MONTH = formats({ day: 'numeric', month: 'short' });
 const DAY_MONTH_YEAR = formats({ day: 'numeric', month: 'short', year: 'numeric' });
 
 // A comma after the weekday is the locale's; the page writes none.
-const plain = (text) => text.replaceAll(',', '');
+const plain = (date) => date.replaceAll(',', '');
 
 export const clock = (at) => CLOCK.format(at);
 export const dayOf = (at) => plain(DAY.format(at));
 
-// The same words as `lasting` on the server, from one second up.
-export function lasting(ms) {
+// The same words as `format_duration` on the server, from one second up.
+export function duration(ms) {
   const s = Math.floor(Math.max(0, ms) / 1000);
   const min = Math.floor(s / 60);
   const h = Math.floor(min / 60);
-  if (s === 0) return '0 ms';
-  if (s < 10) return `${s}.0 s`;
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${min} min`;
-  if (s < 172800) return min % 60 === 0 ? `${h} h` : `${h} h ${min % 60} min`;
-  return `${Math.floor(h / 24)} days`;
+  if (s === 0) return text('ms', { ms: 0 });
+  if (s < 10) return text('s', { s: `${s}.0` });
+  if (s < 60) return text('s', { s });
+  if (s < 3600) return text('min', { min });
+  if (s < 172800) return min % 60 === 0 ? text('h', { h }) : text('hMin', { h, min: min % 60 });
+  return text('days', { days: Math.floor(h / 24) });
 }
 
 function near(at, base) {
-  const years = [at, base].map((date) => DAY_MONTH_YEAR.format(date).split(' ').at(-1));
   if (dayOf(at) === dayOf(base)) return CLOCK.format(at);
-  if (years[0] === years[1]) return `${DAY_MONTH.format(at)} ${SHORT.format(at)}`;
+  if (at.getFullYear() === base.getFullYear()) return `${DAY_MONTH.format(at)} ${SHORT.format(at)}`;
   return DAY_MONTH_YEAR.format(at);
 }
 
@@ -43,7 +48,7 @@ function words(form, at, base) {
     case 'full': return `${plain(DATE.format(at))} ${CLOCK.format(at)}`;
     case 'day': return dayOf(at);
     case 'near': return near(at, base);
-    case 'age': return lasting(Date.now() - at);
+    case 'age': return duration(Date.now() - at);
     default: return null;
   }
 }
@@ -54,8 +59,8 @@ export function localise(root) {
     const at = new Date(element.dateTime);
     if (Number.isNaN(at.getTime())) continue;
     const stored = element.closest('[data-stored]');
-    const text = words(element.dataset.as, at, stored ? new Date(Number(stored.dataset.stored)) : new Date());
-    if (text !== null && text !== element.textContent) element.textContent = text;
+    const written = words(element.dataset.as, at, stored ? new Date(Number(stored.dataset.stored)) : new Date());
+    if (written !== null && written !== element.textContent) element.textContent = written;
   }
 }
 

@@ -36,7 +36,7 @@ pub struct BoundedPasswordHasher {
 
 /// Too many passwords are being worked on.
 #[derive(Debug, thiserror::Error)]
-#[error("too many people are logging in at this moment")]
+#[error("Too many people are logging in.")]
 pub struct TooManyHashes;
 
 impl Default for BoundedPasswordHasher {

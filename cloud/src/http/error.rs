@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::http::ui::templates;
+use crate::http::ui::views::Visitor;
 use crate::store::{StoreError, UserError};
 
 /// What axum has to say is far shorter.
@@ -32,11 +33,15 @@ impl Problem {
         }
     }
 
-    /// Too many requests: come again in `seconds`.
-    pub(crate) fn retry_after(seconds: u64, detail: impl Into<String>) -> Self {
+    /// Too many requests for a reason, which is a sentence. The answer names the time to wait.
+    pub(crate) fn retry_after(seconds: u64, reason: &str) -> Self {
+        let wait = match seconds {
+            1 => "1 second".to_owned(),
+            _ => format!("{seconds} seconds"),
+        };
         Self {
             retry_after_s: Some(seconds),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail)
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, format!("{reason} Try again in {wait}."))
         }
     }
 
@@ -135,9 +140,8 @@ pub(crate) fn is_page(path: &str) -> bool {
 }
 
 /// The error page for a visitor without access; it shows nothing of the cloud.
-pub(crate) fn denied_page(problem: &Problem) -> Response {
-    let title = problem.status.canonical_reason().unwrap_or("Problem");
-    let page = templates::denied_page(problem.status.as_u16(), title, &problem.detail);
+pub(crate) fn denied_page(visitor: &Visitor, problem: &Problem) -> Response {
+    let page = templates::denied_page(visitor, problem.status, &problem.detail);
     let mut response = (problem.status, page).into_response();
     if let Some(seconds) = problem.retry_after_s {
         let seconds = HeaderValue::from(seconds);

@@ -28,6 +28,7 @@ use crate::http::auth::account;
 use crate::http::auth::authorize;
 use crate::http::auth::login;
 use crate::http::ui::handlers;
+use crate::http::ui::language;
 use std::sync::Arc;
 
 pub use crate::http::auth::authorize::Permission;
@@ -180,6 +181,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/pictures/{id}", handlers::picture),
         get(Viewer, "/quarantine", handlers::quarantine),
         get(Anyone, "/assets/{*path}", handlers::asset),
+        post(Anyone, "/language", language::choose),
         get(Viewer, "/api/v1/devices", devices::list),
         get(Viewer, "/api/v1/devices/{device}", devices::one),
         get(Viewer, "/api/v1/devices/{device}/events", devices::events),

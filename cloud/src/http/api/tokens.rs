@@ -158,10 +158,7 @@ async fn view(context: &RequestContext, made: Option<(String, String)>) -> HttpR
             .map(|key| templates::TokenView {
                 id: key.id.to_string(),
                 name: key.name,
-                opens: match key.scope {
-                    TokenScope::Role(role) => role.as_str().to_owned(),
-                    TokenScope::Camera(device) => format!("uploads of {device}"),
-                },
+                scope: key.scope,
                 created_us: key.created_us,
                 used_us: key.used_us,
             })

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::uri::Authority;
+use axum::http::uri::{Authority, PathAndQuery, Uri};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -25,6 +25,8 @@ use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::config::AnonymousUpload;
 use crate::http::AppState;
 use crate::http::error::{self, Problem};
+use crate::http::ui::language::Language;
+use crate::http::ui::views::Visitor;
 use crate::now_us;
 use crate::store::{ApiToken, LoginSession, StoreError};
 
@@ -169,6 +171,10 @@ pub(crate) async fn security_headers(State(site): State<AppState>, mut request: 
         None => next.run(request).await,
     };
     let headers = response.headers_mut();
+    let is_html = text(headers, header::CONTENT_TYPE).starts_with("text/html");
+    if is_html {
+        headers.append(header::VARY, HeaderValue::from_static("accept-language, cookie"));
+    }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -216,6 +222,7 @@ pub(crate) struct RequestContext {
     pub(crate) caller: ClientInfo,
     /// As the browser named it.
     pub(crate) host: String,
+    pub(crate) visitor: Visitor,
 }
 
 impl std::ops::Deref for RequestContext {
@@ -236,7 +243,23 @@ impl FromRequestParts<AppState> for RequestContext {
             principal,
             caller: caller(&parts.extensions),
             host: text(&parts.headers, header::HOST).to_owned(),
+            visitor: visitor(&parts.method, &parts.uri, &parts.headers),
         })
+    }
+}
+
+/// The reader of the answer. A form that was sent is not shown again by its own address, but by that of its page.
+fn visitor(method: &Method, uri: &Uri, headers: &HeaderMap) -> Visitor {
+    let sent_from = || text(headers, header::REFERER).parse::<Uri>().ok();
+    let page = if *method == Method::GET {
+        Some(uri.clone())
+    } else {
+        sent_from()
+    };
+    let path = page.as_ref().and_then(Uri::path_and_query);
+    Visitor {
+        language: Language::of(headers),
+        here: path.map_or("/", PathAndQuery::as_str).to_owned(),
     }
 }
 
@@ -490,7 +513,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
         Denial::Problem(problem) => problem,
     };
     if page {
-        return error::denied_page(&problem);
+        return error::denied_page(&visitor(method, request.uri(), request.headers()), &problem);
     }
     let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
     let mut response = problem.into_response();
@@ -506,10 +529,7 @@ fn denial_response(refusal: Denial, request: &Request) -> Response {
 
 /// The address of a request as a value in a query.
 fn escaped(request: &Request) -> String {
-    let wanted = request
-        .uri()
-        .path_and_query()
-        .map_or("/", axum::http::uri::PathAndQuery::as_str);
+    let wanted = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     wanted
         .bytes()
         .map(|byte| match byte {
@@ -539,7 +559,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .filter(|key| !key.is_empty())
 }
 
-fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn cookie_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()

@@ -40,7 +40,7 @@ pub(crate) async fn setup_page(context: RequestContext, asked: Result<Query<Logi
         wrong: None,
         plain_http: is_plain_http(&context),
     };
-    templates::setup_page(&view)
+    templates::setup_page(&context.visitor, &view)
 }
 
 #[derive(Deserialize)]
@@ -67,10 +67,13 @@ pub(crate) async fn setup(
     match make_owner(&context, fields).await {
         Ok(user) => start_session(&context, &headers, &user, "/").await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::setup_page(&templates::SetupView {
-                wrong: Some(wrong),
-                ..view
-            })
+            templates::setup_page(
+                &context.visitor,
+                &templates::SetupView {
+                    wrong: Some(wrong),
+                    ..view
+                },
+            )
         })),
         Err(problem) => Err(problem),
     }
@@ -105,7 +108,7 @@ pub(crate) async fn login_page(context: RequestContext, asked: Result<Query<Logi
         wrong: None,
         plain_http: is_plain_http(&context),
     };
-    templates::login_page(&view).into_response()
+    templates::login_page(&context.visitor, &view).into_response()
 }
 
 #[derive(Deserialize)]
@@ -133,10 +136,13 @@ pub(crate) async fn login(
     match verify_credentials(&context, fields).await {
         Ok(user) => start_session(&context, &headers, &user, &next).await,
         Err(problem) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::login_page(&templates::LoginView {
-                wrong: Some(wrong),
-                ..view
-            })
+            templates::login_page(
+                &context.visitor,
+                &templates::LoginView {
+                    wrong: Some(wrong),
+                    ..view
+                },
+            )
         })),
         Err(problem) => Err(problem),
     }
@@ -203,7 +209,7 @@ pub(crate) async fn invitation_page(
         Some(_) => StatusCode::OK,
         None => StatusCode::NOT_FOUND,
     };
-    Ok((status, templates::invitation_page(&view)).into_response())
+    Ok((status, templates::invitation_page(&context.visitor, &view)).into_response())
 }
 
 #[derive(Deserialize)]
@@ -253,11 +259,14 @@ pub(crate) async fn accept_invitation(
             start_session(&context, &headers, &user, "/").await
         }
         Err(FormError { name, problem }) if as_page => Ok(page_with_error(&problem, |wrong| {
-            templates::invitation_page(&templates::InvitationView {
-                name,
-                wrong: Some(wrong),
-                ..view
-            })
+            templates::invitation_page(
+                &context.visitor,
+                &templates::InvitationView {
+                    name,
+                    wrong: Some(wrong),
+                    ..view
+                },
+            )
         })),
         Err(refused) => Err(refused.problem),
     }
@@ -368,7 +377,7 @@ fn wants_json(headers: &HeaderMap) -> bool {
 }
 
 /// An address of our own, and nothing else: a link to the log-in page must not lead elsewhere afterwards.
-fn local_path(next: &str) -> Option<&str> {
+pub(crate) fn local_path(next: &str) -> Option<&str> {
     let path = next.strip_prefix('/')?;
     let good = !path.starts_with(['/', '\\']) && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     good.then_some(next)

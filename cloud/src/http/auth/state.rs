@@ -74,10 +74,7 @@ impl AuthState {
             .record_attempt(subject, Instant::now())
             .map_err(|wait| {
                 // Rounded up: who comes when told to must be let in.
-                Problem::retry_after(
-                    wait.as_secs() + 1,
-                    "Too many failed attempts. Wait a moment and try again.",
-                )
+                Problem::retry_after(wait.as_secs() + 1, "Too many failed attempts.")
             })
     }
 
@@ -112,7 +109,7 @@ impl AuthState {
 
 impl From<TooManyHashes> for Problem {
     fn from(busy: TooManyHashes) -> Self {
-        Self::retry_after(BUSY_WAIT_S, format!("Try again in a moment: {busy}."))
+        Self::retry_after(BUSY_WAIT_S, &busy.to_string())
     }
 }
 

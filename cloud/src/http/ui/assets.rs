@@ -43,6 +43,7 @@ pub fn asset(path: &str) -> Option<Asset> {
         "css" => "text/css; charset=utf-8",
         "js" => "text/javascript; charset=utf-8",
         "svg" => "image/svg+xml",
+        "txt" => "text/plain; charset=utf-8",
         _ => return None,
     };
     let file = Files::get(name)?;
@@ -58,7 +59,7 @@ pub fn asset(path: &str) -> Option<Asset> {
     })
 }
 
-/// Where a page finds the asset `name`.
+/// Returns the URL of the asset `name`.
 pub(crate) fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
@@ -75,6 +76,16 @@ mod tests {
             assert!(!asset.bytes.is_empty());
         }
         assert_eq!(asset("old/page.css").unwrap().cache_control, "no-cache");
+    }
+
+    /// `npm pack idiomorph@0.8.0`, file `dist/idiomorph.esm.js`.
+    #[test]
+    fn foreign_code_is_as_its_authors_published_it() {
+        let file = Files::get("vendor/idiomorph-0.8.0.esm.js").unwrap();
+        assert_eq!(
+            Hash::of(&file.data).to_string(),
+            "e1e2c7dbd606233d302bac48074fd1307c15609b77ea485c18f1b13d6be67c14"
+        );
     }
 
     #[test]

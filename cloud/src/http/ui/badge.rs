@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-/// How things stand. Each has a shape of its own, so that colour never speaks alone.
+/// The state of a thing. Each has a shape of its own, so that colour is never the only sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Ok,

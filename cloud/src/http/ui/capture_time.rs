@@ -5,6 +5,8 @@ use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, chip};
 use crate::http::ui::format::{TimeFormat, age_us, format_duration, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 use crate::http::ui::views::{PageContext, PictureView};
 use crate::pictures::capture_time::{CaptureTime, TimeSource};
 
@@ -22,29 +24,27 @@ pub(crate) fn exact_time(picture: &PictureView) -> Option<i64> {
 }
 
 /// The time of a picture in a few characters, with `~` before an uncertain one.
-pub(crate) fn short(picture: &PictureView, now_us: i64) -> Markup {
+pub(crate) fn short(lang: Language, picture: &PictureView, now_us: i64) -> Markup {
     let taken = &picture.taken;
-    let form = TimeFormat::Near;
-    html! {
-        @match taken.error_us() {
-            Some(..=EXACT_US) => (time(taken.best_us, form, now_us)),
-            Some(..=ABOUT_US) => { "~" (time(taken.best_us, form, now_us)) }
-            Some(_) | None => { "before " (time(taken.latest_us, form, now_us)) }
-        }
+    let at = |at_us| time(lang, at_us, TimeFormat::Near, now_us);
+    match taken.error_us() {
+        Some(..=EXACT_US) => at(taken.best_us),
+        Some(..=ABOUT_US) => html! { "~" (at(taken.best_us)) },
+        Some(_) | None => t!(lang, "time-before", time = at(taken.latest_us)),
     }
 }
 
 /// The time of a picture as a sentence has it: a time, "about" one, "between" two, or "before" one.
-pub(crate) fn full(picture: &PictureView, now_us: i64) -> Markup {
+pub(crate) fn full(lang: Language, picture: &PictureView, now_us: i64) -> Markup {
     let taken = &picture.taken;
-    let at = |at_us| time(at_us, TimeFormat::Full, now_us);
-    html! {
-        @match (taken.error_us(), taken.earliest_us) {
-            (Some(..=EXACT_US), _) => (at(taken.best_us)),
-            (Some(..=ABOUT_US), _) => { "about " (at(taken.best_us)) }
-            (Some(_) | None, Some(earliest_us)) => { "between " (at(earliest_us)) " and " (at(taken.latest_us)) }
-            (Some(_) | None, None) => { "before " (at(taken.latest_us)) }
+    let at = |at_us| time(lang, at_us, TimeFormat::Full, now_us);
+    match (taken.error_us(), taken.earliest_us) {
+        (Some(..=EXACT_US), _) => at(taken.best_us),
+        (Some(..=ABOUT_US), _) => t!(lang, "time-about", time = at(taken.best_us)),
+        (Some(_) | None, Some(earliest_us)) => {
+            t!(lang, "time-between", from = at(earliest_us), to = at(taken.latest_us))
         }
+        (Some(_) | None, None) => t!(lang, "time-before", time = at(taken.latest_us)),
     }
 }
 
@@ -54,61 +54,66 @@ pub(crate) fn late(picture: &PictureView) -> bool {
 }
 
 /// `Sure, ±40 ms`, `Corrected, ±2.0 s` or `Guessed`.
-fn uncertainty(taken: &CaptureTime) -> Markup {
-    let error = taken.error_us().map(format_duration);
+fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
+    let error = taken.error_us().map(|error_us| format_duration(lang, error_us));
     let (tone, word) = match taken.source {
-        TimeSource::Synchronised => (Tone::Ok, "Sure"),
-        TimeSource::Corrected => (Tone::Ok, "Corrected"),
-        TimeSource::Guessed => return chip(Tone::Wait, &html! { "Guessed" }),
+        TimeSource::Synchronised => (Tone::Ok, t!(lang, "time-sure")),
+        TimeSource::Corrected => (Tone::Ok, t!(lang, "time-corrected")),
+        TimeSource::Guessed => return chip(Tone::Wait, &t!(lang, "time-guessed")),
     };
     chip(tone, &html! { (word) @if let Some(error) = error { ", ±" (error) } })
 }
 
 /// Why the time of a picture is as sure as it is.
 pub(crate) fn explanation(site: &PageContext, picture: &PictureView) -> Markup {
+    let lang = site.visitor.language;
     if picture.cause == Cause::Upload {
-        return html! {
-            p { "It came in as an upload at " (time(picture.stored_us, TimeFormat::Full, site.now_us)) ". When it was taken is not known here." }
-        };
+        let stored = time(lang, picture.stored_us, TimeFormat::Full, site.now_us);
+        return html! { p { (t!(lang, "time-upload", time = stored)) } };
     }
     html! {
-        p { (uncertainty(&picture.taken)) }
+        p { (uncertainty(lang, &picture.taken)) }
         p { (reason(site, picture)) }
     }
 }
 
 fn reason(site: &PageContext, picture: &PictureView) -> Markup {
+    let lang = site.visitor.language;
     let taken = &picture.taken;
-    let press = html! { (format_duration(picture.pressed.boottime_us)) " before the press" };
-    let showed = |shown_us: i64| html! { "It showed " (time(shown_us, TimeFormat::Full, site.now_us)) ". " };
+    let since_boot = format_duration(lang, picture.pressed.boottime_us);
     // A clock that starts in 1970 shows a time that would only confuse.
     let shown_us = Some(picture.pressed.wall_us).filter(|shown| *shown > NO_DATE_US);
+    let showed = |shown_us| {
+        t!(
+            lang,
+            "time-showed",
+            time = time(lang, shown_us, TimeFormat::Full, site.now_us)
+        )
+    };
     match taken.source {
-        TimeSource::Synchronised => {
-            html! { "The camera's clock followed a source of time at the press." }
-        }
+        TimeSource::Synchronised => t!(lang, "time-synchronised"),
         TimeSource::Corrected => html! {
-            "The camera was switched on " (press) ", and its clock was not set yet. "
-            "It was set while the camera stayed on, and the time of this picture was moved "
-            @if let Some(shown_us) = shown_us { "by " (moved(shown_us, taken.best_us)) }
-            @else { "to what it was" }
-            "."
+            (t!(lang, "time-corrected-boot", duration = since_boot)) " "
+            @match shown_us {
+                Some(shown_us) => (t!(lang, "time-corrected-by", shift = shift(lang, shown_us, taken.best_us))),
+                None => (t!(lang, "time-corrected-to")),
+            }
         },
         TimeSource::Guessed if taken.contradicted => html! {
-            "The camera's clock contradicts itself, or what else is known: it was set wrong at some time. "
-            @if picture.pressed.synchronised && let Some(shown_us) = shown_us { (showed(shown_us)) }
-            "Whichever was right, the press was " (full(picture, site.now_us)) "."
+            (t!(lang, "time-contradicted")) " "
+            @if picture.pressed.synchronised && let Some(shown_us) = shown_us { (showed(shown_us)) " " }
+            (t!(lang, "time-contradicted-press", time = full(lang, picture, site.now_us)))
         },
         TimeSource::Guessed => html! {
-            "Nothing had set the camera's clock since it was switched on, " (press) ". "
-            @if let Some(shown_us) = shown_us { (showed(shown_us)) }
-            "By what is known from before and after, the press was " (full(picture, site.now_us)) "."
+            (t!(lang, "time-never-set", duration = since_boot)) " "
+            @if let Some(shown_us) = shown_us { (showed(shown_us)) " " }
+            (t!(lang, "time-guessed-press", time = full(lang, picture, site.now_us)))
         },
     }
 }
 
 /// `+3 h 12 min`, `-1 h`.
-fn moved(from_us: i64, to_us: i64) -> String {
+fn shift(lang: Language, from_us: i64, to_us: i64) -> Markup {
     let sign = if to_us < from_us { "-" } else { "+" };
-    format!("{sign}{}", format_duration(to_us.abs_diff(from_us)))
+    html! { (sign) (format_duration(lang, to_us.abs_diff(from_us))) }
 }

@@ -3,33 +3,32 @@
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::id::{DeviceId, PictureId};
 use keepsake_protocol::presence::Presence;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
-use crate::http::ui::format::{TimeFormat, count, pluralize, time};
+use crate::http::ui::format::{TimeFormat, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::{named, t};
 use crate::http::ui::views::{CameraView, Counters, PictureView, Thumbnail};
 
-/// The worst there is to say about a camera, in one chip.
-pub(crate) fn headline(camera: &CameraView, now_us: i64) -> (Tone, Markup) {
+/// The most important fact about a camera, in one chip.
+pub(crate) fn headline(lang: Language, camera: &CameraView, now_us: i64) -> (Tone, Markup) {
     match camera.presence {
-        None => (Tone::Off, html! { "Uploads only" }),
-        Some(Presence::Offline) => (
-            Tone::Off,
-            html! { "Offline " (time(camera.last_seen_us, TimeFormat::Age, now_us)) },
-        ),
+        None => (Tone::Off, t!(lang, "uploads-only")),
+        Some(Presence::Offline) => {
+            let since = time(lang, camera.last_seen_us, TimeFormat::Age, now_us);
+            (Tone::Off, t!(lang, "offline-for", duration = since))
+        }
         Some(Presence::Online) => {
             if let Some(number) = camera.faults.first() {
-                (Tone::Err, html! { (fault_name(*number)) })
+                (Tone::Err, fault_title(lang, *number))
             } else if card_nearly_full(camera) {
-                (Tone::Err, html! { "Card nearly full" })
+                (Tone::Err, t!(lang, "card-nearly-full"))
             } else if camera.queue.waiting > 0 {
-                (
-                    Tone::Wait,
-                    html! { "Online, " (count(camera.queue.waiting)) " waiting" },
-                )
+                (Tone::Wait, t!(lang, "online-waiting", count = camera.queue.waiting))
             } else {
-                (Tone::Ok, html! { "Online" })
+                (Tone::Ok, t!(lang, "online"))
             }
         }
     }
@@ -45,142 +44,130 @@ pub(crate) fn card_nearly_full(camera: &CameraView) -> bool {
 }
 
 /// Returns the title of a fault.
-pub(crate) fn fault_name(number: u8) -> &'static str {
-    FaultCode::from_number(number).map_or("Fault", FaultCode::title)
+pub(crate) fn fault_title(lang: Language, number: u8) -> Markup {
+    match FaultCode::from_number(number) {
+        Some(fault) => named(lang, &format!("{}-title", fault.name()), fault.title()),
+        None => t!(lang, "fault-unknown-title"),
+    }
 }
 
 /// Returns what is wrong and what to do, for the person beside the camera.
-pub(crate) fn fault_advice(number: u8) -> String {
-    FaultCode::from_number(number).map_or_else(
-        || "This page does not know the number. The camera may be newer than this cloud.".to_owned(),
-        |fault| format!("{} {}", fault.meaning(), fault.remedy()),
-    )
+pub(crate) fn fault_advice(lang: Language, number: u8) -> Markup {
+    match FaultCode::from_number(number) {
+        Some(fault) => html! {
+            (named(lang, &format!("{}-meaning", fault.name()), fault.meaning())) " "
+            (commands_as_code(&named(lang, &format!("{}-remedy", fault.name()), fault.remedy())))
+        },
+        None => t!(lang, "fault-unknown-advice"),
+    }
+}
+
+/// Marks what stands between backticks as code.
+fn commands_as_code(text: &Markup) -> Markup {
+    html! {
+        @for (index, part) in text.0.split('`').map(PreEscaped).enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// `1,204 pressed, 1,204 stored, 0 held, 0 missing`, with what was explained or deleted where there is any, so that the
 /// sum is always right.
-pub(crate) fn counters_line(counters: &Counters, coarse: bool) -> String {
-    let mut line = format!(
-        "{} pressed, {} stored, ",
-        count(counters.pressed()),
-        count(counters.stored)
-    );
+pub(crate) fn counters_line(lang: Language, counters: &Counters, coarse: bool) -> Markup {
+    let mut parts = vec![
+        t!(lang, "counter-pressed", count = counters.pressed()),
+        t!(lang, "counter-stored", count = counters.stored),
+    ];
     if counters.deleted > 0 {
-        line += &format!("{} deleted, ", count(counters.deleted));
+        parts.push(t!(lang, "counter-deleted", count = counters.deleted));
     }
     if counters.told > 0 {
-        line += &format!("{} without a picture, ", count(counters.told));
+        parts.push(t!(lang, "counter-failed", count = counters.told));
     }
     // A joined list claims too much for the card, so what is missing hides in it.
-    let (most, least) = if coarse { ("up to ", "at least ") } else { ("", "") };
-    line + &format!(
-        "{most}{} held, {least}{} missing",
-        count(counters.held),
-        count(counters.missing)
-    )
+    if coarse {
+        parts.push(t!(lang, "counter-held-most", count = counters.held));
+        parts.push(t!(lang, "counter-missing-least", count = counters.missing));
+    } else {
+        parts.push(t!(lang, "counter-held", count = counters.held));
+        parts.push(t!(lang, "counter-missing", count = counters.missing));
+    }
+    html! {
+        @for (index, part) in parts.iter().enumerate() {
+            @if index > 0 { ", " }
+            (part)
+        }
+    }
 }
 
-/// Whether every picture of these cameras can be pointed at, in sentences. The first is for everyone; the others are
-/// troubles, each to be shown with its mark.
-pub(crate) fn status_summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
-    let speaking = cameras.iter().filter(|c| c.presence.is_some()).count();
-    let online = cameras.iter().filter(|c| is_online(c)).count();
+/// Returns the summary of all cameras: one sentence about where every picture is, and the troubles with their marks.
+pub(crate) fn status_summary(lang: Language, cameras: &[CameraView], hold: bool) -> (Markup, Vec<(Tone, Markup)>) {
+    let reporting = cameras.iter().filter(|c| c.presence.is_some()).count() as u64;
+    let online = cameras.iter().filter(|c| is_online(c)).count() as u64;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
-    let names = |of: &dyn Fn(&CameraView) -> u64| {
+    let coarse = cameras.iter().any(|camera| camera.coarse);
+    let promise = if sum.pressed() == 0 {
+        t!(lang, "summary-no-picture")
+    } else if sum.missing > 0 {
+        t!(lang, "summary-all-other")
+    } else if coarse {
+        t!(lang, "summary-coarse")
+    } else if sum.deleted > 0 {
+        t!(lang, "summary-deleted")
+    } else {
+        t!(lang, "summary-all")
+    };
+    let lead = html! {
+        @if reporting > 0 { (t!(lang, "summary-online", online = online, total = reporting)) " " }
+        (promise)
+    };
+    (lead, troubles(lang, cameras, hold))
+}
+
+fn troubles(lang: Language, cameras: &[CameraView], hold: bool) -> Vec<(Tone, Markup)> {
+    type Count = fn(&CameraView) -> u64;
+    let sum = |of: Count| cameras.iter().map(of).fold(0, u64::saturating_add);
+    let names = |of: Count| {
         let mut names = cameras.iter().filter(|c| of(c) > 0).map(|c| c.device.as_str());
-        match (names.next(), names.count()) {
-            (Some(one), 0) => format!(" ({one})"),
-            (Some(one), more) => {
-                format!(" ({one} and {})", pluralize(more as u64, "other", "others"))
-            }
-            (None, _) => String::new(),
+        let first = names.next().unwrap_or_default();
+        match names.count() {
+            0 => t!(lang, "cameras-one", camera = first),
+            more => t!(lang, "cameras-more", camera = first, count = more as u64),
         }
     };
-
-    let presence = match speaking {
-        0 => String::new(),
-        _ => format!("{online} of {speaking} online. "),
+    let mut troubles = Vec::new();
+    let mut add = |tone, of: Count, text: &dyn Fn(u64, Markup) -> Markup| {
+        if sum(of) > 0 {
+            troubles.push((tone, text(sum(of), names(of))));
+        }
     };
     let coarse = cameras.iter().any(|camera| camera.coarse);
-    let mut troubles = Vec::new();
-    let lead = if sum.pressed() == 0 {
-        format!("{presence}No picture has been taken yet.")
-    } else if sum.missing > 0 {
-        let least = if coarse { "At least " } else { "" };
-        troubles.push((
-            Tone::Err,
-            format!(
-                "{least}{} missing{}: taken, but neither in the cloud nor on a known card.",
-                pluralize(sum.missing, "picture is", "pictures are"),
-                names(&|c| c.counters.missing),
-            ),
-        ));
-        format!("{presence}All other pictures are either in the cloud or safe on a card.")
-    } else if coarse {
-        format!("{presence}Every picture is in the cloud or, as far as the cameras could list them, safe on a card.")
-    } else if sum.deleted > 0 {
-        format!("{presence}Every picture is in the cloud, safe on a card, or deleted by you.")
-    } else {
-        format!("{presence}Every picture is either in the cloud or safe on a card.")
-    };
-    if hold && sum.held > 0 {
-        troubles.push((
-            Tone::Err,
-            format!(
-                "{} on cards until the cloud takes pictures again.",
-                pluralize(sum.held, "picture waits", "pictures wait")
-            ),
-        ));
+    add(Tone::Err, |c| c.counters.missing, &|count, cameras| match coarse {
+        true => t!(lang, "trouble-missing-least", count = count, cameras = cameras),
+        false => t!(lang, "trouble-missing", count = count, cameras = cameras),
+    });
+    if hold {
+        add(Tone::Err, |c| c.counters.held, &|count, _| {
+            t!(lang, "trouble-hold", count = count)
+        });
     }
-    if sum.told > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} no picture; the camera reported the reason{}.",
-                pluralize(sum.told, "press gave", "presses gave"),
-                names(&|c| c.counters.told),
-            ),
-        ));
-    }
-    let conflicts: u64 = cameras.iter().map(|c| c.conflicts).sum();
-    if conflicts > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} a duplicate number{}: a card was copied or restored. All are kept and shown.",
-                pluralize(conflicts, "picture has", "pictures have"),
-                names(&|c| c.conflicts),
-            ),
-        ));
-    }
-    let damaged: u64 = cameras.iter().map(|c| c.damaged).sum();
-    if damaged > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} not decode{}. The bytes are kept exactly as they came.",
-                pluralize(damaged, "picture does", "pictures do"),
-                names(&|c| c.damaged),
-            ),
-        ));
-    }
-    let parked: u64 = cameras.iter().map(|c| c.queue.parked).sum();
-    if parked > 0 {
-        troubles.push((
-            Tone::Wait,
-            format!(
-                "{} on the card because the cloud refuses {}{}.",
-                pluralize(parked, "picture stays", "pictures stay"),
-                if parked == 1 { "it" } else { "them" },
-                names(&|c| c.queue.parked),
-            ),
-        ));
-    }
-    (lead, troubles)
+    add(Tone::Wait, |c| c.counters.told, &|count, cameras| {
+        t!(lang, "trouble-failed", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.conflicts, &|count, cameras| {
+        t!(lang, "trouble-conflict", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.damaged, &|count, cameras| {
+        t!(lang, "trouble-damaged", count = count, cameras = cameras)
+    });
+    add(Tone::Wait, |c| c.queue.parked, &|count, cameras| {
+        t!(lang, "trouble-deferred", count = count, cameras = cameras)
+    });
+    troubles
 }
 
 /// The picture in an area whose shape the style decides: its colour first, then its thumbnail, or the whole picture.
-pub(crate) fn image(picture: &PictureView, whole: bool, alt: &str) -> Markup {
+pub(crate) fn image(lang: Language, picture: &PictureView, whole: bool, alt: &Markup) -> Markup {
     let id = picture.id;
     html! {
         @if let Some(color) = picture.color {
@@ -189,7 +176,7 @@ pub(crate) fn image(picture: &PictureView, whole: bool, alt: &str) -> Markup {
             }
         }
         @if picture.damaged || (!whole && picture.thumbnail == Thumbnail::None) {
-            span.no-image { "No preview" }
+            span.no-image { (t!(lang, "no-preview")) }
         } @else if whole {
             img src=(image_url(&id)) alt=(alt) width=[known(picture.width)] height=[known(picture.height)] decoding="async";
         } @else if picture.thumbnail == Thumbnail::Ready {
@@ -222,32 +209,32 @@ fn thumbnail_url(id: &PictureId) -> String {
 }
 
 /// Marks that a picture carries in a grid, as words.
-pub(crate) fn badges(picture: &PictureView) -> Markup {
+pub(crate) fn badges(lang: Language, picture: &PictureView) -> Markup {
     html! {
         @if picture.conflict || picture.damaged {
             span.marks {
-                @if picture.conflict { (chip(Tone::Wait, &html! { "Duplicate number" })) }
-                @if picture.damaged { (chip(Tone::Err, &html! { "Damaged" })) }
+                @if picture.conflict { (chip(Tone::Wait, &t!(lang, "duplicate-number"))) }
+                @if picture.damaged { (chip(Tone::Err, &t!(lang, "damaged"))) }
             }
         }
     }
 }
 
 /// A grid of pictures. Each says its time; the camera too where they are mixed.
-pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
+pub(crate) fn grid(lang: Language, pictures: &[PictureView], named: bool) -> Markup {
     html! {
         ul.grid {
             @for picture in pictures {
-                li data-key=(picture.id) data-stored=(picture.stored_us / 1000) {
+                li #{ "tile-" (picture.id) } data-stored=(picture.stored_us / 1000) {
                     a.tile href=(picture_url(&picture.id)) {
-                        (image(picture, false, if named { "" } else { picture.device.as_str() }))
-                        (badges(picture))
+                        (image(lang, picture, false, &html! { @if !named { (picture.device) } }))
+                        (badges(lang, picture))
                         span.tile-words {
                             @if named { span.tile-name { (picture.device) } }
                             span.tile-time {
-                                @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { "arrived late, " } }
+                                @if capture_time::late(picture) { (shape(Tone::Wait)) span.hear { (t!(lang, "arrived-late")) } }
                                 // With its date if that is not the day it stands under.
-                                (capture_time::short(picture, picture.stored_us))
+                                (capture_time::short(lang, picture, picture.stored_us))
                             }
                         }
                     }
@@ -258,15 +245,142 @@ pub(crate) fn grid(pictures: &[PictureView], named: bool) -> Markup {
 }
 
 /// One row of a list of facts.
-pub(crate) fn fact(name: &str, value: &Markup) -> Markup {
+pub(crate) fn fact(name: &Markup, value: &Markup) -> Markup {
     html! { div { dt { (name) } dd { (value) } } }
 }
 
-/// A capital first: the appliance's words begin in lower case.
-pub(crate) fn capitalize(text: &str) -> String {
-    let mut letters = text.chars();
-    letters
-        .next()
-        .map(|first| format!("{}{}", first.to_uppercase(), letters.as_str()))
-        .unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, camera};
+
+    #[test]
+    fn the_line_of_counters_is_exact() {
+        let cases = [
+            (
+                Counters {
+                    stored: 1204,
+                    ..Counters::default()
+                },
+                false,
+                "1,204 pressed, 1,204 stored, 0 held, 0 missing",
+            ),
+            (
+                Counters {
+                    stored: 1000,
+                    deleted: 3,
+                    told: 5,
+                    held: 38,
+                    missing: 2,
+                },
+                false,
+                "1,048 pressed, 1,000 stored, 3 deleted, 5 without a picture, 38 held, 2 missing",
+            ),
+            (
+                Counters {
+                    stored: 1,
+                    held: 7,
+                    ..Counters::default()
+                },
+                true,
+                "8 pressed, 1 stored, up to 7 held, at least 0 missing",
+            ),
+        ];
+        for (counters, coarse, line) in cases {
+            assert_eq!(counters_line(Language::English, &counters, coarse).0, line);
+        }
+    }
+
+    fn summary(cameras: &[CameraView], hold: bool) -> (String, Vec<(Tone, String)>) {
+        let (lead, troubles) = status_summary(Language::English, cameras, hold);
+        (
+            lead.0,
+            troubles.into_iter().map(|(tone, text)| (tone, text.0)).collect(),
+        )
+    }
+
+    #[test]
+    fn the_promise_is_made_only_when_it_holds() {
+        let well = vec![
+            camera("porch", Some(Presence::Online)),
+            camera("field", Some(Presence::Offline)),
+            camera("uploads", None),
+        ];
+        let holds = "1 of 2 online. Every picture is either in the cloud or safe on a card.";
+        assert_eq!(summary(&well, false), (holds.to_owned(), Vec::new()));
+
+        let with = |change: &dyn Fn(&mut CameraView)| {
+            let mut cameras = well.clone();
+            change(&mut cameras[0]);
+            summary(&cameras, true)
+        };
+        let (lead, troubles) = with(&|camera| camera.counters.missing = 3);
+        assert!(!lead.contains("Every"), "{lead}");
+        assert_eq!(troubles[0].0, Tone::Err);
+        assert_eq!(
+            troubles[0].1,
+            "3 pictures are missing (porch): taken, but neither in the cloud nor on a known card."
+        );
+        let (lead, _) = with(&|camera| camera.coarse = true);
+        assert!(lead.contains("as far as the cameras could list them"), "{lead}");
+        let (lead, _) = with(&|camera| camera.counters.deleted = 1);
+        assert!(lead.ends_with("or deleted by you."), "{lead}");
+        for (change, words) in [
+            (
+                (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
+                "copied or restored",
+            ),
+            (&|camera| camera.damaged = 1, "1 picture does not decode"),
+            (&|camera| camera.counters.told = 5, "5 presses gave no picture"),
+            (
+                &|camera| camera.counters.held = 4,
+                "4 pictures wait on cards until the cloud takes pictures again",
+            ),
+            (&|camera| camera.queue.parked = 1, "the cloud refuses it"),
+        ] {
+            let (_, troubles) = with(change);
+            assert!(troubles[0].1.contains(words), "{troubles:?}");
+        }
+        let mut new = camera("new", Some(Presence::Online));
+        new.counters = Counters::default();
+        assert_eq!(
+            summary(&[new], false).0,
+            "1 of 1 online. No picture has been taken yet."
+        );
+    }
+
+    #[test]
+    fn the_headline_is_the_worst_there_is_to_say() {
+        let online = camera("porch", Some(Presence::Online));
+        let say = |change: &dyn Fn(&mut CameraView)| {
+            let mut camera = online.clone();
+            change(&mut camera);
+            let (tone, words) = headline(Language::English, &camera, NOW_US);
+            (tone.as_str(), words.into_string())
+        };
+        assert_eq!(say(&|_| ()), ("ok", "Online".to_owned()));
+        assert_eq!(
+            say(&|c| c.queue.waiting = 38),
+            ("wait", "Online, 38 waiting".to_owned())
+        );
+        let full = |c: &mut CameraView| {
+            c.queue.waiting = 38;
+            c.health.card_free = c.health.card_total / 11;
+        };
+        assert_eq!(say(&full), ("err", "Card nearly full".to_owned()));
+        let fault = |c: &mut CameraView| {
+            full(c);
+            c.faults = vec![5];
+        };
+        assert_eq!(say(&fault), ("err", "Camera not found".to_owned()));
+        let (tone, words) = say(&|c| {
+            fault(c);
+            c.presence = Some(Presence::Offline);
+            c.last_seen_us = NOW_US - 130 * MIN;
+        });
+        assert!(
+            tone == "off" && words.starts_with("Offline <time") && words.contains(">2 h 10 min<"),
+            "{words}"
+        );
+    }
 }

@@ -1,9 +1,12 @@
-//! Numbers, sizes and times as a person reads them. English, decimal units, and the time zone of the reader: the server
-//! writes UTC into `<time>`, and `time.js` says the same moment in the zone of the browser.
+//! Numbers, sizes and times as a person reads them: decimal units, the reader's language, and the reader's time zone. The
+//! server writes UTC into `<time>`, and `time.js` writes the same moment in the zone of the browser.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use maud::{Markup, html};
+use jiff::{Timestamp, Zoned};
+use maud::{Markup, Render, html};
+
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 
 /// `1204` as `1,204`.
 pub(crate) fn count(number: u64) -> String {
@@ -18,9 +21,13 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// `1 picture`, `1,204 pictures`.
-pub(crate) fn pluralize(number: u64, one: &str, many: &str) -> String {
-    format!("{} {}", count(number), if number == 1 { one } else { many })
+/// A capital first: texts from cameras and errors begin in lower case.
+pub(crate) fn capitalize(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .map(|first| format!("{}{}", first.to_uppercase(), letters.as_str()))
+        .unwrap_or_default()
 }
 
 /// Bytes in decimal units: `512 B`, `23 KB`, `2.5 MB`, `31.8 GB`.
@@ -45,33 +52,36 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// A length of time in one or two units: `40 ms`, `4.1 s`, `9 min`, `2 h 10 min`, `3 days`.
-pub(crate) fn format_duration(micros: u64) -> String {
+pub(crate) fn format_duration(lang: Language, micros: u64) -> Markup {
     let ms = micros / 1000;
     let s = ms / 1000;
     let min = s / 60;
     let h = min / 60;
     match s {
-        _ if micros > 0 && ms == 0 => "under 1 ms".to_owned(),
-        _ if ms < 1000 => format!("{ms} ms"),
-        0..10 => format!("{}.{} s", s, ms % 1000 / 100),
-        10..60 => format!("{s} s"),
-        60..3600 => format!("{min} min"),
-        3600..172_800 if min.is_multiple_of(60) => format!("{h} h"),
-        3600..172_800 => format!("{h} h {} min", min % 60),
-        _ => format!("{} days", h / 24),
+        _ if micros > 0 && ms == 0 => t!(lang, "duration-under-ms"),
+        _ if ms < 1000 => t!(lang, "duration-ms", ms = ms),
+        0..10 => t!(lang, "duration-s", s = format!("{s}.{}", ms % 1000 / 100).as_str()),
+        10..60 => t!(lang, "duration-s", s = s),
+        60..3600 => t!(lang, "duration-min", min = min),
+        3600..172_800 if min.is_multiple_of(60) => t!(lang, "duration-h", h = h),
+        3600..172_800 => t!(lang, "duration-h-min", h = h, min = min % 60),
+        _ => t!(lang, "duration-days", days = h / 24),
     }
 }
 
 /// The step from one moment to the next: `+12 ms`, `+0.1 s`, `+4.1 s`; a step back counts as none.
-pub(crate) fn step(from_us: u64, to_us: u64) -> String {
+pub(crate) fn step(lang: Language, from_us: u64, to_us: u64) -> Markup {
     let micros = to_us.saturating_sub(from_us);
-    match micros / 1000 {
-        ms @ 100..1000 => format!("+0.{} s", ms / 100),
-        _ => format!("+{}", format_duration(micros)),
+    html! {
+        "+"
+        @match micros / 1000 {
+            ms @ 100..1000 => (t!(lang, "duration-s", s = format!("0.{}", ms / 100).as_str())),
+            _ => (format_duration(lang, micros)),
+        }
     }
 }
 
-/// How a moment is written.
+/// The format of a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimeFormat {
     /// `14:32:07`.
@@ -103,41 +113,51 @@ impl TimeFormat {
 
 /// A moment, microseconds UTC, as a `<time>` element. One that is no date at all (a camera may claim anything) is said
 /// to be unknown.
-pub(crate) fn time(micros: i64, form: TimeFormat, now_us: i64) -> Markup {
+pub(crate) fn time(lang: Language, micros: i64, form: TimeFormat, now_us: i64) -> Markup {
     let Ok(moment) = Timestamp::from_microsecond(micros) else {
-        return html! { "an unknown time" };
+        return t!(lang, "time-unknown");
     };
     let utc = moment.to_zoned(TimeZone::UTC);
+    let clock = utc.strftime("%H:%M:%S");
+    let full = html! { (date(&utc, &t!(lang, "date-full", weekday = weekday(&utc)))) " " (clock.to_string()) " UTC" };
     let text = match form {
-        TimeFormat::Clock => utc.strftime("%H:%M:%S").to_string(),
-        TimeFormat::Tenths => format!(
-            "{}.{}",
-            utc.strftime("%H:%M:%S"),
-            utc.subsec_nanosecond().unsigned_abs() / 100_000_000
-        ),
-        TimeFormat::Full => utc.strftime("%a %-d %b %Y %H:%M:%S UTC").to_string(),
-        TimeFormat::Day => utc.strftime("%A %-d %B %Y").to_string(),
+        TimeFormat::Clock => clock.to_string().render(),
+        TimeFormat::Tenths => {
+            let tenths = utc.subsec_nanosecond().unsigned_abs() / 100_000_000;
+            format!("{clock}.{tenths}").render()
+        }
+        TimeFormat::Full => full.clone(),
+        TimeFormat::Day => date(&utc, &t!(lang, "date-day", weekday = weekday(&utc))),
         TimeFormat::Near => {
             let now = Timestamp::from_microsecond(now_us)
                 .unwrap_or(Timestamp::UNIX_EPOCH)
                 .to_zoned(TimeZone::UTC);
             if now.date() == utc.date() {
-                utc.strftime("%H:%M:%S").to_string()
+                clock.to_string().render()
             } else if now.year() == utc.year() {
-                utc.strftime("%-d %b %H:%M").to_string()
+                date(&utc, &t!(lang, "date-near"))
             } else {
-                utc.strftime("%-d %b %Y").to_string()
+                date(&utc, &t!(lang, "date-near-year"))
             }
         }
-        TimeFormat::Age => format_duration(age_us(micros, now_us)),
+        TimeFormat::Age => format_duration(lang, age_us(micros, now_us)),
     };
     html! {
-        time datetime=(utc.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")) data-as=(form.as_str())
-            title=(utc.strftime("%a %-d %b %Y %H:%M:%S UTC")) { (text) }
+        time datetime=(utc.strftime("%Y-%m-%dT%H:%M:%S%.3fZ")) data-as=(form.as_str()) title=(full) { (text) }
     }
 }
 
-/// How long ago, rounded down to whole seconds; 0 for what is still to come.
+/// From 1 for Monday to 7 for Sunday.
+fn weekday(moment: &Zoned) -> u64 {
+    u64::from(moment.weekday().to_monday_one_offset().unsigned_abs())
+}
+
+/// Writes a date by a pattern of the message files.
+fn date(moment: &Zoned, pattern: &Markup) -> Markup {
+    moment.strftime(&pattern.0).to_string().render()
+}
+
+/// Returns the age, rounded down to whole seconds; 0 for a moment in the future.
 pub(crate) fn age_us(micros: i64, now_us: i64) -> u64 {
     let age = u64::try_from(now_us.saturating_sub(micros)).unwrap_or(0);
     age / 1_000_000 * 1_000_000
@@ -177,11 +197,11 @@ mod tests {
             (7_800_000_000, "2 h 10 min"),
             (3 * 86_400_000_000, "3 days"),
         ] {
-            assert_eq!(format_duration(micros), text, "{micros}");
+            assert_eq!(format_duration(Language::English, micros).0, text, "{micros}");
         }
-        format_duration(u64::MAX);
+        format_duration(Language::English, u64::MAX);
         for (from, to, text) in [(0, 12_000, "+12 ms"), (900_000, 1_099_000, "+0.1 s"), (5, 4, "+0 ms")] {
-            assert_eq!(step(from, to), text);
+            assert_eq!(step(Language::English, from, to).0, text);
         }
     }
 
@@ -197,7 +217,7 @@ mod tests {
                 TimeFormat::Age,
             ] {
                 for now_us in [i64::MIN, 0, i64::MAX] {
-                    time(micros, form, now_us);
+                    time(Language::Korean, micros, form, now_us);
                 }
             }
         }
@@ -205,7 +225,13 @@ mod tests {
 
     #[test]
     fn a_time_carries_its_moment_for_the_browser() {
-        let html = time(1_795_270_327_412_000, TimeFormat::Near, 1_795_270_400_000_000).into_string();
+        let html = time(
+            Language::English,
+            1_795_270_327_412_000,
+            TimeFormat::Near,
+            1_795_270_400_000_000,
+        )
+        .into_string();
         assert_eq!(
             html,
             "<time datetime=\"2026-11-21T14:12:07.412Z\" data-as=\"near\" \

@@ -164,9 +164,7 @@ pub(crate) async fn draw<V>(
     match view {
         Ok(view) => with(&around, &view).into_response(),
         Err(problem) => {
-            let title = problem.status.canonical_reason().unwrap_or("Problem");
-            let status = problem.status.as_u16();
-            let markup = templates::problem_page(&around, status, title, &problem.detail);
+            let markup = templates::problem_page(&around, problem.status, &problem.detail);
             (problem.status, markup).into_response()
         }
     }
@@ -176,6 +174,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
     let hold = site.backpressure.state();
     let scheme = if site.config.tls.is_some() { "https" } else { "http" };
     templates::PageContext {
+        visitor: site.visitor.clone(),
         now_us: now_us(),
         store: site.store.id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -203,7 +202,7 @@ async fn around(site: &RequestContext) -> templates::PageContext {
 
 async fn device_view(site: &AppState, device: &str) -> HttpResult<templates::DeviceView> {
     let store = &site.store;
-    let missing = || Problem::not_found("camera of that name");
+    let missing = || Problem::not_found("camera with that name");
     let device: DeviceId = device.parse().map_err(|_| missing())?;
     let known = store.device(&device, now_us()).await?.ok_or_else(missing)?;
     let said = known.status.as_ref().and_then(|status| status.reported_at);

@@ -6,6 +6,8 @@ pub(crate) mod capture_time;
 pub(crate) mod components;
 pub(crate) mod format;
 pub(crate) mod handlers;
+pub mod language;
+pub(crate) mod messages;
 pub mod templates;
 pub(crate) mod timeline;
 pub(crate) mod views;

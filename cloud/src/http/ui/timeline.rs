@@ -5,7 +5,9 @@ use keepsake_protocol::command::CommandStage;
 use maud::{Markup, html};
 
 use crate::http::ui::capture_time::exact_time;
-use crate::http::ui::format::{TimeFormat, count, format_duration, size, step, time};
+use crate::http::ui::format::{TimeFormat, format_duration, size, step, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 use crate::http::ui::views::{CommandView, PictureView, StageView};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,27 +29,27 @@ impl StepState {
     }
 
     /// Text for screen readers.
-    const fn heard(self) -> &'static str {
+    fn spoken(self, lang: Language) -> Markup {
         match self {
-            Self::Done => "",
-            Self::Now => ", now",
-            Self::Next => ", still to come",
-            Self::Failed => ", failed",
+            Self::Done => html! {},
+            Self::Now => t!(lang, "step-now"),
+            Self::Next => t!(lang, "step-next"),
+            Self::Failed => t!(lang, "step-failed"),
         }
     }
 }
 
 struct TimelineStep {
-    name: &'static str,
+    name: Markup,
     state: StepState,
-    /// When, by whichever clock knows it.
+    /// When, by the clock that knows it.
     at_us: Option<i64>,
-    /// The way from the stop before, or what is to be said instead.
-    note: String,
+    /// The duration since the step before, or a remark.
+    note: Option<Markup>,
 }
 
 impl TimelineStep {
-    fn done(name: &'static str, at_us: Option<i64>, note: String) -> Self {
+    fn done(name: Markup, at_us: Option<i64>, note: Option<Markup>) -> Self {
         Self {
             name,
             state: StepState::Done,
@@ -58,21 +60,21 @@ impl TimelineStep {
 }
 
 /// A stored picture's journey on one line: names and steps.
-pub(crate) fn picture_line(picture: &PictureView) -> Markup {
-    line(&picture_stops(picture))
+pub(crate) fn picture_line(lang: Language, picture: &PictureView) -> Markup {
+    line(lang, &picture_steps(lang, picture))
 }
 
-/// The same journey as a list with the time of every stop.
-pub(crate) fn picture_list(picture: &PictureView) -> Markup {
+/// The same journey as a list with the time of every step.
+pub(crate) fn picture_list(lang: Language, picture: &PictureView) -> Markup {
     html! {
         ol.journey.journey-list {
-            @for stop in picture_stops(picture) {
-                li class={ "stop stop-" (stop.state.as_str()) } {
-                    span.stop-name { (stop.name) }
+            @for step in picture_steps(lang, picture) {
+                li class={ "stop stop-" (step.state.as_str()) } {
+                    span.stop-name { (step.name) }
                     span.stop-at {
-                        @if let Some(at) = stop.at_us { (time(at, TimeFormat::Tenths, at)) }
+                        @if let Some(at) = step.at_us { (time(lang, at, TimeFormat::Tenths, at)) }
                     }
-                    span.stop-note { (stop.note) }
+                    span.stop-note { @if let Some(note) = step.note { (note) } }
                 }
             }
         }
@@ -87,62 +89,53 @@ pub(crate) fn press_to_stored_us(picture: &PictureView) -> Option<u64> {
     u64::try_from(picture.stored_us.saturating_sub(exact_time(picture)?)).ok()
 }
 
-fn picture_stops(picture: &PictureView) -> Vec<TimelineStep> {
+fn picture_steps(lang: Language, picture: &PictureView) -> Vec<TimelineStep> {
+    let stored = |note| TimelineStep::done(t!(lang, "step-stored"), Some(picture.stored_us), note);
     if picture.cause == Cause::Upload {
-        return vec![TimelineStep::done(
-            "Stored",
-            Some(picture.stored_us),
-            "came in as an upload".to_owned(),
-        )];
+        return vec![stored(Some(t!(lang, "step-upload")))];
     }
     // Times that nobody knows would look as good as the others, so they are left out.
     let pressed_us = exact_time(picture);
     let at = |after_us: u64| pressed_us.and_then(|pressed| pressed.checked_add(i64::try_from(after_us).ok()?));
-
-    let mut before_us = 0;
-    let mut stops = vec![TimelineStep::done(
-        match picture.cause {
-            Cause::Button | Cause::Upload => "Pressed",
-            Cause::Command => "Asked for",
-            Cause::Interval => "Due",
-            Cause::Test => "Test",
-        },
-        pressed_us,
-        String::new(),
-    )];
-    let known = [
-        ("Captured", Some(picture.captured_after_us)),
-        ("On the card", picture.saved_after_us),
-        ("Upload begun", picture.sent_after_us),
-    ];
-    for (name, after_us) in known {
-        let note = match after_us {
-            Some(after_us) => {
-                let note = step(before_us, after_us);
-                before_us = after_us;
-                note
-            }
-            None if name == "Upload begun" => "after a restart".to_owned(),
-            None => String::new(),
-        };
-        let note = if name == "Upload begun" && picture.attempt > 0 {
-            format!("{note}, try {}", count(u64::from(picture.attempt) + 1))
-        } else {
-            note
-        };
-        stops.push(TimelineStep::done(name, after_us.and_then(at), note));
-    }
-    let note = match press_to_stored_us(picture) {
-        Some(total) if picture.sent_after_us.is_some() => step(before_us, total),
-        Some(_) | None => String::new(),
+    let name = match picture.cause {
+        Cause::Button | Cause::Upload => t!(lang, "step-pressed"),
+        Cause::Command => t!(lang, "step-requested"),
+        Cause::Interval => t!(lang, "step-due"),
+        Cause::Test => t!(lang, "step-test"),
     };
-    stops.push(TimelineStep::done("Stored", Some(picture.stored_us), note));
-    stops
+    let mut steps = vec![TimelineStep::done(name, pressed_us, None)];
+
+    let captured_us = picture.captured_after_us;
+    let note = Some(step(lang, 0, captured_us));
+    steps.push(TimelineStep::done(t!(lang, "step-captured"), at(captured_us), note));
+
+    let saved_us = picture.saved_after_us;
+    let note = saved_us.map(|saved_us| step(lang, captured_us, saved_us));
+    let name = t!(lang, "step-saved");
+    steps.push(TimelineStep::done(name, saved_us.and_then(at), note));
+
+    let sent_us = picture.sent_after_us;
+    let note = match sent_us {
+        Some(sent_us) => step(lang, saved_us.unwrap_or(captured_us), sent_us),
+        None => t!(lang, "step-after-restart"),
+    };
+    let note = match picture.attempt {
+        0 => note,
+        attempt => html! { (note) ", " (t!(lang, "step-attempt", number = u64::from(attempt) + 1)) },
+    };
+    let name = t!(lang, "step-upload-started");
+    steps.push(TimelineStep::done(name, sent_us.and_then(at), Some(note)));
+
+    let total_us = press_to_stored_us(picture);
+    steps.push(stored(
+        sent_us.zip(total_us).map(|(sent, total)| step(lang, sent, total)),
+    ));
+    steps
 }
 
-/// How far a command for a picture got.
-pub(crate) fn command_line(command: &CommandView, now_us: i64) -> Markup {
-    line(&command_stops(command, now_us))
+/// The progress of a command for a picture.
+pub(crate) fn command_line(lang: Language, command: &CommandView, now_us: i64) -> Markup {
+    line(lang, &command_steps(lang, command, now_us))
 }
 
 /// The command has not ended: neither stored, failed nor out of time.
@@ -162,7 +155,7 @@ fn ended(command: &CommandView) -> bool {
     }
 }
 
-fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
+fn command_steps(lang: Language, command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
     let reached = |stage: CommandStage| command.stages.iter().find(|s| s.stage == stage);
     let failed = reached(CommandStage::Failed).or_else(|| reached(CommandStage::Expired));
     // Replies may be lost or come late: a later stage, and the picture itself, say that the ones before were reached.
@@ -170,98 +163,83 @@ fn command_stops(command: &CommandView, now_us: i64) -> Vec<TimelineStep> {
         let later = |s: &StageView| s.stage > stage && s.stage <= CommandStage::Done;
         command.stored.is_some() || command.stages.iter().any(later)
     };
-    let mut stops = Vec::new();
+    let since_created = |at_us: i64| {
+        format_duration(
+            lang,
+            u64::try_from(at_us.saturating_sub(command.created_us)).unwrap_or(0),
+        )
+    };
+    let state = |done: bool| if done { StepState::Done } else { StepState::Next };
 
     let accepted = reached(CommandStage::Accepted);
-    let heard_of = accepted.is_some() || passed(CommandStage::Accepted);
-    let heard = accepted.map_or(String::new(), |accepted| {
-        format_duration(u64::try_from(accepted.at_us.saturating_sub(command.created_us)).unwrap_or(0))
-    });
-    stops.push(TimelineStep {
-        name: "Sent",
-        state: if command.sent_us.is_some() || heard_of {
-            StepState::Done
-        } else {
-            StepState::Next
-        },
+    let has_reply = accepted.is_some() || passed(CommandStage::Accepted);
+    let mut steps = vec![TimelineStep {
+        name: t!(lang, "step-sent"),
+        state: state(command.sent_us.is_some() || has_reply),
         at_us: command.sent_us,
-        note: heard,
-    });
+        note: accepted.map(|accepted| since_created(accepted.at_us)),
+    }];
 
     let mut before_us = accepted.and_then(|s| s.after_us).unwrap_or(0);
     for (name, stage) in [
-        ("Captured", CommandStage::Captured),
-        ("On the card", CommandStage::Saved),
+        (t!(lang, "step-captured"), CommandStage::Captured),
+        (t!(lang, "step-saved"), CommandStage::Saved),
     ] {
-        if let Some(said) = reached(stage) {
-            let note = said.after_us.map_or(String::new(), |after| step(before_us, after));
-            before_us = said.after_us.unwrap_or(before_us);
-            stops.push(TimelineStep::done(name, Some(said.at_us), note));
-        } else if passed(stage) {
-            stops.push(TimelineStep::done(name, None, String::new()));
-        } else {
-            stops.push(TimelineStep {
-                name,
-                state: StepState::Next,
-                at_us: None,
-                note: String::new(),
-            });
-        }
+        let reply = reached(stage);
+        let after_us = reply.and_then(|reply| reply.after_us);
+        steps.push(TimelineStep {
+            name,
+            state: state(reply.is_some() || passed(stage)),
+            at_us: reply.map(|reply| reply.at_us),
+            note: after_us.map(|after_us| step(lang, before_us, after_us)),
+        });
+        before_us = after_us.unwrap_or(before_us);
     }
-    stops.push(TimelineStep {
-        name: "Uploading",
-        state: if command.stored.is_some() {
-            StepState::Done
-        } else {
-            StepState::Next
-        },
+    let stored_us = command.stored.map(|(_, at_us)| at_us);
+    let uploading = command.uploading.filter(|(_, total)| *total > 0 && stored_us.is_none());
+    steps.push(TimelineStep {
+        name: t!(lang, "step-uploading"),
+        state: state(stored_us.is_some()),
         at_us: None,
-        note: match command.uploading {
-            Some((here, total)) if total > 0 && command.stored.is_none() => {
-                format!("{} of {}", size(here), size(total))
-            }
-            Some(_) | None => String::new(),
-        },
+        note: uploading.map(|(here, total)| {
+            t!(
+                lang,
+                "size-of",
+                part = size(here).as_str(),
+                total = size(total).as_str()
+            )
+        }),
     });
-    stops.push(match command.stored {
-        Some((_, at)) => TimelineStep::done(
-            "Stored",
-            Some(at),
-            format!(
-                "{} in all",
-                format_duration(u64::try_from(at.saturating_sub(command.created_us)).unwrap_or(0))
-            ),
-        ),
-        None => TimelineStep {
-            name: "Stored",
-            state: StepState::Next,
-            at_us: None,
-            note: String::new(),
-        },
+    steps.push(TimelineStep {
+        name: t!(lang, "step-stored"),
+        state: state(stored_us.is_some()),
+        at_us: stored_us,
+        note: stored_us.map(|at_us| t!(lang, "step-total", duration = since_created(at_us))),
     });
 
-    // The first stop not reached is where it is now, or where it ended.
-    let over = failed.is_some() || (now_us >= command.expires_us && !heard_of);
-    if let Some(next) = stops.iter_mut().find(|stop| stop.state == StepState::Next) {
+    // The first step not reached is where it is now, or where it ended.
+    let over = failed.is_some() || (now_us >= command.expires_us && !has_reply);
+    if let Some(next) = steps.iter_mut().find(|step| step.state == StepState::Next) {
         next.state = if over { StepState::Failed } else { StepState::Now };
-        if next.note.is_empty() {
-            next.note = if over { "ended here" } else { "waiting" }.to_owned();
-        }
+        next.note.get_or_insert_with(|| match over {
+            true => t!(lang, "step-ended"),
+            false => t!(lang, "step-waiting"),
+        });
     }
-    stops
+    steps
 }
 
-fn line(stops: &[TimelineStep]) -> Markup {
+fn line(lang: Language, steps: &[TimelineStep]) -> Markup {
     html! {
         ol.journey.journey-line {
-            @for stop in stops {
-                li class={ "stop stop-" (stop.state.as_str()) } {
-                    span.stop-name { (stop.name) span.hear { (stop.state.heard()) } }
+            @for step in steps {
+                li class={ "stop stop-" (step.state.as_str()) } {
+                    span.stop-name { (step.name) span.hear { (step.state.spoken(lang)) } }
                     span.stop-note {
-                        @if stop.note.is_empty() {
-                            @if let Some(at) = stop.at_us { (time(at, TimeFormat::Clock, at)) }
-                        } @else {
-                            (stop.note)
+                        @match (&step.note, step.at_us) {
+                            (Some(note), _) => (note),
+                            (None, Some(at)) => (time(lang, at, TimeFormat::Clock, at)),
+                            (None, None) => {},
                         }
                     }
                 }
@@ -303,8 +281,8 @@ mod tests {
                 stored: None,
                 result: None,
             };
-            let stops = command_stops(&command, 20);
-            let states: Vec<_> = stops.iter().map(|stop| stop.state.as_str()).collect();
+            let steps = command_steps(Language::English, &command, 20);
+            let states: Vec<_> = steps.iter().map(|step| step.state.as_str()).collect();
             assert_eq!(states.join(" "), expected, "{said:?}");
         }
     }

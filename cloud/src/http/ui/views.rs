@@ -1,5 +1,5 @@
-//! What a page is drawn from: plain facts, read from the store beforehand. A view holds no time but those it shows;
-//! what "now" is comes with [`crate::http::ui::templates::PageContext`], so that the same view always draws the same page.
+//! The data of each page, read from the store beforehand. The current time comes with [`PageContext`], so that the same
+//! view always draws the same page.
 
 use keepsake_protocol::capture::{Cause, ContentType};
 use keepsake_protocol::clock::ClockReading;
@@ -8,24 +8,26 @@ use keepsake_protocol::event::TombstoneReason;
 use keepsake_protocol::id::{DeviceId, Hash, PictureId, Sequence, SpoolId, StoreId};
 use keepsake_protocol::presence::{Health, LedStatus, Presence, Queue};
 
-use crate::auth::Role;
+use crate::auth::{Role, TokenScope};
+use crate::http::ui::language::Language;
 
-/// What every page shows around its own matter. All times are microseconds UTC since 1970.
+/// The data around the content of every page. All times are microseconds UTC since 1970.
 #[derive(Debug, Clone)]
 pub struct PageContext {
+    pub visitor: Visitor,
     pub now_us: i64,
     pub store: StoreId,
     /// Version of the cloud's program.
     pub version: String,
-    /// Where this page is served, such as `http://127.0.0.1:5000`.
+    /// The address of the web server, such as `http://127.0.0.1:5000`.
     pub http: String,
-    /// Where cameras say hello, such as `mqtt://127.0.0.1:1883`.
+    /// The address that cameras connect to, such as `mqtt://127.0.0.1:1883`.
     pub mqtt: String,
     /// Both of them are on loopback, so that only this machine gets in.
     pub loopback_only: bool,
     /// Why the cloud takes no pictures at the moment: a plain sentence.
     pub hold: Option<String>,
-    /// What was accepted although it is not as it should be: plain sentences.
+    /// Unsafe conditions that the configuration allows: plain sentences.
     pub warnings: Vec<String>,
     /// Free space where the pictures are, bytes; absent where it cannot be measured.
     pub free_bytes: Option<u64>,
@@ -35,8 +37,16 @@ pub struct PageContext {
     pub user: Option<SignedInUser>,
     /// The viewer's role.
     pub role: Role,
-    /// How the browser reached this page, such as `https://cam.example:5000`.
+    /// The address in the browser, such as `https://cam.example:5000`.
     pub origin: String,
+}
+
+/// The reader of a page, logged in or not.
+#[derive(Debug, Clone)]
+pub struct Visitor {
+    pub language: Language,
+    /// The path of this page, to show it again in another language.
+    pub here: String,
 }
 
 impl PageContext {
@@ -164,10 +174,10 @@ pub struct DeviceView {
 #[derive(Debug, Clone)]
 pub struct SettingsView {
     pub device: DeviceId,
-    /// Of what is wished for; 0 = nothing ever was.
+    /// The version of the desired settings; 0 = there are none.
     pub version: u64,
     pub changed_us: Option<i64>,
-    /// What the camera said last that it has.
+    /// The version that the camera reported.
     pub camera_version: u64,
     pub state: SettingsState,
     /// Names and reasons, as the camera said them: anything may stand there.
@@ -195,11 +205,11 @@ pub struct FieldView {
     pub what: &'static str,
     pub kind: FieldKind,
     pub connection: bool,
-    /// What is wished for, or what was typed; empty = nothing. Always empty for a secret.
+    /// The desired value, or the text that was typed; empty = none. Always empty for a secret.
     pub value: String,
     /// A secret that is wished for.
     pub is_set: bool,
-    /// What holds, as the camera said it.
+    /// The effective value, as the camera reported it.
     pub current: Option<String>,
     pub rejected: Option<String>,
 }
@@ -242,7 +252,7 @@ pub struct StageView {
     pub at_us: i64,
     /// From the command's arrival at the camera, microseconds.
     pub after_us: Option<u64>,
-    /// What the camera said with it.
+    /// The text that the camera sent with it.
     pub text: Option<String>,
 }
 
@@ -278,7 +288,7 @@ pub struct GalleryView {
     pub device: Option<DeviceId>,
     /// At most 100.
     pub pictures: Vec<PictureView>,
-    /// How many there are with this filter.
+    /// The number of pictures with this filter.
     pub total: u64,
     /// Value of `?after=` that leads to the 100 pictures next to these on the newer side; absent on the first page.
     pub newer: Option<i64>,
@@ -314,7 +324,7 @@ pub struct QuarantineRow {
     pub hash: String,
     /// Length of the message.
     pub bytes: u64,
-    /// How often exactly this message came.
+    /// The number of times that exactly this message came.
     pub times: u64,
     /// When it came last.
     pub last_us: i64,
@@ -374,7 +384,7 @@ pub struct SessionView {
     pub created_us: i64,
     pub used_us: i64,
     pub address: String,
-    /// What the browser calls itself.
+    /// The user agent of the browser.
     pub agent: String,
 }
 
@@ -409,8 +419,7 @@ pub struct TokensView {
 pub struct TokenView {
     pub id: String,
     pub name: String,
-    /// A role, or which camera's uploads.
-    pub opens: String,
+    pub scope: TokenScope,
     pub created_us: i64,
     pub used_us: Option<i64>,
 }

@@ -1,24 +1,27 @@
 //! `/`: all cameras, and whether every picture can be pointed at.
 
-use maud::{Markup, html};
+use maud::{Markup, Render, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{
     camera_url, card_nearly_full, counters_line, headline, image, is_online, status_summary,
 };
-use crate::http::ui::format::{TimeFormat, count, pluralize, size, time};
+use crate::http::ui::format::{TimeFormat, count, size, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
 
 /// `/`: the promise, the sums, a card for every camera.
 pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
+    let lang = site.visitor.language;
     let main = html! {
-        h1 { "Cameras" }
+        h1 { (t!(lang, "cameras-title")) }
         @if view.cameras.is_empty() {
             (no_camera(site))
         } @else {
-            @let (lead, troubles) = status_summary(&view.cameras, site.hold.is_some());
+            @let (lead, troubles) = status_summary(lang, &view.cameras, site.hold.is_some());
             p.lead { (lead) }
             @if !troubles.is_empty() {
                 ul.troubles { @for (tone, text) in troubles {
@@ -28,14 +31,14 @@ pub fn cameras_page(site: &PageContext, view: &CamerasView) -> Markup {
             (tiles(site, &view.cameras))
             ul.cards {
                 @for camera in in_order(&view.cameras) {
-                    li data-key=(camera.device) { (card(site, camera)) }
+                    li #{ "camera-" (camera.device) } { (card(site, camera)) }
                 }
             }
         }
     };
     layout(
         site,
-        "Cameras",
+        &t!(lang, "cameras-title"),
         Nav::Cameras,
         &LiveUpdates::Redraw { device: None },
         &main,
@@ -55,92 +58,179 @@ fn in_order(cameras: &[CameraView]) -> Vec<&CameraView> {
 }
 
 fn tiles(site: &PageContext, cameras: &[CameraView]) -> Markup {
+    let lang = site.visitor.language;
     let sum: Counters = cameras.iter().map(|camera| camera.counters).sum();
     let coarse = cameras.iter().any(|camera| camera.coarse);
-    let (most, least) = if coarse { ("up to ", "at least ") } else { ("", "") };
+    let (held, missing) = if coarse {
+        (
+            t!(lang, "at-most", count = sum.held),
+            t!(lang, "at-least", count = sum.missing),
+        )
+    } else {
+        (count(sum.held).render(), count(sum.missing).render())
+    };
     html! {
         dl.tiles {
-            div { dt { "stored in the cloud" } dd { (count(sum.stored)) } }
-            div { dt { "waiting on cameras" } dd { (most) (count(sum.held)) } }
+            div { dt { (t!(lang, "tile-stored")) } dd { (count(sum.stored)) } }
+            div { dt { (t!(lang, "tile-held")) } dd { (held) } }
             div class=[(sum.missing > 0).then_some("tile-err")] {
-                dt { "missing" }
-                dd { @if sum.missing > 0 { (shape(Tone::Err)) " " } (least) (count(sum.missing)) }
+                dt { (t!(lang, "tile-missing")) }
+                dd { @if sum.missing > 0 { (shape(Tone::Err)) " " } (missing) }
             }
             @match (&site.hold, site.free_bytes) {
                 (Some(_), free) => div.tile-err {
-                    dt { "storage" @if let Some(free) = free { ", " (size(free)) " free" } }
-                    dd { (shape(Tone::Err)) " Uploads paused" }
+                    dt {
+                        @match free {
+                            Some(free) => (t!(lang, "tile-storage-free", size = size(free).as_str())),
+                            None => (t!(lang, "tile-storage")),
+                        }
+                    }
+                    dd { (shape(Tone::Err)) " " (t!(lang, "uploads-paused")) }
                 },
-                (None, Some(free)) => div { dt { "free for pictures" } dd { (size(free)) } },
-                (None, None) => div { dt { "storage" } dd { "In use" } },
+                (None, Some(free)) => div { dt { (t!(lang, "tile-free")) } dd { (size(free)) } },
+                (None, None) => div { dt { (t!(lang, "tile-storage")) } dd { (t!(lang, "tile-in-use")) } },
             }
         }
     }
 }
 
 fn card(site: &PageContext, camera: &CameraView) -> Markup {
-    let (tone, words) = headline(camera, site.now_us);
+    let lang = site.visitor.language;
+    let (tone, words) = headline(lang, camera, site.now_us);
     let old = !is_online(camera) && camera.presence.is_some();
     html! {
         article class={ "card" @if old { " card-old" } } {
             div.card-picture {
                 @if let Some(latest) = &camera.latest {
-                    (image(latest, false, ""))
-                    span.over-time { (capture_time::short(latest, site.now_us)) }
+                    (image(lang, latest, false, &html! {}))
+                    span.over-time { (capture_time::short(lang, latest, site.now_us)) }
                 } @else {
-                    span.no-image { "No picture yet" }
+                    span.no-image { (t!(lang, "no-picture-yet")) }
                 }
                 (chip(tone, &words))
             }
             div.card-words {
                 h2 { a href=(camera_url(&camera.device)) { (camera.device) } }
-                p.counters { (counters_line(&camera.counters, camera.coarse)) }
+                p.counters { (counters_line(lang, &camera.counters, camera.coarse)) }
                 @if old {
-                    p.quiet { "Last report " (time(camera.reported_us(), TimeFormat::Near, site.now_us)) "; newer pictures are not known yet." }
+                    p.quiet {
+                        (t!(
+                            lang,
+                            "last-report",
+                            time = time(lang, camera.reported_us(), TimeFormat::Near, site.now_us)
+                        ))
+                    }
                 }
-                (notes(camera))
+                (notes(lang, camera))
             }
         }
     }
 }
 
-/// What the headline of a card has no room for.
-fn notes(camera: &CameraView) -> Markup {
+/// The notes for which the headline of a card has no room.
+fn notes(lang: Language, camera: &CameraView) -> Markup {
+    let missing = camera.counters.missing;
     html! {
-        @if camera.counters.missing > 0 || camera.conflicts > 0 || camera.damaged > 0 {
+        @if missing > 0 || camera.conflicts > 0 || camera.damaged > 0 {
             p.notes {
-                @if camera.counters.missing > 0 {
-                    (chip(Tone::Err, &html! {
-                        @if camera.coarse { "at least " } (count(camera.counters.missing)) " missing"
+                @if missing > 0 {
+                    (chip(Tone::Err, &match camera.coarse {
+                        true => t!(lang, "counter-missing-least", count = missing),
+                        false => t!(lang, "counter-missing", count = missing),
                     }))
                 }
-                @if camera.conflicts > 0 {
-                    (chip(Tone::Wait, &html! { (pluralize(camera.conflicts, "duplicate number", "duplicate numbers")) }))
-                }
-                @if camera.damaged > 0 {
-                    (chip(Tone::Wait, &html! { (count(camera.damaged)) " damaged" }))
-                }
+                @if camera.conflicts > 0 { (chip(Tone::Wait, &t!(lang, "duplicate-numbers", count = camera.conflicts))) }
+                @if camera.damaged > 0 { (chip(Tone::Wait, &t!(lang, "damaged-count", count = camera.damaged))) }
             }
         }
     }
 }
 
 fn no_camera(site: &PageContext) -> Markup {
+    let lang = site.visitor.language;
     html! {
-        p.lead { "No cameras yet. Start one, and it appears here." }
-        section.panel.steps aria-label="First steps" {
-            h2 { "A camera without a Raspberry Pi" }
-            p { "It takes photographs from a folder. Press Enter to take one:" }
+        p.lead { (t!(lang, "no-camera")) }
+        section.panel.steps aria-label=(t!(lang, "first-steps")) {
+            h2 { (t!(lang, "first-simulated")) }
+            p { (t!(lang, "first-simulated-how")) }
             pre { code { "appliance run --simulated --cloud " (site.mqtt) } }
-            h2 { "A Raspberry Pi" }
+            h2 { (t!(lang, "first-raspberry-pi")) }
             p {
-                "Put this address into its " code { "camera.toml" } ": " code { (site.mqtt) } "."
-                @if site.loopback_only {
-                    " This cloud listens on this machine only, so the camera must run here too, or connect through a tunnel."
-                }
+                (t!(
+                    lang,
+                    "first-address",
+                    file = html! { code { "camera.toml" } },
+                    address = html! { code { (site.mqtt) } }
+                ))
+                @if site.loopback_only { " " (t!(lang, "first-loopback")) }
             }
-            h2 { "A single picture" }
+            h2 { (t!(lang, "first-upload")) }
             pre { code { "curl -F image=@photo.jpg " (site.http) "/upload" } }
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::presence::Presence;
+
+    use super::*;
+    use crate::http::ui::templates::camera::tests::{device, hostile_device};
+    use crate::http::ui::templates::fixtures::{MIN, NOW_US, S, camera, hostile, on_hold, picture, site};
+    use crate::http::ui::views::{PictureView, Thumbnail};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let none = CamerasView { cameras: Vec::new() };
+        let hostile_cameras = CamerasView {
+            cameras: vec![hostile_device().camera],
+        };
+        vec![
+            ("cameras", cameras_page(site, &cameras())),
+            ("cameras-hold", cameras_page(&on_hold(site), &cameras())),
+            ("cameras-none", cameras_page(site, &none)),
+            ("cameras-hostile", cameras_page(&hostile(site), &hostile_cameras)),
+            ("cameras-none-hostile", cameras_page(&hostile(site), &none)),
+        ]
+    }
+
+    fn cameras() -> CamerasView {
+        let porch = camera("porch", Some(Presence::Online));
+        let shed = device().camera;
+        let mut field = camera("north-field", Some(Presence::Offline));
+        field.last_seen_us = NOW_US - 130 * MIN;
+        field.counters = Counters {
+            stored: 88,
+            held: 47,
+            ..Counters::default()
+        };
+        field.queue.waiting = 47;
+        field.latest = Some(picture("north-field", 88, NOW_US - 132 * MIN));
+        let mut greenhouse = camera("greenhouse", Some(Presence::Online));
+        greenhouse.counters = Counters {
+            stored: 640,
+            held: 212,
+            missing: 2,
+            ..Counters::default()
+        };
+        greenhouse.queue.waiting = 212;
+        greenhouse.health.card_free = 1_000_000_000;
+        greenhouse.coarse = true;
+        greenhouse.latest = Some(PictureView {
+            thumbnail: Thumbnail::Pending,
+            ..picture("greenhouse", 640, NOW_US - 149 * S)
+        });
+        let mut lab = camera("camera", None);
+        lab.light = None;
+        lab.latest = None;
+        CamerasView {
+            cameras: vec![porch, shed, field, greenhouse, lab],
+        }
+    }
+
+    #[test]
+    fn a_card_shows_the_line_of_counters() {
+        let html = cameras_page(&site(), &cameras()).into_string();
+        assert!(html.contains(">1,204 pressed, 1,204 stored, 0 held, 0 missing<"));
     }
 }

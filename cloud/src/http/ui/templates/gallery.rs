@@ -3,7 +3,8 @@
 use maud::{Markup, html};
 
 use crate::http::ui::components::grid;
-use crate::http::ui::format::{TimeFormat, pluralize, time};
+use crate::http::ui::format::{TimeFormat, time};
+use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 
@@ -12,44 +13,49 @@ use crate::http::ui::views::{GalleryView, PageContext, PictureView};
 /// Days are those of the arrival, because that is the order: what waited on a card for a day stands where it came in,
 /// with its own date on it. The browser regroups the days in its own time zone.
 pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
+    let lang = site.visitor.language;
     let device = view.device.as_ref().map(|device| device.as_str());
+    let title = match device {
+        Some(device) => t!(lang, "pictures-of", camera = device),
+        None => t!(lang, "pictures-title"),
+    };
     let main = html! {
-        h1.hear { "Pictures" @if let Some(device) = device { " of " (device) } }
+        h1.hear { (title) }
         div.filters {
             form method="get" action="/pictures" {
-                label for="device" { "Camera" }
+                label for="device" { (t!(lang, "camera")) }
                 select #device name="device" {
-                    option value="" selected[device.is_none()] { "All cameras" }
+                    option value="" selected[device.is_none()] { (t!(lang, "all-cameras")) }
                     @for camera in &view.cameras {
                         option value=(camera) selected[Some(camera) == view.device.as_ref()] { (camera) }
                     }
                 }
-                button.button type="submit" { "Show" }
+                button.button type="submit" { (t!(lang, "show")) }
             }
-            p { (pluralize(view.total, "picture", "pictures")) }
+            p { (t!(lang, "picture-count", count = view.total)) }
         }
         // live.js fills and shows it; it never moves what is being looked at.
         a #news .pill href=(address(device, None)) hidden {}
         @if view.pictures.is_empty() {
-            (nothing(view, device))
+            (nothing(site, view, device))
         } @else {
             div #days {
                 @for day in days(&view.pictures) {
                     section.day {
-                        h2 { (time(day[0].stored_us, TimeFormat::Day, site.now_us)) }
-                        (grid(day, device.is_none()))
+                        h2 { (time(lang, day[0].stored_us, TimeFormat::Day, site.now_us)) }
+                        (grid(lang, day, device.is_none()))
                     }
                 }
             }
         }
         @if view.newer.is_some() || view.older.is_some() {
-            nav.pages aria-label="Pages" {
+            nav.pages aria-label=(t!(lang, "pages")) {
                 @if let Some(after) = view.newer {
-                    a.button href=(address(device, None)) { "Newest" }
-                    a.button rel="prev" href=(address(device, Some(("after", after)))) { "Newer" }
+                    a.button href=(address(device, None)) { (t!(lang, "newest")) }
+                    a.button rel="prev" href=(address(device, Some(("after", after)))) { (t!(lang, "newer")) }
                 }
                 @if let Some(before) = view.older {
-                    a.button rel="next" href=(address(device, Some(("before", before)))) { "Older" }
+                    a.button rel="next" href=(address(device, Some(("before", before)))) { (t!(lang, "older")) }
                 }
             }
         }
@@ -59,7 +65,7 @@ pub fn gallery_page(site: &PageContext, view: &GalleryView) -> Markup {
     } else {
         LiveUpdates::No
     };
-    layout(site, "Pictures", Nav::Pictures, &live, &main)
+    layout(site, &t!(lang, "pictures-title"), Nav::Pictures, &live, &main)
 }
 
 /// A device name needs no escaping in a URL: its letters are `A-Z a-z 0-9 . _ -`.
@@ -84,17 +90,86 @@ fn days(pictures: &[PictureView]) -> impl Iterator<Item = &[PictureView]> {
     pictures.chunk_by(move |a, b| day(a) == day(b))
 }
 
-fn nothing(view: &GalleryView, device: Option<&str>) -> Markup {
+fn nothing(site: &PageContext, view: &GalleryView, device: Option<&str>) -> Markup {
+    let lang = site.visitor.language;
+    let link = |href: &str, text| html! { a href=(href) { (text) } };
     html! {
-        @match device {
-            Some(device) => p.lead {
-                (device) " has no pictures here. Press its button, or "
-                a href={ "/cameras/" (device) } { "take one from its page" } "."
-            },
-            None if view.cameras.is_empty() => p.lead {
-                "No pictures yet, and no camera. " a href="/" { "Start with a camera" } "."
-            },
-            None => p.lead { "No pictures yet. Press the button of a camera, and the picture appears here." },
+        p.lead {
+            @match device {
+                Some(device) => (t!(
+                    lang,
+                    "pictures-none-of",
+                    camera = device,
+                    link = link(&format!("/cameras/{device}"), t!(lang, "pictures-none-of-link"))
+                )),
+                None if view.cameras.is_empty() => (t!(
+                    lang,
+                    "pictures-no-camera",
+                    link = link("/", t!(lang, "pictures-no-camera-link"))
+                )),
+                None => (t!(lang, "pictures-none")),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, id, picture, taken};
+    use crate::http::ui::views::Thumbnail;
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let all = gallery();
+        let filtered = GalleryView {
+            device: Some(id("boat-shed")),
+            newer: Some(900),
+            older: Some(700),
+            pictures: all.pictures.iter().take(30).cloned().collect(),
+            ..all.clone()
+        };
+        let nothing = GalleryView {
+            cameras: Vec::new(),
+            device: None,
+            pictures: Vec::new(),
+            total: 0,
+            newer: None,
+            older: None,
+        };
+        vec![
+            ("pictures", gallery_page(site, &all)),
+            ("pictures-camera", gallery_page(site, &filtered)),
+            ("pictures-none", gallery_page(site, &nothing)),
+        ]
+    }
+
+    fn gallery() -> GalleryView {
+        let names = ["porch", "boat-shed", "north-field", "greenhouse"];
+        let pictures = (0..100_u64)
+            .map(|n| {
+                let index = usize::try_from(n % 4).unwrap();
+                let mut picture = picture(names[index], 1000 - n, NOW_US - i64::try_from(n).unwrap() * 25 * MIN);
+                match n {
+                    1 => picture.conflict = true,
+                    2 => picture.damaged = true,
+                    3 => picture.pressed.synchronised = false,
+                    4 => picture.thumbnail = Thumbnail::Pending,
+                    5 => picture.pressed.wall_us -= 30 * HOUR,
+                    6 => (picture.pressed.synchronised, picture.pressed.wall_us) = (false, 0),
+                    _ => {}
+                }
+                picture.taken = taken(&picture, None, &[]);
+                picture
+            })
+            .collect();
+        GalleryView {
+            cameras: names.iter().map(|name| id(name)).collect(),
+            device: None,
+            pictures,
+            total: 12_431,
+            newer: None,
+            older: Some(901),
         }
     }
 }

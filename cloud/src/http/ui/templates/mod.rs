@@ -10,11 +10,14 @@
 
 mod camera;
 mod cameras;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod gallery;
 mod led;
 mod login;
 mod picture;
 mod quarantine;
+mod script;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -23,7 +26,11 @@ mod users;
 use crate::http::ui::assets;
 use crate::http::ui::badge;
 use crate::http::ui::format;
+use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
+
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::{sentence, t};
 
 pub use crate::http::ui::assets::{Asset, asset};
 pub use crate::http::ui::templates::camera::camera_page;
@@ -36,15 +43,45 @@ pub use crate::http::ui::templates::settings::settings_page;
 pub use crate::http::ui::templates::users::{account_page, tokens_page, users_page};
 pub use crate::http::ui::views::*;
 
-/// A page for what went wrong: `status` is the HTTP status, `detail` a plain sentence.
-pub fn problem_page(site: &PageContext, status: u16, title: &str, detail: &str) -> Markup {
+/// A page for what went wrong: `detail` is a plain sentence in English.
+pub fn problem_page(site: &PageContext, status: StatusCode, detail: &str) -> Markup {
+    let lang = site.visitor.language;
+    let title = status_title(lang, status);
     let main = html! {
         h1 { (title) }
-        p.lead { (detail) }
-        p { a.button href="/" { "All cameras" } }
-        p.quiet { "Status " (status) }
+        p.lead { (sentence(lang, detail)) }
+        p { a.button href="/" { (t!(lang, "all-cameras")) } }
+        p.quiet { (t!(lang, "http-status", status = status.as_str())) }
     };
-    layout(site, title, Nav::None, &LiveUpdates::No, &main)
+    layout(site, &title, Nav::None, &LiveUpdates::No, &main)
+}
+
+/// Returns the title of an error page.
+fn status_title(lang: Language, status: StatusCode) -> Markup {
+    match status {
+        StatusCode::BAD_REQUEST => t!(lang, "status-400"),
+        StatusCode::UNAUTHORIZED => t!(lang, "status-401"),
+        StatusCode::FORBIDDEN => t!(lang, "status-403"),
+        StatusCode::NOT_FOUND => t!(lang, "status-404"),
+        StatusCode::CONFLICT => t!(lang, "status-409"),
+        StatusCode::TOO_MANY_REQUESTS => t!(lang, "status-429"),
+        StatusCode::SERVICE_UNAVAILABLE => t!(lang, "status-503"),
+        StatusCode::INSUFFICIENT_STORAGE => t!(lang, "status-507"),
+        _ => t!(lang, "status-other"),
+    }
+}
+
+/// The choice of language: a form, so that it works without JavaScript.
+fn language_switch(visitor: &Visitor) -> Markup {
+    html! {
+        form.languages method="post" action="/language" aria-label=(t!(visitor.language, "language")) {
+            input type="hidden" name="next" value=(visitor.here);
+            @for language in Language::ALL {
+                button type="submit" name="language" value=(language.code()) lang=(language.code())
+                    aria-current=[(language == visitor.language).then_some("true")] { (language.name()) }
+            }
+        }
+    }
 }
 
 /// The entry of the navigation that a page belongs to.
@@ -86,10 +123,11 @@ impl LiveUpdates<'_> {
     }
 }
 
-fn layout(site: &PageContext, title: &str, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
+fn layout(site: &PageContext, title: &Markup, nav: Nav, live: &LiveUpdates<'_>, main: &Markup) -> Markup {
+    let lang = site.visitor.language;
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang=(lang.code()) {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
@@ -100,20 +138,20 @@ fn layout(site: &PageContext, title: &str, nav: Nav, live: &LiveUpdates<'_>, mai
                 link rel="stylesheet" href=(assets::url("page.css"));
                 script type="module" src=(assets::url("live.js")) {}
             }
-            body data-live=(live.as_str()) data-device=[live.device()] {
-                a.skip href="#main" { "Skip to the content" }
+            body data-live=(live.as_str()) data-device=[live.device()] data-texts=(script::texts(lang)) {
+                a.skip href="#main" { (t!(lang, "skip")) }
                 header.top {
                     a.brand href="/" { (logo()) "Keepsake" }
-                    nav aria-label="Main" {
-                        (nav_link("/", "Cameras", nav == Nav::Cameras))
-                        (nav_link("/pictures", "Pictures", nav == Nav::Pictures))
+                    nav aria-label=(t!(lang, "nav-main")) {
+                        (nav_link("/", &t!(lang, "cameras-title"), nav == Nav::Cameras))
+                        (nav_link("/pictures", &t!(lang, "pictures-title"), nav == Nav::Pictures))
                     }
                     // Filled by live.js: without it nothing here is live, and nothing says so.
                     p #live .live hidden {}
                     @if let Some(user) = &site.user {
-                        nav.you aria-label="You" {
-                            (nav_link("/account", &user.name, nav == Nav::Account))
-                            form method="post" action="/logout" { button type="submit" { "Log out" } }
+                        nav.you aria-label=(t!(lang, "account")) {
+                            (nav_link("/account", &html! { (user.name) }, nav == Nav::Account))
+                            form method="post" action="/logout" { button type="submit" { (t!(lang, "log-out")) } }
                         }
                     }
                 }
@@ -121,24 +159,25 @@ fn layout(site: &PageContext, title: &str, nav: Nav, live: &LiveUpdates<'_>, mai
                     section #hold .hold aria-labelledby="hold-title" {
                         (badge::shape(badge::Tone::Err))
                         div {
-                            h2 #hold-title { "Uploads paused" }
-                            p { (sentence(reason)) " Cameras keep every picture on their card until uploads resume." }
+                            h2 #hold-title { (t!(lang, "uploads-paused")) }
+                            p { (sentence(lang, reason)) " " (t!(lang, "hold-cameras")) }
                         }
                     }
                 }
                 main #main tabindex="-1" { (main) }
                 footer #foot {
                     @for warning in &site.warnings {
-                        p { (sentence(warning)) " The configuration allows this: a power cut may lose stored pictures." }
+                        p { (sentence(lang, warning)) " " (t!(lang, "warning-allowed")) }
                     }
                     p {
                         span { "Keepsake " (site.version) }
-                        span { "Store " code { (site.store) } }
+                        span { (t!(lang, "store", id = html! { code { (site.store) } })) }
                         @if let Some(free) = site.free_bytes {
-                            span { (format::size(free)) " free" }
+                            span { (t!(lang, "free", size = format::size(free).as_str())) }
                         }
-                        a href="/quarantine" { "Quarantine: " (format::count(site.quarantined)) }
+                        a href="/quarantine" { (t!(lang, "quarantine-count", count = site.quarantined)) }
                     }
+                    (language_switch(&site.visitor))
                 }
                 p #status .status role="status" {}
             }
@@ -146,7 +185,7 @@ fn layout(site: &PageContext, title: &str, nav: Nav, live: &LiveUpdates<'_>, mai
     }
 }
 
-fn nav_link(href: &str, text: &str, current: bool) -> Markup {
+fn nav_link(href: &str, text: &Markup, current: bool) -> Markup {
     html! { a href=(href) aria-current=[current.then_some("page")] { (text) } }
 }
 
@@ -157,15 +196,4 @@ fn logo() -> Markup {
             circle cx="12" cy="12" r="4" {}
         }
     }
-}
-
-/// A text from elsewhere as a sentence: a capital first, a full stop last.
-fn sentence(text: &str) -> String {
-    let text = text.trim();
-    let mut letters = text.chars();
-    let Some(first) = letters.next() else {
-        return String::new();
-    };
-    let end = if text.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{}{}{end}", first.to_uppercase(), letters.as_str())
 }

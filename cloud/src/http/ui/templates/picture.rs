@@ -7,115 +7,116 @@ use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{camera_url, fact, image, image_url, picture_url};
 use crate::http::ui::format::{count, format_duration, size};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::timeline::{picture_list, press_to_stored_us};
 use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
 
 /// `/pictures/{id}`.
 pub fn picture_page(site: &PageContext, view: &PictureDetailView) -> Markup {
+    let lang = site.visitor.language;
     let picture = &view.picture;
+    let title = t!(lang, "picture-by", camera = picture.device.as_str());
     let main = html! {
         div.headline {
             div {
                 p.crumbs {
                     a href=(camera_url(&picture.device)) { (picture.device) } " / "
-                    a href={ "/pictures?device=" (picture.device) } { "Pictures" }
+                    a href={ "/pictures?device=" (picture.device) } { (t!(lang, "pictures-title")) }
                 }
-                h1 { (capture_time::full(picture, site.now_us)) }
+                h1 { (capture_time::full(lang, picture, site.now_us)) }
             }
             div.ask-buttons {
-                @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ Older" } }
-                @if let Some(newer) = &view.newer { a.button rel="next" href=(picture_url(newer)) { "Newer ›" } }
+                @if let Some(older) = &view.older { a.button rel="prev" href=(picture_url(older)) { "‹ " (t!(lang, "older")) } }
+                @if let Some(newer) = &view.newer { a.button rel="next" href=(picture_url(newer)) { (t!(lang, "newer")) " ›" } }
                 a.button.button-first href=(image_url(&picture.id)) download=(file_name(picture)) {
-                    "Download, " (size(picture.bytes))
+                    (t!(lang, "download", size = size(picture.bytes).as_str()))
                 }
             }
         }
         div.columns {
             div.column {
                 div.panel.whole {
-                    a href=(image_url(&picture.id)) { (image(picture, true, &format!("Picture by {}", picture.device))) }
+                    a href=(image_url(&picture.id)) { (image(lang, picture, true, &title)) }
                 }
             }
             div.column {
-                (explained(view))
+                (explained(lang, view))
                 section.panel aria-labelledby="journey" {
                     h2 #journey {
-                        "Journey"
-                        @if let Some(total) = press_to_stored_us(picture) { span.quiet { " took " (format_duration(total)) } }
+                        (t!(lang, "journey"))
+                        @if let Some(total) = press_to_stored_us(picture) {
+                            " " span.quiet { (t!(lang, "journey-took", duration = format_duration(lang, total))) }
+                        }
                     }
-                    (picture_list(picture))
+                    (picture_list(lang, picture))
                 }
                 (clock(site, picture))
-                (facts(picture))
+                (facts(lang, picture))
             }
         }
     };
-    layout(
-        site,
-        &format!("Picture by {}", picture.device),
-        Nav::Pictures,
-        &LiveUpdates::No,
-        &main,
-    )
+    layout(site, &title, Nav::Pictures, &LiveUpdates::No, &main)
 }
 
 fn clock(site: &PageContext, picture: &PictureView) -> Markup {
+    let lang = site.visitor.language;
     html! {
         section.panel aria-labelledby="clock" {
-            h2 #clock { "When" }
+            h2 #clock { (t!(lang, "when")) }
             (capture_time::explanation(site, picture))
         }
     }
 }
 
-fn explained(view: &PictureDetailView) -> Markup {
+fn explained(lang: Language, view: &PictureDetailView) -> Markup {
     let picture = &view.picture;
     html! {
         @if picture.conflict || !view.twins.is_empty() {
             section.panel.notice aria-labelledby="conflict" {
-                h2 #conflict { (shape(Tone::Wait)) " Duplicate number" }
+                h2 #conflict { (shape(Tone::Wait)) " " (t!(lang, "duplicate-number")) }
                 p {
-                    "A card was copied or restored, and both continued with the same numbers. Both pictures are kept."
+                    (t!(lang, "conflict-why"))
                 }
                 @for twin in &view.twins {
-                    p { a href=(picture_url(twin)) { "The other picture, " code { (twin.hash) } } }
+                    p { a href=(picture_url(twin)) { (t!(lang, "other-picture", hash = html! { code { (twin.hash) } })) } }
                 }
             }
         }
         @if picture.damaged {
             section.panel.fault aria-labelledby="damaged" {
-                h2 #damaged { (chip(Tone::Err, &html! { "Damaged" })) }
+                h2 #damaged { (chip(Tone::Err, &t!(lang, "damaged"))) }
                 p {
-                    "These bytes do not decode as a picture. They arrived complete: their hash is the one the camera computed. They are kept as they are and can be downloaded; a repair program may read a part."
+                    (t!(lang, "damaged-why"))
                 }
             }
         }
     }
 }
 
-fn facts(picture: &PictureView) -> Markup {
+fn facts(lang: Language, picture: &PictureView) -> Markup {
     html! {
         section.panel aria-labelledby="facts" {
-            h2 #facts { "The picture" }
+            h2 #facts { (t!(lang, "picture-facts")) }
             dl.facts {
-                (fact("Trigger", &html! {
+                (fact(&t!(lang, "fact-trigger"), &html! {
                     (match picture.cause {
-                        Cause::Button => "button press",
-                        Cause::Command => "requested from this page or the API",
-                        Cause::Interval => "interval",
-                        Cause::Test => "test",
-                        Cause::Upload => "upload",
+                        Cause::Button => t!(lang, "trigger-button"),
+                        Cause::Command => t!(lang, "trigger-command"),
+                        Cause::Interval => t!(lang, "trigger-interval"),
+                        Cause::Test => t!(lang, "trigger-test"),
+                        Cause::Upload => t!(lang, "trigger-upload"),
                     })
                 }))
-                (fact("Number", &html! { (count(picture.id.capture.sequence.get())) }))
+                (fact(&t!(lang, "fact-number"), &html! { (count(picture.id.capture.sequence.get())) }))
                 @if picture.width > 0 && picture.height > 0 {
-                    (fact("Pixels", &html! { (picture.width) " × " (picture.height) }))
+                    (fact(&t!(lang, "fact-pixels"), &html! { (picture.width) " × " (picture.height) }))
                 }
-                (fact("Size", &html! { (size(picture.bytes)) }))
-                (fact("Kind", &html! { (picture.content_type.as_str()) }))
-                (fact("Spool", &html! { code { (picture.id.capture.spool) } }))
-                (fact("SHA-256", &html! { code { (picture.hash) } }))
+                (fact(&t!(lang, "fact-size"), &html! { (size(picture.bytes)) }))
+                (fact(&t!(lang, "fact-kind"), &html! { (picture.content_type.as_str()) }))
+                (fact(&t!(lang, "fact-spool"), &html! { code { (picture.id.capture.spool) } }))
+                (fact(&html! { "SHA-256" }, &html! { code { (picture.hash) } }))
             }
         }
     }
@@ -133,4 +134,113 @@ fn file_name(picture: &PictureView) -> String {
         picture.id.capture.sequence,
         picture.content_type.extension()
     )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::event::BootClockOffset;
+    use keepsake_protocol::id::PictureId;
+
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOUR, MIN, NOW_US, S, picture, site, taken};
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        let mut twin = picture("boat-shed", 12, NOW_US - MIN);
+        twin.conflict = true;
+        twin.damaged = true;
+        twin.attempt = 2;
+        let mut guessed = picture("north-field", 9, NOW_US - 2 * HOUR);
+        guessed.pressed.synchronised = false;
+        guessed.taken = taken(&guessed, None, &[]);
+        let mut upload = picture("camera", 3, NOW_US - MIN);
+        upload.cause = Cause::Upload;
+        let other = picture("boat-shed", 13, NOW_US).id;
+        let page = |picture: PictureView, twins: Vec<PictureId>| {
+            let view = PictureDetailView {
+                picture,
+                newer: Some(other),
+                older: Some(other),
+                twins,
+            };
+            picture_page(site, &view)
+        };
+        vec![
+            ("picture", page(picture("boat-shed", 12, NOW_US - MIN), Vec::new())),
+            ("picture-conflict", page(twin, vec![other])),
+            ("picture-guessed", page(guessed, Vec::new())),
+            ("picture-upload", page(upload, Vec::new())),
+        ]
+    }
+
+    fn show(picture: &PictureView) -> String {
+        let view = PictureDetailView {
+            picture: picture.clone(),
+            newer: None,
+            older: None,
+            twins: Vec::new(),
+        };
+        picture_page(&site(), &view).into_string()
+    }
+
+    #[test]
+    fn a_time_that_nobody_knew_is_not_shown_as_known() {
+        let mut guessed = picture("porch", 7, NOW_US - MIN);
+        guessed.pressed.synchronised = false;
+        guessed.taken = taken(&guessed, None, &[]);
+        let html = show(&guessed);
+        assert!(html.contains("Guessed") && !html.contains("Sure"), "{html}");
+        assert!(
+            !html.contains("took "),
+            "no length of time between two clocks of which one was never set"
+        );
+        guessed.pressed.wall_us = 17 * S;
+        guessed.taken = taken(&guessed, None, &[]);
+        let html = show(&guessed);
+        assert!(!html.contains("1970"), "{html}");
+        assert!(html.contains("<h1>before <time"), "{html}");
+
+        // The card had noted a time two hours before, then one a minute before.
+        guessed.sent_after_us = None;
+        guessed.taken = taken(&guessed, Some(NOW_US - 2 * HOUR), &[]);
+        let html = show(&guessed);
+        assert!(html.contains("<h1>between <time"), "{html}");
+        assert!(html.contains("Sat 21 Nov 2026 12:32:09"), "{html}");
+        guessed.taken = taken(&guessed, Some(NOW_US - 2 * MIN), &[]);
+        let html = show(&guessed);
+        assert!(html.contains("<h1>about <time"), "{html}");
+    }
+
+    #[test]
+    fn a_picture_says_how_its_time_became_known() {
+        let mut picture = picture("porch", 7, NOW_US - MIN);
+        let html = show(&picture);
+        assert!(html.contains("Sure, ±40 ms"), "{html}");
+
+        // Its clock was three hours behind, and was set ten minutes after the press.
+        let mut later = picture.pressed;
+        later.boottime_us += 600_000_000;
+        later.wall_us += 10 * MIN;
+        let line = BootClockOffset::from_reading(&later).unwrap();
+        picture.pressed.synchronised = false;
+        picture.pressed.wall_us -= 3 * HOUR;
+        picture.taken = taken(&picture, None, std::slice::from_ref(&line));
+        let html = show(&picture);
+        assert!(html.contains("Corrected, ±340 ms"), "{html}");
+        assert!(html.contains("moved by +3 h."), "{html}");
+        assert!(html.contains("took 4.1 s"), "{html}");
+
+        // And then back by a day, and called right again.
+        let back = BootClockOffset {
+            offset_us: line.offset_us - 24 * HOUR,
+            ..line.clone()
+        };
+        picture.taken = taken(&picture, None, &[line, back]);
+        let html = show(&picture);
+        assert!(
+            html.contains("Guessed") && html.contains("contradicts itself"),
+            "{html}"
+        );
+        assert!(html.contains("<h1>between <time") && !html.contains("took "), "{html}");
+    }
 }

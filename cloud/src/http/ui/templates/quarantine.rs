@@ -2,38 +2,38 @@
 
 use maud::{Markup, html};
 
-use crate::http::ui::format::{TimeFormat, count, size, time};
+use crate::http::ui::format::{TimeFormat, size, time};
+use crate::http::ui::messages::{t, translate};
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
 use crate::http::ui::views::{PageContext, QuarantineView};
 
 /// `/quarantine`.
 pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
+    let lang = site.visitor.language;
     let main = html! {
-        h1 { "Quarantine" }
+        h1 { (t!(lang, "quarantine-title")) }
         @if view.rows.is_empty() {
-            p.lead { "Empty. Every message could be parsed." }
+            p.lead { (t!(lang, "quarantine-empty")) }
         } @else {
-            p.lead {
-                "Messages that could not be parsed. They are kept here and do not block later uploads."
-            }
-            div.scroll.panel tabindex="0" role="region" aria-label="Messages in quarantine" {
+            p.lead { (t!(lang, "quarantine-lead")) }
+            div.scroll.panel tabindex="0" role="region" aria-label=(t!(lang, "quarantine-messages")) {
                 table {
                     thead { tr {
-                        th scope="col" { "When" }
-                        th scope="col" { "Claimed sender" }
-                        th scope="col" { "Why" }
-                        th.number scope="col" { "Size" }
+                        th scope="col" { (t!(lang, "when")) }
+                        th scope="col" { (t!(lang, "claimed-sender")) }
+                        th scope="col" { (t!(lang, "reason")) }
+                        th.number scope="col" { (t!(lang, "fact-size")) }
                         th scope="col" { "SHA-256" }
                     } }
                     tbody {
                         @for row in &view.rows {
                             tr {
                                 td.when {
-                                    (time(row.last_us, TimeFormat::Near, site.now_us))
-                                    @if row.times > 1 { br; (count(row.times)) " times" }
+                                    (time(lang, row.last_us, TimeFormat::Near, site.now_us))
+                                    @if row.times > 1 { br; (t!(lang, "times", count = row.times)) }
                                 }
                                 td.outside { (row.device) @if !row.topic.is_empty() { br; code { (row.topic) } } }
-                                td.outside { (row.reason) }
+                                td.outside { (translate(lang, &row.reason)) }
                                 td.number { (size(row.bytes)) }
                                 td { code title=(row.hash) { (row.hash.chars().take(16).collect::<String>()) } }
                             }
@@ -42,9 +42,55 @@ pub fn quarantine_page(site: &PageContext, view: &QuarantineView) -> Markup {
                 }
             }
             @if site.quarantined > view.rows.len() as u64 {
-                p.quiet { "The newest " (count(view.rows.len() as u64)) " of " (count(site.quarantined)) "." }
+                p.quiet {
+                    (t!(
+                        lang,
+                        "quarantine-newest",
+                        shown = view.rows.len() as u64,
+                        total = site.quarantined
+                    ))
+                }
             }
         }
     };
-    layout(site, "Quarantine", Nav::None, &LiveUpdates::No, &main)
+    layout(site, &t!(lang, "quarantine-title"), Nav::None, &LiveUpdates::No, &main)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use keepsake_protocol::id::Hash;
+
+    use super::*;
+    use crate::http::ui::templates::fixtures::{HOSTILE, HOUR, NOW_US, on_hold};
+    use crate::http::ui::views::QuarantineRow;
+
+    /// The pages with views that show every state.
+    pub(in crate::http::ui::templates) fn pages(site: &PageContext) -> Vec<(&'static str, Markup)> {
+        vec![
+            ("quarantine", quarantine_page(&on_hold(site), &quarantine())),
+            (
+                "quarantine-none",
+                quarantine_page(site, &QuarantineView { rows: Vec::new() }),
+            ),
+        ]
+    }
+
+    fn quarantine() -> QuarantineView {
+        let row = |device: &str, reason: &str| QuarantineRow {
+            device: device.to_owned(),
+            topic: format!("keepsake/v1/{device}/up/frame"),
+            reason: reason.to_owned(),
+            hash: Hash::of(device.as_bytes()).to_string(),
+            bytes: 4711,
+            times: 3,
+            last_us: NOW_US - HOUR,
+        };
+        QuarantineView {
+            rows: vec![
+                row("porch", "the header is 70,000 bytes long, more than 4,096"),
+                row("boat-shed", "the hash in the header is not the hash of the bytes"),
+                row(HOSTILE, HOSTILE),
+            ],
+        }
+    }
 }

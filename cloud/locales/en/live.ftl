@@ -1,0 +1,14 @@
+live = Live
+reconnecting = Reconnecting, last update { $time }
+new-picture = 1 new picture
+new-pictures = { $count } new pictures
+picture-from = 1 new picture from { $from }, { $time }
+pictures-from = { $count } new pictures from { $from }, { $time }
+cameras-count = { $count } cameras
+sending = Sending…
+command-snap = { $camera }: picture requested.
+command-identify = { $camera }: LED blinks for 10 s.
+command-restart = { $camera } is restarting. This takes a few seconds.
+command-diagnostics = { $camera }: diagnostics requested.
+command-failed = The command failed ({ $status }).
+command-no-response = No response from the cloud. Check the command list before trying again.

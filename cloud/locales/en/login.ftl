@@ -1,0 +1,13 @@
+setup = Setup
+setup-title = Set up Keepsake
+setup-code = Setup code
+setup-code-where = You'll find it in the server log, printed at startup.
+your-name = Your name
+create-owner = Create owner account
+locked-out = Locked out? Ask an owner for a reset link, or run { $command } on the server.
+invitation = Invitation
+welcome = Welcome, { $name }
+set-password = Set password
+invitation-over = This invitation has expired or was already used
+invitation-over-how = Ask the sender for a new one. If you have already set your password, log in.
+plain-http = This connection is not encrypted. Anyone on the network can read your password. Use HTTPS or a tunnel.

@@ -1,0 +1,42 @@
+settings-title = Settings
+settings-of = Settings of { $camera }
+settings-schedule = Scheduled capture
+settings-picture = Picture size
+settings-camera = Camera
+settings-light = LED
+settings-spool = Card
+settings-bandwidth = Bandwidth
+settings-backoff = Retry
+settings-connection-summary = Connection to this cloud
+settings-connection-trial = The camera tries these first. If it cannot connect to this cloud within five minutes, it goes back to its previous settings.
+settings-connection = Connection
+back-to-camera = Back to the camera
+settings-empty = Leave empty to use the value in camera.toml.
+change-settings = Change settings
+view-settings = View settings
+setting-rejected = Rejected: it { $reason }.
+setting-rejected-name = { $name } { $reason }.
+number-range = { $min } to { $max }
+number-or-zero = 0 or { $min } to { $max }
+value-now = now { $value }
+value-of-file = Value in camera.toml
+unchanged = unchanged
+state-none = Using camera.toml
+state-waiting = Waiting for the camera
+state-applied = Applied
+state-partly = Partly applied
+state-trial = Trying the connection
+state-ahead = Different version on camera
+settings-none = No changes yet. The camera is using camera.toml on the device.
+settings-waiting = Version { $version } is waiting for the camera.
+settings-waiting-changed = Version { $version }, changed { $time }, is waiting for the camera.
+settings-camera-version = The camera has version { $version }.
+settings-applied = Version { $version } is applied.
+settings-applied-changed = Version { $version }, changed { $time }, is applied.
+settings-partly =
+    Version { $version } is applied except for { $count ->
+        [one] { $count } setting
+       *[other] { $count } settings
+    } that the camera rejected.
+settings-trial = Version { $version } is applied. { $names } on trial: reverted in { $duration } unless a connection is made.
+settings-ahead = The camera has version { $version }, which this cloud does not know, because the cloud was restored from a backup. Saving creates a newer version.

@@ -1,0 +1,14 @@
+live = 실시간
+reconnecting = 다시 연결 중, 마지막 업데이트 { $time }
+new-picture = 새 사진 1장
+new-pictures = 새 사진 { $count }장
+picture-from = { $from }에서 새 사진 1장, { $time }
+pictures-from = { $from }에서 새 사진 { $count }장, { $time }
+cameras-count = 카메라 { $count }대
+sending = 보내는 중…
+command-snap = { $camera }: 촬영을 요청했습니다.
+command-identify = { $camera }: LED가 10초 동안 깜박입니다.
+command-restart = { $camera }: 다시 시작하고 있습니다. 몇 초 걸립니다.
+command-diagnostics = { $camera }: 진단을 요청했습니다.
+command-failed = 명령을 보내지 못했습니다({ $status }).
+command-no-response = 클라우드의 응답이 없습니다. 다시 시도하기 전에 명령 목록을 확인하십시오.

@@ -1,0 +1,13 @@
+setup = 설정
+setup-title = Keepsake 설정
+setup-code = 설정 코드
+setup-code-where = 서버가 시작할 때 서버 로그에 출력됩니다.
+your-name = 이름
+create-owner = 소유자 계정 만들기
+locked-out = 로그인할 수 없습니까? 소유자에게 재설정 링크를 요청하거나 서버에서 { $command } 명령을 실행하십시오.
+invitation = 초대
+welcome = { $name } 님, 환영합니다
+set-password = 비밀번호 설정
+invitation-over = 만료되었거나 이미 사용한 초대입니다
+invitation-over-how = 보낸 사람에게 새 초대를 요청하십시오. 비밀번호를 이미 설정했다면 로그인하십시오.
+plain-http = 이 연결은 암호화되지 않았습니다. 네트워크의 누구나 비밀번호를 볼 수 있습니다. HTTPS나 터널을 사용하십시오.

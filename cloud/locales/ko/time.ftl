@@ -1,0 +1,46 @@
+duration-under-ms = 1밀리초 미만
+duration-ms = { $ms }밀리초
+duration-s = { $s }초
+duration-min = { $min }분
+duration-h = { $h }시간
+duration-h-min = { $h }시간 { $min }분
+duration-days = { $days }일
+date-full =
+    %Y년 %-m월 %-d일 ({ $weekday ->
+        [1] 월
+        [2] 화
+        [3] 수
+        [4] 목
+        [5] 금
+        [6] 토
+       *[7] 일
+    })
+date-day =
+    %Y년 %-m월 %-d일 { $weekday ->
+        [1] 월
+        [2] 화
+        [3] 수
+        [4] 목
+        [5] 금
+        [6] 토
+       *[7] 일
+    }요일
+date-near = %-m월 %-d일 %H:%M
+date-near-year = %Y년 %-m월 %-d일
+time-unknown = 알 수 없는 시각
+time-before = { $time } 이전
+time-about = { $time }경
+time-between = { $from }에서 { $to } 사이
+time-sure = 정확함
+time-corrected = 보정됨
+time-guessed = 추정
+time-upload = { $time }에 업로드된 사진입니다. 촬영 시각은 알 수 없습니다.
+time-synchronised = 촬영할 때 카메라의 시계가 시간 서버와 동기화되어 있었습니다.
+time-corrected-boot = 카메라는 촬영 { $duration } 전에 켜졌고, 그때는 시계가 아직 맞춰지지 않았습니다.
+time-corrected-by = 카메라가 켜져 있는 동안 시계가 맞춰져 이 사진의 시각을 { $shift } 보정했습니다.
+time-corrected-to = 카메라가 켜져 있는 동안 시계가 맞춰져 이 사진의 시각을 실제 시각으로 보정했습니다.
+time-contradicted = 카메라의 시계가 알려진 다른 시각과 맞지 않습니다. 시계가 잘못 맞춰진 적이 있습니다.
+time-contradicted-press = 어느 쪽이 맞든 촬영 시각은 { $time }입니다.
+time-never-set = 카메라가 촬영 { $duration } 전에 켜진 뒤로 시계가 맞춰지지 않았습니다.
+time-guessed-press = 앞뒤로 알려진 시각에 따르면 촬영 시각은 { $time }입니다.
+time-showed = 시계는 { $time }을 가리켰습니다.

@@ -1,0 +1,160 @@
+//! The language of a page: the reader's own choice in a cookie, then what the browser accepts, else English.
+
+use axum::extract::Form;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use crate::http::auth::authorize::{self, RequestContext};
+use crate::http::auth::login::local_path;
+
+const COOKIE: &str = "keepsake-language";
+const COOKIE_AGE_S: u32 = 365 * 24 * 3600;
+
+/// A language that the pages are written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    English,
+    Korean,
+    /// English in letters that no code writes, to find texts that are not from a message file.
+    #[cfg(test)]
+    Disguised,
+}
+
+impl Language {
+    pub const ALL: [Self; 2] = [Self::English, Self::Korean];
+
+    /// Returns the code for `<html lang>`.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Korean => "ko",
+            #[cfg(test)]
+            Self::Disguised => "en",
+        }
+    }
+
+    /// Returns the name that its speakers use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::English => "English",
+            Self::Korean => "한국어",
+            #[cfg(test)]
+            Self::Disguised => "",
+        }
+    }
+
+    /// Returns the language of the answer to a request.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        authorize::cookie_of(headers, COOKIE)
+            .and_then(Self::from_code)
+            .or_else(|| accepted(headers))
+            .unwrap_or(Self::English)
+    }
+
+    fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.code() == code)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn disguise<'a>(self, key: &str, text: std::borrow::Cow<'a, str>) -> std::borrow::Cow<'a, str> {
+        // Formats of dates are not words.
+        if self != Self::Disguised || key.starts_with("date-") {
+            return text;
+        }
+        let full_width = |letter: char| match letter {
+            'a'..='z' | 'A'..='Z' => char::from_u32(u32::from(letter) + 0xFEE0).unwrap_or(letter),
+            other => other,
+        };
+        text.chars().map(full_width).collect::<String>().into()
+    }
+}
+
+/// Returns the best supported language of `Accept-Language`; of equal weights the first.
+fn accepted(headers: &HeaderMap) -> Option<Language> {
+    let mut best: Option<(f32, Language)> = None;
+    let ranges = headers
+        .get_all(header::ACCEPT_LANGUAGE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    for range in ranges {
+        let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let weight = match parameters.trim().strip_prefix("q=") {
+            Some(weight) => weight.trim().parse().unwrap_or(0.0),
+            None => 1.0,
+        };
+        let primary = tag.trim().split('-').next().unwrap_or_default().to_ascii_lowercase();
+        if let Some(language) = Language::from_code(&primary)
+            && weight > 0.0
+            && best.is_none_or(|(before, _)| weight > before)
+        {
+            best = Some((weight, language));
+        }
+    }
+    best.map(|(_, language)| language)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct LanguageForm {
+    language: String,
+    #[serde(default)]
+    next: String,
+}
+
+/// Remembers the reader's choice, and shows the page again.
+pub(crate) async fn choose(context: RequestContext, Form(form): Form<LanguageForm>) -> Response {
+    let mut response = Redirect::to(local_path(&form.next).unwrap_or("/")).into_response();
+    if let Some(language) = Language::from_code(&form.language) {
+        let secure = if context.caller.secure { "; Secure" } else { "" };
+        let cookie = format!(
+            "{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={COOKIE_AGE_S}{secure}",
+            language.code()
+        );
+        let cookie = HeaderValue::from_str(&cookie).expect("constants and a code of two letters");
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(cookie: &str, accept: &str) -> Language {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [(header::COOKIE, cookie), (header::ACCEPT_LANGUAGE, accept)] {
+            if !value.is_empty() {
+                headers.insert(name, HeaderValue::from_str(value).unwrap());
+            }
+        }
+        Language::of(&headers)
+    }
+
+    #[test]
+    fn the_browsers_preference_decides_by_weight() {
+        for (accept, language) in [
+            ("", Language::English),
+            ("*", Language::English),
+            ("ko", Language::Korean),
+            ("ko-KR,ko;q=0.9,en-US;q=0.8,en;q=0.7", Language::Korean),
+            ("KO-kr", Language::Korean),
+            ("en-US,en;q=0.9,ko;q=0.8", Language::English),
+            ("en;q=0.3, ko;q=0.7", Language::Korean),
+            ("fr, de;q=0.9, ko;q=0.1", Language::Korean),
+            ("ko;q=0, en;q=0.1", Language::English),
+            ("ko;q=0", Language::English),
+            ("kok", Language::English),
+            ("ko;q=nonsense", Language::English),
+        ] {
+            assert_eq!(of("", accept), language, "{accept}");
+        }
+    }
+
+    #[test]
+    fn the_readers_own_choice_comes_first() {
+        assert_eq!(of("a=b; keepsake-language=ko", "en"), Language::Korean);
+        assert_eq!(of("keepsake-language=en", "ko"), Language::English);
+        assert_eq!(of("keepsake-language=xx", "ko"), Language::Korean);
+    }
+}

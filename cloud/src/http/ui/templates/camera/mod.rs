@@ -1,0 +1,141 @@
+//! `/cameras/{device}`: one camera: its pictures, counters, last report and commands.
+
+mod commands;
+mod counters;
+mod diagnostics;
+mod status;
+#[cfg(test)]
+pub(super) mod tests;
+
+use keepsake_protocol::command::CommandKind;
+use maud::{Markup, html};
+
+use crate::auth::Role;
+use crate::http::ui::badge::chip;
+use crate::http::ui::capture_time;
+use crate::http::ui::components::{grid, headline, image, is_online, picture_url};
+use crate::http::ui::format::{TimeFormat, age_us, format_duration, time};
+use crate::http::ui::messages::t;
+use crate::http::ui::templates::{LiveUpdates, Nav, layout, settings};
+use crate::http::ui::timeline::{command_line, is_in_progress, picture_line, press_to_stored_us};
+use crate::http::ui::views::{CommandView, DeviceView, PageContext};
+
+/// A command is shown above the picture for this time, unless its picture came.
+const COMMAND_SHOWN_FOR_US: u64 = 120_000_000;
+
+/// `/cameras/{device}`.
+pub fn camera_page(site: &PageContext, view: &DeviceView) -> Markup {
+    let camera = &view.camera;
+    let lang = site.visitor.language;
+    let (tone, words) = headline(lang, camera, site.now_us);
+    let poll = view
+        .commands
+        .iter()
+        .any(|command| is_recent(command, site.now_us) && is_in_progress(command, site.now_us));
+    let main = html! {
+        // While a command is under way the page asks by itself: not every step is news to the stream.
+        div.headline data-poll=[poll.then_some("1000")] {
+            div {
+                p.crumbs { a href="/" { (t!(lang, "cameras-title")) } " / " (camera.device) }
+                div.title { h1 { (camera.device) } (chip(tone, &words)) }
+            }
+            @if site.may(Role::Operator) { (commands::buttons(lang, camera)) }
+        }
+        (status::faults(site, camera, &view.faults))
+        div.columns {
+            div.column {
+                (latest(site, view))
+                (counters::counters(lang, camera))
+                (counters::without_picture(site, &view.tombstones))
+                @if !view.recent.is_empty() {
+                    section.panel aria-labelledby="recent" {
+                        h2 #recent { (t!(lang, "latest-pictures")) }
+                        (grid(lang, &view.recent, false))
+                        p {
+                            a.all href={ "/pictures?device=" (camera.device) } {
+                                (t!(lang, "all-pictures-of", camera = camera.device.as_str()))
+                            }
+                        }
+                    }
+                }
+            }
+            div.column {
+                (status::light(lang, camera))
+                (status::queue(site, camera))
+                (status::clock(site, view))
+                @if let Some(settings) = &view.settings { (settings::summary(site, settings)) }
+                (commands::commands(site, &view.commands))
+                (commands::service(site, view))
+                (status::past_faults(site, camera, &view.faults))
+                (status::about(lang, camera))
+            }
+        }
+    };
+    layout(
+        site,
+        &html! { (camera.device) },
+        Nav::Cameras,
+        &LiveUpdates::Redraw {
+            device: Some(camera.device.as_str()),
+        },
+        &main,
+    )
+}
+
+fn is_recent(command: &CommandView, now_us: i64) -> bool {
+    age_us(command.created_us, now_us) < COMMAND_SHOWN_FOR_US
+}
+
+fn latest(site: &PageContext, view: &DeviceView) -> Markup {
+    let lang = site.visitor.language;
+    let camera = &view.camera;
+    let requested = view
+        .commands
+        .iter()
+        .find(|command| command.command == CommandKind::Snap)
+        .filter(|command| command.stored.is_none() && is_recent(command, site.now_us));
+    let old = !is_online(camera) && camera.presence.is_some();
+    let title = t!(lang, "latest-picture");
+    html! {
+        section class={ "panel latest" @if old { " card-old" } } aria-labelledby="latest" {
+            @if let Some(picture) = &camera.latest {
+                a.latest-picture #{ "latest-" (picture.id) } href=(picture_url(&picture.id)) {
+                    (image(lang, picture, true, &title))
+                    span.over-time { (capture_time::short(lang, picture, site.now_us)) }
+                }
+            } @else {
+                div.latest-picture {
+                    span.no-image {
+                        @match is_online(camera) {
+                            true => (t!(lang, "no-picture-yet-press")),
+                            false => (t!(lang, "no-picture-yet")),
+                        }
+                    }
+                }
+            }
+            div.latest-words {
+                @if let Some(command) = requested {
+                    @let age = time(lang, command.created_us, TimeFormat::Age, site.now_us);
+                    div.latest-title {
+                        h2 #latest { (t!(lang, "picture-requested", age = age)) }
+                        span { (commands::expectation(lang, command, site.now_us)) }
+                    }
+                    (command_line(lang, command, site.now_us))
+                } @else if let Some(picture) = &camera.latest {
+                    div.latest-title {
+                        h2 #latest { (title) }
+                        span {
+                            (t!(lang, "presses-so-far", count = picture.id.capture.sequence.get()))
+                            @if let Some(total) = press_to_stored_us(picture) {
+                                ", " (t!(lang, "this-took", duration = format_duration(lang, total)))
+                            }
+                        }
+                    }
+                    (picture_line(lang, picture))
+                } @else {
+                    h2 #latest { (title) }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The last report of a camera: LED, queue, clock, faults, hardware.
+
+use keepsake_protocol::light::Pattern;
+use keepsake_protocol::presence::LedStatus;
+use maud::{Markup, Render, html};
+
+use crate::http::ui::badge::{Tone, chip, shape};
+use crate::http::ui::components::{fact, fault_advice, fault_title, is_online};
+use crate::http::ui::format::{TimeFormat, capitalize, count, format_duration, size, time};
+use crate::http::ui::language::Language;
+use crate::http::ui::messages::{named, t, translate};
+use crate::http::ui::templates::led::{led, strip};
+use crate::http::ui::views::{CameraView, DeviceView, FaultView, PageContext};
+
+pub(super) fn light(lang: Language, camera: &CameraView) -> Markup {
+    if camera.presence.is_none() {
+        return html! {};
+    }
+    html! {
+        section.panel aria-labelledby="light" {
+            h2 #light { (t!(lang, "led-status")) }
+            @match (&camera.light, is_online(camera)) {
+                (Some(light), true) => {
+                    @let (appearance, meaning) = led_text(lang, light);
+                    div.light {
+                        (led(&light.pattern))
+                        div {
+                            p.light-looks { (appearance) }
+                            p { (meaning) }
+                        }
+                    }
+                    (strip(&light.pattern))
+                },
+                (Some(_), false) => p { (t!(lang, "led-offline")) },
+                (None, _) => p { (t!(lang, "not-reported")) },
+            }
+        }
+    }
+}
+
+/// Returns appearance and meaning of the LED: by the name of the pattern, or as the camera wrote them.
+fn led_text(lang: Language, light: &LedStatus) -> (Markup, Markup) {
+    let known = Pattern::from_name(&light.pattern).map_or("unknown", Pattern::name);
+    let text = |kind: &str, reported: &str| named(lang, &format!("led-{known}-{kind}"), &capitalize(reported));
+    (text("appearance", &light.appearance), text("meaning", &light.meaning))
+}
+
+pub(super) fn queue(site: &PageContext, camera: &CameraView) -> Markup {
+    let lang = site.visitor.language;
+    let queue = &camera.queue;
+    if camera.presence.is_none() {
+        return html! {};
+    }
+    let rest_us = queue
+        .bytes_per_s
+        .filter(|rate| *rate > 0 && is_online(camera) && site.hold.is_none())
+        .map(|rate| (queue.waiting_bytes / rate).saturating_mul(1_000_000));
+    let waiting = html! {
+        (t!(lang, "picture-count", count = queue.waiting))
+        @if queue.waiting > 0 { ", " (size(queue.waiting_bytes)) }
+    };
+    html! {
+        section.panel aria-labelledby="queue" {
+            h2 #queue { (t!(lang, "queue")) }
+            dl.facts {
+                (fact(&t!(lang, "fact-waiting"), &waiting))
+                @if let Some(oldest) = &queue.oldest {
+                    (fact(&t!(lang, "fact-oldest"), &html! {
+                        @if oldest.synchronised {
+                            (time(lang, oldest.wall_us, TimeFormat::Near, site.now_us)) ", "
+                            (time(lang, oldest.wall_us, TimeFormat::Age, site.now_us))
+                        } @else {
+                            (t!(lang, "before-clock-set"))
+                        }
+                    }))
+                }
+                @if queue.waiting > 0 {
+                    @match (&site.hold, rest_us) {
+                        (Some(_), _) => (fact(&t!(lang, "fact-speed"), &t!(lang, "speed-paused"))),
+                        (None, Some(rest)) => (fact(
+                            &t!(lang, "fact-speed"),
+                            &t!(lang, "speed-done-in", duration = format_duration(lang, rest.max(1_000_000)))
+                        )),
+                        (None, None) => {},
+                    }
+                }
+                (fact(&t!(lang, "fact-retained"), &count(camera.kept).render()))
+                @if queue.parked > 0 {
+                    (fact(&t!(lang, "fact-rejected"), &html! { (shape(Tone::Wait)) " " (count(queue.parked)) }))
+                }
+                (fact(&t!(lang, "fact-lost"), &html! {
+                    @if queue.lost > 0 { (shape(Tone::Err)) " " }
+                    (count(queue.lost))
+                }))
+            }
+            @if !is_online(camera) { p.quiet { (t!(lang, "last-reported")) } }
+        }
+    }
+}
+
+pub(super) fn clock(site: &PageContext, view: &DeviceView) -> Markup {
+    let lang = site.visitor.language;
+    let Some(said) = &view.said else {
+        return html! {};
+    };
+    html! {
+        section.panel aria-labelledby="clock" {
+            h2 #clock { (t!(lang, "clock")) }
+            @if said.synchronised {
+                @let reported = time(lang, view.camera.reported_us(), TimeFormat::Near, site.now_us);
+                p { (chip(Tone::Ok, &t!(lang, "clock-accurate", error = format_duration(lang, said.error_us)))) }
+                p { (t!(lang, "clock-synchronised", time = reported)) }
+            } @else {
+                p { (chip(Tone::Wait, &t!(lang, "clock-not-set"))) }
+                p { (t!(lang, "clock-not-set-why", duration = format_duration(lang, said.boottime_us))) }
+            }
+        }
+    }
+}
+
+pub(super) fn faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+    let lang = site.visitor.language;
+    html! {
+        @for number in &camera.faults {
+            section.panel.fault aria-label=(fault_title(lang, *number)) {
+                h2 { (shape(Tone::Err)) " " (fault_title(lang, *number)) }
+                @if let Some(said) = told.iter().find(|fault| fault.number == *number) {
+                    p {
+                        (t!(lang, "fault-reported", text = translate(lang, &capitalize(&said.text)))) " "
+                        span.quiet { (time(lang, said.told_us, TimeFormat::Near, site.now_us)) }
+                    }
+                }
+                p { (fault_advice(lang, *number)) }
+                @if (1..=7).contains(number) { p.quiet { (t!(lang, "fault-blinks", number = u64::from(*number))) } }
+            }
+        }
+    }
+}
+
+pub(super) fn past_faults(site: &PageContext, camera: &CameraView, told: &[FaultView]) -> Markup {
+    let lang = site.visitor.language;
+    html! {
+        @let past: Vec<&FaultView> = told.iter().filter(|fault| !camera.faults.contains(&fault.number)).take(5).collect();
+        @if !past.is_empty() {
+            section.panel aria-labelledby="past" {
+                h2 #past { (t!(lang, "resolved-faults")) }
+                ul.rows {
+                    @for fault in past {
+                        li {
+                            span { (fault_title(lang, fault.number)) ": " (translate(lang, &fault.text)) }
+                            span.quiet { (time(lang, fault.told_us, TimeFormat::Near, site.now_us)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn about(lang: Language, camera: &CameraView) -> Markup {
+    let health = &camera.health;
+    if camera.version.is_empty() && health.card_total == 0 {
+        return html! {};
+    }
+    let free = || {
+        t!(
+            lang,
+            "size-of",
+            part = size(health.card_free).as_str(),
+            total = size(health.card_total).as_str()
+        )
+    };
+    html! {
+        section.panel aria-labelledby="about" {
+            h2 #about { (t!(lang, "about-camera")) }
+            dl.facts {
+                @if health.card_total > 0 { (fact(&t!(lang, "fact-card-free"), &free())) }
+                @if let Some(temperature) = health.temperature_mc {
+                    (fact(&t!(lang, "fact-temperature"), &html! { (temperature / 1000) " °C" }))
+                }
+                @if !camera.version.is_empty() { (fact(&t!(lang, "fact-version"), &html! { (camera.version) })) }
+                @if let Some(spool) = camera.installs.first() {
+                    (fact(&t!(lang, "fact-spool"), &html! { code { (spool.install) } }))
+                }
+            }
+        }
+    }
+}
