@@ -423,6 +423,13 @@ impl Spool {
             .collect()
     }
 
+    /// Returns the capture with this number and hash, if it has no receipt.
+    pub(crate) fn find_pending(&self, id: CaptureId, hash: HashPrefix) -> Option<PendingCapture> {
+        let key = self.key_of(id)?;
+        let entry = self.captures.get(&key)?;
+        (entry.name.hash == hash && entry.received_us.is_none()).then(|| self.to_pending(key, entry))
+    }
+
     /// The record of a waiting picture and `len` of its bytes from `offset`, read from the card.
     ///
     /// The first read of a capture in this process reads all of it and compares its hash, so that what the card
