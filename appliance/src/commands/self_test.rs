@@ -13,8 +13,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::statvfs::statvfs;
-
 use super::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
 use crate::error::display_chain;
 use crate::hardware::identity::Identity;
@@ -149,9 +147,8 @@ fn write_durably(folder: &Path) -> io::Result<()> {
 }
 
 fn space(settings: &SpoolSettings) -> Result<(Verdict, String), String> {
-    let stat =
-        statvfs(&settings.dir).map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
-    let free = (stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64);
+    let (free, _) = crate::spool::space(&settings.dir)
+        .map_err(|error| format!("the free space cannot be read: {error}. Check the card"))?;
     let mib = |bytes: u64| bytes >> 20;
     let usable = mib(free.saturating_sub(settings.reserve_bytes));
     if usable == 0 {

@@ -13,141 +13,38 @@
 //! Every call blocks for the disk. Nothing here knows the network or decides when to send. Source:
 //! docs/decisions/0001-spool.md.
 
+mod append;
+mod error;
 pub mod export;
 mod file;
 mod identity;
 mod index;
+mod query;
 mod room;
 mod scan;
 mod shared;
+mod types;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use keepsake_protocol::capture::{CaptureMetadata, Cause, ContentType};
-use keepsake_protocol::clock::ClockReading;
-use keepsake_protocol::event::{Event, Tombstone, TombstoneReason};
-use keepsake_protocol::presence::SpoolInventory;
-use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
-use keepsake_protocol::{CaptureId, Hash, HashPrefix, Sequence, SpoolId, StoreId};
+use keepsake_protocol::capture::{CaptureMetadata, Cause};
+use keepsake_protocol::event::{Tombstone, TombstoneReason};
+use keepsake_protocol::{CaptureId, HashPrefix, Sequence, SpoolId, StoreId};
 use nix::fcntl::Flock;
 
+pub use error::SpoolError;
 pub use file::replace_durably;
-use file::{CaptureReader, FileKind, FileName, ReadError, WriteError, encode_trailer, read_tombstone, write_durably};
+use file::{CaptureReader, FileName, ReadError, read_tombstone};
 use identity::Identity;
 use index::{Index, Row};
 pub use shared::SharedSpool;
-
-use crate::settings::{self, WhenFull};
+pub use types::{Key, Limits, NewCapture, NewTombstone, PendingCapture, SpoolChange};
 
 /// A receipt that came before this machine knew the time.
 const UNDATED: i64 = 0;
-/// A tombstone may use the reserve, but leaves this much of it for the file system's own bookkeeping, bytes.
-const TOMBSTONE_FLOOR: u64 = 256 * 1024;
-
-/// The place of a capture in the queue: older installs first, then by sequence (P6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The install's place among those of this spool, oldest first.
-    pub generation: u32,
-    pub sequence: Sequence,
-}
-
-/// The bounds of one spool.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Bytes of all files together.
-    pub bytes_max: u64,
-    /// Free bytes of the file system that pictures leave alone.
-    pub reserve_bytes: u64,
-    pub when_full: WhenFull,
-    /// How long a capture with a receipt stays while there is room.
-    pub keep_for: Duration,
-    /// How many bytes such captures may take.
-    pub keep_bytes: u64,
-}
-
-impl From<&settings::SpoolSettings> for Limits {
-    fn from(settings: &settings::SpoolSettings) -> Self {
-        Self {
-            bytes_max: settings.bytes_max,
-            reserve_bytes: settings.reserve_bytes,
-            when_full: settings.when_full,
-            keep_for: Duration::from_secs(settings.retain_days.saturating_mul(24 * 3600)),
-            keep_bytes: settings.bytes_max / 100 * settings.retain_percent,
-        }
-    }
-}
-
-/// A capture that is to be kept: everything but its number.
-#[derive(Debug)]
-pub struct NewCapture<'a> {
-    pub bytes: &'a [u8],
-    pub content_type: ContentType,
-    pub width: u32,
-    pub height: u32,
-    pub cause: Cause,
-    pub command: Option<String>,
-    pub pressed: ClockReading,
-    pub captured_after_us: u64,
-    pub settings_version: u64,
-}
-
-/// A press without a picture.
-#[derive(Debug)]
-pub struct NewTombstone {
-    pub reason: TombstoneReason,
-    pub cause: Cause,
-    pub command: Option<String>,
-    pub pressed: Option<ClockReading>,
-}
-
-/// What a call found out about other captures than the one it was about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SpoolChange {
-    /// Waits to be sent; also when it replaces what waited under this key before.
-    Pending(PendingCapture),
-    /// No longer on the card, or no longer waiting.
-    Removed(Key),
-}
-
-/// One capture that has no receipt yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PendingCapture {
-    pub key: Key,
-    pub id: CaptureId,
-    pub hash: HashPrefix,
-    /// Bytes to send.
-    pub total: u64,
-    pub tombstone: bool,
-    pub attempts: u32,
-}
-
-/// Why the spool could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
-    /// Another process has it open.
-    #[error("the spool {0} is in use by another process; stop that one first")]
-    InUse(PathBuf),
-    /// No room by policy; nothing was written, nothing was lost.
-    #[error("the card is full: {needed} bytes needed, and only pictures without a receipt are left to remove")]
-    Full { needed: u64 },
-    /// The disk refused. Unless it was a failed fsync, nothing was written.
-    #[error("the card failed")]
-    Disk(#[source] io::Error),
-    /// A failed fsync earlier: what the disk holds is unknown until it is opened again.
-    #[error("the card failed before: reopen the spool")]
-    Poisoned,
-    /// No such capture any more.
-    #[error("no such capture on the card")]
-    Gone,
-    /// Its bytes are not what was saved; [`Spool::take_changes`] says what took its place.
-    #[error("the card damaged a capture")]
-    Damaged,
-}
 
 #[derive(Debug, Clone)]
 struct Entry {
@@ -358,71 +255,6 @@ impl Spool {
         std::mem::take(&mut self.changes)
     }
 
-    /// Stores one capture and returns once it would survive a power cut (P1).
-    ///
-    /// `bytes`: the picture, at least 1. Sequences rise by one and are never used again. Blocks for two flushes.
-    ///
-    /// # Errors
-    /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
-    /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
-    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
-        self.check_not_poisoned()?;
-        let total = new.bytes.len() as u64;
-        self.make_room(total + file::TRAILER_BYTES)?;
-        let (spool_id, sequence) = (self.spool_id(), self.next());
-        let record = CaptureMetadata {
-            spool: spool_id,
-            sequence,
-            hash: Hash::of(new.bytes),
-            total,
-            content_type: new.content_type,
-            width: new.width,
-            height: new.height,
-            cause: new.cause,
-            command: new.command.clone(),
-            pressed: new.pressed,
-            captured_after_us: new.captured_after_us,
-            settings_version: new.settings_version,
-        };
-        let trailer = encode_trailer(&record).map_err(SpoolError::Disk)?;
-        let name = FileName {
-            sequence,
-            hash: record.hash.prefix(),
-            total,
-            kind: FileKind::Picture(new.content_type),
-        };
-        let waiting = self.store_capture(&name, &[new.bytes, &trailer], Some(new.cause))?;
-        Ok((waiting, record))
-    }
-
-    /// Stores why a press has no picture, under the next sequence. It may use the reserve.
-    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<PendingCapture, SpoolError> {
-        self.check_not_poisoned()?;
-        let tombstone = Tombstone {
-            spool: self.spool_id(),
-            sequence: self.next(),
-            through: None,
-            reason: new.reason,
-            cause: new.cause,
-            command: new.command,
-            pressed: new.pressed,
-        };
-        let waiting = self.store_tombstone(&tombstone)?;
-        if let Err(error) = self.merge_tombstones() {
-            tracing::warn!(error = crate::error::display_chain(&error), "join tombstones");
-        }
-        Ok(waiting)
-    }
-
-    /// All captures without a receipt, oldest first.
-    pub fn pending(&self) -> Vec<PendingCapture> {
-        self.captures
-            .iter()
-            .filter(|(_, entry)| entry.received_us.is_none())
-            .map(|(key, entry)| self.to_pending(*key, entry))
-            .collect()
-    }
-
     /// The record of a waiting picture and `len` of its bytes from `offset`, read from the card.
     ///
     /// The first read of a capture in this process reads all of it and compares its hash, so that what the card
@@ -505,57 +337,6 @@ impl Spool {
             attempts,
         };
         self.index.put(id, entry.name.hash, &row);
-    }
-
-    /// What the page must know of this card: the current install first.
-    pub fn inventory(&self) -> Vec<SpoolInventory> {
-        let mut all: Vec<SpoolInventory> = (0..)
-            .zip(&self.generations)
-            .map(|(generation, spool_id)| {
-                let range = Key {
-                    generation,
-                    sequence: Sequence::FIRST,
-                }..=Key {
-                    generation,
-                    sequence: Sequence::MAX,
-                };
-                let of = |received: bool| -> Ranges {
-                    self.captures
-                        .range(range.clone())
-                        .filter(|(_, entry)| entry.received_us.is_some() == received)
-                        .map(|(_, entry)| (entry.name.sequence, entry.name.last()))
-                        .collect()
-                };
-                let (mut waiting, mut kept) = (of(false), of(true));
-                let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
-                SpoolInventory {
-                    spool: spool_id.id,
-                    next: spool_id.next,
-                    waiting,
-                    kept,
-                    coarse,
-                }
-            })
-            .collect();
-        all.reverse();
-        all
-    }
-
-    /// (captures waiting, their bytes, rows of the index ever found without a file).
-    pub fn queue_depth(&self) -> (u64, u64, u64) {
-        let waiting = self.captures.values().filter(|entry| entry.received_us.is_none());
-        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.name.total));
-        (count, bytes, self.identity.lost)
-    }
-
-    /// When the oldest waiting picture was pressed.
-    pub fn oldest_pressed(&self) -> Option<ClockReading> {
-        let (key, entry) = self
-            .captures
-            .iter()
-            .find(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())?;
-        let folder = self.folder(self.generations.get(key.generation as usize)?.id);
-        Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
     }
 
     /// (free, total) bytes of the file system.
@@ -648,81 +429,6 @@ impl Spool {
         }
     }
 
-    /// Writes a file of an install of ours and takes it into the books. Advances `next` past it.
-    fn store_capture(
-        &mut self,
-        name: &FileName,
-        chunks: &[&[u8]],
-        cause: Option<Cause>,
-    ) -> Result<PendingCapture, SpoolError> {
-        let generation = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
-        self.store_in(generation, name, chunks, cause)
-    }
-
-    fn store_in(
-        &mut self,
-        generation: u32,
-        name: &FileName,
-        chunks: &[&[u8]],
-        cause: Option<Cause>,
-    ) -> Result<PendingCapture, SpoolError> {
-        let folder = self.folder(self.generations[generation as usize].id);
-        match write_durably(&folder, name, chunks) {
-            Ok(()) => {}
-            Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
-            Err(WriteError::Sync { source, .. }) => {
-                self.poisoned = true;
-                self.poisoned_by = Some((self.generations[generation as usize].id, *name));
-                return Err(SpoolError::Disk(source));
-            }
-        }
-        let spool_id = &mut self.generations[generation as usize];
-        spool_id.next = spool_id.next.max(name.last().next());
-        self.bytes += name.file_bytes();
-        let key = Key {
-            generation,
-            sequence: name.sequence,
-        };
-        let entry = Entry {
-            name: *name,
-            received_us: None,
-            attempts: 0,
-            verified: true,
-            cause,
-        };
-        let waiting = self.to_pending(key, &entry);
-        if let Some(before) = self.captures.insert(key, entry) {
-            self.bytes -= before.name.file_bytes();
-        }
-        Ok(waiting)
-    }
-
-    fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
-        let generation = self
-            .generations
-            .iter()
-            .position(|spool_id| spool_id.id == tombstone.spool)
-            .ok_or(SpoolError::Gone)?;
-        let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
-        let total = json.len() as u64;
-        let (free, _) = self.space().map_err(SpoolError::Disk)?;
-        if free < total + TOMBSTONE_FLOOR {
-            return Err(SpoolError::Full { needed: total });
-        }
-        let name = FileName {
-            sequence: tombstone.sequence,
-            hash: Hash::of(&json).prefix(),
-            total,
-            kind: FileKind::Tombstone { last: tombstone.last() },
-        };
-        self.store_in(
-            u32::try_from(generation).expect("far fewer installs"),
-            &name,
-            &[&json],
-            Some(tombstone.cause),
-        )
-    }
-
     fn remove(&mut self, key: Key) -> Result<(), SpoolError> {
         let (folder, entry) = self.find(key)?;
         let name = entry.name;
@@ -769,10 +475,8 @@ impl Spool {
                 self.identity.lost += 1;
                 let _ = self.identity.write(&self.root);
                 self.drop_entry(key);
-                {
-                    self.changes.push(SpoolChange::Removed(key));
-                    SpoolError::Damaged
-                }
+                self.changes.push(SpoolChange::Removed(key));
+                SpoolError::Damaged
             }
             ReadError::Io { source, .. } => SpoolError::Disk(source),
             ReadError::Damaged { .. } => {

@@ -8,7 +8,7 @@ use keepsake_protocol::{Sequence, SpoolId};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::SpoolError;
+use super::error::SpoolError;
 use super::file::{CaptureReader, FileKind, FileName, read_tombstone, sync_folder};
 use super::identity::{Identity, new_spool_id};
 

@@ -1,0 +1,98 @@
+//! Commands of the cloud and the replies to them.
+
+use keepsake_protocol::CaptureId;
+use keepsake_protocol::command::{Command, CommandKind, CommandReply, CommandStage};
+use keepsake_protocol::topic::MessageKind;
+
+use super::{CommandRef, Engine};
+use crate::capture::pipeline::CaptureRequest;
+use crate::engine::command_log::is_valid_id;
+use crate::light::indicator::LightEvent;
+use crate::time::clock::boottime_us;
+
+impl Engine {
+    pub(super) fn on_command(&mut self, command: &Command) {
+        if !is_valid_id(&command.id) {
+            tracing::warn!("a command with an id that cannot be kept was ignored");
+            return;
+        }
+        let command_ref = CommandRef {
+            id: command.id.clone(),
+            at_boottime_us: boottime_us(),
+        };
+        let is_new = match self.commands.record(&command.id) {
+            Ok(is_new) => is_new,
+            Err(error) => {
+                let text = format!("the card could not note the command: {error}");
+                return self.reply(&command_ref, CommandStage::Failed, None, Some(text));
+            }
+        };
+        if !is_new {
+            return self.reply(
+                &command_ref,
+                CommandStage::Accepted,
+                None,
+                Some("known already".to_owned()),
+            );
+        }
+        if command.lifetime_us() == 0 {
+            return self.reply(&command_ref, CommandStage::Expired, None, None);
+        }
+        self.reply(&command_ref, CommandStage::Accepted, None, None);
+        match command.command {
+            CommandKind::Snap => {
+                let request = CaptureRequest::Command {
+                    id: command_ref.id.clone(),
+                    at_boottime_us: command_ref.at_boottime_us,
+                    begin_by_us: command_ref.at_boottime_us.saturating_add(command.lifetime_us()),
+                };
+                if !self.request_capture(request) {
+                    self.reply(
+                        &command_ref,
+                        CommandStage::Failed,
+                        None,
+                        Some("the camera is busy".to_owned()),
+                    );
+                }
+            }
+            CommandKind::Identify => {
+                self.light.send(LightEvent::Identify);
+                self.reply(&command_ref, CommandStage::Done, None, None);
+            }
+            CommandKind::Restart => self.begin_restart(&command_ref),
+            CommandKind::Diagnostics => self.reply_diagnostics(&command_ref),
+        }
+    }
+
+    pub(super) fn reply(
+        &self,
+        command_ref: &CommandRef,
+        stage: CommandStage,
+        capture: Option<CaptureId>,
+        text: Option<String>,
+    ) {
+        self.reply_with(command_ref, stage, capture, text, None);
+    }
+
+    pub(super) fn reply_with(
+        &self,
+        command_ref: &CommandRef,
+        stage: CommandStage,
+        capture: Option<CaptureId>,
+        text: Option<String>,
+        result: Option<serde_json::Map<String, serde_json::Value>>,
+    ) {
+        let after_us = boottime_us().saturating_sub(command_ref.at_boottime_us);
+        let reply = CommandReply {
+            id: command_ref.id.clone(),
+            stage,
+            after_us,
+            capture,
+            text,
+            result,
+        };
+        if let Some(publisher) = &self.publisher {
+            let _ = publisher.publish(MessageKind::Reply, keepsake_protocol::codec::encode(&reply), None);
+        }
+    }
+}

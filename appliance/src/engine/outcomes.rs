@@ -1,0 +1,148 @@
+//! Outcomes of presses, commands and intervals: a picture, a tombstone, or a failure.
+
+use keepsake_protocol::capture::CaptureMetadata;
+use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::event::TombstoneReason;
+
+use super::{CommandRef, Engine, UnconfirmedCapture};
+use crate::capture::pipeline::{CaptureOutcome, CaptureRequest};
+use crate::light::indicator::LightEvent;
+use crate::spool::PendingCapture;
+use crate::status::events::Event;
+use crate::upload::drain::LIVE_FOR;
+use keepsake_protocol::faults::FaultCode;
+
+impl Engine {
+    pub(super) fn on_outcome(&mut self, outcome: CaptureOutcome) {
+        self.status_due = true;
+        match outcome {
+            CaptureOutcome::Captured { request } => {
+                if let (_, Some(command_ref)) = requester(&request) {
+                    self.reply(&command_ref, CommandStage::Captured, None, None);
+                }
+            }
+            CaptureOutcome::Expired { request } => {
+                if let (_, Some(command_ref)) = requester(&request) {
+                    self.reply(&command_ref, CommandStage::Expired, None, None);
+                }
+            }
+            CaptureOutcome::Saved {
+                request,
+                waiting,
+                record,
+                saved_after_us,
+            } => {
+                self.on_saved(&request, waiting, &record, saved_after_us);
+            }
+            CaptureOutcome::Tombstone {
+                request,
+                waiting,
+                reason,
+                text,
+            } => {
+                self.on_tombstone(&request, waiting, reason, &text);
+            }
+            CaptureOutcome::Failed {
+                request,
+                text,
+                poisoned,
+            } => {
+                let (press, command) = requester(&request);
+                self.events.emit(&Event::Refused { press, text: &text });
+                self.set_fault(FaultCode::Card, true);
+                self.finish_without_picture(press, command, FaultCode::Card, &text);
+                if poisoned {
+                    self.reopen_spool();
+                }
+            }
+        }
+    }
+
+    fn on_saved(
+        &mut self,
+        request: &CaptureRequest,
+        waiting: PendingCapture,
+        record: &CaptureMetadata,
+        saved_after_us: u64,
+    ) {
+        let (press, command) = requester(request);
+        self.events.emit(&Event::Saved {
+            press,
+            install: record.spool,
+            sequence: record.sequence,
+            hash: record.hash,
+            bytes: record.total,
+            after_us: saved_after_us,
+        });
+        self.set_fault(FaultCode::Camera, false);
+        self.set_fault(FaultCode::Card, false);
+        self.apply_spool_changes();
+        let live_until = self.now() + LIVE_FOR;
+        self.drain.add(waiting.key, waiting.total, false, 0, live_until);
+        if let Some(command_ref) = &command {
+            self.reply(command_ref, CommandStage::Saved, Some(record.id()), None);
+        }
+        let at_boottime_us = record.pressed.boottime_us;
+        self.unconfirmed.insert(
+            waiting.key,
+            UnconfirmedCapture {
+                press,
+                command,
+                at_boottime_us,
+                saved_after_us,
+            },
+        );
+        if let Some(press) = press {
+            self.light.send(LightEvent::Saved(press));
+        }
+        self.update_light();
+    }
+
+    fn on_tombstone(&mut self, request: &CaptureRequest, waiting: PendingCapture, reason: TombstoneReason, text: &str) {
+        let (press, command) = requester(request);
+        tracing::warn!(reason = reason.describe(), text, "no picture");
+        let (install, sequence) = (waiting.id.spool, waiting.id.sequence);
+        self.events.emit(&Event::Tombstone {
+            press,
+            install,
+            sequence,
+            reason,
+        });
+        self.drain
+            .add(waiting.key, waiting.total, true, 0, self.now() + LIVE_FOR);
+        self.apply_spool_changes();
+        let full = reason == TombstoneReason::CardFull;
+        let fault = if full { FaultCode::Card } else { FaultCode::Camera };
+        self.set_fault(fault, true);
+        self.finish_without_picture(press, command, fault, text);
+    }
+
+    fn finish_without_picture(
+        &mut self,
+        press: Option<u64>,
+        command: Option<CommandRef>,
+        fault: FaultCode,
+        text: &str,
+    ) {
+        if let Some(press) = press {
+            self.light.send(LightEvent::Failed(press, fault));
+        }
+        if let Some(command_ref) = command {
+            self.reply(&command_ref, CommandStage::Failed, None, Some(text.to_owned()));
+        }
+    }
+}
+
+fn requester(request: &CaptureRequest) -> (Option<u64>, Option<CommandRef>) {
+    match request {
+        CaptureRequest::Press { number, .. } => (Some(*number), None),
+        CaptureRequest::Command { id, at_boottime_us, .. } => (
+            None,
+            Some(CommandRef {
+                id: id.clone(),
+                at_boottime_us: *at_boottime_us,
+            }),
+        ),
+        CaptureRequest::Interval => (None, None),
+    }
+}

@@ -1,0 +1,120 @@
+//! Receipts: captures that the cloud has stored, wants again, or refuses.
+
+use std::time::Duration;
+
+use keepsake_protocol::command::CommandStage;
+use keepsake_protocol::receipt::{InventoryAck, Receipt};
+use keepsake_protocol::{CaptureId, HashPrefix};
+
+use super::{Engine, JOURNAL_WAIT_MIN, UnconfirmedCapture};
+use crate::light::indicator::LightEvent;
+use crate::status::events::Event;
+use crate::time::clock::boottime_us;
+
+/// The longest a refused capture is left alone, whatever the cloud says.
+const DEFERRED_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Engine {
+    pub(super) fn on_receipt(&mut self, receipt: &Receipt) {
+        if !self.is_our_cloud(receipt.store) {
+            return;
+        }
+        self.confirm_connection();
+        self.drain.cloud_responded();
+        let now_us = self.known_time_us();
+        if let Some(said_us) = receipt.sent_us {
+            self.journal.on_cloud_time(said_us, &self.clock.now());
+        }
+        if !receipt.events.is_empty() {
+            let now = self.clock.now();
+            if tokio::task::block_in_place(|| self.journal.confirm(&receipt.events, &now)) {
+                self.journal_due.1 = JOURNAL_WAIT_MIN;
+            }
+        }
+        for (sequence, hash) in &receipt.stored {
+            let id = CaptureId {
+                spool: receipt.spool,
+                sequence: *sequence,
+            };
+            self.on_stored(id, *hash, now_us);
+        }
+        self.requeue_wanted(receipt);
+        self.defer_rejected(receipt);
+        if let Some(answer) = &receipt.inventory_ack {
+            self.on_inventory_answer(answer);
+        }
+        if let Some(next) = receipt.next {
+            self.detect_cloned_card(receipt.spool, next);
+        }
+        self.status_due = true;
+    }
+
+    fn requeue_wanted(&mut self, receipt: &Receipt) {
+        for want in &receipt.want {
+            let id = CaptureId {
+                spool: receipt.spool,
+                sequence: want.sequence,
+            };
+            let requeued = self.spool.lock().requeue(id);
+            let Some(waiting) = requeued else { continue };
+            self.add_unless_known(&waiting);
+            self.drain.request_resend(waiting.key, &want.ranges);
+        }
+    }
+
+    fn defer_rejected(&mut self, receipt: &Receipt) {
+        for rejection in &receipt.rejected {
+            let id = CaptureId {
+                spool: receipt.spool,
+                sequence: rejection.sequence,
+            };
+            tracing::warn!(%id, reason = rejection.reason, "the cloud cannot take a capture; it stays on the card");
+            let pending = self.spool.lock().find_pending(id, rejection.hash);
+            if let Some(pending) = pending {
+                let retry_after = Duration::from_secs(rejection.retry_after).min(DEFERRED_MAX);
+                self.drain.defer(pending.key, self.now() + retry_after);
+            }
+        }
+    }
+
+    fn on_inventory_answer(&mut self, answer: &InventoryAck) {
+        if let Some(request) = &mut self.inventory_request
+            && request.id == answer.id
+        {
+            request.unacknowledged.remove(&answer.page);
+            if request.unacknowledged.is_empty() {
+                self.inventory_request = None;
+                self.drain.inventory_answered();
+            }
+        }
+    }
+
+    fn on_stored(&mut self, id: CaptureId, hash: HashPrefix, now_us: Option<i64>) {
+        let received = self.spool.lock().mark_received(id, hash, now_us);
+        let Some((key, is_news)) = received else {
+            return;
+        };
+        self.drain.remove(key);
+        if !is_news {
+            return;
+        }
+        let taken = self.unconfirmed.remove(&key);
+        let after_us = taken
+            .as_ref()
+            .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
+        self.events.emit(&Event::Stored {
+            install: id.spool,
+            sequence: id.sequence,
+            hash,
+            after_us,
+        });
+        if let Some(UnconfirmedCapture { press, command, .. }) = taken {
+            if let Some(press) = press {
+                self.light.send(LightEvent::Stored(press));
+            }
+            if let Some(command_ref) = command {
+                self.reply(&command_ref, CommandStage::Done, Some(id), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Connections, acknowledgements and messages of the cloud.
+
+use std::time::Duration;
+
+use keepsake_protocol::SpoolId;
+use keepsake_protocol::cloud_info::CloudInfo;
+use keepsake_protocol::command::Command;
+use keepsake_protocol::receipt::Receipt;
+use keepsake_protocol::topic::MessageKind;
+
+use super::{Engine, JOURNAL_WAIT_MIN};
+use crate::error::display_chain;
+use crate::status::events::Event;
+use crate::transport::{DisconnectReason, TransportEvent};
+use keepsake_protocol::faults::FaultCode;
+
+/// Limit of distinct disconnect reasons that are reported before the next connection.
+const REASONS_MAX: usize = 8;
+
+impl Engine {
+    pub(super) fn on_transport_event(&mut self, event: TransportEvent) {
+        match event {
+            TransportEvent::Connected(publisher) => {
+                tracing::info!("connected");
+                set_systemd_status("connected");
+                self.events.emit(&Event::Connected);
+                self.publisher = Some(publisher);
+                self.connections += 1;
+                self.connected_at = Some(tokio::time::Instant::now());
+                self.set_fault(FaultCode::Pairing, false);
+                self.disconnect_reasons.clear();
+                self.drain.connected(self.now());
+                self.publish_status();
+                self.reply_to_restart();
+                self.send_inventory();
+                self.journal_due = (Duration::ZERO, JOURNAL_WAIT_MIN);
+                self.send_journal();
+                self.write_first_status_file();
+            }
+            TransportEvent::Disconnected { reason, text } => {
+                let someone_must_act = match reason {
+                    DisconnectReason::Unauthorized | DisconnectReason::TlsUntrusted => true,
+                    DisconnectReason::Unreachable => false,
+                };
+                let was_up = self.publisher.take().is_some();
+                // It is tried for ever, and the same reason again is no news.
+                let new = !self.disconnect_reasons.contains(&text) && self.disconnect_reasons.len() < REASONS_MAX;
+                if was_up || new {
+                    tracing::info!(text, "not connected; pictures are kept");
+                    set_systemd_status(&format!("not connected ({text}); pictures are kept"));
+                }
+                // That there is no network yet is what a camera that has just started expects.
+                if was_up || new && someone_must_act {
+                    self.events.emit(&Event::Disconnected { text: &text });
+                }
+                if new {
+                    self.disconnect_reasons.push(text);
+                }
+                self.set_fault(FaultCode::Pairing, someone_must_act);
+                self.inventory_request = None;
+                self.connected_at = None;
+                let attempts_made = self.drain.disconnected(self.now());
+                let mut spool = self.spool.lock();
+                for (key, attempts) in attempts_made {
+                    spool.record_attempts(key, attempts);
+                }
+                drop(spool);
+                self.write_first_status_file();
+            }
+            TransportEvent::Acknowledged { token } => {
+                if !self.on_restart_acknowledged(token) {
+                    self.drain.acknowledged(token, self.now());
+                }
+            }
+            TransportEvent::Rejected { token, text } => {
+                tracing::warn!(text, "not taken; it stays on the card and is tried again");
+                self.status_due = true;
+                self.drain.rejected(token, self.now());
+            }
+            TransportEvent::Message { kind, payload } => self.on_message(kind, &payload),
+        }
+        self.update_light();
+    }
+
+    /// A message that cannot be read is a fault of the cloud, told and ignored.
+    fn on_message(&mut self, kind: MessageKind, payload: &[u8]) {
+        let bad = |error: &dyn std::error::Error| {
+            tracing::warn!(
+                topic = kind.path(),
+                error = display_chain(error),
+                "a message that cannot be read"
+            );
+        };
+        match kind {
+            MessageKind::Receipt => match keepsake_protocol::codec::decode::<Receipt>(payload) {
+                Ok(receipt) => self.on_receipt(&receipt),
+                Err(error) => bad(&error),
+            },
+            MessageKind::Cloud => match keepsake_protocol::codec::decode::<CloudInfo>(payload) {
+                Ok(cloud) => self.on_cloud_info(&cloud),
+                Err(error) => bad(&error),
+            },
+            MessageKind::Command => match keepsake_protocol::codec::decode::<Command>(payload) {
+                Ok(command) => self.on_command(&command),
+                Err(error) => bad(&error),
+            },
+            MessageKind::Settings => self.on_settings(payload),
+            MessageKind::Frame | MessageKind::Have | MessageKind::Status | MessageKind::Event | MessageKind::Reply => {}
+        }
+    }
+
+    /// Whether this is the cloud this camera belongs to; the first one it meets becomes that.
+    pub(super) fn is_our_cloud(&mut self, store: keepsake_protocol::StoreId) -> bool {
+        let paired_store = self.spool.lock().store();
+        match paired_store {
+            Some(ours) if ours == store => {}
+            Some(ours) => {
+                if !self.faults.contains(&FaultCode::Cloud) {
+                    tracing::error!(%ours, theirs = %store, "another cloud answers; `appliance forget-cloud` accepts it");
+                    let text = "another cloud answers: nothing is handed over to it";
+                    self.events.emit(&Event::Warning { text });
+                }
+                self.set_fault(FaultCode::Cloud, true);
+                return false;
+            }
+            None => {
+                let noted = self.spool.lock().pin_store(Some(store));
+                if let Err(error) = noted {
+                    tracing::warn!(error = display_chain(&error), "note which cloud this camera belongs to");
+                }
+            }
+        }
+        self.set_fault(FaultCode::Cloud, false);
+        true
+    }
+
+    fn on_cloud_info(&mut self, cloud: &CloudInfo) {
+        if !self.is_our_cloud(cloud.store) {
+            self.drain.pause(true);
+            return;
+        }
+        self.max_capture_size.set(cloud.capture_bytes_max);
+        if cloud.hold.is_some() != self.uploads_paused {
+            self.uploads_paused = cloud.hold.is_some();
+            tracing::info!(
+                hold = cloud.hold.as_deref().unwrap_or("no"),
+                "the cloud says whether to hold"
+            );
+        }
+        self.drain.pause(self.uploads_paused);
+        if self
+            .cloud_started
+            .replace(cloud.started)
+            .is_some_and(|before| before != cloud.started)
+        {
+            self.drain.restart_inventory(self.now());
+            self.send_inventory();
+        }
+    }
+
+    /// The cloud knows higher numbers of this install than this card: the card is a copy, or was restored from one.
+    pub(super) fn detect_cloned_card(&mut self, install: SpoolId, next: keepsake_protocol::Sequence) {
+        let mut spool = self.spool.lock();
+        if install != spool.spool_id() || next <= spool.next() {
+            return;
+        }
+        let ours = spool.next();
+        let started = spool.start_new_generation();
+        drop(spool);
+        match started {
+            Ok(started) => {
+                let text = format!(
+                    "the cloud knows capture {} of this install, this card only {}: it is a copy, and a new install begins",
+                    next.get() - 1,
+                    ours.get() - 1
+                );
+                tracing::warn!("{text}");
+                self.events.emit(&Event::Warning { text: &text });
+                // Under the new name it no longer throws its twin off the broker.
+                let _ = self.current_spool.send(started);
+                if let Some(publisher) = &self.publisher {
+                    publisher.abandon();
+                }
+            }
+            Err(error) => tracing::error!(error = display_chain(&error), "begin a new install"),
+        }
+    }
+}
+
+/// What `systemctl status` shows, and the card's `CAMERA-STATUS.txt`.
+fn set_systemd_status(text: &str) {
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Status(text)]);
+}

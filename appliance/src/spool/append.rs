@@ -1,0 +1,144 @@
+//! Storing captures and tombstones durably (P1).
+
+use keepsake_protocol::Hash;
+use keepsake_protocol::capture::{CaptureMetadata, Cause};
+use keepsake_protocol::event::{Event, Tombstone};
+
+use super::file::{self, FileKind, FileName, WriteError, encode_trailer, write_durably};
+use super::{Entry, Key, NewCapture, NewTombstone, PendingCapture, Spool, SpoolError};
+
+/// A tombstone may use the reserve, but leaves this much of it for the file system's own bookkeeping, bytes.
+const TOMBSTONE_FLOOR: u64 = 256 * 1024;
+
+impl Spool {
+    /// Stores one capture and returns once it would survive a power cut (P1).
+    ///
+    /// `bytes`: the picture, at least 1. Sequences rise by one and are never used again. Blocks for two flushes.
+    ///
+    /// # Errors
+    /// [`SpoolError::Full`] and a first [`SpoolError::Disk`]: nothing was written, no number was used.
+    /// After a failed fsync every call says [`SpoolError::Poisoned`] until the spool is opened again.
+    pub fn append(&mut self, new: &NewCapture<'_>) -> Result<(PendingCapture, CaptureMetadata), SpoolError> {
+        self.check_not_poisoned()?;
+        let total = new.bytes.len() as u64;
+        self.make_room(total + file::TRAILER_BYTES)?;
+        let (spool_id, sequence) = (self.spool_id(), self.next());
+        let record = CaptureMetadata {
+            spool: spool_id,
+            sequence,
+            hash: Hash::of(new.bytes),
+            total,
+            content_type: new.content_type,
+            width: new.width,
+            height: new.height,
+            cause: new.cause,
+            command: new.command.clone(),
+            pressed: new.pressed,
+            captured_after_us: new.captured_after_us,
+            settings_version: new.settings_version,
+        };
+        let trailer = encode_trailer(&record).map_err(SpoolError::Disk)?;
+        let name = FileName {
+            sequence,
+            hash: record.hash.prefix(),
+            total,
+            kind: FileKind::Picture(new.content_type),
+        };
+        let waiting = self.store_capture(&name, &[new.bytes, &trailer], Some(new.cause))?;
+        Ok((waiting, record))
+    }
+
+    /// Stores why a press has no picture, under the next sequence. It may use the reserve.
+    pub fn append_tombstone(&mut self, new: NewTombstone) -> Result<PendingCapture, SpoolError> {
+        self.check_not_poisoned()?;
+        let tombstone = Tombstone {
+            spool: self.spool_id(),
+            sequence: self.next(),
+            through: None,
+            reason: new.reason,
+            cause: new.cause,
+            command: new.command,
+            pressed: new.pressed,
+        };
+        let waiting = self.store_tombstone(&tombstone)?;
+        if let Err(error) = self.merge_tombstones() {
+            tracing::warn!(error = crate::error::display_chain(&error), "join tombstones");
+        }
+        Ok(waiting)
+    }
+
+    /// Writes a file of an install of ours and takes it into the books. Advances `next` past it.
+    fn store_capture(
+        &mut self,
+        name: &FileName,
+        chunks: &[&[u8]],
+        cause: Option<Cause>,
+    ) -> Result<PendingCapture, SpoolError> {
+        let generation = u32::try_from(self.generations.len() - 1).expect("far fewer installs");
+        self.store_in(generation, name, chunks, cause)
+    }
+
+    fn store_in(
+        &mut self,
+        generation: u32,
+        name: &FileName,
+        chunks: &[&[u8]],
+        cause: Option<Cause>,
+    ) -> Result<PendingCapture, SpoolError> {
+        let folder = self.folder(self.generations[generation as usize].id);
+        match write_durably(&folder, name, chunks) {
+            Ok(()) => {}
+            Err(WriteError::Write { source, .. }) => return Err(SpoolError::Disk(source)),
+            Err(WriteError::Sync { source, .. }) => {
+                self.poisoned = true;
+                self.poisoned_by = Some((self.generations[generation as usize].id, *name));
+                return Err(SpoolError::Disk(source));
+            }
+        }
+        let spool_id = &mut self.generations[generation as usize];
+        spool_id.next = spool_id.next.max(name.last().next());
+        self.bytes += name.file_bytes();
+        let key = Key {
+            generation,
+            sequence: name.sequence,
+        };
+        let entry = Entry {
+            name: *name,
+            received_us: None,
+            attempts: 0,
+            verified: true,
+            cause,
+        };
+        let waiting = self.to_pending(key, &entry);
+        if let Some(before) = self.captures.insert(key, entry) {
+            self.bytes -= before.name.file_bytes();
+        }
+        Ok(waiting)
+    }
+
+    pub(super) fn store_tombstone(&mut self, tombstone: &Tombstone) -> Result<PendingCapture, SpoolError> {
+        let generation = self
+            .generations
+            .iter()
+            .position(|spool_id| spool_id.id == tombstone.spool)
+            .ok_or(SpoolError::Gone)?;
+        let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
+        let total = json.len() as u64;
+        let (free, _) = self.space().map_err(SpoolError::Disk)?;
+        if free < total + TOMBSTONE_FLOOR {
+            return Err(SpoolError::Full { needed: total });
+        }
+        let name = FileName {
+            sequence: tombstone.sequence,
+            hash: Hash::of(&json).prefix(),
+            total,
+            kind: FileKind::Tombstone { last: tombstone.last() },
+        };
+        self.store_in(
+            u32::try_from(generation).expect("far fewer installs"),
+            &name,
+            &[&json],
+            Some(tombstone.cause),
+        )
+    }
+}

@@ -1,0 +1,78 @@
+//! Questions about what the spool holds.
+
+use keepsake_protocol::clock::ClockReading;
+use keepsake_protocol::presence::SpoolInventory;
+use keepsake_protocol::ranges::{RANGES_MAX, Ranges};
+use keepsake_protocol::{CaptureId, HashPrefix, Sequence};
+
+use super::file::CaptureReader;
+use super::{Key, PendingCapture, Spool};
+
+impl Spool {
+    /// All captures without a receipt, oldest first.
+    pub fn pending(&self) -> Vec<PendingCapture> {
+        self.captures
+            .iter()
+            .filter(|(_, entry)| entry.received_us.is_none())
+            .map(|(key, entry)| self.to_pending(*key, entry))
+            .collect()
+    }
+
+    /// Returns the capture with this number and hash, if it has no receipt.
+    pub(crate) fn find_pending(&self, id: CaptureId, hash: HashPrefix) -> Option<PendingCapture> {
+        let key = self.key_of(id)?;
+        let entry = self.captures.get(&key)?;
+        (entry.name.hash == hash && entry.received_us.is_none()).then(|| self.to_pending(key, entry))
+    }
+
+    /// Returns what the cloud must know of this card, the current install first.
+    pub fn inventory(&self) -> Vec<SpoolInventory> {
+        let mut all: Vec<SpoolInventory> = (0..)
+            .zip(&self.generations)
+            .map(|(generation, spool_id)| {
+                let range = Key {
+                    generation,
+                    sequence: Sequence::FIRST,
+                }..=Key {
+                    generation,
+                    sequence: Sequence::MAX,
+                };
+                let of = |received: bool| -> Ranges {
+                    self.captures
+                        .range(range.clone())
+                        .filter(|(_, entry)| entry.received_us.is_some() == received)
+                        .map(|(_, entry)| (entry.name.sequence, entry.name.last()))
+                        .collect()
+                };
+                let (mut waiting, mut kept) = (of(false), of(true));
+                let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
+                SpoolInventory {
+                    spool: spool_id.id,
+                    next: spool_id.next,
+                    waiting,
+                    kept,
+                    coarse,
+                }
+            })
+            .collect();
+        all.reverse();
+        all
+    }
+
+    /// (captures waiting, their bytes, rows of the index ever found without a file).
+    pub fn queue_depth(&self) -> (u64, u64, u64) {
+        let waiting = self.captures.values().filter(|entry| entry.received_us.is_none());
+        let (count, bytes) = waiting.fold((0, 0), |(count, bytes), entry| (count + 1, bytes + entry.name.total));
+        (count, bytes, self.identity.lost)
+    }
+
+    /// When the oldest waiting picture was pressed.
+    pub fn oldest_pressed(&self) -> Option<ClockReading> {
+        let (key, entry) = self
+            .captures
+            .iter()
+            .find(|(_, entry)| entry.received_us.is_none() && !entry.name.is_tombstone())?;
+        let folder = self.folder(self.generations.get(key.generation as usize)?.id);
+        Some(CaptureReader::open(&folder, &entry.name).ok()?.record().pressed)
+    }
+}
