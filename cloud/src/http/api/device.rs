@@ -23,8 +23,8 @@ use tokio::sync::oneshot;
 
 use crate::config::READING_KIB_MAX;
 use crate::downlink::outbox::Cursor;
-use crate::http::AppState;
-use crate::http::auth::authorize::Principal;
+use crate::http::app_state::AppState;
+use crate::http::auth::principal::Principal;
 use crate::http::error::Problem;
 use crate::ingest::operation::Message;
 use crate::ingest::queue::{Delivery, IngestResponse};
