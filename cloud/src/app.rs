@@ -46,7 +46,7 @@ const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Open requests may take this long to end.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
-/// A port that is taken, or a folder that cannot be used: the configuration is wrong, a restart does not help.
+/// A fault of the configuration, such as a port in use. A restart does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("accept connections on --listen {address} (choose another address or port; port 0 selects a free port)")]

@@ -29,20 +29,20 @@ pub struct AppState {
     pub decoder: Decoder,
     pub thumbnails: Arc<Notify>,
     pub sessions: [MqttSession; 2],
-    /// What is wrong with a broker elsewhere.
+    /// Warnings about an external broker.
     pub broker_warnings: BrokerWarnings,
-    /// Of pictures, and of everything else that cameras say.
+    /// The queue of pictures, and the queue of all other messages.
     pub queues: [Arc<Queue>; 2],
     pub metrics: Metrics,
     pub outboxes: Outboxes,
     /// KiB of requests of cameras that may be read at once.
     pub reading: Arc<Semaphore>,
-    /// Cameras that may wait for news at once.
+    /// Cameras that may poll for messages at once.
     pub listening: Arc<Semaphore>,
     pub config: Arc<Config>,
-    /// Where we really listen.
+    /// The address of the HTTP server.
     pub address: std::net::SocketAddr,
-    /// Where cameras connect, and our own sessions.
+    /// The broker that cameras and our own sessions connect to.
     pub broker: BrokerAddress,
     pub stop: CancellationToken,
     pub streams: Arc<Semaphore>,

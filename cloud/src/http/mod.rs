@@ -33,10 +33,10 @@ use crate::http::auth::{account, login};
 pub use crate::http::server::{Tls, TlsError};
 use crate::http::ui::handlers;
 
-/// What a form says around its picture, bytes.
+/// Size limit of the parts of a form around its picture, bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest form about people and keys, bytes.
+/// Size limit of forms about users and API tokens, bytes.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
 /// Serves until it is stopped, then lets open requests end.
@@ -44,7 +44,7 @@ pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: AppState, stop
     server::accept(&listener, tls, routes(site), stop).await;
 }
 
-/// One line of the table of routes: who may do what. What is not in it is refused.
+/// A route, and the permission it needs. Requests to any other path are refused.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
@@ -73,13 +73,13 @@ fn route(method: Method, path: &'static str, access: Permission, handler: Method
     }
 }
 
-/// Every route with the permission it needs, for the tests.
+/// Returns every route with the permission it needs, for the tests.
 pub fn route_table(config: &Config) -> Vec<(Method, &'static str, Permission)> {
     let all = table(config).into_iter();
     all.map(|route| (route.method, route.path, route.access)).collect()
 }
 
-/// Every route, and who may take it.
+/// Returns every route.
 pub(crate) fn table(config: &Config) -> Vec<Route> {
     use Permission::{Anyone, Camera, Login, Operator, Owner, SelfService, Setup, Upload, Viewer};
     let upload_bytes_max = usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;

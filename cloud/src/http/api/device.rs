@@ -131,7 +131,7 @@ fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) ->
     let name = named.map(|name| name.to_str().unwrap_or(""));
     let own = match principal {
         Principal::Camera { device, .. } => Some(device.as_str()),
-        Principal::Anonymous | Principal::User { .. } | Principal::ApiToken { .. } | Principal::LegacyUpload => None,
+        Principal::Anonymous | Principal::User { .. } | Principal::ApiToken { .. } | Principal::AnonymousUpload => None,
     };
     let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::bad_request(format!(

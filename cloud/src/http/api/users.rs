@@ -207,6 +207,6 @@ pub(crate) fn actor_name(principal: &Principal) -> &str {
     match principal {
         Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
         Principal::Camera { device, .. } => device.as_str(),
-        Principal::Anonymous | Principal::LegacyUpload => "nobody",
+        Principal::Anonymous | Principal::AnonymousUpload => "nobody",
     }
 }

@@ -27,9 +27,10 @@ impl<'a> CurrentUser<'a> {
     fn of(context: &'a RequestContext) -> HttpResult<Self> {
         match &context.principal {
             Principal::User { id, name, session, .. } => Ok(Self { id: *id, name, session }),
-            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "Log in as a user to do this."))
-            }
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::AnonymousUpload => Err(Problem::new(StatusCode::FORBIDDEN, "Log in as a user to do this.")),
         }
     }
 }
@@ -115,7 +116,7 @@ pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
     let (name, role, kind) = match &context.principal {
         Principal::User { name, role, .. } => (name, *role, "user"),
         Principal::ApiToken { name, role, .. } => (name, *role, "token"),
-        Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
+        Principal::Anonymous | Principal::Camera { .. } | Principal::AnonymousUpload => {
             return Err(Problem::not_found("such user"));
         }
     };

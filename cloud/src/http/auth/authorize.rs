@@ -104,15 +104,15 @@ fn decide(
         Permission::SelfService => match principal {
             Principal::User { .. } => return Ok(principal),
             Principal::ApiToken { .. } | Principal::Camera { .. } => return Err(forbidden()),
-            Principal::Anonymous | Principal::LegacyUpload => Role::Viewer,
+            Principal::Anonymous | Principal::AnonymousUpload => Role::Viewer,
         },
         Permission::Camera | Permission::Upload => match principal {
             Principal::Camera { .. } => return Ok(principal),
             // Only pictures: the camera endpoints hand out settings, which have passwords in them.
             Principal::Anonymous if anonymous_upload && access == Permission::Upload => {
-                return Ok(Principal::LegacyUpload);
+                return Ok(Principal::AnonymousUpload);
             }
-            Principal::Anonymous | Principal::LegacyUpload | Principal::User { .. } | Principal::ApiToken { .. } => {
+            Principal::Anonymous | Principal::AnonymousUpload | Principal::User { .. } | Principal::ApiToken { .. } => {
                 Role::Operator
             }
         },

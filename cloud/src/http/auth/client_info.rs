@@ -7,13 +7,13 @@ use axum::http::{Extensions, HeaderMap, HeaderName, header};
 
 use crate::auth::login_throttle::Network;
 
-/// Set by proxies; with one of them in a request, its peer is not who asks.
+/// Headers set by proxies: the peer of such a request is not its client.
 const FORWARDED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
-/// From where a request comes; every handler may ask for it as an extension.
+/// The client of a request, as an extension of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClientInfo {
-    /// The peer, or whom a proxy on this computer names.
+    /// The peer, or the client that a proxy on this computer names.
     pub(crate) address: IpAddr,
     /// Peer and Host are this computer, and no proxy is between.
     pub(crate) local: bool,
@@ -26,7 +26,7 @@ impl ClientInfo {
         self.address.into()
     }
 
-    /// How the browser came here, for links that are sent on.
+    /// Returns the origin that the browser used, for links that are sent on.
     pub(crate) fn origin(self, host: &str) -> String {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{host}")
@@ -35,7 +35,7 @@ impl ClientInfo {
     pub(crate) fn of(peer: Peer, headers: &HeaderMap) -> Self {
         let forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
         let here = peer.address.to_canonical().is_loopback();
-        // What the nearest proxy says stands last; the rest may be made up.
+        // The nearest proxy appends its value; the rest may be forged.
         let last = |name: &str| {
             let value = headers.get_all(name).iter().next_back()?.to_str().ok()?;
             value.rsplit(',').next().map(str::trim)

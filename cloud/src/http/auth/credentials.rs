@@ -141,7 +141,7 @@ async fn is_still_valid(site: &AppState, principal: &Principal, secret: Option<&
     match principal {
         Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
         Principal::ApiToken { .. } | Principal::Camera { .. } => !matches!(site.store.token(secret).await, Ok(None)),
-        Principal::Anonymous | Principal::LegacyUpload => true,
+        Principal::Anonymous | Principal::AnonymousUpload => true,
     }
 }
 

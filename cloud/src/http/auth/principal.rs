@@ -22,7 +22,7 @@ pub(crate) enum Principal {
     /// A camera with its upload key.
     Camera { id: PrincipalId, device: DeviceId },
     /// A client without credentials that uploads pictures, where anonymous upload is allowed.
-    LegacyUpload,
+    AnonymousUpload,
 }
 
 impl Principal {
@@ -30,7 +30,7 @@ impl Principal {
     pub(crate) fn role(&self) -> Option<Role> {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => Some(*role),
-            Self::Anonymous | Self::Camera { .. } | Self::LegacyUpload => None,
+            Self::Anonymous | Self::Camera { .. } | Self::AnonymousUpload => None,
         }
     }
 
@@ -39,7 +39,7 @@ impl Principal {
         match self {
             Self::User { role, .. } | Self::ApiToken { role, .. } => *role >= Role::Operator,
             Self::Camera { device, .. } => device == camera,
-            Self::LegacyUpload => true,
+            Self::AnonymousUpload => true,
             Self::Anonymous => false,
         }
     }
@@ -64,7 +64,7 @@ mod tests {
         };
         for (principal, for_porch, for_field) in [
             (Principal::Anonymous, false, false),
-            (Principal::LegacyUpload, true, true),
+            (Principal::AnonymousUpload, true, true),
             (camera, true, false),
             (program(Role::Viewer), false, false),
             (program(Role::Operator), true, true),

@@ -193,9 +193,10 @@ async fn around(site: &RequestContext) -> templates::PageContext {
                 name: name.clone(),
                 role: *role,
             }),
-            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
-                None
-            }
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::AnonymousUpload => None,
         },
         role: site.principal.role().unwrap_or(Role::Viewer),
         origin: site.caller.origin(&site.host),
