@@ -1,21 +1,17 @@
-//! Builds all the parts, starts them in order, and stops them in the other one.
+//! Builds the parts of the cloud, starts them in order, and stops them in the reverse order.
 
-use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use keepsake_protocol::StoreId;
-use keepsake_protocol::presence::Presence;
 use keepsake_protocol::topic::MessageKind;
-use nix::fcntl::{Flock, FlockArg};
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::token::SetupCode;
@@ -23,6 +19,7 @@ use crate::broker::embedded;
 use crate::broker::embedded::LocalBroker;
 use crate::config::Config;
 use crate::config::secret::{PasswordSource, SecretText};
+use crate::data_dir;
 use crate::downlink::Downlink;
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
@@ -31,11 +28,11 @@ use crate::ingest::queue::Queue;
 use crate::ingest::worker::IngestWorker;
 use crate::mqtt::session::{BrokerAddress, Filter, MqttLogin, MqttSession};
 use crate::mqtt::{broker_probe, session};
-use crate::now_us;
-use crate::ops::backpressure;
 use crate::ops::backpressure::Backpressure;
-use crate::ops::event_bus::{ChangeEvent, EventBus};
+use crate::ops::event_bus::EventBus;
+use crate::ops::health_watch;
 use crate::ops::metrics::Metrics;
+use crate::ops::systemd;
 use crate::pictures::thumbnail;
 use crate::pictures::thumbnail::Decoder;
 use crate::store::address::Address;
@@ -43,17 +40,13 @@ use crate::store::{Limits, Store, StoreError, StoreOptions};
 
 /// How long the sessions may take to be subscribed for the first time.
 const SUBSCRIBE_WAIT: Duration = Duration::from_secs(30);
-/// How often room on the disk and silence of cameras are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// How long a database that is away is left alone at first, and at most.
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
 const STORE_WAIT_MAX: Duration = Duration::from_secs(5);
-/// How often unfinished captures are looked through.
-const TIDY_EVERY: Duration = Duration::from_secs(600);
 /// Open requests may take this long to end.
 const STOP_WAIT: Duration = Duration::from_secs(10);
 
-/// A port that is taken, or a folder that cannot be used: the configuration is wrong, a restart does not help.
+/// A fault of the configuration, such as a port in use. A restart does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("accept connections on --listen {address} (choose another address or port; port 0 selects a free port)")]
@@ -110,7 +103,10 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
         Some((cert, key)) => Some(http::Tls::read(cert, key).map_err(StartError::from)?),
         None => None,
     };
-    let _lock = lock_data_dir(&config.data)?;
+    let Some(_lock) = data_dir::lock(&config.data)? else {
+        let folder = config.data.clone();
+        return Err(StartError::DataDirInUse { folder }.into());
+    };
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|source| StartError::Listen {
@@ -130,30 +126,107 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
         None => None,
     };
 
+    let address = listener.local_addr().context("ask for the port")?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let stop = CancellationToken::new();
-    let backpressure = Backpressure::default();
-    let live = EventBus::default();
-    let decoder = Decoder::default();
-    let thumbnails = Arc::new(Notify::new());
-    let metrics = Metrics::default();
-    check_disk_space(&config, &store, &backpressure).await;
+    let (site, mut tasks) = start_services(config, &store, broker.as_deref(), address, &stop).await;
+    let mut serving = tokio::spawn(http::serve(listener, tls, site.clone(), stop.clone()));
+    tokio::select! {
+        () = shutdown.as_mut() => tracing::info!("stopping"),
+        ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
+        failed = accept_cameras(&site, broker.as_deref(), scheme, ready) => return failed,
+    }
 
-    let target = session_target(&config, broker.as_deref());
-    let looked_at = target.clone();
-    let (pictures, words) = (Arc::new(Queue::default()), Arc::new(Queue::default()));
-    let ways = Arc::new(config.ways.clone());
-    let other_cameras: Vec<Filter> = ways
-        .filters()
-        .map(|filter| Filter {
-            filter: filter.to_owned(),
-            // Pictures of Keepsake's own cameras come in all the same.
-            required: false,
-        })
-        .collect();
+    systemd::notify(&[NotifyState::Stopping]);
+    stop.cancel();
+    let ended = async {
+        while tasks.join_next().await.is_some() {}
+        let _ = serving.await;
+    };
+    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+        tracing::warn!("some work did not end within {STOP_WAIT:?}");
+    }
+    for session in &site.sessions {
+        session.disconnect();
+    }
+    if let Some(broker) = broker {
+        broker.stop();
+    }
+    store.close().await;
+    Ok(())
+}
+
+/// Builds everything that the routes need, and starts the work in the background.
+async fn start_services(
+    config: Config,
+    store: &Store,
+    own_broker: Option<&dyn LocalBroker>,
+    address: SocketAddr,
+    stop: &CancellationToken,
+) -> (http::AppState, JoinSet<()>) {
+    let broker = session_target(&config, own_broker);
+    let queues = [Arc::new(Queue::default()), Arc::new(Queue::default())];
+    let sessions = start_sessions(&config, store, &broker, &queues, stop);
+    let [frames, control] = &sessions;
+    let backpressure = Backpressure::default();
+    let outboxes = Outboxes::default();
+    let announcer = Announcer::new(
+        store.clone(),
+        Downlink::new(control.clone(), outboxes.clone()),
+        backpressure.clone(),
+        config.capture_bytes_max,
+    );
+    let broker_warnings = if config.external_broker.is_none() {
+        broker_probe::none()
+    } else {
+        broker_probe::start(broker.clone(), store.id(), frames, stop.clone())
+    };
+    let site = http::AppState {
+        store: store.clone(),
+        auth_state: Arc::default(),
+        live: EventBus::default(),
+        backpressure,
+        announcer,
+        decoder: Decoder::default(),
+        thumbnails: Arc::default(),
+        sessions,
+        broker_warnings,
+        queues,
+        metrics: Metrics::default(),
+        outboxes,
+        reading: http::AppState::reading(),
+        listening: http::AppState::listening(),
+        config: Arc::new(config),
+        address,
+        broker,
+        stop: stop.clone(),
+        streams: http::AppState::streams(),
+    };
+    health_watch::check_disk_space(&site.config, store, &site.backpressure).await;
+    let tasks = start_tasks(&site);
+    (site, tasks)
+}
+
+/// Starts the MQTT sessions: one for pictures, one for everything else, so that pictures delay nothing.
+fn start_sessions(
+    config: &Config,
+    store: &Store,
+    broker: &BrokerAddress,
+    [pictures, words]: &[Arc<Queue>; 2],
+    stop: &CancellationToken,
+) -> [MqttSession; 2] {
+    let external = config.ways.filters().map(|filter| Filter {
+        filter: filter.to_owned(),
+        // Without it, the pictures of Keepsake's own cameras still arrive.
+        required: false,
+    });
     let frames = MqttSession::start(
         &session::client_id("frames", store.id()),
-        [Filter::of_every_device(&[MessageKind::Frame]), other_cameras].concat(),
-        target.clone(),
+        Filter::of_every_device(&[MessageKind::Frame])
+            .into_iter()
+            .chain(external)
+            .collect(),
+        broker.clone(),
         pictures.clone(),
         stop.clone(),
     );
@@ -165,132 +238,87 @@ pub async fn run(config: Config, ready: impl FnOnce(Ready), shutdown: impl Futur
             MessageKind::Event,
             MessageKind::Reply,
         ]),
-        target,
+        broker.clone(),
         words.clone(),
         stop.clone(),
     );
-    let outboxes = Outboxes::default();
-    let announcer = Announcer::new(
-        store.clone(),
-        Downlink::new(control.clone(), outboxes.clone()),
-        backpressure.clone(),
-        config.capture_bytes_max,
-    );
-    let queues = [pictures.clone(), words.clone()];
-    let mut tasks = tokio::task::JoinSet::new();
-    for (queue, waits_for_space) in [(pictures, true), (words, false)] {
-        let intake = IngestWorker {
-            queue,
-            store: store.clone(),
-            backpressure: backpressure.clone(),
-            events: live.clone(),
-            control: control.clone(),
-            outboxes: outboxes.clone(),
-            announcer: announcer.clone(),
-            capture_bytes_max: config.capture_bytes_max,
-            external: ways.clone(),
-            waits_for_space,
-            thumbnails: thumbnails.clone(),
-            metrics: metrics.clone(),
-        };
-        tasks.spawn(intake.run(stop.clone()));
-    }
-    tasks.spawn(announcer.clone().run(stop.clone()));
-    tasks.spawn(thumbnail::run(
-        store.clone(),
-        decoder.clone(),
-        live.clone(),
-        thumbnails.clone(),
-        stop.clone(),
-    ));
-    tasks.spawn(watch_health(
-        config.clone(),
-        store.clone(),
-        backpressure.clone(),
-        live.clone(),
-        stop.clone(),
-    ));
-    let own_broker = config.external_broker.is_none();
-    let broker_warnings = if own_broker {
-        broker_probe::none()
-    } else {
-        broker_probe::start(looked_at.clone(), store.id(), &frames, stop.clone())
-    };
-    let http_address = listener.local_addr().context("ask for the port")?;
-    let auth_state = Arc::new(http::AuthState::default());
-    let scheme = if tls.is_some() { "https" } else { "http" };
-    let site = http::AppState {
-        store: store.clone(),
-        auth_state: auth_state.clone(),
-        live,
-        backpressure,
-        announcer,
-        decoder,
-        thumbnails,
-        sessions: [frames.clone(), control.clone()],
-        broker_warnings,
-        queues,
-        metrics,
-        outboxes,
-        reading: http::AppState::reading(),
-        listening: http::AppState::listening(),
-        config: Arc::new(config),
-        address: http_address,
-        broker: looked_at,
-        stop: stop.clone(),
-        streams: http::AppState::streams(),
-    };
-    let mut serving = tokio::spawn(http::serve(listener, tls, site, stop.clone()));
-    // Our own broker is here or broken; one elsewhere may be away for as long as it likes, and the page says so.
-    let patience = own_broker.then_some(SUBSCRIBE_WAIT);
-    let open = async {
-        if !own_broker {
-            // It may take forever, and start-up must not wait for it: the page and HTTP cameras are served.
-            notify_systemd(&[NotifyState::Ready, NotifyState::Status("waiting for the broker")]);
-        }
-        for session in [&frames, &control] {
-            wait_until_subscribed(session, patience).await?;
-        }
-        // Messages published from now on are received.
-        if let Some(broker) = &broker {
-            broker.accept_clients();
-        }
-        let has_owner = auth_state.has_owner(&store).await.unwrap_or(true);
-        let setup = (!has_owner).then(|| setup_url(scheme, http_address, auth_state.setup_code()));
-        if let Some(link) = &setup {
-            tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
-        }
-        notify_systemd(&[NotifyState::Ready, NotifyState::Status("open to cameras and browsers")]);
-        ready(Ready {
-            http: http_address,
-            mqtt: broker.as_ref().map(|broker| broker.address()),
-            store: store.id(),
-            setup,
-        });
-        std::future::pending::<anyhow::Result<()>>().await
-    };
-    tokio::select! {
-        () = shutdown.as_mut() => tracing::info!("stopping"),
-        ended = &mut serving => anyhow::bail!("the web server ended: {ended:?}"),
-        failed = open => return failed,
-    }
+    [frames, control]
+}
 
-    notify_systemd(&[NotifyState::Stopping]);
-    stop.cancel();
-    let ended = async {
-        while tasks.join_next().await.is_some() {}
-        let _ = serving.await;
-    };
-    if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
-        tracing::warn!("some work did not end within {STOP_WAIT:?}");
+/// Starts the work in the background: ingest, announcements, thumbnails and the health watch.
+fn start_tasks(site: &http::AppState) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let external = Arc::new(site.config.ways.clone());
+    let [pictures, words] = &site.queues;
+    let [_, control] = &site.sessions;
+    for (queue, waits_for_space) in [(pictures, true), (words, false)] {
+        let worker = IngestWorker {
+            queue: queue.clone(),
+            store: site.store.clone(),
+            backpressure: site.backpressure.clone(),
+            events: site.live.clone(),
+            control: control.clone(),
+            outboxes: site.outboxes.clone(),
+            announcer: site.announcer.clone(),
+            capture_bytes_max: site.config.capture_bytes_max,
+            external: external.clone(),
+            waits_for_space,
+            thumbnails: site.thumbnails.clone(),
+            metrics: site.metrics.clone(),
+        };
+        tasks.spawn(worker.run(site.stop.clone()));
     }
-    frames.disconnect();
-    control.disconnect();
-    if let Some(broker) = broker {
-        broker.stop();
+    tasks.spawn(site.announcer.clone().run(site.stop.clone()));
+    tasks.spawn(thumbnail::run(
+        site.store.clone(),
+        site.decoder.clone(),
+        site.live.clone(),
+        site.thumbnails.clone(),
+        site.stop.clone(),
+    ));
+    tasks.spawn(health_watch::run(
+        site.config.clone(),
+        site.store.clone(),
+        site.backpressure.clone(),
+        site.live.clone(),
+        site.stop.clone(),
+    ));
+    tasks
+}
+
+/// Accepts cameras once the sessions are subscribed, and reports that the cloud is ready. Returns only on failure.
+async fn accept_cameras(
+    site: &http::AppState,
+    own_broker: Option<&dyn LocalBroker>,
+    scheme: &str,
+    ready: impl FnOnce(Ready),
+) -> anyhow::Result<()> {
+    // The embedded broker answers at once or is broken; an external one may be away for any time, and the page says so.
+    let patience = site.config.external_broker.is_none().then_some(SUBSCRIBE_WAIT);
+    if patience.is_none() {
+        // It may take forever, and start-up must not wait for it: the page and HTTP cameras are served.
+        systemd::notify(&[NotifyState::Ready, NotifyState::Status("waiting for the broker")]);
     }
-    store.close().await;
-    Ok(())
+    for session in &site.sessions {
+        wait_until_subscribed(session, patience).await?;
+    }
+    // Messages published from now on are received.
+    if let Some(broker) = own_broker {
+        broker.accept_clients();
+    }
+    let has_owner = site.auth_state.has_owner(&site.store).await.unwrap_or(true);
+    let setup = (!has_owner).then(|| setup_url(scheme, site.address, site.auth_state.setup_code()));
+    if let Some(link) = &setup {
+        tracing::warn!("nobody owns this cloud yet: make the owner at {link}");
+    }
+    systemd::notify(&[NotifyState::Ready, NotifyState::Status("open to cameras and browsers")]);
+    ready(Ready {
+        http: site.address,
+        mqtt: own_broker.map(LocalBroker::address),
+        store: site.store.id(),
+        setup,
+    });
+    std::future::pending().await
 }
 
 /// Opens the store. A server that is away, or not fit to be trusted yet, is waited for; who asks meanwhile is told.
@@ -326,7 +354,7 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
             }
             reason.send_replace(sentence);
             // The page says why it cannot be shown, so this is a start; and it may stay like this for as long as it likes.
-            notify_systemd(&[
+            systemd::notify(&[
                 NotifyState::Ready,
                 NotifyState::Watchdog,
                 NotifyState::Status("waiting for the database"),
@@ -377,21 +405,6 @@ async fn wait_until_subscribed(session: &MqttSession, patience: Option<Duration>
     .context("the session with the broker ended")
 }
 
-/// Makes sure that this is the only cloud of this folder, until the file is closed, however this process ends.
-fn lock_data_dir(folder: &Path) -> anyhow::Result<Flock<File>> {
-    std::fs::create_dir_all(folder)
-        .and_then(|()| File::create(folder.join("lock")))
-        .with_context(|| format!("prepare the data folder {}", folder.display()))
-        .and_then(|file| {
-            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-                StartError::DataDirInUse {
-                    folder: folder.to_owned(),
-                }
-                .into()
-            })
-        })
-}
-
 /// Prints the ready line; nobody reading it is no reason to stop.
 #[expect(clippy::needless_pass_by_value, reason = "made to be handed to run")]
 pub fn report_ready(ready: Ready) {
@@ -432,91 +445,5 @@ fn session_target(config: &Config, own: Option<&dyn LocalBroker>) -> BrokerAddre
         port: elsewhere.port,
         login,
         tls: elsewhere.tls.clone(),
-    }
-}
-
-/// Looks at the disk and at who has fallen silent, for as long as the cloud runs.
-async fn watch_health(
-    config: Config,
-    store: Store,
-    backpressure: Backpressure,
-    live: EventBus,
-    stop: CancellationToken,
-) {
-    let work = async {
-        let mut look = interval(LOOK_EVERY);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut tidy = interval(TIDY_EVERY);
-        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut there: Vec<(keepsake_protocol::DeviceId, Presence)> = Vec::new();
-        loop {
-            tokio::select! {
-                _ = look.tick() => {
-                    check_disk_space(&config, &store, &backpressure).await;
-                    check_store(&store, &backpressure).await;
-                    // Both looks are bounded. A database that is away is detected as such, and is not a reason to restart.
-                    notify_systemd(&[NotifyState::Watchdog]);
-                    if let Ok(now) = store.presences(now_us()).await {
-                        for known in now.iter().filter(|known| !there.contains(known)) {
-                            live.publish(ChangeEvent::Device(Arc::new(known.0.clone())));
-                        }
-                        there = now;
-                    }
-                }
-                _ = tidy.tick() => match store.drop_stale_parts(now_us()).await {
-                    Ok(0) => {}
-                    Ok(dropped) => tracing::info!("dropped {dropped} captures that were never finished"),
-                    Err(error) => tracing::warn!("drop old parts: {:#}", anyhow::Error::from(error)),
-                },
-            }
-        }
-    };
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = work => {}
-    }
-}
-
-/// Where systemd has not started us there is nobody to tell.
-fn notify_systemd(what: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(what) {
-        tracing::debug!("tell systemd: {error}");
-    }
-}
-
-/// Notices that the store is away or unfit also while nobody brings anything, and that it is back.
-async fn check_store(store: &Store, backpressure: &Backpressure) {
-    let held = backpressure.state().store;
-    let found = match &held {
-        None => store.check().await,
-        // Only a commit proves that it takes something again.
-        Some(_) => store.probe(now_us()).await,
-    };
-    match found {
-        // A look proves nothing against a commit that has failed while it waited for its turn.
-        Ok(()) if held.is_none() => {}
-        Ok(()) => backpressure.set_store(None),
-        Err(error) => {
-            let reason = Some(error.sentence());
-            if reason != held {
-                tracing::error!("look at the store: {:#}", anyhow::Error::from(error));
-            }
-            backpressure.set_store(reason);
-        }
-    }
-}
-
-/// Pauses uploads while the disk and the free pages of the database together have too little room.
-async fn check_disk_space(config: &Config, store: &Store, backpressure: &Backpressure) {
-    let folder = config.data.clone();
-    match tokio::task::spawn_blocking(move || backpressure::disk_space(&folder)).await {
-        Ok(Ok((free, total))) => {
-            // A database that does not answer is reported by check_store.
-            let room = free.saturating_add(store.reusable_bytes().await.unwrap_or(0));
-            let (bytes, percent) = (config.free_bytes_min, config.free_percent_min);
-            backpressure.set_space(free, backpressure::low_space_reason(room, total, bytes, percent));
-        }
-        Ok(Err(error)) => tracing::warn!("measure the disk: {error}"),
-        Err(error) => tracing::warn!("measure the disk: {error}"),
     }
 }

@@ -11,6 +11,7 @@ pub mod auth;
 pub mod broker;
 pub mod commands;
 pub mod config;
+mod data_dir;
 pub mod downlink;
 pub mod http;
 pub mod ingest;

@@ -241,7 +241,7 @@ impl AuthProvider for ClientAuthorizer {
 mod tests {
     use super::*;
 
-    fn lab() -> ExternalTopics {
+    fn anonymous_topics() -> ExternalTopics {
         ExternalTopics::new(true, &std::collections::BTreeMap::new()).unwrap()
     }
 
@@ -249,10 +249,10 @@ mod tests {
     fn a_camera_keeps_to_its_own_topics() {
         let camera = Client::of("porch.0123abcd");
         assert_eq!(camera, Client::Camera("porch".parse().unwrap()));
-        assert!(camera.may_publish("keepsake/v1/porch/up/frame", &lab()));
-        assert!(!camera.may_publish("keepsake/v1/shed/up/frame", &lab()));
-        assert!(!camera.may_publish("keepsake/v1/porch/down/receipt", &lab()));
-        assert!(!camera.may_publish("camera/image", &lab()));
+        assert!(camera.may_publish("keepsake/v1/porch/up/frame", &anonymous_topics()));
+        assert!(!camera.may_publish("keepsake/v1/shed/up/frame", &anonymous_topics()));
+        assert!(!camera.may_publish("keepsake/v1/porch/down/receipt", &anonymous_topics()));
+        assert!(!camera.may_publish("camera/image", &anonymous_topics()));
         assert!(camera.may_subscribe("keepsake/v1/porch/down/#"));
         for filter in [
             "#",
@@ -270,12 +270,12 @@ mod tests {
             let client = Client::of(id);
             assert_eq!(client, Client::Other, "{id}");
             assert!(client.may_subscribe("#"));
-            assert!(client.may_publish("keepsake/v1/porch/up/frame", &lab()));
-            assert!(!client.may_publish("keepsake/v1/porch/down/receipt", &lab()));
-            assert!(client.may_publish("camera/image", &lab()));
-            assert!(client.may_publish("camera/porch/image", &lab()));
+            assert!(client.may_publish("keepsake/v1/porch/up/frame", &anonymous_topics()));
+            assert!(!client.may_publish("keepsake/v1/porch/down/receipt", &anonymous_topics()));
+            assert!(client.may_publish("camera/image", &anonymous_topics()));
+            assert!(client.may_publish("camera/porch/image", &anonymous_topics()));
             assert!(!client.may_publish("camera/image", &ExternalTopics::default()));
-            assert!(!client.may_publish("anything/else", &lab()));
+            assert!(!client.may_publish("anything/else", &anonymous_topics()));
         }
         assert_eq!(Client::of("CLOUD.frames"), Client::Cloud);
     }

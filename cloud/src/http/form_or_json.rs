@@ -5,7 +5,7 @@ use axum::extract::{Form, FromRequest, Json, Request};
 use axum::http::{HeaderValue, header};
 use serde::de::DeserializeOwned;
 
-use crate::http::AppState;
+use crate::http::app_state::AppState;
 use crate::http::error::{Problem, is_page};
 
 /// The fields, and whether a page or a program awaits the answer.

@@ -1,112 +1,50 @@
-//! Pages and API: shows what the store holds, and changes nothing but by a command or an upload.
-//!
-//! Every route is in one table, with who may take it ([`Permission`]); `guard` stands before all of them, `serve` lets
-//! connections in.
+//! The route table: every page and API endpoint, with the permission it needs.
 
 mod api;
+mod app_state;
 mod auth;
 mod error;
 mod form_or_json;
 pub mod not_ready;
+mod security_headers;
 mod server;
 mod slow_body;
 pub mod ui;
 
-use crate::http::api::commands;
-use crate::http::api::device;
-use crate::http::api::devices;
-use crate::http::api::health;
-use crate::http::api::metrics;
-use crate::http::api::pictures;
-use crate::http::api::quarantine;
-use crate::http::api::settings;
-use crate::http::api::sse;
-use crate::http::api::tokens;
-use crate::http::api::upload;
-use crate::http::api::users;
-use crate::http::auth::account;
-use crate::http::auth::authorize;
-use crate::http::auth::login;
-use crate::http::ui::handlers;
-use crate::http::ui::language;
-use std::sync::Arc;
-
-pub use crate::http::auth::authorize::Permission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::{self, MethodRouter};
-use tokio::sync::{Notify, Semaphore};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::config::{Config, LISTENING_MAX, READING_KIB_MAX, STREAMS_MAX};
-use crate::downlink::announcer::Announcer;
-use crate::downlink::outbox::Outboxes;
-use crate::ingest::queue::Queue;
-use crate::mqtt::broker_probe::BrokerWarnings;
-use crate::mqtt::session::MqttSession;
-use crate::ops::backpressure::Backpressure;
-use crate::ops::event_bus::EventBus;
-use crate::ops::metrics::Metrics;
-use crate::pictures::thumbnail::Decoder;
-use crate::store::Store;
+use crate::config::Config;
+use crate::http::api::{
+    commands, device, devices, health, metrics, pictures, quarantine, settings, sse, tokens, upload, users,
+};
+pub use crate::http::app_state::AppState;
+pub use crate::http::auth::authorize::Permission;
+use crate::http::auth::authorize::authorize;
+pub use crate::http::auth::state::AuthState;
+use crate::http::auth::{account, login};
+pub use crate::http::server::{Tls, TlsError};
+use crate::http::ui::{handlers, language};
 
-/// What a form says around its picture, bytes.
+/// Size limit of the parts of a form around its picture, bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
-/// The longest form about people and keys, bytes.
+/// Size limit of forms about users and API tokens, bytes.
 const FIELDS_BYTES_MAX: usize = 16 * 1024;
 
-pub use crate::http::auth::state::AuthState;
-pub use crate::http::server::{Tls, TlsError, serve};
-
-/// Everything the routes work with.
-#[derive(Clone)]
-pub struct AppState {
-    pub store: Store,
-    pub auth_state: Arc<AuthState>,
-    pub live: EventBus,
-    pub backpressure: Backpressure,
-    pub announcer: Announcer,
-    pub decoder: Decoder,
-    pub thumbnails: Arc<Notify>,
-    pub sessions: [MqttSession; 2],
-    /// What is wrong with a broker elsewhere.
-    pub broker_warnings: BrokerWarnings,
-    /// Of pictures, and of everything else that cameras say.
-    pub queues: [Arc<Queue>; 2],
-    pub metrics: Metrics,
-    pub outboxes: Outboxes,
-    /// KiB of requests of cameras that may be read at once.
-    pub reading: Arc<Semaphore>,
-    /// Cameras that may wait for news at once.
-    pub listening: Arc<Semaphore>,
-    pub config: Arc<Config>,
-    /// Where we really listen.
-    pub address: std::net::SocketAddr,
-    /// Where cameras connect, and our own sessions.
-    pub broker: crate::mqtt::session::BrokerAddress,
-    pub stop: CancellationToken,
-    pub streams: Arc<Semaphore>,
+/// Serves until it is stopped, then lets open requests end.
+pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: AppState, stop: CancellationToken) {
+    server::accept(&listener, tls, routes(site), stop).await;
 }
 
-impl AppState {
-    pub fn streams() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(STREAMS_MAX))
-    }
-
-    pub fn reading() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(READING_KIB_MAX as usize))
-    }
-
-    pub fn listening() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(LISTENING_MAX))
-    }
-}
-
-/// One line of the table of routes: who may do what. What is not in it is refused.
+/// A route, and the permission it needs. Requests to any other path are refused.
 pub(crate) struct Route {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
@@ -135,13 +73,13 @@ fn route(method: Method, path: &'static str, access: Permission, handler: Method
     }
 }
 
-/// Every route with the permission it needs, for the tests.
+/// Returns every route with the permission it needs, for the tests.
 pub fn route_table(config: &Config) -> Vec<(Method, &'static str, Permission)> {
     let all = table(config).into_iter();
     all.map(|route| (route.method, route.path, route.access)).collect()
 }
 
-/// Every route, and who may take it.
+/// Returns every route.
 pub(crate) fn table(config: &Config) -> Vec<Route> {
     use Permission::{Anyone, Camera, Login, Operator, Owner, SelfService, Setup, Upload, Viewer};
     let upload_bytes_max = usize::try_from(config.capture_bytes_max).unwrap_or(usize::MAX) + FORM_BYTES_MAX;
@@ -225,7 +163,7 @@ fn routes(site: AppState) -> Router {
     for route in table(&site.config) {
         tracing::debug!(method = %route.method, path = route.path, access = ?route.access, "route");
         let state = (site.clone(), route.access);
-        let backpressure = axum::middleware::from_fn_with_state(state, authorize::authorize);
+        let authorization = from_fn_with_state(state, authorize);
         let handler = match route.access {
             Permission::Setup | Permission::Login | Permission::SelfService | Permission::Owner => {
                 route.handler.layer(DefaultBodyLimit::max(FIELDS_BYTES_MAX))
@@ -236,20 +174,17 @@ fn routes(site: AppState) -> Router {
             | Permission::Camera
             | Permission::Upload => route.handler,
         };
-        router = router.route(route.path, handler.layer(backpressure));
+        router = router.route(route.path, handler.layer(authorization));
     }
     let state = (site.clone(), Permission::Viewer);
-    let backpressure = axum::middleware::from_fn_with_state(state, authorize::authorize);
+    let authorization = from_fn_with_state(state, authorize);
     router
         // A client without access does not learn which pages exist.
-        .fallback(handlers::not_found.layer(backpressure))
+        .fallback(handlers::not_found.layer(authorization))
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(axum::middleware::map_response(error::to_problem_json))
-        .layer(axum::middleware::from_fn(slow_body::enforce_min_rate))
-        .layer(axum::middleware::from_fn_with_state(
-            site.clone(),
-            authorize::security_headers,
-        ))
+        .layer(map_response(error::to_problem_json))
+        .layer(from_fn(slow_body::enforce_min_rate))
+        .layer(from_fn_with_state(site.clone(), security_headers::security_headers))
         .layer(CatchPanicLayer::custom(error::panicked))
         .with_state(site)
 }

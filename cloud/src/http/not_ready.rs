@@ -10,10 +10,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::Tls;
 use crate::http::api::health;
 use crate::http::error::Problem;
-use crate::http::server::accept;
+use crate::http::server::{Tls, accept};
 
 /// Answers until it is stopped. `reason`: a plain sentence.
 pub async fn wait(listener: &TcpListener, tls: Option<Tls>, reason: watch::Receiver<String>, stop: CancellationToken) {

@@ -23,8 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::login_throttle::Network;
 use crate::config::{CONNECTIONS_MAX, CONNECTIONS_OF_ONE_MAX};
-use crate::http::auth::authorize::Peer;
-use crate::http::{AppState, routes};
+use crate::http::auth::client_info::Peer;
 
 /// A client that has not finished its header by then is cut off; without it, idle ones would use up all connections.
 const HEADER_WAIT: Duration = Duration::from_secs(10);
@@ -39,12 +38,8 @@ const HTTP2_HEADER_BYTES_MAX: u32 = 32 * 1024;
 /// A connection of HTTP/2 that does not answer a ping for so long is gone.
 const HTTP2_PING_WAIT: Duration = Duration::from_secs(20);
 
-/// Serves until it is stopped, then lets open requests end.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, site: AppState, stop: CancellationToken) {
-    accept(&listener, tls, routes(site), stop).await;
-}
-
-pub(super) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Router, stop: CancellationToken) {
+/// Accepts connections until it is stopped, then lets open requests end.
+pub(crate) async fn accept(listener: &TcpListener, tls: Option<Tls>, routes: Router, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let of_one = Arc::new(AddressLimiter::default());
     let tasks = TaskTracker::new();

@@ -7,6 +7,7 @@ use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::receipt::{InventoryAck, ResendRequest};
 use keepsake_protocol::{DeviceId, Hash, HashPrefix, Sequence, SpoolId};
+use tracing::Span;
 
 /// A received message, from any sender.
 #[derive(Debug, Clone)]
@@ -129,6 +130,14 @@ impl IngestOp {
             | Self::Reply { .. }
             | Self::Upload { .. }
             | Self::Quarantine(_) => None,
+        }
+    }
+
+    /// Returns the tracing span of a capture, with the field names that the camera uses; a disabled one without a capture.
+    pub(crate) fn span(&self) -> Span {
+        match (self.device(), self.capture()) {
+            (Some(device), Some((_, sequence, _))) => tracing::info_span!("capture", %device, %sequence),
+            _ => Span::none(),
         }
     }
 }

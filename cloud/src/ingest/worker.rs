@@ -16,6 +16,7 @@ use keepsake_protocol::topic::{MessageKind, Topic};
 use keepsake_protocol::{DeviceId, StoreId};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::downlink::announcer::Announcer;
 use crate::downlink::outbox::Outboxes;
@@ -108,14 +109,21 @@ impl IngestWorker {
                 return;
             }
         };
+        let spans: Vec<Span> = deposits.iter().map(IngestOp::span).collect();
+        for span in &spans {
+            log_step(span, "received");
+        }
         let (outcomes, retried) = self.commit(&mut deposits).await;
+        for (span, outcome) in spans.iter().zip(&outcomes) {
+            log_outcome(span, outcome);
+        }
         for ack in acks.into_iter().flatten() {
             ack.acknowledge().await;
         }
         for ((deposit, outcome), at) in deposits.iter().zip(&outcomes).zip(came) {
             self.metrics.record_outcome(deposit, outcome, at.elapsed());
         }
-        self.respond(&deposits, outcomes, askers, retried).await;
+        self.respond(&deposits, &spans, outcomes, askers, retried).await;
     }
 
     /// Commits the batch, however long it takes, and says whether that took more than one try.
@@ -191,10 +199,12 @@ impl IngestWorker {
                             ATTEMPTS_ALONE
                         };
                         if attempts >= most {
-                            tracing::error!(
-                                "one message cannot be committed although others can: {:#}",
-                                with_chain(error)
-                            );
+                            deposit.span().in_scope(|| {
+                                tracing::error!(
+                                    "one message cannot be committed although others can: {:#}",
+                                    with_chain(error)
+                                );
+                            });
                             break refused(deposit);
                         }
                         tokio::time::sleep(STORE_WAIT_MIN).await;
@@ -209,6 +219,7 @@ impl IngestWorker {
     async fn respond(
         &self,
         deposits: &[IngestOp],
+        spans: &[Span],
         outcomes: Vec<CommitOutcome>,
         askers: Vec<Option<oneshot::Sender<IngestResponse>>>,
         retried: bool,
@@ -217,7 +228,8 @@ impl IngestWorker {
         let mut arrived = HashMap::new();
         let mut pictures = false;
         let mut spoken = Vec::with_capacity(outcomes.len());
-        for ((deposit, outcome), asker) in deposits.iter().zip(outcomes).zip(askers) {
+        let (mut answered, mut reached) = (Vec::new(), HashSet::new());
+        for (((deposit, span), outcome), asker) in deposits.iter().zip(spans).zip(outcomes).zip(askers) {
             match &outcome {
                 // What looks like a repeat may have been committed by an earlier try that did not live to say so.
                 CommitOutcome::Stored { arrival, .. } | CommitOutcome::UploadStored { arrival } => {
@@ -254,15 +266,27 @@ impl IngestWorker {
                     devices.insert(device.clone());
                 }
                 match asker {
-                    Some(asker) => self.tell(asker, deposit, device, outcome),
-                    None => spoken.push((device.clone(), outcome)),
+                    Some(asker) => self.tell(asker, deposit, span, outcome),
+                    None => {
+                        if earns_receipt(&outcome) {
+                            answered.push((device, span));
+                        }
+                        spoken.push((device.clone(), outcome));
+                    }
                 }
             }
         }
         for (device, mut receipt) in decode::receipts(self.store.id(), &spoken) {
             receipt.sent_us = Some(now_us());
             let topic = Topic::new(&device, MessageKind::Receipt);
-            self.control.publish(&topic, codec::encode(&receipt)).await;
+            if self.control.publish(&topic, codec::encode(&receipt)).await {
+                reached.insert(device);
+            }
+        }
+        for (device, span) in answered {
+            if reached.contains(device) {
+                log_step(span, "receipt sent");
+            }
         }
         if pictures {
             self.events.publish(ChangeEvent::Pictures);
@@ -280,21 +304,22 @@ impl IngestWorker {
         }
     }
 
-    /// Answers a request; if nobody waits for the answer any more, the camera finds it when it asks for news.
-    fn tell(
-        &self,
-        asker: oneshot::Sender<IngestResponse>,
-        deposit: &IngestOp,
-        device: &DeviceId,
-        outcome: CommitOutcome,
-    ) {
-        let verdict = response(self.store.id(), deposit, device, outcome);
-        let Err(IngestResponse::Receipts(receipts)) = asker.send(verdict) else {
+    /// Answers a request. If its client is gone, the outbox keeps the receipts for the camera.
+    fn tell(&self, asker: oneshot::Sender<IngestResponse>, deposit: &IngestOp, span: &Span, outcome: CommitOutcome) {
+        let Some(device) = deposit.device() else {
             return;
         };
-        for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
-            let receipt = codec::encode(receipt);
-            self.outboxes.put(device, MessageKind::Receipt, &receipt);
+        let has_receipt = earns_receipt(&outcome);
+        let verdict = response(self.store.id(), deposit, device, outcome);
+        match asker.send(verdict) {
+            Ok(()) if has_receipt => log_step(span, "receipt sent"),
+            Err(IngestResponse::Receipts(receipts)) => {
+                for receipt in receipts.iter().filter(|receipt| !receipt.is_empty()) {
+                    let receipt = codec::encode(receipt);
+                    self.outboxes.put(device, MessageKind::Receipt, &receipt);
+                }
+            }
+            Ok(()) | Err(IngestResponse::Quarantined(_)) => {}
         }
     }
 }
@@ -327,6 +352,49 @@ fn refused(deposit: &IngestOp) -> CommitOutcome {
             retry_after: REFUSED_RETRY_S,
         },
         None => CommitOutcome::Dropped,
+    }
+}
+
+fn log_step(span: &Span, step: &str) {
+    if !span.is_disabled() {
+        span.in_scope(|| tracing::info!("{step}"));
+    }
+}
+
+fn log_outcome(span: &Span, outcome: &CommitOutcome) {
+    log_step(
+        span,
+        match outcome {
+            CommitOutcome::Stored { arrival: Some(_), .. } => "committed",
+            CommitOutcome::Stored { arrival: None, .. } => "was committed before",
+            CommitOutcome::PartStored => "part committed",
+            CommitOutcome::WrongHash => "quarantined: wrong hash",
+            CommitOutcome::TombstoneStored { .. } => "tombstone committed",
+            CommitOutcome::Refused { .. } => "refused",
+            CommitOutcome::EventStored { .. }
+            | CommitOutcome::InventoryAnswered { .. }
+            | CommitOutcome::StatusStored { .. }
+            | CommitOutcome::ReplyStored
+            | CommitOutcome::UploadStored { .. }
+            | CommitOutcome::Quarantined
+            | CommitOutcome::Dropped => return,
+        },
+    );
+}
+
+/// Returns true if the receipt names the capture of this outcome.
+fn earns_receipt(outcome: &CommitOutcome) -> bool {
+    match outcome {
+        CommitOutcome::Stored { .. } | CommitOutcome::TombstoneStored { .. } | CommitOutcome::Refused { .. } => true,
+        CommitOutcome::PartStored
+        | CommitOutcome::WrongHash
+        | CommitOutcome::EventStored { .. }
+        | CommitOutcome::InventoryAnswered { .. }
+        | CommitOutcome::StatusStored { .. }
+        | CommitOutcome::ReplyStored
+        | CommitOutcome::UploadStored { .. }
+        | CommitOutcome::Quarantined
+        | CommitOutcome::Dropped => false,
     }
 }
 
@@ -428,6 +496,32 @@ mod tests {
         let late = about("receipt").expect("the receipt of the one who left");
         let late: Receipt = serde_json::from_str(late.message.get()).unwrap();
         assert_eq!(late.stored, receipts[0].stored);
+    }
+
+    #[tokio::test]
+    async fn one_search_in_the_log_tells_the_life_of_a_capture() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), Limits::default()).await.unwrap();
+        let intake = intake(store);
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(Arc::new(log.reopen().unwrap()))
+            .finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let (responder, response) = oneshot::channel();
+        let asked = Delivery {
+            responder: Some(responder),
+            ..capture()
+        };
+        intake.process_batch(vec![(Instant::now(), asked)]).await;
+        response.await.unwrap();
+        let log = std::fs::read_to_string(log.path()).unwrap();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("sequence=1}")).collect();
+        assert_eq!(lines.len(), 3, "{log}");
+        for (line, step) in lines.iter().zip(["received", "committed", "receipt sent"]) {
+            assert!(line.contains("device=porch") && line.ends_with(step), "{line}");
+        }
     }
 
     #[tokio::test]

@@ -2,5 +2,7 @@
 
 pub mod backpressure;
 pub mod event_bus;
+pub(crate) mod health_watch;
 pub mod metrics;
 pub mod presence;
+pub(crate) mod systemd;

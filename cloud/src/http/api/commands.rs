@@ -9,8 +9,8 @@ use keepsake_protocol::DeviceId;
 use keepsake_protocol::command::CommandKind;
 use serde::{Deserialize, Serialize};
 
-use crate::http::AppState;
 use crate::http::api::dto;
+use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 

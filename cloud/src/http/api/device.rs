@@ -23,8 +23,8 @@ use tokio::sync::oneshot;
 
 use crate::config::READING_KIB_MAX;
 use crate::downlink::outbox::Cursor;
-use crate::http::AppState;
-use crate::http::auth::authorize::Principal;
+use crate::http::app_state::AppState;
+use crate::http::auth::principal::Principal;
 use crate::http::error::Problem;
 use crate::ingest::operation::Message;
 use crate::ingest::queue::{Delivery, IngestResponse};
@@ -131,7 +131,7 @@ fn device_of(principal: &Principal, headers: &HeaderMap, asked: Option<&str>) ->
     let name = named.map(|name| name.to_str().unwrap_or(""));
     let own = match principal {
         Principal::Camera { device, .. } => Some(device.as_str()),
-        Principal::Anonymous | Principal::User { .. } | Principal::ApiToken { .. } | Principal::LegacyUpload => None,
+        Principal::Anonymous | Principal::User { .. } | Principal::ApiToken { .. } | Principal::AnonymousUpload => None,
     };
     let Some(name) = name.or(asked).or(own) else {
         return Err(Problem::bad_request(format!(

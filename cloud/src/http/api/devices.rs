@@ -6,8 +6,8 @@ use axum::extract::{Path, Query, State};
 use keepsake_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::AppState;
 use crate::http::api::dto;
+use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::store::Counters;

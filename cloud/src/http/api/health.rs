@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use keepsake_protocol::StoreId;
 use serde::Serialize;
 
-use crate::http::AppState;
+use crate::http::app_state::AppState;
 use crate::http::error::HttpResult;
 
 #[derive(Serialize)]

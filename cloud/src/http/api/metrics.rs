@@ -6,7 +6,7 @@ use axum::response::IntoResponse;
 use keepsake_protocol::presence::Presence;
 
 use crate::config::STREAMS_MAX;
-use crate::http::AppState;
+use crate::http::app_state::AppState;
 use crate::now_us;
 use crate::ops::metrics;
 use crate::ops::metrics::CONTENT_TYPE;

@@ -10,8 +10,8 @@ use keepsake_protocol::DeviceId;
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::AppState;
 use crate::http::api::dto;
+use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::ops::event_bus::ChangeEvent;
 use crate::store::{PageQuery, Picture, Thumbnail};

@@ -8,9 +8,9 @@ use axum::response::IntoResponse;
 use keepsake_protocol::Hash;
 use serde::{Deserialize, Serialize};
 
-use crate::http::AppState;
 use crate::http::api::devices::limit;
 use crate::http::api::dto;
+use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 
 #[derive(Debug, Deserialize)]

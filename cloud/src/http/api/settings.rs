@@ -15,7 +15,7 @@ use keepsake_protocol::settings::{RejectedSetting, SettingsReport, TrialStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::http::AppState;
+use crate::http::app_state::AppState;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::store::{Device, DeviceSettings, SettingsUpdate};

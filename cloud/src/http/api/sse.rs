@@ -19,10 +19,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::http::AppState;
 use crate::http::api::dto;
-use crate::http::auth::authorize;
-use crate::http::auth::authorize::RequestContext;
+use crate::http::app_state::AppState;
+use crate::http::auth::credentials;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::now_us;
 use crate::ops::event_bus::ChangeEvent;
@@ -35,9 +35,9 @@ const BEAT: Duration = Duration::from_secs(15);
 const PAGE: u32 = 100;
 
 pub(crate) async fn live(context: RequestContext, headers: HeaderMap) -> HttpResult<Response> {
-    let secret = authorize::shown(&context.site, &headers, context.caller);
+    let secret = credentials::sent_credential(&context.site, &headers, context.caller);
     let RequestContext { site, principal, .. } = context;
-    let unwelcome = authorize::until_revoked(site.clone(), principal, secret);
+    let unwelcome = credentials::until_revoked(site.clone(), principal, secret);
     let Ok(place) = site.streams.clone().try_acquire_owned() else {
         return Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::token::Token;
 use crate::auth::{PrincipalId, Role, TokenScope};
 use crate::http::api::users::{EmptyForm, actor_name};
-use crate::http::auth::authorize::RequestContext;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::{handlers, templates};

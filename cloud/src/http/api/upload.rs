@@ -10,8 +10,8 @@ use keepsake_protocol::capture::ContentType;
 use keepsake_protocol::id::PictureId;
 use serde::{Deserialize, Serialize};
 
-use crate::http::AppState;
-use crate::http::auth::authorize::Principal;
+use crate::http::app_state::AppState;
+use crate::http::auth::principal::Principal;
 use crate::http::error::{HttpResult, Problem};
 use crate::ingest::external::DEVICE_DEFAULT;
 use crate::now_us;

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::auth::token::Token;
 use crate::auth::{PrincipalId, Role};
-use crate::http::auth::authorize::{Principal, RequestContext};
 use crate::http::auth::login::new_name;
+use crate::http::auth::principal::Principal;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::{handlers, templates};
@@ -206,6 +207,6 @@ pub(crate) fn actor_name(principal: &Principal) -> &str {
     match principal {
         Principal::User { name, .. } | Principal::ApiToken { name, .. } => name,
         Principal::Camera { device, .. } => device.as_str(),
-        Principal::Anonymous | Principal::LegacyUpload => "nobody",
+        Principal::Anonymous | Principal::AnonymousUpload => "nobody",
     }
 }

@@ -9,7 +9,8 @@ use crate::auth::login_throttle::ThrottleKey;
 use crate::auth::password::check_strength;
 use crate::auth::token::TokenHash;
 use crate::auth::{PrincipalId, Role};
-use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::auth::principal::Principal;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::{handlers, templates};
@@ -26,9 +27,10 @@ impl<'a> CurrentUser<'a> {
     fn of(context: &'a RequestContext) -> HttpResult<Self> {
         match &context.principal {
             Principal::User { id, name, session, .. } => Ok(Self { id: *id, name, session }),
-            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "Log in as a user to do this."))
-            }
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::AnonymousUpload => Err(Problem::new(StatusCode::FORBIDDEN, "Log in as a user to do this.")),
         }
     }
 }
@@ -114,7 +116,7 @@ pub(crate) async fn me(context: RequestContext) -> HttpResult<Json<Me>> {
     let (name, role, kind) = match &context.principal {
         Principal::User { name, role, .. } => (name, *role, "user"),
         Principal::ApiToken { name, role, .. } => (name, *role, "token"),
-        Principal::Anonymous | Principal::Camera { .. } | Principal::LegacyUpload => {
+        Principal::Anonymous | Principal::Camera { .. } | Principal::AnonymousUpload => {
             return Err(Problem::not_found("such user"));
         }
     };

@@ -17,8 +17,9 @@ use crate::auth::login_throttle::ThrottleKey;
 use crate::auth::password::check_strength;
 use crate::auth::token::{Token, TokenHash};
 use crate::auth::{Role, UserName};
-use crate::http::auth::authorize;
-use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::auth::credentials;
+use crate::http::auth::principal::Principal;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem};
 use crate::http::form_or_json::FormOrJson;
 use crate::http::ui::templates;
@@ -307,7 +308,7 @@ pub(crate) async fn logout(context: RequestContext, headers: HeaderMap) -> HttpR
     let headers = response.headers_mut();
     headers.insert(
         header::SET_COOKIE,
-        authorize::cookie(&context.site, context.caller, None),
+        credentials::session_cookie(&context.site, context.caller, None),
     );
     // What this browser has kept of pages and pictures goes too.
     headers.insert("clear-site-data", HeaderValue::from_static("\"cache\""));
@@ -345,7 +346,7 @@ async fn start_session(context: &RequestContext, headers: &HeaderMap, user: &Use
     } else {
         Redirect::to(next).into_response()
     };
-    let cookie = authorize::cookie(&context.site, context.caller, Some(secret.as_str()));
+    let cookie = credentials::session_cookie(&context.site, context.caller, Some(secret.as_str()));
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }

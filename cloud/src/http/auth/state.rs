@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::auth::login_throttle::{LoginThrottle, ThrottleKey};
 use crate::auth::password::{BoundedPasswordHasher, TooManyHashes};
 use crate::auth::token::{SetupCode, TokenHash};
-use crate::http::auth::authorize::Principal;
+use crate::http::auth::principal::Principal;
 use crate::http::error::{HttpResult, Problem};
 use crate::store::{Store, StoreError};
 

@@ -13,10 +13,11 @@ use maud::Markup;
 use serde::Deserialize;
 
 use crate::auth::Role;
-use crate::http::AppState;
 use crate::http::api::settings::SettingsProgress;
 use crate::http::api::{dto, settings};
-use crate::http::auth::authorize::{Principal, RequestContext};
+use crate::http::app_state::AppState;
+use crate::http::auth::principal::Principal;
+use crate::http::auth::request_context::RequestContext;
 use crate::http::error::{HttpResult, Problem, is_page};
 use crate::http::ui::templates;
 use crate::now_us;
@@ -191,9 +192,10 @@ async fn around(site: &RequestContext) -> templates::PageContext {
                 name: name.clone(),
                 role: *role,
             }),
-            Principal::Anonymous | Principal::ApiToken { .. } | Principal::Camera { .. } | Principal::LegacyUpload => {
-                None
-            }
+            Principal::Anonymous
+            | Principal::ApiToken { .. }
+            | Principal::Camera { .. }
+            | Principal::AnonymousUpload => None,
         },
         role: site.principal.role().unwrap_or(Role::Viewer),
         origin: site.caller.origin(&site.host),

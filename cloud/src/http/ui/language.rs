@@ -1,15 +1,18 @@
 //! The language of a page: the reader's own choice in a cookie, then what the browser accepts, else English.
 
+use std::time::Duration;
+
 use axum::extract::Form;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use crate::http::auth::authorize::{self, RequestContext};
+use crate::http::auth::credentials::{cookie_of, set_cookie};
 use crate::http::auth::login::local_path;
+use crate::http::auth::request_context::RequestContext;
 
 const COOKIE: &str = "keepsake-language";
-const COOKIE_AGE_S: u32 = 365 * 24 * 3600;
+const COOKIE_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A language that the pages are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,8 @@ impl Language {
 
     /// Returns the language of the answer to a request.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        authorize::cookie_of(headers, COOKIE)
+        cookie_of(headers, COOKIE)
+            .as_deref()
             .and_then(Self::from_code)
             .or_else(|| accepted(headers))
             .unwrap_or(Self::English)
@@ -106,12 +110,7 @@ pub(crate) struct LanguageForm {
 pub(crate) async fn choose(context: RequestContext, Form(form): Form<LanguageForm>) -> Response {
     let mut response = Redirect::to(local_path(&form.next).unwrap_or("/")).into_response();
     if let Some(language) = Language::from_code(&form.language) {
-        let secure = if context.caller.secure { "; Secure" } else { "" };
-        let cookie = format!(
-            "{COOKIE}={}; Path=/; HttpOnly; SameSite=Lax; Max-Age={COOKIE_AGE_S}{secure}",
-            language.code()
-        );
-        let cookie = HeaderValue::from_str(&cookie).expect("constants and a code of two letters");
+        let cookie = set_cookie(COOKIE.to_owned(), language.code(), COOKIE_AGE, context.caller);
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
@@ -119,6 +118,8 @@ pub(crate) async fn choose(context: RequestContext, Form(form): Form<LanguageFor
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     fn of(cookie: &str, accept: &str) -> Language {

@@ -1,0 +1,187 @@
+//! Session cookies and API tokens: finds out which principal a request comes from.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum_extra::extract::CookieJar;
+use axum_extra::extract::cookie::{Cookie, SameSite};
+
+use crate::auth::TokenScope;
+use crate::auth::login_throttle::ThrottleKey;
+use crate::auth::token::TokenHash;
+use crate::http::app_state::AppState;
+use crate::http::auth::client_info::ClientInfo;
+use crate::http::auth::denial::Denial;
+use crate::http::auth::principal::Principal;
+use crate::http::error::Problem;
+use crate::now_us;
+use crate::store::{ApiToken, LoginSession};
+
+/// A browser keeps an expired session's cookie no longer than the session could last.
+const COOKIE_AGE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// The interval between permission checks of an open stream.
+const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
+
+/// Returns the session cookie; without a secret, one that makes the browser delete it.
+pub(crate) fn session_cookie(site: &AppState, caller: ClientInfo, secret: Option<&str>) -> HeaderValue {
+    let (value, age) = secret.map_or(("", Duration::ZERO), |secret| (secret, COOKIE_AGE));
+    set_cookie(cookie_name(site, caller.secure), value, age, caller)
+}
+
+/// Returns a cookie that scripts cannot read, as the value of `Set-Cookie`.
+pub(crate) fn set_cookie(name: String, value: &str, max_age: Duration, caller: ClientInfo) -> HeaderValue {
+    let mut cookie = Cookie::build((name, value))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .max_age(max_age.try_into().expect("ages are days"))
+        .build();
+    if caller.secure {
+        cookie.set_secure(true);
+    }
+    HeaderValue::from_str(&cookie.to_string()).expect("names and values are ASCII")
+}
+
+/// Cookies know no ports, so two clouds on one computer need two names.
+fn cookie_name(site: &AppState, secure: bool) -> String {
+    let store = site.store.id().to_string();
+    // The prefix makes browsers refuse one that another host of the domain has set.
+    let prefix = if secure { "__Host-" } else { "" };
+    format!("{prefix}keepsake-{}", &store[..8])
+}
+
+/// Returns the principal of the token or cookie of a request. An invalid token is refused; an expired cookie is ignored.
+pub(crate) async fn identify(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return identify_token(site, headers, caller).await;
+    }
+    let Some(secret) = cookie_of(headers, &cookie_name(site, caller.secure)) else {
+        return Ok(Principal::Anonymous);
+    };
+    let secret = TokenHash::of(&secret);
+    let login = match site.store.session(&secret, now_us()).await {
+        Ok(login) => login,
+        Err(error) => {
+            return site.auth_state.recently_authenticated(&secret).ok_or(error.into());
+        }
+    };
+    let Some(login) = login else {
+        return Ok(Principal::Anonymous);
+    };
+    let principal = Principal::User {
+        id: login.user,
+        name: login.name.clone(),
+        role: login.role,
+        session: secret,
+    };
+    site.auth_state.remember(&secret, &principal);
+    record_use(site, CredentialUse::LoginSession(login));
+    Ok(principal)
+}
+
+async fn identify_token(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Result<Principal, Denial> {
+    let shown = bearer(headers).map(TokenHash::of);
+    let token = match &shown {
+        Some(secret) => match site.store.token(secret).await {
+            Ok(token) => token,
+            Err(error) => {
+                return site.auth_state.recently_authenticated(secret).ok_or(error.into());
+            }
+        },
+        None => None,
+    };
+    let (Some(secret), Some(token)) = (shown, token) else {
+        site.auth_state
+            .throttle(&ThrottleKey::Key(caller.network()))
+            .map_err(Denial::Problem)?;
+        return Err(Denial::Problem(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "Invalid or revoked API token.",
+        )));
+    };
+    let principal = match &token.scope {
+        TokenScope::Role(role) => Principal::ApiToken {
+            id: token.id,
+            name: token.name.clone(),
+            role: *role,
+        },
+        TokenScope::Camera(device) => Principal::Camera {
+            id: token.id,
+            device: device.clone(),
+        },
+    };
+    site.auth_state.remember(&secret, &principal);
+    record_use(site, CredentialUse::Token(token));
+    Ok(principal)
+}
+
+enum CredentialUse {
+    LoginSession(LoginSession),
+    Token(ApiToken),
+}
+
+/// Records the use without delaying the request while the store is busy.
+fn record_use(site: &AppState, used: CredentialUse) {
+    let store = site.store.clone();
+    tokio::spawn(async move {
+        let noted = match &used {
+            CredentialUse::LoginSession(login) => store.record_session_use(login, now_us()).await,
+            CredentialUse::Token(token) => store.record_token_use(token, now_us()).await,
+        };
+        if let Err(error) = noted {
+            tracing::debug!("note a use: {:#}", anyhow::Error::from(error));
+        }
+    });
+}
+
+/// Ends when `principal` loses access. For open streams: every other request is checked by itself.
+pub(crate) async fn until_revoked(site: AppState, principal: Principal, secret: Option<TokenHash>) {
+    let mut changes = site.auth_state.changes();
+    loop {
+        // What another process has changed is seen by looking now and then.
+        let _ = tokio::time::timeout(LOOK_AGAIN_EVERY, changes.changed()).await;
+        if !is_still_valid(&site, &principal, secret.as_ref()).await {
+            return;
+        }
+    }
+}
+
+/// Returns true also while the store does not answer.
+async fn is_still_valid(site: &AppState, principal: &Principal, secret: Option<&TokenHash>) -> bool {
+    let Some(secret) = secret else {
+        return true;
+    };
+    match principal {
+        Principal::User { .. } => !matches!(site.store.session(secret, now_us()).await, Ok(None)),
+        Principal::ApiToken { .. } | Principal::Camera { .. } => !matches!(site.store.token(secret).await, Ok(None)),
+        Principal::Anonymous | Principal::AnonymousUpload => true,
+    }
+}
+
+/// Returns the hash of the token or cookie that a request sent.
+pub(crate) fn sent_credential(site: &AppState, headers: &HeaderMap, caller: ClientInfo) -> Option<TokenHash> {
+    bearer(headers)
+        .map(str::to_owned)
+        .or_else(|| cookie_of(headers, &cookie_name(site, caller.secure)))
+        .map(|secret| TokenHash::of(&secret))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let (only, None) = (all.next()?, all.next()) else {
+        return None;
+    };
+    let (scheme, key) = only.to_str().ok()?.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| key.trim())
+        .filter(|key| !key.is_empty())
+}
+
+/// Returns the value of a cookie that the browser sent.
+pub(crate) fn cookie_of(headers: &HeaderMap, name: &str) -> Option<String> {
+    let jar = CookieJar::from_headers(headers);
+    jar.get(name)
+        .map(|cookie| cookie.value().to_owned())
+        .filter(|value| !value.is_empty())
+}
