@@ -292,6 +292,13 @@ impl IngestWorker {
             self.events.publish(ChangeEvent::Pictures);
             self.thumbnails.notify_one();
         }
+        self.announce(devices, &arrived).await;
+    }
+
+    /// Sends what waits for the cameras that came online, and publishes the change of every camera.
+    ///
+    /// `arrived`: the version of the settings that a camera has, where it accepts settings.
+    async fn announce(&self, devices: HashSet<DeviceId>, arrived: &HashMap<DeviceId, Option<u64>>) {
         for device in devices {
             self.announcer.announce_if_new(&device).await;
             if let Some(has) = arrived.get(&device) {
