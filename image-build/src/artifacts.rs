@@ -3,31 +3,21 @@
 //!
 //! All but the last are identical wherever the image is built; the manifest contains the path of the image.
 
+mod built_image;
+mod checksum;
 mod contents;
 mod sbom;
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use sha2::{Digest, Sha256};
 
-use crate::build::Built;
 use crate::layout;
-use crate::prepare::Package;
 
-/// An image and its sources.
-pub struct BuiltImage<'a> {
-    /// The compressed image; the artifacts are beside it and named after it.
-    pub image: &'a Path,
-    pub built: &'a Built,
-    pub packages: &'a [Package],
-    /// The directory of the workspace, whose `Cargo.lock` lists the crates of the program.
-    pub sources: &'a Path,
-    pub epoch_s: u64,
-}
+pub use built_image::BuiltImage;
+pub use checksum::{sha256, sha256_of_file};
 
 /// Writes all artifacts; returns the contents by size, to be printed.
 ///
@@ -52,30 +42,6 @@ pub fn write(made: &BuiltImage) -> Result<String> {
     let manifest = manifest(made, &card_sum, &image_sum)?;
     save(&sibling(made.image, ".rpi-imager-manifest"), &pretty(&manifest))?;
     Ok(contents)
-}
-
-/// Returns the SHA-256 of a file, in lower-case hexadecimal digits.
-///
-/// # Errors
-/// It cannot be read.
-pub fn sha256_of_file(file: &Path) -> Result<String> {
-    let from = File::open(file).with_context(|| format!("open {}", file.display()))?;
-    sha256(from).with_context(|| format!("read {}", file.display()))
-}
-
-/// Returns the SHA-256 of everything that can be read.
-///
-/// # Errors
-/// It cannot be read to the end.
-pub fn sha256(mut from: impl Read) -> io::Result<String> {
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 1 << 20];
-    loop {
-        match from.read(&mut chunk)? {
-            0 => return Ok(hex::encode(hash.finalize())),
-            count => hash.update(&chunk[..count]),
-        }
-    }
 }
 
 /// Returns the path of the image with another ending.
@@ -106,7 +72,7 @@ fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_
             "extract_sha256": card_sum,
             "image_download_size": bytes,
             "image_download_sha256": image_sum,
-            "release_date": day(made.epoch_s)?,
+            "release_date": made.moment()?.strftime("%Y-%m-%d").to_string(),
             "devices": ["pi3-64bit", "pi4-64bit"],
         }]
     }))
@@ -114,15 +80,6 @@ fn manifest(made: &BuiltImage, card_sum: &str, image_sum: &str) -> Result<serde_
 
 /// An icon of a lens, embedded so that Imager downloads nothing.
 const ICON: &str = "data:image/svg+xml;utf8,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 40 40'><circle cx='20' cy='20' r='18' fill='black'/><circle cx='20' cy='20' r='9' fill='white'/></svg>";
-
-fn day(epoch_s: u64) -> Result<String> {
-    Ok(moment(epoch_s)?.strftime("%Y-%m-%d").to_string())
-}
-
-fn moment(epoch_s: u64) -> Result<jiff::Timestamp> {
-    let seconds = i64::try_from(epoch_s).context("the time of the image is no time")?;
-    jiff::Timestamp::from_second(seconds).context("the time of the image is no time")
-}
 
 fn name(file: &Path) -> String {
     file.file_name()
@@ -141,6 +98,7 @@ fn save(file: &Path, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::Built;
 
     #[test]
     fn the_imager_finds_every_field_it_asks_for() {

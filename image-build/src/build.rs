@@ -1,6 +1,7 @@
 //! Step two: builds the image from the unpacked packages and the files in `card/`.
 
 pub mod boot;
+mod inputs;
 pub mod kernel;
 pub mod root;
 mod users;
@@ -16,18 +17,7 @@ use crate::host_tools;
 use crate::layout;
 use crate::prepare::{self, Package};
 
-/// The sources of an image.
-pub struct Inputs<'a> {
-    pub packages: &'a [Package],
-    /// The camera's program for the Pi.
-    pub program: &'a Path,
-    /// The workspace, which has the units, rules and settings.
-    pub workspace: &'a Path,
-    /// A scratch directory; its contents are deleted.
-    pub work: &'a Path,
-    /// The time of every file in the image, seconds since 1970.
-    pub epoch_s: u64,
-}
+pub use inputs::Inputs;
 
 /// The built image and its parts.
 pub struct Built {

@@ -12,7 +12,8 @@ use anyhow::{Context, Result, ensure};
 use keepsake_provision::process::run;
 use serde_json::{Value, json};
 
-use super::{BuiltImage, moment, sha256_of_file};
+use super::built_image::BuiltImage;
+use super::checksum::sha256_of_file;
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
@@ -67,7 +68,7 @@ pub(super) fn render(made: &BuiltImage, image_sum: &str) -> Result<Value> {
         ),
         "version": 1,
         "metadata": {
-            "timestamp": moment(made.epoch_s)?.to_string(),
+            "timestamp": made.moment()?.to_string(),
             "component": {
                 "type": "operating-system",
                 "bom-ref": "keepsake-image",

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::Inputs;
+use super::inputs::Inputs;
 use super::users::Users;
 
 /// The enabled units, and the target each belongs to.

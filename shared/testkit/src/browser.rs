@@ -148,6 +148,11 @@ impl Browser {
 
     /// Returns a picture of what the window shows, as WebP.
     pub fn screenshot(&mut self) -> Result<Vec<u8>> {
+        // Images load lazily, after the page.
+        let shown = "Promise.all([...document.images]
+            .filter(image => image.getBoundingClientRect().top < innerHeight)
+            .map(image => image.decode().catch(() => {})))";
+        self.call("Runtime.evaluate", json!({"expression": shown, "awaitPromise": true}))?;
         let taken = self.call("Page.captureScreenshot", json!({"format": "webp", "quality": 80}))?;
         let text = taken["data"].as_str().context("a screenshot has data")?;
         STANDARD.decode(text).context("decode a screenshot")

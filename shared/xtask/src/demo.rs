@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use keepsake_provision::process::ChildGuard;
+use keepsake_provision::process::{ChildGuard, last_lines};
 use keepsake_provision::workspace;
 
 use crate::interrupt::{self, stop_requested};
@@ -477,9 +477,7 @@ fn append_to(log: &Path) -> Result<File> {
 
 fn end_of(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(15)..].join("\n")
+    last_lines(&String::from_utf8_lossy(&text), 15).join("\n")
 }
 
 #[cfg(test)]

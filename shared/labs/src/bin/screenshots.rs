@@ -121,8 +121,11 @@ fn photograph_demo(browser: &mut Browser, folder: &Path) -> Result<()> {
     let home = data.display().to_string();
     fs::write(&page, terminal_html(&output.replace(&home, "target/demo")))?;
     browser.set_dark(false)?;
-    browser.set_size(1100, 480)?;
+    browser.set_size(1100, 100)?;
     browser.open(&format!("file://{}", page.display()))?;
+    let height = browser.evaluate("document.documentElement.scrollHeight")?;
+    let height = height.as_u64().context("a page has a height")?;
+    browser.set_size(1100, height.try_into()?)?;
     fs::write(folder.join("demo.webp"), browser.screenshot()?)?;
     Ok(())
 }

@@ -2,10 +2,12 @@
 //! camera's program, all on request.
 
 mod boot;
+mod files;
 mod gpio_chip;
+mod report;
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::protocol::{Event, Request, User};
 pub(super) use boot::MODULES;
+pub use boot::SPOOL;
+use files::{read, write};
 use gpio_chip::Chip;
+use report::{EventWriter, now_us};
 
 /// The path of the camera's program in the machine.
 pub const PROGRAM: &str = "/usr/bin/appliance";
-/// The directory of its pictures, on a file system of its own: the initial one does not report its free space.
-pub const SPOOL: &str = "/spool";
 const CAMERA: &str = "vivid.0";
 const CAMERA_DRIVER: &str = "/sys/bus/platform/drivers/vivid";
 /// The longest that the program may take to end.
@@ -73,39 +76,6 @@ fn serve() -> Result<(), String> {
 fn set_niceness(niceness: libc::c_int) {
     // SAFETY: setpriority(2) takes no pointer.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
-}
-
-/// Returns CLOCK_BOOTTIME in microseconds.
-fn now_us() -> u64 {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime(2) writes one timespec, which lives here.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
-    u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
-}
-
-/// Writes whole lines from several threads.
-#[derive(Debug, Clone)]
-struct EventWriter(Arc<Mutex<File>>);
-
-impl EventWriter {
-    fn write(&self, event: &Event) {
-        let mut line = serde_json::to_vec(event).expect("an event is JSON");
-        line.push(b'\n');
-        let mut port = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // On an error no one is left to read it.
-        let _ = port.write_all(&line);
-    }
-
-    /// Sends an event for every line of a program, until it ends.
-    fn forward_lines(&self, from: impl Read + Send + 'static, event: fn(String) -> Event) {
-        let tell = self.clone();
-        thread::spawn(move || {
-            for line in BufReader::new(from).lines() {
-                let Ok(line) = line else { return };
-                tell.write(&event(line));
-            }
-        });
-    }
 }
 
 struct Guest {
@@ -298,12 +268,4 @@ fn grant_access(path: &str, group: u32) -> Result<(), String> {
     chown(path, None, Some(group))
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
         .map_err(|error| format!("give {path} to group {group}: {error}"))
-}
-
-fn write(path: &str, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("write {path}: {error}"))
-}
-
-fn read(path: &str) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("read {path}: {error}"))
 }

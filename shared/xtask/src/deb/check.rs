@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Arch;
 use keepsake_provision::chroot::{BootedSystem, Chroot, ForeignBinaries, Release, lossy};
+use keepsake_provision::cross::Arch;
 
 const UNITS: [&str; 3] = ["keepsake-appliance", "keepsake-stopped", "keepsake-cloud"];
 /// The highest exposure that `systemd-analyze security` may report; 10 is no sandbox at all.

@@ -9,38 +9,29 @@ mod sizes;
 
 use std::path::{Path, PathBuf};
 
+use walkdir::WalkDir;
+
 /// The root of the repository.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .ancestors()
         .nth(2)
-        .expect("shared/xtask is two folders below the root")
+        .expect("shared/xtask is two directories below the root")
         .to_owned()
 }
 
-/// The files below `folder` with one of these extensions, build output left out, sorted.
-fn files(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("read a source folder") {
-            let entry = entry.expect("read a source folder");
-            let path = entry.path();
-            let name = entry.file_name();
-            if entry.file_type().expect("read a source folder").is_dir() {
-                if name != "target" && name != ".git" {
-                    folders.push(path);
-                }
-            } else if path
-                .extension()
+/// The files below `directory` with one of these extensions, build output left out, sorted.
+fn files(directory: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    WalkDir::new(directory)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| entry.file_name() != "target" && entry.file_name() != ".git")
+        .map(|entry| entry.expect("read a source directory").into_path())
+        .filter(|path| {
+            path.extension()
                 .is_some_and(|found| extensions.iter().any(|wanted| found == *wanted))
-            {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+        })
+        .collect()
 }
 
 /// Fails when there are more findings than `left`, and when there are fewer: then `left` is lowered with them.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-use super::SPOOL;
+/// The directory of the pictures, on a file system of its own: the initial one does not report its free space.
+pub const SPOOL: &str = "/spool";
 
 /// The directory of the modules, in files whose names begin with their position.
 pub(in crate::vm) const MODULES: &str = "modules";

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use super::{EventWriter, now_us, read, write};
+use super::files::{read, write};
+use super::report::{EventWriter, now_us};
 use crate::vm::protocol::{Board, Event};
 
 const SIMULATED: &str = "/sys/kernel/config/gpio-sim/vmtest";
