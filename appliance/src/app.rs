@@ -97,7 +97,7 @@ impl App {
         let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
         let journal = open_journal(&config, &now, &events);
         let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
-        let install = spool.spool_id();
+        let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
         let spool = SharedSpool::new(spool);
 
         let max_capture_size = MaxCaptureSize::default();
@@ -132,11 +132,8 @@ impl App {
         let capture_thread =
             capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
 
-        let latest_known_us = journal.history().latest_known_us();
-        let known_us = if now.synchronised { None } else { latest_known_us };
-        let certificate_time = certificate_time::certificate_time(known_us);
-        let (current_spool, current_spool_changes) = watch::channel(install);
-        let (transport, transport_events) = Transport::start(&config, &device, certificate_time, current_spool_changes);
+        let known_us = latest_known_us(&now, &journal);
+        let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
 
         let mut engine = Engine::new(EngineParts {
             spool: spool.clone(),
@@ -225,6 +222,15 @@ fn warn(events: &EventWriter, text: &str) {
     events.emit(&Event::Warning { text });
 }
 
+/// Returns the latest time known from earlier boots, if the clock is not set yet.
+fn latest_known_us(now: &ClockReading, journal: &Journal) -> Option<i64> {
+    if now.synchronised {
+        None
+    } else {
+        journal.history().latest_known_us()
+    }
+}
+
 /// Returns the shortest time between two presses. A line from a keyboard comes from no worn contact.
 fn repeat_min(config: &Config) -> Duration {
     if config.simulated.enabled {
@@ -244,9 +250,10 @@ impl Transport {
     fn start(
         config: &Config,
         device: &DeviceId,
-        certificate_time: keepsake_tls::ClockFloor,
+        known_us: Option<i64>,
         current_spool: watch::Receiver<SpoolId>,
     ) -> (Self, mpsc::Receiver<TransportEvent>) {
+        let certificate_time = certificate_time::certificate_time(known_us);
         let (stop, stops) = watch::channel(false);
         let (events_in, events) = mpsc::channel(256);
         let task = spawn_transport(config, device, certificate_time, current_spool, events_in, stops);
