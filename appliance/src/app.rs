@@ -10,6 +10,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use anyhow::Context;
+use keepsake_protocol::clock::ClockReading;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::presence::Status;
 use keepsake_protocol::topic::MessageKind;
@@ -19,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use crate::button;
 use crate::button::gesture::Gesture;
 use crate::capture;
-use crate::capture::pipeline::{CaptureSettings, MaxCaptureSize, Pipeline};
+use crate::capture::pipeline::{CaptureOutcome, CaptureSettings, MaxCaptureSize, Pipeline};
 use crate::engine::command_log::CommandLog;
 use crate::engine::{Engine, EngineParts, Exit};
 use crate::hardware::open::Hardware;
@@ -32,10 +33,10 @@ use crate::status::diagnostics::RecentWarnings;
 use crate::status::events::{Event, EventWriter};
 use crate::time::clock::{Clock, boottime_us};
 use crate::time::journal::Journal;
-use crate::transport::TransportEvent;
 use crate::transport::certificate_time;
 use crate::transport::http;
 use crate::transport::mqtt;
+use crate::transport::{Publisher, TransportEvent};
 use crate::upload::backoff::Backoff;
 use crate::upload::drain;
 use crate::upload::rate_limiter::RateLimiter;
@@ -62,149 +63,214 @@ pub struct Start {
 /// # Errors
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
 pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
-    let Start {
-        settings,
-        hardware,
-        device,
-        events,
-        config_has_errors,
-        recent_warnings,
-    } = start;
-    let config = settings.config().clone();
-    // A variable and no setting: nobody who owns a camera should ever want it.
-    let clock = match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
-        Some(file) if config.simulated.enabled => Clock::simulated(file.into())?,
-        Some(_) | None => Clock::open()?,
-    };
-    let fingerprint = format!("{} as {device}", hardware.fingerprint);
-    let now = clock.now();
-    let known_time = now.synchronised.then_some(now.wall_us);
-    let spool = Spool::open(
-        &config.spool.dir,
-        spool::Limits::from(&config.spool),
-        &fingerprint,
-        known_time,
-    )?;
-    for warning in spool.warnings() {
-        tracing::warn!("{warning}");
-        events.emit(&Event::Warning { text: warning });
-    }
-    let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
-    let (journal, warning) = Journal::open(&config.spool.dir, &now);
-    if let Some(warning) = warning {
-        tracing::warn!("{warning}");
-        events.emit(&Event::Warning { text: &warning });
-    }
-    let light = LightHandle::start(hardware.led, &config.light, &events).context("start the light")?;
-    let (install, next) = (spool.spool_id(), spool.next());
-    let spool = SharedSpool::new(spool);
-
-    let max_capture_size = MaxCaptureSize::default();
-    let stopping = Arc::new(AtomicBool::new(false));
-    let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
-    let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
-    let (outcomes_in, mut outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
-    let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(&config, settings.version())));
-    let pipeline = Pipeline {
-        camera: hardware.camera,
-        spool: spool.clone(),
-        clock,
-        max_capture_size: max_capture_size.clone(),
-        settings: capture_settings.clone(),
-        applied: config.camera.clone(),
-    };
-    let (hold_actions_in, hold_actions) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
-    // A line from a keyboard comes from no worn contact.
-    let repeat_min = if config.simulated.enabled {
-        Duration::ZERO
-    } else {
-        config.button.repeat_min()
-    };
-    button::thread::ButtonThread {
-        button: hardware.button,
-        gesture: Gesture::new(repeat_min),
-        light: light.clone(),
-        requests: requests.clone(),
-        hold_actions: hold_actions_in,
-        stopping: stopping.clone(),
-        events: events.clone(),
-        presses: 0,
-    }
-    .spawn()?;
-    let capture_thread =
-        capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
-
-    let (current_spool, current_spool_changes) = watch::channel(install);
-    let (stop_transport, transport_stops) = watch::channel(false);
-    let (transport_events_in, transport_events) = mpsc::channel(256);
-    let known_us = if now.synchronised {
-        None
-    } else {
-        journal.history().latest_known_us()
-    };
-    let transport_task = spawn_transport(
-        &config,
-        &device,
-        certificate_time::certificate_time(known_us),
-        current_spool_changes,
-        transport_events_in,
-        transport_stops,
-    );
-
-    let mut engine = Engine::new(EngineParts {
-        spool: spool.clone(),
-        clock,
-        light: light.clone(),
-        events: events.clone(),
-        capture_requests: requests,
-        hold_actions,
-        commands,
-        journal,
-        max_capture_size,
-        current_spool,
-        device: device.clone(),
-        camera_heartbeat_us: heartbeat_us,
-        limits: drain::Limits::from(&config),
-        rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
-        settings,
-        capture_settings,
-        recent_warnings,
-    });
-    engine.set_fault(FaultCode::Config, config_has_errors);
-    events.emit(&Event::Ready {
-        device: &device,
-        install,
-        next,
-    });
-    tracing::info!(%device, %install, next = next.get(), waiting = engine.waiting(), "ready for a press");
-    light.send(LightEvent::Starting(false));
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-
-    let exit = engine.run(&mut outcomes, transport_events, stop).await;
-
+    let (device, events) = (start.device.clone(), start.events.clone());
+    let (mut app, transport_events) = App::build(start)?;
+    app.report_ready(&device, &events);
+    let exit = app.engine.run(&mut app.outcomes, transport_events, stop).await;
     // A service that says it is stopping is killed after a while; one that restarts itself keeps its process id.
     if !matches!(exit, Ok(Exit::Restart)) {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     }
-    stopping.store(true, Ordering::Relaxed);
-    // The presses already felt are finished; a camera that hangs is not waited for.
-    let publisher = engine.finish(&mut outcomes, STOP_WITHIN).await;
-    drop(capture_thread);
-    let _ = stop_transport.send(true);
-    if let Some(publisher) = publisher {
-        let _ = publisher.publish(
-            MessageKind::Status,
-            keepsake_protocol::codec::encode(&Status::last_will()),
-            None,
-        );
-        publisher.finish(Duration::from_secs(2)).await;
-        let _ = tokio::time::timeout(Duration::from_secs(3), transport_task).await;
-    }
-    light.stop();
-    if let Some(spool) = spool.into_inner() {
-        spool.close();
-    }
+    app.stop().await;
     exit
+}
+
+/// The running parts.
+struct App {
+    engine: Engine,
+    outcomes: mpsc::Receiver<CaptureOutcome>,
+    transport: Transport,
+    capture_thread: std::thread::JoinHandle<()>,
+    stopping: Arc<AtomicBool>,
+    light: LightHandle,
+    spool: SharedSpool,
+}
+
+impl App {
+    fn build(start: Start) -> anyhow::Result<(Self, mpsc::Receiver<TransportEvent>)> {
+        let config = start.settings.config().clone();
+        let device = start.device;
+        let events = start.events;
+        let clock = open_clock(&config)?;
+        let now = clock.now();
+        let fingerprint = format!("{} as {device}", start.hardware.fingerprint);
+        let spool = open_spool(&config, &fingerprint, &now, &events)?;
+        let commands = CommandLog::open(&config.spool.dir).context("read the commands that were taken on")?;
+        let journal = open_journal(&config, &now, &events);
+        let light = LightHandle::start(start.hardware.led, &config.light, &events).context("start the light")?;
+        let (current_spool, current_spool_changes) = watch::channel(spool.spool_id());
+        let spool = SharedSpool::new(spool);
+
+        let max_capture_size = MaxCaptureSize::default();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let heartbeat_us = Arc::new(AtomicU64::new(boottime_us()));
+        let (requests, requests_out) = sync_channel(capture::thread::REQUESTS_MAX);
+        let (outcomes_in, outcomes) = mpsc::channel(capture::thread::REQUESTS_MAX);
+        let capture_settings = Arc::new(std::sync::Mutex::new(CaptureSettings::new(
+            &config,
+            start.settings.version(),
+        )));
+        let pipeline = Pipeline {
+            camera: start.hardware.camera,
+            spool: spool.clone(),
+            clock,
+            max_capture_size: max_capture_size.clone(),
+            settings: capture_settings.clone(),
+            applied: config.camera.clone(),
+        };
+        let (hold_actions_in, hold_actions) = mpsc::channel(button::thread::HOLD_ACTIONS_MAX);
+        button::thread::ButtonThread {
+            button: start.hardware.button,
+            gesture: Gesture::new(repeat_min(&config)),
+            light: light.clone(),
+            requests: requests.clone(),
+            hold_actions: hold_actions_in,
+            stopping: stopping.clone(),
+            events: events.clone(),
+            presses: 0,
+        }
+        .spawn()?;
+        let capture_thread =
+            capture::thread::spawn(pipeline, light.clone(), requests_out, outcomes_in, heartbeat_us.clone())?;
+
+        let known_us = latest_known_us(&now, &journal);
+        let (transport, transport_events) = Transport::start(&config, &device, known_us, current_spool_changes);
+
+        let mut engine = Engine::new(EngineParts {
+            spool: spool.clone(),
+            clock,
+            light: light.clone(),
+            events: events.clone(),
+            capture_requests: requests,
+            hold_actions,
+            commands,
+            journal,
+            max_capture_size,
+            current_spool,
+            device: device.clone(),
+            camera_heartbeat_us: heartbeat_us,
+            limits: drain::Limits::from(&config),
+            rate_limiter: RateLimiter::new(config.cloud.rate_bytes_per_s),
+            settings: start.settings,
+            capture_settings,
+            recent_warnings: start.recent_warnings,
+        });
+        engine.set_fault(FaultCode::Config, start.config_has_errors);
+        let app = Self {
+            engine,
+            outcomes,
+            transport,
+            capture_thread,
+            stopping,
+            light,
+            spool,
+        };
+        Ok((app, transport_events))
+    }
+
+    fn report_ready(&self, device: &DeviceId, events: &EventWriter) {
+        let (install, next) = {
+            let spool = self.spool.lock();
+            (spool.spool_id(), spool.next())
+        };
+        events.emit(&Event::Ready { device, install, next });
+        tracing::info!(%device, %install, next = next.get(), waiting = self.engine.waiting(), "ready for a press");
+        self.light.send(LightEvent::Starting(false));
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    }
+
+    async fn stop(mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        // The presses already felt are finished; a camera that hangs is not waited for.
+        let publisher = self.engine.finish(&mut self.outcomes, STOP_WITHIN).await;
+        drop(self.capture_thread);
+        self.transport.stop(publisher).await;
+        self.light.stop();
+        if let Some(spool) = self.spool.into_inner() {
+            spool.close();
+        }
+    }
+}
+
+fn open_clock(config: &Config) -> anyhow::Result<Clock> {
+    // A variable and no setting: nobody who owns a camera should ever want it.
+    match std::env::var_os("KEEPSAKE_SIMULATED_CLOCK") {
+        Some(file) if config.simulated.enabled => Ok(Clock::simulated(file.into())?),
+        Some(_) | None => Ok(Clock::open()?),
+    }
+}
+
+fn open_spool(config: &Config, fingerprint: &str, now: &ClockReading, events: &EventWriter) -> anyhow::Result<Spool> {
+    let limits = spool::Limits::from(&config.spool);
+    let known_time_us = now.synchronised.then_some(now.wall_us);
+    let spool = Spool::open(&config.spool.dir, limits, fingerprint, known_time_us)?;
+    for warning in spool.warnings() {
+        warn(events, warning);
+    }
+    Ok(spool)
+}
+
+fn open_journal(config: &Config, now: &ClockReading, events: &EventWriter) -> Journal {
+    let (journal, warning) = Journal::open(&config.spool.dir, now);
+    if let Some(warning) = warning {
+        warn(events, &warning);
+    }
+    journal
+}
+
+fn warn(events: &EventWriter, text: &str) {
+    tracing::warn!("{text}");
+    events.emit(&Event::Warning { text });
+}
+
+/// Returns the latest time known from earlier boots, if the clock is not set yet.
+fn latest_known_us(now: &ClockReading, journal: &Journal) -> Option<i64> {
+    if now.synchronised {
+        None
+    } else {
+        journal.history().latest_known_us()
+    }
+}
+
+/// Returns the shortest time between two presses. A line from a keyboard comes from no worn contact.
+fn repeat_min(config: &Config) -> Duration {
+    if config.simulated.enabled {
+        Duration::ZERO
+    } else {
+        config.button.repeat_min()
+    }
+}
+
+/// The task that holds the connection.
+struct Transport {
+    task: tokio::task::JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Transport {
+    fn start(
+        config: &Config,
+        device: &DeviceId,
+        known_us: Option<i64>,
+        current_spool: watch::Receiver<SpoolId>,
+    ) -> (Self, mpsc::Receiver<TransportEvent>) {
+        let certificate_time = certificate_time::certificate_time(known_us);
+        let (stop, stops) = watch::channel(false);
+        let (events_in, events) = mpsc::channel(256);
+        let task = spawn_transport(config, device, certificate_time, current_spool, events_in, stops);
+        (Self { task, stop }, events)
+    }
+
+    /// Says goodbye if there is a connection.
+    async fn stop(self, publisher: Option<Publisher>) {
+        let _ = self.stop.send(true);
+        if let Some(publisher) = publisher {
+            let last_will = keepsake_protocol::codec::encode(&Status::last_will());
+            let _ = publisher.publish(MessageKind::Status, last_will, None);
+            publisher.finish(Duration::from_secs(2)).await;
+            let _ = tokio::time::timeout(Duration::from_secs(3), self.task).await;
+        }
+    }
 }
 
 /// Starts the task that holds the connection, whichever way the settings name.

@@ -22,7 +22,7 @@ use anyhow::Context;
 use keepsake_protocol::event::Fault;
 use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::presence::LedStatus;
-use keepsake_protocol::{DeviceId, SpoolId};
+use keepsake_protocol::{CaptureId, DeviceId, SpoolId};
 use tokio::sync::{mpsc, watch};
 
 use crate::button::gesture::HoldAction;
@@ -286,6 +286,11 @@ impl Engine {
         self.capture_requests
             .as_ref()
             .is_some_and(|jobs| jobs.try_send(request).is_ok())
+    }
+
+    /// Returns the span that names a capture in every log line about it, on the camera and in the cloud.
+    fn capture_span(&self, id: CaptureId) -> tracing::Span {
+        tracing::info_span!("capture", device = %self.device, spool = %id.spool, sequence = id.sequence.get())
     }
 
     fn now(&self) -> Duration {

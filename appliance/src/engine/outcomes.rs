@@ -65,6 +65,9 @@ impl Engine {
         record: &CaptureMetadata,
         saved_after_us: u64,
     ) {
+        let _span = self.capture_span(waiting.id).entered();
+        tracing::info!(after_us = record.captured_after_us, "captured");
+        tracing::info!(after_us = saved_after_us, bytes = record.total, "saved");
         let (press, command) = requester(request);
         self.events.emit(&Event::Saved {
             press,
@@ -99,6 +102,7 @@ impl Engine {
     }
 
     fn on_tombstone(&mut self, request: &CaptureRequest, waiting: PendingCapture, reason: TombstoneReason, text: &str) {
+        let _span = self.capture_span(waiting.id).entered();
         let (press, command) = requester(request);
         tracing::warn!(reason = reason.describe(), text, "no picture");
         let (install, sequence) = (waiting.id.spool, waiting.id.sequence);

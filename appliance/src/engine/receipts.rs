@@ -68,6 +68,7 @@ impl Engine {
                 spool: receipt.spool,
                 sequence: rejection.sequence,
             };
+            let _span = self.capture_span(id).entered();
             tracing::warn!(%id, reason = rejection.reason, "the cloud cannot take a capture; it stays on the card");
             let pending = self.spool.lock().find_pending(id, rejection.hash);
             if let Some(pending) = pending {
@@ -102,6 +103,8 @@ impl Engine {
         let after_us = taken
             .as_ref()
             .map(|taken| boottime_us().saturating_sub(taken.at_boottime_us));
+        let _span = self.capture_span(id).entered();
+        tracing::info!(after_us, "stored");
         self.events.emit(&Event::Stored {
             install: id.spool,
             sequence: id.sequence,

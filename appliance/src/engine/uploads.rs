@@ -20,6 +20,11 @@ impl Engine {
         while self.rate_limiter.may_send(self.now())
             && let Some(part) = self.drain.next_part(self.now())
         {
+            let Some(id) = self.spool.lock().id_of(part.key) else {
+                self.drain.remove(part.key);
+                continue;
+            };
+            let _span = self.capture_span(id).entered();
             let message = if part.tombstone {
                 self.spool
                     .lock()
@@ -53,6 +58,9 @@ impl Engine {
                         // What is not handed over will be after the reconnect (P5).
                         publisher.abandon();
                         return;
+                    }
+                    if self.drain.is_sent(part.key) {
+                        tracing::info!(attempt = part.attempt, "sent");
                     }
                 }
                 Err(SpoolError::Damaged) => {

@@ -396,7 +396,8 @@ impl Spool {
         scan::frames(&self.root).join(spool_id.to_string())
     }
 
-    fn id_of(&self, key: Key) -> Option<CaptureId> {
+    /// Returns the number of the capture with this key; `None` for an install that this spool does not have.
+    pub(crate) fn id_of(&self, key: Key) -> Option<CaptureId> {
         let spool_id = self.generations.get(key.generation as usize)?.id;
         Some(CaptureId {
             spool: spool_id,

@@ -452,6 +452,12 @@ impl Drain {
         self.items.contains_key(&key)
     }
 
+    /// Returns whether all of this capture is published.
+    pub(crate) fn is_sent(&self, key: Key) -> bool {
+        let item = self.items.get(&key);
+        item.is_some_and(|item| matches!(item.progress, Progress::Sent { .. }))
+    }
+
     /// How many captures have no receipt.
     pub fn waiting(&self) -> usize {
         self.items.len()
