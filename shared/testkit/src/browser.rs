@@ -165,6 +165,7 @@ impl Browser {
         Ok(())
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write the parameters as a literal")]
     fn call(&mut self, method: &str, parameters: Value) -> Result<Value> {
         self.last_call += 1;
         let id = self.last_call;

@@ -59,6 +59,7 @@ const APPLIANCE: Layers = &[
     ("appliance/src/settings/value.rs", Layer::Plain),
     ("appliance/src/spool/", Layer::Edge),
     ("appliance/src/status/", Layer::Flow),
+    ("appliance/src/status/plain_text.rs", Layer::Plain),
     ("appliance/src/time/", Layer::Edge),
     ("appliance/src/time/boot_history", Layer::Decision),
     ("appliance/src/transport/", Layer::Flow),
@@ -92,7 +93,7 @@ const CLOUD: Layers = &[
 /// Imports against the direction.
 const IMPORTS_LEFT: &[(&str, &str)] = &[
     ("appliance/src/time/journal.rs", "appliance/src/time/boot_history.rs"),
-    ("appliance/src/upload/drain.rs", "appliance/src/spool/mod.rs"),
+    ("appliance/src/upload/drain.rs", "appliance/src/spool/types.rs"),
     ("cloud/src/args.rs", "cloud/src/commands/mod.rs"),
     ("cloud/src/broker/embedded.rs", "cloud/src/ingest/external.rs"),
     ("cloud/src/config/mod.rs", "cloud/src/ingest/external.rs"),
