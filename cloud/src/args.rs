@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use keepsake_protocol::DeviceId;
 use serde::Serialize;
 
-use crate::config::AnonymousUpload;
+use crate::auth::{Role, UserName};
+use crate::config::settings::AnonymousUpload;
 
 /// The Keepsake cloud: receives pictures from cameras, stores them and shows them.
 #[derive(Debug, Parser, Serialize)]
@@ -14,7 +16,7 @@ use crate::config::AnonymousUpload;
 pub struct Args {
     #[command(subcommand)]
     #[serde(skip)]
-    pub command: Option<crate::commands::Command>,
+    pub command: Option<Command>,
 
     /// Directory of the database and cloud.toml
     #[arg(
@@ -151,4 +153,57 @@ fn topic_pattern(text: &str) -> Result<(String, String), String> {
         .rsplit_once('=')
         .ok_or("expected a filter, = and a name, such as frigate/+/snapshot={1}")?;
     Ok((filter.to_owned(), name.to_owned()))
+}
+
+/// A command that works on the store, whether the cloud runs or not.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Manage users
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Manage API tokens of programs and cameras
+    #[command(subcommand)]
+    Token(TokenCommand),
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum UserCommand {
+    /// Create a user; the password is prompted for, or read from standard input
+    Create {
+        name: UserName,
+        /// viewer, operator or owner
+        #[arg(long)]
+        role: Role,
+    },
+    /// Set a new password and end all sessions
+    Reset {
+        name: UserName,
+        /// Print a link for setting a password, valid once within 48 hours, instead of prompting for one
+        #[arg(long)]
+        link: bool,
+    },
+    /// List the users
+    List,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum TokenCommand {
+    /// Create an API token and print it: it is shown only once
+    Create {
+        /// What the token is for
+        name: String,
+        /// viewer, operator or owner
+        #[arg(long, required_unless_present = "camera", conflicts_with = "camera")]
+        role: Option<Role>,
+        /// Allow uploads for this camera, and nothing else
+        #[arg(long, value_name = "NAME")]
+        camera: Option<DeviceId>,
+        /// Revoke the tokens of the same name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// List the API tokens
+    List,
+    /// Revoke a token by its id, or all of a name
+    Revoke { token: String },
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::MISCONFIGURED;
+use super::settings_arguments::MISCONFIGURED;
 use crate::settings;
 
 pub(super) fn run(file: &Path) -> ExitCode {

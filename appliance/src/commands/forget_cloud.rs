@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::spool_folder;
+use super::settings_arguments::spool_folder;
 use crate::settings::Config;
 use crate::spool::{self, Limits, Spool};
 

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
+use super::settings_arguments::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
 use crate::app::{self, Start};
 use crate::engine::Exit;
 use crate::hardware::identity::Identity;

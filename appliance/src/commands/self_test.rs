@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
+use super::settings_arguments::{FAILED, MISCONFIGURED, Settings, config_or_report, load};
 use crate::error::display_chain;
 use crate::hardware::identity::Identity;
 use crate::hardware::{LedState, open};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::{Settings, load};
+use super::settings_arguments::{Settings, load};
 use crate::hardware::open;
 use crate::light::stopped;
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{FAILED, spool_folder};
+use super::settings_arguments::{FAILED, spool_folder};
 use crate::spool::export;
 
 #[derive(Subcommand)]

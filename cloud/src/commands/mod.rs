@@ -2,29 +2,15 @@
 //!
 //! Access that always works: anyone who can write the database decides who owns it.
 
+mod output;
 mod token;
 mod user;
 
-use std::io::Write;
-
 use anyhow::Context;
-use clap::Subcommand;
 
+use crate::args::Command;
 use crate::config::Config;
 use crate::store::{Limits, Store, StoreOptions};
-
-pub use token::TokenCommand;
-pub use user::UserCommand;
-
-#[derive(Debug, Clone, Subcommand)]
-pub enum Command {
-    /// Manage users
-    #[command(subcommand)]
-    User(UserCommand),
-    /// Manage API tokens of programs and cameras
-    #[command(subcommand)]
-    Token(TokenCommand),
-}
 
 /// Runs the command on the store of `config`.
 ///
@@ -45,10 +31,4 @@ pub async fn run(command: &Command, config: &Config) -> anyhow::Result<()> {
     };
     store.close().await;
     done
-}
-
-/// A closed pipe is an error, not a panic.
-fn print_line(line: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").context("write to standard output")
 }

@@ -1,36 +1,13 @@
 //! `cloud token …`: creates, lists and revokes API tokens.
 
 use anyhow::bail;
-use clap::Subcommand;
-use keepsake_protocol::DeviceId;
 
+use crate::args::TokenCommand;
+use crate::auth::TokenScope;
 use crate::auth::token::Token;
-use crate::auth::{Role, TokenScope};
-use crate::commands::print_line;
+use crate::commands::output::print_line;
 use crate::now_us;
 use crate::store::Store;
-
-#[derive(Debug, Clone, Subcommand)]
-pub enum TokenCommand {
-    /// Create an API token and print it: it is shown only once
-    Create {
-        /// What the token is for
-        name: String,
-        /// viewer, operator or owner
-        #[arg(long, required_unless_present = "camera", conflicts_with = "camera")]
-        role: Option<Role>,
-        /// Allow uploads for this camera, and nothing else
-        #[arg(long, value_name = "NAME")]
-        camera: Option<DeviceId>,
-        /// Revoke the tokens of the same name
-        #[arg(long)]
-        replace: bool,
-    },
-    /// List the API tokens
-    List,
-    /// Revoke a token by its id, or all of a name
-    Revoke { token: String },
-}
 
 pub(super) async fn run(command: &TokenCommand, store: &Store) -> anyhow::Result<()> {
     match command {

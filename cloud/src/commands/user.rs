@@ -3,12 +3,12 @@
 use std::io::{BufRead, IsTerminal, Read};
 
 use anyhow::{Context, bail};
-use clap::Subcommand;
 
+use crate::args::UserCommand;
+use crate::auth::UserName;
 use crate::auth::password::{BoundedPasswordHasher, check_strength};
 use crate::auth::token::Token;
-use crate::auth::{Role, UserName};
-use crate::commands::print_line;
+use crate::commands::output::print_line;
 use crate::now_us;
 use crate::store::Store;
 
@@ -16,26 +16,6 @@ use crate::store::Store;
 const STDIN_BYTES_MAX: u64 = 4096;
 /// How long a link for choosing a password is good, microseconds: 48 hours.
 const LINK_FOR_US: i64 = 48 * 3600 * 1_000_000;
-
-#[derive(Debug, Clone, Subcommand)]
-pub enum UserCommand {
-    /// Create a user; the password is prompted for, or read from standard input
-    Create {
-        name: UserName,
-        /// viewer, operator or owner
-        #[arg(long)]
-        role: Role,
-    },
-    /// Set a new password and end all sessions
-    Reset {
-        name: UserName,
-        /// Print a link for setting a password, valid once within 48 hours, instead of prompting for one
-        #[arg(long)]
-        link: bool,
-    },
-    /// List the users
-    List,
-}
 
 pub(super) async fn run(command: &UserCommand, store: &Store) -> anyhow::Result<()> {
     match command {

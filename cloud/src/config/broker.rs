@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use rustls::time_provider::DefaultTimeProvider;
 
+use crate::config::error::ConfigError;
 use crate::config::secret::PasswordSource;
-use crate::config::{ConfigError, Settings};
+use crate::config::settings::Settings;
 
 /// The ports registered with IANA.
 const MQTT_PORT: u16 = 1883;

@@ -4,7 +4,9 @@
 //! All settings are checked before anything is opened; an error is one sentence that names the setting.
 
 mod broker;
+mod error;
 pub mod secret;
+pub(crate) mod settings;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,15 +15,17 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use keepsake_protocol::codec::CAPTURE_BYTES_MAX;
-use serde::{Deserialize, Serialize};
 
 use crate::args::Args;
 use crate::store::address::{Address, Server};
 
 pub use crate::config::broker::BrokerSettings;
+pub use crate::config::error::ConfigError;
+pub use crate::config::settings::AnonymousUpload;
 
 use crate::config::secret::SecretText;
-use crate::ingest::external::{ExternalTopics, TopicPatternError};
+use crate::config::settings::Settings;
+use crate::ingest::external::ExternalTopics;
 
 /// Memory for messages that are received and not yet committed. Beyond it the connection is closed until there is room,
 /// and the broker sends again what was not acknowledged.
@@ -45,72 +49,6 @@ pub const SERVER_CAPTURE_BYTES_MAX: u64 = 15 * 1024 * 1024;
 pub const CONNECTIONS_OF_ONE_MAX: usize = 64;
 /// Time after which an unanswered snap or identify command expires, microseconds.
 pub const COMMAND_EXPIRY_US: i64 = 60_000_000;
-
-/// Who may send pictures without an API token, by `POST /upload` and on the external topics of the embedded broker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum AnonymousUpload {
-    /// Clients on this computer.
-    Loopback,
-    /// Every client.
-    Everyone,
-    /// No client.
-    Off,
-}
-
-/// The settings as `cloud.toml` spells them.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Settings {
-    listen: SocketAddr,
-    mqtt_listen: Option<SocketAddr>,
-    mqtt_broker_url: Option<String>,
-    mqtt_username: Option<String>,
-    mqtt_password: Option<SecretText>,
-    mqtt_password_file: Option<PathBuf>,
-    mqtt_ca_file: Option<PathBuf>,
-    mqtt_cert_file: Option<PathBuf>,
-    mqtt_key_file: Option<PathBuf>,
-    database: Option<String>,
-    allow_unsafe_durability: bool,
-    capture_bytes_max: Option<u64>,
-    mqtt_inflight_max: u16,
-    free_bytes_min: u64,
-    free_percent_min: u8,
-    anonymous_upload: Option<AnonymousUpload>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    hsts_days: u16,
-    /// MQTT filter = name of the camera; {1} in the name is the text that the filter's first `+` matched.
-    topic_patterns: BTreeMap<String, String>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 5000)),
-            mqtt_listen: None,
-            mqtt_broker_url: None,
-            mqtt_username: None,
-            mqtt_password: None,
-            mqtt_password_file: None,
-            mqtt_ca_file: None,
-            mqtt_cert_file: None,
-            mqtt_key_file: None,
-            database: None,
-            allow_unsafe_durability: false,
-            capture_bytes_max: None,
-            mqtt_inflight_max: 20,
-            free_bytes_min: 1024 * 1024 * 1024,
-            free_percent_min: 5,
-            anonymous_upload: None,
-            tls_cert: None,
-            tls_key: None,
-            hsts_days: 0,
-            topic_patterns: BTreeMap::new(),
-        }
-    }
-}
 
 /// The whole configuration, checked.
 #[derive(Debug, Clone)]
@@ -137,39 +75,6 @@ pub struct Config {
     pub hsts_days: u16,
     /// Topics of third-party cameras.
     pub ways: ExternalTopics,
-}
-
-/// An error in the configuration, in one sentence.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{0}")]
-    Unreadable(String),
-    #[error(
-        "--{flag} {address}: only this computer may connect to the embedded broker (127.0.0.1 or [::1]), because it has no passwords; for other cameras set --mqtt-broker-url to a broker that has"
-    )]
-    NotLoopback { flag: &'static str, address: SocketAddr },
-    /// Leaves out the URL itself, which contains a password.
-    #[error("--database: {0}; expected mysql://user:password@host:port/name")]
-    Database(String),
-    #[error("--tls-cert and --tls-key belong together: --{missing} is missing")]
-    HalfTls { missing: &'static str },
-    #[error("--{flag} {found}: expected {expected}")]
-    Bounds {
-        flag: &'static str,
-        found: String,
-        expected: &'static str,
-    },
-    #[error(transparent)]
-    Pattern(#[from] TopicPatternError),
-    #[error("--{flag} needs {needs}")]
-    Alone { flag: &'static str, needs: &'static str },
-    #[error("{0}: set one of them")]
-    Together(&'static str),
-    #[error(
-        "--mqtt-broker-url contains a password, which every user of this computer could read; write mqtt(s)://user@host and \
-         put the password into a file for --mqtt-password-file, or into KEEPSAKE_CLOUD_MQTT_PASSWORD"
-    )]
-    PasswordInUrl,
 }
 
 /// Not an argument, because every user of the computer can read the command line.

@@ -3,6 +3,7 @@
 mod api;
 mod app_state;
 mod auth;
+mod cookies;
 mod error;
 mod form_or_json;
 pub mod not_ready;
@@ -31,7 +32,7 @@ use crate::http::auth::authorize::authorize;
 pub use crate::http::auth::state::AuthState;
 use crate::http::auth::{account, login};
 pub use crate::http::server::{Tls, TlsError};
-use crate::http::ui::{handlers, language};
+use crate::http::ui::{choose_language, handlers};
 
 /// Size limit of the parts of a form around its picture, bytes.
 const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -119,7 +120,7 @@ pub(crate) fn table(config: &Config) -> Vec<Route> {
         get(Viewer, "/pictures/{id}", handlers::picture),
         get(Viewer, "/quarantine", handlers::quarantine),
         get(Anyone, "/assets/{*path}", handlers::asset),
-        post(Anyone, "/language", language::choose),
+        post(Anyone, "/language", choose_language::choose),
         get(Viewer, "/api/v1/devices", devices::list),
         get(Viewer, "/api/v1/devices/{device}", devices::one),
         get(Viewer, "/api/v1/devices/{device}/events", devices::events),

@@ -220,73 +220,7 @@ pub fn receipts(store: StoreId, outcomes: &[(DeviceId, CommitOutcome)]) -> Vec<(
     };
     let mut answers = Vec::new();
     for (device, outcome) in outcomes {
-        match outcome {
-            CommitOutcome::Stored {
-                install,
-                sequence,
-                hash,
-                ..
-            }
-            | CommitOutcome::TombstoneStored {
-                install,
-                sequence,
-                hash,
-            } => {
-                let entry = (*sequence, *hash);
-                let stored = &mut grouped.of(device, *install).stored;
-                if !stored.contains(&entry) {
-                    stored.push(entry);
-                }
-            }
-            CommitOutcome::Refused {
-                install,
-                sequence,
-                hash,
-                reason,
-                retry_after,
-            } => grouped.of(device, *install).rejected.push(Rejection {
-                sequence: *sequence,
-                hash: *hash,
-                reason: reason.clone(),
-                retry_after: *retry_after,
-            }),
-            CommitOutcome::StatusStored { wants } => {
-                for (install, wants) in wants {
-                    grouped.of(device, *install).want.extend_from_slice(wants);
-                }
-            }
-            CommitOutcome::InventoryAnswered {
-                install,
-                stored,
-                want,
-                answers: answer,
-                next,
-            } => answers.push((
-                device.clone(),
-                Receipt {
-                    stored: stored.clone(),
-                    want: want.clone(),
-                    inventory_ack: Some(*answer),
-                    next: *next,
-                    ..Receipt::new(store, *install)
-                },
-            )),
-            CommitOutcome::EventStored {
-                awaited: Some((install, hash)),
-            } => {
-                let events = &mut grouped.of(device, *install).events;
-                if !events.contains(hash) {
-                    events.push(*hash);
-                }
-            }
-            CommitOutcome::PartStored
-            | CommitOutcome::WrongHash
-            | CommitOutcome::EventStored { awaited: None }
-            | CommitOutcome::ReplyStored
-            | CommitOutcome::UploadStored { .. }
-            | CommitOutcome::Quarantined
-            | CommitOutcome::Dropped => {}
-        }
+        answers.extend(grouped.add(device, outcome).map(|answer| (device.clone(), answer)));
     }
     let grouped = grouped
         .receipts
@@ -372,6 +306,77 @@ impl<'a> ReceiptsByDevice<'a> {
         self.receipts
             .entry((device, install))
             .or_insert_with(|| Receipt::new(self.store, install))
+    }
+
+    /// Adds an outcome to the receipt of its spool. Returns the receipt of its own that an inventory is answered with.
+    fn add(&mut self, device: &'a DeviceId, outcome: &CommitOutcome) -> Option<Receipt> {
+        match outcome {
+            CommitOutcome::Stored {
+                install,
+                sequence,
+                hash,
+                ..
+            }
+            | CommitOutcome::TombstoneStored {
+                install,
+                sequence,
+                hash,
+            } => {
+                let entry = (*sequence, *hash);
+                let stored = &mut self.of(device, *install).stored;
+                if !stored.contains(&entry) {
+                    stored.push(entry);
+                }
+            }
+            CommitOutcome::Refused {
+                install,
+                sequence,
+                hash,
+                reason,
+                retry_after,
+            } => self.of(device, *install).rejected.push(Rejection {
+                sequence: *sequence,
+                hash: *hash,
+                reason: reason.clone(),
+                retry_after: *retry_after,
+            }),
+            CommitOutcome::StatusStored { wants } => {
+                for (install, wants) in wants {
+                    self.of(device, *install).want.extend_from_slice(wants);
+                }
+            }
+            CommitOutcome::InventoryAnswered {
+                install,
+                stored,
+                want,
+                answers: answer,
+                next,
+            } => {
+                return Some(Receipt {
+                    stored: stored.clone(),
+                    want: want.clone(),
+                    inventory_ack: Some(*answer),
+                    next: *next,
+                    ..Receipt::new(self.store, *install)
+                });
+            }
+            CommitOutcome::EventStored {
+                awaited: Some((install, hash)),
+            } => {
+                let events = &mut self.of(device, *install).events;
+                if !events.contains(hash) {
+                    events.push(*hash);
+                }
+            }
+            CommitOutcome::PartStored
+            | CommitOutcome::WrongHash
+            | CommitOutcome::EventStored { awaited: None }
+            | CommitOutcome::ReplyStored
+            | CommitOutcome::UploadStored { .. }
+            | CommitOutcome::Quarantined
+            | CommitOutcome::Dropped => {}
+        }
+        None
     }
 }
 

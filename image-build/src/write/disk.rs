@@ -258,108 +258,42 @@ mod tests {
     }
 
     /// A laptop: its own disk with the system, an encrypted one, a card in a reader, a card in a slot, soldered
-    /// memory.
+    /// memory. One line for each block device: its bus, its path there, and its files in sysfs.
+    const LAPTOP: &str = "
+        pci0000:00 nvme0n1 dev=259:0 GB=256 removable=0 device/serial=S3R1AL device/model=Inside
+        pci0000:00 nvme0n1/nvme0n1p1 dev=259:1 GB=256 partition=1
+        pci0000:00 sda dev=8:0 GB=256 removable=0
+        pci0000:00 sda/sda1 dev=8:1 GB=256 partition=1 holders/dm-0/dev=
+        pci0000:00/usb1 sdb dev=8:16 GB=32 removable=1 device/model=Reader ro=0
+        pci0000:00/usb1 sdb/sdb1 dev=8:17 GB=32 partition=1
+        pci0000:00/usb1 sdc dev=8:32 GB=32 removable=1 ro=1
+        pci0000:00/usb1 sdd dev=8:48 size=500000 removable=1
+        pci0000:00/usb1 sde dev=8:64 GB=2000 removable=0
+        pci0000:00/usb1 sdf dev=8:80 GB=32 removable=1
+        platform mmcblk0 dev=179:0 GB=32 removable=0 device/type=SD device/serial=0x1234
+        platform mmcblk1 dev=179:8 GB=32 removable=0 device/type=MMC
+    ";
+
     fn laptop() -> Scripted {
         let folder = tempfile::tempdir().unwrap();
         let sys = folder.path().join("sys");
-        let disk = |bus: &str, name: &str, files: &[(&str, &str)]| {
+        for line in LAPTOP.trim().lines() {
+            let mut words = line.split_whitespace();
+            let (bus, name) = (words.next().unwrap(), words.next().unwrap());
             let at = sys.join("devices").join(bus).join(name);
-            for (file, text) in files {
+            for word in words {
+                let (file, text) = match word.split_once('=').unwrap() {
+                    ("GB", size) => ("size", (size.parse::<u64>().unwrap() * GB / 512).to_string()),
+                    (file, text) => (file, text.to_owned()),
+                };
                 let file = at.join(file);
                 fs::create_dir_all(file.parent().unwrap()).unwrap();
-                fs::write(file, text).unwrap();
+                fs::write(file, format!("{text}\n")).unwrap();
             }
             let link = sys.join("class/block").join(name.rsplit('/').next().unwrap());
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             std::os::unix::fs::symlink(at, link).unwrap();
-        };
-        let sectors = |bytes: u64| (bytes / 512).to_string();
-        let (own, card, huge) = (sectors(256 * GB), sectors(32 * GB), sectors(2000 * GB));
-        let internal = "pci0000:00";
-        disk(
-            internal,
-            "nvme0n1",
-            &[
-                ("dev", "259:0"),
-                ("size", &own),
-                ("removable", "0"),
-                ("device/serial", "S3R1AL\n"),
-                ("device/model", "Inside\n"),
-            ],
-        );
-        disk(
-            internal,
-            "nvme0n1/nvme0n1p1",
-            &[("dev", "259:1"), ("size", &own), ("partition", "1")],
-        );
-        disk(internal, "sda", &[("dev", "8:0"), ("size", &own), ("removable", "0")]);
-        disk(
-            internal,
-            "sda/sda1",
-            &[
-                ("dev", "8:1"),
-                ("size", &own),
-                ("partition", "1"),
-                ("holders/dm-0/dev", ""),
-            ],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sdb",
-            &[
-                ("dev", "8:16"),
-                ("size", &card),
-                ("removable", "1"),
-                ("device/model", "Reader"),
-                ("ro", "0"),
-            ],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sdb/sdb1",
-            &[("dev", "8:17"), ("size", &card), ("partition", "1")],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sdc",
-            &[("dev", "8:32"), ("size", &card), ("removable", "1"), ("ro", "1")],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sdd",
-            &[("dev", "8:48"), ("size", &sectors(256_000_000)), ("removable", "1")],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sde",
-            &[("dev", "8:64"), ("size", &huge), ("removable", "0")],
-        );
-        disk(
-            "pci0000:00/usb1",
-            "sdf",
-            &[("dev", "8:80"), ("size", &card), ("removable", "1")],
-        );
-        disk(
-            "platform",
-            "mmcblk0",
-            &[
-                ("dev", "179:0"),
-                ("size", &card),
-                ("removable", "0"),
-                ("device/type", "SD"),
-                ("device/serial", "0x1234"),
-            ],
-        );
-        disk(
-            "platform",
-            "mmcblk1",
-            &[
-                ("dev", "179:8"),
-                ("size", &card),
-                ("removable", "0"),
-                ("device/type", "MMC"),
-            ],
-        );
+        }
         let mounts = folder.path().join("mountinfo");
         fs::write(
             &mounts,

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum_extra::extract::CookieJar;
-use axum_extra::extract::cookie::{Cookie, SameSite};
 
 use crate::auth::TokenScope;
 use crate::auth::login_throttle::ThrottleKey;
@@ -13,6 +11,7 @@ use crate::http::app_state::AppState;
 use crate::http::auth::client_info::ClientInfo;
 use crate::http::auth::denial::Denial;
 use crate::http::auth::principal::Principal;
+use crate::http::cookies::{cookie_of, set_cookie};
 use crate::http::error::Problem;
 use crate::now_us;
 use crate::store::{ApiToken, LoginSession};
@@ -25,21 +24,7 @@ const LOOK_AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Returns the session cookie; without a secret, one that makes the browser delete it.
 pub(crate) fn session_cookie(site: &AppState, caller: ClientInfo, secret: Option<&str>) -> HeaderValue {
     let (value, age) = secret.map_or(("", Duration::ZERO), |secret| (secret, COOKIE_AGE));
-    set_cookie(cookie_name(site, caller.secure), value, age, caller)
-}
-
-/// Returns a cookie that scripts cannot read, as the value of `Set-Cookie`.
-pub(crate) fn set_cookie(name: String, value: &str, max_age: Duration, caller: ClientInfo) -> HeaderValue {
-    let mut cookie = Cookie::build((name, value))
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Lax)
-        .max_age(max_age.try_into().expect("ages are days"))
-        .build();
-    if caller.secure {
-        cookie.set_secure(true);
-    }
-    HeaderValue::from_str(&cookie.to_string()).expect("names and values are ASCII")
+    set_cookie(cookie_name(site, caller.secure), value, age, caller.secure)
 }
 
 /// Cookies know no ports, so two clouds on one computer need two names.
@@ -176,12 +161,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
         .eq_ignore_ascii_case("bearer")
         .then(|| key.trim())
         .filter(|key| !key.is_empty())
-}
-
-/// Returns the value of a cookie that the browser sent.
-pub(crate) fn cookie_of(headers: &HeaderMap, name: &str) -> Option<String> {
-    let jar = CookieJar::from_headers(headers);
-    jar.get(name)
-        .map(|cookie| cookie.value().to_owned())
-        .filter(|value| !value.is_empty())
 }

@@ -1,18 +1,10 @@
 //! The language of a page: the reader's own choice in a cookie, then what the browser accepts, else English.
 
-use std::time::Duration;
-
-use axum::extract::Form;
 use axum::http::{HeaderMap, header};
-use axum::response::{IntoResponse, Redirect, Response};
-use serde::Deserialize;
 
-use crate::http::auth::credentials::{cookie_of, set_cookie};
-use crate::http::auth::login::local_path;
-use crate::http::auth::request_context::RequestContext;
+use crate::http::cookies::cookie_of;
 
-const COOKIE: &str = "keepsake-language";
-const COOKIE_AGE: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(super) const COOKIE: &str = "keepsake-language";
 
 /// A language that the pages are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +48,7 @@ impl Language {
             .unwrap_or(Self::English)
     }
 
-    fn from_code(code: &str) -> Option<Self> {
+    pub(super) fn from_code(code: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|language| language.code() == code)
     }
 
@@ -97,23 +89,6 @@ fn accepted(headers: &HeaderMap) -> Option<Language> {
         }
     }
     best.map(|(_, language)| language)
-}
-
-#[derive(Deserialize)]
-pub(crate) struct LanguageForm {
-    language: String,
-    #[serde(default)]
-    next: String,
-}
-
-/// Remembers the reader's choice, and shows the page again.
-pub(crate) async fn choose(context: RequestContext, Form(form): Form<LanguageForm>) -> Response {
-    let mut response = Redirect::to(local_path(&form.next).unwrap_or("/")).into_response();
-    if let Some(language) = Language::from_code(&form.language) {
-        let cookie = set_cookie(COOKIE.to_owned(), language.code(), COOKIE_AGE, context.caller);
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
-    response
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use fluent_syntax::ast;
 use maud::{Markup, PreEscaped, Render, html};
 use rust_embed::RustEmbed;
 
-use crate::http::ui::format;
 use crate::http::ui::language::Language;
+use crate::http::ui::text;
 
 #[derive(RustEmbed)]
 #[folder = "locales/"]
@@ -154,7 +154,7 @@ pub(crate) fn sentence(language: Language, english: &str) -> Markup {
     } else {
         "."
     };
-    translate(language, &format!("{}{end}", format::capitalize(english)))
+    translate(language, &format!("{}{end}", text::capitalize(english)))
 }
 
 struct Catalog {
@@ -168,7 +168,7 @@ impl Catalog {
         // Marks of direction around values would end up in copied text.
         bundle.set_use_isolating(false);
         bundle.set_formatter(Some(|value, _| match value {
-            FluentValue::Number(number) => number.as_string().parse().ok().map(format::count),
+            FluentValue::Number(number) => number.as_string().parse().ok().map(text::count),
             _ => None,
         }));
         for file in Files::iter().filter(|file| file.split('/').next() == Some(language)) {
@@ -244,7 +244,7 @@ impl ReportPattern {
 /// Strips a prefix whose first letter may be of the other case.
 fn strip_prefix_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let (start, rest) = text.split_at_checked(prefix.len())?;
-    let same = format::capitalize(start) == format::capitalize(prefix);
+    let same = text::capitalize(start) == text::capitalize(prefix);
     same.then_some(rest)
 }
 

@@ -110,9 +110,6 @@ impl Store {
                 height,
                 maybe_repeat,
             } => {
-                if *maybe_repeat && upload_dedup::is_repeat(tx, device, *hash, now_us).await? {
-                    return Ok(CommitOutcome::UploadStored { arrival: None });
-                }
                 let upload = Upload {
                     bytes,
                     content_type: *content_type,
@@ -120,11 +117,7 @@ impl Store {
                     height: *height,
                     damaged: false,
                 };
-                let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
-                let header = upload.header(install, sequence, now_us);
-                let arrival = picture::insert(tx, batch, device, &header, bytes, now_us, false).await?;
-                upload_dedup::remember(tx, device, *hash, now_us).await?;
-                Ok(CommitOutcome::UploadStored { arrival })
+                apply_upload(tx, batch, device, &upload, *hash, *maybe_repeat, now_us).await
             }
             IngestOp::Quarantine(suspect) => {
                 quarantine::insert(tx, suspect, now_us, &self.limits).await?;
@@ -249,6 +242,27 @@ impl Store {
     }
 }
 
+/// Gives a picture without a number one, and stores it unless it is a repeat.
+async fn apply_upload(
+    tx: &mut AnyConnection,
+    batch: &mut Batch,
+    device: &DeviceId,
+    upload: &Upload<'_>,
+    hash: Hash,
+    maybe_repeat: bool,
+    now_us: i64,
+) -> Result<CommitOutcome> {
+    if maybe_repeat && upload_dedup::is_repeat(tx, device, hash, now_us).await? {
+        return Ok(CommitOutcome::UploadStored { arrival: None });
+    }
+    let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
+    let header = upload.header(install, sequence, now_us);
+    let arrival = picture::insert(tx, batch, device, &header, upload.bytes, now_us, false).await?;
+    upload_dedup::remember(tx, device, hash, now_us).await?;
+    Ok(CommitOutcome::UploadStored { arrival })
+}
+
+/// Answers which captures of an inventory are here, and which are wanted.
 async fn apply_inventory(
     tx: &mut AnyConnection,
     device: &DeviceId,

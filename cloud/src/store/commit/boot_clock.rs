@@ -9,8 +9,8 @@ use keepsake_protocol::{BootId, DeviceId, Hash};
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::store::bind::{from_bigint, id, to_bigint};
-use crate::store::commit::picture::Picture;
 use crate::store::error::{ErrorContext, Result};
+use crate::store::picture::Picture;
 
 /// Lines of one boot. A camera bounds itself to fewer; one that does not has its latest lines made into one.
 const LINES_MAX: u64 = 32;

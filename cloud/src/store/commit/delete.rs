@@ -1,10 +1,10 @@
 //! Deletes a picture on request of a user.
 
 use crate::store::bind::Key;
-use crate::store::commit::picture::Picture;
 use crate::store::commit::{batch, fate, picture};
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
+use crate::store::picture::Picture;
 
 impl Store {
     /// Deletes a picture as its owner asked: row and bytes go, its fate stays, so that it is never taken again. Returns

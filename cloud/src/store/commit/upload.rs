@@ -4,10 +4,10 @@ use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
 use crate::store::commit::batch::Batch;
-use crate::store::commit::picture::Picture;
 use crate::store::commit::{device, picture, spool};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::open::Store;
+use crate::store::picture::Picture;
 
 /// A picture that came without a number, by HTTP or from a camera that knows nothing of Keepsake.
 #[derive(Debug)]

@@ -7,10 +7,11 @@ use crate::http::ui::capture_time;
 use crate::http::ui::components::{
     camera_url, card_nearly_full, counters_line, headline, image, is_online, status_summary,
 };
-use crate::http::ui::format::{TimeFormat, count, size, time};
+use crate::http::ui::format::{TimeFormat, size, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::text::count;
 use crate::http::ui::views::{CameraView, CamerasView, Counters, PageContext};
 
 /// `/`: the promise, the sums, a card for every camera.

@@ -6,10 +6,11 @@ use maud::{Markup, html};
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::capture_time;
 use crate::http::ui::components::{camera_url, fact, image, image_url, picture_url};
-use crate::http::ui::format::{count, format_duration, size};
+use crate::http::ui::format::{format_duration, size};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::t;
 use crate::http::ui::templates::{LiveUpdates, Nav, layout};
+use crate::http::ui::text::count;
 use crate::http::ui::timeline::{picture_list, press_to_stored_us};
 use crate::http::ui::views::{PageContext, PictureDetailView, PictureView};
 

@@ -8,8 +8,8 @@ use std::path::Path;
 use maud::Render;
 
 use super::*;
-use crate::http::ui::format::capitalize;
 use crate::http::ui::templates::fixtures::{HOSTILE, site_in};
+use crate::http::ui::text::capitalize;
 
 #[test]
 fn pages_render() {

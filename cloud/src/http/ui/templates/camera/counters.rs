@@ -5,9 +5,10 @@ use maud::{Markup, html};
 
 use crate::http::ui::badge::{Tone, shape};
 use crate::http::ui::components::counters_line;
-use crate::http::ui::format::{TimeFormat, count, time};
+use crate::http::ui::format::{TimeFormat, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{t, translate};
+use crate::http::ui::text::count;
 use crate::http::ui::views::{CameraView, PageContext, TombstoneView};
 
 pub(super) fn counters(lang: Language, camera: &CameraView) -> Markup {

@@ -3,9 +3,10 @@
 use maud::{Markup, Render, html};
 
 use crate::http::ui::components::fact;
-use crate::http::ui::format::{capitalize, format_duration, size};
+use crate::http::ui::format::{format_duration, size};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{named, t};
+use crate::http::ui::text::capitalize;
 
 /// Names and values, three levels deep at the most.
 pub(super) fn diagnostics(lang: Language, result: &serde_json::Map<String, serde_json::Value>, depth: u8) -> Markup {

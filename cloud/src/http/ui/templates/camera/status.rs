@@ -6,10 +6,11 @@ use maud::{Markup, Render, html};
 
 use crate::http::ui::badge::{Tone, chip, shape};
 use crate::http::ui::components::{fact, fault_advice, fault_title, is_online};
-use crate::http::ui::format::{TimeFormat, capitalize, count, format_duration, size, time};
+use crate::http::ui::format::{TimeFormat, format_duration, size, time};
 use crate::http::ui::language::Language;
 use crate::http::ui::messages::{named, t, translate};
 use crate::http::ui::templates::led::{led, strip};
+use crate::http::ui::text::{capitalize, count};
 use crate::http::ui::views::{CameraView, DeviceView, FaultView, PageContext};
 
 pub(super) fn light(lang: Language, camera: &CameraView) -> Markup {
