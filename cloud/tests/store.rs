@@ -62,16 +62,16 @@ mod server {
     use keepsake_testkit::servers::database::{Database, Kind, Schema};
 
     /// Where the tests of a server find a database that is theirs alone.
-    pub struct Empty(Schema);
+    pub(crate) struct Empty(Schema);
 
     impl Empty {
-        pub fn new(kind: Kind) -> Option<Self> {
+        pub(crate) fn new(kind: Kind) -> Option<Self> {
             // The test runner names a thread like its test.
             let test = std::thread::current();
             Database::shared_schema(test.name().unwrap_or("a test of the store"), kind).map(Self)
         }
 
-        pub fn place(&self) -> StoreOptions {
+        pub(crate) fn place(&self) -> StoreOptions {
             let server = Server::parse(&self.0.url()).unwrap();
             StoreOptions {
                 address: Address::Server(server),

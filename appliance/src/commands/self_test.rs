@@ -64,7 +64,7 @@ enum Verdict {
 
 impl Report {
     /// Nothing failed.
-    pub fn is_good(&self) -> bool {
+    pub(crate) fn is_good(&self) -> bool {
         self.lines.iter().all(|line| line.verdict != Verdict::Failed)
     }
 }

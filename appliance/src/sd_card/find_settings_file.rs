@@ -2,7 +2,7 @@
 
 /// A file on the `KEEPSAKE` partition that may be the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The file name.
     pub name: String,
     /// The time of the last change by the clock of the computer that made it, in seconds since 1970.
@@ -12,7 +12,7 @@ pub struct Candidate {
 }
 
 /// Returns true for a name of a settings file: `camera.toml` as editors, browsers and Windows name it.
-pub fn is_settings_name(name: &str) -> bool {
+pub(super) fn is_settings_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     // Temporary files of editors and of macOS.
     if name.starts_with(['.', '~', '#', '_']) || name.ends_with(['~', '#']) || name == "camera-status.txt" {
@@ -34,7 +34,7 @@ pub fn is_settings_name(name: &str) -> bool {
 ///
 /// The file that was changed last is selected, because it was just saved. An unchanged file from the image has the
 /// lowest priority, and `camera.toml` itself is preferred if nothing else decides.
-pub fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
+pub(super) fn select(mut candidates: Vec<Candidate>) -> Option<(Candidate, Option<String>)> {
     candidates.sort_by_key(|file| {
         (
             !file.is_as_shipped,

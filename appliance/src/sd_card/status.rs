@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::status::plain_text::PlainText;
 
 /// The constant size: overwriting the file in place moves nothing else on the partition.
-pub const BYTES: usize = 4096;
+pub(super) const BYTES: usize = 4096;
 const STARTS: usize = 5;
 /// Shorter secrets are not hidden, because they occur in ordinary words.
 const SECRET_CHARS_MIN: usize = 4;
 
 /// One start of the camera.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
+pub(super) struct Start {
     /// The boot ID.
     pub boot: String,
     /// The time, empty until it is known.
@@ -25,11 +25,11 @@ pub struct Start {
 
 /// The last starts, the newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Starts(VecDeque<Start>);
+pub(super) struct Starts(VecDeque<Start>);
 
 impl Starts {
     /// Records the status of this start. Returns true if it changed.
-    pub fn record(&mut self, start: Start) -> bool {
+    pub(super) fn record(&mut self, start: Start) -> bool {
         match self.0.front_mut() {
             Some(newest) if newest.boot == start.boot => {
                 let is_news = *newest != start;
@@ -47,7 +47,7 @@ impl Starts {
     /// Returns the whole file: [`BYTES`] bytes, and none of the `secrets`.
     ///
     /// If the space is too small, older starts are left out first, then the last sentences of the newest.
-    pub fn text(&self, secrets: &[&str]) -> String {
+    pub(super) fn text(&self, secrets: &[&str]) -> String {
         let mut text = PlainText::new(BYTES - 2);
         text.push("The last starts of this Keepsake camera, newest first. Times are in UTC.");
         for (index, start) in self.0.iter().enumerate() {

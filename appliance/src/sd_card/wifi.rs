@@ -12,7 +12,7 @@ const NOWHERE: &str = "00";
 /// `kept`: the last one that worked, and those of the last good file where the present one is bad. A name in the present
 /// file replaces one that is kept, for its password may have been changed; the kept password is tried as well, until the
 /// new one has worked.
-pub fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
+pub(super) fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)> {
     let mut networks: Vec<(Network, u32)> = Vec::new();
     let with_priority = present.iter().map(|network| (network, 10));
     for (network, priority) in with_priority.chain(kept.iter().map(|network| (network, 1))) {
@@ -24,7 +24,7 @@ pub fn prioritized(present: &[Network], kept: &[Network]) -> Vec<(Network, u32)>
 }
 
 /// Returns the configuration of wpa_supplicant, which contains passwords.
-pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> String {
+pub(super) fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> String {
     let mut text = format!(
         "ctrl_interface=DIR=/run/wpa_supplicant\nupdate_config=0\ncountry={}\n",
         country.unwrap_or(NOWHERE)
@@ -50,13 +50,13 @@ pub fn configuration(networks: &[(Network, u32)], country: Option<&str>) -> Stri
 
 /// The results of wpa_supplicant's connection attempts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ConnectionAttempts {
+pub(super) struct ConnectionAttempts {
     /// Networks whose password was refused, each once.
     pub refused: Vec<String>,
 }
 
 /// Reads the log of wpa_supplicant: a network that answers and does not take the password.
-pub fn parse_attempts(log: &str) -> ConnectionAttempts {
+pub(super) fn parse_attempts(log: &str) -> ConnectionAttempts {
     let mut attempts = ConnectionAttempts::default();
     for line in log.lines() {
         // ... CTRL-EVENT-SSID-TEMP-DISABLED id=0 ssid="Hytta" auth_failures=1 duration=10 reason=WRONG_KEY
@@ -78,7 +78,7 @@ pub fn parse_attempts(log: &str) -> ConnectionAttempts {
 
 /// Number and name of the network that is joined, from `wpa_cli status`. Numbers count the networks of
 /// [`configuration`] from 0; two may have one name, and another password each.
-pub fn connected_network(status: &str) -> Option<(usize, &str)> {
+pub(super) fn connected_network(status: &str) -> Option<(usize, &str)> {
     let field = |name: &str| {
         status
             .lines()
@@ -91,7 +91,7 @@ pub fn connected_network(status: &str) -> Option<(usize, &str)> {
 }
 
 /// Names and strengths (dBm) of what is in reach, the strongest first, each name once, from `wpa_cli scan_results`.
-pub fn visible_networks(scan: &str) -> Vec<(String, i32)> {
+pub(super) fn visible_networks(scan: &str) -> Vec<(String, i32)> {
     let mut found: Vec<(String, i32)> = Vec::new();
     for line in scan.lines() {
         // bssid, frequency, strength, flags, name

@@ -38,7 +38,7 @@ pub struct SystemSettings {
 
 /// A problem with the system settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SystemProblem {
+pub(super) struct SystemProblem {
     pub level: Level,
     /// The key, such as `wifi.2.password` (counted from 1) or `system.hostname`.
     pub key: String,
@@ -58,7 +58,7 @@ pub(super) fn is_system_section(key: &str) -> bool {
 /// Returns the valid system settings, and a sentence about each invalid one.
 ///
 /// Never quotes a password or a key.
-pub fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
+pub(super) fn system_settings(table: &Table) -> (SystemSettings, Vec<SystemProblem>) {
     let mut read = Reader::default();
     match table.get("wifi") {
         None => {}

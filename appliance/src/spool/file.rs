@@ -13,13 +13,13 @@ use keepsake_protocol::{Hash, HashPrefix, Sequence};
 use sha2::{Digest, Sha256};
 
 /// Magic, length of the record, the record as JSON, zeros, CRC-32 of all before. A record of ours is below 800 bytes.
-pub const TRAILER_BYTES: u64 = 1024;
+pub(super) const TRAILER_BYTES: u64 = 1024;
 const TRAILER_LEN: usize = 1024;
 const MAGIC: [u8; 4] = *b"KSR1";
 
 /// What a file in the spool is, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+pub(super) enum FileKind {
     Picture(ContentType),
     /// Speaks for all sequences from the first to this last one.
     Tombstone {
@@ -29,7 +29,7 @@ pub enum FileKind {
 
 /// A file name taken apart: `0000000012_9f2c5a0b11d2e3f4_23451.jpg` or `0000000013-0000000020_…_312.tombstone`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileName {
+pub(super) struct FileName {
     pub sequence: Sequence,
     pub hash: HashPrefix,
     /// Length of the picture or of the tombstone's JSON, bytes.
@@ -38,7 +38,7 @@ pub struct FileName {
 }
 
 impl FileName {
-    pub fn parse(name: &str) -> Option<Self> {
+    pub(super) fn parse(name: &str) -> Option<Self> {
         let (stem, extension) = name.split_once('.')?;
         let mut parts = stem.split('_');
         let (numbers, hash, total) = (parts.next()?, parts.next()?, parts.next()?);
@@ -59,7 +59,7 @@ impl FileName {
     }
 
     /// The highest sequence this file speaks for.
-    pub fn last(&self) -> Sequence {
+    pub(super) fn last(&self) -> Sequence {
         match self.kind {
             FileKind::Picture(_) => self.sequence,
             FileKind::Tombstone { last } => last,
@@ -67,14 +67,14 @@ impl FileName {
     }
 
     /// How long the file is when it is whole, bytes.
-    pub fn file_bytes(&self) -> u64 {
+    pub(super) fn file_bytes(&self) -> u64 {
         match self.kind {
             FileKind::Picture(_) => self.total.saturating_add(TRAILER_BYTES),
             FileKind::Tombstone { .. } => self.total,
         }
     }
 
-    pub fn is_tombstone(&self) -> bool {
+    pub(super) fn is_tombstone(&self) -> bool {
         matches!(self.kind, FileKind::Tombstone { .. })
     }
 }
@@ -102,7 +102,7 @@ impl std::fmt::Display for FileName {
 
 /// Why a file could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub(super) enum WriteError {
     /// Nothing is left behind; the disk may merely be full.
     #[error("write {path}")]
     Write { path: PathBuf, source: io::Error },
@@ -115,7 +115,7 @@ pub enum WriteError {
 ///
 /// # Errors
 /// [`WriteError::Write`]: there is no such file. [`WriteError::Sync`]: unknown; reopen the spool.
-pub fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
+pub(super) fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result<(), WriteError> {
     let path = folder.join(name.to_string());
     let written = OpenOptions::new()
         .write(true)
@@ -142,7 +142,7 @@ pub fn write_durably(folder: &Path, name: &FileName, chunks: &[&[u8]]) -> Result
         .map_err(|source| WriteError::Sync { path, source })
 }
 
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -158,7 +158,7 @@ pub fn replace_durably(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// The trailer of one record, [`TRAILER_BYTES`] long.
-pub fn encode_trailer(record: &CaptureMetadata) -> io::Result<Vec<u8>> {
+pub(super) fn encode_trailer(record: &CaptureMetadata) -> io::Result<Vec<u8>> {
     let json = serde_json::to_vec(record)?;
     let room = TRAILER_LEN - MAGIC.len() - 4 - 4;
     if json.len() > room {
@@ -198,14 +198,14 @@ pub enum ReadError {
 }
 
 /// A saved picture, open for reading.
-pub struct CaptureReader {
+pub(super) struct CaptureReader {
     file: File,
     path: PathBuf,
     record: CaptureMetadata,
 }
 
 impl CaptureReader {
-    pub fn open(folder: &Path, name: &FileName) -> Result<Self, ReadError> {
+    pub(super) fn open(folder: &Path, name: &FileName) -> Result<Self, ReadError> {
         let path = folder.join(name.to_string());
         let opened = File::open(&path).and_then(|mut file| {
             let mut trailer = [0; TRAILER_LEN];
@@ -232,12 +232,12 @@ impl CaptureReader {
         }
     }
 
-    pub fn record(&self) -> &CaptureMetadata {
+    pub(super) fn record(&self) -> &CaptureMetadata {
         &self.record
     }
 
     /// Reads the whole picture once, a little at a time, and compares its hash.
-    pub fn verify(&mut self) -> Result<(), ReadError> {
+    pub(super) fn verify(&mut self) -> Result<(), ReadError> {
         let io_error = |source| ReadError::Io {
             path: self.path.clone(),
             source,
@@ -262,7 +262,7 @@ impl CaptureReader {
     }
 
     /// The picture's bytes from `offset`, `len` of them.
-    pub fn read(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
+    pub(super) fn read(&mut self, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
         let io_error = |source| ReadError::Io {
             path: self.path.clone(),
             source,
@@ -278,7 +278,7 @@ impl CaptureReader {
 }
 
 /// The bytes of a tombstone, exactly as they are sent.
-pub fn read_tombstone(folder: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
+pub(super) fn read_tombstone(folder: &Path, name: &FileName) -> Result<Vec<u8>, ReadError> {
     let path = folder.join(name.to_string());
     let bytes = std::fs::read(&path).map_err(|source| ReadError::Io {
         path: path.clone(),

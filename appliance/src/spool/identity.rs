@@ -15,7 +15,7 @@ use super::file::replace_durably;
 const FILE: &str = "identity.json";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
+pub(super) struct Identity {
     /// Oldest first; the last one is current.
     pub installs: Vec<SpoolId>,
     /// What the hardware calls itself, and the device name the captures were taken under.
@@ -30,7 +30,7 @@ pub struct Identity {
 
 impl Identity {
     /// `Ok(None)` where there is none yet.
-    pub fn read(root: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn read(root: &Path) -> io::Result<Option<Self>> {
         match std::fs::read(root.join(FILE)) {
             Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -38,16 +38,16 @@ impl Identity {
         }
     }
 
-    pub fn write(&self, root: &Path) -> io::Result<()> {
+    pub(super) fn write(&self, root: &Path) -> io::Result<()> {
         replace_durably(&root.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
-    pub fn current(&self) -> Option<SpoolId> {
+    pub(super) fn current(&self) -> Option<SpoolId> {
         self.installs.last().copied()
     }
 }
 
-pub fn new_spool_id() -> SpoolId {
+pub(super) fn new_spool_id() -> SpoolId {
     let mut bytes = [0; 16];
     rand::rng().fill_bytes(&mut bytes);
     SpoolId(bytes)

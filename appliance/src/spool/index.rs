@@ -26,7 +26,7 @@ const GENERATION: &[u8] = b"generation";
 
 /// What the index knows of one capture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub(super) struct Row {
     /// Wall clock when the receipt came, microseconds UTC; absent while waiting.
     #[serde(default, rename = "r", skip_serializing_if = "Option::is_none")]
     pub received_us: Option<i64>,
@@ -35,7 +35,7 @@ pub struct Row {
 }
 
 /// The rows by capture and hash: a row never speaks for other bytes of the same number.
-pub type Rows = HashMap<(CaptureId, HashPrefix), Row>;
+pub(super) type Rows = HashMap<(CaptureId, HashPrefix), Row>;
 
 enum Write {
     Put(Vec<u8>, Vec<u8>),
@@ -44,12 +44,12 @@ enum Write {
 }
 
 /// The writing end of the index. A write never blocks and never fails: the index may lose it.
-pub struct Index {
+pub(super) struct Index {
     writes: Option<SyncSender<Write>>,
 }
 
 /// What opening found: the rows, and what a person should know.
-pub struct Opened {
+pub(super) struct Opened {
     pub index: Index,
     pub rows: Rows,
     pub warnings: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Opened {
 impl Index {
     /// Opens the index beside the files, or sets it aside and makes a new one. Never fails: without an index the spool
     /// works too, it only asks more.
-    pub fn open(root: &Path) -> Opened {
+    pub(super) fn open(root: &Path) -> Opened {
         let folder = root.join("index");
         let generation_file = root.join("index.generation");
         let expected = std::fs::read_to_string(&generation_file)
@@ -101,17 +101,17 @@ impl Index {
         }
     }
 
-    pub fn put(&mut self, id: CaptureId, hash: HashPrefix, row: &Row) {
+    pub(super) fn put(&mut self, id: CaptureId, hash: HashPrefix, row: &Row) {
         let value = serde_json::to_vec(row).expect("a row is two numbers");
         self.write(Write::Put(key(id, hash), value));
     }
 
-    pub fn remove(&mut self, id: CaptureId, hash: HashPrefix) {
+    pub(super) fn remove(&mut self, id: CaptureId, hash: HashPrefix) {
         self.write(Write::Remove(key(id, hash)));
     }
 
     /// Flushes what it can within [`PATIENCE`].
-    pub fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         let Some(writes) = self.writes.take() else {
             return;
         };

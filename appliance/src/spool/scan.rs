@@ -16,19 +16,19 @@ use super::identity::{Identity, new_spool_id};
 const TORN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// A file that is not what its name says.
-pub struct TornFile {
+pub(super) struct TornFile {
     pub spool_id: SpoolId,
     pub name: FileName,
 }
 
-pub struct FoundGeneration {
+pub(super) struct FoundGeneration {
     pub id: SpoolId,
     pub next: Sequence,
     /// The whole files, one a sequence.
     pub names: Vec<FileName>,
 }
 
-pub struct Scan {
+pub(super) struct Scan {
     pub identity: Identity,
     /// Oldest first, the current one last.
     pub generations: Vec<FoundGeneration>,
@@ -36,12 +36,12 @@ pub struct Scan {
     pub warnings: Vec<String>,
 }
 
-pub fn frames(root: &Path) -> PathBuf {
+pub(super) fn frames(root: &Path) -> PathBuf {
     root.join("frames")
 }
 
 /// Reads the folder, which is locked; makes what is missing.
-pub fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
+pub(super) fn open(root: &Path, fingerprint: &str) -> Result<Scan, SpoolError> {
     fs::create_dir_all(frames(root)).map_err(SpoolError::Disk)?;
     let mut warnings = Vec::new();
     let (mut identity, known) = match Identity::read(root) {
@@ -132,7 +132,7 @@ fn ignore_not_empty(error: io::Error) -> io::Result<()> {
 }
 
 /// Makes sure that nobody else has this spool open, before anything else happens to it.
-pub fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
+pub(super) fn lock(root: &Path) -> Result<Flock<File>, SpoolError> {
     fs::create_dir_all(root).map_err(SpoolError::Disk)?;
     let file = OpenOptions::new()
         .write(true)
@@ -252,7 +252,7 @@ fn drop_duplicates(folder: &Path, names: &mut Vec<FileName>) -> io::Result<()> {
 }
 
 /// Moves a torn file to `torn/`, and keeps that folder bounded.
-pub fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result<()> {
+pub(super) fn set_torn_aside(root: &Path, folder: &Path, name: &FileName) -> io::Result<()> {
     let aside = root.join("torn");
     fs::create_dir_all(&aside)?;
     let spool_id = folder

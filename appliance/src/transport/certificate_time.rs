@@ -4,7 +4,7 @@
 /// what it had noted.
 ///
 /// `noted_us`: the latest time known to be past, microseconds UTC.
-pub fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::ClockFloor {
+pub(crate) fn certificate_time(noted_us: Option<i64>) -> keepsake_tls::ClockFloor {
     let time = keepsake_tls::ClockFloor::new(env!("KEEPSAKE_BUILT_S").parse().unwrap_or(0));
     if let Some(noted_us) = noted_us {
         time.raise(u64::try_from(noted_us / 1_000_000).unwrap_or(0));

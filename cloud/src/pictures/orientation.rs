@@ -8,12 +8,12 @@ use image::{ImageDecoder, ImageFormat, ImageReader};
 use keepsake_protocol::capture::ContentType;
 
 /// As its Exif says; upright where it says nothing.
-pub fn of(decoder: &mut impl ImageDecoder) -> Orientation {
+pub(crate) fn of(decoder: &mut impl ImageDecoder) -> Orientation {
     decoder.orientation().unwrap_or(Orientation::NoTransforms)
 }
 
 /// Width and height that a viewer sees, from the beginning of the bytes; `None` = they do not say.
-pub fn dimensions(bytes: &[u8], content_type: ContentType) -> Option<(u32, u32)> {
+pub(crate) fn dimensions(bytes: &[u8], content_type: ContentType) -> Option<(u32, u32)> {
     let format = match content_type {
         ContentType::Jpeg => ImageFormat::Jpeg,
         ContentType::Png => ImageFormat::Png,
@@ -26,7 +26,7 @@ pub fn dimensions(bytes: &[u8], content_type: ContentType) -> Option<(u32, u32)>
 }
 
 /// Width and height that a viewer sees: a picture may ask to be held on its side.
-pub fn oriented_size(orientation: Orientation, (width, height): (u32, u32)) -> (u32, u32) {
+pub(crate) fn oriented_size(orientation: Orientation, (width, height): (u32, u32)) -> (u32, u32) {
     match orientation {
         Orientation::NoTransforms
         | Orientation::Rotate180

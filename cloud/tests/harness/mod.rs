@@ -24,9 +24,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
-pub const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
-pub struct Cloud {
+pub(crate) struct Cloud {
     pub ready: Ready,
     pub folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
@@ -34,11 +34,11 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    pub async fn start(more: &[&str]) -> Self {
+    pub(crate) async fn start(more: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), more).await
     }
 
-    pub async fn start_in(folder: tempfile::TempDir, more: &[&str]) -> Self {
+    pub(crate) async fn start_in(folder: tempfile::TempDir, more: &[&str]) -> Self {
         let cloud = Self::start_unowned(folder, more).await;
         let key = owners_key(&cloud.ready, cloud.folder.path()).await;
         KEYS.lock().unwrap().insert(cloud.ready.http, key);
@@ -46,7 +46,7 @@ impl Cloud {
     }
 
     /// Without doing its set-up, if it has no owner yet.
-    pub async fn start_unowned(folder: tempfile::TempDir, more: &[&str]) -> Self {
+    pub(crate) async fn start_unowned(folder: tempfile::TempDir, more: &[&str]) -> Self {
         let data = folder.path().to_str().unwrap();
         let all = ["cloud", "--data", data]
             .into_iter()
@@ -74,21 +74,21 @@ impl Cloud {
     }
 
     /// Stops cleanly and gives the folder back.
-    pub async fn stop(self) -> tempfile::TempDir {
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
         let _ = self.stop.send(());
         self.task.await.unwrap().unwrap();
         self.folder
     }
 
-    pub async fn database(&self) -> sqlx::SqliteConnection {
+    pub(crate) async fn database(&self) -> sqlx::SqliteConnection {
         database(self.folder.path()).await
     }
 
-    pub async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         request(self.ready.http, "GET", path, "", b"").await
     }
 
-    pub async fn json(&self, path: &str) -> serde_json::Value {
+    pub(crate) async fn json(&self, path: &str) -> serde_json::Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
@@ -96,7 +96,7 @@ impl Cloud {
 }
 
 /// A connection of the observer's own.
-pub async fn database(folder: &Path) -> sqlx::SqliteConnection {
+pub(crate) async fn database(folder: &Path) -> sqlx::SqliteConnection {
     let file = folder.join("keepsake.sqlite");
     sqlx::SqliteConnection::connect(&format!("sqlite://{}", file.display()))
         .await
@@ -106,8 +106,8 @@ pub async fn database(folder: &Path) -> sqlx::SqliteConnection {
 /// The key of the owner, with which requests to each cloud are made.
 static KEYS: LazyLock<Mutex<HashMap<SocketAddr, String>>> = LazyLock::new(Mutex::default);
 
-pub const OWNER: &str = "ada";
-pub const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const OWNER: &str = "ada";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Does the set-up of a new cloud, and makes a key. It lies beside the database, and goes where that goes.
 async fn owners_key(ready: &Ready, folder: &Path) -> String {
@@ -131,24 +131,24 @@ async fn owners_key(ready: &Ready, folder: &Path) -> String {
 }
 
 /// The `name=value` of the cookie that an answer sets.
-pub fn cookie(head: &str) -> String {
+pub(crate) fn cookie(head: &str) -> String {
     let (_, set) = head.split_once("set-cookie: ").unwrap();
     set.split(';').next().unwrap().to_owned()
 }
 
 /// The headers that a browser sends from a page of the cloud.
-pub fn as_browser(to: SocketAddr, cookie: &str) -> String {
+pub(crate) fn as_browser(to: SocketAddr, cookie: &str) -> String {
     format!("cookie: {cookie}\r\norigin: http://{to}\r\n")
 }
 
 /// One HTTP request of the owner on a connection of its own; the body must not be longer than it says.
-pub async fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+pub(crate) async fn request(to: SocketAddr, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
     let (status, _, body) = request_bytes(to, method, path, headers, body).await;
     (status, String::from_utf8_lossy(&body).into_owned())
 }
 
 /// The same, with the head of the answer.
-pub async fn request_bytes(
+pub(crate) async fn request_bytes(
     to: SocketAddr,
     method: &str,
     path: &str,
@@ -160,7 +160,7 @@ pub async fn request_bytes(
 }
 
 /// The header with the key of the owner; nothing before there is one.
-pub fn authorization(to: SocketAddr) -> String {
+pub(crate) fn authorization(to: SocketAddr) -> String {
     let keys = KEYS.lock().unwrap();
     keys.get(&to)
         .map(|key| format!("authorization: Bearer {key}\r\n"))
@@ -168,7 +168,7 @@ pub fn authorization(to: SocketAddr) -> String {
 }
 
 /// Sends one HTTP request with these headers and no other credentials.
-pub async fn request_bare(
+pub(crate) async fn request_bare(
     to: SocketAddr,
     method: &str,
     path: &str,
@@ -194,7 +194,7 @@ pub async fn request_bare(
 }
 
 /// A bare MQTT client in the name of a camera.
-pub struct Camera {
+pub(crate) struct Camera {
     pub device: DeviceId,
     pub install: SpoolId,
     pub client: AsyncClient,
@@ -209,7 +209,7 @@ impl Drop for Camera {
 }
 
 impl Camera {
-    pub async fn connect(cloud: &Cloud, device: &str, install: u8) -> Self {
+    pub(crate) async fn connect(cloud: &Cloud, device: &str, install: u8) -> Self {
         let install = SpoolId([install; 16]);
         let device: DeviceId = device.parse().unwrap();
         let id = format!("{device}.{}", &install.to_string()[..8]);
@@ -217,7 +217,7 @@ impl Camera {
         Self::connect_as(cloud, &id, device, install, &filter).await
     }
 
-    pub async fn connect_as(cloud: &Cloud, id: &str, device: DeviceId, install: SpoolId, filter: &str) -> Self {
+    pub(crate) async fn connect_as(cloud: &Cloud, id: &str, device: DeviceId, install: SpoolId, filter: &str) -> Self {
         let address = cloud.ready.mqtt.expect("the embedded broker runs");
         let mut options = MqttOptions::new(id, (address.ip().to_string(), address.port()));
         options
@@ -263,15 +263,15 @@ impl Camera {
     }
 
     /// Goes away without a word: the socket closes, and the broker says the last will.
-    pub fn vanish(self) {}
+    pub(crate) fn vanish(self) {}
 
-    pub async fn say(&self, leaf: MessageKind, payload: Vec<u8>) {
+    pub(crate) async fn say(&self, leaf: MessageKind, payload: Vec<u8>) {
         let topic = Topic::new(&self.device, leaf).to_string();
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(leaf.retained());
         self.client.publish(topic, payload, options).await.unwrap();
     }
 
-    pub async fn online(&self, next: u64, waiting: &[(u64, u64)]) {
+    pub(crate) async fn online(&self, next: u64, waiting: &[(u64, u64)]) {
         let number = |n: u64| Sequence::try_from(n).unwrap();
         let status = Status {
             presence: Presence::Online,
@@ -292,7 +292,7 @@ impl Camera {
         self.say(MessageKind::Status, codec::encode(&status)).await;
     }
 
-    pub fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
+    pub(crate) fn header(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) -> FrameHeader {
         FrameHeader {
             capture: CaptureMetadata {
                 spool: self.install,
@@ -317,18 +317,18 @@ impl Camera {
         }
     }
 
-    pub async fn send(&self, sequence: u64, bytes: &[u8]) {
+    pub(crate) async fn send(&self, sequence: u64, bytes: &[u8]) {
         self.send_part(sequence, bytes, 0, bytes.len()).await;
     }
 
-    pub async fn send_part(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) {
+    pub(crate) async fn send_part(&self, sequence: u64, bytes: &[u8], start: usize, end: usize) {
         let header = self.header(sequence, bytes, start, end);
         let frame = codec::encode_frame(&header, &bytes[start..end]);
         self.say(MessageKind::Frame, frame).await;
     }
 
     /// The next message on a leaf; others are skipped.
-    pub async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: MessageKind) -> T {
+    pub(crate) async fn next<T: serde::de::DeserializeOwned>(&mut self, leaf: MessageKind) -> T {
         let topic = Topic::new(&self.device, leaf).to_string();
         let found = async {
             loop {
@@ -344,7 +344,7 @@ impl Camera {
     }
 
     /// Reads receipts until all these are stored.
-    pub async fn stored(&mut self, wanted: &[(u64, Hash)]) {
+    pub(crate) async fn stored(&mut self, wanted: &[(u64, Hash)]) {
         let mut open: Vec<_> = wanted
             .iter()
             .map(|(sequence, hash)| (Sequence::try_from(*sequence).unwrap(), hash.prefix()))
@@ -357,7 +357,7 @@ impl Camera {
     }
 }
 
-pub fn moment() -> ClockReading {
+pub(crate) fn moment() -> ClockReading {
     ClockReading {
         boot: BootId([1; 16]),
         boottime_us: 5,
@@ -368,7 +368,7 @@ pub fn moment() -> ClockReading {
 }
 
 /// A real photograph, made unique by what stands after it.
-pub fn photograph(number: u32) -> Vec<u8> {
+pub(crate) fn photograph(number: u32) -> Vec<u8> {
     let mut bytes = include_bytes!("../../../shared/testkit/photos/coffee.jpg").to_vec();
     bytes.extend_from_slice(&number.to_be_bytes());
     bytes
