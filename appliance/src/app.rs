@@ -47,7 +47,7 @@ const PART_BYTES_BOUND: usize = 4 << 20;
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is known before the parts are built.
-pub struct Start {
+pub(crate) struct Start {
     /// Settings and what the cloud wished of them.
     pub settings: EffectiveSettings,
     pub hardware: Hardware,
@@ -62,7 +62,7 @@ pub struct Start {
 ///
 /// # Errors
 /// Only what keeps the camera from working at all: a spool in use, a card that cannot be read.
-pub async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
+pub(crate) async fn run(start: Start, stop: impl Future<Output = ()>) -> anyhow::Result<Exit> {
     let (device, events) = (start.device.clone(), start.events.clone());
     let (mut app, transport_events) = App::build(start)?;
     app.report_ready(&device, &events);

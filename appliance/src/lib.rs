@@ -9,20 +9,20 @@
 //! and the time go in, actions come out. `hardware` and `spool` carry out actions and decide nothing.
 //! docs/architecture.md has the map.
 
-pub mod app;
-pub mod button;
-pub mod capture;
+mod app;
+mod button;
+mod capture;
 pub mod commands;
-pub mod engine;
+mod engine;
 mod error;
 pub mod hardware;
 pub mod imaging;
-pub mod light;
-pub mod net;
+mod light;
+mod net;
 pub mod sd_card;
 pub mod settings;
 pub mod spool;
 pub mod status;
-pub mod time;
-pub mod transport;
+mod time;
+mod transport;
 pub mod upload;

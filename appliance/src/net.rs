@@ -4,13 +4,13 @@ use std::net::IpAddr;
 
 /// An address by which others can be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     pub interface: String,
     pub ip: IpAddr,
 }
 
 /// All of them, IPv4 first. Empty where the system cannot say.
-pub fn addresses() -> Vec<Address> {
+pub(crate) fn addresses() -> Vec<Address> {
     let Ok(found) = nix::ifaddrs::getifaddrs() else {
         return Vec::new();
     };

@@ -8,15 +8,15 @@
 pub mod app;
 pub mod args;
 pub mod auth;
-pub mod broker;
+mod broker;
 pub mod commands;
 pub mod config;
 mod data_dir;
-pub mod downlink;
+mod downlink;
 pub mod http;
 pub mod ingest;
-pub mod mqtt;
-pub mod ops;
+mod mqtt;
+mod ops;
 pub mod pictures;
 pub mod store;
 

@@ -8,15 +8,15 @@
 use std::time::Duration;
 
 /// From here on letting go means [`HoldAction::Reconnect`].
-pub const RECONNECT_FROM: Duration = Duration::from_secs(5);
+pub(crate) const RECONNECT_FROM: Duration = Duration::from_secs(5);
 /// From here on letting go means [`HoldAction::Forget`].
-pub const FORGET_FROM: Duration = Duration::from_secs(10);
+pub(crate) const FORGET_FROM: Duration = Duration::from_secs(10);
 /// From here on letting go means nothing.
-pub const CANCELLED_FROM: Duration = Duration::from_secs(15);
+pub(crate) const CANCELLED_FROM: Duration = Duration::from_secs(15);
 
 /// How far a button that is held has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HoldStage {
+pub(crate) enum HoldStage {
     Reconnect,
     Forget,
     Cancelled,
@@ -24,7 +24,7 @@ pub enum HoldStage {
 
 /// The action that a person requests by holding the button and releasing it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HoldAction {
+pub(crate) enum HoldAction {
     /// Read camera.toml again, reconnect, write the status file.
     Reconnect,
     /// Forget which cloud this camera belongs to; keep the pictures.
@@ -33,7 +33,7 @@ pub enum HoldAction {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Take a picture. The time is that of the touch.
     Press {
         at_us: u64,
@@ -45,7 +45,7 @@ pub enum Action {
 
 /// The state of one button. All times are of one clock, in microseconds.
 #[derive(Debug, Default)]
-pub struct Gesture {
+pub(crate) struct Gesture {
     /// Touches closer together than this are one press.
     repeat_min: Duration,
     pressed_at: Option<u64>,
@@ -55,7 +55,7 @@ pub struct Gesture {
 }
 
 impl Gesture {
-    pub fn new(repeat_min: Duration) -> Self {
+    pub(crate) fn new(repeat_min: Duration) -> Self {
         Self {
             repeat_min,
             ..Self::default()
@@ -63,7 +63,7 @@ impl Gesture {
     }
 
     /// The button was pressed down at `at_us`, or let go.
-    pub fn on_edge(&mut self, down: bool, at_us: u64) -> Vec<Action> {
+    pub(crate) fn on_edge(&mut self, down: bool, at_us: u64) -> Vec<Action> {
         if down {
             self.on_press(at_us)
         } else {
@@ -72,7 +72,7 @@ impl Gesture {
     }
 
     /// Nothing happened until now.
-    pub fn on_timeout(&mut self, now_us: u64) -> Option<Action> {
+    pub(crate) fn on_timeout(&mut self, now_us: u64) -> Option<Action> {
         let stage = self.down_at.and_then(|since| stage(since, now_us));
         if stage == self.shown {
             return None;
@@ -82,7 +82,7 @@ impl Gesture {
     }
 
     /// When to call [`Self::on_timeout`] if nothing happens before.
-    pub fn deadline_us(&self) -> Option<u64> {
+    pub(crate) fn deadline_us(&self) -> Option<u64> {
         let since = self.down_at?;
         let from = match self.shown {
             None => RECONNECT_FROM,

@@ -1,4 +1,4 @@
 //! The push button: from edges on a pin to presses and holds.
 
-pub mod gesture;
+pub(crate) mod gesture;
 pub(crate) mod thread;

@@ -1,4 +1,4 @@
 //! Captures: from a request for a picture to a frame in the spool.
 
-pub mod pipeline;
+pub(crate) mod pipeline;
 pub(crate) mod thread;

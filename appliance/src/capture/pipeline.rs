@@ -20,7 +20,7 @@ use crate::time::clock::{Clock, boottime_us};
 
 /// A request for a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CaptureRequest {
+pub(crate) enum CaptureRequest {
     Press {
         number: u64,
         at_boottime_us: u64,
@@ -60,7 +60,7 @@ impl CaptureRequest {
 
 /// The result of a capture request.
 #[derive(Debug)]
-pub enum CaptureOutcome {
+pub(crate) enum CaptureOutcome {
     /// The camera has the frame of a command; its fate is still to come.
     Captured { request: CaptureRequest },
     /// The command came too late, and nothing was done.
@@ -88,7 +88,7 @@ pub enum CaptureOutcome {
 
 /// The largest picture the cloud takes, bytes, as last heard.
 #[derive(Debug, Clone)]
-pub struct MaxCaptureSize(Arc<AtomicU64>);
+pub(crate) struct MaxCaptureSize(Arc<AtomicU64>);
 
 impl Default for MaxCaptureSize {
     fn default() -> Self {
@@ -97,21 +97,21 @@ impl Default for MaxCaptureSize {
 }
 
 impl MaxCaptureSize {
-    pub fn set(&self, bytes: u64) {
+    pub(crate) fn set(&self, bytes: u64) {
         self.0.store(
             bytes.min(keepsake_protocol::codec::CAPTURE_BYTES_MAX),
             Ordering::Relaxed,
         );
     }
 
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 /// How pictures are taken from the next one on: the part of the settings that may change while the program runs.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CaptureSettings {
+pub(crate) struct CaptureSettings {
     pub picture: PictureSettings,
     pub camera: settings::CameraSettings,
     /// Version of the settings that says so, for the record of each capture.
@@ -119,7 +119,7 @@ pub struct CaptureSettings {
 }
 
 impl CaptureSettings {
-    pub fn new(config: &Config, settings_version: u64) -> Self {
+    pub(crate) fn new(config: &Config, settings_version: u64) -> Self {
         Self {
             picture: config.picture.clone(),
             camera: config.camera.clone(),
@@ -129,7 +129,7 @@ impl CaptureSettings {
 }
 
 /// Takes pictures, one after the other.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     pub camera: Box<dyn Camera>,
     pub spool: SharedSpool,
     pub clock: Clock,
@@ -141,13 +141,17 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Has the camera find its exposure before the first press.
-    pub fn prepare(&mut self) {
+    pub(crate) fn prepare(&mut self) {
         self.camera.prepare(self.applied.timeout());
     }
 
     /// Takes one picture and returns when its fate is durable. `on_captured` is called as soon as the camera has the
     /// frame, before it is saved: the person may move again.
-    pub fn capture(&mut self, request: CaptureRequest, on_captured: impl FnOnce(&CaptureRequest)) -> CaptureOutcome {
+    pub(crate) fn capture(
+        &mut self,
+        request: CaptureRequest,
+        on_captured: impl FnOnce(&CaptureRequest),
+    ) -> CaptureOutcome {
         if let CaptureRequest::Command { begin_by_us, .. } = request
             && boottime_us() > begin_by_us
         {

@@ -16,9 +16,9 @@ const COMMANDS_MAX: usize = 200;
 /// In the spool folder, while a restart is under way.
 const RESTART_FILE: &str = "restart.json";
 /// The longest id taken on, bytes.
-pub const ID_BYTES_MAX: usize = 64;
+pub(crate) const ID_BYTES_MAX: usize = 64;
 
-pub struct CommandLog {
+pub(crate) struct CommandLog {
     path: PathBuf,
     file: File,
     ids: VecDeque<String>,
@@ -28,7 +28,7 @@ pub struct CommandLog {
 
 /// A restart that was asked for and is not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restart {
+pub(crate) struct Restart {
     pub id: String,
     pub boot: BootId,
     /// CLOCK_BOOTTIME, microseconds, when the command came.
@@ -37,7 +37,7 @@ pub struct Restart {
 
 impl CommandLog {
     /// Reads `commands` in the spool folder; a torn last line is a command that was not begun.
-    pub fn open(spool: &Path) -> io::Result<Self> {
+    pub(crate) fn open(spool: &Path) -> io::Result<Self> {
         let path = spool.join("commands");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -67,7 +67,7 @@ impl CommandLog {
     }
 
     /// Notes a command durably. `Ok(false)`: it was known.
-    pub fn record(&mut self, id: &str) -> io::Result<bool> {
+    pub(crate) fn record(&mut self, id: &str) -> io::Result<bool> {
         if self.ids.iter().any(|known| known == id) {
             return Ok(false);
         }
@@ -82,17 +82,17 @@ impl CommandLog {
     }
 
     /// The restart this program came up from, until it is answered.
-    pub fn pending_restart(&self) -> Option<&Restart> {
+    pub(crate) fn pending_restart(&self) -> Option<&Restart> {
         self.restart.as_ref()
     }
 
     /// Notes durably who is to be answered after the restart.
-    pub fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
+    pub(crate) fn begin_restart(&self, restart: &Restart) -> io::Result<()> {
         replace_durably(&self.path.with_file_name(RESTART_FILE), &serde_json::to_vec(restart)?)
     }
 
     /// The broker has the answer.
-    pub fn clear_restart(&mut self) -> io::Result<()> {
+    pub(crate) fn clear_restart(&mut self) -> io::Result<()> {
         if self.restart.take().is_some() {
             std::fs::remove_file(self.path.with_file_name(RESTART_FILE))?;
         }
@@ -111,7 +111,7 @@ impl CommandLog {
 }
 
 /// An id from outside that can be a line of the file.
-pub fn is_valid_id(id: &str) -> bool {
+pub(crate) fn is_valid_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= ID_BYTES_MAX && id.bytes().all(|c| c.is_ascii_graphic())
 }
 

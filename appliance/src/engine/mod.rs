@@ -2,7 +2,7 @@
 //! and messages, lights and notes on the card come out. The one owner of the drain.
 
 mod button_actions;
-pub mod command_log;
+pub(crate) mod command_log;
 mod commands;
 mod maintenance;
 mod outcomes;
@@ -78,7 +78,7 @@ struct InventoryRequest {
 }
 
 /// What the engine works with.
-pub struct EngineParts {
+pub(crate) struct EngineParts {
     pub spool: SharedSpool,
     pub clock: Clock,
     pub light: LightHandle,
@@ -103,13 +103,13 @@ pub struct EngineParts {
 
 /// Why the engine stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     Shutdown,
     /// Run the program again.
     Restart,
 }
 
-pub struct Engine {
+pub(crate) struct Engine {
     drain: Drain,
     rate_limiter: RateLimiter,
     began: tokio::time::Instant,
@@ -158,7 +158,7 @@ pub struct Engine {
 
 impl Engine {
     /// All that waits on the card waits in the drain from now on.
-    pub fn new(parts: EngineParts) -> Self {
+    pub(crate) fn new(parts: EngineParts) -> Self {
         let mut engine = Self {
             drain: Drain::new(parts.limits),
             rate_limiter: parts.rate_limiter,
@@ -207,7 +207,7 @@ impl Engine {
     ///
     /// # Errors
     /// A thread or task that must not end has ended.
-    pub async fn run(
+    pub(crate) async fn run(
         &mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         mut transport_events: mpsc::Receiver<TransportEvent>,
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     /// Takes in what still comes of presses that were felt already, and nothing new. Returns the connection.
-    pub async fn finish(
+    pub(crate) async fn finish(
         mut self,
         outcomes: &mut mpsc::Receiver<CaptureOutcome>,
         patience: Duration,
@@ -271,7 +271,7 @@ impl Engine {
     }
 
     /// How many captures have no receipt.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.drain.waiting()
     }
 
@@ -357,7 +357,7 @@ impl Engine {
         }
     }
 
-    pub fn set_fault(&mut self, fault: FaultCode, holds: bool) {
+    pub(crate) fn set_fault(&mut self, fault: FaultCode, holds: bool) {
         let changed = if holds {
             self.faults.insert(fault)
         } else {

@@ -31,7 +31,7 @@ enum Input {
 
 /// Tells the light what happens. Cheap to clone.
 #[derive(Clone)]
-pub struct LightHandle {
+pub(crate) struct LightHandle {
     inputs: SyncSender<Input>,
     status: Arc<Mutex<LedStatus>>,
     thread: Arc<Mutex<Option<std::thread::JoinHandle<()>>>>,
@@ -39,7 +39,7 @@ pub struct LightHandle {
 
 impl LightHandle {
     /// Starts the thread; the LED shows that the camera is starting until [`LightHandle::send`] says otherwise.
-    pub fn start(led: Box<dyn Led>, settings: &LightSettings, events: &EventWriter) -> io::Result<Self> {
+    pub(crate) fn start(led: Box<dyn Led>, settings: &LightSettings, events: &EventWriter) -> io::Result<Self> {
         let (inputs, to_handle) = sync_channel(EVENTS_MAX);
         let status = Arc::new(Mutex::new(LedStatus::default()));
         let light = Light {
@@ -61,26 +61,26 @@ impl LightHandle {
     }
 
     /// Turns the LED on at once for a press that was felt.
-    pub fn pressed(&self, press: u64, at_boottime_us: u64) {
+    pub(crate) fn pressed(&self, press: u64, at_boottime_us: u64) {
         let _ = self.inputs.send(Input::Pressed(press, at_boottime_us));
     }
 
-    pub fn send(&self, event: LightEvent) {
+    pub(crate) fn send(&self, event: LightEvent) {
         let _ = self.inputs.send(Input::Event(event));
     }
 
     /// Applies another brightness, mode and quiet hours.
-    pub fn configure(&self, settings: &LightSettings) {
+    pub(crate) fn configure(&self, settings: &LightSettings) {
         let _ = self.inputs.send(Input::Settings(Box::new(settings.clone())));
     }
 
     /// Returns the pattern that the LED shows now.
-    pub fn status(&self) -> LedStatus {
+    pub(crate) fn status(&self) -> LedStatus {
         locked(&self.status).clone()
     }
 
     /// Turns the LED off, because it must not lie when the program is gone.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         let _ = self.inputs.send(Input::Stop);
         if let Some(thread) = locked(&self.thread).take() {
             let _ = thread.join();

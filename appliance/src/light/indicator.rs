@@ -14,21 +14,21 @@ use keepsake_protocol::light::Pattern;
 use crate::button::gesture::HoldStage;
 
 /// A press is answered this long after it at the latest, or as soon as its saving ends.
-pub const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const FEEDBACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A press is seen for at least this long, however fast it is captured. So the LED goes on at most every 400 ms, and
 /// someone who hammers on the button makes no strobe light.
-pub const PRESS_SHOWN_FOR: Duration = Duration::from_millis(400);
+pub(crate) const PRESS_SHOWN_FOR: Duration = Duration::from_millis(400);
 
 /// The time for which the camera identifies itself to a person who looks for it.
-pub const IDENTIFY_FOR: Duration = Duration::from_secs(10);
+pub(crate) const IDENTIFY_FOR: Duration = Duration::from_secs(10);
 
 /// More presses than this in one group are answered one by one, oldest first (P4).
-pub const GROUP_PRESSES_MAX: usize = 1024;
+pub(crate) const GROUP_PRESSES_MAX: usize = 1024;
 
 /// An event. A press is known by the number its caller gave it; events of unknown presses change nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LightEvent {
+pub(crate) enum LightEvent {
     Pressed(u64),
     /// The camera has the frame: no need to hold still any longer.
     Captured(u64),
@@ -55,7 +55,7 @@ pub enum LightEvent {
 /// The answer to these presses. Every press is in exactly one answer, which has at least begun. An answer that was cut
 /// short by another press is shown again for all of them together, but reported only for those to which it is new.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PressFeedback {
+pub(crate) struct PressFeedback {
     /// [`Pattern::Stored`], [`Pattern::Saved`] or [`Pattern::Failed`].
     pub pattern: Pattern,
     /// In the order they were pressed, never empty.
@@ -66,7 +66,7 @@ pub struct PressFeedback {
 
 /// The state behind the light. All times are since some start of the caller's choice and never fall.
 #[derive(Debug, Default)]
-pub struct Indicator {
+pub(crate) struct Indicator {
     conditions: Conditions,
     identify_until: Option<Duration>,
     hold: Option<HoldStage>,
@@ -129,7 +129,7 @@ struct Showing {
 
 impl Indicator {
     /// Starting, not connected, nothing known.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             conditions: Conditions {
                 starting: true,
@@ -140,7 +140,7 @@ impl Indicator {
     }
 
     /// Handles an event at `now`.
-    pub fn handle(&mut self, now: Duration, event: LightEvent) {
+    pub(crate) fn handle(&mut self, now: Duration, event: LightEvent) {
         self.advance_time(now);
         let conditions = &mut self.conditions;
         match event {
@@ -164,18 +164,18 @@ impl Indicator {
     }
 
     /// Returns the pattern at `now`, and when to ask again if nothing happens before.
-    pub fn view(&mut self, now: Duration) -> (Pattern, Option<Duration>) {
+    pub(crate) fn view(&mut self, now: Duration) -> (Pattern, Option<Duration>) {
         self.advance_time(now);
         (self.pattern(now), self.next_deadline(now))
     }
 
     /// Returns the answers since the last call.
-    pub fn take_feedback(&mut self) -> Vec<PressFeedback> {
+    pub(crate) fn take_feedback(&mut self) -> Vec<PressFeedback> {
         std::mem::take(&mut self.feedback)
     }
 
     /// Returns the active faults, lowest number first.
-    pub fn faults(&self) -> Vec<FaultCode> {
+    pub(crate) fn faults(&self) -> Vec<FaultCode> {
         FaultCode::ALL
             .into_iter()
             .filter(|fault| self.conditions.faults & (1 << fault.number()) != 0)

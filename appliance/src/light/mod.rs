@@ -1,6 +1,6 @@
 //! The LED: decides which pattern it shows, and plays it.
 
-pub mod handle;
-pub mod indicator;
-pub mod player;
-pub mod stopped;
+pub(crate) mod handle;
+pub(crate) mod indicator;
+pub(crate) mod player;
+pub(crate) mod stopped;

@@ -16,7 +16,7 @@ use crate::time::clock;
 const QUIET_HOURS_CHECKED_EVERY: Duration = Duration::from_secs(20);
 
 /// An LED and the pattern being played. Dropping it turns the LED off.
-pub struct Player {
+pub(crate) struct Player {
     led: Box<dyn Led>,
     settings: LightSettings,
     pattern: Pattern,
@@ -27,7 +27,7 @@ pub struct Player {
 
 impl Player {
     /// Turns the LED off; it stays off until [`Self::show`].
-    pub fn new(mut led: Box<dyn Led>, settings: &LightSettings, now: Instant) -> Self {
+    pub(crate) fn new(mut led: Box<dyn Led>, settings: &LightSettings, now: Instant) -> Self {
         led.show(LedState::Off);
         Self {
             led,
@@ -40,7 +40,7 @@ impl Player {
     }
 
     /// Plays `pattern` from its beginning and returns true; the same pattern again continues.
-    pub fn show(&mut self, pattern: Pattern, now: Instant) -> bool {
+    pub(crate) fn show(&mut self, pattern: Pattern, now: Instant) -> bool {
         if pattern == self.pattern {
             return false;
         }
@@ -51,18 +51,18 @@ impl Player {
     }
 
     /// Applies other settings to the pattern being played; the pins stay what they were.
-    pub fn configure(&mut self, settings: &LightSettings, now: Instant) {
+    pub(crate) fn configure(&mut self, settings: &LightSettings, now: Instant) {
         self.settings = settings.clone();
         self.restart(now);
     }
 
     /// Returns when [`Self::advance`] is due.
-    pub fn step_ends(&self) -> Instant {
+    pub(crate) fn step_ends(&self) -> Instant {
         self.step_ends
     }
 
     /// Begins the next step if the current one has ended. However late it is called, no step is left out.
-    pub fn advance(&mut self, now: Instant) {
+    pub(crate) fn advance(&mut self, now: Instant) {
         if now < self.step_ends {
             return;
         }
@@ -112,7 +112,7 @@ impl Drop for Player {
 }
 
 /// Plays one pass of `pattern` on the caller's thread, then turns the LED off.
-pub fn play_once(led: &mut dyn Led, pattern: Pattern, settings: &LightSettings) {
+pub(crate) fn play_once(led: &mut dyn Led, pattern: Pattern, settings: &LightSettings) {
     led.caption(pattern.appearance(), pattern.meaning());
     for step in rhythm(pattern, settings, is_quiet(settings)).steps {
         led.show(led_state(pattern, step, settings));

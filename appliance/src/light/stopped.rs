@@ -23,7 +23,7 @@ const SUCCESS: &str = "success";
 /// Returns true if the program ended without a request to stop.
 ///
 /// `service_result`: `$SERVICE_RESULT`; absent = a person wants to see what it looks like.
-pub fn should_show(service_result: Option<&str>) -> bool {
+pub(crate) fn should_show(service_result: Option<&str>) -> bool {
     service_result != Some(SUCCESS)
 }
 
@@ -31,7 +31,7 @@ pub fn should_show(service_result: Option<&str>) -> bool {
 ///
 /// # Errors
 /// The system gives no thread.
-pub fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) -> io::Result<()> {
+pub(crate) fn show(mut led: Box<dyn Led>, settings: &LightSettings, once: bool) -> io::Result<()> {
     let pattern = Pattern::Fault(FaultCode::Program);
     if once {
         player::play_once(&mut *led, pattern, settings);

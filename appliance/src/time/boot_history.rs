@@ -14,7 +14,7 @@ use keepsake_protocol::event::BootClockOffset;
 use serde::{Deserialize, Serialize};
 
 /// The history is to be written to the card at least this often, microseconds.
-pub const WRITE_EVERY_US: u64 = 5 * 60 * 1_000_000;
+pub(crate) const WRITE_EVERY_US: u64 = 5 * 60 * 1_000_000;
 /// Boots remembered; older ones are as unsure as they were when they were forgotten.
 const BOOTS_MAX: usize = 32;
 /// Lines of one boot. A clock that is set more often than this gets one line that covers the rest.
@@ -28,7 +28,7 @@ const MUCH_NARROWER: u64 = 4;
 
 /// The boots of a card, oldest first; the last one is this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BootHistory {
+pub(crate) struct BootHistory {
     boots: Vec<Boot>,
     /// The last synchronised moment of this boot, while it is synchronised.
     #[serde(skip)]
@@ -72,7 +72,7 @@ impl LowerBound {
 
 impl BootHistory {
     /// The program runs in the boot of `now`.
-    pub fn begin(&mut self, now: &ClockReading) {
+    pub(crate) fn begin(&mut self, now: &ClockReading) {
         if self.boots.last().is_some_and(|last| last.boot == now.boot) {
             return;
         }
@@ -99,7 +99,7 @@ impl BootHistory {
     }
 
     /// The clock as it is now. Returns the lines that are news: to be kept durably, and told.
-    pub fn observe(&mut self, now: &ClockReading) -> Vec<BootClockOffset> {
+    pub(crate) fn observe(&mut self, now: &ClockReading) -> Vec<BootClockOffset> {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return Vec::new();
         };
@@ -122,7 +122,7 @@ impl BootHistory {
     }
 
     /// The cloud said what its clock shows, and `now` is not earlier.
-    pub fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
+    pub(crate) fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
         let Some(current) = self.boots.last_mut().filter(|last| last.boot == now.boot) else {
             return;
         };
@@ -141,7 +141,7 @@ impl BootHistory {
 
     /// The earliest wall time that a press can have had, microseconds UTC, by all that is known but the clocks of its own
     /// boot: those are told in lines.
-    pub fn not_before(&self, pressed: &ClockReading) -> Option<i64> {
+    pub(crate) fn not_before(&self, pressed: &ClockReading) -> Option<i64> {
         let at_us = pressed.boottime_us;
         let of_boot = || self.boots.iter().filter(|boot| boot.boot == pressed.boot);
         of_boot()
@@ -153,7 +153,7 @@ impl BootHistory {
 
     /// The latest wall time that is known to be past, microseconds UTC. It rises, unless clocks turn out to contradict
     /// each other.
-    pub fn latest_known_us(&self) -> Option<i64> {
+    pub(crate) fn latest_known_us(&self) -> Option<i64> {
         let last = self.boots.last()?;
         let by_floor = last.lower_bound.map(|lower_bound| lower_bound.at(last.seen_us));
         let by_lines = last.span_at(last.seen_us).map(|(earliest_us, _)| earliest_us);

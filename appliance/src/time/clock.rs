@@ -18,7 +18,7 @@ const NETWORK_ERROR_US: u64 = 100_000;
 
 /// The clocks of this boot.
 #[derive(Debug, Clone, Copy)]
-pub struct Clock {
+pub(crate) struct Clock {
     boot: BootId,
     /// A simulated camera may have a file that says what its clocks show.
     simulated: Option<&'static Path>,
@@ -38,7 +38,7 @@ struct Simulated {
 static BOOTTIME_SHIFT_US: AtomicI64 = AtomicI64::new(0);
 
 #[derive(Debug, thiserror::Error)]
-pub enum ClockError {
+pub(crate) enum ClockError {
     #[error("read the boot id /proc/sys/kernel/random/boot_id")]
     Read(#[source] std::io::Error),
     #[error("understand the boot id {0:?}")]
@@ -50,7 +50,7 @@ pub enum ClockError {
 impl Clock {
     /// # Errors
     /// No `/proc`, so no way to tell one boot from another.
-    pub fn open() -> Result<Self, ClockError> {
+    pub(crate) fn open() -> Result<Self, ClockError> {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(ClockError::Read)?;
         parse_boot_id(&text)
             .map(|boot| Self { boot, simulated: None })
@@ -61,7 +61,7 @@ impl Clock {
     ///
     /// # Errors
     /// There is no such file, or it is not what it should be.
-    pub fn simulated(file: PathBuf) -> Result<Self, ClockError> {
+    pub(crate) fn simulated(file: PathBuf) -> Result<Self, ClockError> {
         let Some(read) = read_simulated(&file) else {
             return Err(ClockError::Simulated(file));
         };
@@ -74,11 +74,11 @@ impl Clock {
         Ok(clock)
     }
 
-    pub fn boot(&self) -> BootId {
+    pub(crate) fn boot(&self) -> BootId {
         self.boot
     }
 
-    pub fn now(&self) -> ClockReading {
+    pub(crate) fn now(&self) -> ClockReading {
         let simulated = self.simulated.and_then(read_simulated);
         if let Some(simulated) = &simulated {
             BOOTTIME_SHIFT_US.store(simulated.boottime_shift_us, Ordering::Relaxed);
@@ -107,13 +107,13 @@ impl Clock {
     /// The moment of an earlier press of this boot.
     ///
     /// `at_boottime_us`: CLOCK_BOOTTIME of the press, microseconds.
-    pub fn reading_at(&self, at_boottime_us: u64) -> ClockReading {
+    pub(crate) fn reading_at(&self, at_boottime_us: u64) -> ClockReading {
         reading_at_boottime(&self.now(), at_boottime_us)
     }
 }
 
 /// CLOCK_BOOTTIME, microseconds since boot, sleep included.
-pub fn boottime_us() -> u64 {
+pub(crate) fn boottime_us() -> u64 {
     let shift_us = BOOTTIME_SHIFT_US.load(Ordering::Relaxed);
     micros(ClockId::CLOCK_BOOTTIME)
         .unsigned_abs()
@@ -121,18 +121,18 @@ pub fn boottime_us() -> u64 {
 }
 
 /// CLOCK_MONOTONIC, microseconds; the clock that drivers stamp edges and frames with.
-pub fn monotonic_us() -> u64 {
+pub(crate) fn monotonic_us() -> u64 {
     micros(ClockId::CLOCK_MONOTONIC).unsigned_abs()
 }
 
 /// The CLOCK_BOOTTIME of an instant that a driver gave by CLOCK_MONOTONIC, microseconds.
-pub fn boottime_of_monotonic_us(at_monotonic_us: u64) -> u64 {
+pub(crate) fn boottime_of_monotonic_us(at_monotonic_us: u64) -> u64 {
     let ago = monotonic_us().saturating_sub(at_monotonic_us);
     boottime_us().saturating_sub(ago)
 }
 
 /// Whether the wall clock can be believed now.
-pub fn wall_is_synchronised() -> bool {
+pub(crate) fn wall_is_synchronised() -> bool {
     error_us(&kernel()).is_some()
 }
 
@@ -151,7 +151,7 @@ fn micros(clock: ClockId) -> i64 {
 
 /// The wall clock, and what the kernel says of it, of one instant.
 #[derive(Debug, Clone, Copy)]
-pub struct KernelClock {
+pub(crate) struct KernelClock {
     pub wall_us: i64,
     /// What adjtimex returned.
     pub answer: i32,
@@ -195,7 +195,7 @@ fn kernel() -> KernelClock {
 ///
 /// adjtimex's answer `TIME_ERROR` also means a lost pulse source, which is no reason to distrust the network, so the flag
 /// decides; a call that failed (-1) told us nothing.
-pub fn error_us(reading: &KernelClock) -> Option<u64> {
+pub(crate) fn error_us(reading: &KernelClock) -> Option<u64> {
     let trusted = reading.answer >= 0 && reading.status & libc::STA_UNSYNC == 0;
     trusted.then(|| {
         reading
@@ -206,7 +206,7 @@ pub fn error_us(reading: &KernelClock) -> Option<u64> {
 }
 
 /// The moment `boottime_us` of the same boot as `known`, by the wall clock as `known` has it.
-pub fn reading_at_boottime(known: &ClockReading, boottime_us: u64) -> ClockReading {
+pub(crate) fn reading_at_boottime(known: &ClockReading, boottime_us: u64) -> ClockReading {
     let shift = to_signed(boottime_us).saturating_sub(to_signed(known.boottime_us));
     ClockReading {
         boottime_us,

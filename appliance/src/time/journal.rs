@@ -16,13 +16,13 @@ use crate::spool::replace_durably;
 use crate::time::boot_history::{BootHistory, WRITE_EVERY_US};
 
 /// Events that may wait for the cloud.
-pub const EVENTS_MAX: usize = 64;
+pub(crate) const EVENTS_MAX: usize = 64;
 /// A larger file is none of ours, bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The notes of one card.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: JournalFile,
     /// CLOCK_BOOTTIME when it was last written, microseconds.
@@ -45,7 +45,7 @@ struct JournalFile {
 impl Journal {
     /// Reads the notes in the spool folder, and notes that this boot has begun. The second value is what a person should
     /// know.
-    pub fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
+    pub(crate) fn open(spool: &Path, now: &ClockReading) -> (Self, Option<String>) {
         let path = spool.join("notes");
         let (mut file, warning) = match read(&path) {
             Ok(file) => (file, None),
@@ -70,7 +70,7 @@ impl Journal {
 
     /// The clock as it is now: at least once a second. Returns whether there is something new to send. May wait for the
     /// card.
-    pub fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
+    pub(crate) fn observe(&mut self, now: &ClockReading, install: SpoolId) -> bool {
         let news = self.file.history.observe(now);
         let has_news = !news.is_empty();
         for line in news {
@@ -86,7 +86,7 @@ impl Journal {
     }
 
     /// Keeps a fault until the cloud has it. May wait for the card.
-    pub fn record_fault(&mut self, fault: Fault, install: SpoolId) {
+    pub(crate) fn record_fault(&mut self, fault: Fault, install: SpoolId) {
         let now = fault.at;
         self.push_event(&Event::Fault(Fault {
             spool: Some(install),
@@ -96,7 +96,7 @@ impl Journal {
     }
 
     /// The cloud has these. Returns whether any of them waited. May wait for the card.
-    pub fn confirm(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
+    pub(crate) fn confirm(&mut self, events: &[HashPrefix], now: &ClockReading) -> bool {
         let before = self.file.events.len();
         self.file
             .events
@@ -110,21 +110,21 @@ impl Journal {
     }
 
     /// The latest time that the cloud has reported; it is written with the rest.
-    pub fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
+    pub(crate) fn on_cloud_time(&mut self, said_us: i64, now: &ClockReading) {
         self.file.history.on_cloud_time(said_us, now);
     }
 
     /// What the cloud has not confirmed, oldest first, exactly as it is to be sent.
-    pub fn unconfirmed(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn unconfirmed(&self) -> impl Iterator<Item = &str> {
         self.file.events.iter().map(String::as_str)
     }
 
-    pub fn history(&self) -> &BootHistory {
+    pub(crate) fn history(&self) -> &BootHistory {
         &self.file.history
     }
 
     /// A last look at the clock before the end.
-    pub fn close(mut self, now: &ClockReading, install: SpoolId) {
+    pub(crate) fn close(mut self, now: &ClockReading, install: SpoolId) {
         self.observe(now, install);
         self.write(now);
     }

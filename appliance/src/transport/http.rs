@@ -55,7 +55,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const IDLE_FOR: Duration = Duration::from_secs(20);
 
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// `http://host:port` or `https://host:port`.
     pub url: String,
     /// Proves who this camera is; empty = none. Secret.
@@ -70,7 +70,7 @@ pub struct Settings {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }

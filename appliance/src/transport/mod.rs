@@ -3,8 +3,8 @@
 //! A new connection knows nothing of the one before it: what was handed over and has no receipt starts again (P5).
 
 pub(crate) mod certificate_time;
-pub mod http;
-pub mod mqtt;
+pub(crate) mod http;
+pub(crate) mod mqtt;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(30);
 
 /// Why there is no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DisconnectReason {
+pub(crate) enum DisconnectReason {
     /// The other side is there and refuses this camera: name, password, token, certificate or permission.
     Unauthorized,
     /// What answers there cannot prove who it is, or this camera has not the files it needs.
@@ -31,7 +31,7 @@ pub enum DisconnectReason {
 }
 
 /// What happens on the connection.
-pub enum TransportEvent {
+pub(crate) enum TransportEvent {
     /// Connected and listening: messages may be published.
     Connected(Publisher),
     Disconnected {
@@ -55,15 +55,15 @@ pub enum TransportEvent {
 
 /// Publishes on one connection, and is worthless on the next.
 #[derive(Clone)]
-pub struct Publisher(Arc<dyn Connection>);
+pub(crate) struct Publisher(Arc<dyn Connection>);
 
 /// The connection takes no more; it is gone or stuck.
 #[derive(Debug, thiserror::Error)]
 #[error("hand a message to the connection")]
-pub struct SendError;
+pub(crate) struct SendError;
 
 /// What a transport does for its [`Publisher`].
-pub trait Connection: Send + Sync {
+pub(crate) trait Connection: Send + Sync {
     /// See [`Publisher::publish`].
     ///
     /// # Errors
@@ -78,7 +78,7 @@ pub trait Connection: Send + Sync {
 }
 
 impl Publisher {
-    pub fn new(connection: impl Connection + 'static) -> Self {
+    pub(crate) fn new(connection: impl Connection + 'static) -> Self {
         Self(Arc::new(connection))
     }
 
@@ -86,23 +86,23 @@ impl Publisher {
     ///
     /// # Errors
     /// [`SendError`].
-    pub fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
+    pub(crate) fn publish(&self, kind: MessageKind, payload: Vec<u8>, token: Option<u64>) -> Result<(), SendError> {
         self.0.publish(kind, payload, token)
     }
 
     /// Ends the connection once what was handed over is acknowledged, or after `patience`.
-    pub async fn finish(&self, patience: Duration) {
+    pub(crate) async fn finish(&self, patience: Duration) {
         self.0.finish(patience).await;
     }
 
     /// Ends the connection at once: it is stuck.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         self.0.abandon();
     }
 }
 
 /// Connects, and connects again, until `stop` says so. `connect`: one connection, from its first byte to its last.
-pub async fn reconnect_loop<C, F>(
+pub(crate) async fn reconnect_loop<C, F>(
     connect: C,
     reconnect: Backoff,
     events: mpsc::Sender<TransportEvent>,

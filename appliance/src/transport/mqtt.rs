@@ -31,7 +31,7 @@ const INCOMING_BYTES_MAX: usize = 8 * 1024 * 1024;
 const FLUSH_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub host: String,
     pub port: u16,
     /// Empty = none, and no password either.
@@ -101,7 +101,7 @@ fn client_id(device: &DeviceId, install: SpoolId) -> String {
 }
 
 /// Connects, and connects again, until `stop` says so.
-pub async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
+pub(crate) async fn run(settings: Settings, events: mpsc::Sender<TransportEvent>, stop: watch::Receiver<bool>) {
     let connect = || connection(&settings, &events);
     transport::reconnect_loop(connect, settings.reconnect, events.clone(), stop).await;
 }

@@ -26,13 +26,13 @@ use crate::store::Store;
 
 /// A name and a password for the cloud's own sessions.
 #[derive(Clone)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     pub user: String,
     pub password: String,
 }
 
 /// A broker inside this process, whichever crate it is made of.
-pub trait LocalBroker: Send + Sync {
+pub(crate) trait LocalBroker: Send + Sync {
     /// Where it listens, with the port it really has.
     fn address(&self) -> SocketAddr;
     /// What the cloud's own sessions say to be believed.
@@ -59,7 +59,11 @@ const CLOUD_PREFIX: &str = "cloud.";
 ///
 /// # Errors
 /// [`BrokerError`]: mostly a port that is taken.
-pub async fn start(config: &Config, store: &Store, address: SocketAddr) -> Result<Arc<dyn LocalBroker>, BrokerError> {
+pub(crate) async fn start(
+    config: &Config,
+    store: &Store,
+    address: SocketAddr,
+) -> Result<Arc<dyn LocalBroker>, BrokerError> {
     let failed = |source| BrokerError { address, source };
     // A broker that is not a dispatcher of whole captures would be one of parts: the largest message is one capture in
     // one message, with its header and topic.

@@ -1,3 +1,3 @@
 //! The embedded MQTT broker, and nothing that knows of messages or cameras.
 
-pub mod embedded;
+pub(crate) mod embedded;

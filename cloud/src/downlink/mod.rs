@@ -1,7 +1,7 @@
 //! Speaks to cameras by whichever way each listens: topics of the broker, or the mailbox of one that comes by HTTP.
 
-pub mod announcer;
-pub mod outbox;
+pub(crate) mod announcer;
+pub(crate) mod outbox;
 
 use keepsake_protocol::topic::Topic;
 use tokio::sync::watch;

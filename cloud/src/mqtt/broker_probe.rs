@@ -26,10 +26,15 @@ const AGAIN_AFTER: Duration = Duration::from_secs(60);
 const DROPPED: &str = "$SYS/broker/publish/messages/dropped";
 
 /// Sentences about the broker; empty while nothing is wrong with it.
-pub type BrokerWarnings = watch::Receiver<Vec<String>>;
+pub(crate) type BrokerWarnings = watch::Receiver<Vec<String>>;
 
 /// Begins to look, and goes on until it is stopped.
-pub fn start(broker: BrokerAddress, store: StoreId, frames: &MqttSession, stop: CancellationToken) -> BrokerWarnings {
+pub(crate) fn start(
+    broker: BrokerAddress,
+    store: StoreId,
+    frames: &MqttSession,
+    stop: CancellationToken,
+) -> BrokerWarnings {
     let (warnings, seen) = watch::channel(Vec::new());
     let check = BrokerProbe {
         broker,
@@ -47,7 +52,7 @@ pub fn start(broker: BrokerAddress, store: StoreId, frames: &MqttSession, stop: 
 }
 
 /// Nothing to find: the broker is our own.
-pub fn none() -> BrokerWarnings {
+pub(crate) fn none() -> BrokerWarnings {
     watch::channel(Vec::new()).1
 }
 

@@ -1,5 +1,5 @@
 //! The cloud's sessions with an MQTT broker.
 
-pub mod ack;
-pub mod broker_probe;
-pub mod session;
+pub(crate) mod ack;
+pub(crate) mod broker_probe;
+pub(crate) mod session;

@@ -170,7 +170,7 @@ impl Filter {
 }
 
 /// The client id of one of the cloud's sessions; at most the 23 characters that every broker must take.
-pub fn client_id(role: &str, store: StoreId) -> String {
+pub(crate) fn client_id(role: &str, store: StoreId) -> String {
     let store = store.to_string();
     format!("cloud.{role}.{}", &store[..8])
 }

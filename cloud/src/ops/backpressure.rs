@@ -82,7 +82,7 @@ impl Backpressure {
 ///
 /// # Errors
 /// The folder cannot be asked.
-pub fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
+pub(crate) fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
     let stat = nix::sys::statvfs::statvfs(folder)?;
     let fragment = stat.fragment_size();
     Ok((
@@ -92,7 +92,7 @@ pub fn disk_space(folder: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 /// Whether so little room is a reason to take nothing: below the larger of the two limits.
-pub fn low_space_reason(free: u64, total: u64, bytes_min: u64, percent_min: u8) -> Option<String> {
+pub(crate) fn low_space_reason(free: u64, total: u64, bytes_min: u64, percent_min: u8) -> Option<String> {
     let least = bytes_min.max(total / 100 * u64::from(percent_min));
     (free < least).then(|| {
         let mib = |bytes: u64| bytes / (1024 * 1024);

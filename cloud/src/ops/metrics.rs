@@ -18,7 +18,7 @@ use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::store::Counters;
 
 /// What `GET /metrics` calls its answer.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Shared by all who count; clones count together.
 #[derive(Debug, Clone)]

@@ -1,8 +1,8 @@
 //! The state of the running service: metrics, camera presence, change events and back-pressure.
 
-pub mod backpressure;
-pub mod event_bus;
+pub(crate) mod backpressure;
+pub(crate) mod event_bus;
 pub(crate) mod health_watch;
-pub mod metrics;
-pub mod presence;
+pub(crate) mod metrics;
+pub(crate) mod presence;
 pub(crate) mod systemd;

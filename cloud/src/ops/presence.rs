@@ -8,11 +8,11 @@ use keepsake_protocol::presence::Presence;
 
 /// Silence after which a camera is taken for gone, microseconds. A camera speaks at least every 30 s (its status), so
 /// this is three of those, and longer than the keep-alive after which a broker sends the last will.
-pub const SILENCE_US: i64 = 90_000_000;
+pub(crate) const SILENCE_US: i64 = 90_000_000;
 
 /// `said`: the camera's last word about itself, or its last will. `last_seen_us` and `now_us`: microseconds UTC by the
 /// cloud's clock; a clock set back counts as no silence.
-pub fn presence(said: Presence, last_seen_us: i64, now_us: i64) -> Presence {
+pub(crate) fn presence(said: Presence, last_seen_us: i64, now_us: i64) -> Presence {
     match said {
         Presence::Offline => Presence::Offline,
         Presence::Online if now_us.saturating_sub(last_seen_us) > SILENCE_US => Presence::Offline,
