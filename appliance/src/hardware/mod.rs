@@ -1,17 +1,17 @@
 //! The parts of a camera, [`Button`], `Light` and [`Camera`], and the drivers for them.
 //!
-//! Everything above works with these traits, so that the whole camera runs on a laptop: [`gpio`], [`gpiochip`] and
+//! Everything above works with these traits, so that the whole camera runs on a laptop: [`rppal_gpio`], [`gpiochip`] and
 //! [`v4l`] are the only files that name rppal, gpiocdev and v4l, [`rpicam`] runs a program, [`simulated`] needs no
 //! hardware. Hardware carries out actions and decides nothing; its errors say what to do about them.
 
 mod auto;
 mod exposure;
-pub mod gpio;
 pub mod gpiochip;
 pub mod identity;
 pub mod open;
 mod rotated;
 pub mod rpicam;
+pub mod rppal_gpio;
 pub mod simulated;
 #[cfg(test)]
 mod testing;

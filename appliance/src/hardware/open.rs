@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::identity::Identity;
-use super::{Button, Camera, CameraError, HardwareError, Led, auto, gpio, gpiochip, rotated, rpicam, simulated, v4l};
+use super::{
+    Button, Camera, CameraError, HardwareError, Led, auto, gpiochip, rotated, rpicam, rppal_gpio, simulated, v4l,
+};
 use crate::imaging::frame::Frame;
 use crate::settings::{self, CameraBackend, Config, GpioBackend};
 
@@ -77,7 +79,7 @@ pub fn open_led(config: &Config) -> Result<Box<dyn Led>, HardwareError> {
 
 /// The pins of this board, through rppal or the character device.
 pub(crate) enum Pins {
-    Rppal(gpio::Gpio),
+    Rppal(rppal_gpio::Gpio),
     Gpiochip(gpiochip::Gpiochip),
 }
 
@@ -89,9 +91,9 @@ impl Pins {
     /// Neither works, or not the one that the settings name.
     pub(crate) fn open(settings: &settings::GpioSettings) -> Result<Self, HardwareError> {
         match settings.backend {
-            GpioBackend::Rppal => Ok(Self::Rppal(gpio::Gpio::open()?)),
+            GpioBackend::Rppal => Ok(Self::Rppal(rppal_gpio::Gpio::open()?)),
             GpioBackend::Gpiochip => Ok(Self::Gpiochip(gpiochip::Gpiochip::open(&settings.device)?)),
-            GpioBackend::Auto if gpio::has_registers() => match gpio::Gpio::open() {
+            GpioBackend::Auto if rppal_gpio::has_registers() => match rppal_gpio::Gpio::open() {
                 Ok(pins) => Ok(Self::Rppal(pins)),
                 Err(first) => match gpiochip::Gpiochip::open(&settings.device) {
                     Ok(chip) => Ok(Self::Gpiochip(chip)),
@@ -107,9 +109,9 @@ impl Pins {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Rppal(_) => {
-                format!("by rppal, because {} is there", gpio::REGISTERS.join(" or "))
+                format!("by rppal, because {} is there", rppal_gpio::REGISTERS.join(" or "))
             }
-            Self::Gpiochip(chip) if gpio::has_registers() => {
+            Self::Gpiochip(chip) if rppal_gpio::has_registers() => {
                 format!("by {chip}, because rppal cannot use /dev/gpiomem or was not asked for")
             }
             Self::Gpiochip(chip) => format!("by {chip}, because there is no /dev/gpiomem"),

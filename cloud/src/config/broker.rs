@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rustls::time_provider::DefaultTimeProvider;
+use keepsake_tls::DefaultTimeProvider;
 
 use crate::config::error::ConfigError;
 use crate::config::secret::PasswordSource;

@@ -4,4 +4,5 @@ pub mod decode;
 pub mod external;
 pub mod operation;
 pub mod queue;
+pub(crate) mod receipts;
 pub mod worker;

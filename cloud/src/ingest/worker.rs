@@ -24,6 +24,7 @@ use crate::ingest::decode;
 use crate::ingest::external::ExternalTopics;
 use crate::ingest::operation::{CommitOutcome, IngestOp};
 use crate::ingest::queue::{Delivery, IngestResponse, Queue};
+use crate::ingest::receipts::receipts;
 use crate::mqtt::ack::Ack;
 use crate::mqtt::session::MqttSession;
 use crate::now_us;
@@ -276,7 +277,7 @@ impl IngestWorker {
                 }
             }
         }
-        for (device, mut receipt) in decode::receipts(self.store.id(), &spoken) {
+        for (device, mut receipt) in receipts(self.store.id(), &spoken) {
             receipt.sent_us = Some(now_us());
             let topic = Topic::new(&device, MessageKind::Receipt);
             if self.control.publish(&topic, codec::encode(&receipt)).await {
@@ -335,7 +336,7 @@ fn response(store: StoreId, deposit: &IngestOp, device: &DeviceId, outcome: Comm
     if let (IngestOp::Quarantine(suspect), CommitOutcome::Quarantined) = (deposit, &outcome) {
         return IngestResponse::Quarantined(suspect.reason.clone());
     }
-    let earned = decode::receipts(store, &[(device.clone(), outcome)]);
+    let earned = receipts(store, &[(device.clone(), outcome)]);
     let mut receipts: Vec<Receipt> = earned.into_iter().map(|(_, receipt)| receipt).collect();
     if let Some((install, ..)) = deposit.capture()
         && receipts.is_empty()

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use keepsake_protocol::StoreId;
 use keepsake_protocol::topic::{MessageKind, Topic};
+use keepsake_tls::DefaultTimeProvider;
 use rumqttc::{
     AckMode, AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, Incoming, MqttOptions, Publish,
     PublishOptions, QoS, SubscribeFilterInput, SubscribeReasonCode, TlsConfiguration, Transport,
 };
-use rustls::time_provider::DefaultTimeProvider;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 

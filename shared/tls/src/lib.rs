@@ -16,6 +16,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+pub use rustls::time_provider::DefaultTimeProvider;
 use rustls::time_provider::TimeProvider;
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 
@@ -283,7 +284,6 @@ fn days(seconds: u64) -> u64 {
 mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair};
-    use rustls::time_provider::DefaultTimeProvider;
 
     fn made_for(name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();

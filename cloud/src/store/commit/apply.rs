@@ -10,8 +10,8 @@ use sqlx::AnyConnection;
 
 use crate::ingest::operation::{CommitOutcome, IngestOp, QuarantineEntry};
 use crate::store::bind::Key;
-use crate::store::commit::batch::Batch;
 use crate::store::commit::part::PartOutcome;
+use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::upload::Upload;
 use crate::store::commit::{
     boot_clock, device, event, fate, inventory, part, picture, quarantine, spool, tombstone, upload_dedup,
@@ -31,12 +31,12 @@ impl Store {
     pub async fn commit(&self, deposits: &[IngestOp], now_us: i64) -> Result<Vec<CommitOutcome>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin a batch").await?;
-            let mut batch = Batch::default();
+            let mut totals = BatchTotals::default();
             let mut outcomes = Vec::with_capacity(deposits.len());
             for deposit in deposits {
-                outcomes.push(self.apply(&mut tx, &mut batch, deposit, now_us).await?);
+                outcomes.push(self.apply(&mut tx, &mut totals, deposit, now_us).await?);
             }
-            batch.finish(&mut tx).await?;
+            totals.finish(&mut tx).await?;
             tx.commit().await.context("commit a batch")?;
             Ok(outcomes)
         })
@@ -46,12 +46,12 @@ impl Store {
     async fn apply(
         &self,
         tx: &mut AnyConnection,
-        batch: &mut Batch,
+        totals: &mut BatchTotals,
         deposit: &IngestOp,
         now_us: i64,
     ) -> Result<CommitOutcome> {
         if let Some((device, alive)) = speaker(deposit)
-            && !batch
+            && !totals
                 .record_contact(tx, device, now_us, alive, self.limits.devices_max)
                 .await?
         {
@@ -59,7 +59,7 @@ impl Store {
         }
         match deposit {
             IngestOp::Capture { device, header, bytes } => {
-                self.apply_capture(tx, batch, device, header, bytes, now_us).await
+                self.apply_capture(tx, totals, device, header, bytes, now_us).await
             }
             IngestOp::Tombstone {
                 device,
@@ -117,7 +117,7 @@ impl Store {
                     height: *height,
                     damaged: false,
                 };
-                apply_upload(tx, batch, device, &upload, *hash, *maybe_repeat, now_us).await
+                apply_upload(tx, totals, device, &upload, *hash, *maybe_repeat, now_us).await
             }
             IngestOp::Quarantine(suspect) => {
                 quarantine::insert(tx, suspect, now_us, &self.limits).await?;
@@ -143,7 +143,7 @@ impl Store {
     async fn apply_capture(
         &self,
         tx: &mut AnyConnection,
-        batch: &mut Batch,
+        totals: &mut BatchTotals,
         device: &DeviceId,
         header: &FrameHeader,
         bytes: &[u8],
@@ -158,7 +158,7 @@ impl Store {
             arrival,
         };
         if header.offset == 0 && header.len == record.total {
-            let arrival = picture::insert(tx, batch, device, header, bytes, now_us, false).await?;
+            let arrival = picture::insert(tx, totals, device, header, bytes, now_us, false).await?;
             return Ok(stored(arrival));
         }
         if fate::is_settled(tx, Key::of(record)).await? {
@@ -167,7 +167,7 @@ impl Store {
         match part::insert(tx, device, header, bytes, now_us, &self.limits).await? {
             PartOutcome::Unfinished => Ok(CommitOutcome::PartStored),
             PartOutcome::Whole(whole) => {
-                let arrival = picture::insert(tx, batch, device, header, &whole, now_us, false).await?;
+                let arrival = picture::insert(tx, totals, device, header, &whole, now_us, false).await?;
                 Ok(stored(arrival))
             }
             PartOutcome::WrongHash(whole) => {
@@ -245,7 +245,7 @@ impl Store {
 /// Gives a picture without a number one, and stores it unless it is a repeat.
 async fn apply_upload(
     tx: &mut AnyConnection,
-    batch: &mut Batch,
+    totals: &mut BatchTotals,
     device: &DeviceId,
     upload: &Upload<'_>,
     hash: Hash,
@@ -257,7 +257,7 @@ async fn apply_upload(
     }
     let (install, sequence) = spool::next_upload(tx, device, now_us).await?;
     let header = upload.header(install, sequence, now_us);
-    let arrival = picture::insert(tx, batch, device, &header, upload.bytes, now_us, false).await?;
+    let arrival = picture::insert(tx, totals, device, &header, upload.bytes, now_us, false).await?;
     upload_dedup::remember(tx, device, hash, now_us).await?;
     Ok(CommitOutcome::UploadStored { arrival })
 }

@@ -1,7 +1,7 @@
 //! Deletes a picture on request of a user.
 
 use crate::store::bind::Key;
-use crate::store::commit::{batch, fate, picture};
+use crate::store::commit::{fate, picture, totals};
 use crate::store::error::{ErrorContext, Result};
 use crate::store::open::Store;
 use crate::store::picture::Picture;
@@ -23,7 +23,7 @@ impl Store {
             let deleted = fate::mark_deleted(&mut tx, key).await?;
             if deleted {
                 picture::remove(&mut tx, picture.arrival).await?;
-                batch::count(&mut tx, &picture.device, -1).await?;
+                totals::count(&mut tx, &picture.device, -1).await?;
             }
             tx.commit().await.context("commit deleting")?;
             Ok(deleted)

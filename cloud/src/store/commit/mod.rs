@@ -1,7 +1,6 @@
 //! The write path: everything that runs inside the ingest transaction.
 
 mod apply;
-pub(crate) mod batch;
 pub(crate) mod boot_clock;
 mod delete;
 pub(crate) mod device;
@@ -13,5 +12,6 @@ pub(crate) mod picture;
 pub(crate) mod quarantine;
 pub(crate) mod spool;
 pub(crate) mod tombstone;
+pub(crate) mod totals;
 pub(crate) mod upload;
 pub(crate) mod upload_dedup;

@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use crate::pictures::capture_time;
 use crate::store::bind::{BindKey, Key, from_bigint, id, sequence, to_bigint};
-use crate::store::commit::batch::Batch;
+use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{boot_clock, fate};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::open::Store;
@@ -41,7 +41,7 @@ macro_rules! select {
 /// Keeps a picture whose hash is right: row, bytes and fate. Returns its arrival, or nothing for a repeat (P3).
 pub(crate) async fn insert(
     tx: &mut AnyConnection,
-    batch: &mut Batch,
+    totals: &mut BatchTotals,
     device: &DeviceId,
     header: &FrameHeader,
     bytes: &[u8],
@@ -53,7 +53,7 @@ pub(crate) async fn insert(
         fate::PriorFate::Settled => return Ok(None),
         fate::PriorFate::New { conflict } => conflict,
     };
-    let arrival = batch.arrival(tx, device).await?;
+    let arrival = totals.arrival(tx, device).await?;
     let optional = |number: Option<u64>| number.map(to_bigint);
     sqlx::query(
         "INSERT INTO picture (arrival, spool, sequence, hash, device, bytes, content_type, width, height, cause, \

@@ -3,7 +3,7 @@
 use keepsake_protocol::capture::{CaptureMetadata, FrameHeader};
 use keepsake_protocol::{DeviceId, Hash, Sequence, SpoolId};
 
-use crate::store::commit::batch::Batch;
+use crate::store::commit::totals::BatchTotals;
 use crate::store::commit::{device, picture, spool};
 use crate::store::error::{ErrorContext, Result, StoreError};
 use crate::store::open::Store;
@@ -70,10 +70,10 @@ impl Store {
             let (install, sequence) = spool::next_upload(&mut tx, camera, now_us).await?;
             let header = upload.header(install, sequence, now_us);
             let damaged = upload.damaged;
-            let mut batch = Batch::default();
-            let kept = picture::insert(&mut tx, &mut batch, camera, &header, upload.bytes, now_us, damaged).await?;
+            let mut totals = BatchTotals::default();
+            let kept = picture::insert(&mut tx, &mut totals, camera, &header, upload.bytes, now_us, damaged).await?;
             let arrival = kept.ok_or_else(|| StoreError::Corrupt("an upload number twice".to_owned()))?;
-            batch.finish(&mut tx).await?;
+            totals.finish(&mut tx).await?;
             tx.commit().await.context("commit an upload")?;
             // Not read back: it is stored now, and a client that got an error would send it again.
             Ok(Picture::stored(arrival, camera, header, now_us, damaged))

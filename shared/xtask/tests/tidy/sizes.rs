@@ -18,7 +18,10 @@ const LONG_FILES_LEFT: usize = 0;
 const LONG_FUNCTIONS_LEFT: usize = 0;
 
 /// Functions that may be longer, each with the reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[(
+    "cloud/src/store/commit/apply.rs apply",
+    "one arm for each kind of message",
+)];
 
 #[test]
 fn no_file_of_product_code_is_too_long() {

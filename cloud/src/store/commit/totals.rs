@@ -1,4 +1,4 @@
-//! What one transaction gathers and writes once at its end: a round trip a capture would be too much for it.
+//! Totals of one transaction, written once at its end: a round trip for each capture would take too long.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -9,8 +9,9 @@ use crate::store::commit::device;
 use crate::store::error::{ErrorContext, Result};
 use crate::store::meta;
 
+/// The contacts, arrival numbers and counts that one transaction gathers.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub(crate) struct BatchTotals {
     /// The cameras that were noted, and whether as alive.
     seen: HashSet<(DeviceId, bool)>,
     /// The last number given out.
@@ -19,7 +20,7 @@ pub(crate) struct Batch {
     pictures: BTreeMap<DeviceId, i64>,
 }
 
-impl Batch {
+impl BatchTotals {
     /// Records contact with a camera once; returns false if there is no room for another camera.
     pub(crate) async fn record_contact(
         &mut self,
