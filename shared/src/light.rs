@@ -21,7 +21,7 @@ pub enum Pattern {
     Identify,
     /// The button is held; releasing it now reconnects.
     HoldReconnect,
-    /// The button is held; releasing it now forgets the cloud.
+    /// The button is held; releasing it now unpairs from the cloud.
     HoldForget,
     /// The button is held too long; releasing it does nothing.
     HoldCancelled,
@@ -184,15 +184,15 @@ impl Pattern {
             Self::Off => "Switched off, or no power.",
             Self::Starting => "Starting. Do not unplug.",
             Self::Ready => "Ready. Everything is stored.",
-            Self::Uploading => "Uploading. Nothing for you to do.",
-            Self::Offline => "No connection. Pictures are safe on the card and will be sent.",
+            Self::Uploading => "Uploading. No action needed.",
+            Self::Offline => "No connection. Pictures are safe on the card and will be uploaded later.",
             Self::Identify => "This is the camera you are looking for.",
-            Self::HoldReconnect => "Release to read camera.toml again and reconnect.",
-            Self::HoldForget => "Release to forget the cloud; pictures are kept.",
+            Self::HoldReconnect => "Release to reload camera.toml and reconnect.",
+            Self::HoldForget => "Release to unpair from the cloud. Pictures are kept.",
             Self::HoldCancelled => "Held too long. Releasing does nothing.",
             Self::Capturing => "Taking the picture. Hold still.",
             Self::Stored => "In the cloud.",
-            Self::Saved => "Safe on the card, will be sent later.",
+            Self::Saved => "Safe on the card. It will be uploaded later.",
             Self::Failed { .. } => "Not taken. Try again.",
             Self::Fault(fault) => fault.meaning(),
         }
