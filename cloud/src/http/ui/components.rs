@@ -330,7 +330,10 @@ mod tests {
                 (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
                 "copied or restored",
             ),
-            (&|camera| camera.damaged = 1, "1 picture is damaged and cannot be displayed"),
+            (
+                &|camera| camera.damaged = 1,
+                "1 picture is damaged and cannot be displayed",
+            ),
             (&|camera| camera.counters.told = 5, "5 presses produced no picture"),
             (
                 &|camera| camera.counters.held = 4,
