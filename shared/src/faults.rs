@@ -1,8 +1,8 @@
 //! The faults of a camera. The camera's LED, status and files, the cloud's pages and the documents explain them from
 //! this table.
 
-/// A condition that keeps the camera from working, by its number on the LED. The numbers follow the order of setting
-/// up, so the number also shows how far the camera got.
+/// A condition that keeps the camera from working, by its number on the LED. The numbers follow the order of setup,
+/// so the number also shows how far the camera got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum FaultCode {
