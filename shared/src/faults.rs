@@ -1,8 +1,8 @@
 //! The faults of a camera. The camera's LED, status and files, the cloud's pages and the documents explain them from
 //! this table.
 
-/// A condition that keeps the camera from working, by its number on the LED. The numbers follow the order of setting
-/// up, so the number also shows how far the camera got.
+/// A condition that keeps the camera from working, by its number on the LED. The numbers follow the order of setup,
+/// so the number also shows how far the camera got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum FaultCode {
@@ -70,33 +70,33 @@ impl FaultCode {
                 name: "fault-1",
                 title: "Settings unreadable",
                 meaning: "camera.toml has an error. The camera works with the last good settings and takes pictures.",
-                remedy: "Correct the line that `appliance check-config` names; any computer can edit the card.",
+                remedy: "Correct the line that `appliance check-config` names. You can edit the card on any computer.",
             },
             Self::Network => Fault {
                 name: "fault-2",
                 title: "No network",
                 meaning: "No Wi-Fi or network. Pictures are kept.",
-                remedy: "Check the name and password of the Wi-Fi in camera.toml, the router, or the cable.",
+                remedy: "Check the Wi-Fi name and password in camera.toml, the router, or the cable.",
             },
             Self::Cloud => Fault {
                 name: "fault-3",
-                title: "Another cloud",
-                meaning: "The camera is paired with another cloud than the one that answers. Pictures are kept.",
+                title: "Different cloud",
+                meaning: "The camera is paired with a different cloud from the one that answers. Pictures are kept.",
                 remedy: "If that is intended, hold the button for 10 s or run `appliance forget-cloud`. \
                          Otherwise check `url` under `[cloud]` in camera.toml.",
             },
             Self::Pairing => Fault {
                 name: "fault-4",
                 title: "Access denied",
-                meaning: "The broker or the cloud rejected the camera's credentials, or the camera does not trust its \
-                          certificate. Pictures are kept.",
+                meaning: "The broker or the cloud rejected the camera's credentials, or the camera does not trust \
+                          their certificate. Pictures are kept.",
                 remedy: "Check `user`, `password`, `token` and `ca_file` under `[cloud]` in camera.toml.",
             },
             Self::Camera => Fault {
                 name: "fault-5",
                 title: "Camera not found",
-                meaning: "The camera is not found or fails. A press is noted without a picture.",
-                remedy: "Disconnect the power, check the ribbon or USB cable at both ends, and connect it again. \
+                meaning: "The camera is not found or does not work. Presses are recorded without a picture.",
+                remedy: "Disconnect the power, check the ribbon or USB cable at both ends, and reconnect the power. \
                          `appliance self-test` tests the camera.",
             },
             Self::Card => Fault {
@@ -110,7 +110,7 @@ impl FaultCode {
                 name: "fault-7",
                 title: "Program stopped",
                 meaning: "The program stopped. It is restarted automatically.",
-                remedy: "If this stays, disconnect the power and connect it again. `journalctl -u keepsake-appliance` \
+                remedy: "If the fault remains, disconnect and reconnect the power. `journalctl -u keepsake-appliance` \
                          shows the reason.",
             },
         }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn faults_3_and_4_are_explained_as_the_camera_means_them() {
         let advice = |fault: FaultCode| format!("{} {}", fault.meaning(), fault.remedy());
-        assert!(advice(FaultCode::Cloud).contains("paired with another cloud"));
+        assert!(advice(FaultCode::Cloud).contains("paired with a different cloud"));
         assert!(!advice(FaultCode::Cloud).contains("reach"));
         assert!(advice(FaultCode::Pairing).contains("credentials"));
         assert!(advice(FaultCode::Pairing).contains("certificate"));

@@ -21,7 +21,7 @@ pub enum Pattern {
     Identify,
     /// The button is held; releasing it now reconnects.
     HoldReconnect,
-    /// The button is held; releasing it now forgets the cloud.
+    /// The button is held; releasing it now unpairs from the cloud.
     HoldForget,
     /// The button is held too long; releasing it does nothing.
     HoldCancelled,
@@ -163,17 +163,17 @@ impl Pattern {
             Self::Identify | Self::HoldForget => "quick even blink",
             Self::HoldReconnect => "slow even blink, one second on, one off",
             Self::Capturing => "on",
-            Self::Stored => "one long",
-            Self::Saved => "two short",
-            Self::Failed { .. } => "five short, then the number of the fault",
+            Self::Stored => "one long blink",
+            Self::Saved => "two short blinks",
+            Self::Failed { .. } => "five short blinks, then the fault number",
             Self::Fault(fault) => match fault {
-                FaultCode::Config => "one long, one short",
-                FaultCode::Network => "one long, two short",
-                FaultCode::Cloud => "one long, three short",
-                FaultCode::Pairing => "one long, four short",
-                FaultCode::Camera => "one long, five short",
-                FaultCode::Card => "one long, six short",
-                FaultCode::Program => "one long, seven short",
+                FaultCode::Config => "one long blink, one short",
+                FaultCode::Network => "one long blink, two short",
+                FaultCode::Cloud => "one long blink, three short",
+                FaultCode::Pairing => "one long blink, four short",
+                FaultCode::Camera => "one long blink, five short",
+                FaultCode::Card => "one long blink, six short",
+                FaultCode::Program => "one long blink, seven short",
             },
         }
     }
@@ -184,15 +184,15 @@ impl Pattern {
             Self::Off => "Switched off, or no power.",
             Self::Starting => "Starting. Do not unplug.",
             Self::Ready => "Ready. Everything is stored.",
-            Self::Uploading => "Uploading. Nothing for you to do.",
-            Self::Offline => "No connection. Pictures are safe on the card and will be sent.",
+            Self::Uploading => "Uploading. No action needed.",
+            Self::Offline => "No connection. Pictures are safe on the card and will be uploaded later.",
             Self::Identify => "This is the camera you are looking for.",
-            Self::HoldReconnect => "Release to read camera.toml again and reconnect.",
-            Self::HoldForget => "Release to forget the cloud; pictures are kept.",
+            Self::HoldReconnect => "Release to reload camera.toml and reconnect.",
+            Self::HoldForget => "Release to unpair from the cloud. Pictures are kept.",
             Self::HoldCancelled => "Held too long. Releasing does nothing.",
             Self::Capturing => "Taking the picture. Hold still.",
             Self::Stored => "In the cloud.",
-            Self::Saved => "Safe on the card, will be sent later.",
+            Self::Saved => "Safe on the card. It will be uploaded later.",
             Self::Failed { .. } => "Not taken. Try again.",
             Self::Fault(fault) => fault.meaning(),
         }

@@ -51,7 +51,7 @@ fn the_readme_lists_the_patterns_and_faults() {
     .to_vec();
     let titles = FaultCode::ALL.map(|fault| format!("{} {}", fault.number(), fault.title().to_lowercase()));
     expected.push(vec![
-        "one long, *n* short, repeated".to_owned(),
+        "one long blink, *n* short, repeated".to_owned(),
         format!("[Fault *n*](docs/hardware.md#faults): {}.", titles.join(", ")),
     ]);
     assert_eq!(table(&document("README.md"), "\n## LED patterns\n"), expected);

@@ -1,20 +1,20 @@
 latest-pictures = Latest pictures
 all-pictures-of = All pictures of { $camera }
-latest-picture = The latest picture
-no-picture-yet-press = No picture yet. Press its button, or take a picture from here.
+latest-picture = Latest picture
+no-picture-yet-press = No picture yet. Press the camera's button, or take a picture here.
 picture-requested = Picture requested { $age } ago
 presses-so-far =
     { $count ->
         [one] { $count } press
        *[other] { $count } presses
     } so far
-this-took = this one took { $duration }
+this-took = stored in { $duration }
 take-picture = Take picture
 blink-led = Blink LED
 restart = Restart
 restart-software = Restart camera software
 run-diagnostics = Run diagnostics
-commands-offline = Offline. Commands are available again once it reconnects.
+commands-offline = The camera is offline. Commands are available again once it reconnects.
 commands-upload-only = This camera only uploads pictures. It accepts no commands.
 service = Service
 restart-hint = Restarting takes a few seconds. Pictures on the card are kept.
@@ -26,7 +26,7 @@ expect-uploading = Saved on the card, uploading.
 expect-saving = The camera is saving the picture.
 expect-received = The camera received the command.
 expect-expired = The camera did not answer in time. The command has expired.
-expect-offline = The command is sent once the camera reconnects.
+expect-offline = The command will be sent when the camera reconnects.
 expect-no-answer = No answer from the camera yet.
 outcome-stored = stored after { $duration }
 outcome-received = received by the camera
@@ -38,13 +38,14 @@ outcome-failed = failed
 outcome-expired = expired
 outcome-not-answered = not answered
 outcome-sent = sent
-counters = Press accounting
+counters = Press counts
 coarse-why = The camera's inventory was too long for one message, so some pictures counted as held may be missing.
 missing-why =
     { $count ->
         [one] { $count } picture is
        *[other] { $count } pictures are
-    } missing: not in the cloud and not on the card. If you have an older card from this camera, insert it; its pictures upload automatically.
+    } missing: not in the cloud and not on the card.
+    If you have an older card from this camera, insert it. Its pictures are uploaded automatically.
 conflicts-why =
     { $count ->
         [one] { $count } picture has
@@ -52,9 +53,9 @@ conflicts-why =
     } a duplicate number, because a card was copied or restored. All of them are kept and shown.
 damaged-pictures-why =
     { $count ->
-        [one] { $count } picture does
-       *[other] { $count } pictures do
-    } not decode. The original bytes are kept.
+        [one] { $count } picture is
+       *[other] { $count } pictures are
+    } damaged and cannot be displayed. The original bytes are kept.
 renumbered =
     This camera restarted its numbering { $count ->
         [one] { $count } time
@@ -76,7 +77,7 @@ without-picture-because =
     } without a picture: { $reason }
 reported = reported { $time }
 led-status = LED status
-led-offline = Not known while it is offline.
+led-offline = Unknown while the camera is offline.
 not-reported = Not reported
 queue = Queue
 picture-count =
@@ -86,26 +87,28 @@ picture-count =
     }
 fact-waiting = Waiting
 fact-oldest = Oldest
-before-clock-set = from before its clock was set
-fact-speed = At this speed
+before-clock-set = taken before the camera's clock was set
+fact-speed = Upload finishes
 speed-paused = Paused: the cloud is not accepting uploads
-speed-done-in = done in about { $duration }
-fact-retained = Still on card (already uploaded)
+speed-done-in = in about { $duration }
+fact-retained = Still on the card (already uploaded)
 fact-rejected = Rejected by this cloud
-fact-lost = Lost on card (total)
+fact-lost = Lost on the card (total)
 last-reported = Last reported
 clock = Clock
 clock-accurate = Accurate to ±{ $error }
 clock-synchronised = Synchronised, last reported { $time }.
 clock-not-set = Not set
-clock-not-set-why = The clock has not been set since startup ({ $duration } before the last report). Pictures are still in order, by their number.
+clock-not-set-why =
+    The clock has not been set since startup ({ $duration } before the last report).
+    Pictures stay in order because they are numbered.
 fault-unknown-title = Fault
-fault-unknown-advice = This page does not know the number. The camera may be newer than this cloud.
+fault-unknown-advice = This cloud does not know this fault. The camera's software may be newer than the cloud's.
 fault-reported = Reported: { $text }
-fault-blinks = LED: one long, { $number } short.
+fault-blinks = LED: one long blink, { $number } short.
 resolved-faults = Resolved faults
-about-camera = The camera
-fact-card-free = Card free
+about-camera = About the camera
+fact-card-free = Free space on the card
 fact-temperature = Temperature
 fact-version = Version
 fact-spool = Spool

@@ -15,7 +15,7 @@ summary-online = { $online } of { $total } online.
 summary-no-picture = No picture has been taken yet.
 summary-all-other = All other pictures are either in the cloud or safe on a card.
 summary-coarse = Every picture is in the cloud or, as far as the cameras could list them, safe on a card.
-summary-deleted = Every picture is in the cloud, safe on a card, or deleted by you.
+summary-deleted = Every picture is in the cloud, safe on a card, or deleted by a user.
 summary-all = Every picture is either in the cloud or safe on a card.
 cameras-one = ({ $camera })
 cameras-more =
@@ -35,14 +35,14 @@ trouble-missing-least =
     } missing { $cameras }: taken, but neither in the cloud nor on a known card.
 trouble-hold =
     { $count ->
-        [one] { $count } picture waits
-       *[other] { $count } pictures wait
-    } on cards until the cloud takes pictures again.
+        [one] { $count } picture is
+       *[other] { $count } pictures are
+    } waiting on cameras until the cloud accepts uploads again.
 trouble-failed =
     { $count ->
-        [one] { $count } press gave
-       *[other] { $count } presses gave
-    } no picture; the camera reported the reason { $cameras }.
+        [one] { $count } press produced
+       *[other] { $count } presses produced
+    } no picture { $cameras }. See the camera's page for the reason.
 trouble-conflict =
     { $count ->
         [one] { $count } picture has
@@ -50,14 +50,14 @@ trouble-conflict =
     } a duplicate number { $cameras }: a card was copied or restored. All are kept and shown.
 trouble-damaged =
     { $count ->
-        [one] { $count } picture does
-       *[other] { $count } pictures do
-    } not decode { $cameras }. The bytes are kept exactly as they came.
+        [one] { $count } picture is
+       *[other] { $count } pictures are
+    } damaged and cannot be displayed { $cameras }. The original bytes are kept.
 trouble-deferred =
     { $count ->
         [one] { $count } picture stays
        *[other] { $count } pictures stay
-    } on the card because the cloud refuses { $count ->
+    } on the card because the cloud rejected { $count ->
         [one] it
        *[other] them
     } { $cameras }.
@@ -73,18 +73,18 @@ tile-storage-free = storage, { $size } free
 tile-free = free for pictures
 tile-in-use = In use
 no-picture-yet = No picture yet
-last-report = Last report { $time }; newer pictures are not known yet.
+last-report = Last report { $time }. Newer pictures are not known yet.
 duplicate-numbers =
     { $count ->
         [one] { $count } duplicate number
        *[other] { $count } duplicate numbers
     }
 damaged-count = { $count } damaged
-no-camera = No cameras yet. Start one, and it appears here.
+no-camera = No cameras yet. A camera appears here when it first connects.
 first-steps = First steps
-first-simulated = A camera without a Raspberry Pi
-first-simulated-how = It takes photographs from a folder. Press Enter to take one:
+first-simulated = A simulated camera
+first-simulated-how = It needs no Raspberry Pi and uses photographs from a folder. Press Enter to take a picture:
 first-raspberry-pi = A Raspberry Pi
-first-address = Put this address into its { $file }: { $address }.
-first-loopback = This cloud listens on this machine only, so the camera must run here too, or connect through a tunnel.
-first-upload = A single picture
+first-address = Set this address in its { $file }: { $address }.
+first-loopback = Only this computer can reach this cloud. Run the camera here too, or connect it through a tunnel.
+first-upload = Uploading a single picture

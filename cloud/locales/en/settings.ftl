@@ -8,7 +8,9 @@ settings-spool = Card
 settings-bandwidth = Bandwidth
 settings-backoff = Retry
 settings-connection-summary = Connection to this cloud
-settings-connection-trial = The camera tries these first. If it cannot connect to this cloud within five minutes, it goes back to its previous settings.
+settings-connection-trial =
+    The camera tries new connection settings first. If it cannot connect to this cloud within five minutes,
+    it returns to the previous ones.
 settings-connection = Connection
 back-to-camera = Back to the camera
 settings-empty = Leave empty to use the value in camera.toml.
@@ -18,7 +20,7 @@ setting-rejected = Rejected: it { $reason }.
 setting-rejected-name = { $name } { $reason }.
 number-range = { $min } to { $max }
 number-or-zero = 0 or { $min } to { $max }
-value-now = now { $value }
+value-now = currently { $value }
 value-of-file = Value in camera.toml
 unchanged = unchanged
 state-none = Using camera.toml
@@ -26,8 +28,8 @@ state-waiting = Waiting for the camera
 state-applied = Applied
 state-partly = Partly applied
 state-trial = Trying the connection
-state-ahead = Different version on camera
-settings-none = No changes yet. The camera is using camera.toml on the device.
+state-ahead = Different version on the camera
+settings-none = No settings have been changed here. The camera uses its camera.toml.
 settings-waiting = Version { $version } is waiting for the camera.
 settings-waiting-changed = Version { $version }, changed { $time }, is waiting for the camera.
 settings-camera-version = The camera has version { $version }.
@@ -38,5 +40,9 @@ settings-partly =
         [one] { $count } setting
        *[other] { $count } settings
     } that the camera rejected.
-settings-trial = Version { $version } is applied. { $names } on trial: reverted in { $duration } unless a connection is made.
-settings-ahead = The camera has version { $version }, which this cloud does not know, because the cloud was restored from a backup. Saving creates a newer version.
+settings-trial =
+    Version { $version } is applied. On trial: { $names }.
+    The camera returns to the previous values in { $duration } unless it connects.
+settings-ahead =
+    The camera has version { $version }, which this cloud does not know because it was restored from a backup.
+    Saving creates a newer version.

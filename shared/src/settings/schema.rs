@@ -123,28 +123,28 @@ pub const SETTINGS: &[Setting] = &[
     text("cloud.key_file", path, ""),
     integer("cloud.keep_alive_s", 5, 1200, "seconds", 30)
         .connection("MQTT keep-alive: the camera pings the broker after this much silence."),
-    integer("cloud.connect_timeout_s", 1, 120, "seconds", 10).connection("Longest wait for a connection."),
+    integer("cloud.connect_timeout_s", 1, 120, "seconds", 10).connection("Maximum time to wait for a connection."),
     integer("cloud.trial_timeout_s", 5, 3600, "seconds", 300),
     integer("cloud.part_bytes_max", 16 * KIB, 4 * MIB, "bytes", 256 * KIB)
         .live("A picture is sent in parts of at most this size."),
     integer("cloud.window_bytes", 64 * KIB, 64 * MIB, "bytes", 4 * MIB)
-        .live("At most this many bytes are in flight before the cloud confirms them."),
+        .live("Maximum number of bytes in flight that the cloud has not confirmed yet."),
     optional_integer("cloud.rate_bytes_per_s", KIB, 1024 * MIB, "bytes per second", 0)
-        .live("Upload limit for pictures. 0: no limit."),
+        .live("Upload rate limit for pictures. 0: no limit."),
     optional_integer("picture.bytes_max", 8 * KIB, 64 * MIB, "bytes", 0)
-        .live("A larger picture is reduced before it is saved. 0: as the camera delivers it."),
+        .live("Larger pictures are reduced to this size before they are saved. 0: as the camera delivers them."),
     optional_integer("picture.width_max", 64, 8192, "pixels", 0)
-        .live("A wider picture is scaled down. 0: as the camera delivers it."),
+        .live("Wider pictures are scaled down to this width. 0: as the camera delivers them."),
     optional_integer("picture.quality", 30, 95, "percent", 0)
-        .live("Highest JPEG quality. 0: as the camera delivers it."),
+        .live("Maximum JPEG quality. 0: as the camera delivers it."),
     text("spool.dir", directory, "keepsake-spool"),
-    integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB).live("Space for all pictures on the card together."),
+    integer("spool.bytes_max", MIB, 16 * TIB, "bytes", 8 * GIB).live("Total space for pictures on the card."),
     integer("spool.reserve_bytes", MIB, TIB, "bytes", 16 * MIB).live("Space on the card that always stays free."),
     integer("spool.retain_days", 0, 3650, "days", 7).live("How long uploaded pictures stay on the card."),
     integer("spool.retain_percent", 0, 90, "percent", 25)
-        .live("The largest share of the space for pictures that uploaded pictures use."),
+        .live("Maximum share of the space for pictures that uploaded pictures may use."),
     choice("spool.when_full", &["refuse", "drop-oldest"], "refuse").live(
-        "When the card is full of pictures that are not uploaded yet: refuse a press, or delete the oldest picture.",
+        "When the card is full of pictures that are not uploaded yet: refuse presses, or delete the oldest picture.",
     ),
     choice(
         "camera.backend",
@@ -158,7 +158,7 @@ pub const SETTINGS: &[Setting] = &[
     choice("camera.format", CAMERA_FORMATS, "auto")
         .live("Pixel format to request from a USB camera. Change it if the default gives poor results."),
     optional_integer("camera.frames_per_s_min", 1, 60, "frames per second", 10)
-        .live("Lowest frame rate of a USB camera, because a press waits for the next frame. 0: the camera's own rate."),
+        .live("Minimum frame rate of a USB camera: a press waits for the next frame. 0: the camera's own rate."),
     optional_integer("camera.brightness_percent", 1, 100, "percent", 0)
         .live("Brightness of the pictures. 0: the camera's own setting."),
     integer_enum("camera.rotation_degrees", &["0", "90", "180", "270"], "degrees", 0)
@@ -166,10 +166,10 @@ pub const SETTINGS: &[Setting] = &[
     choice("camera.flip", &["none", "horizontal", "vertical", "both"], "none")
         .live("Mirrors pictures after the rotation: left and right, top and bottom, or both."),
     integer("camera.timeout_s", 1, 30, "seconds", 8)
-        .live("A press fails if the camera delivers no frame in this time."),
+        .live("A press fails if the camera delivers no frame within this time."),
     integer("camera.warm_up_frames", 0, 120, "frames", 30)
-        .live("Most frames to discard after the camera starts, until the exposure is stable."),
-    integer("camera.warm_up_s", 0, 30, "seconds", 2).live("Longest time to discard frames after the camera starts."),
+        .live("Maximum number of frames to discard after the camera starts, until the exposure is stable."),
+    integer("camera.warm_up_s", 0, 30, "seconds", 2).live("Maximum time to discard frames after the camera starts."),
     integer("camera.frame_bytes_max", 64 * KIB, 64 * MIB, "bytes", 32 * MIB)
         .live("A larger frame is rejected as a camera error."),
     choice("gpio.backend", &["auto", "rppal", "gpiochip"], "auto"),
@@ -184,19 +184,19 @@ pub const SETTINGS: &[Setting] = &[
     text("light.rgb_pins", rgb_pins, ""),
     choice("light.active", &["low", "high"], "high"),
     integer("light.brightness_percent", 1, 100, "percent", 100).live("Brightness of the LED."),
-    integer("light.ready_brightness_percent", 1, 100, "percent", 10).live("Brightness of the steady ready light."),
+    integer("light.ready_brightness_percent", 1, 100, "percent", 10).live("Brightness of the LED while all is well."),
     choice("light.mode", &["steady", "heartbeat", "off"], "steady")
-        .live("The ready light: steady, a flash every five seconds, or off. A press is always answered."),
+        .live("The LED while all is well: steady, a flash every five seconds, or off. Presses are always answered."),
     text("light.quiet_hours", quiet_hours, "")
         .live("Hours in which only presses are answered, such as 22:00-06:30. Empty: none."),
     integer("backoff.initial_s", 1, DAY_S, "seconds", 10)
         .live("Delay before an unconfirmed picture is sent again. It doubles with every attempt."),
     integer("backoff.max_s", 1, DAY_S, "seconds", 6 * 3600)
-        .live("Longest delay before an unconfirmed picture is sent again."),
+        .live("Maximum delay before an unconfirmed picture is sent again."),
     integer("backoff.reconnect_initial_s", 1, 3600, "seconds", 1)
         .connection("Delay before the first attempt to reconnect. It doubles with every attempt."),
     integer("backoff.reconnect_max_s", 1, 3600, "seconds", 60)
-        .connection("Longest delay between attempts to reconnect."),
+        .connection("Maximum delay between attempts to reconnect."),
     Setting {
         key: "simulated.enabled",
         kind: ValueKind::Bool,

@@ -84,7 +84,7 @@ async fn make_owner(context: &RequestContext, fields: SetupForm) -> HttpResult<U
     let address = ThrottleKey::Address(context.caller.network());
     context.auth_state.throttle(&address)?;
     if !context.auth_state.setup_code().matches(&fields.code) {
-        tracing::warn!(from = %context.caller.address, "wrong set-up code");
+        tracing::warn!(from = %context.caller.address, "wrong setup code");
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "Incorrect setup code. It is in the server log and changes at each start.",

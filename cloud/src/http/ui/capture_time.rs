@@ -53,7 +53,7 @@ pub(crate) fn late(picture: &PictureView) -> bool {
     age_us(picture.taken.latest_us, picture.stored_us) > 3_600_000_000
 }
 
-/// `Sure, ±40 ms`, `Corrected, ±2.0 s` or `Guessed`.
+/// `Synchronised, ±40 ms`, `Corrected, ±2.0 s` or `Estimated`.
 fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
     let error = taken.error_us().map(|error_us| format_duration(lang, error_us));
     let (tone, word) = match taken.source {

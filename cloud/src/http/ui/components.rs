@@ -324,19 +324,22 @@ mod tests {
         let (lead, _) = with(&|camera| camera.coarse = true);
         assert!(lead.contains("as far as the cameras could list them"), "{lead}");
         let (lead, _) = with(&|camera| camera.counters.deleted = 1);
-        assert!(lead.ends_with("or deleted by you."), "{lead}");
+        assert!(lead.ends_with("or deleted by a user."), "{lead}");
         for (change, words) in [
             (
                 (&|camera: &mut CameraView| camera.conflicts = 2) as &dyn Fn(&mut CameraView),
                 "copied or restored",
             ),
-            (&|camera| camera.damaged = 1, "1 picture does not decode"),
-            (&|camera| camera.counters.told = 5, "5 presses gave no picture"),
+            (
+                &|camera| camera.damaged = 1,
+                "1 picture is damaged and cannot be displayed",
+            ),
+            (&|camera| camera.counters.told = 5, "5 presses produced no picture"),
             (
                 &|camera| camera.counters.held = 4,
-                "4 pictures wait on cards until the cloud takes pictures again",
+                "4 pictures are waiting on cameras until the cloud accepts uploads again",
             ),
-            (&|camera| camera.queue.parked = 1, "the cloud refuses it"),
+            (&|camera| camera.queue.parked = 1, "the cloud rejected it"),
         ] {
             let (_, troubles) = with(change);
             assert!(troubles[0].1.contains(words), "{troubles:?}");

@@ -190,7 +190,7 @@ pub(super) mod tests {
         guessed.pressed.synchronised = false;
         guessed.taken = taken(&guessed, None, &[]);
         let html = show(&guessed);
-        assert!(html.contains("Guessed") && !html.contains("Sure"), "{html}");
+        assert!(html.contains("Estimated") && !html.contains("Synchronised"), "{html}");
         assert!(
             !html.contains("took "),
             "no length of time between two clocks of which one was never set"
@@ -216,7 +216,7 @@ pub(super) mod tests {
     fn a_picture_says_how_its_time_became_known() {
         let mut picture = picture("porch", 7, NOW_US - MIN);
         let html = show(&picture);
-        assert!(html.contains("Sure, ±40 ms"), "{html}");
+        assert!(html.contains("Synchronised, ±40 ms"), "{html}");
 
         // Its clock was three hours behind, and was set ten minutes after the press.
         let mut later = picture.pressed;
@@ -228,7 +228,7 @@ pub(super) mod tests {
         picture.taken = taken(&picture, None, std::slice::from_ref(&line));
         let html = show(&picture);
         assert!(html.contains("Corrected, ±340 ms"), "{html}");
-        assert!(html.contains("moved by +3 h."), "{html}");
+        assert!(html.contains("corrected by +3 h."), "{html}");
         assert!(html.contains("took 4.1 s"), "{html}");
 
         // And then back by a day, and called right again.
@@ -239,7 +239,7 @@ pub(super) mod tests {
         picture.taken = taken(&picture, None, &[line, back]);
         let html = show(&picture);
         assert!(
-            html.contains("Guessed") && html.contains("contradicts itself"),
+            html.contains("Estimated") && html.contains("contradicts itself"),
             "{html}"
         );
         assert!(html.contains("<h1>between <time") && !html.contains("took "), "{html}");

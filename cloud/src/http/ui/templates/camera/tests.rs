@@ -253,7 +253,7 @@ fn a_camera_that_is_away_is_not_asked() {
     // Snap, identify, restart and diagnostics.
     assert_eq!(html.matches(" id=\"ask-").count(), 4, "{html}");
     assert_eq!(html.matches(" disabled").count(), 4, "{html}");
-    assert!(html.contains("Offline. Commands are available again"));
+    assert!(html.contains("The camera is offline. Commands are available again"));
 }
 
 #[test]
