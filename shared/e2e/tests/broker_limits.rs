@@ -43,7 +43,8 @@ fn a_broker_that_drops_sessions_is_reported_and_one_with_wide_limits_is_not() {
         return;
     };
     broker.start();
-    let mut cloud = Cloud::started(&folder).ingesting_through(broker.port());
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    cloud.start();
     has_looked(&cloud);
     assert_eq!(warnings(&cloud), Some(Vec::new()));
     broker.kill();
@@ -82,7 +83,8 @@ fn says(name: &str, limit: &str, sentence: &str) {
         return;
     };
     broker.start();
-    let mut cloud = Cloud::started(&folder).ingesting_through(broker.port());
+    let mut cloud = Cloud::new(&folder).ingesting_through(broker.port());
+    cloud.start();
     warns(&cloud, sentence);
     let known = warnings(&cloud).expect("an answer, as just before");
     assert_eq!(known.len(), 1, "{known:?}");

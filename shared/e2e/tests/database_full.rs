@@ -52,7 +52,8 @@ fn database_is_full(name: &str, kind: Kind) {
     let cat = photos::all(&photos::folder()).swap_remove(1);
     let large = photos::enlarge(&cat, PICTURE_BYTES, &mut seed);
     fs::write(album.join("large.jpg"), large).unwrap();
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    camera.start();
     camera.is_connected(SOON);
 
     let saved = camera.press_and_save(PRESSES, SOON);

@@ -260,7 +260,8 @@ fn a_picture_above_the_cloud_limit_is_resized_on_the_camera() {
         let photo = photos::folder().join(format!("{name}.jpg"));
         fs::copy(photo, album.join(format!("{number}.jpg"))).unwrap();
     }
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).photographing(&album);
+    camera.start();
     camera.press_and_store(1, SOON);
     camera.press_and_store(3, SOON);
     let api = cloud.api();

@@ -145,7 +145,8 @@ fn a_picture_with_a_lost_acknowledgement_is_stored_once() {
     broker.start();
     let lost = Arc::new(AtomicUsize::new(0));
     let port = losing_acknowledgements(broker.port(), lost.clone());
-    let mut cloud = Cloud::started(&folder).ingesting_through(port);
+    let mut cloud = Cloud::new(&folder).ingesting_through(port);
+    cloud.start();
     let photos = photos();
     let mut sender = Client::connect(broker.port(), "doorbell").unwrap();
     for (at, photo) in photos[..2].iter().enumerate() {

@@ -145,7 +145,8 @@ fn the_reference_client_uploads_what_the_cloud_requests() {
 #[test]
 fn the_reference_client_keeps_everything_without_a_receipt() {
     let folder = TempDir::new("stranger-hold");
-    let mut cloud = Cloud::started(&folder).flag(NO_ROOM);
+    let mut cloud = Cloud::new(&folder).flag(NO_ROOM);
+    cloud.start();
     // The embedded broker lets no one else publish for the cloud; another broker may.
     let between = HostileBroker::start(cloud.mqtt_port());
     let Some(mut camera) = camera(&folder, between.port()) else {

@@ -95,7 +95,8 @@ fn a_camera_that_never_saw_the_time_lies_between_what_the_cloud_knows() {
     let folder = TempDir::new("time-never");
     let mut cloud = Cloud::new(&folder);
     let clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
     let mut all = press(&mut camera, &clock, 2);
     cloud.start();
     camera.expect_stored(&[all[0].capture, all[1].capture], WITHIN);
@@ -115,7 +116,8 @@ fn the_time_learnt_an_hour_later_corrects_fifty_pictures_and_survives_a_power_cu
     let folder = TempDir::new("time-later");
     let mut cloud = Cloud::new(&folder);
     let mut clock = SimulatedClock::new(&folder, HOUR);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
     let all = press(&mut camera, &clock, 50);
     clock.advance(HOUR);
     clock.synchronize(0);
@@ -144,7 +146,8 @@ fn stored_pictures_are_corrected_too() {
     let folder = TempDir::new("time-stored");
     let mut cloud = Cloud::started(&folder);
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
     let all = press(&mut camera, &clock, 3);
     let captures: Vec<CaptureKey> = all.iter().map(|pressed| pressed.capture).collect();
     camera.expect_stored(&captures, WITHIN);
@@ -171,7 +174,8 @@ fn a_clock_set_back_by_a_day_is_not_trusted() {
     let mut cloud = Cloud::started(&folder);
     let mut clock = SimulatedClock::new(&folder, Duration::ZERO);
     clock.synchronize(0);
-    let mut camera = Appliance::started(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    let mut camera = Appliance::new(&folder, "porch", &cloud.mqtt_url()).by_the_clock(&clock);
+    camera.start();
     wait_for_clock_check();
     let mut all = press(&mut camera, &clock, 2);
     clock.synchronize(-DAY_US);

@@ -187,7 +187,7 @@ fn a_value_in_a_message_is_escaped_and_markup_is_not() {
     );
     assert_eq!(
         t!(Language::English, "last-report", time = link).0,
-        "Last report <a href=\"/\">&lt;x&gt;</a>; newer pictures are not known yet."
+        "Last report <a href=\"/\">&lt;x&gt;</a>. Newer pictures are not known yet."
     );
     // A value that looks like a placeholder is only text.
     let text = t!(Language::English, "cameras-one", camera = "\u{E000}\u{E001}").0;

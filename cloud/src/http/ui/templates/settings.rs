@@ -324,7 +324,7 @@ pub(super) mod tests {
             settings_page(&site(), &view).into_string()
         };
         for (state, says) in [
-            (SettingsState::None, "is using camera.toml on the device"),
+            (SettingsState::None, "The camera uses its camera.toml"),
             (SettingsState::Waiting, "waiting for the camera"),
             (SettingsState::Applied, "is applied"),
             (
