@@ -332,7 +332,7 @@ pub(super) mod tests {
                     names: vec!["cloud.url".to_owned()],
                     for_s: 240,
                 },
-                "reverted in",
+                "returns to the previous values in",
             ),
             (SettingsState::Ahead { version: 20 }, "restored from a backup"),
         ] {
