@@ -5,7 +5,7 @@
 //! next, and [`transport`] carries it to the cloud by MQTT or HTTP. [`light`] shows how far it is. The [`engine`] turns
 //! events into actions, and [`app`] builds the parts, joins them and stops them in order.
 //!
-//! `button::gesture`, `light::indicator`, `upload`, `time::history` and the deciding half of `time::clock` are pure: events
+//! `button::gesture`, `light::indicator`, `upload`, `time::boot_history` and the deciding half of `time::clock` are pure: events
 //! and the time go in, actions come out. `hardware` and `spool` carry out actions and decide nothing.
 //! docs/architecture.md has the map.
 

@@ -37,7 +37,7 @@ async fn a_page_is_in_the_language_of_the_reader() {
         assert!(head.contains("cache-control: no-store"), "{head}");
     }
     let (_, html) = page("/cameras/nobody", "accept-language: ko\r\n").await;
-    assert!(html.contains("그런 이름의 카메라가 없습니다."), "{html}");
+    assert!(html.contains("이 이름의 카메라를 찾을 수 없습니다."), "{html}");
     // Programs get English, and nothing that varies.
     let (head, json) = page("/api/v1/pictures/nothing", "accept-language: ko\r\n").await;
     assert!(

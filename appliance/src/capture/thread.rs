@@ -46,7 +46,7 @@ pub(crate) fn spawn(
         }
     };
     std::thread::Builder::new()
-        .name("press".to_owned())
+        .name("capture".to_owned())
         .spawn(take_pictures)
         .context("start the camera's thread")
 }

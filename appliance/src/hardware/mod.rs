@@ -1,4 +1,4 @@
-//! The parts of a camera, [`Button`], `Light` and [`Camera`], and the drivers for them.
+//! The parts of a camera, [`Button`], [`Led`] and [`Camera`], and the drivers for them.
 //!
 //! Everything above works with these traits, so that the whole camera runs on a laptop: [`rppal_gpio`], [`gpiochip`] and
 //! [`v4l`] are the only files that name rppal, gpiocdev and v4l, [`rpicam`] runs a program, [`simulated`] needs no

@@ -180,7 +180,7 @@ fn start(folder: PathBuf, expected: Option<u64>) -> Result<Started, Failure> {
     let (tell, told) = channel();
     let (writes, to_write) = sync_channel(WAITING_MAX);
     std::thread::Builder::new()
-        .name("spool-index".to_owned())
+        .name("index".to_owned())
         .spawn(move || {
             let opened = catch_unwind(AssertUnwindSafe(|| open(&folder, expected)));
             let (db, rows, generation) = match opened {

@@ -100,7 +100,7 @@ impl EventWriter {
     pub fn to_stdout() -> std::io::Result<Self> {
         let (lines, to_write) = sync_channel(LINES_MAX);
         std::thread::Builder::new()
-            .name("report".to_owned())
+            .name("events".to_owned())
             .spawn(move || write_all(&to_write))?;
         Ok(Self { lines: Some(lines) })
     }

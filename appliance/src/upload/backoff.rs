@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::settings::BackoffSettings;
 
-/// The wait of a capture that got no receipt: `first`, doubled with every attempt, at most `max`.
+/// The wait of a capture that got no receipt: `initial`, doubled with every attempt, at most `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     pub initial: Duration,
@@ -39,8 +39,8 @@ impl Backoff {
 
     /// The same, spread at random, so that cameras which lost their broker together do not come back together.
     ///
-    /// `random`: uniform, 0.0 to 1.0. The answer is `first` to the doubled wait; the first try after a success waits
-    /// for `first` at most.
+    /// `random`: uniform, 0.0 to 1.0. Returns `initial` to the doubled wait; the first try after a success waits
+    /// for `initial` at most.
     pub fn wait_with_jitter(&self, attempt: u32, random: f64) -> Duration {
         let random = if random.is_finite() {
             random.clamp(0.0, 1.0)

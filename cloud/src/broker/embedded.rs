@@ -4,7 +4,7 @@
 //! nothing else. Nobody but the cloud is let in before the ingest has subscribed, because what is published to nobody
 //! is acknowledged and gone. Who may do what is decided by the client id, on loopback only: `{device}.{8 hex}` is a
 //! camera and keeps to its own topics; other names may watch everything and write what cameras write and what the lab's and
-//! the owner's topics bring (`WaysIn`), never what the cloud says (`down/#`), so that no receipt can be forged; `cloud.*` needs the password made at this start.
+//! the owner's topics bring ([`ExternalTopics`]), never what the cloud says (`down/#`), so that no receipt can be forged; `cloud.*` needs the password made at this start.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

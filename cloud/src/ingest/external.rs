@@ -2,7 +2,7 @@
 //! is the picture.
 //!
 //! `camera/image` and `camera/{name}/image` carry a JPEG or PNG, raw or as base64; so do the topics that the owner has
-//! named, whatever the camera behind them publishes to (`Pattern`). Such a camera gets no receipt and keeps nothing, so
+//! named, whatever the camera behind them publishes to. Such a camera gets no receipt and keeps nothing, so
 //! delivery is at least once: what the broker brings again, or kept from earlier, is told from a new picture by its hash.
 
 use std::collections::BTreeMap;
@@ -69,7 +69,7 @@ impl ExternalTopics {
     /// `lab`: whether the lab's topics are open. `patterns`: filter to name, as the settings have them.
     ///
     /// # Errors
-    /// `PatternError`: a pattern that is none, or that hears what another or Keepsake itself does.
+    /// [`TopicPatternError`] for an invalid pattern, or one that overlaps with another pattern or with Keepsake's own topics.
     pub fn new(lab: bool, patterns: &BTreeMap<String, String>) -> Result<Self, TopicPatternError> {
         if patterns.len() > PATTERNS_MAX {
             return Err(TopicPatternError::TooMany(patterns.len()));

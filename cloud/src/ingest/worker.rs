@@ -42,7 +42,7 @@ const REFUSED_RETRY_S: u64 = 3600;
 const STORE_WAIT_MIN: Duration = Duration::from_millis(200);
 const STORE_WAIT_MAX: Duration = Duration::from_secs(10);
 
-/// Everything an intake works with.
+/// Everything that the worker needs.
 pub struct IngestWorker {
     pub queue: Arc<Queue>,
     pub store: Store,
@@ -70,7 +70,7 @@ impl IngestWorker {
                 let batch = self.queue.take().await;
                 if self.waits_for_space {
                     let mut hold = self.backpressure.watch();
-                    // The gate lives as long as this intake, so waiting cannot fail.
+                    // The backpressure lives as long as this worker, so waiting cannot fail.
                     let _ = hold.wait_for(|hold| hold.space.is_none()).await;
                 }
                 self.process_batch(batch).await;
@@ -419,8 +419,8 @@ mod tests {
     use crate::mqtt::session::BrokerAddress;
     use crate::store::Limits;
 
-    /// An intake whose sessions never get a connection.
-    fn intake(store: Store) -> IngestWorker {
+    /// A worker whose sessions never get a connection.
+    fn worker(store: Store) -> IngestWorker {
         let queue = Arc::new(Queue::default());
         let nowhere = BrokerAddress {
             host: "127.0.0.1".to_owned(),
@@ -472,7 +472,7 @@ mod tests {
     async fn a_request_is_answered_after_its_commit_and_by_the_mailbox_if_its_asker_has_gone() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
-        let intake = intake(store);
+        let worker = worker(store);
         let porch: DeviceId = "porch".parse().unwrap();
         let ask = || {
             let (asker, answer) = oneshot::channel();
@@ -483,8 +483,8 @@ mod tests {
             (asked, answer)
         };
         let (asked, mut answer) = ask();
-        let occupied = intake.store.occupy().await.unwrap();
-        let mut taking = std::pin::pin!(intake.process_batch(vec![(Instant::now(), asked)]));
+        let occupied = worker.store.occupy().await.unwrap();
+        let mut taking = std::pin::pin!(worker.process_batch(vec![(Instant::now(), asked)]));
         let too_early = tokio::time::timeout(Duration::from_millis(300), taking.as_mut()).await;
         assert!(too_early.is_err(), "the store is occupied");
         assert!(answer.try_recv().is_err(), "a receipt before its commit");
@@ -495,10 +495,10 @@ mod tests {
         };
         assert_eq!(receipts[0].stored.len(), 1);
 
-        let visit = intake.outboxes.open(&porch).unwrap();
+        let visit = worker.outboxes.open(&porch).unwrap();
         let (asked, gone) = ask();
         drop(gone);
-        intake.process_batch(vec![(Instant::now(), asked)]).await;
+        worker.process_batch(vec![(Instant::now(), asked)]).await;
         let news = visit.next_batch(None, Duration::ZERO).await;
         let about = |about| news.messages.iter().find(|one| one.kind == about);
         let late = about("receipt").expect("the receipt of the one who left");
@@ -510,7 +510,7 @@ mod tests {
     async fn one_search_in_the_log_tells_the_life_of_a_capture() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), Limits::default()).await.unwrap();
-        let intake = intake(store);
+        let worker = worker(store);
         let log = tempfile::NamedTempFile::new().unwrap();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
@@ -522,7 +522,7 @@ mod tests {
             responder: Some(responder),
             ..capture()
         };
-        intake.process_batch(vec![(Instant::now(), asked)]).await;
+        worker.process_batch(vec![(Instant::now(), asked)]).await;
         response.await.unwrap();
         let log = std::fs::read_to_string(log.path()).unwrap();
         let lines: Vec<&str> = log.lines().filter(|line| line.contains("sequence=1}")).collect();
@@ -542,24 +542,24 @@ mod tests {
         // Making the tables may take longer than that.
         let made = Store::open(folder.path(), Limits::default()).await;
         made.unwrap().close().await;
-        let intake = intake(Store::open(folder.path(), limits).await.unwrap());
+        let worker = worker(Store::open(folder.path(), limits).await.unwrap());
         let pictures = |news: &mut tokio::sync::broadcast::Receiver<ChangeEvent>| {
             let heard = std::iter::from_fn(|| news.try_recv().ok());
             heard.filter(|notice| matches!(notice, ChangeEvent::Pictures)).count()
         };
-        let mut news = intake.events.subscribe();
+        let mut news = worker.events.subscribe();
         for (said, expected) in [("the first time", 1), ("a repeat", 0)] {
-            intake.process_batch(vec![(Instant::now(), capture())]).await;
+            worker.process_batch(vec![(Instant::now(), capture())]).await;
             assert_eq!(pictures(&mut news), expected, "{said}");
         }
         // Nobody can tell a repeat from what the try before has committed.
-        let occupied = intake.store.occupy().await.unwrap();
+        let occupied = worker.store.occupy().await.unwrap();
         let away = async {
-            let mut backpressure = intake.backpressure.watch();
+            let mut backpressure = worker.backpressure.watch();
             backpressure.wait_for(|hold| hold.store.is_some()).await.unwrap();
             drop(occupied);
         };
-        tokio::join!(intake.process_batch(vec![(Instant::now(), capture())]), away);
+        tokio::join!(worker.process_batch(vec![(Instant::now(), capture())]), away);
         assert_eq!(pictures(&mut news), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Table `boot_line`: what cameras have said of the time of their boots. A picture is corrected when it is read, so that a
+//! Table `boot_clock`: the clock offsets that cameras report for their boots. A picture is corrected when it is read, so that a
 //! line that comes late needs no rewriting of what is stored already, and a list costs one query more for each hundred of
 //! its boots.
 

@@ -1,4 +1,4 @@
-//! Table `report`: what cameras say they have on their cards, and what follows for `held` and `want`.
+//! Table `inventory`: the captures that cameras report to have on their cards, and those to ask for.
 
 use keepsake_protocol::inventory::Inventory;
 use keepsake_protocol::presence::SpoolInventory;

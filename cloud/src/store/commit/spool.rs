@@ -1,4 +1,4 @@
-//! Table `install`: one life of a spool, whose it is, and its counters.
+//! Table `spool`: the camera and the counters of every spool.
 
 use keepsake_protocol::{DeviceId, Sequence, SpoolId};
 use sqlx::{AnyConnection, Row};

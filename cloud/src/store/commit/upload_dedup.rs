@@ -1,4 +1,4 @@
-//! Table `recent_upload`: which pictures a camera without numbers has sent recently, so that the same one brought again by
+//! Table `upload_dedup`: the pictures a camera without numbers has sent recently, so that the same one brought again by
 //! the broker is told from a new one. It remembers a picture that was deleted meanwhile, too.
 
 use keepsake_protocol::{DeviceId, Hash};

@@ -1,4 +1,4 @@
-//! Table `login`: sessions of browsers, and when they end.
+//! Table `session`: sessions of browsers, and when they end.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};

@@ -1,4 +1,4 @@
-//! Table `setting`: what is wished of each camera's settings, and the versions before.
+//! Table `device_settings`: the desired settings of each camera, in all versions.
 
 use keepsake_protocol::DeviceId;
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! Tables `person` and `invitation`: the users, and the links with which they choose a password.
+//! Tables `user_account` and `invitation`: the users, and the links with which they choose a password.
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};

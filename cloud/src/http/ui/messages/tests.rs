@@ -213,7 +213,7 @@ fn a_sentence_from_elsewhere_is_translated_by_its_english() {
         ),
         (
             "Nothing was changed: device is only set at the camera itself; x is no setting.",
-            "변경하지 않았습니다: device은(는) 카메라에서만 설정할 수 있습니다; x은(는) 없는 설정입니다",
+            "변경하지 않았습니다: device: 카메라에서만 설정할 수 있습니다; x: 없는 설정입니다",
         ),
         ("A new sentence of a newer camera", "A new sentence of a newer camera"),
     ] {

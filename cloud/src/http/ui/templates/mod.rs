@@ -1,5 +1,5 @@
 //! The pages: pure functions from a view to HTML. They read nothing, know no clock and cannot fail; what they show comes
-//! in as a view (`view`) and everything in it is escaped by `maud`.
+//! in as a view (`views`) and everything in it is escaped by `maud`.
 //!
 //! Live pages have no fragments of their own. When the stream says that something changed, `live.js` fetches the page it
 //! is on once more and carries the differences over, so what is live is by construction what the page would say. Without
