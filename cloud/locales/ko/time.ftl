@@ -1,5 +1,5 @@
-duration-under-ms = 1밀리초 미만
-duration-ms = { $ms }밀리초
+duration-under-ms = 1ms 미만
+duration-ms = { $ms }ms
 duration-s = { $s }초
 duration-min = { $min }분
 duration-h = { $h }시간
