@@ -294,10 +294,10 @@ pub(crate) mod tests {
             let file = SqliteConnectOptions::new().filename(file).create_if_missing(true);
             let scratch = Self(StoreProbe::open(Location::at(file.to_url_lossy().as_str())).unwrap());
             if new {
-                let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite");
-                for file in keepsake_provision::temp_dir::files(&migrations) {
-                    let statement = fs::read_to_string(file).unwrap();
-                    scratch.execute(sqlx::query(sqlx::AssertSqlSafe(statement)));
+                let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../cloud/migrations/sqlite.sql");
+                for statement in fs::read_to_string(tables).unwrap().split_terminator(";\n") {
+                    let statement = sqlx::AssertSqlSafe(statement.to_owned());
+                    scratch.execute(sqlx::query(statement));
                 }
             }
             scratch
