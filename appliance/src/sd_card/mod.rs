@@ -1,7 +1,7 @@
 //! `appliance sd-card`: prepares and watches the card. The SD card image starts it as root.
 //!
-//! [`prepare`] runs before the network: it extends the data partition to the end of the card, finds the settings on the
-//! `KEEPSAKE` partition, and applies them to the system and the camera. [`watch`] runs next to the camera: it remembers
+//! `prepare` runs before the network: it extends the data partition to the end of the card, finds the settings on the
+//! `KEEPSAKE` partition, and applies them to the system and the camera. `watch` runs next to the camera: it remembers
 //! the Wi-Fi that works and writes `CAMERA-STATUS.txt`. No settings file prevents the camera from starting: invalid
 //! settings are reported, and the last good settings are used instead.
 //!

@@ -12,7 +12,7 @@ use super::paths::{Paths, write_privately};
 use super::{grow, known_networks, wifi};
 use crate::settings::{self, Network, SystemSettings};
 
-/// The results of [`prepare`] for [`watch`](super::watch).
+/// The results of [`prepare`] for `watch`.
 ///
 /// It contains passwords: there is no `Debug`, and only root can read its file.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ const STATUS_FILE: &str = "CAMERA-STATUS.txt";
 /// Remembers the Wi-Fi that works and keeps `CAMERA-STATUS.txt` up to date, for ever.
 ///
 /// # Errors
-/// [`prepare`] has not run.
+/// `prepare` has not run.
 pub(crate) fn watch() -> Result<()> {
     let mut watch = Watch::begin(Paths::default())?;
     loop {
@@ -47,7 +47,7 @@ pub struct Watch {
 
 impl Watch {
     /// # Errors
-    /// [`prepare`] has not run.
+    /// `prepare` has not run.
     pub fn begin(places: Paths) -> Result<Self> {
         let note = fs::read(places.run.join("prepared.json")).context("read what was prepared")?;
         let prepared: Prepared = serde_json::from_slice(&note).context("understand what was prepared")?;

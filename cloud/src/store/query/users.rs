@@ -30,7 +30,7 @@ impl Store {
     /// Returns true if a user with a password is an owner. Once true, it stays true.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn has_owner(&self) -> Result<bool> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("look for an owner")?;
@@ -42,7 +42,7 @@ impl Store {
     /// Creates the first owner; an existing user of this name becomes the owner.
     ///
     /// # Errors
-    /// [`UserError::HasOwner`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::HasOwner`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn create_first_owner(&self, name: &UserName, password: &str, now_us: i64) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin making the owner").await?;
@@ -67,7 +67,7 @@ impl Store {
     /// Adds a user, without a password if there is none yet.
     ///
     /// # Errors
-    /// [`UserError::NameTaken`], [`UserError::TooMany`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::NameTaken`], [`UserError::TooMany`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn add_user(&self, name: &UserName, role: Role, password: Option<&str>, now_us: i64) -> Result<User> {
         self.with_timeout(async {
             let mut tx = self.begin("begin adding a user").await?;
@@ -85,7 +85,7 @@ impl Store {
     /// Everybody, by name.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn users(&self) -> Result<Vec<User>> {
         self.with_timeout(async {
             let rows =
@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn user_named(&self, name: &UserName) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("look up a user")?;
@@ -111,7 +111,7 @@ impl Store {
     /// Changes the role of a user.
     ///
     /// # Errors
-    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn change_role(&self, user: PrincipalId, role: Role) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin changing a role").await?;
@@ -126,7 +126,7 @@ impl Store {
     /// Removes a user with all sessions.
     ///
     /// # Errors
-    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::Unknown`], [`UserError::LastOwner`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn remove_user(&self, user: PrincipalId) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin removing a user").await?;
@@ -147,7 +147,7 @@ impl Store {
     /// Sets a password and ends all sessions but the one kept, and the invitation.
     ///
     /// # Errors
-    /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::Unknown`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn change_password(&self, user: PrincipalId, password: &str, kept: Option<&TokenHash>) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin changing a password").await?;
@@ -164,7 +164,7 @@ impl Store {
     /// keeps the old password until then, as a cloud without an owner could be set up by anyone who reads its log.
     ///
     /// # Errors
-    /// [`UserError::Unknown`], and other [`StoreError`]s: nothing was changed.
+    /// [`UserError::Unknown`], and other [`crate::store::StoreError`]s: nothing was changed.
     pub async fn invite(&self, user: PrincipalId, secret: &TokenHash, expires_us: i64) -> Result<()> {
         self.with_timeout(async {
             let mut tx = self.begin("begin an invitation").await?;
@@ -190,7 +190,7 @@ impl Store {
     /// Whom an invitation is for, while it is valid.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`crate::store::StoreError`].
     pub async fn invited(&self, secret: &TokenHash, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut connection = self.readers.acquire().await.context("read an invitation")?;
@@ -202,7 +202,7 @@ impl Store {
     /// Sets the password that an invited user has chosen; `None` where the invitation is used, over or unknown.
     ///
     /// # Errors
-    /// [`StoreError`]: nothing was changed.
+    /// [`crate::store::StoreError`]: nothing was changed.
     pub async fn accept_invitation(&self, secret: &TokenHash, password: &str, now_us: i64) -> Result<Option<User>> {
         self.with_timeout(async {
             let mut tx = self.begin("begin accepting an invitation").await?;
