@@ -3,6 +3,8 @@
 //! MySQL and MariaDB commit every table at once, so a process can die between a statement and the note that the migration
 //! is complete. The next start runs the whole migration again; its statements must therefore be able to run twice.
 
+use std::sync::LazyLock;
+
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, Executor, SqlStr};
 
@@ -10,17 +12,25 @@ use crate::store::error::{ErrorContext, Result, StoreError};
 
 /// The version of the first release's tables. Development versions counted to 64.
 const BASELINE: i64 = 100;
-const SQLITE: &str = include_str!("../../migrations/sqlite.sql");
-const MYSQL: &str = include_str!("../../migrations/mysql.sql");
+const SQLITE_TABLES: &str = include_str!("../../migrations/sqlite.sql");
+const MYSQL_TABLES: &str = include_str!("../../migrations/mysql.sql");
+
+static SQLITE: LazyLock<Migrator> = LazyLock::new(|| migrator(SQLITE_TABLES));
+static MYSQL: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut all = migrator(MYSQL_TABLES);
+    // sqlx locks by a call that MariaDB answers with NULL. The lease is our lock.
+    all.set_locking(false);
+    all
+});
 
 /// Not by sqlx's macro, which would compile all of sqlx a second time for the compiler.
-fn migrations(baseline: &'static str) -> Migrator {
-    let baseline = SqlStr::from_static(baseline);
+fn migrator(baseline: &'static str) -> Migrator {
+    let sql = SqlStr::from_static(baseline);
     Migrator::with_migrations(vec![Migration::new(
         BASELINE,
         "baseline".into(),
         MigrationType::Simple,
-        baseline,
+        sql,
         false,
     )])
 }
@@ -30,10 +40,7 @@ fn migrations(baseline: &'static str) -> Migrator {
 /// # Errors
 /// As [`update_server`].
 pub(super) async fn update_sqlite(connection: &mut AnyConnection) -> Result<()> {
-    migrations(SQLITE)
-        .run_direct(None, connection, false)
-        .await
-        .map_err(failed)
+    SQLITE.run_direct(None, connection, false).await.map_err(failed)
 }
 
 /// Updates the tables of MySQL or MariaDB. The caller holds the lease.
@@ -41,11 +48,8 @@ pub(super) async fn update_sqlite(connection: &mut AnyConnection) -> Result<()> 
 /// # Errors
 /// [`StoreError::SchemaTooNew`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
 pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> {
-    let mut all = migrations(MYSQL);
-    // sqlx locks by a call that MariaDB answers with NULL. The lease is our lock.
-    all.set_locking(false);
-    finish_interrupted(&all, connection).await?;
-    all.run_direct(None, connection, false).await.map_err(failed)
+    finish_interrupted(connection).await?;
+    MYSQL.run_direct(None, connection, false).await.map_err(failed)
 }
 
 /// Checks that the tables of the server exist and are not of a newer program.
@@ -53,7 +57,7 @@ pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> 
 /// # Errors
 /// As [`update_server`].
 pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
-    let newest = migrations(MYSQL).iter().map(|one| one.version).max();
+    let newest = MYSQL.iter().map(|one| one.version).max();
     let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations WHERE success")
         .fetch_one(connection)
         .await
@@ -65,7 +69,7 @@ pub(super) async fn check_server(connection: &mut AnyConnection) -> Result<()> {
     }
 }
 
-async fn finish_interrupted(all: &Migrator, connection: &mut AnyConnection) -> Result<()> {
+async fn finish_interrupted(connection: &mut AnyConnection) -> Result<()> {
     let tables: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM information_schema.tables \
          WHERE table_schema = DATABASE() AND table_name = '_sqlx_migrations'",
@@ -81,7 +85,7 @@ async fn finish_interrupted(all: &Migrator, connection: &mut AnyConnection) -> R
         .await
         .context("look for an interrupted migration")?;
     for version in open {
-        let migration = all.iter().find(|one| one.version == version);
+        let migration = MYSQL.iter().find(|one| one.version == version);
         let migration = migration.ok_or_else(|| unknown_version(version))?;
         tracing::warn!(version, "a migration was interrupted; running it again");
         connection
@@ -137,13 +141,13 @@ mod tests {
 
     #[test]
     fn all_databases_have_the_same_tables_and_columns() {
-        assert_eq!(tables(SQLITE), tables(MYSQL));
-        assert!(tables(SQLITE).len() > 20);
+        assert_eq!(tables(SQLITE_TABLES), tables(MYSQL_TABLES));
+        assert!(tables(SQLITE_TABLES).len() > 20);
     }
 
     #[test]
     fn every_table_of_a_server_survives_a_crash_compares_names_exactly_and_can_be_created_twice() {
-        let sql: Vec<&str> = MYSQL.lines().filter(|line| !line.starts_with("--")).collect();
+        let sql: Vec<&str> = MYSQL_TABLES.lines().filter(|line| !line.starts_with("--")).collect();
         let exact = ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4\n  \
              COLLATE=/*!50700 utf8mb4_0900_bin *//*M!100600 utf8mb4_nopad_bin */";
         for statement in sql.join("\n").trim_end().trim_end_matches(';').split(";\n") {
