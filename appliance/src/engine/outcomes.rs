@@ -3,6 +3,7 @@
 use keepsake_protocol::capture::CaptureMetadata;
 use keepsake_protocol::command::CommandStage;
 use keepsake_protocol::event::TombstoneReason;
+use keepsake_protocol::faults::FaultCode;
 
 use super::{CommandRef, Engine, UnconfirmedCapture};
 use crate::capture::pipeline::{CaptureOutcome, CaptureRequest};
@@ -10,7 +11,6 @@ use crate::light::indicator::LightEvent;
 use crate::spool::PendingCapture;
 use crate::status::events::Event;
 use crate::upload::drain::LIVE_FOR;
-use keepsake_protocol::faults::FaultCode;
 
 impl Engine {
     pub(super) fn on_outcome(&mut self, outcome: CaptureOutcome) {

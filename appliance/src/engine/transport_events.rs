@@ -5,6 +5,7 @@ use std::time::Duration;
 use keepsake_protocol::SpoolId;
 use keepsake_protocol::cloud_info::CloudInfo;
 use keepsake_protocol::command::Command;
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::receipt::Receipt;
 use keepsake_protocol::topic::MessageKind;
 
@@ -12,7 +13,6 @@ use super::{Engine, JOURNAL_WAIT_MIN};
 use crate::error::display_chain;
 use crate::status::events::Event;
 use crate::transport::{DisconnectReason, TransportEvent};
-use keepsake_protocol::faults::FaultCode;
 
 /// Limit of distinct disconnect reasons that are reported before the next connection.
 const REASONS_MAX: usize = 8;

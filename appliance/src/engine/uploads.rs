@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use keepsake_protocol::capture::FrameHeader;
+use keepsake_protocol::faults::FaultCode;
 use keepsake_protocol::topic::MessageKind;
 
 use super::Engine;
 use crate::error::display_chain;
 use crate::spool::{PendingCapture, SpoolChange, SpoolError};
 use crate::time::clock::boottime_us;
-use keepsake_protocol::faults::FaultCode;
 
 impl Engine {
     /// Publishes whatever the drain says is next.

@@ -120,7 +120,7 @@ impl Spool {
         let generation = self
             .generations
             .iter()
-            .position(|spool_id| spool_id.id == tombstone.spool)
+            .position(|generation| generation.id == tombstone.spool)
             .ok_or(SpoolError::Gone)?;
         let json = keepsake_protocol::codec::encode(&Event::Tombstone(tombstone.clone()));
         let total = json.len() as u64;

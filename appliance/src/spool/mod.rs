@@ -406,7 +406,10 @@ impl Spool {
     }
 
     fn key_of(&self, id: CaptureId) -> Option<Key> {
-        let generation = self.generations.iter().position(|spool_id| spool_id.id == id.spool)?;
+        let generation = self
+            .generations
+            .iter()
+            .position(|generation| generation.id == id.spool)?;
         Some(Key {
             generation: u32::try_from(generation).ok()?,
             sequence: id.sequence,
@@ -415,8 +418,8 @@ impl Spool {
 
     fn find(&self, key: Key) -> Result<(PathBuf, &Entry), SpoolError> {
         let entry = self.captures.get(&key).ok_or(SpoolError::Gone)?;
-        let spool_id = self.generations.get(key.generation as usize).ok_or(SpoolError::Gone)?;
-        Ok((self.folder(spool_id.id), entry))
+        let generation = self.generations.get(key.generation as usize).ok_or(SpoolError::Gone)?;
+        Ok((self.folder(generation.id), entry))
     }
 
     fn to_pending(&self, key: Key, entry: &Entry) -> PendingCapture {

@@ -29,14 +29,12 @@ impl Spool {
     pub fn inventory(&self) -> Vec<SpoolInventory> {
         let mut all: Vec<SpoolInventory> = (0..)
             .zip(&self.generations)
-            .map(|(generation, spool_id)| {
-                let range = Key {
-                    generation,
-                    sequence: Sequence::FIRST,
-                }..=Key {
-                    generation,
-                    sequence: Sequence::MAX,
+            .map(|(place, generation)| {
+                let key = |sequence| Key {
+                    generation: place,
+                    sequence,
                 };
+                let range = key(Sequence::FIRST)..=key(Sequence::MAX);
                 let of = |received: bool| -> Ranges {
                     self.captures
                         .range(range.clone())
@@ -47,8 +45,8 @@ impl Spool {
                 let (mut waiting, mut kept) = (of(false), of(true));
                 let coarse = waiting.coarsen(RANGES_MAX) | kept.coarsen(RANGES_MAX);
                 SpoolInventory {
-                    spool: spool_id.id,
-                    next: spool_id.next,
+                    spool: generation.id,
+                    next: generation.next,
                     waiting,
                     kept,
                     coarse,
