@@ -85,12 +85,12 @@ fn is_this_computer(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
 
-    fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
+    pub(crate) fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in all {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
