@@ -25,7 +25,7 @@ pub enum TimeSource {
     /// It did so at another moment of the same boot.
     Corrected,
     /// It is known only from what came before and after, or clocks contradict each other.
-    Guessed,
+    Estimated,
 }
 
 /// The moment of a press, microseconds UTC. `earliest_us <= best_us <= latest_us`, and the true one lies between.
@@ -202,7 +202,7 @@ fn guess(earliest_us: Option<i64>, latest_us: i64, wall_us: i64, contradicted: b
         None => latest_us,
     };
     CaptureTime {
-        source: TimeSource::Guessed,
+        source: TimeSource::Estimated,
         earliest_us,
         latest_us,
         best_us,
@@ -279,42 +279,42 @@ mod tests {
 
     #[test]
     fn each_case_is_said_as_sure_as_it_is() {
-        use TimeSource::{Corrected, Guessed, Synchronised};
+        use TimeSource::{Corrected, Estimated, Synchronised};
         let sure = moment(HOUR, 0, true);
         let unset = moment(HOUR, -BEGAN, false);
         check(sure, None, &[], (Synchronised, Some(HOUR), HOUR, false));
         check(sure, Some(0), &[line(0, 0)], (Synchronised, Some(HOUR), HOUR, false));
         check(unset, None, &[line(2 * HOUR, 0)], (Corrected, Some(HOUR), HOUR, false));
         // Nothing at all, and what was noted before.
-        check(unset, None, &[], (Guessed, None, DAY, false));
-        check(unset, Some(-DAY), &[], (Guessed, Some(-DAY), DAY, false));
+        check(unset, None, &[], (Estimated, None, DAY, false));
+        check(unset, Some(-DAY), &[], (Estimated, Some(-DAY), DAY, false));
         // What lies between the boots around it.
         let around = between(BEGAN - HOUR, BEGAN + 2 * HOUR);
         check(
             unset,
             Some(-DAY),
             std::slice::from_ref(&around),
-            (Guessed, Some(0), 3 * HOUR, false),
+            (Estimated, Some(0), 3 * HOUR, false),
         );
         check(
             unset,
             Some(30 * 60 * S),
             &[around],
-            (Guessed, Some(30 * 60 * S), 3 * HOUR, false),
+            (Estimated, Some(30 * 60 * S), 3 * HOUR, false),
         );
         // Set back by a day, and still called synchronised: before and after the press, and at the press itself.
         let twice = [line(0, 0), line(2 * HOUR, -DAY)];
-        check(unset, None, &twice, (Guessed, Some(HOUR - DAY), HOUR, true));
-        check(sure, None, &[line(0, -DAY)], (Guessed, Some(HOUR - DAY), HOUR, true));
+        check(unset, None, &twice, (Estimated, Some(HOUR - DAY), HOUR, true));
+        check(sure, None, &[line(0, -DAY)], (Estimated, Some(HOUR - DAY), HOUR, true));
         // By all that the card knows it was later.
         let back = moment(HOUR, -DAY, true);
-        check(back, Some(0), &[], (Guessed, Some(HOUR - DAY), DAY, true));
+        check(back, Some(0), &[], (Estimated, Some(HOUR - DAY), DAY, true));
         // Set forward by two days: it would have been stored before it was pressed.
         let forward = moment(HOUR, 2 * DAY, true);
-        check(forward, Some(0), &[], (Guessed, Some(0), HOUR + 2 * DAY, true));
-        check(forward, None, &[line(0, 0)], (Guessed, Some(HOUR), DAY, true));
+        check(forward, Some(0), &[], (Estimated, Some(0), HOUR + 2 * DAY, true));
+        check(forward, None, &[line(0, 0)], (Estimated, Some(HOUR), DAY, true));
         // Card and cloud contradict each other.
-        check(unset, Some(3 * DAY), &[], (Guessed, None, 3 * DAY, true));
+        check(unset, Some(3 * DAY), &[], (Estimated, None, 3 * DAY, true));
         // A clock of the cloud that is a little behind takes nothing away.
         let ahead = moment(DAY + 60 * S, 0, true);
         check(
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn an_upload_was_taken_before_it_came() {
         let taken = upload_time(BEGAN);
-        assert_eq!((taken.source, taken.earliest_us), (TimeSource::Guessed, None));
+        assert_eq!((taken.source, taken.earliest_us), (TimeSource::Estimated, None));
         assert!(taken.latest_us >= BEGAN);
         assert_eq!(taken.error_us(), None);
     }

@@ -949,7 +949,7 @@ async fn a_boot_line_corrects_the_pictures_of_its_boot_that_are_stored_already()
     let Some(fresh) = fresh().await else { return };
     let (early, line) = before_the_time(1, b"early");
     fresh.commit(early).await;
-    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Guessed);
+    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Estimated);
 
     let deposit = boot_line(&porch(), &line);
     let awaited = CommitOutcome::EventStored {
@@ -986,7 +986,7 @@ async fn a_camera_corrects_its_own_pictures_only() {
         ..line
     };
     fresh.commit(boot_line(&porch(), &other_boot)).await;
-    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Guessed);
+    assert_eq!(fresh.all().await[0].taken.source, TimeSource::Estimated);
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl From<capture_time::CaptureTime> for CaptureTime {
             state: match taken.source {
                 TimeSource::Synchronised => "synchronised",
                 TimeSource::Corrected => "corrected",
-                TimeSource::Guessed => "estimated",
+                TimeSource::Estimated => "estimated",
             },
             earliest_us: taken.earliest_us,
             latest_us: taken.latest_us,

@@ -57,9 +57,9 @@ pub(crate) fn late(picture: &PictureView) -> bool {
 fn uncertainty(lang: Language, taken: &CaptureTime) -> Markup {
     let error = taken.error_us().map(|error_us| format_duration(lang, error_us));
     let (tone, word) = match taken.source {
-        TimeSource::Synchronised => (Tone::Ok, t!(lang, "time-sure")),
+        TimeSource::Synchronised => (Tone::Ok, t!(lang, "time-synchronised")),
         TimeSource::Corrected => (Tone::Ok, t!(lang, "time-corrected")),
-        TimeSource::Guessed => return chip(Tone::Wait, &t!(lang, "time-guessed")),
+        TimeSource::Estimated => return chip(Tone::Wait, &t!(lang, "time-estimated")),
     };
     chip(tone, &html! { (word) @if let Some(error) = error { ", ±" (error) } })
 }
@@ -91,7 +91,7 @@ fn reason(site: &PageContext, picture: &PictureView) -> Markup {
         )
     };
     match taken.source {
-        TimeSource::Synchronised => t!(lang, "time-synchronised"),
+        TimeSource::Synchronised => t!(lang, "time-synchronised-press"),
         TimeSource::Corrected => html! {
             (t!(lang, "time-corrected-boot", duration = since_boot)) " "
             @match shown_us {
@@ -99,15 +99,15 @@ fn reason(site: &PageContext, picture: &PictureView) -> Markup {
                 None => (t!(lang, "time-corrected-to")),
             }
         },
-        TimeSource::Guessed if taken.contradicted => html! {
+        TimeSource::Estimated if taken.contradicted => html! {
             (t!(lang, "time-contradicted")) " "
             @if picture.pressed.synchronised && let Some(shown_us) = shown_us { (showed(shown_us)) " " }
             (t!(lang, "time-contradicted-press", time = full(lang, picture, site.now_us)))
         },
-        TimeSource::Guessed => html! {
+        TimeSource::Estimated => html! {
             (t!(lang, "time-never-set", duration = since_boot)) " "
             @if let Some(shown_us) = shown_us { (showed(shown_us)) " " }
-            (t!(lang, "time-guessed-press", time = full(lang, picture, site.now_us)))
+            (t!(lang, "time-estimated-press", time = full(lang, picture, site.now_us)))
         },
     }
 }
