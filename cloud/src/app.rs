@@ -57,7 +57,7 @@ pub enum StartError {
     #[error("--data {folder}: another cloud is at work there; stop it, or choose another folder")]
     DataDirInUse { folder: std::path::PathBuf },
     #[error("{0}")]
-    SchemaTooNew(String),
+    Schema(String),
     #[error("use --tls-cert and --tls-key")]
     Tls(#[from] http::TlsError),
     #[error(transparent)]
@@ -337,8 +337,8 @@ async fn open_store(config: &Config, listener: &TcpListener, tls: Option<http::T
         loop {
             let error = match Store::open(place.clone(), Limits::default()).await {
                 Ok(store) => return Ok(store),
-                Err(StoreError::SchemaTooNew(version)) => {
-                    anyhow::bail!(StartError::SchemaTooNew(StoreError::SchemaTooNew(version).to_string()))
+                Err(error @ (StoreError::SchemaTooNew(_) | StoreError::SchemaTooOld)) => {
+                    anyhow::bail!(StartError::Schema(error.to_string()))
                 }
                 Err(error) => error,
             };

@@ -54,6 +54,7 @@ on_both!(
     a_server_is_spoken_to_by_tls_and_only_the_right_one,
     a_migration_that_died_halfway_is_finished,
     tables_of_a_newer_program_are_left_alone,
+    tables_of_a_development_version_are_left_alone,
     a_table_that_does_not_survive_a_crash_is_named,
     lists_read_no_bytes_and_no_more_rows_than_they_show,
     the_cloud_answers_before_its_database_is_there_and_after_it_was_killed,
@@ -329,6 +330,20 @@ async fn tables_of_a_newer_program_are_left_alone(kind: Kind) {
     let error = open(&schema.url()).await.unwrap_err();
     assert!(matches!(error, StoreError::SchemaTooNew(9999)), "{error:?}");
     assert!(error.to_string().contains("newer version"), "{error}");
+}
+
+async fn tables_of_a_development_version_are_left_alone(kind: Kind) {
+    let Some(schema) = shared_schema(kind) else {
+        return;
+    };
+    open(&schema.url()).await.unwrap().close().await;
+    for success in ["TRUE", "FALSE"] {
+        let statement = format!("UPDATE _sqlx_migrations SET version = 64, success = {success}");
+        schema.connect().query_drop(statement).unwrap();
+        let error = open(&schema.url()).await.unwrap_err();
+        assert!(matches!(error, StoreError::SchemaTooOld), "{error:?}");
+        assert!(!error.is_transient(), "no later attempt can succeed");
+    }
 }
 
 async fn a_table_that_does_not_survive_a_crash_is_named(kind: Kind) {

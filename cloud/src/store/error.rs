@@ -27,6 +27,8 @@ pub enum StoreError {
         "the database's tables are of a newer version of this program (migration {0}); start that one, or restore a backup from before"
     )]
     SchemaTooNew(i64),
+    #[error("the database's tables are of a development version before the first release; use an empty database")]
+    SchemaTooOld,
     #[error("no room for a camera of a new name, there are {0}")]
     TooManyDevices(u64),
     #[error(transparent)]
@@ -56,7 +58,8 @@ impl StoreError {
             | Self::TooManyDevices(_)
             | Self::User(_)
             | Self::Folder { .. }
-            | Self::SchemaTooNew(_) => false,
+            | Self::SchemaTooNew(_)
+            | Self::SchemaTooOld => false,
         }
     }
 
@@ -86,7 +89,9 @@ impl StoreError {
             return "the cloud's database has no room left".to_owned();
         }
         match self {
-            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) => self.to_string(),
+            Self::UnsafeDatabase(_) | Self::AnotherWriter | Self::SchemaTooNew(_) | Self::SchemaTooOld => {
+                self.to_string()
+            }
             Self::Database { .. }
             | Self::TimedOut(_)
             | Self::Corrupt(_)

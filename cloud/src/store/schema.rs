@@ -46,7 +46,7 @@ pub(super) async fn update_sqlite(connection: &mut AnyConnection) -> Result<()> 
 /// Updates the tables of MySQL or MariaDB. The caller holds the lease.
 ///
 /// # Errors
-/// [`StoreError::SchemaTooNew`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
+/// [`StoreError::SchemaTooNew`], [`StoreError::SchemaTooOld`], [`StoreError::UnsafeDatabase`] or [`StoreError::Database`].
 pub(super) async fn update_server(connection: &mut AnyConnection) -> Result<()> {
     finish_interrupted(connection).await?;
     MYSQL.run_direct(None, connection, false).await.map_err(failed)
@@ -114,12 +114,10 @@ fn failed(error: MigrateError) -> StoreError {
 
 fn unknown_version(version: i64) -> StoreError {
     if version < BASELINE {
-        return StoreError::UnsafeDatabase(
-            "the database's tables are of a development version before the first release; use an empty database"
-                .to_owned(),
-        );
+        StoreError::SchemaTooOld
+    } else {
+        StoreError::SchemaTooNew(version)
     }
-    StoreError::SchemaTooNew(version)
 }
 
 #[cfg(test)]
